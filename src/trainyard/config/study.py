@@ -1,0 +1,193 @@
+"""A study: a question, and the grids of runs, probes and measurements that answer it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from trainyard.config.catalogue import Entry, NonNegativeInt, PositiveInt, Precision, Task
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+class Train(Entry):
+    """The settings of a training.
+
+    The length is one of `steps`, `tokens` and `epochs`; the batch of one optimizer
+    step is one of `batch` (sequences) and `batch_tokens`, over all processes.
+    """
+
+    steps: PositiveInt | None = None
+    tokens: PositiveInt | None = None
+    epochs: Rate | None = None
+    batch: PositiveInt | None = None
+    batch_tokens: PositiveInt | None = None
+    micro_batch: PositiveInt | None = Field(
+        None, description="sequences a process takes at once; its whole share unless told"
+    )
+    sequence_length: PositiveInt = Field(1024, description="tokens a sequence (language modelling)")
+    source_length: PositiveInt = Field(512, description="longest source, in tokens (summarisation)")
+    target_length: PositiveInt = Field(90, description="longest target, in tokens (summarisation)")
+    initial: Literal["scratch", "pretrained"] = "scratch"
+    learning_rate: Rate
+    warmup_steps: NonNegativeInt | None = None
+    warmup_ratio: Fraction | None = None
+    warmup_start: Fraction = Field(0.0, description="the rate of the first step, as a part of learning_rate")
+    decay: Literal["linear", "cosine", "constant"] = "cosine"
+    final_fraction: Fraction = Field(0.0, description="the rate at the end, as a part of learning_rate")
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    epsilon: Rate = 1e-8
+    clip: Rate | None = Field(1.0, description="largest norm of the gradient; null does not clip")
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = Field(None, description="the model's own unless told")
+    activation_checkpointing: bool = False
+    compile: bool = False
+    validate_every: PositiveInt = 250
+    validation_tokens: PositiveInt = Field(163_840, description="predicted tokens a validation, at most")
+    checkpoint_every: PositiveInt = 250
+    keep_steps: list[PositiveInt] = Field(default_factory=list, description="steps whose model is kept")
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> "Train":
+        for names in (("steps", "tokens", "epochs"), ("batch", "batch_tokens")):
+            given = [name for name in names if getattr(self, name) is not None]
+            if len(given) != 1:
+                raise ValueError(f"give exactly one of {', '.join(names)} (given: {', '.join(given) or 'none'})")
+        if self.warmup_steps is not None and self.warmup_ratio is not None:
+            raise ValueError("give warmup_steps or warmup_ratio, not both")
+        return self
+
+
+class Perplexity(Entry):
+    """Perplexity a token, word and byte by rolling windows."""
+
+    datasets: list[str] = Field(min_length=1)
+    split: str = "test"
+    context: PositiveInt | None = Field(None, description="window in tokens; the model's own unless told")
+    stride: PositiveInt | None = Field(None, description="tokens between windows; half a window unless told")
+    limit: PositiveInt | None = Field(None, description="first documents only")
+
+
+class Hellaswag(Entry):
+    """Four-way endings in HellaSwag's form."""
+
+    datasets: list[str] = Field(default_factory=lambda: ["hellaswag"], min_length=1)
+    split: str = "validation"
+    protocols: list[Literal["harness", "completion"]] = Field(default_factory=lambda: ["harness"], min_length=1)
+    shots: list[NonNegativeInt] = Field(default_factory=lambda: [0], min_length=1)
+    limit: PositiveInt | None = Field(None, description="first items only")
+
+
+class Rouge(Entry):
+    """ROUGE of generated summaries."""
+
+    datasets: list[str] = Field(min_length=1)
+    split: str = "test"
+    limit: PositiveInt | None = Field(None, description="first rows only")
+    beams: PositiveInt = 4
+    min_length: NonNegativeInt = 0
+    max_length: PositiveInt = 62
+    no_repeat_ngram: NonNegativeInt = 3
+    length_penalty: float = 1.0
+
+
+class Evaluate(Entry):
+    """What is evaluated, on which of a run's models."""
+
+    perplexity: Perplexity | None = None
+    hellaswag: Hellaswag | None = None
+    rouge: Rouge | None = None
+    checkpoints: list[str] = Field(default_factory=lambda: ["best"], min_length=1)
+
+
+class Grid(Entry):
+    """A product of coordinates with their settings; each combination is a run."""
+
+    datasets: list[str] = Field(min_length=1)
+    models: list[str] = Field(min_length=1)
+    parallel: list[str] = Field(default_factory=lambda: ["single"], min_length=1)
+    processes: list[PositiveInt] = Field(default_factory=lambda: [1], min_length=1)
+    precision: list[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
+    recipes: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"base": {}}, min_length=1)
+    seeds: list[NonNegativeInt] = Field(default_factory=lambda: [1], min_length=1)
+    train: dict[str, Any] = Field(description="settings of every run of this grid")
+    overrides: dict[Literal["datasets", "models", "parallel"], dict[str, dict[str, Any]]] = Field(
+        default_factory=dict, description="settings of one dataset, model or parallel setting"
+    )
+    evaluate: Evaluate | None = None
+
+
+class Probes(Entry):
+    """Short runs that compare parallel settings with the reference."""
+
+    datasets: list[str] = Field(default_factory=list, description="the first grid's unless told")
+    models: list[str] = Field(default_factory=list, description="the first grid's unless told")
+    parallel: list[str] = Field(min_length=1)
+    processes: PositiveInt = 2
+    precision: list[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
+    steps: PositiveInt = 100
+    seed: NonNegativeInt = 1
+    train: dict[str, Any] = Field(default_factory=dict, description="over the first grid's settings")
+
+
+class Measure(Entry):
+    """Speed and memory on random tokens, alone on the machine."""
+
+    models: list[str] = Field(min_length=1)
+    parallel: list[str] = Field(min_length=1)
+    processes: list[PositiveInt] = Field(default_factory=lambda: [1], min_length=1)
+    precision: list[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
+    batch: list[PositiveInt] = Field(min_length=1, description="sequences a process")
+    sequence_length: list[PositiveInt] = Field(min_length=1)
+    steps: PositiveInt = 20
+    warmup_steps: NonNegativeInt = 3
+    activation_checkpointing: bool = False
+
+
+Figure = Literal[
+    "training_loss",
+    "validation_loss",
+    "perplexity_token",
+    "perplexity_word",
+    "hellaswag_acc",
+    "hellaswag_acc_norm",
+    "rouge1",
+    "rouge2",
+    "rougeL",
+    "rougeLsum",
+    "tokens_per_second",
+    "samples_per_second",
+    "peak_memory_gb",
+    "energy_kwh",
+]
+
+
+class Published(Entry):
+    """Somebody else's result: a row of the table and, for losses, a line on the curves."""
+
+    model: str
+    parallel: str | None = None
+    values: dict[Figure, float] = Field(min_length=1)
+    protocol: str = Field(description="how it was measured, as far as the source says")
+    source: str
+
+
+class Study(Entry):
+    """One file of config/studies."""
+
+    title: str
+    question: str
+    task: Task
+    grids: list[Grid] = Field(default_factory=list)
+    pretrained: list[str] = Field(default_factory=list, description="models evaluated as they are")
+    evaluate: Evaluate | None = Field(None, description="for every grid that has none of its own, and `pretrained`")
+    probes: Probes | None = None
+    measure: Measure | None = None
+    scaling: bool = Field(False, description="fit loss against parameters over the study's models")
+    published: list[Published] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _has_work(self) -> "Study":
+        if not (self.grids or self.pretrained or self.probes or self.measure):
+            raise ValueError("give at least one of grids, pretrained, probes and measure")
+        return self
