@@ -35,7 +35,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         os.umask(umask)
         draft.chmod(0o666 & ~umask)
         _sync(draft)
-        os.replace(draft, path)
+        draft.replace(path)
         _sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
@@ -56,7 +56,7 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         draft.chmod(0o777 & ~umask)
         if path.exists():
             shutil.rmtree(path)
-        os.replace(draft, path)
+        draft.replace(path)
         _sync(path.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -107,7 +107,7 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
 
 def sha256_file(path: str | Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

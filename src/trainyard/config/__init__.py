@@ -1,0 +1,1 @@
+"""Catalogues, studies and the specifications of runs."""

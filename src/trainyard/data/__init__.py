@@ -1,0 +1,1 @@
+"""From sources to rows, tokens and batches."""

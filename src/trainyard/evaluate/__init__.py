@@ -1,0 +1,1 @@
+"""Perplexity, HellaSwag and ROUGE of a model folder."""

@@ -1,0 +1,1 @@
+"""Parity with the reference; speed and memory alone on the machine."""

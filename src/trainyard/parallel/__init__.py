@@ -1,0 +1,1 @@
+"""One file an engine: how a run is spread over devices."""
