@@ -1,0 +1,278 @@
+"""Batches of a folder of tokens: a pure function of seed and step, so that resuming needs no state.
+
+Rows are drawn for the whole group of processes and sliced afterwards, so that their
+order depends on the seed alone. One process with the same `micro_batch` sees the
+micro-batches of all ranks, in the order of the ranks.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from trainyard.config.study import Train
+from trainyard.data.pairs import PairsReader
+from trainyard.data.shards import TokenStream, read_index
+from trainyard.errors import InputError
+
+Batch = dict[str, torch.Tensor]
+Ids = npt.NDArray[np.int64]
+
+IGNORED = -100
+_ORDER, _TAILS = 0, 1
+
+
+def rows_a_step(train: Train, kind: str) -> int:
+    """The rows of one optimizer step, over all processes and micro-batches.
+
+    Raises:
+        InputError: `batch_tokens` isn't a whole number of rows.
+    """
+    if train.batch is not None:
+        return train.batch
+    assert train.batch_tokens is not None
+    if kind == "pairs":
+        raise InputError("train.batch_tokens: source/target pairs differ in length; give `batch` (pairs) instead")
+    rows, rest = divmod(train.batch_tokens, train.sequence_length)
+    if rest or not rows:
+        raise InputError(
+            f"train.batch_tokens: {train.batch_tokens} isn't a multiple of sequence_length {train.sequence_length}"
+        )
+    return rows
+
+
+def steps_of(train: Train, rows: int, kind: str = "text") -> int:
+    """The number of optimizer steps that `train` asks for on `rows` windows or pairs.
+
+    `tokens` are rounded down to whole steps, as llm.c does; `epochs` up, so that every row is seen.
+
+    Raises:
+        InputError: the length can't be had from this kind of data.
+    """
+    if train.steps is not None:
+        return train.steps
+    batch = rows_a_step(train, kind)
+    if train.epochs is not None:
+        return max(1, math.ceil(round(train.epochs * rows / batch, 9)))
+    assert train.tokens is not None
+    if kind == "pairs":
+        raise InputError("train.tokens: source/target pairs differ in length; give `steps` or `epochs` instead")
+    steps = train.tokens // (batch * train.sequence_length)
+    if not steps:
+        raise InputError(f"train.tokens: {train.tokens} is less than one step of {batch} x {train.sequence_length}")
+    return steps
+
+
+def _raw(seed: int, purpose: int, number: int, count: int) -> npt.NDArray[np.uint64]:
+    # Raw output of a bit generator, which NumPy promises never to change; Generator's methods may.
+    return np.random.PCG64([seed, purpose, number]).random_raw(count)
+
+
+class _Rows(ABC):
+    """The rows of a folder and how a micro-batch is made of some."""
+
+    count: int
+
+    @abstractmethod
+    def batch(self, rows: Sequence[int], tails: npt.NDArray[np.uint64] | None) -> Batch:
+        """The micro-batch of these rows; a random number for each row, if given, shortens its labels."""
+
+    @abstractmethod
+    def predicted(self, row: int) -> int:
+        """How many tokens of a row are predicted."""
+
+
+def _kept(length: int, tail: np.uint64) -> int:
+    """How many of a row's `length` labels stay: from a quarter to all."""
+    least = -(-length // 4)
+    return least + int(tail) % (length - least + 1)
+
+
+class _Windows(_Rows):
+    """Windows of `length` predicted tokens over the concatenated documents."""
+
+    def __init__(self, folder: Path, length: int) -> None:
+        self._stream = TokenStream(folder)
+        self._length = length
+        self.count = (len(self._stream) - 1) // length
+        if self.count < 1:
+            raise InputError(
+                f"{folder}: holds {len(self._stream)} tokens, less than one window of sequence_length {length} and "
+                "the token after it; lower train.sequence_length or take more data"
+            )
+
+    def predicted(self, row: int) -> int:
+        return self._length
+
+    def batch(self, rows: Sequence[int], tails: npt.NDArray[np.uint64] | None) -> Batch:
+        windows = np.stack([self._stream.read(row * self._length, self._length + 1) for row in rows]).astype(np.int64)
+        labels = windows[:, 1:].copy()  # (rows, time)
+        if tails is not None:
+            for row, tail in zip(labels, tails, strict=True):
+                row[_kept(self._length, tail) :] = IGNORED
+        return {"input_ids": torch.from_numpy(windows[:, :-1].copy()), "labels": torch.from_numpy(labels)}
+
+
+class _Pairs(_Rows):
+    """Source/target pairs, cut to their longest lengths and padded to the longest of a micro-batch."""
+
+    def __init__(self, folder: Path, source_length: int, target_length: int, start_token: int) -> None:
+        self._reader = PairsReader(folder)
+        self._pad = self._reader.pad
+        self._lengths = source_length, target_length
+        self._start = start_token
+        self.count = len(self._reader)
+        if self.count < 1:
+            raise InputError(f"{folder}: holds no pairs")
+
+    def _cut(self, ids: Ids, length: int) -> Ids:
+        if len(ids) <= length:
+            return ids
+        if ids[-1] == self._reader.end:
+            return np.append(ids[: length - 1], ids[-1])
+        return ids[:length]
+
+    def predicted(self, row: int) -> int:
+        return min(len(self._reader[row][1]), self._lengths[1])
+
+    def _padded(self, rows: Sequence[Ids], value: int) -> Ids:
+        padded = np.full((len(rows), max(len(row) for row in rows)), value, dtype=np.int64)
+        for line, row in zip(padded, rows, strict=True):
+            line[: len(row)] = row
+        return padded
+
+    def batch(self, rows: Sequence[int], tails: npt.NDArray[np.uint64] | None) -> Batch:
+        pairs = [self._reader[row] for row in rows]
+        sources = [self._cut(source, self._lengths[0]) for source, _ in pairs]
+        targets = [self._cut(target, self._lengths[1]) for _, target in pairs]
+        labels = self._padded(targets, IGNORED)  # (rows, target)
+        if tails is not None:
+            for line, target, tail in zip(labels, targets, tails, strict=True):
+                line[_kept(len(target), tail) :] = IGNORED
+        started = [np.append(self._start, target[:-1]) for target in targets]
+        return {
+            "input_ids": torch.from_numpy(self._padded(sources, self._pad)),
+            "attention_mask": torch.from_numpy(self._padded([np.ones_like(source) for source in sources], 0)),
+            "decoder_input_ids": torch.from_numpy(self._padded(started, self._pad)),
+            "labels": torch.from_numpy(labels),
+        }
+
+
+class Loader:
+    """Batches for training and validation of one folder of tokens.
+
+    Attributes:
+        kind: `text` or `pairs`.
+        rows: windows of `sequence_length` tokens, or pairs.
+        batch: rows of one optimizer step, over all processes.
+    """
+
+    def __init__(
+        self, folder: Path, train: Train, seed: int, start_token: int | None = None, unequal: bool = False
+    ) -> None:
+        """Open `folder`.
+
+        Args:
+            folder: a folder written by `trainyard.data.tokenize.tokenize`.
+            train: lengths and batch.
+            seed: orders the rows of each epoch.
+            start_token: the decoder's first token; needed for pairs.
+            unequal: mask a random tail of each row's labels (a quarter to all of a row stays), so that ranks
+                and micro-batches hold unequal numbers of predicted tokens.
+
+        Raises:
+            InputError: the folder is damaged or holds too little, or the settings don't fit it.
+        """
+        self.kind: str = read_index(folder)["kind"]
+        self._folder, self._train, self._seed, self._unequal = folder, train, seed, unequal
+        self.batch = rows_a_step(train, self.kind)
+        self._rows: _Rows
+        if self.kind == "text":
+            self._rows = _Windows(folder, train.sequence_length)
+        else:
+            assert start_token is not None, "pairs need the model's decoder start token"
+            self._rows = _Pairs(folder, train.source_length, train.target_length, start_token)
+        self.rows = self._rows.count
+        self._order = lru_cache(maxsize=2)(self._epoch)
+
+    @property
+    def steps(self) -> int:
+        """The number of optimizer steps of the whole training."""
+        return steps_of(self._train, self.rows, self.kind)
+
+    def micro_batch(self, world: int) -> int:
+        """The rows of one micro-batch of one of `world` processes.
+
+        Raises:
+            InputError: the batch can't be cut into equal micro-batches, or is larger than the data.
+        """
+        share, rest = divmod(self.batch, world)
+        if rest:
+            raise InputError(f"train.batch: {self.batch} rows a step can't be shared equally by {world} processes")
+        micro_batch = self._train.micro_batch or share
+        if share % micro_batch:
+            raise InputError(
+                f"train.micro_batch: {micro_batch} doesn't divide a process's share of {share} rows "
+                f"({self.batch} rows a step over {world} processes)"
+            )
+        if self.batch > self.rows:
+            raise InputError(
+                f"{self._folder}: holds {self.rows} rows, fewer than one step of {self.batch}; lower train.batch"
+            )
+        return micro_batch
+
+    def accumulation(self, world: int) -> int:
+        """The number of micro-batches that each of `world` processes takes a step."""
+        return self.batch // world // self.micro_batch(world)
+
+    def _epoch(self, epoch: int) -> npt.NDArray[np.intp]:
+        return np.argsort(_raw(self._seed, _ORDER, epoch, self.rows), kind="stable")
+
+    def _drawn(self, position: int) -> int:
+        """The row at a position of the endless stream of shuffled epochs."""
+        epoch, place = divmod(position, self.rows)
+        return int(self._order(epoch)[place])
+
+    def micro_batches(self, step: int, rank: int, world: int) -> list[Batch]:
+        """The micro-batches of one rank in optimizer step `step`, which counts from 1.
+
+        Text: `input_ids` and `labels` (rows, time); `labels[:, t]` is the token after `input_ids[:, t]`.
+        Pairs: `input_ids` and `attention_mask` (rows, source), `decoder_input_ids` and `labels` (rows, target).
+        Labels are -100 where nothing is predicted.
+
+        Raises:
+            InputError: the batch can't be cut into equal micro-batches, or is larger than the data.
+        """
+        assert step >= 1, "steps count from 1"
+        assert 0 <= rank < world
+        size = self.micro_batch(world)
+        share = self.batch // world
+        tails = _raw(self._seed, _TAILS, step, self.batch) if self._unequal else None
+        batches = []
+        for first in range(rank * share, (rank + 1) * share, size):
+            rows = [self._drawn((step - 1) * self.batch + first + offset) for offset in range(size)]
+            batches.append(self._rows.batch(rows, None if tails is None else tails[first : first + size]))
+        return batches
+
+    def validation_batches(self, micro_batch: int, limit_tokens: int, rank: int, world: int) -> Iterator[Batch]:
+        """The first rows, in order, until `limit_tokens` tokens are predicted (one row at least).
+
+        Micro-batch k goes to rank k % world. Every rank gets equally many: a rank that
+        would have one less gets one whose labels are all -100.
+        """
+        rows, predicted = 0, 0
+        while rows < self.rows and (predicted := predicted + self._rows.predicted(rows)) <= limit_tokens:
+            rows += 1
+        starts = range(0, max(rows, 1), micro_batch)
+        for place in range(-(-len(starts) // world)):
+            number = place * world + rank
+            if number < len(starts):
+                yield self._rows.batch(range(starts[number], min(starts[number] + micro_batch, max(rows, 1))), None)
+            else:
+                blank = self._rows.batch([0], None)
+                yield blank | {"labels": torch.full_like(blank["labels"], IGNORED)}
