@@ -1,0 +1,20 @@
+"""Distributed data parallel: every process holds the whole model and averages gradients."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from trainyard.parallel import single
+
+
+class Engine(single.Engine):
+    """torch's DistributedDataParallel; gradients are exchanged once a step, in the last micro-batch."""
+
+    def _wrap(self, objective: nn.Module) -> nn.Module:
+        devices = [self.device] if self.device.type == "cuda" else None
+        self.spread = DistributedDataParallel(objective, device_ids=devices)
+        return self.spread
+
+    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
+        return nullcontext() if last else self.spread.no_sync()

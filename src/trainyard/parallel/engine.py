@@ -1,0 +1,175 @@
+"""What the training loop asks of a parallel setting: one file an engine, each with a class `Engine`."""
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from trainyard.config.catalogue import Precision
+from trainyard.errors import InputError
+from trainyard.parallel import group
+
+Batch = Mapping[str, Tensor]
+NOT_PREDICTED = -100
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How an engine trains.
+
+    Attributes:
+        precision: fp32; bf16 and fp16 compute in it and keep fp32 master weights.
+        clip: the largest norm of the gradient over all parameters; None does not clip.
+        learning_rate: the highest rate; each step is given its own.
+        weight_decay: applied to parameters of two or more dimensions alone.
+        betas: AdamW's decay rates of the first and second moment.
+        epsilon: AdamW's.
+        micro_batch: sequences a process takes at once.
+        accumulation: micro-batches a process takes a step.
+        options: the engine's own, from config/parallel.yaml.
+        device: where the processes compute.
+        compile: whether the objective goes through torch.compile.
+    """
+
+    precision: Precision = "fp32"
+    clip: float | None = None
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.95)
+    epsilon: float = 1e-8
+    micro_batch: int = 1
+    accumulation: int = 1
+    options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    device: Literal["cpu", "cuda"] = "cpu"
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one optimizer step did.
+
+    Attributes:
+        loss: mean cross-entropy in nats over the predicted tokens of all ranks and micro-batches.
+        gradient_norm: the 2-norm over all parameters, before clipping.
+        tokens: predicted tokens of all ranks and micro-batches.
+        skipped: whether the gradient overflowed in fp16, so that no weight was changed.
+    """
+
+    loss: float
+    gradient_norm: float
+    tokens: int
+    skipped: bool = False
+
+
+class Engine(ABC):
+    """A model, its optimizer, and how both are spread over processes.
+
+    Every rank makes one and calls the same methods in the same order. The gradient
+    is that of the mean over all predicted tokens of the global batch, so that ranks
+    and micro-batches may hold unequal numbers of them.
+    """
+
+    @classmethod
+    def start(cls, device: Literal["cpu", "cuda"]) -> None:
+        """Join the other processes; before any model is made."""
+        group.start(device)
+
+    def __init__(self, objective: nn.Module, settings: EngineSettings) -> None:
+        """Take `objective`, which maps a batch to the sum of its cross-entropies and holds `.model`."""
+        self.settings = settings
+        self.device = group.device(settings.device)
+        self.objective = objective
+        if settings.compile:
+            objective.compile()
+
+    @abstractmethod
+    def train_step(self, micro_batches: Sequence[Batch], learning_rate: float) -> Step:
+        """Take one optimizer step on this rank's `micro_batches`."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write this rank's part of weights and optimizer into `folder`, which exists."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote at the same number of processes, bitwise. Loads tensors, never code."""
+
+    @abstractmethod
+    def full_state(self) -> dict[str, Tensor] | None:
+        """The whole model in fp32 on the CPU under its own names, on rank 0; None elsewhere. All ranks call it."""
+
+    def loss_sum(self, batch: Batch) -> Tensor:
+        """The sum of the cross-entropies of this rank's `batch`, without dropout or gradient.
+
+        Sharded engines gather weights for it: all ranks call it equally often.
+        """
+        self.objective.eval()
+        with torch.no_grad(), self._autocast():
+            loss = self.objective(**self._to_device(batch))
+        self.objective.train()
+        return loss
+
+    def close(self) -> None:
+        """Leave the other processes."""
+        group.stop()
+
+    def _to_device(self, batch: Batch) -> dict[str, Tensor]:
+        return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        """The context in which the objective computes in the setting's precision."""
+        dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        if self.settings.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=dtypes[self.settings.precision])
+
+    def _state_path(self, folder: Path) -> Path:
+        return folder / f"rank-{group.rank():05d}.pt"
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """The trained parameters in AdamW's two groups: matrices decay, vectors (biases, norms) do not."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [parameter for parameter in parameters if parameter.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def adamw(model: nn.Module, settings: EngineSettings) -> torch.optim.AdamW:
+    """AdamW over the groups of `parameter_groups`, by torch's fused kernel."""
+    return torch.optim.AdamW(parameter_groups(model, settings.weight_decay), **adamw_arguments(settings))
+
+
+def adamw_arguments(settings: EngineSettings) -> dict:
+    """What AdamW is given in every engine, besides its parameters."""
+    return {"lr": settings.learning_rate, "betas": settings.betas, "eps": settings.epsilon, "fused": True}
+
+
+def predicted_tokens(micro_batches: Sequence[Batch]) -> int:
+    """How many tokens of these batches are predicted."""
+    return sum(int((batch["labels"] != NOT_PREDICTED).sum()) for batch in micro_batches)
+
+
+def load_engine(name: str) -> type[Engine]:
+    """The class `Engine` of the file `name`.py in this folder.
+
+    Raises:
+        InputError: there is no such engine.
+    """
+    try:
+        module = importlib.import_module(f"trainyard.parallel.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"trainyard.parallel.{name}":
+            raise
+        module = None
+    engine = getattr(module, "Engine", None)
+    if not (isinstance(engine, type) and issubclass(engine, Engine)) or engine is Engine:
+        raise InputError(f"config/parallel.yaml: there is no engine {name!r} in src/trainyard/parallel")
+    return engine

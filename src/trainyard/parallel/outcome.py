@@ -1,0 +1,36 @@
+"""Telling an outcome that is data (out of memory) from a failure."""
+
+from pathlib import Path
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that a device or the host has no memory left.
+
+    torch raises its OutOfMemoryError for a device, and a plain RuntimeError from its
+    default allocator on a CPU. (The class is known by name, so that launchers need no torch.)
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
+def oom_kill_count() -> int:
+    """How many processes of this control group the kernel has killed for memory; 0 where it does not tell.
+
+    A process ended by SIGKILL ran out of memory only if this count has risen
+    meanwhile; otherwise somebody ended it.
+    """
+    lines = Path("/proc/self/cgroup").read_text().splitlines() if Path("/proc/self/cgroup").exists() else []
+    count = 0
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":  # version 2: one tree
+            file = Path("/sys/fs/cgroup") / path.lstrip("/") / "memory.events"
+        elif "memory" in controllers.split(","):
+            file = Path("/sys/fs/cgroup/memory") / path.lstrip("/") / "memory.oom_control"
+        else:
+            continue
+        if file.exists():
+            rows = (row.split() for row in file.read_text().splitlines())
+            count += sum(int(row[1]) for row in rows if row[0] == "oom_kill")
+    return count

@@ -1,0 +1,75 @@
+"""Runs a module as one process of a launch: `python -m trainyard.parallel.rank MODULE ARGUMENTS...`.
+
+The process ends when the one that started it is gone, however that ended, and
+leaves word of an exception where the launcher reads it. torchrun is started by
+it too, so that the death of a launcher runs down the chain.
+"""
+
+import ctypes
+import json
+import os
+import runpy
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+from trainyard.errors import InputError
+from trainyard.parallel.outcome import is_out_of_memory
+
+ERROR_FILE = "TRAINYARD_ERROR_FILE"
+POLL_SECONDS = 0.5
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent() -> None:
+    """End this process, at once and without clean-up, when its parent is gone."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
+def _leave_word(error: BaseException) -> None:
+    """Write the first exception of the group to the launcher's error file; later ones follow from it."""
+    path = os.environ.get(ERROR_FILE)
+    if path is None:
+        return
+    kind = "error"
+    if isinstance(error, InputError):
+        kind = "input"
+    elif is_out_of_memory(error):
+        kind = "out-of-memory"
+    word = {"kind": kind, "message": str(error) if kind == "input" else f"{type(error).__name__}: {error}"}
+    try:
+        with Path(path).open("x", encoding="utf-8") as file:
+            json.dump(word, file)
+    except FileExistsError:
+        pass
+
+
+def main() -> None:
+    """Run the module named by the first argument with the others."""
+    end_with_parent()
+    module, sys.argv = sys.argv[1], sys.argv[1:]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except Exception as error:
+        # Word first: a rank that waits for this one may be the first to print.
+        _leave_word(error)
+        traceback.print_exc()
+        sys.stderr.flush()
+        # The group can't be left in order when others still wait in it.
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

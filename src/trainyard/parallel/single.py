@@ -1,0 +1,115 @@
+"""One process; and what every engine on plain torch shares."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from typing_extensions import override
+
+from trainyard.parallel import engine, group
+from trainyard.parallel.engine import Batch, EngineSettings, Step
+
+
+class Engine(engine.Engine):
+    """AdamW on fp32 weights, with autocast below fp32 and a loss scale in fp16.
+
+    ddp, zero1 and fsdp are this engine with other `_wrap`, `_optimizer` and files.
+    """
+
+    def __init__(self, objective: nn.Module, settings: EngineSettings) -> None:
+        super().__init__(objective, settings)
+        objective.to(self.device)
+        self.wrapped = self._wrap(objective)
+        self.optimizer = self._optimizer()
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
+
+    @override
+    def train_step(self, micro_batches: Sequence[Batch], learning_rate: float) -> Step:
+        (tokens,) = group.sum_over_ranks([engine.predicted_tokens(micro_batches)])
+        # Gradients are averaged over ranks; this factor makes the average the mean over all tokens.
+        factor = group.world_size() / tokens
+        losses = []
+        for number, batch in enumerate(micro_batches, 1):
+            with self._synchronised(number == len(micro_batches)):
+                with self._autocast():
+                    loss = self.wrapped(**self._to_device(batch))
+                self.scaler.scale(loss * factor).backward()
+            losses.append(loss.detach())
+        self.scaler.unscale_(self.optimizer)
+        norm = self._clip()
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = learning_rate
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        (total,) = group.sum_over_ranks([torch.stack(losses).double().sum().item()])
+        return Step(total / tokens, norm, int(tokens), skipped=self.scaler.get_scale() < scale)
+
+    @override
+    def save(self, folder: Path) -> None:
+        state = {
+            "model": self._local_model(),
+            "optimizer": self._local_optimizer(),
+            "scaler": self.scaler.state_dict(),
+        }
+        torch.save(state, self._state_path(folder))
+
+    @override
+    def load(self, folder: Path) -> None:
+        state = torch.load(self._state_path(folder), map_location=self.device, weights_only=True)
+        self._load_model(state["model"])
+        self._load_optimizer(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+
+    @override
+    def full_state(self) -> dict[str, Tensor] | None:
+        if group.rank() != 0:
+            return None
+        return {name: _fp32(tensor) for name, tensor in self._model().state_dict().items()}
+
+    def _wrap(self, objective: nn.Module) -> nn.Module:
+        """What is called in training: the objective, or a module that spreads it."""
+        return objective
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        return engine.adamw(self.objective, self.settings)
+
+    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
+        """The context of one micro-batch; gradients are exchanged in the `last` one alone."""
+        return nullcontext()
+
+    def _clip(self) -> float:
+        """Clip the gradient, and give its norm before."""
+        gradients = [parameter.grad for parameter in self.objective.parameters() if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if isinstance(norm, DTensor):
+            norm = norm.full_tensor()
+        if self.settings.clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.objective.parameters(), self.settings.clip, norm)
+        return norm.item()
+
+    def _model(self) -> nn.Module:
+        model = self.objective.model
+        assert isinstance(model, nn.Module)
+        return model
+
+    def _local_model(self) -> dict:
+        return self._model().state_dict()
+
+    def _load_model(self, state: dict) -> None:
+        self._model().load_state_dict(state)
+
+    def _local_optimizer(self) -> dict:
+        return self.optimizer.state_dict()
+
+    def _load_optimizer(self, state: dict) -> None:
+        self.optimizer.load_state_dict(state)
+
+
+def _fp32(tensor: Tensor) -> Tensor:
+    """A copy on the CPU, in fp32 where it holds real numbers."""
+    return tensor.detach().to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
