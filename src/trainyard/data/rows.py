@@ -1,0 +1,155 @@
+"""The one form of rows that each kind of dataset has, and the checks of what goes into it."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from trainyard.config.catalogue import Dataset
+from trainyard.data.readers import Row
+from trainyard.errors import InputError
+
+ENDINGS = 4
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
+
+
+_STRING = pa.string()
+SCHEMAS: dict[str, pa.Schema] = {
+    "text": _schema(text=_STRING),
+    "pairs": _schema(id=_STRING, source=_STRING, target=_STRING),
+    "choices": _schema(
+        id=_STRING,
+        activity_label=_STRING,
+        ctx_a=_STRING,
+        ctx_b=_STRING,
+        ctx=_STRING,
+        endings=pa.list_(_STRING),
+        label=pa.int64(),
+        level=_STRING,
+    ),
+}
+_OPTIONAL = {"id", "level"}
+
+
+def columns(dataset: Dataset) -> tuple[list[str], list[str]]:
+    """The columns that the source must have, and those that it may have."""
+    unknown = [name for name in dataset.columns if name not in SCHEMAS[dataset.kind].names]
+    if unknown:
+        raise InputError(
+            f"{dataset.title}: columns: {', '.join(unknown)} isn't a column of {dataset.kind}; "
+            f"those are {', '.join(SCHEMAS[dataset.kind].names)}"
+        )
+    required, optional = [], []
+    for name in SCHEMAS[dataset.kind].names:
+        is_optional = name in _OPTIONAL and name not in dataset.columns
+        (optional if is_optional else required).append(dataset.columns.get(name, name))
+    return required, optional
+
+
+class _Reader:
+    """Takes checked values out of rows."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._columns = dataset.columns
+
+    def text(self, row: Row, name: str, empty: bool = False) -> str:
+        column = self._columns.get(name, name)
+        value = row.values[column]
+        if value is None and empty:
+            return ""  # CSV has no other way to say so: some readers make null of an empty field
+        if not isinstance(value, str):
+            raise row.error(f"`{column}` is {'missing' if value is None else type(value).__name__}, not text")
+        if not empty and not value.strip():
+            raise row.error(f"`{column}` is empty; mend the row or leave it out")
+        return value
+
+    def identity(self, row: Row) -> str:
+        value = row.values.get(self._columns.get("id", "id"))
+        return str(row.number if value is None else value)
+
+    def level(self, row: Row) -> str:
+        return str(row.values.get(self._columns.get("level", "level")) or "")
+
+    def endings(self, row: Row) -> list[str]:
+        column = self._columns.get("endings", "endings")
+        value = row.values[column]
+        if not isinstance(value, list) or not all(isinstance(ending, str) and ending.strip() for ending in value):
+            raise row.error(f"`{column}` isn't a list of texts")
+        if len(value) != ENDINGS:
+            raise row.error(f"`{column}` holds {len(value)} endings, not {ENDINGS}")
+        return value
+
+    def label(self, row: Row) -> int:
+        column = self._columns.get("label", "label")
+        value = row.values[column]
+        number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise row.error(f"`{column}` is {value!r}, not a number from 0 to {ENDINGS - 1}")
+        if not 0 <= number < ENDINGS:
+            raise row.error(f"`{column}` is {number}; it must be from 0 to {ENDINGS - 1}")
+        return number
+
+
+def _pairs(reader: _Reader, row: Row) -> dict[str, Any]:
+    # SAMSum has a dialogue without a word: an empty source is data, an empty target is not
+    source = reader.text(row, "source", empty=True)
+    return {"id": reader.identity(row), "source": source, "target": reader.text(row, "target")}
+
+
+def _choices(reader: _Reader, row: Row) -> dict[str, Any]:
+    return {
+        "id": reader.identity(row),
+        "activity_label": reader.text(row, "activity_label", empty=True),
+        "ctx_a": reader.text(row, "ctx_a", empty=True),
+        "ctx_b": reader.text(row, "ctx_b", empty=True),
+        "ctx": reader.text(row, "ctx"),
+        "endings": reader.endings(row),
+        "label": reader.label(row),
+        "level": reader.level(row),
+    }
+
+
+# An article's title has one `=` a side, a section's two or more (` = = Plot = = `).
+_TITLE = re.compile(r"^ ?= [^=\s](.*[^=\s])? = \n?$")
+
+
+def _articles(reader: _Reader, rows: Iterator[Row]) -> Iterator[dict[str, Any]]:
+    """Join WikiText's lines into articles, byte by byte.
+
+    A title is a line in title form with an empty row before and after it: some
+    paragraphs were torn so that a line looks like a title (`= 7 / 2 ) ... ( J = `).
+    """
+    article: list[str] = []
+    previous: str = ""
+    nothing = Row("", 0, {})
+    row = next(rows, nothing)
+    while row is not nothing:
+        following = next(rows, nothing)
+        text = reader.text(row, "text", empty=True)
+        after = "" if following is nothing else reader.text(following, "text", empty=True)
+        if _TITLE.match(text) and not previous.strip() and not after.strip() and "".join(article).strip():
+            yield {"text": "".join(article)}
+            article = []
+        article.append(text)
+        previous, row = text, following
+    if "".join(article).strip():
+        yield {"text": "".join(article)}
+
+
+def formed(dataset: Dataset, rows: Iterator[Row]) -> Iterator[dict[str, Any]]:
+    """Bring a source's rows into the form of the dataset's kind.
+
+    Raises:
+        InputError: a value is missing, empty, of the wrong type or out of range; the message names file and row.
+    """
+    reader = _Reader(dataset)
+    if dataset.kind == "text":
+        if dataset.documents == "wikitext":
+            return _articles(reader, rows)
+        return ({"text": reader.text(row, "text")} for row in rows)
+    form: Callable[[_Reader, Row], dict[str, Any]] = _pairs if dataset.kind == "pairs" else _choices
+    return (form(reader, row) for row in rows)

@@ -1,0 +1,165 @@
+"""From a dataset's source to rows in the form of its kind: one Parquet file and its JSON."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainyard.config.catalogue import Dataset, EmbeddedSource, FilesSource, HubSource
+from trainyard.data import hub, mirror, readers, tinyworld
+from trainyard.data.readers import Row
+from trainyard.data.rows import SCHEMAS, columns, formed
+from trainyard.data.slices import sliced
+from trainyard.errors import InputError
+from trainyard.files import sha256_file, whole_file, write_json
+
+GROUP_ROWS = 1000
+
+Progress = Callable[[int], None]
+
+
+class _Counted:
+    """Counts the rows that pass."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._rows = rows
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self._rows:
+            self.count += 1
+            yield row
+
+
+def _local(dataset: Dataset, specification: str, files_of: Callable[[str], list[Path]]) -> Iterator[Row]:
+    required, optional = columns(dataset)
+    return sliced(
+        specification,
+        rows=lambda split: mirror.rows(files_of(split), required, optional),
+        count=lambda split: mirror.count(files_of(split)),
+    )
+
+
+def _files_of(source: FilesSource) -> Callable[[str], list[Path]]:
+    def find(split: str) -> list[Path]:
+        if split not in source.files:
+            raise InputError(f"source.files: no file for the split {split!r}; there are {', '.join(source.files)}")
+        return [Path(source.files[split])]
+
+    return find
+
+
+def _embedded(source: EmbeddedSource, specification: str) -> Iterator[Row]:
+    def count(split: str) -> int:
+        if split not in source.rows:
+            raise InputError(f"source.rows: no split {split!r}; there are {', '.join(source.rows)}")
+        return source.rows[split]
+
+    def rows(split: str) -> Iterator[Row]:
+        items = tinyworld.rows(source.part, split, count(split), source.seed)
+        for number, values in enumerate(items, 1):
+            yield Row(f"tinyworld {source.part} {split}", number, values)
+
+    return sliced(specification, rows, count)
+
+
+def _open(dataset: Dataset, specification: str, folder: Path | None) -> tuple[Iterator[Row], dict[str, Any]]:
+    """The source's rows, and what is said of the source beside them."""
+    source = dataset.source
+    if isinstance(source, EmbeddedSource):
+        said = {"source": f"tinyworld {source.part}", "revision": f"seed {source.seed}", "origin": "embedded"}
+        return _embedded(source, specification), said
+    if isinstance(source, FilesSource):
+        rows = _local(dataset, specification, _files_of(source))
+        return rows, {"source": ", ".join(source.files.values()), "revision": None, "origin": "files"}
+    name = " ".join(filter(None, [source.hub, source.configuration]))
+    if folder is not None:
+        hub_source: HubSource = source
+        rows = _local(dataset, specification, lambda split: mirror.split_files(folder, hub_source, split))
+        return rows, {"source": name, "revision": source.revision, "origin": "mirror"}
+    data, commit = hub.open_hub(source, specification)
+    return hub.hub_rows(source, data, *columns(dataset)), {"source": name, "revision": commit, "origin": "hub"}
+
+
+def _write(rows: Iterator[dict[str, Any]], schema: pa.Schema, path: Path, progress: Progress | None) -> int:
+    written = 0
+    group: list[dict[str, Any]] = []
+
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+
+        def flush() -> None:
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+            if progress is not None:
+                progress(written)
+
+        for row in rows:
+            group.append(row)
+            written += 1
+            if len(group) == GROUP_ROWS:
+                flush()
+                group.clear()
+        if group:
+            flush()
+    return written
+
+
+def download(
+    name: str,
+    dataset: Dataset,
+    split: str,
+    output: Path,
+    mirror_folder: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write the rows of one of our splits to `output` (Parquet), and `{split}.json` beside it.
+
+    Args:
+        name: the dataset's name in the catalogue.
+        dataset: its entry.
+        split: one of its splits.
+        output: the Parquet file; the JSON stands beside it, with the suffix `.json`.
+        mirror_folder: a folder in the hub's layout; with it, no hub is asked.
+        progress: called with the number of rows written so far, now and then.
+
+    Returns:
+        what the JSON holds: dataset, split, kind, rows, source_rows (lines, where WikiText's are joined), source,
+        revision, licence, sha256 of the Parquet file, and origin (hub, mirror, files or embedded).
+
+    Raises:
+        InputError: the source can't be reached, or holds a row that can't be used; the message names it.
+    """
+    if split not in dataset.splits:
+        raise InputError(f"dataset {name}: no split {split!r}; there are {', '.join(dataset.splits)}")
+    specification = dataset.splits[split]
+    rows, said = _open(dataset, specification, mirror_folder)
+    counted = _Counted(rows)
+    with whole_file(output) as draft:
+        written = _write(formed(dataset, iter(counted)), SCHEMAS[dataset.kind], draft, progress)
+        if not written:
+            raise InputError(f"dataset {name}: {said['source']}, split {specification}: holds no rows")
+        sha256 = sha256_file(draft)
+    about = {
+        "dataset": name,
+        "title": dataset.title,
+        "split": split,
+        "kind": dataset.kind,
+        "rows": written,
+        "source_rows": counted.count,
+        **said,
+        "licence": dataset.licence,
+        "sha256": sha256,
+    }
+    write_json(Path(output).with_suffix(".json"), about)
+    return about
+
+
+def read_rows(path: Path, kind: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows that `download` wrote, in constant memory.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    for row in readers.read(Path(path), SCHEMAS[kind].names):
+        yield row.values
