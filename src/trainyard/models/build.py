@@ -1,0 +1,102 @@
+"""Making a model of a catalogue entry: from its shape, or from a folder of weights."""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from transformers import AutoConfig, PreTrainedConfig
+
+from trainyard.config.catalogue import Model
+from trainyard.errors import InputError
+from trainyard.models.tokens import special_tokens
+
+
+def family(entry: Model) -> ModuleType:
+    """The file that knows the entry's family.
+
+    It has `MODEL`, the class that is trained; `EXPORTED`, transformers' class, where that is another;
+    `DROPOUT`, the names of the configuration's dropout rates; and `configuration(shape, tokens)`.
+    """
+    return importlib.import_module(f"trainyard.models.{entry.family}")
+
+
+def configuration(entry: Model, dropout: float | None = None) -> PreTrainedConfig:
+    """The entry's configuration of transformers, with the dropout of its shape unless another is given."""
+    config = family(entry).configuration(entry.shape, special_tokens(entry))
+    _set_dropout(entry, config, dropout)
+    return config
+
+
+def start_token(entry: Model) -> int | None:
+    """The token that a decoder starts with; None for a model without an encoder."""
+    return configuration(entry).decoder_start_token_id if entry.sequence_to_sequence else None  # pyright: ignore
+
+
+def build(
+    entry: Model,
+    name: str,
+    dropout: float | None = None,
+    seed: int | None = None,
+    weights: Path | None = None,
+    activation_checkpointing: bool = False,
+) -> Any:
+    """Make a model in fp32 on the CPU, ready for training.
+
+    Args:
+        entry: the catalogue's entry.
+        name: its name, for messages.
+        dropout: instead of the shape's own.
+        seed: fixes the initial weights; the global generator is left as it was. Without one, it is used.
+        weights: a folder in transformers' format with the pretrained weights; from scratch without one.
+        activation_checkpointing: keep the input of each block alone, and compute the rest again when needed.
+
+    Raises:
+        InputError: the folder's weights aren't of this entry's shape, or can't be read.
+    """
+    if weights is not None:
+        model = _pretrained(entry, name, dropout, weights)
+    else:
+        with torch.random.fork_rng(devices=[], enabled=seed is not None):
+            if seed is not None:
+                torch.random.default_generator.manual_seed(seed)
+            model = family(entry).MODEL(_for_training(configuration(entry, dropout)))
+    if activation_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model.train()
+
+
+def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path) -> Any:
+    module = family(entry)
+    exported = getattr(module, "EXPORTED", module.MODEL)
+    expected = configuration(entry)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        if config.model_type != expected.model_type:
+            raise InputError(f"{folder}: holds a {config.model_type} model, {name} is of family {entry.family}")
+        _set_dropout(entry, config, dropout)
+        model = exported.from_pretrained(
+            folder, config=_for_training(config), local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: the weights of {name} can't be read ({error}); delete it and run again") from error
+    if exported is not module.MODEL:
+        own = module.MODEL(model.config)
+        own.load_state_dict(model.state_dict())
+        model = own
+    bias = getattr(model, "final_logits_bias", None)
+    if bias is not None and bias.any():
+        raise InputError(f"{folder}: {name} has a bias on its logits, which training leaves out")
+    return model
+
+
+def _for_training(config: PreTrainedConfig) -> PreTrainedConfig:
+    config.use_cache = False
+    config._attn_implementation = "sdpa"
+    return config
+
+
+def _set_dropout(entry: Model, config: PreTrainedConfig, dropout: float | None) -> None:
+    for key in family(entry).DROPOUT:
+        setattr(config, key, entry.shape.dropout if dropout is None else dropout)

@@ -1,0 +1,24 @@
+"""GPT-2 (Radford et al. 2019)."""
+
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from trainyard.config.catalogue import Shape
+from trainyard.models.tokens import SpecialTokens
+
+MODEL = GPT2LMHeadModel
+DROPOUT = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
+
+
+def configuration(shape: Shape, tokens: SpecialTokens) -> GPT2Config:
+    """The configuration of transformers for a shape."""
+    return GPT2Config(
+        vocab_size=shape.vocabulary,
+        n_positions=shape.context,
+        n_embd=shape.width,
+        n_layer=shape.layers,
+        n_head=shape.heads,
+        n_inner=shape.feed_forward,
+        bos_token_id=tokens.start,
+        eos_token_id=tokens.end,
+        pad_token_id=tokens.pad,
+    )

@@ -1,0 +1,29 @@
+"""Llama's architecture, with the head tied to the embedding as in its small relatives."""
+
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from trainyard.config.catalogue import Shape
+from trainyard.models.tokens import SpecialTokens
+
+MODEL = LlamaForCausalLM
+DROPOUT = ("attention_dropout",)
+
+
+def configuration(shape: Shape, tokens: SpecialTokens) -> LlamaConfig:
+    """The configuration of transformers for a shape."""
+    return LlamaConfig(
+        vocab_size=shape.vocabulary,
+        max_position_embeddings=shape.context,
+        hidden_size=shape.width,
+        intermediate_size=shape.feed_forward or 4 * shape.width,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.key_value_heads or shape.heads,
+        head_dim=shape.head_width,
+        rms_norm_eps=1e-5,
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_base},
+        tie_word_embeddings=True,
+        bos_token_id=tokens.start,
+        eos_token_id=tokens.end,
+        pad_token_id=tokens.pad,
+    )
