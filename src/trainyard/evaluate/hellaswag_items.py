@@ -1,0 +1,79 @@
+"""HellaSwag's items as text: contexts, endings and shots by either protocol."""
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from trainyard.evaluate.score import Window
+from trainyard.evaluate.tokens import encode
+
+Protocol = Literal["harness", "completion"]
+BETWEEN_SHOTS = "\n\n"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A context and its endings, of which `label` is right; the endings go on after a space."""
+
+    id: str
+    level: str
+    context: str
+    endings: list[str]
+    label: int
+
+
+def preprocess(text: str) -> str:
+    """Clean a text of WikiHow's marks, as lm-evaluation-harness does.
+
+    " [title]" becomes ". ", other bracketed text goes, and two spaces become one.
+    """
+    text = text.strip().replace(" [title]", ". ")
+    return re.sub(r"\[.*?\]", "", text).replace("  ", " ")
+
+
+def make_item(row: Mapping[str, Any], protocol: Protocol) -> Item:
+    """An item from a row of kind choices.
+
+    `harness`: the context is preprocess(activity_label: ctx_a Ctx_b), with ctx_b
+    capitalised, and the endings are preprocessed. `completion`: context and endings
+    stand as they are, without the activity label (karpathy/llm.c).
+    """
+    if protocol == "harness":
+        context = preprocess(f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}")
+        endings = [preprocess(ending) for ending in row["endings"]]
+    else:
+        context, endings = row["ctx"], list(row["endings"])
+    return Item(row["id"], row["level"], context, endings, row["label"])
+
+
+def with_shots(item: Item, position: int, pool: Sequence[Item], shots: int, seed: int) -> str:
+    """The item's context after `shots` solved items, drawn from `pool` by the seed and the item's position."""
+    if not shots:
+        return item.context
+    drawn = random.Random(f"{seed}/{position}").sample(pool, shots)
+    solved = [f"{shot.context} {shot.endings[shot.label]}" for shot in drawn]
+    return BETWEEN_SHOTS.join([*solved, item.context])
+
+
+def encode_pairs(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+    """Token ids of (context, continuation), split as lm-evaluation-harness splits them.
+
+    Spaces at the end of the context move to the continuation; the whole text is
+    encoded at once, and cut after as many tokens as the context alone has.
+    """
+    bare = [context.rstrip() for context, _ in pairs]
+    whole = encode(tokenizer, [context + continuation for context, continuation in pairs])
+    distinct = list(dict.fromkeys(bare))
+    lengths = dict(zip(distinct, (len(ids) for ids in encode(tokenizer, distinct)), strict=True))
+    return [(ids[: lengths[text]], ids[lengths[text] :]) for text, ids in zip(bare, whole, strict=True)]
+
+
+def window(context: Sequence[int], continuation: Sequence[int], longest: int) -> tuple[Window, bool]:
+    """The window that scores a continuation, and whether its context was cut from the left to fit the model."""
+    ids = np.array([*context, *continuation], dtype=np.int64)
+    cut = ids[-(longest + 1) :]
+    return Window(cut, min(len(continuation), len(cut) - 1)), len(cut) < len(ids)

@@ -1,0 +1,99 @@
+"""Estimates with a standard error and a 95 % interval."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure, its standard error and its 95 % interval; none of them where one observation allows none."""
+
+    value: float
+    standard_error: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def scaled(self, factor: float) -> "Estimate":
+        """The estimate of `factor` (above zero) times the quantity."""
+        parts = (self.value, self.standard_error, self.low, self.high)
+        return Estimate(*(None if part is None else part * factor for part in parts))  # pyright: ignore[reportArgumentType]
+
+    def exponential(self) -> "Estimate":
+        """The estimate of e to the quantity: standard error by the delta method, the interval's ends carried over."""
+        value = math.exp(self.value)
+        if self.standard_error is None or self.low is None or self.high is None:
+            return Estimate(value)
+        return Estimate(value, value * self.standard_error, math.exp(self.low), math.exp(self.high))
+
+
+Estimates = dict[str, Estimate]
+
+
+def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Estimate:
+    """The ratio of two sums over independent observations, shapes `(n,)`.
+
+    The variance is the delta method's, `n / (n - 1) * sum((y - r x)^2) / sum(x)^2`
+    (Cochran, Sampling Techniques, chapter 6); the interval uses Student's t with
+    n - 1 degrees of freedom. One observation gives the value alone.
+    """
+    count = len(numerators)
+    total = float(denominators.sum())
+    value = float(numerators.sum()) / total
+    if count < 2:
+        return Estimate(value)
+    residuals = numerators - value * denominators
+    error = math.sqrt(count / (count - 1) * float(residuals @ residuals)) / total
+    width = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
+    return Estimate(value, error, value - width, value + width)
+
+
+def proportion(correct: np.ndarray) -> Estimate:
+    """The share of true values, shape `(n,)`.
+
+    The standard error is `sqrt(p (1 - p) / (n - 1))`, as lm-evaluation-harness has
+    it; the interval is Wilson's, which holds at 0 and 1 too.
+    """
+    count = len(correct)
+    value = float(np.mean(correct))
+    interval = stats.binomtest(int(np.sum(correct)), count).proportion_ci(LEVEL, method="wilson")
+    error = math.sqrt(value * (1 - value) / (count - 1)) if count > 1 else None
+    return Estimate(value, error, float(interval.low), float(interval.high))
+
+
+def bootstrap_means(scores: np.ndarray, resamples: int, seed: int) -> list[Estimate]:
+    """The mean of each column of `scores`, shape `(rows, columns)`.
+
+    Standard errors and percentile intervals come from `resamples` draws of whole
+    rows with replacement (numpy's PCG64 from `seed`).
+    """
+    generator = np.random.default_rng(seed)
+    means = np.stack([scores[generator.integers(0, len(scores), len(scores))].mean(axis=0) for _ in range(resamples)])
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    columns = zip(scores.mean(axis=0), means.std(axis=0, ddof=1), low, high, strict=True)
+    return [Estimate(*(float(part) for part in column)) for column in columns]
+
+
+def as_json(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
+    """Estimates as they stand in result files."""
+    return {name: asdict(estimate) for name, estimate in estimates.items()}
+
+
+def flat(estimates: Mapping[str, Estimate]) -> dict[str, float | None]:
+    """Estimates as the modules of `evaluate` return them: `acc`, `acc_standard_error`, `acc_low`, `acc_high`."""
+    result: dict[str, float | None] = {}
+    for name, estimate in estimates.items():
+        result[name] = estimate.value
+        for part in ("standard_error", "low", "high"):
+            result[f"{name}_{part}"] = getattr(estimate, part)
+    return result
+
+
+def finite(numbers: np.ndarray | Sequence[float]) -> bool:
+    """Whether every number is finite."""
+    return bool(np.isfinite(numbers).all())

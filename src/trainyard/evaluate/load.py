@@ -1,0 +1,78 @@
+"""Models and tokenizers from a folder in transformers' format: no network, no code from the folder."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers.utils import logging
+
+from trainyard.config.catalogue import Entry, PositiveInt
+from trainyard.errors import InputError
+
+LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
+
+class Placement(Entry):
+    """The settings that every metric shares: how many rows, and where the model computes."""
+
+    limit: PositiveInt | None = Field(None, description="first rows only")
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+
+
+def reason_for_no_model(folder: Path) -> str | None:
+    """Why there is no model in `folder`, if its run left none; None where there is one."""
+    note = folder.parent / "NONE.txt"
+    if folder.is_dir() or not note.is_file():
+        return None
+    return note.read_text(encoding="utf-8").strip() or "the run left no model"
+
+
+def load_causal(folder: Path, placement: Placement) -> tuple[Any, Any]:
+    """The causal model of `folder` in evaluation mode, and its tokenizer.
+
+    Raises:
+        InputError: there is no model, it is of another kind, or the device isn't there.
+    """
+    if _configuration(folder).is_encoder_decoder:
+        raise InputError(f"{folder}: this metric needs a causal model, and this one has an encoder; use rouge")
+    return _load(AutoModelForCausalLM, folder, placement)
+
+
+def load_sequence_to_sequence(folder: Path, placement: Placement) -> tuple[Any, Any]:
+    """The sequence-to-sequence model of `folder` in evaluation mode, and its tokenizer.
+
+    Raises:
+        InputError: there is no model, it is of another kind, or the device isn't there.
+    """
+    if not _configuration(folder).is_encoder_decoder:
+        raise InputError(f"{folder}: rouge needs a model with an encoder, such as BART or T5; this one is causal")
+    return _load(AutoModelForSeq2SeqLM, folder, placement)
+
+
+def longest(model: Any) -> int | None:
+    """The longest sequence that the model takes, in tokens; None where its positions have no end (T5)."""
+    return getattr(model.config, "max_position_embeddings", None)
+
+
+def _configuration(folder: Path) -> Any:
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: no config.json; give a folder in transformers' format")
+    try:
+        return AutoConfig.from_pretrained(folder, **LOCAL)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}/config.json: {error}") from None
+
+
+def _load(kind: Any, folder: Path, placement: Placement) -> tuple[Any, Any]:
+    if placement.device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device {placement.device}: torch sees no GPU here; use device cpu")
+    logging.disable_progress_bar()
+    try:
+        model = kind.from_pretrained(folder, dtype=getattr(torch, placement.dtype), use_safetensors=True, **LOCAL)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: cannot load the model or its tokenizer ({error})") from None
+    return model.to(placement.device).eval(), tokenizer

@@ -1,0 +1,26 @@
+"""ROUGE for the library `evaluate`, with nothing fetched: `evaluate.load(<this folder>)`."""
+
+from typing import Any
+
+import datasets
+
+import evaluate
+from trainyard.evaluate.intervals import flat
+from trainyard.evaluate.rouge import PROTOCOL, estimates, score
+
+
+class Rouge(evaluate.Metric):
+    """ROUGE-1, 2, L and Lsum in percent, with bootstrap intervals."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=PROTOCOL,
+            citation="Lin, ROUGE: A Package for Automatic Evaluation of Summaries, 2004",
+            inputs_description="predictions and references: a text each; resamples and seed: of the bootstrap",
+            features=datasets.Features(
+                {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
+            ),
+        )
+
+    def _compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, float | None]:
+        return flat(estimates(score(predictions, references), kwargs.get("resamples", 1000), kwargs.get("seed", 1)))

@@ -1,0 +1,73 @@
+"""Result files: one JSON for each evaluation, and its items in a Parquet file beside it."""
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainyard.evaluate.intervals import Estimate, as_json
+from trainyard.files import whole_file, write_json
+
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "rouge_score", "nltk")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What an evaluation is called, and what it read."""
+
+    study: str
+    run: str
+    evaluation: str
+    checkpoint: str
+    dataset: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an evaluation found; `values` is None where there is nothing to score, for the given reason."""
+
+    metric: str
+    protocol: str
+    settings: Mapping[str, Any]
+    schema: pa.Schema
+    n: int = 0
+    values: Mapping[str, Estimate] | None = None
+    reason: str | None = None
+    items: Sequence[Mapping[str, Any]] = ()
+    extra: Mapping[str, Any] | None = None
+
+
+def write_result(output: Path, names: Names, result: Result) -> None:
+    """Write `output` (JSON) and, before it, the items beside it (the same name, ending in .parquet)."""
+    with whole_file(output.with_suffix(".parquet")) as draft:
+        pq.write_table(pa.Table.from_pylist([dict(item) for item in result.items], schema=result.schema), draft)
+    write_json(
+        output,
+        {
+            "study": names.study,
+            "run": names.run,
+            "evaluation": names.evaluation,
+            "checkpoint": names.checkpoint,
+            "metric": result.metric,
+            "dataset": names.dataset,
+            "split": names.split,
+            "n": result.n,
+            "values": None if result.values is None else as_json(result.values),
+            "reason": result.reason,
+            **(result.extra or {}),
+            "protocol": result.protocol,
+            "settings": dict(result.settings),
+            "versions": versions(),
+        },
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that scores depend on."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}

@@ -1,0 +1,92 @@
+import math
+
+import numpy as np
+import pytest
+
+from trainyard.evaluate.intervals import Estimate, bootstrap_means, flat, proportion, ratio
+
+
+def test_the_standard_error_of_a_proportion_is_the_harness_one():
+    estimate = proportion(np.array([True] * 42 + [False] * 58))
+    assert estimate.value == 0.42
+    assert estimate.standard_error == pytest.approx(math.sqrt(0.42 * 0.58 / 99), rel=1e-15)
+
+
+def test_the_interval_of_a_proportion_is_wilsons():
+    estimate = proportion(np.array([True] * 42 + [False] * 58))
+    z, p, n = 1.959963984540054, 0.42, 100
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    width = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert (estimate.low, estimate.high) == pytest.approx((middle - width, middle + width), rel=1e-12)
+
+
+def test_a_perfect_score_has_an_interval_below_one():
+    estimate = proportion(np.ones(50, dtype=bool))
+    assert estimate.standard_error == 0
+    assert estimate.low is not None
+    assert 0.9 < estimate.low < 1
+
+
+def test_one_item_has_a_value_and_no_standard_error():
+    assert proportion(np.array([True])).standard_error is None
+
+
+def test_a_ratio_over_equal_denominators_has_the_standard_error_of_a_mean():
+    losses = np.array([1.0, 2.0, 4.0, 9.0])
+    estimate = ratio(losses, np.full(4, 2.0))
+    assert estimate.value == 2.0
+    assert estimate.standard_error == pytest.approx(np.std(losses / 2, ddof=1) / 2)
+
+
+def test_a_ratio_of_one_document_has_no_interval():
+    assert ratio(np.array([3.0]), np.array([2.0])) == Estimate(1.5)
+    assert ratio(np.array([3.0]), np.array([2.0])).exponential() == Estimate(math.exp(1.5))
+
+
+def test_an_exponential_carries_the_ends_of_the_interval_over():
+    estimate = Estimate(1.0, 0.1, 0.8, 1.2).exponential()
+    assert estimate == Estimate(math.e, math.e * 0.1, math.exp(0.8), math.exp(1.2))
+
+
+def test_intervals_of_ratios_cover_the_truth_about_as_often_as_they_say():
+    generator = np.random.default_rng(7)
+    covered, trials = 0, 400
+    for _ in range(trials):
+        tokens = generator.integers(5, 50, 40).astype(float)
+        losses = tokens * generator.normal(3.0, 0.5, 40)
+        estimate = ratio(losses, tokens)
+        assert estimate.low is not None
+        assert estimate.high is not None
+        covered += estimate.low <= 3.0 <= estimate.high
+    assert 0.91 < covered / trials < 0.99
+
+
+def test_bootstrap_intervals_cover_the_truth_about_as_often_as_they_say():
+    generator = np.random.default_rng(8)
+    covered, trials = 0, 200
+    for trial in range(trials):
+        (estimate,) = bootstrap_means(generator.normal(50.0, 10.0, (60, 1)), 300, trial)
+        assert estimate.low is not None
+        assert estimate.high is not None
+        covered += estimate.low <= 50.0 <= estimate.high
+    assert 0.89 < covered / trials < 0.99
+
+
+def test_a_bootstrap_is_the_same_for_the_same_seed_and_another_for_another():
+    scores = np.random.default_rng(0).normal(size=(30, 2))
+    assert bootstrap_means(scores, 100, 1) == bootstrap_means(scores, 100, 1)
+    assert bootstrap_means(scores, 100, 1) != bootstrap_means(scores, 100, 2)
+
+
+def test_a_bootstrap_of_equal_rows_has_no_width():
+    (estimate,) = bootstrap_means(np.full((5, 1), 3.0), 50, 1)
+    assert estimate == Estimate(3.0, 0.0, 3.0, 3.0)
+
+
+def test_flat_estimates_name_their_parts():
+    assert flat({"acc": Estimate(0.5, 0.1, 0.4, 0.6)}) == {
+        "acc": 0.5,
+        "acc_standard_error": 0.1,
+        "acc_low": 0.4,
+        "acc_high": 0.6,
+    }
