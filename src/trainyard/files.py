@@ -13,7 +13,8 @@ from typing import Any
 from trainyard.errors import InputError
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -34,9 +35,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         draft.chmod(0o666 & ~umask)
-        _sync(draft)
+        sync(draft)
         draft.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -50,14 +51,14 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     try:
         yield draft
         for file in draft.rglob("*"):
-            _sync(file)
+            sync(file)
         umask = os.umask(0)
         os.umask(umask)
         draft.chmod(0o777 & ~umask)
         if path.exists():
             shutil.rmtree(path)
         draft.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

@@ -1,0 +1,97 @@
+"""Checkpoints: a folder that every rank writes into, and that appears whole or not at all.
+
+```
+checkpoints/step-000050/
+    engine/              what the engine saves: weights and optimizer, each rank its own files
+    random-0.json        the random states of each rank
+    hashes.json          the SHA-256 of every other file; written last
+```
+The samples are a function of seed and step, and step, tokens, time and best validation
+loss stand in metrics.jsonl, which is synced before a checkpoint appears: nothing else is saved.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from trainyard.errors import InputError
+from trainyard.files import read_json, sha256_file, sync, write_json
+from trainyard.parallel import group
+from trainyard.parallel.engine import Engine
+from trainyard.train.randomness import load_randomness, save_randomness
+from trainyard.train.work import saved_steps
+
+KEPT = 2
+
+
+def folder_of(checkpoints: Path, step: int) -> Path:
+    """The folder of one step's checkpoint."""
+    return checkpoints / f"step-{step:06d}"
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file() and file.name != "hashes.json")
+
+
+def save_checkpoint(checkpoints: Path, step: int, engine: Engine) -> None:
+    """Save the state after `step`; a collective. Keeps this checkpoint and the one before it."""
+    final = folder_of(checkpoints, step)
+    draft = checkpoints / f".{final.name}"
+    if group.rank() == 0:
+        shutil.rmtree(draft, ignore_errors=True)
+        (draft / "engine").mkdir(parents=True)
+    group.barrier()
+    engine.save(draft / "engine")
+    save_randomness(draft / f"random-{group.rank()}.json")
+    group.barrier()
+    if group.rank() == 0:
+        hashes = {str(file.relative_to(draft)): sha256_file(file) for file in _files(draft)}
+        write_json(draft / "hashes.json", hashes)
+        for path in (*draft.rglob("*"), draft):
+            sync(path)
+        draft.replace(final)
+        sync(checkpoints)
+        for old in saved_steps(checkpoints)[KEPT:]:
+            shutil.rmtree(folder_of(checkpoints, old))
+    group.barrier()
+
+
+def load_checkpoint(checkpoints: Path, step: int, engine: Engine) -> None:
+    """Put engine and random states back to what they were after `step`."""
+    folder = folder_of(checkpoints, step)
+    engine.load(folder / "engine")
+    load_randomness(folder / f"random-{group.rank()}.json")
+
+
+def _damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, or None."""
+    try:
+        hashes = read_json(folder / "hashes.json")
+    except InputError as error:
+        return str(error)
+    found = {str(file.relative_to(folder)) for file in _files(folder)}
+    if odd := sorted(set(hashes) ^ found):
+        return f"{odd[0]} is missing or not listed"
+    changed = (name for name, value in hashes.items() if sha256_file(folder / name) != value)
+    return next((f"{name} has been changed" for name in changed), None)
+
+
+def newest_step(checkpoints: Path, metrics_step: int) -> int:
+    """The newest step that can be resumed, or 0.
+
+    Args:
+        checkpoints: the folder of checkpoints.
+        metrics_step: the last step that metrics.jsonl holds; a later checkpoint is of no use.
+    """
+    for draft in checkpoints.glob(".step-*"):
+        shutil.rmtree(draft)
+    for step in saved_steps(checkpoints):
+        folder = folder_of(checkpoints, step)
+        damage = _damage(folder)
+        if damage is None and step > metrics_step:
+            damage = f"metrics.jsonl ends at step {metrics_step}"
+        if damage is None:
+            return step
+        print(f"{folder}: damaged ({damage}); taking the checkpoint before it", file=sys.stderr)
+        shutil.rmtree(folder)
+    return 0

@@ -1,0 +1,161 @@
+"""The training loop: one for every model and every parallel setting.
+
+It knows steps, rows and checkpoints; what a step is on which devices, the engine knows.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from trainyard.config.study import Train
+from trainyard.data.loader import Loader
+from trainyard.parallel import group
+from trainyard.parallel.engine import Engine
+from trainyard.train.checkpoint import save_checkpoint
+from trainyard.train.metrics import MetricsFile, Row, finite, host_memory
+from trainyard.train.schedule import learning_rate
+from trainyard.train.validation import validation_loss
+
+Export = Callable[[str, int, float | None], None]
+
+
+class DivergedError(Exception):
+    """A loss is not finite; the message says which, and where."""
+
+
+class StoppedError(Exception):
+    """The trainer was asked to stop, and has saved a checkpoint first."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"stopped after step {step}, which is saved")
+        self.step = step
+
+
+class Loop:
+    """Steps, validations, exports and checkpoints, from one step to the last.
+
+    Every rank runs one alike; rank 0 alone writes rows and models.
+
+    Attributes:
+        steps: the number of the last step.
+        stop: ask it to save a checkpoint after the step it is in, and to end; one rank's wish is enough.
+    """
+
+    def __init__(
+        self,
+        train: Train,
+        engine: Engine,
+        loader: Loader,
+        metrics: MetricsFile | None,
+        checkpoints: Path,
+        validation: Loader | None = None,
+        export: Export | None = None,
+    ) -> None:
+        """Prepare the loop.
+
+        Args:
+            train: the settings.
+            engine: takes the steps.
+            loader: gives the micro-batches of a step.
+            metrics: where rank 0 writes its rows, those of earlier steps in it; None on other ranks.
+            checkpoints: the folder of checkpoints.
+            validation: the held-out rows, if there are any.
+            export: writes a model under a name (`best`, `last`, `step-N`), given step and validation
+                loss; a collective. None keeps no models.
+        """
+        self.train = train
+        self.engine = engine
+        self.loader = loader
+        self.metrics = metrics
+        self.checkpoints = checkpoints
+        self.validation = validation
+        self.export = export
+        self.steps = loader.steps
+        self.stop = False
+        earlier = metrics.rows if metrics else []
+        last = earlier[-1] if earlier else {"tokens": 0, "elapsed_seconds": 0.0}
+        self._tokens: int = last["tokens"]
+        self._started: float = time.perf_counter() - last["elapsed_seconds"]
+        validated = (row["validation_loss"] for row in earlier if "validation_loss" in row)
+        self._best: float = min(validated, default=math.inf)
+
+    def run(self, done: int = 0) -> None:
+        """Train from the step after `done` to the last.
+
+        Raises:
+            DivergedError: a loss is not finite, on all ranks alike.
+            StoppedError: `stop` was set on some rank.
+        """
+        for step in range(done + 1, self.steps + 1):
+            row = self.step(step)
+            loss = self._validate(step) if self._validates(step) else None
+            if loss is not None:
+                row["validation_loss"] = loss
+            self._export(step, loss)
+            if self.metrics:
+                row["elapsed_seconds"] = time.perf_counter() - self._started
+                self.metrics.append(row)
+            if step < self.steps:
+                self._save(step)
+
+    def step(self, step: int) -> Row:
+        """Take one optimizer step; its row of metrics.jsonl."""
+        start = time.perf_counter()
+        rate = learning_rate(self.train, step, self.steps)
+        micro_batches = self.loader.micro_batches(step, group.rank(), group.world_size())
+        taken = self.engine.train_step(micro_batches, rate)
+        seconds = time.perf_counter() - start
+        if not math.isfinite(taken.loss):
+            raise DivergedError(f"the training loss is {taken.loss} at step {step} (learning rate {rate:.3g})")
+        self._tokens += taken.tokens
+        cuda = self.engine.device.type == "cuda"
+        return {
+            "step": step,
+            "tokens": self._tokens,
+            "loss": taken.loss,
+            "learning_rate": rate,
+            "gradient_norm": finite(taken.gradient_norm),
+            "step_seconds": seconds,
+            "tokens_per_second": taken.tokens / seconds,
+            "elapsed_seconds": time.perf_counter() - self._started,
+            "device_memory": torch.cuda.max_memory_allocated() if cuda else None,
+            "host_memory": host_memory(),
+        }
+
+    def _validates(self, step: int) -> bool:
+        return self.validation is not None and (step % self.train.validate_every == 0 or step == self.steps)
+
+    def _validate(self, step: int) -> float:
+        assert self.validation is not None
+        micro_batch = self.loader.micro_batch(group.world_size())
+        batches = self.validation.validation_batches(
+            micro_batch, self.train.validation_tokens, group.rank(), group.world_size()
+        )
+        loss = validation_loss(self.engine, batches)
+        if not math.isfinite(loss):
+            raise DivergedError(f"the validation loss is {loss} after step {step}")
+        return loss
+
+    def _export(self, step: int, loss: float | None) -> None:
+        if self.export is None:
+            return
+        if step in self.train.keep_steps:
+            self.export(f"step-{step}", step, loss)
+        if loss is not None and group.broadcast(int(loss < self._best)):
+            self._best = loss
+            self.export("best", step, loss)
+        if step == self.steps:
+            self.export("last", step, loss)
+
+    def _save(self, step: int) -> None:
+        # one rank's wish is every rank's: the signal reaches them at different moments
+        stop = group.sum_over_ranks([float(self.stop)])[0] > 0
+        if stop or step % self.train.checkpoint_every == 0:
+            if self.metrics:
+                self.metrics.sync()
+            save_checkpoint(self.checkpoints, step, self.engine)
+        if stop:
+            raise StoppedError(step)

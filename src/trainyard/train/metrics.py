@@ -1,0 +1,93 @@
+"""metrics.jsonl, one row a step, and what it is made of."""
+
+import json
+import math
+import os
+import re
+import resource
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def line_of(row: Row) -> str:
+    """A row as it stands in the file."""
+    return json.dumps(row, allow_nan=False) + "\n"
+
+
+def finite(value: float) -> float | None:
+    """The value, or None where JSON has no word for it."""
+    return value if math.isfinite(value) else None
+
+
+def host_memory() -> int:
+    """The resident memory of this process now, in bytes (its peak, where the system tells no more)."""
+    return _status("VmRSS") or _peak()
+
+
+def peak_host_memory() -> int:
+    """The largest resident memory that this process has had, in bytes."""
+    return _status("VmHWM") or _peak()
+
+
+def _status(name: str) -> int | None:
+    path = Path("/proc/self/status")
+    if not path.exists():
+        return None
+    found = re.search(rf"^{name}:\s+(\d+) kB$", path.read_text(), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def _peak() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _rows_of(path: Path) -> list[Row]:
+    """The rows of steps 1, 2, 3 ... as far as they are whole."""
+    if not path.exists():
+        return []
+    rows: list[Row] = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            row = json.loads(line) if line.endswith(b"\n") else None
+        except ValueError:
+            row = None
+        if not isinstance(row, dict) or row.get("step") != len(rows) + 1:
+            break
+        rows.append(row)
+    return rows
+
+
+class MetricsFile:
+    """The growing metrics.jsonl of the working folder; rank 0 alone has one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.rows = _rows_of(path)
+        self._file = path.open("ab", buffering=0)
+
+    def __enter__(self) -> "MetricsFile":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def cut(self, step: int) -> None:
+        """Forget every row after `step`."""
+        self.rows = self.rows[:step]
+        self._file.truncate(sum(len(line_of(row)) for row in self.rows))
+
+    def append(self, row: Row) -> None:
+        """Add the row of the next step; one write, so that a reader sees whole lines."""
+        self.rows.append(row)
+        self._file.write(line_of(row).encode())
+
+    def sync(self) -> None:
+        """Wait until the rows are on the disk."""
+        os.fsync(self._file.fileno())

@@ -1,0 +1,90 @@
+"""summary.json: how a run ended, and its figures."""
+
+import statistics
+from typing import Any
+
+from trainyard.train.metrics import Row
+
+WARMUP_ROWS = 3
+LAST_STEPS = 10
+
+
+def _quantile(values: list[float], part: float) -> float:
+    """The quantile by linear interpolation between the two nearest of `values`."""
+    ordered = sorted(values)
+    place = part * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+
+
+def steady_rows(rows: list[Row]) -> list[Row]:
+    """The rows without the first steps, in which caches fill and kernels compile; all of a very short run."""
+    return rows[WARMUP_ROWS:] if len(rows) > WARMUP_ROWS else rows
+
+
+def _speed(rows: list[Row], started: dict[str, Any], processes: int) -> dict[str, Any]:
+    """Throughput and model FLOPs utilisation (MFU)."""
+    figures: dict[str, Any] = {"tokens_per_second": None, "step_seconds": None, "mfu": None}
+    if rows:
+        steady = steady_rows(rows)
+        seconds = [row["step_seconds"] for row in steady]
+        figures["tokens_per_second"] = statistics.median(row["tokens_per_second"] for row in steady)
+        figures["step_seconds"] = {
+            "median": statistics.median(seconds),
+            "p10": _quantile(seconds, 0.1),
+            "p90": _quantile(seconds, 0.9),
+        }
+    peak, flops = started.get("peak_flops"), started.get("flops_per_token")
+    if figures["tokens_per_second"] and peak and flops:
+        figures["mfu"] = figures["tokens_per_second"] * flops / (peak * processes)
+    return figures
+
+
+def _largest(values: list[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def summarise(
+    specification: dict[str, Any],
+    started: dict[str, Any],
+    rows: list[Row],
+    outcome: dict[str, Any],
+    timing: str,
+    models: list[str],
+) -> dict[str, Any]:
+    """The content of summary.json.
+
+    Args:
+        specification: spec.json.
+        started: what the trainer found out when it started; empty if it never did.
+        rows: metrics.jsonl.
+        outcome: `outcome`, `reason` and what was known only at the end.
+        timing: `alone` if the run had the machine to itself, else `shared`.
+        models: the names of the models that are kept.
+    """
+    validated = [row for row in rows if "validation_loss" in row]
+    best = min(validated, key=lambda row: row["validation_loss"], default=None)
+    last = rows[-LAST_STEPS:]
+    return {
+        "study": specification["study"],
+        "run": specification["run"],
+        "kind": specification["kind"],
+        "outcome": outcome["outcome"],
+        "reason": outcome["reason"],
+        "steps": len(rows),
+        "tokens": rows[-1]["tokens"] if rows else 0,
+        "training_loss": statistics.fmean(row["loss"] for row in last) if last else None,
+        "validation_loss": validated[-1]["validation_loss"] if validated else None,
+        "best": {"step": best["step"], "validation_loss": best["validation_loss"]} if best else None,
+        **_speed(rows, started, specification["processes"]),
+        "mfu_formula": started.get("mfu_formula"),
+        "peak_flops": started.get("peak_flops"),
+        "peak_source": started.get("peak_source"),
+        "peak_device_memory": _largest([outcome.get("peak_device_memory"), *(row["device_memory"] for row in rows)]),
+        "peak_host_memory": _largest([outcome.get("peak_host_memory"), *(row["host_memory"] for row in rows)]),
+        "elapsed_seconds": rows[-1]["elapsed_seconds"] if rows else 0.0,
+        "parameters": started.get("parameters"),
+        "timing": timing,
+        "models": models,
+    }
