@@ -1,0 +1,172 @@
+"""From rows to tokens: shards of documents, or pairs of source and target."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tokenizers import Tokenizer
+
+from trainyard.data import ranks
+from trainyard.data.pairs import GROUP_ROWS, SCHEMA
+from trainyard.data.shards import LARGEST_VOCABULARY, Tokens, write_shards
+from trainyard.data.sources import read_rows
+from trainyard.data.tokenizers import TIKTOKEN_FOLDER
+from trainyard.errors import InputError
+from trainyard.files import read_json, sha256_file, whole_folder, write_json
+
+BATCH_ROWS = 512
+SHARD_TOKENS = 100_000_000
+
+
+class Encoder:
+    """A tokenizer's folder, ready to encode many texts.
+
+    Attributes:
+        index: the folder's index.json.
+    """
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        """Open the folder; `threads` encode at a time.
+
+        Raises:
+            InputError: a file is missing or isn't what was written.
+        """
+        self.index: dict[str, Any] = read_json(folder / "index.json")
+        for name, sha256 in self.index["hashes"].items():
+            if not (folder / name).is_file() or sha256_file(folder / name) != sha256:
+                raise InputError(f"{folder / name}: missing or damaged; delete its folder and run again")
+        self._threads = threads
+        # tokenizers reads these when it first encodes
+        os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"
+        os.environ["RAYON_NUM_THREADS"] = str(threads)
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._tiktoken = ranks.open_gpt2(folder / TIKTOKEN_FOLDER) if self.index["kind"] == "tiktoken" else None
+
+    def documents(self, texts: list[str]) -> list[list[int]]:
+        """The tokens of each text, without special tokens: the name of one in a text is text."""
+        if self._tiktoken is not None:
+            return self._tiktoken.encode_ordinary_batch(texts, num_threads=self._threads)
+        return [encoded.ids for encoded in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def sequences(self, texts: list[str]) -> list[list[int]]:
+        """The tokens of each text with the tokenizer's own special tokens around it."""
+        return [encoded.ids for encoded in self._tokenizer.encode_batch_fast(texts, add_special_tokens=True)]
+
+
+def _batches(rows: Path, kind: str) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    for row in read_rows(rows, kind):
+        batch.append(row)
+        if len(batch) == BATCH_ROWS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _words(texts: list[str]) -> int:
+    return sum(len(text.split()) for text in texts)
+
+
+def _text(rows: Path, encoder: Encoder, folder: Path, shard_tokens: int) -> dict[str, Any]:
+    if encoder.index["vocabulary"] > LARGEST_VOCABULARY:
+        raise InputError(
+            f"tokenizer {encoder.index['name']}: {encoder.index['vocabulary']} tokens don't fit shards of 16 bits "
+            f"({LARGEST_VOCABULARY} at most)"
+        )
+    end_of_text = encoder.index["end_of_text"]
+    counts = {"rows": 0, "words": 0, "bytes": 0}
+
+    def documents() -> Iterator[Tokens]:
+        for batch in _batches(rows, "text"):
+            texts = [row["text"] for row in batch]
+            counts["rows"] += len(texts)
+            counts["words"] += _words(texts)
+            counts["bytes"] += sum(len(text.encode()) for text in texts)
+            for ids in encoder.documents(texts):
+                yield np.array([end_of_text, *ids], dtype=np.uint16)
+
+    shards = write_shards(folder, documents(), shard_tokens)
+    tokens = sum(shard["tokens"] for shard in shards)
+    return counts | {"tokens": tokens, "end_of_text": end_of_text, "shards": shards}
+
+
+def _pairs(rows: Path, encoder: Encoder, folder: Path, prefix: str) -> dict[str, Any]:
+    end = encoder.index["end"]
+    special = len(encoder.sequences([""])[0])
+    counts: dict[str, Any] = {"rows": 0, "source": {"words": 0, "tokens": 0}, "target": {"words": 0, "tokens": 0}}
+    path = folder / "pairs.parquet"
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd", use_dictionary=False) as writer:
+        for batch in _batches(rows, "pairs"):
+            sources = encoder.sequences([prefix + row["source"] for row in batch])
+            targets = encoder.sequences([row["target"] for row in batch])
+            counts["rows"] += len(batch)
+            for name, encoded in (("source", sources), ("target", targets)):
+                counts[name]["words"] += _words([row[name] for row in batch])
+                counts[name]["tokens"] += sum(len(ids) - special for ids in encoded)
+            targets = [ids if ids and ids[-1] == end else [*ids, end] for ids in targets]
+            table = pa.table([[row["id"] for row in batch], sources, targets], schema=SCHEMA)
+            writer.write_table(table, row_group_size=GROUP_ROWS)
+    files = [{"file": path.name, "sha256": sha256_file(path)}]
+    return counts | {"pad": encoder.index["pad"], "end": end, "prefix": prefix, "files": files}
+
+
+def tokenize(
+    rows: Path,
+    tokenizer: Path,
+    output: Path,
+    prefix: str = "",
+    shard_tokens: int = SHARD_TOKENS,
+    threads: int = 1,
+) -> dict[str, Any]:
+    """Encode the rows of one split; `output` holds shards or pairs and, written last, index.json.
+
+    Text: each document after an end-of-text token, in shards of llm.c's format. Pairs: source
+    and target with the tokenizer's own special tokens, untruncated; each target ends with the
+    end-of-sequence token.
+
+    Args:
+        rows: the Parquet file of `download`, with its JSON beside it.
+        tokenizer: the folder of `make_tokenizer`.
+        output: the folder that is written, whole or not at all.
+        prefix: text before each source (T5: `summarize: `).
+        shard_tokens: tokens of every shard but the last.
+        threads: texts encoded at a time; the result doesn't depend on it.
+
+    Returns:
+        what index.json holds.
+
+    Raises:
+        InputError: the rows or the tokenizer are damaged, or don't fit this form.
+    """
+    about = read_json(rows.with_suffix(".json"))
+    if about["kind"] == "choices":
+        raise InputError(f"{rows}: multiple-choice items are evaluated as they are, not tokenized beforehand")
+    if sha256_file(rows) != about["sha256"]:
+        raise InputError(f"{rows}: its SHA-256 isn't the one beside it: damaged; delete it and run again")
+    encoder = Encoder(tokenizer, threads)
+    with whole_folder(output) as folder:
+        if about["kind"] == "text":
+            counts = _text(rows, encoder, folder, shard_tokens)
+        else:
+            counts = _pairs(rows, encoder, folder, prefix)
+        index = {
+            "kind": about["kind"],
+            "dataset": about["dataset"],
+            "tokenizer": encoder.index["name"],
+            "split": about["split"],
+            **counts,
+            "vocabulary": encoder.index["vocabulary"],
+            # a pair's `source` is its longer side
+            ("source" if about["kind"] == "text" else "data_source"): about["source"],
+            "revision": about["revision"],
+            "licence": about["licence"],
+        }
+        write_json(folder / "index.json", index)
+    return index

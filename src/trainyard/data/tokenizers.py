@@ -1,0 +1,178 @@
+"""Every kind of tokenizer as a folder that `AutoTokenizer.from_pretrained` loads with no network."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from trainyard.config.catalogue import (
+    BpeTokenizer,
+    BytesTokenizer,
+    HubModel,
+    ModelTokenizer,
+    TiktokenTokenizer,
+    Tokenizer,
+    TransformersTokenizer,
+)
+from trainyard.data import hub, ranks
+from trainyard.data.layouts import END_OF_TEXT, from_tokenizer_file, from_vocabulary
+from trainyard.data.mirror import model_folder
+from trainyard.data.small import byte_tokenizer, trained_bpe
+from trainyard.data.sources import read_rows
+from trainyard.errors import InputError
+from trainyard.files import read_json, sha256_file, whole_folder, write_json
+
+# tiktoken's own files, in the names of its cache, beside the folder's tokenizer.json
+TIKTOKEN_FOLDER = "tiktoken"
+
+# BART and OPT have one vocabulary; where the one's files aren't at hand, the other's serve
+_SAME_FILES = {"bart": "facebook/opt-350m"}
+_SAMPLE = (
+    "Hello world, it's 3.14 o'clock!\n\n  Caf\u00e9 na\u00efve \u2014 \u4f60\u597d \U0001f600\tdon't <unk> XYZ  \n"
+)
+_COPIED = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "merges.txt",
+)
+
+
+def _tiktoken(folder: Path, mirror: Path | None) -> None:
+    cache = folder / TIKTOKEN_FOLDER
+    ranks.fill_cache(cache, mirror)
+    encoding = ranks.open_gpt2(cache)
+    vocabulary, merges = (cache / file.cached for file in ranks.rank_files())
+    tokenizer = from_vocabulary("gpt2", vocabulary, merges)
+    assert tokenizer.encode(_SAMPLE, add_special_tokens=False) == encoding.encode_ordinary(_SAMPLE)
+    tokenizer.save_pretrained(folder)
+
+
+def _repository_files(source: HubModel, names: list[str], layout: str, mirror: Path | None) -> list[Path]:
+    if mirror is None:
+        from huggingface_hub import hf_hub_download  # noqa: PLC0415  (only where the hub is asked)
+
+        what = f"{source.hub} (revision {source.revision})"
+        return [
+            Path(
+                hub.attempted(
+                    f"{what}, {name}", lambda n=name: hf_hub_download(source.hub, n, revision=source.revision)
+                )
+            )
+            for name in names
+        ]
+    folder = model_folder(mirror, source)
+    if not folder.is_dir() and layout in _SAME_FILES:
+        folder = folder.parents[1] / _SAME_FILES[layout]
+    for name in names:
+        if not (folder / name).is_file():
+            raise InputError(f"{folder / name}: the mirror has no such file")
+    return [folder / name for name in names]
+
+
+def _transformers(entry: TransformersTokenizer, folder: Path, mirror: Path | None) -> None:
+    if entry.layout == "t5":
+        (path,) = _repository_files(entry.source, ["tokenizer.json"], entry.layout, mirror)
+        tokenizer = from_tokenizer_file(entry.layout, path)
+    else:
+        vocabulary, merges = _repository_files(entry.source, ["vocab.json", "merges.txt"], entry.layout, mirror)
+        tokenizer = from_vocabulary(entry.layout, vocabulary, merges)
+    tokenizer.save_pretrained(folder)
+
+
+def _texts(rows: Path) -> Iterator[str]:
+    kind = read_json(rows.with_suffix(".json"))["kind"]
+    if kind == "choices":
+        raise InputError(f"{rows}: no tokenizer can be trained on multiple-choice items")
+    for row in read_rows(rows, kind):
+        if kind == "text":
+            yield row["text"]
+        else:
+            yield row["source"]
+            yield row["target"]
+
+
+def _copy(source: Path, folder: Path) -> None:
+    if not (source / "tokenizer.json").is_file():
+        raise InputError(f"{source / 'tokenizer.json'}: missing; the model's folder must hold its tokenizer")
+    for name in _COPIED:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+
+
+def _end_of_text(entry: Tokenizer, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token before each document."""
+    # OPT's vocabulary holds <|endoftext|> too, but its models never saw it
+    own = isinstance(entry, TransformersTokenizer) and entry.layout != "gpt2"
+    vocabulary = tokenizer.get_vocab()
+    if not own and END_OF_TEXT in vocabulary:
+        return vocabulary[END_OF_TEXT]
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"tokenizer {entry.title}: has neither {END_OF_TEXT} nor an end-of-sequence token")
+    return int(tokenizer.eos_token_id)
+
+
+def make_tokenizer(
+    name: str,
+    entry: Tokenizer,
+    output: Path,
+    mirror: Path | None = None,
+    rows: Path | None = None,
+    pretrained: Path | None = None,
+) -> dict[str, Any]:
+    """Make a tokenizer's folder: tokenizer.json, tokenizer_config.json and, last, index.json.
+
+    Args:
+        name: its name in the catalogue.
+        entry: its entry.
+        output: the folder; with kind tiktoken it also holds tiktoken's own files.
+        mirror: a folder in the hub's layout; with it, no hub is asked.
+        rows: the training rows that a `bpe` is trained on.
+        pretrained: the model's folder that a tokenizer of kind `model` is copied from.
+
+    Returns:
+        what index.json holds: name, kind, vocabulary, end_of_text (the token before each document),
+        end (of a source or target), pad, and the SHA-256 of each file.
+
+    Raises:
+        InputError: its files can't be had, are damaged, or aren't the tokenizer that the entry describes.
+    """
+    with whole_folder(output) as folder:
+        match entry:
+            case TiktokenTokenizer():
+                _tiktoken(folder, mirror)
+            case TransformersTokenizer():
+                _transformers(entry, folder, mirror)
+            case BytesTokenizer():
+                byte_tokenizer().save_pretrained(folder)
+            case BpeTokenizer():
+                assert rows is not None, "a bpe is trained on rows"
+                trained_bpe(_texts(rows), entry.vocabulary).save_pretrained(folder)
+            case ModelTokenizer():
+                assert pretrained is not None, "kind model is copied from a model's folder"
+                _copy(pretrained, folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        if len(tokenizer) != entry.vocabulary:
+            raise InputError(
+                f"tokenizer {name}: knows {len(tokenizer)} tokens; config/tokenizers.yaml says {entry.vocabulary}"
+            )
+        end_of_text = _end_of_text(entry, tokenizer)
+        end = end_of_text if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+        index = {
+            "name": name,
+            "kind": entry.kind,
+            "vocabulary": len(tokenizer),
+            "end_of_text": end_of_text,
+            "end": end,
+            "pad": end if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
+            "hashes": {
+                str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()
+            },
+        }
+        write_json(folder / "index.json", index)
+    return index
