@@ -42,8 +42,17 @@ def make_tokenizer(special: dict[str, str], frame: tuple[str, str] | None = None
     tokenizer.train_from_iterator(CORPUS, trainer)
     if frame:
         ends = [(token, tokenizer.token_to_id(token)) for token in frame]
-        tokenizer.post_processor = processors.TemplateProcessing(single=f"{frame[0]} $A {frame[1]}", special_tokens=ends)
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{frame[0]} $A {frame[1]}", special_tokens=ends
+        )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+
+
+def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    """The id of one token."""
+    found = tokenizer.convert_tokens_to_ids(token)
+    assert isinstance(found, int)
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +61,7 @@ def causal_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("causal") / "best"
     tokenizer = make_tokenizer({"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>"})
     torch.manual_seed(0)
-    end = tokenizer.eos_token_id
+    end = token_id(tokenizer, "<|endoftext|>")
     config = GPT2Config(
         vocab_size=len(tokenizer),
         n_positions=64,
@@ -85,11 +94,11 @@ def bart_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         encoder_ffn_dim=64,
         decoder_ffn_dim=64,
         init_std=0.3,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        decoder_start_token_id=tokenizer.eos_token_id,
-        forced_eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=token_id(tokenizer, "<s>"),
+        eos_token_id=token_id(tokenizer, "</s>"),
+        pad_token_id=token_id(tokenizer, "<pad>"),
+        decoder_start_token_id=token_id(tokenizer, "</s>"),
+        forced_eos_token_id=token_id(tokenizer, "</s>"),
     )
     BartForConditionalGeneration(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -109,10 +118,10 @@ def t5_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         d_ff=64,
         num_layers=1,
         num_heads=2,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        decoder_start_token_id=tokenizer.pad_token_id,
+        pad_token_id=token_id(tokenizer, "<pad>"),
+        eos_token_id=token_id(tokenizer, "</s>"),
     )
+    config.decoder_start_token_id = token_id(tokenizer, "<pad>")
     T5ForConditionalGeneration(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

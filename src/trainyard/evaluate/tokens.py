@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+END_OF_TEXT = "<|endoftext|>"
+
 
 def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """The token ids of each text, with no special token added and nothing cut."""
@@ -12,5 +14,11 @@ def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
 
 
 def start_token(tokenizer: Any) -> int | None:
-    """The token before a text: beginning-of-sequence, else end-of-text, as lm-evaluation-harness has it."""
+    """The token before a text: end-of-text, which documents are trained on with, else beginning-of-sequence, else end.
+
+    lm-evaluation-harness takes beginning-of-sequence first; they differ for chat models
+    alone, whose beginning-of-sequence opens a turn.
+    """
+    if END_OF_TEXT in tokenizer.all_special_tokens:
+        return tokenizer.convert_tokens_to_ids(END_OF_TEXT)
     return tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id

@@ -1,0 +1,236 @@
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from trainyard.errors import InputError
+from trainyard.evaluate.hellaswag import run
+from trainyard.evaluate.hellaswag_items import encode_pairs, make_item, preprocess, window, with_shots
+from trainyard.evaluate.score import batches
+from trainyard.evaluate.write import Names
+
+Write = Callable[..., Path]
+ROOF = {
+    "id": "24",
+    "activity_label": "Roof shingle removal",
+    "ctx_a": "A man is sitting on a roof.",
+    "ctx_b": "he",
+    "ctx": "A man is sitting on a roof. he",
+    "endings": [
+        "is using wrap to wrap a pair of skis.",
+        "is ripping level tiles off.",
+        "is holding a rubik's cube.",
+        "starts pulling up roofing on a roof.",
+    ],
+    "label": 3,
+    "level": "",
+}
+
+
+def make_rows(count: int) -> list[dict[str, Any]]:
+    """Items of unequal lengths, in two levels."""
+    generator = random.Random(3)
+    words = ("Ada", "Ben", "ball", "garden", "kitchen", "went", "home", "took", "dog", "bath", "roof", "man", "in")
+
+    def say(least: int, most: int) -> str:
+        return " ".join(generator.choices(words, k=generator.randint(least, most)))
+
+    return [
+        {
+            "id": str(row),
+            "activity_label": say(1, 2),
+            "ctx_a": say(1, 9) + ".",
+            "ctx_b": say(0, 2),
+            "ctx": say(2, 12),
+            "endings": [say(1, 6) + "." for _ in range(4)],
+            "label": generator.randrange(4),
+            "level": ("easy", "hard")[row % 2],
+        }
+        for row in range(count)
+    ]
+
+
+def evaluate(folder: Path, rows: Path, names: Names, **settings: object) -> dict[str, Any]:
+    output = rows.with_name("out.json")
+    run(folder, rows, settings, output, names)
+    return json.loads(output.read_text(encoding="utf-8"))
+
+
+def slow_sum(model: Any, context: list[int], continuation: list[int]) -> float:
+    """The log-likelihood of a continuation, one token and one forward pass at a time."""
+    total, ids = 0.0, list(context)
+    for token in continuation:
+        with torch.no_grad():
+            total += float(model(torch.tensor([ids])).logits[0, -1].double().log_softmax(-1)[token])
+        ids.append(token)
+    return total
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        (
+            "[header] How to fold a towel [title] Lay it flat. [step] Smooth it.",
+            " How to fold a towel. Lay it flat. Smooth it.",
+        ),
+        (" Wash the car.  Dry it. ", "Wash the car. Dry it."),
+        ("[title]Open", "Open"),
+        ("a [step] b [substeps] c", "a b c"),
+        ("a [un\nclosed] b [x", "a [un\nclosed] b [x"),
+        ("four    spaces", "four  spaces"),
+    ],
+)
+def test_wikihows_marks_are_cleaned_as_in_the_harness(text: str, cleaned: str):
+    assert preprocess(text) == cleaned
+
+
+def test_the_harness_form_names_the_activity_and_capitalises_ctx_b():
+    item = make_item(ROOF, "harness")
+    assert item.context == "Roof shingle removal: A man is sitting on a roof. He"
+    assert item.endings[3] == "starts pulling up roofing on a roof."
+    assert make_item({**ROOF, "ctx_b": "then ADA"}, "harness").context.endswith(" Then ada")
+
+
+def test_the_completion_form_leaves_the_text_as_it_is():
+    item = make_item({**ROOF, "endings": ["[step] a", "b", "c", "d"]}, "completion")
+    assert item.context == "A man is sitting on a roof. he"
+    assert item.endings[0] == "[step] a"
+
+
+def test_shots_are_solved_items_before_an_empty_line():
+    pool = [make_item(row, "harness") for row in make_rows(5)]
+    item = make_item(ROOF, "harness")
+    first, second = random.Random("7/2").sample(pool, 2)
+    assert with_shots(item, 2, pool, 2, 7) == (
+        f"{first.context} {first.endings[first.label]}\n\n{second.context} {second.endings[second.label]}\n\n"
+        "Roof shingle removal: A man is sitting on a roof. He"
+    )
+    assert with_shots(item, 2, pool, 0, 7) == item.context
+
+
+def test_spaces_at_the_end_of_a_context_move_to_the_continuation(causal_folder: Path):
+    tokenizer = AutoTokenizer.from_pretrained(causal_folder)
+    ((context, continuation),) = encode_pairs(tokenizer, [("A man is  ", "sitting")])
+    assert tokenizer.decode(context) == "A man is"
+    assert tokenizer.decode(continuation) == "  sitting"
+
+
+def test_a_context_that_is_too_long_loses_its_left_end():
+    cut, was_cut = window([1, 2, 3, 4, 5], [6, 7], longest=4)
+    assert cut.ids.tolist() == [3, 4, 5, 6, 7]
+    assert (cut.scored, was_cut) == (2, True)
+    whole, was_cut = window([1, 2, 3], [6, 7], longest=4)
+    assert (whole.ids.tolist(), was_cut) == ([1, 2, 3, 6, 7], False)
+    assert window([1], [2, 3, 4], longest=2)[0].scored == 2
+
+
+@given(st.lists(st.integers(1, 90), max_size=60), st.integers(1, 200))
+def test_batches_hold_each_index_once_and_fit(lengths: list[int], most: int):
+    groups = list(batches(lengths, most))
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) == 1 or len(group) * max(lengths[index] for index in group) <= most
+
+
+@pytest.mark.parametrize("shots", [0, 4])
+@pytest.mark.parametrize("protocol", ["harness", "completion"])
+def test_scores_equal_those_of_a_slow_implementation(
+    causal_folder: Path, write_rows: Write, names: Names, protocol: str, shots: int
+):
+    rows = make_rows(14)
+    path = write_rows(rows)
+    result = evaluate(causal_folder, path, names, protocol=protocol, shots=shots, held_out=4, seed=5)
+    items = pq.read_table(path.with_name("out.parquet")).to_pylist()
+    model = AutoModelForCausalLM.from_pretrained(causal_folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(causal_folder)
+
+    def text_of(row: dict[str, Any]) -> str:
+        if protocol == "completion":
+            return row["ctx"]
+        return f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}".strip()
+
+    right, right_norm, cut = [], [], 0
+    for place, row in enumerate(rows[:10] if shots else rows):
+        drawn = random.Random(f"5/{place}").sample(rows[-4:], shots)
+        solved = "".join(f"{text_of(shot)} {shot['endings'][shot['label']]}\n\n" for shot in drawn)
+        sums, lengths = [], []
+        for ending in row["endings"]:
+            context = tokenizer(solved + text_of(row))["input_ids"]
+            continuation = tokenizer(" " + ending)["input_ids"]
+            cut += len(context) + len(continuation) > 65
+            sums.append(slow_sum(model, context[-(65 - len(continuation)) :], continuation))
+            lengths.append(len(ending) if protocol == "harness" else len(continuation))
+        assert items[place]["log_likelihoods"] == pytest.approx(sums, rel=1e-5)
+        assert items[place]["lengths"] == lengths
+        right.append(int(np.argmax(sums)) == row["label"])
+        right_norm.append(int(np.argmax(np.divide(sums, lengths))) == row["label"])
+    assert result["n"] == len(right)
+    assert result["values"]["acc"]["value"] == np.mean(right)
+    assert result["values"]["acc_norm"]["value"] == np.mean(right_norm)
+    assert result["settings"]["cut_contexts"] == cut
+    assert (cut > 0) == bool(shots)
+
+
+def test_each_level_has_its_own_scores(causal_folder: Path, write_rows: Write, names: Names):
+    path = write_rows(make_rows(20))
+    result = evaluate(causal_folder, path, names)
+    items = pq.read_table(path.with_name("out.parquet")).to_pylist()
+    assert list(result["levels"]) == ["easy", "hard"]
+    for level, scores in result["levels"].items():
+        part = [item["correct"] for item in items if item["level"] == level]
+        assert scores["n"] == len(part) == 10
+        assert scores["acc"]["value"] == np.mean(part)
+
+
+def test_items_without_a_level_give_no_levels(causal_folder: Path, write_rows: Write, names: Names):
+    assert evaluate(causal_folder, write_rows([ROOF]), names)["levels"] == {}
+
+
+def test_shots_come_from_the_rows_given_for_them(causal_folder: Path, write_rows: Write, names: Names):
+    path, shots = write_rows(make_rows(6)), write_rows(make_rows(3), "shots.parquet")
+    result = evaluate(causal_folder, path, names, shots=1, shots_rows=shots)
+    assert result["n"] == 6
+    assert "from another split" in result["protocol"]
+
+
+def test_too_few_rows_for_the_shots_are_an_error(causal_folder: Path, write_rows: Write, names: Names):
+    path = write_rows(make_rows(6))
+    with pytest.raises(InputError, match="6 rows, of which 100 are held out for shots: none left"):
+        evaluate(causal_folder, path, names, shots=1)
+    with pytest.raises(InputError, match="2 rows to draw 3 shots from"):
+        evaluate(causal_folder, path, names, shots=3, held_out=2)
+
+
+def test_a_limit_scores_the_first_items_and_draws_the_same_shots(causal_folder: Path, write_rows: Write, names: Names):
+    path = write_rows(make_rows(12))
+    whole = (
+        pq.read_table(path.with_name("out.parquet"))
+        if evaluate(causal_folder, path, names, shots=1, held_out=4)
+        else None
+    )
+    evaluate(causal_folder, path, names, shots=1, held_out=4, limit=3)
+    part = pq.read_table(path.with_name("out.parquet"))
+    assert whole is not None
+    assert part["id"].to_pylist() == whole["id"].to_pylist()[:3]
+    assert np.array(part["log_likelihoods"].to_pylist()) == pytest.approx(
+        np.array(whole["log_likelihoods"].to_pylist()[:3]), rel=1e-5
+    )
+
+
+def test_a_run_without_a_model_gives_null_and_its_reason(tmp_path: Path, write_rows: Write, names: Names):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/NONE.txt").write_text("the loss is not finite at step 8", encoding="utf-8")
+    path = write_rows(make_rows(2))
+    result = evaluate(tmp_path / "models/best", path, names)
+    assert result["values"] is None
+    assert result["reason"] == "the loss is not finite at step 8"
+    assert pq.read_table(path.with_name("out.parquet")).num_rows == 0

@@ -1,0 +1,157 @@
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from rouge_score.rouge_scorer import RougeScorer
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from trainyard.errors import InputError
+from trainyard.evaluate.generate import generate, generation_config
+from trainyard.evaluate.rouge import KINDS, run, score
+from trainyard.evaluate.write import Names
+
+Write = Callable[..., Path]
+PAIRS = [
+    {
+        "id": "a",
+        "source": "Ada: Where is the ball?\nBen: In the garden. I took it there.\nAda: Thank you!",
+        "target": "Ben took the ball to the garden. Ada thanks him.",
+    },
+    {"id": "b", "source": "A man is sitting on a roof.", "target": "A man sits on a roof."},
+    {"id": "c", "source": "The dog is running around. " * 9, "target": "A dog runs."},
+]
+
+
+def evaluate(folder: Path, rows: Path, names: Names, **settings: object) -> dict[str, Any]:
+    output = rows.with_name("out.json")
+    run(folder, rows, {"source_length": 48, "max_length": 20, "resamples": 50, **settings}, output, names)
+    return json.loads(output.read_text(encoding="utf-8"))
+
+
+def test_rouge_l_and_lsum_differ_where_sentences_are_in_another_order():
+    target, prediction = "Ada went home. Ben took the ball.", "Ben took the ball. Ada went home."
+    _, _, longest, by_sentence = score([prediction], [target])[0]
+    assert longest == pytest.approx(100 * 4 / 7)
+    assert by_sentence == pytest.approx(100)
+
+
+def test_scores_equal_those_of_rouge_score_to_the_last_digit():
+    predictions = ["Ben has taken the balls to a garden.\nAda thanked.", "", "The dogs are running."]
+    targets = ["Ben took the ball to the garden.\nAda thanks him.", "A man sits on a roof.", "A dog runs."]
+    scorer = RougeScorer(list(KINDS), use_stemmer=True)
+    expected = [
+        [100 * scorer.score(target, prediction)[kind].fmeasure for kind in KINDS]
+        for target, prediction in zip(targets, predictions, strict=True)
+    ]
+    assert score(predictions, targets).tolist() == expected
+
+
+def test_words_are_stemmed():
+    assert score(["dogs running"], ["dog runs"])[0, 0] == 100
+
+
+def test_summaries_are_generated_scored_and_set_beside_lead_3(bart_folder: Path, write_rows: Write, names: Names):
+    path = write_rows(PAIRS)
+    result = evaluate(bart_folder, path, names, beams=2, batch=2, source_length=40)
+    items = pq.read_table(path.with_name("out.parquet")).to_pylist()
+    scores = score([item["prediction"] for item in items], [pair["target"] for pair in PAIRS])
+    lead = score(
+        [
+            "Ada: Where is the ball?\nBen: In the garden.\nI took it there.",
+            PAIRS[1]["source"],
+            "The dog is running around. " * 3,
+        ],
+        [pair["target"] for pair in PAIRS],
+    )
+    assert result["n"] == 3
+    assert [item["id"] for item in items] == ["a", "b", "c"]
+    for column, kind in enumerate(KINDS):
+        assert result["values"][kind]["value"] == scores[:, column].mean()
+        assert result["baselines"]["lead3"][kind]["value"] == lead[:, column].mean()
+        assert [item[f"lead3_{kind}"] for item in items] == lead[:, column].tolist()
+        assert result["values"][kind]["low"] <= result["values"][kind]["value"] <= result["values"][kind]["high"]
+    assert result["settings"]["cut_sources"] == 2
+    assert result["settings"]["stemmer"] is True
+
+
+@pytest.mark.parametrize("folder", ["bart_folder", "t5_folder"])
+def test_a_summary_in_a_batch_is_the_one_generated_alone(
+    folder: str, write_rows: Write, names: Names, request: pytest.FixtureRequest
+):
+    model_folder = request.getfixturevalue(folder)
+    path = write_rows(PAIRS)
+    evaluate(model_folder, path, names, beams=3, batch=3, prefix="summarize: ", min_length=5, no_repeat_ngram=2)
+    predictions = pq.read_table(path.with_name("out.parquet"))["prediction"].to_pylist()
+    model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(model_folder), AutoTokenizer.from_pretrained(model_folder)
+    for pair, prediction in zip(PAIRS, predictions, strict=True):
+        ids = tokenizer("summarize: " + pair["source"], truncation=True, max_length=48, return_tensors="pt")[
+            "input_ids"
+        ]
+        with torch.no_grad():
+            output = model.generate(
+                ids,
+                num_beams=3,
+                min_length=5,
+                max_length=20,
+                no_repeat_ngram_size=2,
+                early_stopping=True,
+                do_sample=False,
+            )
+        assert prediction == tokenizer.decode(output[0], skip_special_tokens=True).strip()
+
+
+def test_greedy_generation_needs_no_beams(bart_folder: Path, write_rows: Write, names: Names):
+    assert evaluate(bart_folder, write_rows(PAIRS), names, beams=1)["n"] == 3
+
+
+def test_lengths_and_blocked_repeats_bound_what_is_generated(bart_folder: Path):
+    model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(bart_folder), AutoTokenizer.from_pretrained(bart_folder)
+    config = generation_config(
+        model, beams=2, min_length=9, max_length=14, no_repeat_ngram=2, length_penalty=1.0, early=True
+    )
+    sources = tokenizer([pair["source"][:60] for pair in PAIRS])["input_ids"]
+    for ids in generate(model, sources, config, batch=2, title=""):
+        summary = ids[: ids.index(tokenizer.eos_token_id, 1) + 1]
+        assert 9 <= len(summary) <= 14
+        assert len(set(itertools.pairwise(summary))) == len(summary) - 1
+
+
+def test_the_same_evaluation_twice_is_the_same_file(bart_folder: Path, write_rows: Write, names: Names):
+    path = write_rows(PAIRS)
+    assert evaluate(bart_folder, path, names) == evaluate(bart_folder, path, names)
+
+
+def test_a_causal_model_is_refused(causal_folder: Path, write_rows: Write, names: Names):
+    with pytest.raises(InputError, match="rouge needs a model with an encoder"):
+        evaluate(causal_folder, write_rows(PAIRS), names)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"source_length": 65}, "source_length 65: .* takes 64 tokens at most"),
+        ({"max_length": 65}, "max_length 65: .* takes 64 tokens at most"),
+        ({"min_length": 21}, "min_length 21: no more than max_length, 20"),
+    ],
+)
+def test_lengths_that_do_not_fit_are_named(
+    bart_folder: Path, write_rows: Write, names: Names, settings: dict[str, int], message: str
+):
+    with pytest.raises(InputError, match=message):
+        evaluate(bart_folder, write_rows(PAIRS), names, **settings)
+
+
+def test_a_run_without_a_model_gives_null_and_its_reason(tmp_path: Path, write_rows: Write, names: Names):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/NONE.txt").write_text("zero3 needs deepspeed", encoding="utf-8")
+    path = write_rows(PAIRS)
+    result = evaluate(tmp_path / "models/best", path, names)
+    assert result["values"] is None
+    assert result["reason"] == "zero3 needs deepspeed"
+    assert np.array_equal(pq.read_table(path.with_name("out.parquet")).shape, (0, 11))
