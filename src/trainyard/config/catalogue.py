@@ -1,11 +1,12 @@
 """The entries of the catalogues: datasets, tokenizers, models and parallel settings."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 Task = Literal["language-modelling", "summarisation"]
 Precision = Literal["fp32", "bf16", "fp16"]
+Split = Literal["train", "validation", "test"]
 Family = Literal["opt", "gpt2", "gpt2_modern", "llama", "bart", "t5"]
 SEQUENCE_TO_SEQUENCE: frozenset[str] = frozenset({"bart", "t5"})
 
@@ -32,7 +33,7 @@ class HubSource(Entry):
 class FilesSource(Entry):
     """Plain files: text (one document a line), JSON lines, CSV or Parquet."""
 
-    files: dict[str, str] = Field(min_length=1, description="a path for each split that `splits` names")
+    files: dict[Split, str] = Field(min_length=1, description="a path for each split that `splits` names")
 
 
 class EmbeddedSource(Entry):
@@ -41,7 +42,20 @@ class EmbeddedSource(Entry):
     embedded: Literal["tinyworld"]
     part: Literal["stories", "endings", "dialogues"]
     seed: NonNegativeInt = 0
-    rows: dict[str, PositiveInt] = Field(min_length=1, description="rows of each split")
+    rows: dict[Split, PositiveInt] = Field(min_length=1, description="rows of each split")
+
+
+def _kind_of_source(value: Any) -> str:
+    keys = value if isinstance(value, dict) else type(value).model_fields
+    return next((tag for tag in ("files", "embedded", "package") if tag in keys), "hub").title()
+
+
+Source = Annotated[
+    Annotated[HubSource, Tag("Hub")]
+    | Annotated[FilesSource, Tag("Files")]
+    | Annotated[EmbeddedSource, Tag("Embedded")],
+    Discriminator(_kind_of_source),
+]
 
 
 class Dataset(Entry):
@@ -49,13 +63,22 @@ class Dataset(Entry):
 
     title: str
     kind: Literal["text", "pairs", "choices"] = Field(description="text; source/target pairs; multiple-choice items")
-    source: HubSource | FilesSource | EmbeddedSource
-    splits: dict[str, str] = Field(
+    source: Source
+    splits: dict[Split, str] = Field(
         min_length=1, description="our split to the source's, with slices: {validation: 'train[:1%]'}"
+    )
+    documents: Literal["rows", "wikitext"] = Field(
+        "rows", description="text: a document a row, or WikiText's lines joined into articles"
     )
     columns: dict[str, str] = Field(default_factory=dict, description="our column to the source's, where they differ")
     licence: str
     tokens: PositiveInt | None = Field(None, description="about how many training tokens it holds, for estimates")
+
+    def of_split(self, split: Split) -> dict[str, Any]:
+        """What one split depends on: a change of another split or of the title doesn't concern it."""
+        return self.model_dump(mode="json", exclude={"title", "tokens", "splits"}) | {
+            "splits": {split: self.splits[split]}
+        }
 
 
 class PackageFile(Entry):
@@ -71,6 +94,11 @@ class HubModel(Entry):
 
     hub: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     revision: str
+
+
+Weights = Annotated[
+    Annotated[HubModel, Tag("Hub")] | Annotated[PackageFile, Tag("Package")], Discriminator(_kind_of_source)
+]
 
 
 class TiktokenTokenizer(Entry):
@@ -90,6 +118,7 @@ class TransformersTokenizer(Entry):
     layout: Literal["gpt2", "opt", "bart", "t5"] = Field(description="which ids its special tokens have")
     source: HubModel
     vocabulary: PositiveInt
+    prefix: str = Field("", description="text before each source to summarise (T5: 'summarize: ')")
 
 
 class BytesTokenizer(Entry):
@@ -156,8 +185,7 @@ class Model(Entry):
     family: Family
     tokenizer: str
     shape: Shape
-    weights: HubModel | PackageFile | None = Field(None, description="pretrained weights, if there are any")
-    prefix: str = Field("", description="text before each source (T5: 'summarize: ')")
+    weights: Weights | None = Field(None, description="pretrained weights, if there are any")
 
     @property
     def sequence_to_sequence(self) -> bool:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from trainyard.config.catalogue import Entry, NonNegativeInt, PositiveInt, Precision, Task
+from trainyard.config.catalogue import Entry, NonNegativeInt, PositiveInt, Precision, Split
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
@@ -61,8 +61,8 @@ class Train(Entry):
 class Perplexity(Entry):
     """Perplexity a token, word and byte by rolling windows."""
 
-    datasets: list[str] = Field(min_length=1)
-    split: str = "test"
+    datasets: list[str] = Field(default_factory=list, description="the run's own unless told")
+    split: Split = "test"
     context: PositiveInt | None = Field(None, description="window in tokens; the model's own unless told")
     stride: PositiveInt | None = Field(None, description="tokens between windows; half a window unless told")
     limit: PositiveInt | None = Field(None, description="first documents only")
@@ -72,7 +72,7 @@ class Hellaswag(Entry):
     """Four-way endings in HellaSwag's form."""
 
     datasets: list[str] = Field(default_factory=lambda: ["hellaswag"], min_length=1)
-    split: str = "validation"
+    split: Split = "validation"
     protocols: list[Literal["harness", "completion"]] = Field(default_factory=lambda: ["harness"], min_length=1)
     shots: list[NonNegativeInt] = Field(default_factory=lambda: [0], min_length=1)
     limit: PositiveInt | None = Field(None, description="first items only")
@@ -81,8 +81,8 @@ class Hellaswag(Entry):
 class Rouge(Entry):
     """ROUGE of generated summaries."""
 
-    datasets: list[str] = Field(min_length=1)
-    split: str = "test"
+    datasets: list[str] = Field(default_factory=list, description="the run's own unless told")
+    split: Split = "test"
     limit: PositiveInt | None = Field(None, description="first rows only")
     beams: PositiveInt = 4
     min_length: NonNegativeInt = 0
@@ -110,6 +110,7 @@ class Grid(Entry):
     precision: list[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
     recipes: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"base": {}}, min_length=1)
     seeds: list[NonNegativeInt] = Field(default_factory=lambda: [1], min_length=1)
+    threads: PositiveInt = Field(1, description="threads a process; results depend on it")
     train: dict[str, Any] = Field(description="settings of every run of this grid")
     overrides: dict[Literal["datasets", "models", "parallel"], dict[str, dict[str, Any]]] = Field(
         default_factory=dict, description="settings of one dataset, model or parallel setting"
@@ -127,6 +128,7 @@ class Probes(Entry):
     precision: list[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
     steps: PositiveInt = 100
     seed: NonNegativeInt = 1
+    threads: PositiveInt = 1
     train: dict[str, Any] = Field(default_factory=dict, description="over the first grid's settings")
 
 
@@ -139,6 +141,7 @@ class Measure(Entry):
     precision: list[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
     batch: list[PositiveInt] = Field(min_length=1, description="sequences a process")
     sequence_length: list[PositiveInt] = Field(min_length=1)
+    threads: PositiveInt = 1
     steps: PositiveInt = 20
     warmup_steps: NonNegativeInt = 3
     activation_checkpointing: bool = False
@@ -177,7 +180,6 @@ class Study(Entry):
 
     title: str
     question: str
-    task: Task
     grids: list[Grid] = Field(default_factory=list)
     pretrained: list[str] = Field(default_factory=list, description="models evaluated as they are")
     evaluate: Evaluate | None = Field(None, description="for every grid that has none of its own, and `pretrained`")

@@ -1,0 +1,60 @@
+# The README shows the plain commands behind every target.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := PYTHONPATH=src $(BIN)/python
+SNAKEMAKE := $(BIN)/snakemake
+CORES ?= all
+STUDIES ?= demo
+
+.PHONY: demo install install-dev test test-long lint bench-training schema lock clean help
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
+
+demo: install  ## run the study `demo`, write report.html, print its table
+	@start=$$SECONDS; \
+	$(RUN) -m trainyard.unlock && \
+	$(SNAKEMAKE) --cores $(CORES) --config studies=$(STUDIES) && \
+	if [ ! -e report.html ] || [ -n "$$(find results/$(STUDIES)/report -newer report.html -type f -print -quit)" ]; then \
+	  $(SNAKEMAKE) --report report.html --config studies=$(STUDIES) --quiet all; \
+	fi && \
+	$(RUN) -m trainyard.report.terminal results/$(STUDIES)/report/comparison.csv && \
+	echo "report.html holds the figures and tables; $(STUDIES) took $$((SECONDS - start)) s"
+
+install: $(VENV)/installed  ## make .venv with the pinned dependencies
+
+install-dev: $(VENV)/installed-dev
+
+$(VENV)/installed: requirements.lock workflow/install.sh
+	@workflow/install.sh $(VENV)
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
+	@$(BIN)/pip install --quiet --requirement requirements-dev.lock
+	@touch $@
+
+test: install-dev  ## lint, types and the test suite that CI runs
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: install-dev  ## the rest of the tests
+	$(BIN)/python -m pytest -m long
+
+lint: install-dev  ## ruff, snakefmt, pyright, snakemake --lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/Snakefile rules
+	$(BIN)/pyright
+	$(SNAKEMAKE) --lint
+
+bench-training: install  ## our loop beside transformers' Trainer
+	$(RUN) benchmarks/training.py
+
+schema: install  ## write config/schema from the typed models
+	$(RUN) -m trainyard.config.schema config/schema
+
+lock:  ## write the lock files anew from requirements*.in
+	workflow/lock.sh
+
+clean:  ## delete what runs made, but not .venv
+	rm -rf results work logs report.html .snakemake

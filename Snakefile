@@ -1,0 +1,25 @@
+# Trainyard: from datasets to a report. `snakemake --cores all` runs the studies that config/config.yaml names.
+from snakemake.utils import min_version
+
+min_version("9.27.1")
+
+
+configfile: "config/config.yaml"
+
+
+report: "report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/measure.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        [f"results/{study}/report/overview.html" for study in PLAN.studies],
+        [product for study in PLAN.studies for product in report_files(study)],

@@ -1,0 +1,210 @@
+"""Everything that the configuration asks for: what Snakemake's rules are made from."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from trainyard.config.catalogue import Dataset, Entry, Model, ParallelSetting, Tokenizer
+from trainyard.config.cells import Cell, cells
+from trainyard.config.evaluations import Evaluation, evaluations, fits
+from trainyard.config.load import nearest, parse, parse_entries, read_yaml
+from trainyard.config.machine import Machine, find_device
+from trainyard.config.runs import RESULTS, Catalogues, Expansion, Run
+from trainyard.config.study import Study
+from trainyard.errors import InputError
+
+
+def _names(value: object) -> object:
+    # `studies=demo`, `studies=demo,opt-plugins` and `studies=[demo]` all come from the command line
+    return [part for part in value.replace(",", " ").split() if part] if isinstance(value, str) else value
+
+
+def _nothing(value: object) -> object:
+    return None if value in ("", "null", "none", "None") else value
+
+
+class Config(Entry):
+    """config/config.yaml: which studies to run, and the choices of a machine."""
+
+    studies: Annotated[list[str], BeforeValidator(_names), Field(min_length=1)]
+    mirror: Annotated[str | None, BeforeValidator(_nothing)] = Field(
+        None, description="a folder in the hub's layout; nothing is fetched from the hub then"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes cuda where an NVIDIA driver runs")
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """A folder that holds a model, and the evaluations that it gets."""
+
+    run: str
+    checkpoint: str
+    model: str
+    folder: str
+    prefix: str
+    source_length: int
+    evaluations: tuple[Evaluation, ...]
+
+    def file(self, study: str, evaluation: Evaluation) -> str:
+        """Where the result of one evaluation stands."""
+        return f"{RESULTS}/{study}/{self.run}/evaluate/{evaluation.name}@{self.checkpoint}.json"
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """One study with everything that it asks for."""
+
+    name: str
+    study: Study
+    place: str
+    catalogues: Catalogues
+    runs: dict[str, Run]
+    cells: dict[str, Cell]
+
+    @functools.cached_property
+    def trainings(self) -> list[Run]:
+        """Its runs without the probes."""
+        return [run for run in self.runs.values() if run.kind == "run"]
+
+    @functools.cached_property
+    def probes(self) -> list[Run]:
+        """Its probes without the references."""
+        return [run for run in self.runs.values() if run.reference]
+
+    @functools.cached_property
+    def evaluated(self) -> list[EvaluatedModel]:
+        """Every model that is evaluated: the checkpoints of its runs, and pretrained models as they are."""
+        of_runs = [
+            self._of_run(run, checkpoint)
+            for run in self.trainings
+            for checkpoint in (run.evaluate.checkpoints if run.evaluate else [])
+        ]
+        return of_runs + [self._as_it_is(model) for model in self.study.pretrained]
+
+    def _of_run(self, run: Run, checkpoint: str) -> EvaluatedModel:
+        at = run.specification
+        own = at["dataset"]
+        folder = f"{RESULTS}/{self.name}/{run.name}/models"
+        return self._evaluated(run.name, checkpoint, at["model"]["name"], own, folder, at["train"]["source_length"])
+
+    def _as_it_is(self, model: str) -> EvaluatedModel:
+        length = min(512, self.catalogues.models[model].shape.context)
+        return self._evaluated(model, "pretrained", model, None, f"{RESULTS}/models/{model}", length)
+
+    def _evaluated(
+        self, run: str, checkpoint: str, model: str, own: str | None, folder: str, source_length: int
+    ) -> EvaluatedModel:
+        evaluate = self.study.evaluate if own is None else self.runs[run].evaluate
+        every = evaluations(evaluate, own, self.catalogues.datasets, f"{self.place}: evaluate") if evaluate else []
+        suited = tuple(each for each in every if fits(each, self.catalogues.models[model]))
+        prefix = self.catalogues.prefix(self.catalogues.models[model].tokenizer)
+        return EvaluatedModel(run, checkpoint, model, folder, prefix, source_length, suited)
+
+    @functools.cached_property
+    def by_evaluation(self) -> dict[tuple[str, str, str], tuple[EvaluatedModel, Evaluation]]:
+        """The single evaluations by run, evaluation and checkpoint."""
+        return {
+            (model.run, evaluation.name, model.checkpoint): (model, evaluation)
+            for model in self.evaluated
+            for evaluation in model.evaluations
+        }
+
+    @functools.cached_property
+    def evaluation_files(self) -> list[str]:
+        """The results of all evaluations."""
+        return [model.file(self.name, evaluation) for model in self.evaluated for evaluation in model.evaluations]
+
+    @functools.cached_property
+    def choice_datasets(self) -> list[str]:
+        """Datasets of multiple-choice items, whose shortcuts stand beside the models' scores."""
+        return sorted({each.dataset for _, each in self.by_evaluation.values() if each.metric == "hellaswag"})
+
+    @functools.cached_property
+    def tokenized(self) -> list[tuple[str, str]]:
+        """The pairs of dataset and tokenizer that its runs and probes read."""
+        return sorted(
+            {(run.specification["dataset"], run.specification["model"]["tokenizer"]) for run in self.runs.values()}
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The configuration as a whole."""
+
+    config: Config
+    catalogues: Catalogues
+    machine: Machine
+    studies: dict[str, StudyPlan]
+
+
+def make_plan(config: dict[str, Any], folder: Path) -> Plan:
+    """Read catalogues and the chosen studies, check them, and expand every grid.
+
+    Args:
+        config: what Snakemake made of config.yaml and the command line.
+        folder: the folder `config` with catalogues and studies.
+
+    Raises:
+        InputError: the first thing that can't be, with file, key and remedy.
+    """
+    settings: Config = parse(Config, config, str(folder / "config.yaml"))
+    catalogues = read_catalogues(folder)
+    machine = Machine(find_device() if settings.device == "auto" else settings.device)
+    studies = {name: plan_study(name, folder, catalogues, machine) for name in settings.studies}
+    return Plan(settings, catalogues, machine, studies)
+
+
+def read_catalogues(folder: Path) -> Catalogues:
+    """Read the four catalogues and check that their names fit together."""
+    catalogues = Catalogues(
+        parse_entries(Dataset, folder / "datasets.yaml"),
+        parse_entries(Tokenizer, folder / "tokenizers.yaml"),
+        parse_entries(Model, folder / "models.yaml"),
+        parse_entries(ParallelSetting, folder / "parallel.yaml"),
+    )
+    for name, model in catalogues.models.items():
+        tokenizer = catalogues.tokenizers.get(model.tokenizer)
+        place = f"{folder / 'models.yaml'}: {name}"
+        if tokenizer is None:
+            hint = nearest(model.tokenizer, catalogues.tokenizers)
+            raise InputError(f"{place}.tokenizer: no tokenizer is called {model.tokenizer!r}{hint}")
+        if tokenizer.vocabulary > model.shape.vocabulary:
+            raise InputError(
+                f"{place}.shape.vocabulary: {model.shape.vocabulary} is less than the "
+                f"{tokenizer.vocabulary} tokens of {model.tokenizer}"
+            )
+    return catalogues
+
+
+def plan_study(name: str, folder: Path, catalogues: Catalogues, machine: Machine) -> StudyPlan:
+    """Read one study file and expand it."""
+    path = folder / "studies" / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(file.stem for file in path.parent.glob("*.yaml"))
+        raise InputError(f"{folder / 'config.yaml'}: studies: no study is called {name!r}{nearest(name, known)}")
+    study: Study = parse(Study, read_yaml(path), str(path))
+    place = str(path)
+    for model in study.pretrained:
+        if model not in catalogues.models:
+            raise InputError(f"{place}: pretrained: no model is called {model!r}{nearest(model, catalogues.models)}")
+        if catalogues.models[model].weights is None:
+            raise InputError(f"{place}: pretrained: {model} has no pretrained weights in config/models.yaml")
+    runs = Expansion(name, study, place, catalogues, machine.device).runs()
+    measured = cells(name, study.measure, catalogues, machine.device, f"{place}: measure") if study.measure else {}
+    plan = StudyPlan(name, study, place, catalogues, runs, measured)
+    for run in plan.trainings:
+        _check_checkpoints(run, place)
+    _ = plan.by_evaluation
+    return plan
+
+
+def _check_checkpoints(run: Run, place: str) -> None:
+    kept = ["best", "last", *(f"step-{step}" for step in run.specification["train"]["keep_steps"])]
+    for checkpoint in run.evaluate.checkpoints if run.evaluate else []:
+        if checkpoint not in kept:
+            raise InputError(
+                f"{place}: evaluate.checkpoints: {run.name} keeps no {checkpoint!r}{nearest(checkpoint, kept)}"
+            )

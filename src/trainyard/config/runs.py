@@ -1,0 +1,274 @@
+"""From the grids of a study to its runs and probes, each with its whole specification."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from trainyard.config.catalogue import Dataset, Model, ParallelSetting, Precision, Task, Tokenizer
+from trainyard.config.load import choose, parse
+from trainyard.config.machine import Device
+from trainyard.config.shapes import parameters
+from trainyard.config.study import Evaluate, Grid, Probes, Study, Train
+from trainyard.errors import InputError
+
+RESULTS = Path("results")
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class Catalogues:
+    """All entries by name."""
+
+    datasets: dict[str, Dataset]
+    tokenizers: dict[str, Tokenizer]
+    models: dict[str, Model]
+    parallel: dict[str, ParallelSetting]
+
+    def parameters(self, model: str) -> int:
+        """How many parameters a model has."""
+        return parameters(self.models[model])
+
+    def prefix(self, tokenizer: str) -> str:
+        """Text before each source that is to be summarised."""
+        return getattr(self.tokenizers[tokenizer], "prefix", "")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training; a probe is one too.
+
+    `specification` is what spec.json holds: plain values, everything that the run depends on.
+    """
+
+    study: str
+    name: str
+    kind: Literal["run", "probe"]
+    specification: dict[str, Any]
+    evaluate: Evaluate | None = None
+    reference: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """The folder of its declared outputs."""
+        return f"{RESULTS}/{self.study}/{self.name}"
+
+    @property
+    def entry(self) -> str:
+        """The entry of config/parallel.yaml that it uses; the reference is one process."""
+        name = self.specification["parallel"]["name"]
+        return "single" if name == REFERENCE else name
+
+    @property
+    def threads(self) -> int:
+        """Cores it needs."""
+        return self.specification["processes"] * self.specification["threads"]
+
+
+@dataclass(frozen=True)
+class _Coordinates:
+    dataset: str
+    model: str
+    parallel: str
+    processes: int
+    precision: Precision
+    recipe: str
+    seed: int
+
+    def name(self) -> str:
+        recipe = () if self.recipe == "base" else (self.recipe,)
+        parts = (
+            self.dataset,
+            self.model,
+            f"{self.parallel}-x{self.processes}",
+            self.precision,
+            *recipe,
+            f"seed{self.seed}",
+        )
+        return "_".join(parts)
+
+
+class Expansion:
+    """Expands one study; `place` is its file, for errors."""
+
+    def __init__(self, study_name: str, study: Study, place: str, catalogues: Catalogues, device: Device) -> None:
+        self.study_name = study_name
+        self.study = study
+        self.place = place
+        self.catalogues = catalogues
+        self.device: Device = device
+
+    def runs(self) -> dict[str, Run]:
+        """Every run of every grid, then every probe with its reference, by name.
+
+        Raises:
+            InputError: a name that no catalogue has, settings that don't fit together, or a run given twice.
+        """
+        runs: dict[str, Run] = {}
+        for run in itertools.chain(self._grid_runs(), self._probe_runs()):
+            if run.name in runs:
+                raise InputError(f"{self.place}: the run {run.name} stands in two grids; remove it from one")
+            runs[run.name] = run
+        return runs
+
+    def _grid_runs(self) -> Iterator[Run]:
+        for number, grid in enumerate(self.study.grids):
+            place = f"{self.place}: grids.{number}"
+            self._check_overrides(grid, place)
+            for values in itertools.product(
+                grid.datasets, grid.models, grid.parallel, grid.processes, grid.precision, grid.recipes, grid.seeds
+            ):
+                coordinates = _Coordinates(*values)
+                train = self._train(grid, coordinates, place)
+                yield self._run(coordinates, train, grid.threads, "run", place, grid.evaluate or self.study.evaluate)
+
+    def _check_overrides(self, grid: Grid, place: str) -> None:
+        for what, named in grid.overrides.items():
+            for name in named:
+                choose(name, dict.fromkeys(getattr(grid, what)), what, f"{place}.overrides.{what}")
+
+    def _train(self, grid: Grid, at: _Coordinates, place: str) -> Train:
+        """The settings in the order of override: grid, dataset, model, parallel setting, recipe."""
+        settings = dict(grid.train)
+        settings |= grid.overrides.get("datasets", {}).get(at.dataset, {})
+        settings |= grid.overrides.get("models", {}).get(at.model, {})
+        settings |= grid.overrides.get("parallel", {}).get(at.parallel, {})
+        settings |= grid.recipes.get(at.recipe, {})
+        return parse(Train, settings, f"{place}.train")
+
+    def _probe_runs(self) -> Iterator[Run]:
+        probes = self.study.probes
+        if probes is None:
+            return
+        place = f"{self.place}: probes"
+        first = self.study.grids[0] if self.study.grids else None
+        datasets = probes.datasets or (first.datasets[:1] if first else [])
+        models = probes.models or (first.models[:1] if first else [])
+        if not datasets or not models:
+            raise InputError(f"{place}: name datasets and models; there is no grid to take them from")
+        for dataset, model in itertools.product(datasets, models):
+            train = self._probe_train(probes, first, dataset, model, place)
+            at = _Coordinates(dataset, model, REFERENCE, 1, "fp32", "base", probes.seed)
+            reference = self._run(at, train, probes.threads, "probe", place)
+            yield reference
+            for parallel, precision in itertools.product(probes.parallel, probes.precision):
+                single = choose(parallel, self.catalogues.parallel, "parallel setting", place).one_process
+                processes = 1 if single else probes.processes
+                at = _Coordinates(dataset, model, parallel, processes, precision, "base", probes.seed)
+                yield self._run(at, train, probes.threads, "probe", place, reference=reference.name)
+
+    def _probe_train(self, probes: Probes, first: Grid | None, dataset: str, model: str, place: str) -> Train:
+        at = _Coordinates(dataset, model, "", 1, "fp32", "base", probes.seed)
+        settings = self._train(first, at, place).model_dump() if first else {}
+        if "batch" in probes.train or "batch_tokens" in probes.train:
+            settings |= {"batch": None, "batch_tokens": None, "micro_batch": None}
+        settings |= probes.train
+        short = {
+            "steps": probes.steps,
+            "tokens": None,
+            "epochs": None,
+            "dropout": 0.0,
+            "warmup_steps": min(settings.get("warmup_steps") or 0, probes.steps // 10),
+            "warmup_ratio": None,
+            "keep_steps": [],
+            "validate_every": probes.steps,
+            "checkpoint_every": probes.steps,
+        }
+        train = parse(Train, settings | short, f"{place}.train")
+        if train.micro_batch is None:
+            # two micro-steps a process, so that accumulation is compared too
+            share = rows_a_step(train, 1, f"{place}.train") // probes.processes
+            train = train.model_copy(update={"micro_batch": max(1, share // 2)})
+        return train
+
+    def _run(
+        self,
+        at: _Coordinates,
+        train: Train,
+        threads: int,
+        kind: Literal["run", "probe"],
+        place: str,
+        evaluate: Evaluate | None = None,
+        reference: str | None = None,
+    ) -> Run:
+        dataset = choose(at.dataset, self.catalogues.datasets, "dataset", f"{place}.datasets")
+        model = choose(at.model, self.catalogues.models, "model", f"{place}.models")
+        entry = "single" if at.parallel == REFERENCE else at.parallel
+        setting = choose(entry, self.catalogues.parallel, "parallel setting", f"{place}.parallel")
+        self._check(at, dataset, model, train, place)
+        rows = rows_a_step(train, at.processes, f"{place}.train")
+        train = train.model_copy(update={"micro_batch": train.micro_batch or rows // at.processes})
+        data = f"{RESULTS}/data/{at.dataset}/{model.tokenizer}"
+        validates = kind == "run" and "validation" in dataset.splits
+        specification = {
+            "study": self.study_name,
+            "run": at.name() if kind == "run" else f"probe_{at.name()}",
+            "kind": kind,
+            "task": task_of(dataset),
+            "dataset": at.dataset,
+            "model": {"name": at.model, **model.model_dump(mode="json")},
+            "parallel": {"name": at.parallel, **setting.model_dump(mode="json")},
+            "processes": at.processes,
+            "threads": threads,
+            "device": self.device,
+            "precision": at.precision,
+            "recipe": at.recipe,
+            "seed": at.seed,
+            "train": train.model_dump(mode="json"),
+            "data": {
+                "train": f"{data}/train",
+                "validation": f"{data}/validation" if validates else None,
+                "tokenizer": f"{data}/tokenizer",
+                "weights": f"{RESULTS}/models/{at.model}" if train.initial == "pretrained" else None,
+            },
+        }
+        return Run(self.study_name, specification["run"], kind, specification, evaluate, reference)
+
+    def _check(self, at: _Coordinates, dataset: Dataset, model: Model, train: Train, place: str) -> None:
+        if dataset.kind == "choices":
+            raise InputError(f"{place}.datasets: {at.dataset} holds multiple-choice items, nothing to train on")
+        summarisation = task_of(dataset) == "summarisation"
+        if model.sequence_to_sequence != summarisation:
+            raise InputError(
+                f"{place}.models: {at.model} ({model.family}) is no model for {task_of(dataset)}, "
+                f"which {at.dataset} is for; put them into grids of their own"
+            )
+        if "train" not in dataset.splits:
+            raise InputError(f"{place}.datasets: {at.dataset} has no split 'train' to train on")
+        if train.initial == "pretrained" and model.weights is None:
+            raise InputError(f"{place}.train.initial: {at.model} has no pretrained weights in config/models.yaml")
+        longest = max(train.source_length, train.target_length) if summarisation else train.sequence_length
+        if longest > model.shape.context:
+            raise InputError(
+                f"{place}.train: sequences of {longest} tokens, but {at.model} reads {model.shape.context} at most; "
+                f"set {'source_length and target_length' if summarisation else 'sequence_length'}"
+            )
+
+
+def task_of(dataset: Dataset) -> Task:
+    """Source and target pairs are for summarisation, text is for language modelling."""
+    return "summarisation" if dataset.kind == "pairs" else "language-modelling"
+
+
+def rows_a_step(train: Train, processes: int, place: str) -> int:
+    """Sequences in one optimizer step, over all processes.
+
+    Raises:
+        InputError: the batch can't be cut into equal micro-batches.
+    """
+    rows = train.batch
+    if rows is None:
+        assert train.batch_tokens is not None
+        rows, rest = divmod(train.batch_tokens, train.sequence_length)
+        if rest or not rows:
+            raise InputError(
+                f"{place}.batch_tokens: {train.batch_tokens} is no multiple of sequence_length {train.sequence_length}"
+            )
+    share = processes * (train.micro_batch or 1)
+    if rows % share:
+        raise InputError(
+            f"{place}: {rows} sequences a step can't be cut into {processes} process(es) x micro-batches of "
+            f"{train.micro_batch or 1}; change batch or micro_batch"
+        )
+    return rows

@@ -1,0 +1,202 @@
+"""Baselines that answer multiple-choice items without understanding them.
+
+A model's score means something only where these score near chance. Each baseline
+looks at the words in which an item's endings differ: a word that all endings share
+tells nothing. Where a baseline prefers several endings equally, it gets the expected
+score of a guess among them.
+"""
+
+import math
+import re
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+from trainyard.errors import InputError
+from trainyard.evaluate.rows import read_rows
+from trainyard.files import write_json
+
+WORD = re.compile(r"\w+")
+COLUMNS = ("ctx", "endings", "label", "level")
+
+
+class Item(TypedDict):
+    """A row of items, as far as the baselines read it."""
+
+    ctx: str
+    endings: list[str]
+    label: int
+    level: str
+
+
+Scores = list[list[float]]
+"""A score for each ending of each item, higher for a likelier one: (items, endings)."""
+
+
+def shortcuts(items: Path, corpus: Path | None, output: Path, dataset: str, split: str) -> None:
+    """Score every baseline on multiple-choice items, over all and by level.
+
+    Args:
+        items: parquet rows of kind choices.
+        corpus: parquet rows of kind text, the training text of the models to compare with;
+            without one, the baseline of the most frequent ending is left out.
+        output: the JSON file to write.
+        dataset: name of the dataset of the items, for the record.
+        split: its split.
+
+    Raises:
+        InputError: `items` holds no rows, lacks a column, or has an item without a right ending.
+    """
+    rows = _items(items)
+    baselines = {
+        "ending-alone": (
+            "ending alone",
+            "a naive Bayes classifier of right and wrong endings by their words, without the context; "
+            "trained on every other item, scored on the rest, and the other way round",
+            _ending_alone(rows),
+        ),
+        "any-mentioned": (
+            "any mentioned",
+            "the ending with the largest part of its differing words in the context",
+            _by_context(rows, _mentioned),
+        ),
+        "first-mentioned": (
+            "first mentioned",
+            "the ending with the differing word that comes first in the context",
+            _by_context(rows, _first),
+        ),
+        "last-mentioned": (
+            "last mentioned",
+            "the ending with the differing word that comes last in the context",
+            _by_context(rows, _last),
+        ),
+        "most-mentioned": (
+            "most mentioned",
+            "the ending whose differing words come most often in the context, on average",
+            _by_context(rows, _often),
+        ),
+    }
+    if corpus is not None:
+        baselines["most-frequent"] = (
+            "most frequent",
+            "the ending whose differing words are most frequent in the training text (mean log count)",
+            _most_frequent(rows, corpus),
+        )
+    write_json(
+        output,
+        {
+            "dataset": dataset,
+            "split": split,
+            "n": len(rows),
+            "chance": {"value": statistics.fmean(1 / len(row["endings"]) for row in rows)},
+            "baselines": {
+                name: {"title": title, "how": how, **_summary(rows, scores)}
+                for name, (title, how, scores) in baselines.items()
+            },
+        },
+    )
+
+
+def _items(path: Path) -> list[Item]:
+    rows: list[Any] = read_rows(path, COLUMNS)
+    for number, row in enumerate(rows):
+        if not 0 <= row["label"] < len(row["endings"]):
+            raise InputError(f"{path}, row {number}: label {row['label']} is none of its {len(row['endings'])} endings")
+    return rows
+
+
+def _words(text: str) -> list[str]:
+    return WORD.findall(text.lower())
+
+
+def _differing(endings: Sequence[str]) -> list[list[str]]:
+    """The words of each ending that not every ending has."""
+    each = [_words(ending) for ending in endings]
+    shared = set(each[0]).intersection(*each[1:])
+    return [[word for word in words if word not in shared] for words in each]
+
+
+def _ending_alone(rows: list[Item]) -> Scores:
+    """Log odds of an ending's words under right and wrong endings, add-one smoothed, two folds."""
+    endings = [_differing(row["endings"]) for row in rows]
+    scores: Scores = [[] for _ in rows]
+    for fold in (0, 1):
+        counts = {True: Counter[str](), False: Counter[str]()}
+        for row, words in list(zip(rows, endings, strict=True))[1 - fold :: 2]:
+            for index, ending in enumerate(words):
+                counts[index == row["label"]].update(ending)
+        size = len(counts[True] | counts[False])
+        total = {side: sum(count.values()) + size for side, count in counts.items()}
+        for number in range(fold, len(rows), 2):
+            scores[number] = [
+                sum(
+                    math.log((counts[True][word] + 1) / total[True])
+                    - math.log((counts[False][word] + 1) / total[False])
+                    for word in ending
+                )
+                for ending in endings[number]
+            ]
+    return scores
+
+
+def _most_frequent(rows: list[Item], corpus: Path) -> Scores:
+    endings = [_differing(row["endings"]) for row in rows]
+    wanted = {word for words in endings for ending in words for word in ending}
+    counts: Counter[str] = Counter()
+    for row in read_rows(corpus, ["text"]):
+        counts.update(word for word in _words(row["text"]) if word in wanted)
+    return [[_mean([math.log(counts[word] + 1) for word in ending]) for ending in words] for words in endings]
+
+
+def _by_context(rows: list[Item], score: Callable[[list[str], list[str]], float]) -> Scores:
+    scores = []
+    for row in rows:
+        context = _words(row["ctx"])
+        scores.append([score(context, ending) for ending in _differing(row["endings"])])
+    return scores
+
+
+def _mentioned(context: list[str], ending: list[str]) -> float:
+    return _mean([float(word in context) for word in ending])
+
+
+def _often(context: list[str], ending: list[str]) -> float:
+    return _mean([float(context.count(word)) for word in ending])
+
+
+def _first(context: list[str], ending: list[str]) -> float:
+    return -min((context.index(word) for word in ending if word in context), default=len(context))
+
+
+def _last(context: list[str], ending: list[str]) -> float:
+    return max((place for place, word in enumerate(context) if word in ending), default=-1)
+
+
+def _mean(values: list[float]) -> float:
+    return statistics.fmean(values) if values else 0.0
+
+
+def _summary(rows: list[Item], scores: Scores) -> dict[str, Any]:
+    """Accuracy over all items and by level; the standard error is that of a mean over items."""
+    points = [_points(score, row["label"]) for row, score in zip(rows, scores, strict=True)]
+    levels: dict[str, list[float]] = {}
+    for row, point in zip(rows, points, strict=True):
+        if row["level"]:
+            levels.setdefault(row["level"], []).append(point)
+    return {
+        "acc": _accuracy(points),
+        "levels": {level: {"n": len(of_level), **_accuracy(of_level)} for level, of_level in levels.items()},
+    }
+
+
+def _points(scores: list[float], label: int) -> float:
+    """What an item is worth: 1 / k where the right ending is one of k that are preferred, else 0."""
+    best = max(scores)
+    return 1 / scores.count(best) if scores[label] == best else 0.0
+
+
+def _accuracy(points: list[float]) -> dict[str, float]:
+    error = statistics.stdev(points) / math.sqrt(len(points)) if len(points) > 1 else 0.0
+    return {"value": statistics.fmean(points), "standard_error": error}

@@ -1,0 +1,79 @@
+"""What a rule's script gets: from Snakemake, or by hand from the job file that every run of it leaves.
+
+`python workflow/scripts/train.py logs/demo/train/RUN.json` does again what the rule did.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainyard.errors import InputError
+from trainyard.files import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a rule; inputs and outputs by their names in the rule, as paths from the working directory."""
+
+    input: dict[str, Any]
+    output: dict[str, Any]
+    params: dict[str, Any]
+    wildcards: dict[str, str]
+    threads: int
+    log: str
+    mirror: str | None = None
+    command: list[str] = field(default_factory=list)
+
+    @classmethod
+    def from_snakemake(cls, snakemake: Any) -> "Job":
+        """Take what Snakemake hands to a script."""
+        return cls(
+            input=_plain(dict(snakemake.input.items())),
+            output=_plain(dict(snakemake.output.items())),
+            params=_plain(dict(snakemake.params.items())),
+            wildcards=_plain(dict(snakemake.wildcards.items())),
+            threads=snakemake.threads,
+            log=str(snakemake.log[0]),
+            mirror=snakemake.config.get("mirror") or None,
+            command=["snakemake", f"--config studies={_plain(snakemake.config.get('studies'))}", snakemake.rule],
+        )
+
+
+def run_job(scope: dict[str, Any], function: Callable[[Job], None]) -> None:
+    """Run a script's one function, with its log beside the terminal; an InputError ends it with a sentence."""
+    if "snakemake" in scope:
+        job = Job.from_snakemake(scope["snakemake"])
+        write_json(Path(job.log).with_suffix(".json"), asdict(job))
+    elif len(sys.argv) == 2:
+        job = Job(**read_json(sys.argv[1]))
+    else:
+        sys.exit(f"usage: python {sys.argv[0]} JOB.json   (each job leaves its file beside its log, under logs/)")
+    Path(job.log).parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(message)s",
+        handlers=[logging.FileHandler(job.log, mode="a", encoding="utf-8")],
+    )
+    try:
+        function(job)
+    except InputError as error:
+        logging.error("%s", error)
+        print(f"error: {error}\n(log: {job.log})", file=sys.stderr)
+        sys.exit(1)
+    except Exception:
+        logging.exception("failed")
+        raise
+
+
+def _plain(value: Any) -> Any:
+    """Plain lists, dicts and strings in place of Snakemake's own kinds."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, list | tuple) or hasattr(value, "_names"):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,133 @@
+"""Bad configuration: the error names the file, the key and the remedy, and nothing runs."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from trainyard.config.plan import Plan, make_plan
+from trainyard.errors import InputError
+
+GOOD = yaml.safe_load("""
+title: A study
+question: Does it plan?
+grids:
+  - datasets: [tinyworld]
+    models: [gpt2-tiny]
+    train: {steps: 10, batch: 8, sequence_length: 64, learning_rate: 1.0e-3}
+""")
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The good study with the value at `path` set, or deleted where it is None."""
+    study = copy.deepcopy(GOOD)
+    *parents, last = path.split(".")
+    place = study
+    for part in parents:
+        place = place[int(part)] if part.isdigit() else place[part]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return study
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("qestion", "x", ["s.yaml: qestion: no such key", "did you mean 'question'?"]),
+        ("title", None, ["s.yaml: title: this key is missing"]),
+        ("grids.0.modles", ["x"], ["grids.0.modles: no such key", "did you mean 'models'?"]),
+        ("grids.0.models", ["gpt2-tyni"], ["grids.0.models: no model is called 'gpt2-tyni'", "'gpt2-tiny'"]),
+        ("grids.0.datasets", ["tinyword"], ["grids.0.datasets", "no dataset is called 'tinyword'", "'tinyworld'"]),
+        ("grids.0.parallel", ["zero4"], ["grids.0.parallel", "'zero4'", "did you mean 'zero"]),
+        ("grids.0.precision", ["bf61"], ["grids.0.precision.0", "did you mean 'bf16'?"]),
+        ("grids.0.train.learning_rte", 1.0, ["train.learning_rte: no such key", "'learning_rate'"]),
+        ("grids.0.train.learning_rate", -1.0, ["learning_rate", "greater than 0", "given: -1.0"]),
+        ("grids.0.train.learning_rate", None, ["learning_rate: this key is missing"]),
+        ("grids.0.train.steps", None, ["exactly one of steps, tokens, epochs (given: none)"]),
+        ("grids.0.train.tokens", 100, ["exactly one of steps, tokens, epochs (given: steps, tokens)"]),
+        ("grids.0.train.micro_batch", 3, ["8 sequences a step can't be cut into 1 process(es) x micro-batches of 3"]),
+        ("grids.0.train.sequence_length", 4096, ["sequences of 4096 tokens", "reads 256 at most"]),
+        ("grids.0.train.initial", "pretrained", ["gpt2-tiny has no pretrained weights"]),
+        ("grids.0.processes", [0], ["grids.0.processes.0", "greater than 0"]),
+        ("grids.0.recipes", {"fast": {"clipp": 1.0}}, ["clipp: no such key", "did you mean 'clip'?"]),
+        ("grids.0.overrides", {"models": {"gpt2-1m": {}}}, ["overrides.models: no models is called 'gpt2-1m'"]),
+        ("grids.0.datasets", ["samsum"], ["gpt2-tiny (gpt2) is no model for summarisation"]),
+        ("grids.0.datasets", ["hellaswag"], ["hellaswag holds multiple-choice items, nothing to train on"]),
+        ("evaluate", {"perplexity": {"datasets": ["samsum"]}}, ["evaluate.perplexity.datasets: samsum holds pairs"]),
+        (
+            "evaluate",
+            {"perplexity": {"split": "dev"}},
+            ["perplexity.split: 'dev' is not allowed (allowed: test, train, validation)"],
+        ),
+        ("evaluate", {"perplexity": {}, "checkpoints": ["lats"]}, ["keeps no 'lats'", "did you mean 'last'?"]),
+        ("pretrained", ["gpt2-tiny"], ["pretrained: gpt2-tiny has no pretrained weights"]),
+        ("probes", {"parallel": ["ddp"], "stpes": 3}, ["probes.stpes: no such key", "did you mean 'steps'?"]),
+        ("published", [{"model": "x", "values": {"rouge3": 1}, "protocol": "p", "source": "s"}], ["rouge3", "rouge"]),
+        ("grids", [*GOOD["grids"], *GOOD["grids"]], ["stands in two grids"]),
+        ("grids", [], ["give at least one of grids, pretrained, probes and measure"]),
+    ],
+)
+def test_a_mistake_is_named_with_file_key_and_remedy(
+    plan: Callable[..., Plan], path: str, value: Any, said: list[str]
+) -> None:
+    with pytest.raises(InputError) as error:
+        plan(changed(path, value))
+    for words in said:
+        assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("title: [unclosed", "s.yaml, line"),
+        ("- a list", "should hold `key: value` lines, holds list"),
+        ("title: a\ntitle: b", "the key 'title' stands twice"),
+        ("title: !!python/object/apply:os.system [echo]", "could not determine a constructor"),
+        ("", "should hold `key: value` lines, holds NoneType"),
+    ],
+)
+def test_a_file_that_is_no_yaml_mapping_is_named_with_its_line(plan: Callable[..., Plan], text: str, said: str) -> None:
+    with pytest.raises(InputError, match=r"s\.yaml") as error:
+        plan(text)
+    assert said in str(error.value)
+
+
+def test_every_mistake_of_a_file_is_told_at_once(plan: Callable[..., Plan]) -> None:
+    study = changed("qestion", "x")
+    del study["title"]
+    with pytest.raises(InputError) as error:
+        plan(study)
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_an_unknown_study_gets_the_nearest_name(folder: Path) -> None:
+    (folder / "studies" / "demo.yaml").write_text("title: x")
+    with pytest.raises(InputError, match="no study is called 'dmeo'; did you mean 'demo'"):
+        make_plan({"studies": "dmeo"}, folder)
+
+
+def test_an_unknown_key_of_config_yaml_is_named(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"config.yaml: miror: no such key; did you mean 'mirror'"):
+        make_plan({"studies": "demo", "miror": "x"}, folder)
+
+
+def test_a_dataset_without_a_source_is_named_by_entry_and_key(folder: Path) -> None:
+    entry = {"title": "t", "kind": "text", "source": {"hub": "a/b", "revison": "x"}, "splits": {"train": "train"}}
+    (folder / "datasets.yaml").write_text(yaml.safe_dump({"mine": entry | {"licence": "MIT"}}))
+    with pytest.raises(InputError) as error:
+        make_plan({"studies": "demo"}, folder)
+    assert "datasets.yaml: mine.source.revision: this key is missing" in str(error.value)
+    assert "mine.source.revison: no such key; did you mean 'revision'?" in str(error.value)
+
+
+def test_a_model_whose_vocabulary_is_too_small_for_its_tokenizer_is_named(folder: Path) -> None:
+    models = yaml.safe_load((folder / "models.yaml").read_text())
+    models["gpt2-124m"]["shape"]["vocabulary"] = 50_000
+    (folder / "models.yaml").write_text(yaml.safe_dump(models))
+    with pytest.raises(InputError, match=r"gpt2-124m.shape.vocabulary: 50000 is less than the 50257 tokens of gpt2"):
+        make_plan({"studies": "demo"}, folder)

@@ -1,0 +1,67 @@
+"""The hash of the code that a rule runs."""
+
+from pathlib import Path
+
+import pytest
+
+from trainyard.config import code
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package `p`: main imports helper (relatively) and p.deep.leaf; lonely is imported by none."""
+    root = tmp_path / "src"
+    (root / "p" / "deep").mkdir(parents=True)
+    (root / "p" / "__init__.py").write_text("")
+    (root / "p" / "deep" / "__init__.py").write_text("")
+    (root / "p" / "main.py").write_text("import json\nfrom . import helper\nfrom p.deep.leaf import grow\n")
+    (root / "p" / "helper.py").write_text('"""Doc."""\nx = 1  # a comment\n')
+    (root / "p" / "deep" / "leaf.py").write_text("from ..helper import x\ndef grow(): return x\n")
+    (root / "p" / "lonely.py").write_text("y = 1\n")
+    monkeypatch.setattr(code, "SOURCE", root)
+    forget()
+    yield root / "p"
+    forget()
+
+
+def forget() -> None:
+    for cached in (code._file, code._parsed, code.closure, code.code_hash):
+        cached.cache_clear()
+
+
+def hash_after(file: Path, text: str) -> str:
+    file.write_text(text)
+    forget()
+    return code.code_hash("p.main")
+
+
+def test_the_closure_follows_absolute_and_relative_imports(package: Path) -> None:
+    assert code.closure("p.main") == ("p", "p.deep", "p.deep.leaf", "p.helper", "p.main")
+
+
+def test_a_change_of_code_changes_the_hash(package: Path) -> None:
+    before = code.code_hash("p.main")
+    assert hash_after(package / "deep" / "leaf.py", "from ..helper import x\ndef grow(): return x + 1\n") != before
+
+
+def test_comments_docstrings_and_layout_do_not_count(package: Path) -> None:
+    before = code.code_hash("p.main")
+    assert hash_after(package / "helper.py", '"""Another."""\n\n\nx = (1)\n') == before
+
+
+def test_a_module_that_is_not_imported_does_not_count(package: Path) -> None:
+    before = code.code_hash("p.main")
+    assert hash_after(package / "lonely.py", "y = 2\n") == before
+
+
+def test_only_the_engine_and_the_family_of_a_run_are_in_its_closure() -> None:
+    forget()
+    names = code.closure("trainyard.train.run", "trainyard.train.main", "trainyard.parallel.ddp")
+    assert "trainyard.parallel.ddp" in names
+    assert not {"trainyard.parallel.deepspeed", "trainyard.parallel.fsdp", "trainyard.models.bart"} & set(names)
+
+
+def test_an_evaluation_knows_nothing_of_training() -> None:
+    forget()
+    names = code.closure("trainyard.evaluate.rouge")
+    assert not [name for name in names if name.startswith(("trainyard.train", "trainyard.parallel"))]

@@ -1,0 +1,130 @@
+"""From a study file to runs, probes, cells and evaluations."""
+
+import copy
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from trainyard.config.plan import Plan, make_plan
+
+CONFIG = Path(__file__).resolve().parents[2] / "config"
+STUDIES = sorted(path.stem for path in (CONFIG / "studies").glob("*.yaml"))
+
+
+def study(**grid: Any) -> dict[str, Any]:
+    train = {"steps": 100, "batch": 8, "sequence_length": 64, "learning_rate": 1e-3}
+    return {
+        "title": "t",
+        "question": "q",
+        "grids": [{"datasets": ["tinyworld"], "models": ["gpt2-tiny"], "train": train, **grid}],
+    }
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_of_the_repository_plans(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make_plan({"studies": name, "device": "cpu"}, CONFIG)
+    assert plan.studies[name].runs
+
+
+def test_a_grid_is_a_product(plan: Callable[..., Plan]) -> None:
+    runs = plan(study(models=["gpt2-tiny", "opt-tiny"], parallel=["ddp", "zero2"], processes=[2], seeds=[1, 2, 3]))
+    assert len(runs.studies["s"].trainings) == 12
+
+
+def test_an_added_seed_leaves_the_names_of_the_others(plan: Callable[..., Plan]) -> None:
+    before = set(plan(study(seeds=[1])).studies["s"].runs)
+    after = set(plan(study(seeds=[1, 2])).studies["s"].runs)
+    assert before < after
+
+
+def test_a_specification_is_plain_json(plan: Callable[..., Plan]) -> None:
+    for run in plan(study(parallel=["zero2"], processes=[2])).studies["s"].runs.values():
+        assert json.loads(json.dumps(run.specification)) == run.specification
+
+
+def test_later_settings_override_earlier_ones_grid_dataset_model_parallel_recipe(plan: Callable[..., Plan]) -> None:
+    overrides = {
+        "datasets": {"tinyworld": {"weight_decay": 1, "clip": 1, "epsilon": 1, "dropout": 0.1}},
+        "models": {"gpt2-tiny": {"clip": 2, "epsilon": 2, "dropout": 0.2}},
+        "parallel": {"single": {"epsilon": 3, "dropout": 0.3}},
+    }
+    made = plan(study(overrides=overrides, recipes={"wet": {"dropout": 0.4}})).studies["s"]
+    (run,) = made.trainings
+    train = run.specification["train"]
+    assert [train[key] for key in ("weight_decay", "clip", "epsilon", "dropout")] == [1, 2, 3, 0.4]
+    assert "_wet_" in run.name
+
+
+def test_studies_may_be_a_name_a_list_or_names_with_commas(folder: Path, plan: Callable[..., Plan]) -> None:
+    plan(study())
+    (folder / "studies" / "r.yaml").write_text(yaml.safe_dump(study()))
+    for given in (["s", "r"], "s,r", "s r"):
+        assert list(make_plan({"studies": given}, folder).studies) == ["s", "r"]
+
+
+def test_a_probe_has_its_reference_no_dropout_and_two_micro_steps(plan: Callable[..., Plan]) -> None:
+    probed = study() | {"probes": {"parallel": ["ddp", "zero3"], "steps": 20}}
+    made = plan(probed).studies["s"]
+    assert [run.specification["parallel"]["name"] for run in made.probes] == ["ddp", "zero3"]
+    for probe in made.probes:
+        assert probe.reference is not None
+        reference = made.runs[probe.reference].specification
+        mine = probe.specification
+        assert (reference["processes"], reference["precision"]) == (1, "fp32")
+        assert mine["train"] == reference["train"]
+        assert (mine["train"]["dropout"], mine["train"]["steps"]) == (0.0, 20)
+        assert mine["train"]["batch"] == 2 * mine["processes"] * mine["train"]["micro_batch"]
+
+
+def test_metrics_without_datasets_take_the_runs_own(plan: Callable[..., Plan]) -> None:
+    made = plan(study(evaluate={"perplexity": {"split": "test"}, "checkpoints": ["best", "last"]})).studies["s"]
+    assert [Path(file).name for file in made.evaluation_files] == [
+        "perplexity-tinyworld-test@best.json",
+        "perplexity-tinyworld-test@last.json",
+    ]
+
+
+def test_published_figures_are_those_of_their_sources() -> None:
+    plan = make_plan({"studies": "summarisation,gpt2-family,gpt2-fineweb,opt-plugins", "device": "cpu"}, CONFIG)
+    rows = {
+        (entry.model, figure): value
+        for made in plan.studies.values()
+        for entry in made.study.published
+        for figure, value in entry.values.items()
+    }
+    assert rows["bart-large", "rougeLsum"] == 49.19
+    assert rows["gpt2-124m", "perplexity_token"] == 24.04
+    assert rows["gpt2-modern-350m", "hellaswag_acc_norm"] == 33.52
+
+
+def test_the_recipes_of_the_source_systems_resolve_to_their_steps() -> None:
+    plan = make_plan({"studies": "gpt2-family,gpt2-fineweb", "device": "cuda"}, CONFIG)
+    family = {run.specification["model"]["name"]: run.specification for run in plan.studies["gpt2-family"].trainings}
+    assert {name: at["train"]["steps"] for name, at in family.items()} == {
+        "gpt2-52m": 9_000,
+        "gpt2-83m": 11_000,
+        "gpt2-124m": 14_000,
+    }
+    for run in plan.studies["gpt2-fineweb"].trainings:
+        assert run.specification["train"]["tokens"] // run.specification["train"]["batch_tokens"] == 19_073
+
+
+def test_the_order_of_keys_in_a_study_changes_no_specification(plan: Callable[..., Plan]) -> None:
+    one = study()
+    other = copy.deepcopy(one)
+    other["grids"][0]["train"] = dict(reversed(one["grids"][0]["train"].items()))
+    first = [json.dumps(run.specification) for run in plan(one).studies["s"].runs.values()]
+    second = [json.dumps(run.specification) for run in plan(other).studies["s"].runs.values()]
+    assert first == second
+
+
+def test_a_thousand_runs_are_planned_within_two_seconds(plan: Callable[..., Plan]) -> None:
+    start = time.perf_counter()
+    made = plan(study(seeds=list(range(1_000))))
+    assert len(made.studies["s"].runs) == 1_000
+    assert time.perf_counter() - start < 2

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Make a virtual environment with the pinned dependencies; says in a sentence what the machine lacks.
+# usage: workflow/install.sh FOLDER    (PYTHON=/path/to/python chooses the interpreter)
+set -euo pipefail
+folder=$1
+right='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))'
+for python in ${PYTHON:-python3 python3.12 python3.11}; do
+  "$python" -c "$right" 2>/dev/null && break || python=
+done
+if [ -z "$python" ]; then
+  echo "Trainyard needs Python 3.11 or 3.12; found: $(python3 --version 2>&1 || true)." \
+    "Install one, or name it: make PYTHON=/path/to/python3.11" >&2
+  exit 1
+fi
+if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+  echo "Python's venv module is missing ($("$python" --version)). On Debian and Ubuntu: apt-get install python3-venv" >&2
+  exit 1
+fi
+start=$SECONDS
+echo "Installing into $folder (about 1.8 GB; two to four minutes) ..."
+"$python" -m venv "$folder"
+"$folder/bin/pip" install --quiet --disable-pip-version-check --requirement requirements.lock
+touch "$folder/installed"
+echo "Installed in $((SECONDS - start)) s."

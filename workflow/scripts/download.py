@@ -1,0 +1,23 @@
+"""Rule download: the rows of one split."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+from trainyard.config.catalogue import Dataset
+from trainyard.data.sources import download
+from trainyard.job import Job, run_job
+
+
+def main(job: Job) -> None:
+    download(
+        name=job.wildcards["dataset"],
+        dataset=Dataset.model_validate(job.params["dataset"]),
+        split=job.wildcards["split"],
+        output=Path(job.output["rows"]),
+        mirror_folder=Path(job.mirror) if job.mirror else None,
+    )
+
+
+run_job(globals(), main)

@@ -1,0 +1,19 @@
+"""Rule overview: the first page of a study."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+from trainyard.report.overview import write
+
+from trainyard.job import Job, run_job
+from trainyard.report.arguments import arguments
+
+
+def main(job: Job) -> None:
+    figures = {title: Path(path) for title, path in zip(job.params["titles"], job.input["figures"], strict=True)}
+    write(**arguments(job.input, job.params), figures=figures, output=Path(job.output["page"]))
+
+
+run_job(globals(), main)

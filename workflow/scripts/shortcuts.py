@@ -1,0 +1,22 @@
+"""Rule shortcuts: baselines that answer without understanding."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+from trainyard.evaluate.shortcuts import shortcuts
+from trainyard.job import Job, run_job
+
+
+def main(job: Job) -> None:
+    shortcuts(
+        items=Path(job.input["items"]),
+        corpus=Path(job.input["corpus"]) if job.input["corpus"] else None,
+        output=Path(job.output["shortcuts"]),
+        dataset=job.wildcards["dataset"],
+        split="validation",
+    )
+
+
+run_job(globals(), main)

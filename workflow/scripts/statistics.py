@@ -1,0 +1,21 @@
+"""Rule statistics: rows, words and tokens of a tokenized dataset."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+from trainyard.data.statistics import statistics
+from trainyard.job import Job, run_job
+
+
+def main(job: Job) -> None:
+    statistics(
+        title=job.params["title"],
+        licence=job.params["licence"],
+        folders={Path(folder).name: Path(folder) for folder in job.input["splits"]},
+        output=Path(job.output["statistics"]),
+    )
+
+
+run_job(globals(), main)

@@ -1,0 +1,19 @@
+"""Rules that tabulate: one table of a study, to read and to compute with."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+import importlib
+
+from trainyard.job import Job, run_job
+from trainyard.report.arguments import arguments
+
+
+def main(job: Job) -> None:
+    tabulate = importlib.import_module(f"trainyard.report.{job.params['module']}").tabulate
+    tabulate(**arguments(job.input, job.params), table=Path(job.output["table"]), numbers=Path(job.output["numbers"]))
+
+
+run_job(globals(), main)

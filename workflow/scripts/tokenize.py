@@ -1,0 +1,22 @@
+"""Rule tokenize: the rows of a split as tokens."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+from trainyard.data.tokenize import tokenize
+from trainyard.job import Job, run_job
+
+
+def main(job: Job) -> None:
+    tokenize(
+        rows=Path(job.input["rows"]),
+        tokenizer=Path(job.input["tokenizer"]),
+        output=Path(job.output["folder"]),
+        prefix=job.params["prefix"],
+        threads=job.threads,
+    )
+
+
+run_job(globals(), main)

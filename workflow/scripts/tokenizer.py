@@ -1,0 +1,25 @@
+"""Rule tokenizer: a tokenizer's folder, from its catalogue entry."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+from trainyard.config.catalogue import Tokenizer
+from trainyard.config.load import parse
+from trainyard.data.tokenizers import make_tokenizer
+from trainyard.job import Job, run_job
+
+
+def main(job: Job) -> None:
+    make_tokenizer(
+        name=job.wildcards["tokenizer"],
+        entry=parse(Tokenizer, job.params["entry"], "config/tokenizers.yaml"),
+        output=Path(job.output["folder"]),
+        mirror=Path(job.mirror) if job.mirror else None,
+        rows=Path(job.input["rows"]) if job.input["rows"] else None,
+        pretrained=Path(job.input["model"]) if job.input["model"] else None,
+    )
+
+
+run_job(globals(), main)

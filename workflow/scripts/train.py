@@ -1,0 +1,24 @@
+"""Rules train and probe: one run from its specification."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+from trainyard.job import Job, run_job
+from trainyard.train.run import train
+
+
+def main(job: Job) -> None:
+    train(
+        job.params["specification"],
+        output=Path(job.output["summary"]).parent,
+        work=Path("work"),
+        log=Path(job.log),
+        code=job.params["code"],
+        unsupported=job.params["unsupported"],
+        command=job.command,
+    )
+
+
+run_job(globals(), main)
