@@ -41,10 +41,12 @@ def attempted(what: str, act: Callable[[], Result], wait: float = FIRST_WAIT) ->
     Raises:
         InputError: it failed for good; the message says why and what to do.
     """
+    import httpx2  # noqa: PLC0415
+
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return act()
-        except (OSError, ValueError, RuntimeError) as error:
+        except (httpx2.HTTPError, OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             if not _passing(error):
                 raise InputError(f"{what}: {reason}") from error

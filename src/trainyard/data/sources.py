@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainyard.config.catalogue import Dataset, EmbeddedSource, FilesSource, HubSource
+from trainyard.config.catalogue import Dataset, EmbeddedSource, FilesSource, HubSource, Split
 from trainyard.data import hub, mirror, readers, tinyworld
 from trainyard.data.readers import Row
 from trainyard.data.rows import SCHEMAS, columns, formed
@@ -44,25 +44,28 @@ def _local(dataset: Dataset, specification: str, files_of: Callable[[str], list[
 
 def _files_of(source: FilesSource) -> Callable[[str], list[Path]]:
     def find(split: str) -> list[Path]:
-        if split not in source.files:
-            raise InputError(f"source.files: no file for the split {split!r}; there are {', '.join(source.files)}")
-        return [Path(source.files[split])]
+        for name, path in source.files.items():
+            if name == split:
+                return [Path(path)]
+        raise InputError(f"source.files: no file for the split {split!r}; there are {', '.join(source.files)}")
 
     return find
 
 
 def _embedded(source: EmbeddedSource, specification: str) -> Iterator[Row]:
-    def count(split: str) -> int:
-        if split not in source.rows:
-            raise InputError(f"source.rows: no split {split!r}; there are {', '.join(source.rows)}")
-        return source.rows[split]
+    def known(split: str) -> Split:
+        for name in source.rows:
+            if name == split:
+                return name
+        raise InputError(f"source.rows: no split {split!r}; there are {', '.join(source.rows)}")
 
     def rows(split: str) -> Iterator[Row]:
-        items = tinyworld.rows(source.part, split, count(split), source.seed)
+        name = known(split)
+        items = tinyworld.rows(source.part, name, source.rows[name], source.seed)
         for number, values in enumerate(items, 1):
             yield Row(f"tinyworld {source.part} {split}", number, values)
 
-    return sliced(specification, rows, count)
+    return sliced(specification, rows, lambda split: source.rows[known(split)])
 
 
 def _open(dataset: Dataset, specification: str, folder: Path | None) -> tuple[Iterator[Row], dict[str, Any]]:
@@ -130,9 +133,9 @@ def download(
     Raises:
         InputError: the source can't be reached, or holds a row that can't be used; the message names it.
     """
-    if split not in dataset.splits:
+    specification = next((part for name, part in dataset.splits.items() if name == split), None)
+    if specification is None:
         raise InputError(f"dataset {name}: no split {split!r}; there are {', '.join(dataset.splits)}")
-    specification = dataset.splits[split]
     rows, said = _open(dataset, specification, mirror_folder)
     counted = _Counted(rows)
     with whole_file(output) as draft:

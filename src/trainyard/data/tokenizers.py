@@ -105,6 +105,10 @@ def _copy(source: Path, folder: Path) -> None:
             shutil.copyfile(source / name, folder / name)
 
 
+def _special(token: object, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    return None if token is None else tokenizer.get_vocab()[str(token)]
+
+
 def _end_of_text(entry: Tokenizer, tokenizer: PreTrainedTokenizerBase) -> int:
     """The token before each document."""
     # OPT's vocabulary holds <|endoftext|> too, but its models never saw it
@@ -112,9 +116,10 @@ def _end_of_text(entry: Tokenizer, tokenizer: PreTrainedTokenizerBase) -> int:
     vocabulary = tokenizer.get_vocab()
     if not own and END_OF_TEXT in vocabulary:
         return vocabulary[END_OF_TEXT]
-    if tokenizer.eos_token_id is None:
+    end = _special(tokenizer.eos_token, tokenizer)
+    if end is None:
         raise InputError(f"tokenizer {entry.title}: has neither {END_OF_TEXT} nor an end-of-sequence token")
-    return int(tokenizer.eos_token_id)
+    return end
 
 
 def make_tokenizer(
@@ -162,14 +167,16 @@ def make_tokenizer(
                 f"tokenizer {name}: knows {len(tokenizer)} tokens; config/tokenizers.yaml says {entry.vocabulary}"
             )
         end_of_text = _end_of_text(entry, tokenizer)
-        end = end_of_text if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+        end = _special(tokenizer.eos_token, tokenizer)
+        end = end_of_text if end is None else end
+        pad = _special(tokenizer.pad_token, tokenizer)
         index = {
             "name": name,
             "kind": entry.kind,
             "vocabulary": len(tokenizer),
             "end_of_text": end_of_text,
             "end": end,
-            "pad": end if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
+            "pad": end if pad is None else pad,
             "hashes": {
                 str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()
             },
