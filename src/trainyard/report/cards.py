@@ -1,0 +1,60 @@
+"""The key figures of a study."""
+
+from dataclasses import dataclass
+
+from trainyard.report import levels
+from trainyard.report.evidence import Evidence, by_data, ranked
+from trainyard.report.format import duration, fixed, percent, scientific, score
+from trainyard.report.measure import cell_label
+from trainyard.report.measure import varying as varying_cells
+from trainyard.report.results import label, varying
+
+
+@dataclass(frozen=True)
+class Card:
+    """One key figure."""
+
+    title: str
+    value: str
+    remark: str
+    failed: bool = False
+
+
+def cards(evidence: Evidence) -> list[Card]:
+    """The key figures of a study."""
+    found = []
+    runs = evidence.runs
+    if runs:
+        finished = [run for run in runs if run.finished]
+        spent = sum(run.summary["elapsed_seconds"] or 0.0 for run in runs)
+        failed = len(finished) < len(runs)
+        found.append(Card("runs finished", f"{len(finished)} of {len(runs)}", f"{duration(spent)} of training", failed))
+    largest = max(by_data(runs).values(), key=len, default=[])
+    if largest:
+        loss, best = largest[0]
+        remark = f"{label(best, varying([run for _, run in largest]))}, nats a token"
+        found.append(Card("lowest validation loss", fixed(loss), remark))
+    for items in levels.gather(runs, evidence.evaluations, evidence.shortcuts)[:1]:
+        top = items.models[0]
+        value = top.levels[levels.ALL][1]
+        remark = f"{top.title}; {items.title}; chance is {fixed(100 * items.chance, 0)} %"
+        found.append(Card("right endings", percent(value.value, value.error), remark))
+    for metric, name, title in (("perplexity", "perplexity_word", "perplexity a word"), ("rouge", "rougeL", "ROUGE-L")):
+        for top in ranked(evidence, metric, name)[:1]:
+            remark = f"{top.labels[0]}; {top.title}"
+            found.append(Card(title, score(name, top.scores[0].value), remark))
+    compared = [probe for probe in evidence.parity if probe["within"] is not None]
+    if compared:
+        worst = max(compared, key=lambda probe: probe["largest"] / probe["tolerance"])
+        within = sum(probe["within"] for probe in compared)
+        remark = (
+            f"of the reference; nearest to its tolerance: {worst['parallel']} in {worst['precision']}, "
+            f"{scientific(worst['largest'])} of {scientific(worst['tolerance'])}"
+        )
+        found.append(Card("probes within tolerance", f"{within} of {len(compared)}", remark, within < len(compared)))
+    measured = [cell for cell in evidence.cells if cell["tokens_per_second"] is not None]
+    if measured:
+        top_cell = max(measured, key=lambda cell: cell["tokens_per_second"])
+        remark = f"{cell_label(top_cell, varying_cells(evidence.cells))}, alone on the machine"
+        found.append(Card("tokens a second", fixed(top_cell["tokens_per_second"], 0), remark))
+    return found

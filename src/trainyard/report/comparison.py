@@ -1,0 +1,275 @@
+"""The one table of a study: every run, what it cost and how good it came out."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trainyard.config.study import Published, Study
+from trainyard.report.format import PERCENT, TITLES, clip, duration, fixed, scientific, score, size
+from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
+from trainyard.report.results import Evaluation, Run, Score, read_all, read_evaluations, read_runs, varying
+
+BADGES = {"finished": "good", "diverged": "bad", "out-of-memory": "bad", "unsupported": "warn"}
+PUBLISHED = "Published by others, as their sources state them"
+BASELINES = "Baselines on the same rows"
+SHOWN = {
+    "perplexity": ("perplexity_token", "perplexity_word", "perplexity_byte"),
+    "hellaswag": ("acc", "acc_norm"),
+    "rouge": ("rouge1", "rouge2", "rougeL", "rougeLsum"),
+}
+SHORT_TITLES = {
+    **TITLES,
+    "perplexity_token": "ppl/token",
+    "perplexity_word": "ppl/word",
+    "perplexity_byte": "ppl/byte",
+    "acc": "acc %",
+    "acc_norm": "acc_norm %",
+}
+FIGURES = {
+    "training_loss": "training_loss",
+    "validation_loss": "validation_loss",
+    "tokens_per_second": "tokens_per_second",
+    "samples_per_second": "samples_per_second",
+    "peak_memory_gb": "peak_memory",
+    "energy_kwh": "energy_kwh",
+}
+NOTES = [
+    "± is one standard error; [a, b] is a 95 % interval. Point at a value for protocol, number of items and settings.",
+    "Bold is the best of its column; a dotted line marks what lies within two combined standard errors of it. "
+    "Losses compete only on the same dataset and tokenizer, perplexities a token only with the same tokenizer.",
+    "Speed marked “shared” was taken while other jobs ran: compare speeds in the table of speed and memory.",
+]
+
+
+def tabulate(
+    study: Study,
+    *,
+    runs: Sequence[Path],
+    evaluations: Sequence[Path],
+    parity: Sequence[Path],
+    table: Path,
+    numbers: Path,
+) -> None:
+    """Write the comparison of a study's runs as HTML and CSV.
+
+    Args:
+        study: gives the title and the published results.
+        runs: folders with spec.json and summary.json.
+        evaluations: evaluation files of runs and of pretrained models.
+        parity: parity.json of the probes.
+        table: the HTML page.
+        numbers: the CSV.
+    """
+    compared = compare(study, read_runs(runs), read_evaluations(evaluations), read_all(parity))
+    write_table(compared, study.title, table, numbers)
+
+
+def compare(
+    study: Study, runs: Sequence[Run], evaluations: Sequence[Evaluation], parity: Sequence[dict[str, Any]]
+) -> Table:
+    """The comparison as a table: a row for each run and evaluated checkpoint, baselines and published rows apart."""
+    by_model: dict[tuple[str, str], dict[str, Evaluation]] = {}
+    groups: dict[str, Evaluation] = {}
+    for evaluation in evaluations:
+        by_model.setdefault((evaluation.run, evaluation.checkpoint), {})[evaluation.raw["evaluation"]] = evaluation
+        if evaluation.scores or evaluation.raw["evaluation"] not in groups:
+            groups[evaluation.raw["evaluation"]] = evaluation
+    names = list(dict.fromkeys(["model", *varying(runs), "parallel", "precision"]))
+    known = {run.name: run for run in runs}
+    rows = []
+    for run in runs:
+        checkpoints = [checkpoint for name, checkpoint in by_model if name == run.name] or [""]
+        for checkpoint in checkpoints:
+            cells = _run_cells(run, checkpoint) | _parity_cell(run, parity)
+            rows.append(Row(cells | _scores(by_model.get((run.name, checkpoint), {}), run.tokenizer)))
+    for (name, checkpoint), found in by_model.items():
+        if name not in known:
+            cells = {"model": Cell(name, name), "checkpoint": Cell(checkpoint, checkpoint)}
+            cells["outcome"] = Cell("evaluated", "evaluated", tip="evaluated as it is, not trained here", kind="plain")
+            rows.append(Row(cells | _scores(found, name)))
+    rows += _baselines(groups)
+    rows += [_published(entry, groups) for entry in study.published]
+    columns = _columns(names, groups, rows)
+    return Table("Comparison of runs", columns, rows, NOTES, empty="This study has no runs.")
+
+
+def outcome_cell(outcome: str, reason: str | None) -> Cell:
+    """An outcome as a badge, with its reason."""
+    return Cell(outcome, outcome, {"reason": reason}, tip=reason or "", kind=BADGES.get(outcome, "plain"))
+
+
+def score_cell(name: str, value: Score, rivals: str = "", tip: str = "", **more: Any) -> Cell:
+    """A score with its standard error, or with its interval for ROUGE, whose error is a bootstrap's."""
+    text = score(name, value.value)
+    if name.startswith("rouge") and value.low is not None and value.high is not None:
+        text = f"{score(name, value.value, 1)} [{score(name, value.low, 1)}, {score(name, value.high, 1)}]"
+    elif value.error is not None:
+        digits = _digits(name, value)
+        text = f"{score(name, value.value, digits)} ± {score(name, value.error, digits)}"
+    raw = {"standard_error": value.error, "low": value.low, "high": value.high, **more}
+    return Cell(text, value.value, raw, tip, rivals=rivals)
+
+
+def _digits(name: str, value: Score) -> int | None:
+    """More decimals where the error would read as zero."""
+    error = (value.error or 0.0) * (100 if name in PERCENT else 1)
+    return None if error == 0 or error >= 0.01 else 4
+
+
+def _run_cells(run: Run, checkpoint: str) -> dict[str, Cell]:
+    summary = run.summary
+    where = f"{run.name}: {run.folder}"
+    cells = {name: Cell(value, value) for name, value in run.coordinates.items()}
+    cells["model"] = Cell(run.coordinates["model"], run.coordinates["model"], {"run": run.name}, tip=where)
+    cells["checkpoint"] = Cell(checkpoint, checkpoint) if checkpoint else missing("nothing was evaluated")
+    cells["outcome"] = outcome_cell(summary["outcome"], summary["reason"])
+    rivals = f"{run.coordinates['dataset']}/{run.tokenizer}" if run.finished else run.name
+    best = summary["best"]
+    tips = {
+        "training_loss": f"mean of the last ten of {summary['steps']} steps",
+        "validation_loss": f"lowest: {fixed(best['validation_loss'])} at step {best['step']}" if best else "",
+    }
+    for key, tip in tips.items():
+        if summary[key] is None:
+            cells[key] = missing(summary["reason"] or "not measured")
+        else:
+            kind = "" if run.finished else "muted"
+            cells[key] = Cell(fixed(summary[key]), summary[key], tip=tip, kind=kind, rivals=rivals)
+    speed = summary["tokens_per_second"]
+    if speed is not None:
+        shared = summary["timing"] != "alone"
+        tip = f"median step without warm-up; {duration(summary['elapsed_seconds'])} in all"
+        text = fixed(speed, 0) + (" shared" if shared else "")
+        cells["tokens_per_second"] = Cell(text, speed, {"timing": summary["timing"]}, tip, "muted" if shared else "")
+    device = summary["peak_device_memory"]
+    memory = summary["peak_host_memory"] if device is None else device
+    if memory is not None:
+        kind = "host" if device is None else "device"
+        cells["peak_memory"] = Cell(size(memory), memory, {"kind": kind}, tip=f"{kind} memory, largest over processes")
+    if summary["mfu"] is not None:
+        tip = f"{summary['mfu_formula']}; peak {summary['peak_flops']:.3g} FLOP/s, {summary['peak_source']}"
+        cells["mfu"] = Cell(f"{100 * summary['mfu']:.1f}", summary["mfu"], tip=tip)
+    return cells
+
+
+def _parity_cell(run: Run, parity: Sequence[dict[str, Any]]) -> dict[str, Cell]:
+    """The verdict on the run's parallel setting in its precision, by the probe of its own model where there is one."""
+    place = run.coordinates
+    fitting = [probe for probe in parity if all(probe[key] == place[key] for key in ("parallel", "precision"))]
+    if not fitting:
+        return {"parity": missing("no probe of this parallel setting in this precision")}
+    probe = next((probe for probe in fitting if probe["model"] == place["model"]), fitting[0])
+    return {"parity": verdict(probe)}
+
+
+def verdict(probe: dict[str, Any]) -> Cell:
+    """Whether a probe stayed within its tolerance, as a badge with the largest difference."""
+    if probe["within"] is None:
+        return Cell(probe["outcome"], None, tip=probe["reason"] or "", kind=BADGES.get(probe["outcome"], "plain"))
+    tip = (
+        f"largest difference from the reference over {probe['steps']} steps on {probe['model']}, "
+        f"{probe['processes']} processes; tolerance {scientific(probe['tolerance'])}: {probe['tolerance_reason']}"
+    )
+    text = f"{scientific(probe['largest'])} {'within' if probe['within'] else 'outside'}"
+    more = {"tolerance": probe["tolerance"], "within": probe["within"]}
+    return Cell(text, probe["largest"], more, tip, "good" if probe["within"] else "bad")
+
+
+def _scores(found: dict[str, Evaluation], tokenizer: str) -> dict[str, Cell]:
+    cells = {}
+    for group, evaluation in found.items():
+        scores = evaluation.scores
+        for name in SHOWN[evaluation.metric]:
+            if name not in scores:
+                cells[f"{group}:{name}"] = missing(evaluation.reason)
+                continue
+            tip = describe(evaluation)
+            rivals = tokenizer if name == "perplexity_token" else ""
+            cells[f"{group}:{name}"] = score_cell(name, scores[name], rivals, tip, n=evaluation.raw["n"])
+    return cells
+
+
+def describe(evaluation: Evaluation) -> str:
+    """Protocol, number of items and settings of an evaluation in one line."""
+    settings = ", ".join(
+        f"{key} {value}" for key, value in evaluation.raw["settings"].items() if isinstance(value, str | int | float)
+    )
+    return f"n = {evaluation.raw['n']:,}; {evaluation.raw['protocol']}; {settings}"
+
+
+def _baselines(groups: dict[str, Evaluation]) -> list[Row]:
+    rows: dict[str, Row] = {}
+    for group, evaluation in groups.items():
+        for name, scores in evaluation.baselines.items():
+            row = rows.setdefault(name, Row({"model": Cell(name, name)}, BASELINES))
+            row.cells |= {f"{group}:{key}": score_cell(key, value) for key, value in scores.items()}
+    return list(rows.values())
+
+
+def _published(entry: Published, groups: dict[str, Evaluation]) -> Row:
+    """A published result: in the column of the same protocol where there is one, else in a column of its own."""
+    tip = f"{entry.protocol}; source: {entry.source}"
+    cells = {"model": Cell(entry.model, entry.model, tip=tip)}
+    if entry.parallel:
+        cells["parallel"] = Cell(entry.parallel, entry.parallel)
+    cells["source"] = Cell(clip(entry.source, 60), entry.source, tip=tip)
+    for figure, value in entry.values.items():
+        if figure in FIGURES:
+            scale = 1e9 if figure == "peak_memory_gb" else 1
+            text = size(value * scale) if scale > 1 else fixed(value, 0 if value > 1000 else 4 if value < 1 else 2)
+            cells[FIGURES[figure]] = Cell(text, value * scale, tip=tip)
+            continue
+        name = figure.removeprefix("hellaswag_")
+        raw = value / 100 if name in PERCENT and value > 1 else value
+        group = next((key for key, found in groups.items() if name in SHOWN[found.metric] and same(entry, found)), "")
+        cells[f"{group}:{name}"] = Cell(score(name, raw), raw, tip=tip)
+    return Row(cells, PUBLISHED)
+
+
+def same(entry: Published, evaluation: Evaluation) -> bool:
+    """Whether a published figure was measured as ours: same dataset, protocol and shots, as far as its text says."""
+    text = f"{entry.protocol} {entry.source}".lower()
+    shots = re.search(r"(\d+)-shot", text)
+    if shots and evaluation.shots is not None and int(shots[1]) != evaluation.shots:
+        return False
+    dataset = str(evaluation.raw["dataset"]).lower()
+    named = dataset == "hellaswag" if evaluation.metric == "hellaswag" else dataset in text
+    return named and evaluation.protocol_name.lower() in text
+
+
+def _columns(names: Sequence[str], groups: dict[str, Evaluation], rows: Sequence[Row]) -> list[Column]:
+    """The columns that have something to show."""
+    checkpoints = {row.cells["checkpoint"].value for row in rows if "checkpoint" in row.cells}
+    columns = [Column(name, name, text=name not in ("processes", "seed")) for name in names]
+    if len(checkpoints) > 1:
+        columns.append(Column("checkpoint", "checkpoint", text=True, tip="which of the run's models was evaluated"))
+    columns.append(Column("outcome", "outcome", text=True))
+    columns += [
+        Column("training_loss", "training", "loss, nats a token", "low"),
+        Column("validation_loss", "validation", "loss, nats a token", "low"),
+    ]
+    for group, evaluation in groups.items():
+        for name in SHOWN[evaluation.metric]:
+            best = "low" if evaluation.metric == "perplexity" else "high"
+            columns.append(Column(f"{group}:{name}", SHORT_TITLES[name], evaluation.title, best))
+    columns += [
+        Column(
+            f":{name}", SHORT_TITLES[name], "published, another protocol", tip="not comparable with the columns above"
+        )
+        for names in SHOWN.values()
+        for name in names
+    ]
+    columns += [
+        Column("tokens_per_second", "tokens/s", "cost"),
+        Column("samples_per_second", "samples/s", "cost"),
+        Column("peak_memory", "peak memory", "cost"),
+        Column("mfu", "MFU %", "cost", tip="share of the peak: point at a value for formula and peak"),
+        Column("energy_kwh", "energy, kWh", "cost"),
+        Column("parity", "parity", "against the reference", tip="largest difference in loss from the reference"),
+        Column("source", "source", "published", text=True),
+    ]
+    used = {key for row in rows for key, cell in row.cells.items() if cell.value is not None}
+    always = {*names, "outcome", "training_loss"}
+    used |= {column.key for column in columns if column.key.partition(":")[0] in groups}
+    return [column for column in columns if column.key in used | always]

@@ -1,0 +1,74 @@
+"""All results of a study together, and how they rank."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainyard.config.catalogue import Model
+from trainyard.config.study import Study
+from trainyard.report.results import Evaluation, Run, Score, run_labels
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All results of a study."""
+
+    study: Study
+    runs: Sequence[Run]
+    evaluations: Sequence[Evaluation]
+    parity: Sequence[dict[str, Any]]
+    cells: Sequence[dict[str, Any]]
+    shortcuts: Sequence[dict[str, Any]]
+    models: Mapping[str, Model]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One evaluation's scores by one name, from best to worst."""
+
+    title: str
+    evaluations: list[Evaluation]
+    labels: list[str]
+    scores: list[Score]
+
+
+def ranked(evidence: Evidence, metric: str, name: str) -> list[Ranked]:
+    """Every evaluation by this metric that has a score of this name, its models from best to worst."""
+    groups: dict[str, list[Evaluation]] = {}
+    for evaluation in evidence.evaluations:
+        if evaluation.metric == metric and name in evaluation.scores:
+            groups.setdefault(evaluation.raw["evaluation"], []).append(evaluation)
+    found = []
+    for group in groups.values():
+        group.sort(key=lambda evaluation: evaluation.scores[name].value, reverse=metric != "perplexity")
+        names = _labels(evidence, group)
+        found.append(Ranked(group[0].title, group, names, [evaluation.scores[name] for evaluation in group]))
+    return found
+
+
+def _labels(evidence: Evidence, group: Sequence[Evaluation]) -> list[str]:
+    labels = run_labels(evidence.runs, {evaluation.run for evaluation in group})
+    several = len({each.checkpoint for each in group if each.checkpoint != "pretrained"}) > 1
+    texts = []
+    for each in group:
+        text = labels.get(each.run, each.run)
+        if each.checkpoint == "pretrained":
+            text += " as published"
+        texts.append(f"{text} ({each.checkpoint})" if several and each.checkpoint != "pretrained" else text)
+    return texts
+
+
+def best_loss(run: Run) -> float | None:
+    """A run's lowest validation loss; none if it was not validated."""
+    best = run.summary["best"]
+    return best["validation_loss"] if best else run.summary["validation_loss"]
+
+
+def by_data(runs: Sequence[Run]) -> dict[tuple[str, str], list[tuple[float, Run]]]:
+    """Finished runs by dataset and tokenizer (losses compare on nothing less), the lowest loss first."""
+    groups: dict[tuple[str, str], list[tuple[float, Run]]] = {}
+    for run in runs:
+        loss = best_loss(run)
+        if run.finished and loss is not None:
+            groups.setdefault((run.coordinates["dataset"], run.tokenizer), []).append((loss, run))
+    return {place: sorted(group, key=lambda item: item[0]) for place, group in groups.items()}

@@ -1,0 +1,275 @@
+"""What the figures of a study say, in sentences: no number in them is written by hand."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from trainyard.report import levels, scaling
+from trainyard.report.evidence import Evidence, Ranked, best_loss, by_data, ranked
+from trainyard.report.format import clip, counted, duration, fixed, listed, percent, scientific, short, size
+from trainyard.report.measure import cell_label
+from trainyard.report.measure import varying as varying_cells
+from trainyard.report.results import Run, Score, difference, label, varying
+
+NOISE = 2.0  # combined standard errors: less is called noise
+CLEAR = 3.0  # standard errors above every shortcut: more is called beaten
+MOST = 12
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the figures say on one topic."""
+
+    topic: str
+    sentences: list[str]
+
+
+def findings(evidence: Evidence) -> list[Finding]:
+    """Everything that can be said, topic by topic; a topic without figures is left out."""
+    topics: list[tuple[str, Callable[[Evidence], list[str]]]] = [
+        ("Training", _training),
+        ("Endings", _endings),
+        ("Perplexity", _perplexity),
+        ("Summaries", _rouge),
+        ("Parity", _parity),
+        ("Speed and memory", _measure),
+        ("Scaling", _scaling),
+        ("Failures", _failures),
+    ]
+    return [Finding(topic, said) for topic, say in topics if (said := say(evidence))]
+
+
+def _training(evidence: Evidence) -> list[str]:
+    said = []
+    groups = by_data(evidence.runs)
+    for (dataset, tokenizer), group in groups.items():
+        names = varying([run for _, run in group])
+        loss, run = group[0]
+        place = f" on {dataset} ({tokenizer} tokens)" if len(groups) > 1 else ""
+        text = (
+            f"{label(run, names)} reached a validation loss of {fixed(loss)} nats a token{place} after "
+            f"{short(run.summary['tokens'])} predicted tokens in {duration(run.summary['elapsed_seconds'])}"
+        )
+        if len(group) > 1:
+            text += f", the lowest of {counted(len(group), 'run')}; the highest is {label(group[-1][1], names)} with "
+            text += fixed(group[-1][0])
+        said.append(f"{text}.")
+    return said + _seeds(evidence.runs) + _published(evidence)
+
+
+def _seeds(runs: Sequence[Run]) -> list[str]:
+    """How much the seed alone moves the validation loss."""
+    groups: dict[tuple[str, ...], list[float]] = {}
+    for run in runs:
+        loss = best_loss(run)
+        if run.finished and loss is not None:
+            place = tuple(value for name, value in run.coordinates.items() if name != "seed")
+            groups.setdefault(place, []).append(loss)
+    spreads = [max(losses) - min(losses) for losses in groups.values() if len(losses) > 1]
+    if not spreads:
+        return []
+    return [
+        f"The seed alone moves the validation loss by up to {fixed(max(spreads))} nats: smaller differences are noise."
+    ]
+
+
+def _published(evidence: Evidence) -> list[str]:
+    said = []
+    for entry in evidence.study.published:
+        theirs = entry.values.get("validation_loss")
+        ours = [
+            loss
+            for run in evidence.runs
+            if run.finished and run.coordinates["model"] == entry.model and (loss := best_loss(run)) is not None
+        ]
+        if theirs is not None and ours:
+            said.append(
+                f"Published for {entry.model}: {fixed(theirs)} nats ({clip(entry.source, 80)}); here "
+                f"{fixed(min(ours))}."
+            )
+    return said
+
+
+def _endings(evidence: Evidence) -> list[str]:
+    said = []
+    for items in levels.gather(evidence.runs, evidence.evaluations, evidence.shortcuts):
+        best = items.models[0]
+        n, value = best.levels[levels.ALL]
+        text = f"{best.title} names the right ending in {_share(value)} of {n:,} items ({items.title})"
+        above = levels.beaten(best, items, levels.ALL)
+        if above:
+            text += f", {_distance(above[1])} {above[0]}, the best of chance and shortcuts"
+        said.append(f"{text}.")
+        said += _by_level(best, items)
+        if len(items.models) > 1:
+            second = items.models[1]
+            apart = difference(value, second.levels[levels.ALL][1])
+            if apart is not None:
+                verdict = "within noise of it" if apart < NOISE else f"{fixed(apart, 1)} combined standard errors below"
+                said.append(f"Second is {second.title} with {_share(second.levels[levels.ALL][1])}, {verdict}.")
+    return said
+
+
+def _share(value: Score) -> str:
+    return percent(value.value, value.error)
+
+
+def _by_level(model: levels.Scored, items: levels.Items) -> list[str]:
+    won, lost = [], []
+    for level in items.levels[1:]:
+        above = levels.beaten(model, items, level)
+        if above is not None:
+            text = f"{level} ({_share(model.levels[level][1])})"
+            (won if above[1] >= CLEAR else lost).append(text)
+    said = []
+    if won:
+        said.append(
+            f"By level it beats chance and each shortcut by {CLEAR:.0f} standard errors or more on {listed(won)}."
+        )
+    if lost:
+        said.append(f"It does not on {listed(lost)}.")
+    return said
+
+
+def _distance(errors: float) -> str:
+    if abs(errors) < NOISE:
+        return f"within noise ({fixed(errors, 1)} standard errors) of"
+    return f"{fixed(abs(errors), 1)} standard errors {'above' if errors > 0 else 'below'}"
+
+
+def _perplexity(evidence: Evidence) -> list[str]:
+    said = []
+    for group in ranked(evidence, "perplexity", "perplexity_word"):
+        first = group.scores[0]
+        low, high = first.interval
+        said.append(
+            f"{group.title}: {group.labels[0]} has the lowest perplexity a word, {fixed(first.value, 2)} "
+            f"(95 % interval {fixed(low, 2)} to {fixed(high, 2)})."
+            if len(group.scores) > 1
+            else f"{group.title}: {group.labels[0]} has a perplexity of {fixed(first.value, 2)} a word "
+            f"(95 % interval {fixed(low, 2)} to {fixed(high, 2)})."
+        )
+        said += _against_pretrained(evidence, group)
+        if len(group.scores) > 1:
+            apart = difference(group.scores[1], first)
+            if apart is not None and apart < NOISE:
+                said.append(f"{group.labels[1]} lies within noise of it ({fixed(apart, 1)} combined standard errors).")
+    return said
+
+
+def _against_pretrained(evidence: Evidence, group: Ranked) -> list[str]:
+    """What training did to models that were evaluated untouched too."""
+    models = {run.name: run.coordinates["model"] for run in evidence.runs}
+    before = {
+        each.run: value
+        for each, value in zip(group.evaluations, group.scores, strict=True)
+        if each.checkpoint == "pretrained"
+    }
+    said = []
+    for each, text, after in zip(group.evaluations, group.labels, group.scores, strict=True):
+        start = before.get(models.get(each.run, ""))
+        if start is None or each.checkpoint == "pretrained":
+            continue
+        apart = difference(start, after)
+        noise = "" if apart is None else f", {_noise(apart)}"
+        said.append(
+            f"Training took {text} from {fixed(start.value, 2)} to {fixed(after.value, 2)} a word "
+            f"({fixed(100 * (after.value / start.value - 1), 1)} %{noise})."
+        )
+    return said
+
+
+def _noise(errors: float) -> str:
+    if abs(errors) < NOISE:
+        return f"within noise: {fixed(abs(errors), 1)} combined standard errors"
+    return f"{fixed(abs(errors), 1)} combined standard errors"
+
+
+def _rouge(evidence: Evidence) -> list[str]:
+    said = []
+    for group in ranked(evidence, "rouge", "rouge1"):
+        best = group.evaluations[0]
+        parts = []
+        for name, title in (("rouge1", "ROUGE-1"), ("rouge2", "ROUGE-2"), ("rougeL", "ROUGE-L")):
+            value = best.scores[name]
+            low, high = value.interval
+            parts.append(f"{title} {fixed(value.value, 1)} [{fixed(low, 1)}, {fixed(high, 1)}]")
+        said.append(f"{group.title}, {best.raw['n']:,} rows: {group.labels[0]} reaches {listed(parts)}.")
+        for name, values in best.baselines.items():
+            apart = difference(group.scores[0], values["rouge1"])
+            verdict = "" if apart is None else f": the model is {_distance(apart)} it"
+            said.append(f"The baseline {name} has ROUGE-1 {fixed(values['rouge1'].value, 1)}{verdict}.")
+    return said
+
+
+def _parity(evidence: Evidence) -> list[str]:
+    said = []
+    for precision in dict.fromkeys(probe["precision"] for probe in evidence.parity):
+        probes = [probe for probe in evidence.parity if probe["precision"] == precision]
+        compared = [probe for probe in probes if probe["within"] is not None]
+        outside = [probe for probe in compared if not probe["within"]]
+        if compared:
+            worst = max(compared, key=lambda probe: probe["largest"])
+            within = len(compared) - len(outside)
+            whole = f"All {within}" if not outside else f"{within} of {len(compared)}"
+            said.append(
+                f"{whole} parallel settings probed in {precision} stay within {scientific(worst['tolerance'])} of the "
+                f"reference over {worst['steps']} steps (largest: {worst['parallel']}, {scientific(worst['largest'])})."
+                if len(compared) > 1
+                else f"{worst['parallel']} in {precision} strays by {scientific(worst['largest'])} at most from the "
+                f"reference over {worst['steps']} steps; its tolerance is {scientific(worst['tolerance'])}."
+            )
+        said += [
+            f"{probe['parallel']} strays by {scientific(probe['largest'])}, outside its tolerance of "
+            f"{scientific(probe['tolerance'])}."
+            for probe in outside
+        ]
+        said += [
+            f"{probe['parallel']} in {precision} could not be compared ({probe['outcome']}: "
+            f"{clip(probe['reason'] or 'no reason given', 160)})."
+            for probe in probes
+            if probe["within"] is None
+        ]
+    return said
+
+
+def _measure(evidence: Evidence) -> list[str]:
+    said = []
+    names = varying_cells(evidence.cells)
+    measured = [cell for cell in evidence.cells if cell["tokens_per_second"] is not None]
+    for model in dict.fromkeys(cell["model"] for cell in measured):
+        cells = [cell for cell in measured if cell["model"] == model]
+        fastest = max(cells, key=lambda cell: cell["tokens_per_second"])
+        leanest = min(cells, key=lambda cell: cell["peak_memory"] or math.inf)
+        said.append(
+            f"Fastest alone on the machine: {cell_label(fastest, names)} with {fixed(fastest['tokens_per_second'], 0)} "
+            f"tokens/s; least memory: {cell_label(leanest, names)} with {size(leanest['peak_memory'])} a process."
+            if len(cells) > 1
+            else f"{cell_label(fastest, names)} runs at {fixed(fastest['tokens_per_second'], 0)} tokens/s alone on the "
+            f"machine, with {size(fastest['peak_memory'])} a process."
+        )
+    return said
+
+
+def _scaling(evidence: Evidence) -> list[str]:
+    if not evidence.study.scaling:
+        return []
+    points = scaling.gather(evidence.study, evidence.runs, evidence.models)
+    return [scaling.sentence(points)]
+
+
+def _failures(evidence: Evidence) -> list[str]:
+    names = varying(evidence.runs)
+    failed = [
+        (label(run, names), run.summary["outcome"], run.summary["reason"]) for run in evidence.runs if not run.finished
+    ]
+    cell_names = varying_cells(evidence.cells)
+    failed += [
+        (f"measuring {cell_label(cell, cell_names)}", cell["outcome"], cell["reason"])
+        for cell in evidence.cells
+        if cell["outcome"] != "finished"
+    ]
+    said = [f"{name}: {outcome} ({clip(reason or 'no reason given', 200)})." for name, outcome, reason in failed[:MOST]]
+    if len(failed) > MOST:
+        said.append(f"{len(failed) - MOST} more stand in the tables.")
+    return said

@@ -1,0 +1,116 @@
+"""Numbers and names as the report writes them."""
+
+import math
+
+MINUS = "\N{MINUS SIGN}"
+NONE = "\N{EM DASH}"
+TITLES = {
+    "training_loss": "training loss",
+    "validation_loss": "validation loss",
+    "loss_token": "loss a token",
+    "perplexity_token": "perplexity a token",
+    "perplexity_word": "perplexity a word",
+    "perplexity_byte": "perplexity a byte",
+    "bits_per_byte": "bits a byte",
+    "acc": "accuracy, %",
+    "acc_norm": "normalised accuracy, %",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
+    "rougeLsum": "ROUGE-Lsum",
+}
+PERCENT = frozenset({"acc", "acc_norm"})
+
+
+def fixed(value: float | None, digits: int = 3) -> str:
+    """A number with so many decimals; a dash for none; three significant digits from 10,000 up."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    if abs(value) >= 1e6:
+        return f"{value:.2e}".replace("-", MINUS)
+    if abs(value) >= 1e4:
+        digits = 0
+    return f"{value:,.{digits}f}".replace("-", MINUS)
+
+
+def score(name: str, value: float | None, digits: int | None = None) -> str:
+    """A score in the unit of its title: accuracies in percent, ROUGE in points."""
+    if value is None:
+        return NONE
+    if name in PERCENT:
+        return fixed(100 * value, 1 if digits is None else digits)
+    if digits is None:
+        digits = 3 if name in ("loss_token", "bits_per_byte", "perplexity_byte") else 2
+    return fixed(value, digits)
+
+
+def percent(value: float, error: float | None) -> str:
+    """A share as `54.2 ± 1.1 %`."""
+    return f"{fixed(100 * value, 1)}{'' if error is None else f' ± {fixed(100 * error, 1)}'} %"
+
+
+def scientific(value: float | None) -> str:
+    """A small number such as `2.4e-7` or `1e-6`; zero is `0`."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}".replace("-", MINUS)
+
+
+def short(value: float | None) -> str:
+    """A large number with a letter: `12.3k`, `1.20M`, `10.0B`."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    for limit, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 0.9995 * limit:
+            scaled = value / limit
+            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f}{letter}"
+    return f"{value:.0f}" if abs(value) >= 10 or value == int(value) else f"{value:.1f}"
+
+
+def tick(value: float) -> str:
+    """A number beside an axis: `0.5`, `50k`, `1.2M`."""
+    for limit, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.4g}{letter}".replace("-", MINUS)
+    return f"{value:.4g}".replace("-", MINUS)
+
+
+def size(value: float | None) -> str:
+    """Bytes in binary units."""
+    if value is None:
+        return NONE
+    for limit, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if abs(value) >= limit:
+            return f"{value / limit:.2f} {unit}" if limit == 2**30 else f"{value / limit:.0f} {unit}"
+    return f"{value:.0f} B"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as `42 s`, `3 min 20 s` or `5 h 12 min`."""
+    if seconds is None:
+        return NONE
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def clip(text: str, length: int) -> str:
+    """The text, cut to `length` characters with an ellipsis."""
+    return text if len(text) <= length else text[: length - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def listed(words: list[str]) -> str:
+    """Words as `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 run`, `3 runs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

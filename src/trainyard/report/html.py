@@ -1,0 +1,198 @@
+"""Tables, as self-contained HTML pages and as CSV with raw numbers."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+import jinja2
+from markupsafe import Markup
+
+from trainyard.files import write_text
+from trainyard.report.format import NONE
+
+TEMPLATES = Path(__file__).parent / "templates"
+Raw = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Attributes:
+        text: what is read.
+        value: the raw value, for sorting and for the CSV.
+        more: further raw values for the CSV, by the end of their column's name (`standard_error`, `n`).
+        tip: what a reader sees when pointing at it.
+        kind: a class of the style sheet: `good`, `bad`, `warn`, `plain` (badges), `muted`, `code`, `path`.
+        rivals: only cells with the same word compete for the best of their column.
+    """
+
+    text: str
+    value: Raw = None
+    more: dict[str, Raw] = field(default_factory=dict)
+    tip: str = ""
+    kind: str = ""
+    rivals: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        key: its name in the CSV.
+        title: its heading.
+        group: a heading over neighbouring columns that share it.
+        best: which end is best; the best value is set in bold.
+        tip: what a reader sees when pointing at the heading.
+        text: whether it holds words rather than numbers.
+    """
+
+    key: str
+    title: str
+    group: str = ""
+    best: Literal["high", "low"] | None = None
+    tip: str = ""
+    text: bool = False
+
+
+@dataclass
+class Row:
+    """Cells by their column's key, in a section of the table (`` is the main one: only its cells compete)."""
+
+    cells: dict[str, Cell]
+    section: str = ""
+
+
+@dataclass
+class Table:
+    """A table with its title and the remarks below it."""
+
+    title: str
+    columns: list[Column]
+    rows: list[Row]
+    notes: list[str] = field(default_factory=list)
+    empty: str = "Nothing to show."
+
+
+def missing(tip: str = "") -> Cell:
+    """A cell for a value that there is not, with the reason."""
+    return Cell(NONE, None, tip=tip, kind="muted")
+
+
+def best_cells(table: Table) -> tuple[set[int], set[int]]:
+    """The cells (by id) that are the best of their column, and those within two combined standard errors of it.
+
+    A column competes where it says which end is best and two or more rivals have a number.
+    """
+    best: set[int] = set()
+    near: set[int] = set()
+    for column in table.columns:
+        if column.best is None:
+            continue
+        by_rivals: dict[str, list[Cell]] = {}
+        for row in table.rows:
+            cell = row.cells.get(column.key)
+            if not row.section and cell and isinstance(cell.value, int | float):
+                by_rivals.setdefault(cell.rivals, []).append(cell)
+        for cells in by_rivals.values():
+            values = [float(cell.value) for cell in cells if cell.value is not None]
+            top = max(values) if column.best == "high" else min(values)
+            if len(cells) < 2 or len(set(values)) == 1:
+                continue
+            winner = next(cell for cell in cells if cell.value == top)
+            for cell, value in zip(cells, values, strict=True):
+                error = (_error(cell) ** 2 + _error(winner) ** 2) ** 0.5
+                if value == top:
+                    best.add(id(cell))
+                elif error and abs(value - top) < 2 * error:
+                    near.add(id(cell))
+    return best, near
+
+
+def _error(cell: Cell) -> float:
+    return float(cell.more.get("standard_error") or 0.0)
+
+
+def environment() -> jinja2.Environment:
+    """The templates of the report: everything that comes from data is escaped."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill one template, with the style sheet and the script inline."""
+    inline = {
+        "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
+        "script": Markup((TEMPLATES / "table.js").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
+    }
+    return environment().get_template(template).render(**inline, **values)
+
+
+def fragment(table: Table) -> Markup:
+    """The table alone, to stand in another page."""
+    best, near = best_cells(table)
+    groups = [(name, len(list(members))) for name, members in groupby(table.columns, key=lambda column: column.group)]
+    sections = [(name, list(rows)) for name, rows in groupby(table.rows, key=lambda row: row.section)]
+    text = (
+        environment()
+        .get_template("table.html")
+        .render(
+            table=table,
+            groups=groups if any(name for name, _ in groups) else [],
+            sections=sections,
+            blank=missing(),
+            best=best,
+            near=near,
+            identity=id,
+        )
+    )
+    return Markup(text)  # noqa: S704 (rendered with autoescape)
+
+
+def write_table(table: Table, study_title: str, html: Path, numbers: Path) -> None:
+    """Write a table twice: as a page to read and as CSV to compute with."""
+    page = render("page.html", title=table.title, study_title=study_title, body=fragment(table))
+    write_text(html, page)
+    write_text(numbers, to_csv(table))
+
+
+def to_csv(table: Table) -> str:
+    """The raw values: each column, and after it what its cells hold more (`acc`, `acc_standard_error`, `acc_n`).
+
+    Rows outside the main section say so in a last column `section`.
+    """
+    header: list[tuple[str, Callable[[Row], Raw]]] = []
+    for column in table.columns:
+        key = column.key
+        header.append((key, lambda row, key=key: _raw(row.cells.get(key))))
+        for more in _more(row.cells.get(key) for row in table.rows):
+            header.append((f"{key}_{more}", lambda row, key=key, more=more: _raw_more(row.cells.get(key), more)))
+    if any(row.section for row in table.rows):
+        header.append(("section", lambda row: row.section))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([name for name, _ in header])
+    writer.writerows([["" if (raw := read(row)) is None else raw for _, read in header] for row in table.rows])
+    return buffer.getvalue()
+
+
+def _raw(cell: Cell | None) -> Raw:
+    return cell.value if cell else None
+
+
+def _raw_more(cell: Cell | None, name: str) -> Raw:
+    return cell.more.get(name) if cell else None
+
+
+def _more(cells: Iterable[Cell | None]) -> Sequence[str]:
+    return list(dict.fromkeys(name for cell in cells if cell for name in cell.more))

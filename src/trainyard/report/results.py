@@ -1,0 +1,198 @@
+"""The files that the other stages left, read for the report."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from trainyard.files import read_json, read_json_lines
+
+COORDINATES = ("dataset", "model", "parallel", "processes", "precision", "recipe", "seed")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder: its specification and its summary."""
+
+    folder: Path
+    specification: dict[str, Any]
+    summary: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The run's name, unique in its study."""
+        return self.specification["run"]
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to its end."""
+        return self.summary["outcome"] == "finished"
+
+    @property
+    def coordinates(self) -> dict[str, str]:
+        """Its place in the study: dataset, model, parallel setting and so on, as text."""
+        values = {name: self.specification[name] for name in COORDINATES}
+        values |= {name: values[name]["name"] for name in ("model", "parallel")}
+        return {name: str(value) for name, value in values.items()}
+
+    @property
+    def tokenizer(self) -> str:
+        """The tokenizer of its model: a loss a token means nothing beside another tokenizer's."""
+        return self.specification["model"]["tokenizer"]
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """One row a step; empty if it never began."""
+        path = self.folder / "metrics.jsonl"
+        return read_json_lines(path) if path.is_file() else []
+
+
+@dataclass(frozen=True)
+class Score:
+    """A value with its uncertainty.
+
+    Attributes:
+        value: in the metric's own unit.
+        error: one standard error, or none where it has no meaning.
+        low: the lower end of the 95 % interval.
+        high: the upper end of the 95 % interval.
+    """
+
+    value: float
+    error: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval: as measured, or 1.96 standard errors either way, or the value itself."""
+        if self.low is not None and self.high is not None:
+            return self.low, self.high
+        half = 1.96 * (self.error or 0.0)
+        return self.value - half, self.value + half
+
+    @property
+    def spread(self) -> float | None:
+        """One standard error, from the interval where only that is known."""
+        if self.error is None and self.low is not None and self.high is not None:
+            return (self.high - self.low) / 3.92
+        return self.error
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of one model."""
+
+    path: Path
+    raw: dict[str, Any]
+
+    @property
+    def run(self) -> str:
+        """The run, or the pretrained model, that was evaluated."""
+        return self.raw["run"]
+
+    @property
+    def checkpoint(self) -> str:
+        """`best`, `last`, `step-N`, or `pretrained`."""
+        return self.raw["checkpoint"]
+
+    @property
+    def metric(self) -> str:
+        """`perplexity`, `hellaswag` or `rouge`."""
+        return self.raw["metric"]
+
+    @property
+    def reason(self) -> str:
+        """Why there is no value."""
+        return self.raw.get("reason") or "not evaluated"
+
+    @property
+    def scores(self) -> dict[str, Score]:
+        """The values by name; empty if there is none."""
+        return {name: as_score(value) for name, value in (self.raw["values"] or {}).items()}
+
+    @property
+    def levels(self) -> dict[str, dict[str, Any]]:
+        """Scores by level of difficulty, in the order of the file; empty where items have none."""
+        return (self.raw.get("levels") or {}) if self.raw["values"] else {}
+
+    @property
+    def baselines(self) -> dict[str, dict[str, Score]]:
+        """Scores of simple baselines on the same rows."""
+        baselines = self.raw.get("baselines") or {}
+        return {
+            name: {key: as_score(value) for key, value in values.items()}
+            for name, values in baselines.items()
+            if values
+        }
+
+    @property
+    def shots(self) -> int | None:
+        """Examples before each item, where that has a meaning."""
+        return self.raw["settings"].get("shots")
+
+    @property
+    def protocol_name(self) -> str:
+        """The protocol's one word (`harness`, `completion`), empty where the metric has just one."""
+        return str(self.raw["settings"].get("protocol", ""))
+
+    @property
+    def title(self) -> str:
+        """What was evaluated, in a few words."""
+        parts = [f"{self.raw['dataset']} {self.raw['split']}", self.protocol_name]
+        if self.shots is not None:
+            parts.append(f"{self.shots}-shot")
+        return ", ".join(part for part in parts if part)
+
+
+def as_score(value: Any) -> Score:
+    """A score from its JSON: `{value, standard_error, low, high}`, or a bare number."""
+    if isinstance(value, int | float):
+        return Score(float(value))
+    return Score(value["value"], value.get("standard_error"), value.get("low"), value.get("high"))
+
+
+def read_runs(folders: Iterable[Path]) -> list[Run]:
+    """The runs in these folders, in the given order.
+
+    Raises:
+        InputError: a folder has no spec.json or no summary.json.
+    """
+    return [Run(folder, read_json(folder / "spec.json"), read_json(folder / "summary.json")) for folder in folders]
+
+
+def read_evaluations(paths: Iterable[Path]) -> list[Evaluation]:
+    """The evaluations in these files, in the given order."""
+    return [Evaluation(path, read_json(path)) for path in paths]
+
+
+def read_all(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """The JSON objects in these files, in the given order."""
+    return [read_json(path) for path in paths]
+
+
+def varying(runs: Sequence[Run]) -> list[str]:
+    """The coordinates that are not the same in all runs, in their fixed order."""
+    return [name for name in COORDINATES if len({run.coordinates[name] for run in runs}) > 1]
+
+
+def label(run: Run, names: Sequence[str]) -> str:
+    """A run's label: those coordinates that tell it apart; its model if none does."""
+    shown = {"processes": "{} processes", "seed": "seed {}"}
+    return " · ".join(shown.get(name, "{}").format(run.coordinates[name]) for name in names or ["model"])
+
+
+def run_labels(runs: Sequence[Run], shown: set[str]) -> dict[str, str]:
+    """A label for each run that is shown: those coordinates that tell it apart from the others shown."""
+    chosen = [run for run in runs if run.name in shown]
+    names = varying(chosen)
+    return {run.name: label(run, names) for run in chosen}
+
+
+def difference(first: Score, second: Score) -> float | None:
+    """How many combined standard errors `first` lies above `second`; none where it can't be said."""
+    errors = [error for error in (first.spread, second.spread) if error is not None]
+    combined = math.hypot(*errors) if errors else 0.0
+    return (first.value - second.value) / combined if combined else None

@@ -1,0 +1,94 @@
+"""Where every figure leads back to: specification, log and data."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from trainyard.config.study import Study
+from trainyard.files import read_json
+from trainyard.report.html import Cell, Column, Row, Table, write_table
+
+FILES = (
+    ("spec.json", "specification"),
+    ("metrics.jsonl", "every step"),
+    ("summary.json", "summary"),
+    ("provenance.json", "provenance"),
+)
+
+
+def tabulate(
+    study: Study,
+    *,
+    runs: Sequence[Path],
+    evaluations: Sequence[Path],
+    parity: Sequence[Path],
+    cells: Sequence[Path],
+    shortcuts: Sequence[Path],
+    statistics: Sequence[Path],
+    table: Path,
+    numbers: Path,
+) -> None:
+    """Write the paths behind every figure of the report as HTML and CSV.
+
+    Args:
+        study: gives the title.
+        runs: folders of runs and probes.
+        evaluations: evaluation files.
+        parity: parity.json of the probes.
+        cells: measure/*.json.
+        shortcuts: shortcuts/*.json.
+        statistics: statistics.json of each dataset under each tokenizer.
+        table: the HTML page.
+        numbers: the CSV.
+    """
+    rows = [row for folder in runs for row in _run(folder)]
+    rows += [row for path in evaluations for row in _evaluation(path)]
+    rows += [row for path in parity for row in _with_log("parity", path.parent.name, "difference by step", path)]
+    rows += [row for path in cells for row in _with_log("measure", path.stem, "speed and memory", path)]
+    rows += [row for path in shortcuts for row in _with_log("shortcuts", path.stem, "baselines", path)]
+    rows += [_file("data", path.parents[1].name, f"statistics under {path.parent.name}", path) for path in statistics]
+    columns = [
+        Column("kind", "figure", text=True),
+        Column("name", "of", text=True),
+        Column("what", "what", text=True),
+        Column("path", "file, from the repository's root", text=True),
+    ]
+    shown = Table("Where figures come from", columns, rows, empty="This study has no results.")
+    write_table(shown, study.title, table, numbers)
+
+
+def _run(folder: Path) -> Iterator[Row]:
+    specification = read_json(folder / "spec.json")
+    kind = specification["kind"]
+    for name, what in FILES:
+        yield _file(kind, folder.name, what, folder / name)
+    yield from _log(kind, folder.name, folder.parent, Path("train", folder.name))
+    for name, path in specification["data"].items():
+        if path:
+            yield _file(kind, folder.name, f"input: {name}", Path(path))
+
+
+def _evaluation(path: Path) -> Iterator[Row]:
+    run = path.parents[1].name
+    yield _file("evaluation", run, path.stem, path)
+    items = path.with_suffix(".parquet")
+    if items.is_file():
+        yield _file("evaluation", run, "item by item", items)
+    yield from _log("evaluation", run, path.parents[2], Path("evaluate", run, path.stem))
+
+
+def _with_log(kind: str, name: str, what: str, path: Path) -> Iterator[Row]:
+    yield _file(kind, name, what, path)
+    yield from _log(kind, name, path.parents[1], Path(kind, name))
+
+
+def _log(kind: str, name: str, study: Path, place: Path) -> Iterator[Row]:
+    """The log of a job, where it was kept: logs/ beside results/, with the study's name and the rule's."""
+    log = study.parents[1] / "logs" / study.name / f"{place}.log"
+    if log.is_file():
+        yield _file(kind, name, "log", log)
+
+
+def _file(kind: str, name: str, what: str, path: Path) -> Row:
+    texts = {"kind": kind, "name": name, "what": what}
+    cells = {key: Cell(text, text) for key, text in texts.items()}
+    return Row(cells | {"path": Cell(path.as_posix(), path.as_posix(), kind="path")})
