@@ -157,6 +157,11 @@ def predicted_tokens(micro_batches: Sequence[Batch]) -> int:
     return sum(int((batch["labels"] != NOT_PREDICTED).sum()) for batch in micro_batches)
 
 
+def fp32_copy(tensor: Tensor) -> Tensor:
+    """A copy on the CPU, in fp32 where it holds real numbers."""
+    return tensor.detach().to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+
+
 def load_engine(name: str) -> type[Engine]:
     """The class `Engine` of the file `name`.py in this folder.
 

@@ -1,5 +1,6 @@
 """One process; and what every engine on plain torch shares."""
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -10,13 +11,14 @@ from torch.distributed.tensor import DTensor
 from typing_extensions import override
 
 from trainyard.parallel import engine, group
-from trainyard.parallel.engine import Batch, EngineSettings, Step
+from trainyard.parallel.engine import Batch, EngineSettings, Step, fp32_copy
 
 
 class Engine(engine.Engine):
     """AdamW on fp32 weights, with autocast below fp32 and a loss scale in fp16.
 
     ddp, zero1 and fsdp are this engine with other `_wrap`, `_optimizer` and files.
+    The option `ranks` makes it the reference of so many processes.
     """
 
     def __init__(self, objective: nn.Module, settings: EngineSettings) -> None:
@@ -24,6 +26,7 @@ class Engine(engine.Engine):
         objective.to(self.device)
         self.wrapped = self._wrap(objective)
         self.optimizer = self._optimizer()
+        self.ranks = int(settings.options.get("ranks", 1))
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
 
     @override
@@ -31,13 +34,15 @@ class Engine(engine.Engine):
         (tokens,) = group.sum_over_ranks([engine.predicted_tokens(micro_batches)])
         # Gradients are averaged over ranks; this factor makes the average the mean over all tokens.
         factor = group.world_size() / tokens
-        losses = []
+        losses, gathered = [], []
         for number, batch in enumerate(micro_batches, 1):
             with self._synchronised(number == len(micro_batches)):
                 with self._autocast():
                     loss = self.wrapped(**self._to_device(batch))
                 self.scaler.scale(loss * factor).backward()
             losses.append(loss.detach())
+            if self.ranks > 1 and number % (len(micro_batches) // self.ranks) == 0:
+                gathered = self._sum_by_rank(gathered, number == len(micro_batches))
         self.scaler.unscale_(self.optimizer)
         norm = self._clip()
         for parameters in self.optimizer.param_groups:
@@ -67,9 +72,12 @@ class Engine(engine.Engine):
 
     @override
     def full_state(self) -> dict[str, Tensor] | None:
-        if group.rank() != 0:
-            return None
-        return {name: _fp32(tensor) for name, tensor in self._model().state_dict().items()}
+        state = {}
+        for name, tensor in self._model().state_dict().items():
+            whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+            if group.rank() == 0:
+                state[name] = fp32_copy(whole)
+        return state or None
 
     def _wrap(self, objective: nn.Module) -> nn.Module:
         """What is called in training: the objective, or a module that spreads it."""
@@ -82,15 +90,39 @@ class Engine(engine.Engine):
         """The context of one micro-batch; gradients are exchanged in the `last` one alone."""
         return nullcontext()
 
+    def _sum_by_rank(self, before: list[Tensor], last: bool) -> list[Tensor]:
+        """Put the gradient of one of the ranks aside, or, at the `last`, add those before.
+
+        A reference sums as the ranks do that it stands for: within each, then over
+        them. Summed in one chain, fp32 rounds otherwise, and where a step has a kink
+        (OPT's ReLU) rounding alone grows to 1e-3 in the loss within 100 steps.
+        """
+        gradients = self._local_gradients()
+        if before:
+            torch._foreach_add_(gradients, before)  # pyright: ignore[reportPrivateImportUsage]
+        if not last:
+            self.optimizer.zero_grad(set_to_none=True)
+        return gradients
+
     def _clip(self) -> float:
-        """Clip the gradient, and give its norm before."""
-        gradients = [parameter.grad for parameter in self.objective.parameters() if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if isinstance(norm, DTensor):
-            norm = norm.full_tensor()
-        if self.settings.clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.objective.parameters(), self.settings.clip, norm)
-        return norm.item()
+        """Clip the gradient, and give its norm before.
+
+        The norm is taken in fp64, so that however the gradient is sharded it is the same.
+        """
+        gradients = self._local_gradients()
+        norm = math.sqrt(self._square_sum(gradients))
+        if self.settings.clip is not None and norm > self.settings.clip:
+            factor = self.settings.clip / (norm + 1e-6)
+            torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage]
+        return norm
+
+    def _local_gradients(self) -> list[Tensor]:
+        """This rank's gradients, as they lie in memory."""
+        return [parameter.grad for parameter in self.objective.parameters() if parameter.grad is not None]
+
+    def _square_sum(self, gradients: list[Tensor]) -> float:
+        norms = [torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in gradients]
+        return torch.stack(norms).square().sum().item()
 
     def _model(self) -> nn.Module:
         model = self.objective.model
@@ -108,8 +140,3 @@ class Engine(engine.Engine):
 
     def _load_optimizer(self, state: dict) -> None:
         self.optimizer.load_state_dict(state)
-
-
-def _fp32(tensor: Tensor) -> Tensor:
-    """A copy on the CPU, in fp32 where it holds real numbers."""
-    return tensor.detach().to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)

@@ -1,0 +1,107 @@
+"""Fully sharded data parallel: every process holds a part of weights, gradients and AdamW's state."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+from typing_extensions import override
+
+from trainyard.parallel import group, single
+
+
+class Engine(single.Engine):
+    """torch's FSDP2: `fully_shard` of each block, and of the rest as one.
+
+    In bf16 the weights are gathered in bf16 and gradients summed in fp32; no autocast.
+    """
+
+    @override
+    def _wrap(self, objective: nn.Module) -> nn.Module:
+        mesh = init_device_mesh(self.device.type, (group.world_size(),))
+        policy = MixedPrecisionPolicy()
+        if self.settings.precision == "bf16":
+            policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+        for block in blocks(objective):
+            fully_shard(block, mesh=mesh, mp_policy=policy)
+        fully_shard(objective, mesh=mesh, mp_policy=policy)
+        return objective
+
+    @override
+    def _autocast(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    @override
+    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
+        assert isinstance(self.wrapped, FSDPModule)
+        self.wrapped.set_requires_gradient_sync(last)
+        return nullcontext()
+
+    @override
+    def _local_gradients(self) -> list[Tensor]:
+        return [_local(gradient) for gradient in super()._local_gradients()]
+
+    @override
+    def _square_sum(self, gradients: list[Tensor]) -> float:
+        (total,) = group.sum_over_ranks([super()._square_sum(gradients)])
+        return total
+
+    @override
+    def _local_model(self) -> dict:
+        return {name: _local(tensor) for name, tensor in super()._local_model().items()}
+
+    @override
+    def _load_model(self, state: dict) -> None:
+        with torch.no_grad():
+            for name, tensor in super()._local_model().items():
+                _local(tensor).copy_(state[name])
+
+    @override
+    def _local_optimizer(self) -> dict:
+        whole = super()._local_optimizer()
+        state = {
+            number: {name: _local(tensor) for name, tensor in entries.items()}
+            for number, entries in whole["state"].items()
+        }
+        return {**whole, "state": state}
+
+    @override
+    def _load_optimizer(self, state: dict) -> None:
+        parameters = [parameter for entry in self.optimizer.param_groups for parameter in entry["params"]]
+        sharded = {
+            number: {
+                name: tensor if name == "step" else _like(tensor, parameters[number])
+                for name, tensor in entries.items()
+            }
+            for number, entries in state["state"].items()
+        }
+        super()._load_optimizer({**state, "state": sharded})
+
+
+def blocks(module: nn.Module) -> Iterator[nn.Module]:
+    """The repeated parts of a model: the members of its outermost lists of modules."""
+    for child in module.children():
+        if isinstance(child, nn.ModuleList):
+            yield from child
+        else:
+            yield from blocks(child)
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """This rank's part, which shares memory with the whole."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def _like(part: Tensor, parameter: DTensor) -> DTensor:
+    """The tensor sharded as `parameter` is, of which `part` is this rank's."""
+    return DTensor.from_local(
+        part,
+        parameter.device_mesh,
+        parameter.placements,
+        run_check=False,
+        shape=parameter.shape,
+        stride=parameter.stride(),
+    )
