@@ -119,7 +119,7 @@ def _differing(endings: Sequence[str]) -> list[list[str]]:
 
 
 def _ending_alone(rows: list[Item]) -> Scores:
-    """Log odds of an ending's words under right and wrong endings, add-one smoothed, two folds."""
+    """Sum of the log odds of an ending's words, learned from the items of the other fold."""
     endings = [_differing(row["endings"]) for row in rows]
     scores: Scores = [[] for _ in rows]
     for fold in (0, 1):
@@ -127,18 +127,17 @@ def _ending_alone(rows: list[Item]) -> Scores:
         for row, words in list(zip(rows, endings, strict=True))[1 - fold :: 2]:
             for index, ending in enumerate(words):
                 counts[index == row["label"]].update(ending)
-        size = len(counts[True] | counts[False])
-        total = {side: sum(count.values()) + size for side, count in counts.items()}
+        odds = _log_odds(counts[True], counts[False])
         for number in range(fold, len(rows), 2):
-            scores[number] = [
-                sum(
-                    math.log((counts[True][word] + 1) / total[True])
-                    - math.log((counts[False][word] + 1) / total[False])
-                    for word in ending
-                )
-                for ending in endings[number]
-            ]
+            scores[number] = [sum(odds.get(word, 0.0) for word in ending) for ending in endings[number]]
     return scores
+
+
+def _log_odds(right: Counter[str], wrong: Counter[str]) -> dict[str, float]:
+    """Log of P(word | right) / P(word | wrong) for the words seen, add-one smoothed."""
+    words = right.keys() | wrong.keys()
+    balance = math.log((wrong.total() + len(words)) / (right.total() + len(words))) if words else 0.0
+    return {word: balance + math.log((right[word] + 1) / (wrong[word] + 1)) for word in words}
 
 
 def _most_frequent(rows: list[Item], corpus: Path) -> Scores:

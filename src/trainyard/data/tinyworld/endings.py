@@ -1,0 +1,128 @@
+"""Four-way endings in HellaSwag's form: exactly one agrees with the state of the world."""
+
+from dataclasses import dataclass
+
+from trainyard.data.tinyworld.draw import Draw
+from trainyard.data.tinyworld.world import (
+    ANIMALS,
+    FOODS,
+    PEOPLE,
+    PLACES,
+    THINGS,
+    TIMES,
+    State,
+    World,
+)
+
+LEVELS = ("facts", "last-move", "earlier-move", "carried")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A context in sentences, the words that the endings complete, and the endings."""
+
+    label: str
+    context: list[str]
+    question: str
+    endings: list[str]
+    right: int
+    level: str
+
+    def row(self, name: str) -> dict[str, object]:
+        """The item with the columns of HellaSwag."""
+        told = " ".join(self.context)
+        return {
+            "id": name,
+            "activity_label": self.label,
+            "ctx_a": told,
+            "ctx_b": self.question,
+            "ctx": f"{told} {self.question}",
+            "endings": self.endings,
+            "label": self.right,
+            "level": self.level,
+        }
+
+
+def item(world: World, level: str, draw: Draw) -> Item:
+    """One item of a level.
+
+    Every context tells four moves to four different places, between two scenes, each at
+    any of the four. Where a place is asked for, those four are the endings: each is
+    mentioned, and each is as likely to be the first, the last or the most mentioned.
+    """
+    return _fact(world, draw) if level == "facts" else _whereabouts(level, draw)
+
+
+def _fact(world: World, draw: Draw) -> Item:
+    """A fact is asked for after moves that have nothing to do with it."""
+    person, *others = draw.several(PEOPLE, 4)
+    facts, words, question, form = (
+        (world.homes, PLACES, f"{person} lives", "in {}."),
+        (world.animals, ANIMALS, f"{person} keeps", "{}."),
+        (world.foods, FOODS, f"{person} likes", "{}."),
+    )[draw.below(3)]
+    right = facts[person]
+    choices = [right, *draw.several([word for word in words if word != right], 3)]
+    places = draw.shuffled(choices) if words is PLACES else draw.several(PLACES, 4)
+    state = State()
+    moves = _moves(state, draw.shuffled([person, *others]), places)
+    return _item("facts", _between_scenes(state, moves, places, draw), question, choices, form, draw)
+
+
+def _whereabouts(level: str, draw: Draw) -> Item:
+    """Where a person, or a thing that a person carries, is after the moves."""
+    movers, asked = _MOVERS[level](draw)
+    places = draw.several(PLACES, 4)
+    state = State()
+    moves = _moves(state, movers, places)
+    subject = movers[asked]
+    if level == "carried":
+        thing = draw.one(THINGS)
+        first = movers.index(subject)
+        moves.insert(first + 1 + draw.below(asked - first), state.take(subject, thing))
+        subject = f"The {thing}"
+    choices = [places[asked], *(place for place in places if place != places[asked])]
+    return _item(level, _between_scenes(state, moves, places, draw), f"{subject} is", choices, "in {}.", draw)
+
+
+def _moves(state: State, movers: list[str], places: list[str]) -> list[str]:
+    return [state.move(person, place) for person, place in zip(movers, places, strict=True)]
+
+
+def _between_scenes(state: State, moves: list[str], places: list[str], draw: Draw) -> list[str]:
+    return [state.opening(draw.one(places), draw), *moves, state.scene(draw.one(places), draw)]
+
+
+def _item(level: str, context: list[str], question: str, choices: list[str], form: str, draw: Draw) -> Item:
+    """The item whose right ending is made of the first of `choices`."""
+    order = draw.shuffled(range(4))
+    endings = [form.format(choices[index]) for index in order]
+    return Item(draw.one(TIMES), context, question, endings, order.index(0), level)
+
+
+def _last(draw: Draw) -> tuple[list[str], int]:
+    """The last mover is asked for; in half of the items they moved before, too."""
+    people = draw.several(PEOPLE, 4)
+    if draw.below(2):
+        people[draw.below(3)] = people[3]
+    return people, 3
+
+
+def _earlier(draw: Draw) -> tuple[list[str], int]:
+    """The first or second mover is asked for, who does not move again."""
+    people = draw.several(PEOPLE, 4)
+    asked = draw.below(2)
+    if asked == 1 and draw.below(2):
+        people[0] = people[1]
+    return people, asked
+
+
+def _carried(draw: Draw) -> tuple[list[str], int]:
+    """Someone moves twice and takes the thing between; others move before, between or after."""
+    people = draw.several(PEOPLE, 4)
+    first, second = sorted(draw.several(range(4), 2))
+    people[first] = people[second]
+    return people, second
+
+
+_MOVERS = {"last-move": _last, "earlier-move": _earlier, "carried": _carried}

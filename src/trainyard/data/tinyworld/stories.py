@@ -1,0 +1,59 @@
+"""Stories: the text that a language model learns the world and its ways from."""
+
+from trainyard.data.tinyworld.draw import Draw
+from trainyard.data.tinyworld.world import PEOPLE, PLACES, THINGS, TIMES, State, World
+
+# Chances in percent: of a move and of taking a thing among the events (a scene else), and in a round of reports, of
+# starting with the last mover and of telling a fact.
+MOVE, TAKE = 75, 15
+LAST_MOVER_FIRST, FACT = 50, 80
+
+
+def story(world: World, draw: Draw) -> list[str]:
+    """The sentences of one story: an opening, then rounds of events, each told again as a state."""
+    state = State()
+    cast = draw.several(PEOPLE, 2 + draw.below(3))
+    sentences = [state.opening(draw.one(PLACES), draw), state.move(cast[0], draw.one(PLACES))]
+    for _ in range(2):
+        sentences += [_event(state, cast, draw) for _ in range(1 + draw.below(3))]
+        sentences += _reports(world, state, draw)
+    return sentences
+
+
+def _event(state: State, cast: list[str], draw: Draw) -> str:
+    kind = draw.below(100)
+    if kind < MOVE:
+        person = draw.one(cast)
+        return state.move(person, draw.one([place for place in PLACES if place != state.places.get(person)]))
+    free = [thing for thing in THINGS if thing not in state.carriers]
+    if kind < MOVE + TAKE and free:
+        return state.take(draw.one(list(state.places)), draw.one(free))
+    return state.scene(draw.one(PLACES), draw)
+
+
+def _reports(world: World, state: State, draw: Draw) -> list[str]:
+    """One to four sentences that follow from the state or from the facts, none of them twice."""
+    people = [f"{person} is in {place}." for person, place in state.places.items()]
+    things = [f"The {thing} is in {state.place_of(thing)}." for thing in state.carriers]
+    known = people + things
+    told = draw.several(known, min(len(known), 2 + draw.below(2)))
+    if draw.below(100) < LAST_MOVER_FIRST:
+        told = [people[-1], *[sentence for sentence in told if sentence != people[-1]]]
+    if draw.below(100) < FACT:
+        told.insert(draw.below(len(told) + 1), fact(world, draw.one(PEOPLE), draw))
+    return told
+
+
+def fact(world: World, person: str, draw: Draw) -> str:
+    """One of the three facts about a person."""
+    return (
+        f"{person} lives in {world.homes[person]}.",
+        f"{person} keeps {world.animals[person]}.",
+        f"{person} likes {world.foods[person]}.",
+    )[draw.below(3)]
+
+
+def text(sentences: list[str], draw: Draw) -> str:
+    """A story's sentences as a row of text: half of them start with a title."""
+    title = f"{draw.one(TIMES)}: " if draw.below(2) else ""
+    return title + " ".join(sentences)

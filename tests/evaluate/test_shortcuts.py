@@ -1,0 +1,126 @@
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from trainyard.data.tinyworld import rows
+from trainyard.errors import InputError
+from trainyard.evaluate.shortcuts import shortcuts
+
+
+def item(ctx: str, endings: Sequence[str], label: int, level: str = "") -> dict[str, Any]:
+    return {"ctx": ctx, "endings": list(endings), "label": label, "level": level}
+
+
+def scored(folder: Path, items: list[dict[str, Any]], corpus: Sequence[str] | None = None) -> dict[str, Any]:
+    pq.write_table(pa.Table.from_pylist(items), folder / "items.parquet")
+    if corpus is not None:
+        pq.write_table(pa.table({"text": list(corpus)}), folder / "corpus.parquet")
+    shortcuts(
+        folder / "items.parquet",
+        folder / "corpus.parquet" if corpus is not None else None,
+        folder / "shortcuts.json",
+        "invented",
+        "test",
+    )
+    return json.loads((folder / "shortcuts.json").read_text())
+
+
+def values(result: dict[str, Any]) -> dict[str, float]:
+    return {name: baseline["acc"]["value"] for name, baseline in result["baselines"].items()}
+
+
+def test_each_mention_prefers_its_own_ending(tmp_path: Path) -> None:
+    context = "Ada went to Rome. Ada went to Oslo. Oslo is cold. Oslo is calm. Ada went to Bath. Ada is"
+    found = [
+        values(scored(tmp_path, [item(context, ["in Rome.", "in Oslo.", "in Bath.", "in Lima."], label)]))
+        for label in range(4)
+    ]
+    assert [value["first-mentioned"] for value in found] == [1, 0, 0, 0]
+    assert [value["most-mentioned"] for value in found] == [0, 1, 0, 0]
+    assert [value["last-mentioned"] for value in found] == [0, 0, 1, 0]
+    assert [value["any-mentioned"] for value in found] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
+
+
+def test_a_tie_is_worth_the_guess_among_the_preferred(tmp_path: Path) -> None:
+    result = scored(tmp_path, [item("Nothing is told.", ["one", "two", "three", "four"], 2)])
+    assert set(values(result).values()) == {0.25}
+    assert result["chance"] == {"value": 0.25}
+
+
+def test_words_that_every_ending_has_tell_nothing(tmp_path: Path) -> None:
+    result = scored(tmp_path, [item("in in the the Rome", ["in the Rome", "in the Bath"], 0)])
+    assert values(result)["last-mentioned"] == 1
+
+
+def test_the_most_frequent_ending_is_that_of_the_training_text(tmp_path: Path) -> None:
+    corpus = ["Rome and Bath.", "Bath, then Oslo.", "bath"]
+    items = [item("Ada is", ["in Rome.", "in Bath.", "in Oslo.", "in Lima."], label) for label in (0, 1, 1, 3)]
+    result = scored(tmp_path, items, corpus)
+    assert values(result)["most-frequent"] == 0.5
+    assert result["baselines"]["most-frequent"]["acc"]["standard_error"] == pytest.approx(math.sqrt(1 / 3 / 4))
+
+
+def test_without_a_training_text_there_is_no_most_frequent_ending(tmp_path: Path) -> None:
+    assert "most-frequent" not in values(scored(tmp_path, [item("Ada is", ["here", "there"], 0)]))
+
+
+def test_endings_that_give_themselves_away_are_found_without_the_context(tmp_path: Path) -> None:
+    items = [item("Ada is", ["surely right", "surely wrong", "oddly wrong", "never wrong"], 0) for _ in range(20)]
+    assert values(scored(tmp_path, items))["ending-alone"] == 1
+
+
+def test_the_classifier_of_endings_learns_nothing_from_the_item_it_scores(tmp_path: Path) -> None:
+    items = [item("Ada is", [f"a{n}", f"b{n}", f"c{n}", f"d{n}"], n % 4) for n in range(40)]
+    assert values(scored(tmp_path, items))["ending-alone"] == 0.25
+
+
+def test_levels_are_scored_apart_and_no_level_is_none(tmp_path: Path) -> None:
+    items = [item("in Rome", ["Rome", "Bath"], 0, "easy"), item("in Rome", ["Rome", "Bath"], 1, "hard")]
+    levels = scored(tmp_path, items)["baselines"]["last-mentioned"]["levels"]
+    assert levels == {
+        "easy": {"n": 1, "value": 1, "standard_error": 0},
+        "hard": {"n": 1, "value": 0, "standard_error": 0},
+    }
+    assert scored(tmp_path, [item("in Rome", ["Rome", "Bath"], 0)])["baselines"]["last-mentioned"]["levels"] == {}
+
+
+def test_items_of_ordinary_prose_are_scored_too(tmp_path: Path) -> None:
+    endings = ["takes the ladder to the roof.", "sings.", "is in a boat.", "throws a ball over the net."]
+    result = values(scored(tmp_path, [item("A man puts a ladder beside the roof. He", endings, 0)]))
+    assert result["any-mentioned"] == 1
+    assert result["last-mentioned"] == 1
+
+
+def test_a_label_that_is_no_ending_names_its_row(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"items.parquet, row 1: label 4 is none of its 2 endings"):
+        scored(tmp_path, [item("a", ["b", "c"], 0), item("a", ["b", "c"], 4)])
+
+
+def test_no_items_is_an_error(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist([item("a", ["b", "c"], 0)]).slice(0, 0), tmp_path / "items.parquet")
+    with pytest.raises(InputError, match="no rows"):
+        shortcuts(tmp_path / "items.parquet", None, tmp_path / "out.json", "invented", "test")
+
+
+def test_no_shortcut_scores_on_tinyworld(tmp_path: Path) -> None:
+    """1000 items a level: one standard error is at most 0.014, the bound three of them."""
+    corpus = [row["text"] for row in rows("stories", "train", 10_000, 0)]
+    result = scored(tmp_path, list(rows("endings", "test", 4000, 0)), corpus)
+    assert list(result["baselines"]) == [
+        "ending-alone",
+        "any-mentioned",
+        "first-mentioned",
+        "last-mentioned",
+        "most-mentioned",
+        "most-frequent",
+    ]
+    for baseline in result["baselines"].values():
+        for level in baseline["levels"].values():
+            assert level["n"] == 1000
+            assert abs(level["value"] - 0.25) <= 0.041
