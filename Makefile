@@ -50,8 +50,9 @@ lint: install-dev  ## ruff, snakefmt, pyright, snakemake --lint
 bench-training: install  ## our loop beside transformers' Trainer
 	$(RUN) benchmarks/training.py
 
-schema: install  ## write config/schema from the typed models
+schema: install  ## write config/schema and the reference page from the typed models
 	$(RUN) -m trainyard.config.schema config/schema
+	$(RUN) -m trainyard.config.reference docs/reference/configuration.md
 
 lock:  ## write the lock files anew from requirements*.in
 	workflow/lock.sh

@@ -1,5 +1,6 @@
 """The hash of the code that a rule runs."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from trainyard.config import code
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A package `p`: main imports helper (relatively) and p.deep.leaf; lonely is imported by none."""
     root = tmp_path / "src"
     (root / "p" / "deep").mkdir(parents=True)
