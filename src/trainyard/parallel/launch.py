@@ -20,7 +20,8 @@ from trainyard.parallel.rank import ERROR_FILE, POLL_SECONDS
 
 SOURCE = Path(__file__).resolve().parents[2]
 TAIL_LINES = 25
-GRACE_SECONDS = 3.0
+# Long enough for a trainer to finish its step and save a checkpoint; clusters give 30 s before SIGKILL.
+GRACE_SECONDS = 20.0
 
 
 class LaunchError(RuntimeError):
@@ -79,7 +80,7 @@ def launch(
         return word["message"].splitlines()[0]
     if oom_kill_count() > kills:
         return "the kernel ended a process for lack of memory (SIGKILL; the control group's oom_kill count rose)"
-    said = f"{word['message'].splitlines()[0]}\n" if word and word["message"] else ""
+    said = f"{word['message'].strip()}\n" if word else ""
     raise LaunchError(f"{module} ended with status {status}: {said}the last lines of {log}:\n{_tail(log)}")
 
 

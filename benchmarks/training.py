@@ -1,0 +1,168 @@
+"""Our training loop beside transformers' Trainer, step by step in turn, in one process.
+
+`make bench-training`, or `python benchmarks/training.py --threads 2 --steps 20`.
+
+Both train the same GPT-2 (4 layers, width 256, sequence 256, batch 8, vocabulary 50,257,
+no dropout) on the same tokens with the same optimizer (torch's fused AdamW), clipping at
+1.0 and number of threads. One step of ours follows each step of the Trainer's, so that
+whatever else the machine does slows both alike. Ours includes drawing the batch and
+writing the row of metrics.jsonl; the Trainer neither logs nor saves.
+The ratio is the Trainer's median step time over ours: above 1 ours is quicker.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from trainyard.config.catalogue import Model, Precision
+from trainyard.config.study import Train
+from trainyard.data.loader import Loader
+from trainyard.data.shards import write_shards
+from trainyard.files import write_json
+from trainyard.models.build import build
+from trainyard.models.objective import Objective
+from trainyard.parallel.engine import EngineSettings, load_engine
+from trainyard.train.loop import Loop
+from trainyard.train.metrics import MetricsFile
+
+WARMUP = 4
+SHAPE = {"layers": 4, "width": 256, "heads": 4, "context": 256, "vocabulary": 50_257, "dropout": 0.0}
+MODEL = Model.model_validate({"title": "GPT-2", "family": "gpt2", "tokenizer": "gpt2", "shape": SHAPE})
+CASES: list[tuple[Precision, bool]] = [("fp32", False), ("fp32", True), ("bf16", False), ("bf16", True)]
+
+
+class Rows(Dataset):
+    """The Trainer's rows."""
+
+    def __init__(self, windows: list[list[int]]) -> None:
+        self._windows = windows
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def __getitem__(self, row: int) -> dict[str, list[int]]:
+        return {"input_ids": self._windows[row], "labels": self._windows[row]}
+
+
+class InTurn(TrainerCallback):
+    """Times each step of the Trainer, and takes and times one of ours after it."""
+
+    def __init__(self, step: Any) -> None:
+        self.ours: list[float] = []
+        self.theirs: list[float] = []
+        self._step = step
+        self._mark = 0.0
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        """Start the clock."""
+        self._mark = time.perf_counter()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Stop it, take one of our steps, and start it again."""
+        start = time.perf_counter()
+        self.theirs.append(start - self._mark)
+        self._step(len(self.theirs))
+        self._mark = time.perf_counter()
+        self.ours.append(self._mark - start)
+
+
+def make_data(folder: Path, train: Train, steps: int) -> Rows:
+    """Random tokens as shards for ours, and as the Trainer's rows."""
+    assert train.batch is not None
+    length, rows = train.sequence_length, steps * train.batch
+    tokens = np.random.default_rng(0).integers(0, MODEL.shape.vocabulary, rows * length + 1).astype(np.uint16)
+    write_json(folder / "index.json", {"kind": "text", "shards": write_shards(folder, [tokens], len(tokens))})
+    return Rows(tokens[:-1].reshape(rows, length).tolist())
+
+
+def compare(
+    precision: Precision, compiled: bool, steps: int, device: Literal["cpu", "cuda"]
+) -> tuple[list[float], list[float]]:
+    """The seconds of each step after the warm-up: ours, the Trainer's."""
+    torch._dynamo.reset()
+    train = Train.model_validate(
+        {"steps": steps + WARMUP, "batch": 8, "sequence_length": 256, "learning_rate": 3e-4, "decay": "constant"}
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = make_data(folder, train, steps + WARMUP)
+        loader = Loader(folder, train, seed=1)
+        engine_class = load_engine("single")
+        engine_class.start(device)
+        settings = EngineSettings(
+            precision=precision,
+            clip=train.clip,
+            weight_decay=train.weight_decay,
+            betas=train.betas,
+            micro_batch=8,
+            device=device,
+            compile=compiled,
+        )
+        engine = engine_class(Objective(build(MODEL, "benchmark", seed=1)), settings)
+        arguments = TrainingArguments(
+            output_dir=str(folder / "trainer"),
+            max_steps=steps + WARMUP,
+            per_device_train_batch_size=8,
+            learning_rate=train.learning_rate,
+            lr_scheduler_type="constant",
+            weight_decay=train.weight_decay,
+            adam_beta1=train.betas[0],
+            adam_beta2=train.betas[1],
+            max_grad_norm=1.0,
+            optim="adamw_torch_fused",
+            bf16=precision == "bf16",
+            use_cpu=device == "cpu",
+            torch_compile=compiled,
+            logging_strategy="no",
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        with MetricsFile(folder / "metrics.jsonl") as metrics:
+            loop = Loop(train, engine, loader, metrics, folder / "checkpoints")
+            turns = InTurn(lambda step: metrics.append(loop.step(step)))
+            Trainer(
+                model=build(MODEL, "benchmark", seed=1), args=arguments, train_dataset=rows, callbacks=[turns]
+            ).train()
+        engine.close()
+    return turns.ours[WARMUP:], turns.theirs[WARMUP:]
+
+
+def spread(seconds: list[float]) -> str:
+    first, *_, last = statistics.quantiles(seconds, n=10)
+    return f"{statistics.median(seconds):.3f} ({first:.3f} to {last:.3f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--steps", type=int, default=20, help="of each, after the warm-up")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--cases", nargs="*", default=[], help="such as fp32-eager; all four unless told")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(f"torch {torch.__version__}, {arguments.threads} threads, {arguments.device}, {arguments.steps} steps each")
+    print("seconds a step: median (p10 to p90)\n")
+    print(f"{'case':<15}{'ours':<26}{'Trainer':<26}{'ratio':<8}tokens/s ours, Trainer")
+    for precision, compiled in CASES:
+        name = f"{precision}-{'compiled' if compiled else 'eager'}"
+        if arguments.cases and name not in arguments.cases:
+            continue
+        ours, theirs = compare(precision, compiled, arguments.steps, arguments.device)
+        medians = statistics.median(ours), statistics.median(theirs)
+        speeds = ", ".join(f"{8 * 256 / median:,.0f}" for median in medians)
+        print(f"{name:<15}{spread(ours):<26}{spread(theirs):<26}{medians[1] / medians[0]:<8.2f}{speeds}")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

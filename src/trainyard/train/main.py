@@ -1,0 +1,138 @@
+"""One process of a training: `python -m trainyard.train.main FOLDER`, as many times as there are ranks.
+
+FOLDER is a working folder that holds spec.json. The outcome is written into it. An
+interruption, memory that runs out and a bug end the process with an exception,
+which the launcher reports.
+"""
+
+import signal
+import sys
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from trainyard.data.loader import Loader
+from trainyard.errors import InputError
+from trainyard.files import read_json, write_json
+from trainyard.models.build import build, start_token
+from trainyard.models.objective import Objective
+from trainyard.parallel import group
+from trainyard.parallel.engine import Engine, EngineSettings, load_engine
+from trainyard.train.checkpoint import load_checkpoint, newest_step
+from trainyard.train.exports import Exporter
+from trainyard.train.loop import DivergedError, Loop, StoppedError
+from trainyard.train.metrics import MetricsFile, peak_host_memory
+from trainyard.train.randomness import seed_rank
+from trainyard.train.specification import Specification
+from trainyard.train.started import found_at_start
+from trainyard.train.work import WorkFolder
+
+
+def main(folder: WorkFolder) -> None:
+    """Train in this process, as the rank that the environment says.
+
+    Raises:
+        InputError: the user can do something about it; an interruption too.
+    """
+    leads = group.rank() == 0
+    with folder.lock() if leads else nullcontext():
+        specification = Specification.parse(read_json(folder.specification), str(folder.specification))
+        torch.set_num_threads(specification.threads)
+        engine_class = load_engine(specification.parallel.engine)
+        engine_class.start(specification.device)
+        # an orphan that held the lock may have come to its end meanwhile
+        if group.broadcast(int(leads and folder.outcome() is not None)):
+            group.stop()
+            return
+        with MetricsFile(folder.metrics) if leads else nullcontext() as metrics:
+            _train(specification, folder, engine_class, metrics)
+
+
+def _train(
+    specification: Specification, folder: WorkFolder, engine_class: type[Engine], metrics: MetricsFile | None
+) -> None:
+    """Build, resume, train; record the outcome."""
+    loader, validation = _loaders(specification)
+    objective = _objective(specification)
+    if metrics:
+        write_json(folder.started, found_at_start(specification, loader))
+    engine = engine_class(objective, engine_settings(specification, loader))
+    seed_rank(specification.seed, group.rank())
+    step = group.broadcast(newest_step(folder.checkpoints, len(metrics.rows)) if metrics else 0)
+    if metrics:
+        metrics.cut(step)
+    if step:
+        print(f"rank {group.rank()}: going on after step {step}", flush=True)
+        load_checkpoint(folder.checkpoints, step, engine)
+    export = None if specification.probe else Exporter(specification, folder.models, engine)
+    loop = Loop(specification.train, engine, loader, metrics, folder.checkpoints, validation, export)
+    signal.signal(signal.SIGTERM, partial(_stop, loop))
+    outcome, reason = "finished", None
+    try:
+        loop.run(step)
+    except DivergedError as error:
+        outcome, reason = "diverged", str(error)
+    except StoppedError as error:
+        raise InputError(f"{folder.path}: interrupted; run again, and it continues after step {error.step}") from None
+    host, device = group.max_over_ranks([peak_host_memory(), _peak_device_memory()])
+    if metrics:
+        metrics.sync()
+        folder.end(outcome, reason, peak_host_memory=int(host), peak_device_memory=int(device) or None)
+    engine.close()
+
+
+def _stop(loop: Loop, _number: int, _frame: FrameType | None) -> None:
+    loop.stop = True
+
+
+def _objective(specification: Specification) -> Objective:
+    train = specification.train
+    model = build(
+        specification.model,
+        specification.model_name,
+        dropout=0.0 if specification.probe else train.dropout,
+        seed=specification.seed,
+        weights=specification.data.weights,
+        activation_checkpointing=train.activation_checkpointing,
+    )
+    return Objective(model)
+
+
+def _loaders(specification: Specification) -> tuple[Loader, Loader | None]:
+    """The rows to train on and, for a run that has some, those held out."""
+    train, data = specification.train, specification.data
+    start = start_token(specification.model)
+    loader = Loader(data.train, train, specification.seed, start, unequal=specification.probe)
+    loader.micro_batch(group.world_size())  # before anything costly: does the batch fit the data and the processes?
+    if specification.probe or data.validation is None:
+        return loader, None
+    return loader, Loader(data.validation, train, specification.seed, start)
+
+
+def engine_settings(specification: Specification, loader: Loader) -> EngineSettings:
+    """What the engine needs to know of a specification."""
+    train, world = specification.train, group.world_size()
+    return EngineSettings(
+        precision=specification.precision,
+        clip=train.clip,
+        learning_rate=train.learning_rate,
+        weight_decay=train.weight_decay,
+        betas=train.betas,
+        epsilon=train.epsilon,
+        micro_batch=loader.micro_batch(world),
+        accumulation=loader.accumulation(world),
+        options=specification.parallel.options,
+        device=specification.device,
+        compile=train.compile,
+    )
+
+
+def _peak_device_memory() -> int:
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else 0
+
+
+if __name__ == "__main__":
+    main(WorkFolder(Path(sys.argv[1])))

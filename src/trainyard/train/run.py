@@ -1,0 +1,131 @@
+"""One training from its specification to its declared outputs, whatever becomes of it."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from trainyard.errors import InputError
+from trainyard.files import read_json, read_json_lines, whole_folder, write_json, write_text
+from trainyard.parallel.launch import LaunchError, launch
+from trainyard.train.metrics import Row, line_of
+from trainyard.train.progress import progress
+from trainyard.train.provenance import now, provenance
+from trainyard.train.specification import Specification
+from trainyard.train.summary import summarise
+from trainyard.train.work import WorkFolder, input_hashes, key_of
+
+NO_MODEL = "NONE.txt"
+# of one process, and as torchrun reports it
+KILLED = ("status -9", "status -15", "Signal 9 (SIGKILL)", "Signal 15 (SIGTERM)")
+
+
+def train(
+    specification: dict[str, Any],
+    output: Path,
+    work: Path,
+    log: Path,
+    code: str,
+    unsupported: str | None = None,
+    timing: Literal["shared", "alone"] = "shared",
+    command: Sequence[str] | None = None,
+) -> None:
+    """Train what `specification` says, or go on where an interrupted job of the same specification was.
+
+    Writes spec.json, metrics.jsonl, summary.json, provenance.json and, for a run, models/
+    into `output`. Out of memory, divergence and an unsupported parallel setting are
+    outcomes that stand in summary.json.
+
+    Args:
+        specification: the content of spec.json.
+        output: the folder of the declared outputs.
+        work: the root of the working folders; this one's is `{study}/{run}/{key}` below it.
+        log: where the output of the trainer goes.
+        code: a hash of the code that trains.
+        unsupported: why this machine can't do it, if so; then nothing is started.
+        timing: whether the run has the machine to itself.
+        command: how the user called it; this process's own arguments unless told.
+
+    Raises:
+        InputError: the user can do something about it: an interruption (run again), a working
+            folder that another trainer holds, unusable data or settings.
+        LaunchError: the training failed in any other way; with the end of the log.
+    """
+    job = _Job(specification, output, timing, command or sys.argv, code)
+    if unsupported is not None:
+        job.write({"outcome": "unsupported", "reason": unsupported}, {}, [], [])
+        return
+    folder = WorkFolder(work / job.study / job.run / key_of(specification, job.inputs, code))
+    with folder.lock():
+        if folder.complete.exists():
+            folder.clear()
+        write_json(folder.specification, specification)
+    if folder.outcome() is None:
+        _launch(specification, folder, log)
+    with folder.lock():
+        if not folder.complete.exists():  # else another job of the same specification was quicker
+            job.copy_out(folder)
+            folder.finish()
+
+
+def _launch(specification: dict[str, Any], folder: WorkFolder, log: Path) -> None:
+    """Run the trainer until there is an outcome."""
+    try:
+        with progress(folder, f"{specification['study']}/{specification['run']}"):
+            out_of_memory = launch(
+                "trainyard.train.main", [str(folder.path)], specification["processes"], specification["threads"], log
+            )
+    except LaunchError as error:
+        if any(sign in str(error) for sign in KILLED):
+            raise InputError(f"{folder.path}: the trainer was killed; {folder.continuation()}") from None
+        raise
+    if out_of_memory is not None:
+        with folder.lock():
+            folder.end("out-of-memory", out_of_memory)
+    if folder.outcome() is None:
+        raise RuntimeError(f"the trainer ended well, but {folder.path} holds no outcome")
+
+
+class _Job:
+    """What the outputs are made of besides the working folder."""
+
+    def __init__(
+        self, specification: dict[str, Any], output: Path, timing: str, command: Sequence[str], code: str
+    ) -> None:
+        self.specification = specification
+        parsed = Specification.parse(specification)
+        self.study, self.run, self.probe = parsed.study, parsed.run, parsed.probe
+        self.inputs = input_hashes(specification["data"])
+        self._output = output
+        self._timing = timing
+        self._command = command
+        self._code = code
+        self._started = now()
+
+    def copy_out(self, folder: WorkFolder) -> None:
+        """Write the outputs from what the trainer left."""
+        outcome = folder.outcome()
+        assert outcome is not None
+        rows = read_json_lines(folder.metrics) if folder.metrics.exists() else []
+        found = read_json(folder.started) if folder.started.exists() else {}
+        finished = outcome["outcome"] == "finished"
+        models = sorted(folder.models.glob("[!.]*")) if finished else []
+        self.write(outcome, found, rows, models)
+
+    def write(self, outcome: dict[str, Any], found: dict[str, Any], rows: list[Row], models: list[Path]) -> None:
+        """Write the outputs, each whole."""
+        if not self.probe:
+            with whole_folder(self._output / "models") as draft:
+                for model in models:
+                    shutil.copytree(model, draft / model.name)
+                if not models:
+                    (draft / NO_MODEL).write_text(f"{outcome['outcome']}: {outcome['reason']}\n", encoding="utf-8")
+        write_json(self._output / "spec.json", self.specification)
+        write_text(self._output / "metrics.jsonl", "".join(map(line_of, rows)))
+        names = [model.name for model in models]
+        summary = summarise(self.specification, found, rows, outcome, self._timing, names)
+        write_json(self._output / "summary.json", summary)
+        threads, device = self.specification["threads"], found.get("device_name")
+        record = provenance(self._started, self._command, self.inputs, self._code, threads, device)
+        write_json(self._output / "provenance.json", record)

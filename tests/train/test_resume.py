@@ -1,0 +1,126 @@
+"""Killed at any moment and started again, a run ends as if it had not been killed."""
+
+import signal
+
+import psutil
+import pytest
+
+
+def trainers(job_process):
+    """The ranks below a running job."""
+    family = psutil.Process(job_process.pid).children(recursive=True)
+    return [process for process in family if "trainyard.train.main" in " ".join(process.cmdline())]
+
+
+def drafts(job, pattern):
+    return list((job.root / "work").glob(f"*/*/*/{pattern}"))
+
+
+def kill_trainer_when(job, condition):
+    """Start a job, kill -9 its first rank when `condition()` holds; what the job said."""
+    with job.start() as process:
+        job.wait_for(condition)
+        for trainer in trainers(process)[:1]:
+            trainer.kill()
+        said = process.stderr.read().decode()
+        assert process.wait() != 0
+    return said
+
+
+def newest_checkpoint(job):
+    return max((job.folder / "checkpoints").glob("step-*"))
+
+
+def same(job, other):
+    assert job.curve() == other.curve()
+    assert job.weights() == other.weights()
+    assert job.weights()
+
+
+def test_the_same_specification_gives_the_same_result(baseline, specification, new_job):
+    again = new_job("again", baseline.specification)
+    again.run()
+    same(again, baseline)
+
+
+def test_killed_at_several_moments_it_ends_the_same(baseline, new_job):
+    job = new_job("killed", baseline.specification)
+    # in the middle of a step, before the first checkpoint
+    assert "run again, and it starts from step 1" in kill_trainer_when(job, lambda: job.steps() >= 2)
+    # in the middle of an export
+    said = kill_trainer_when(job, lambda: drafts(job, "models/.*"))
+    assert "the trainer was killed; run again" in said
+    # in the middle of a checkpoint
+    kill_trainer_when(job, lambda: job.steps() >= 12 and drafts(job, "checkpoints/.step*"))
+    # with a file of the newest checkpoint damaged, so that the one before it is taken
+    kill_trainer_when(job, lambda: job.steps() >= 26)
+    damaged = newest_checkpoint(job)
+    weights = next(file for file in sorted(damaged.glob("engine/*")))
+    weights.write_bytes(weights.read_bytes()[:-100] + bytes(100))
+    job.run()
+    assert (
+        f"{damaged.name}: damaged (engine/{weights.name} has been changed); taking the checkpoint"
+        in job.log.read_text()
+    )
+    same(job, baseline)
+
+
+def test_a_killed_launcher_leaves_nothing_behind_and_the_run_continues(baseline, new_job):
+    job = new_job("launcher", baseline.specification)
+    with job.start() as process:
+        job.wait_for(lambda: job.steps() >= 8)
+        ranks = trainers(process)
+        process.kill()
+    psutil.wait_procs(ranks, timeout=20)
+    assert not any(rank.is_running() for rank in ranks)
+    job.run()
+    assert "going on after step 5" in job.log.read_text()
+    same(job, baseline)
+
+
+def test_a_request_to_end_saves_a_checkpoint_first(baseline, new_job):
+    job = new_job("asked", baseline.specification)
+    with job.start() as process:
+        job.wait_for(lambda: job.steps() >= 2)
+        for trainer in trainers(process):
+            trainer.send_signal(signal.SIGTERM)
+        said = process.stderr.read().decode()
+    step = int(newest_checkpoint(job).name.removeprefix("step-"))
+    assert f"interrupted; run again, and it continues after step {step}" in said
+    job.run()
+    assert f"going on after step {step}" in job.log.read_text()
+    same(job, baseline)
+
+
+def test_two_at_once_on_one_folder_give_one_result(baseline, new_job):
+    job = new_job("twice", baseline.specification)
+    with job.start() as first:
+        job.wait_for(lambda: job.steps() >= 1)
+        job.log = job.root / "second.log"
+        job.run()
+        assert first.wait() == 0
+    same(job, baseline)
+
+
+def test_a_complete_run_starts_afresh(specification, new_job):
+    job = new_job("afresh", specification(steps=2))
+    job.run()
+    before = job.rows()
+    job.run()
+    assert "going on" not in job.log.read_text()
+    assert [row["loss"] for row in job.rows()] == [row["loss"] for row in before]
+    assert job.rows()[0]["step_seconds"] != before[0]["step_seconds"]
+
+
+@pytest.mark.slow
+def test_two_processes_killed_at_several_moments_end_the_same(specification, new_job):
+    whole, job = (new_job(name, specification(processes=2, steps=30)) for name in ("whole", "killed"))
+    whole.run()
+    kill_trainer_when(job, lambda: job.steps() >= 5)
+    kill_trainer_when(job, lambda: job.steps() >= 12 and drafts(job, "checkpoints/.step*"))
+    with job.start() as process:
+        job.wait_for(lambda: job.steps() >= 22)
+        trainers(process)[-1].send_signal(signal.SIGTERM)
+        assert "interrupted; run again, and it continues after step" in process.stderr.read().decode()
+    job.run()
+    same(job, whole)

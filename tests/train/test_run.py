@@ -1,0 +1,112 @@
+"""Whole trainings by the launcher: outputs and outcomes."""
+
+import math
+from itertools import pairwise
+
+import pytest
+
+from trainyard.errors import InputError
+from trainyard.files import read_json
+from trainyard.parallel.launch import LaunchError
+
+OUTPUTS = ["metrics.jsonl", "models", "provenance.json", "spec.json", "summary.json"]
+
+
+def outputs(job):
+    return sorted(path.name for path in job.output.iterdir())
+
+
+def test_a_run_learns_and_leaves_every_output(baseline):
+    job = baseline
+    summary, rows = read_json(job.output / "summary.json"), job.rows()
+    assert outputs(job) == OUTPUTS
+    assert (summary["outcome"], summary["reason"], summary["steps"]) == ("finished", None, 60)
+    assert [row["step"] for row in rows] == list(range(1, 61))
+    assert rows[-1]["tokens"] == summary["tokens"] == 60 * 4 * 16
+    assert [row["step"] for row in rows if "validation_loss" in row] == list(range(5, 61, 5))
+    assert rows[0]["loss"] == pytest.approx(math.log(260), abs=0.2)
+    assert summary["training_loss"] < rows[0]["loss"] - 0.3
+    assert summary["validation_loss"] == rows[-1]["validation_loss"]
+    assert sorted(summary["models"]) == ["best", "last", "step-7"]
+    assert 0 < summary["mfu"] < 1
+    assert summary["peak_host_memory"] > 50e6
+    assert read_json(job.output / "spec.json") == job.specification
+
+
+def test_provenance_tells_what_a_result_came_from(baseline):
+    found = read_json(baseline.output / "provenance.json")
+    assert set(found["inputs"]) == {"train", "validation", "tokenizer"}
+    assert found["versions"]["torch"].startswith("2.")
+    assert found["environment"]["OMP_NUM_THREADS"] == "1"
+    assert found["code"] == "code"
+    assert found["memory"] > 1e9
+    assert found["started"] <= found["ended"]
+
+
+def test_a_finished_run_leaves_no_checkpoint_behind(baseline):
+    assert not list(baseline.folder.rglob("step-*"))
+    assert baseline.folder.joinpath("complete").exists()
+
+
+def test_a_non_finite_loss_is_an_outcome(specification, new_job):
+    job = new_job("diverged", specification(learning_rate=1e30, warmup_steps=0, clip=None))
+    summary = job.run()
+    assert summary["outcome"] == "diverged"
+    assert "loss is nan at step" in summary["reason"] or "loss is inf at step" in summary["reason"]
+    assert summary["steps"] == len(job.rows()) < 12
+    assert outputs(job) == OUTPUTS
+    assert (job.output / "models" / "NONE.txt").read_text().startswith("diverged: the ")
+    assert [path.name for path in (job.output / "models").iterdir()] == ["NONE.txt"]
+
+
+def test_memory_that_runs_out_is_an_outcome(specification, new_job, memory_limit):
+    huge = specification(batch=384, micro_batch=384)
+    shape = huge["model"]["shape"] | {"feed_forward": 200_000}
+    job = new_job("huge", huge | {"model": huge["model"] | {"shape": shape}})
+    with memory_limit(3_000_000_000):
+        summary = job.run()
+    assert summary["outcome"] == "out-of-memory"
+    assert "memory" in summary["reason"]
+    assert (job.output / "models" / "NONE.txt").read_text().startswith("out-of-memory: ")
+
+
+def test_an_unsupported_setting_is_not_started(specification, new_job):
+    job = new_job("unsupported", specification())
+    summary = job.run(unsupported="fp16 needs a GPU")
+    assert (summary["outcome"], summary["reason"]) == ("unsupported", "fp16 needs a GPU")
+    assert outputs(job) == OUTPUTS
+    assert job.rows() == []
+    assert (job.output / "models" / "NONE.txt").read_text() == "unsupported: fp16 needs a GPU\n"
+    assert not job.log.exists()
+
+
+def test_a_batch_larger_than_the_data_is_the_users_to_mend(specification, new_job):
+    with pytest.raises(InputError, match=r"fewer than one step of 4000; lower train\.batch"):
+        new_job("large", specification(batch=4000)).run()
+
+
+def test_a_bug_fails_loudly_with_the_end_of_the_log(specification, new_job):
+    broken = specification()
+    broken["model"]["family"] = "t5"  # a language model's data for a sequence-to-sequence model
+    with pytest.raises(LaunchError, match="the last lines of"):
+        new_job("broken", broken).run()
+
+
+def test_a_probe_has_unequal_batches_and_leaves_no_models(specification, new_job):
+    probe = specification(steps=4, dropout=0.0)
+    probe |= {"kind": "probe", "data": probe["data"] | {"validation": None}}
+    job = new_job("probe", probe)
+    assert job.run()["outcome"] == "finished"
+    assert outputs(job) == [name for name in OUTPUTS if name != "models"]
+    tokens = [row["tokens"] for row in job.rows()]
+    assert 0 < tokens[0] < 4 * 16
+    assert len({after - before for before, after in pairwise(tokens)}) > 1
+    assert not any("validation_loss" in row for row in job.rows())
+
+
+def test_a_sequence_to_sequence_model_trains_on_pairs(pairs_specification, new_job):
+    job = new_job("pairs", pairs_specification(steps=40, learning_rate=1e-2, dropout=0.0))
+    summary = job.run()
+    assert summary["outcome"] == "finished"
+    assert summary["validation_loss"] < job.rows()[0]["loss"] - 0.5
+    assert sorted(summary["models"]) == ["best", "last"]
