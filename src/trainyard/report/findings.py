@@ -98,7 +98,7 @@ def _endings(evidence: Evidence) -> list[str]:
         text = f"{best.title} names the right ending in {_share(value)} of {n:,} items ({items.title})"
         above = levels.beaten(best, items, levels.ALL)
         if above:
-            text += f", {_distance(above[1])} {above[0]}, the best of chance and shortcuts"
+            text += f", {_distance(above[1])} {above[0]}, the best without understanding"
         said.append(f"{text}.")
         said += _by_level(best, items)
         if len(items.models) > 1:

@@ -80,7 +80,9 @@ def beaten(model: Scored, items: Items, level: str) -> tuple[str, float] | None:
     None where the error is unknown.
     """
     rivals = [("chance", Score(items.chance))]
-    rivals += [(rival.title, rival.levels[level][1]) for rival in items.shortcuts if level in rival.levels]
+    rivals += [
+        (f"the shortcut “{rival.title}”", rival.levels[level][1]) for rival in items.shortcuts if level in rival.levels
+    ]
     name, best = max(rivals, key=lambda rival: rival[1].value)
     above = difference(model.levels[level][1], best)
     return None if above is None else (name, above)
@@ -233,7 +235,7 @@ def _rows(items: Items) -> list[Row]:
             tip = f"n = {n:,}"
             above = None if section else beaten(scored, items, level)
             if above:
-                tip += f"; {fixed(above[1], 1)} standard errors above {above[0]}, the best of chance and shortcuts"
+                tip += f"; {fixed(above[1], 1)} standard errors above {above[0]}, the best without understanding"
             cells[level] = score_cell("acc", value, rivals=items.title, tip=tip, n=n)
         rows.append(Row(cells, section))
     chance = {level: Cell(fixed(100 * items.chance, 1), items.chance) for level in items.levels}

@@ -1,0 +1,137 @@
+import csv
+
+import pytest
+
+from trainyard.report.comparison import PUBLISHED, compare, same, tabulate
+from trainyard.report.html import best_cells
+from trainyard.report.results import read_all, read_evaluations, read_runs
+
+
+def made(results):
+    return compare(
+        results.study, read_runs(results.runs), read_evaluations(results.evaluations), read_all(results.parity)
+    )
+
+
+def row_of(table, name):
+    return next(row.cells for row in table.rows if row.cells["model"].more.get("run") == name)
+
+
+def test_every_run_has_a_row_with_its_outcome_and_reason(full):
+    table = made(full)
+    outcomes = {row.cells["model"].more["run"]: row.cells["outcome"].text for row in table.rows if not row.section}
+    assert outcomes == {
+        "gpt2-1m-s1": "finished",
+        "gpt2-500k-s1": "finished",
+        "gpt2-250k-s1": "finished",
+        "gpt2-1m-hot": "diverged",
+        "gpt2-1m-zero3": "unsupported",
+        "gpt2-1m-ddp": "out-of-memory",
+    }
+    assert row_of(table, "gpt2-1m-hot")["outcome"].tip == "loss not finite at step 60"
+
+
+def test_the_coordinates_that_vary_are_columns_and_the_others_are_not(full):
+    keys = [column.key for column in made(full).columns]
+    assert keys[:4] == ["model", "parallel", "recipe", "precision"]
+    assert "seed" not in keys
+    assert "checkpoint" not in keys
+
+
+def test_scores_stand_with_error_protocol_and_number_of_items(full):
+    table = made(full)
+    key = next(column.key for column in table.columns if column.key.endswith(":acc"))
+    cell = row_of(table, "gpt2-1m-s1")[key]
+    assert cell.text == "54.2 ± 1.1"
+    assert cell.tip.startswith("n = 2,000; how it was done")
+    assert "shots 0" in cell.tip
+    assert cell.more["n"] == 2000
+
+
+def test_a_run_without_a_model_shows_why_it_has_no_score(full):
+    table = made(full)
+    key = next(column.key for column in table.columns if column.key.endswith(":perplexity_word"))
+    assert row_of(table, "gpt2-1m-hot")[key].tip.startswith("no model:")
+
+
+def test_published_rows_stand_apart_with_their_source_and_never_win(full):
+    table = made(full)
+    published = next(row for row in table.rows if row.section == PUBLISHED)
+    assert published.cells["source"].value == full.study.published[0].source
+    assert published.cells["validation_loss"].value == 1.21  # lower than any of ours
+    best, near = best_cells(table)
+    assert not {id(cell) for cell in published.cells.values()} & (best | near)
+
+
+def test_a_published_score_of_another_protocol_gets_a_column_of_its_own(full):
+    table = made(full)
+    published = next(row.cells for row in table.rows if row.section == PUBLISHED)
+    assert published[":acc_norm"].value == pytest.approx(0.3114)
+    assert ":acc_norm" in {column.key for column in table.columns}
+
+
+def test_a_published_score_of_the_same_protocol_shares_the_column(empty):
+    empty.add_run("r")
+    values = {"acc": (0.3, 0.01), "acc_norm": (0.31, 0.01)}
+    for protocol, shots in (("harness", 0), ("harness", 10), ("completion", 0)):
+        empty.add_evaluation(
+            "r", "hellaswag", values, dataset="hellaswag", settings={"protocol": protocol, "shots": shots}
+        )
+    found = read_evaluations(empty.evaluations)
+    assert [same(empty.study.published[0], evaluation) for evaluation in found] == [True, False, False]
+
+
+def test_the_parity_verdict_is_that_of_the_runs_own_setting_and_precision(full):
+    table = made(full)
+    assert row_of(table, "gpt2-1m-ddp")["parity"].text.startswith("1.1e")
+    assert row_of(table, "gpt2-1m-zero3")["parity"].text == "unsupported"
+    assert row_of(table, "gpt2-1m-s1")["parity"].value is None
+
+
+def test_speed_that_was_shared_says_so(full):
+    assert row_of(made(full), "gpt2-1m-s1")["tokens_per_second"].text == "20,480 shared"
+
+
+def test_losses_with_another_tokenizer_do_not_compete(full):
+    runs = read_runs(full.runs[:2])
+    runs[1].specification["model"]["tokenizer"] = "other"
+    table = compare(full.study, runs, [], [])
+    best, _ = best_cells(table)
+    assert not {id(row.cells["training_loss"]) for row in table.rows if "training_loss" in row.cells} & best
+
+
+def test_a_pretrained_model_and_each_checkpoint_have_rows(empty):
+    empty.add_run("r")
+    for run, checkpoint in (("r", "best"), ("r", "last"), ("smollm2-135m", "pretrained")):
+        empty.add_evaluation(run, "perplexity", {"perplexity_word": (30.0, 1.0)}, checkpoint=checkpoint)
+    table = made(empty)
+    assert [row.cells["checkpoint"].text for row in table.rows if not row.section] == ["best", "last", "pretrained"]
+    assert "checkpoint" in {column.key for column in table.columns}
+
+
+def test_rouge_shows_its_interval_and_the_baseline_on_the_same_rows(empty):
+    empty.add_run("r", model="bart-tiny")
+    values = dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), (44.18, 0.5))
+    lead = {"lead3": {name: {"value": 30.0, "low": 29.0, "high": 31.0} for name in values}}
+    empty.add_evaluation("r", "rouge", values, baselines=lead)
+    table = made(empty)
+    key = next(column.key for column in table.columns if column.key.endswith(":rougeLsum"))
+    assert row_of(table, "r")[key].text == "44.2 [43.2, 45.2]"
+    assert [row.cells["model"].text for row in table.rows if row.section.startswith("Baselines")] == ["lead3"]
+
+
+def test_the_csv_has_raw_numbers_for_every_run(full):
+    tabulate(
+        full.study,
+        runs=full.runs,
+        evaluations=full.evaluations,
+        parity=full.parity,
+        table=full.root / "c.html",
+        numbers=full.root / "c.csv",
+    )
+    with (full.root / "c.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model_run"] for row in rows[:6]] == [folder.name for folder in full.runs]
+    assert float(rows[0]["training_loss"]) == 1.18
+    assert rows[5]["outcome_reason"] == "rank 1, step 1"
+    assert "alert('x')" not in (full.root / "c.html").read_text().replace("alert(&#39;x&#39;)", "")

@@ -1,0 +1,124 @@
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from trainyard.report import curves, levels, measure, parity, scaling, scores
+
+FIGURES = {
+    "loss by step": lambda r, out: curves.draw(r.study, runs=r.runs, axis="step", output=out),
+    "loss by tokens": lambda r, out: curves.draw(r.study, runs=r.runs, axis="tokens", output=out),
+    "loss by time": lambda r, out: curves.draw(r.study, runs=r.runs, axis="time", output=out),
+    "scores": lambda r, out: scores.draw(r.study, runs=r.runs, evaluations=r.evaluations, output=out),
+    "levels": lambda r, out: levels.draw(
+        r.study, runs=r.runs, evaluations=r.evaluations, shortcuts=r.shortcuts, output=out
+    ),
+    "scaling": lambda r, out: scaling.draw(r.study, runs=r.runs, models=r.models, output=out),
+    "parity": lambda r, out: parity.draw(r.study, parity=r.parity, output=out),
+    "measure": lambda r, out: measure.draw(r.study, cells=r.cells, output=out),
+}
+
+
+def words(path):
+    """All text of an SVG."""
+    return " ".join(" ".join(ET.parse(path).getroot().itertext()).split())
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_same_results_give_the_same_bytes(full, name):
+    FIGURES[name](full, full.root / "a.svg")
+    FIGURES[name](full, full.root / "b.svg")
+    assert (full.root / "a.svg").read_bytes() == (full.root / "b.svg").read_bytes()
+    text = (full.root / "a.svg").read_text()
+    assert "<dc:date>" not in text
+    assert "<script" not in text
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_without_results_says_so(empty, name):
+    FIGURES[name](empty, empty.root / "a.svg")
+    assert words(empty.root / "a.svg")
+
+
+def test_every_run_is_labelled_with_its_last_loss_or_its_outcome(full):
+    FIGURES["loss by step"](full, full.root / "a.svg")
+    text = words(full.root / "a.svg")
+    for part in ("gpt2-500k · base 1.401", "gpt2-1m · lr-1 diverged", "gpt2-124m, published 1.21"):
+        assert part in text.replace("  ", " ")
+
+
+def test_hundreds_of_runs_are_coloured_by_what_tells_most_and_stay_small(empty):
+    for index in range(150):
+        empty.add_run(f"r{index}", recipe=f"lr-{index % 5}", seed=index // 5, steps=100)
+    FIGURES["loss by tokens"](empty, empty.root / "a.svg")
+    text = words(empty.root / "a.svg")
+    assert "150 runs" in text
+    assert all(f"lr-{index}" in text for index in range(5))
+    assert (empty.root / "a.svg").stat().st_size < 800_000
+
+
+def test_runs_that_were_never_validated_have_one_panel_with_labels(empty):
+    empty.add_run("r", validated=False)
+    FIGURES["loss by step"](empty, empty.root / "a.svg")
+    text = words(empty.root / "a.svg")
+    assert "Validation loss" not in text
+    assert "gpt2-1m" in text
+
+
+def test_smoothing_takes_the_mean_of_the_values_before():
+    assert curves.smooth([2.0, 4.0, 6.0, 8.0], 2) == [2.0, 3.0, 5.0, 7.0]
+    assert curves.smooth([2.0, 4.0], 1) == [2.0, 4.0]
+
+
+def test_levels_show_models_shortcuts_and_chance(full):
+    FIGURES["levels"](full, full.root / "a.svg")
+    text = words(full.root / "a.svg")
+    for part in ("all items", "facts", "carried", "n = 500", "chance", "shortcut: last place mentioned", "gpt2-250k"):
+        assert part in text
+
+
+def test_items_without_levels_make_one_group(empty):
+    empty.add_run("r")
+    values = {"acc": (0.28, 0.045), "acc_norm": (0.29, 0.045)}
+    empty.add_evaluation(
+        "r", "hellaswag", values, dataset="hellaswag", n=100, settings={"protocol": "harness", "shots": 0}
+    )
+    FIGURES["levels"](empty, empty.root / "a.svg")
+    assert "n = 100" in words(empty.root / "a.svg")
+
+
+def test_parity_shows_the_tolerance_of_each_precision_and_every_setting(full):
+    FIGURES["parity"](full, full.root / "a.svg")
+    text = words(full.root / "a.svg")
+    for part in ("tolerance 1e\N{MINUS SIGN}6", "tolerance 2e\N{MINUS SIGN}2", "zero2", "fsdp"):
+        assert part in text
+
+
+def test_a_probe_that_equals_the_reference_can_be_drawn(empty):
+    path = empty.add_parity("ddp", 1e-7)
+    path.write_text(path.read_text().replace('"by_step": [', '"by_step": [0.0, '))
+    FIGURES["parity"](empty, empty.root / "a.svg")
+    assert "ddp" in words(empty.root / "a.svg")
+
+
+def test_a_cell_that_failed_shows_its_outcome(full):
+    FIGURES["measure"](full, full.root / "a.svg")
+    text = words(full.root / "a.svg")
+    assert "out-of-memory" in text
+    assert "34,320" in text
+
+
+def test_the_fit_and_the_prediction_stand_in_the_legend(full):
+    FIGURES["scaling"](full, full.root / "a.svg")
+    text = words(full.root / "a.svg")
+    assert "fit: exponent" in text
+    assert "Kaplan" in text
+
+
+def test_baselines_stand_beside_the_scores(empty):
+    empty.add_run("r", model="bart-tiny")
+    values = dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), (44.0, 0.5))
+    empty.add_evaluation("r", "rouge", values, baselines={"lead3": {"rouge1": {"value": 30.0}}})
+    FIGURES["scores"](empty, empty.root / "a.svg")
+    text = words(empty.root / "a.svg")
+    assert "lead3" in text
+    assert "ROUGE-Lsum" in text

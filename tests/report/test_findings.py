@@ -1,0 +1,132 @@
+import json
+
+import pytest
+
+from trainyard.report.cards import cards
+from trainyard.report.evidence import Evidence
+from trainyard.report.findings import findings
+from trainyard.report.results import read_all, read_evaluations, read_runs
+
+
+def evidence(results):
+    return Evidence(
+        results.study,
+        read_runs(results.runs),
+        read_evaluations(results.evaluations),
+        read_all(results.parity),
+        read_all(results.cells),
+        read_all(results.shortcuts),
+        results.models,
+    )
+
+
+def said(results):
+    return {finding.topic: " ".join(finding.sentences) for finding in findings(evidence(results))}
+
+
+def test_nothing_is_said_where_there_is_nothing(empty):
+    assert set(said(empty)) == {"Scaling"}
+    assert cards(evidence(empty)) == []
+
+
+def test_training_names_the_lowest_and_the_highest_loss(full):
+    text = said(full)["Training"]
+    assert "gpt2-1m reached a validation loss of 1.241 nats a token" in text
+    assert "the lowest of 3 runs; the highest is gpt2-250k with 1.611" in text
+
+
+def test_the_spread_over_seeds_is_called_noise(empty):
+    for seed, end in ((1, 1.20), (2, 1.25)):
+        empty.add_run(f"s{seed}", seed=seed, end=end)
+    assert "The seed alone moves the validation loss by up to 0.050 nats" in said(empty)["Training"]
+
+
+def test_endings_say_how_far_above_the_best_shortcut_and_on_which_levels(full):
+    text = said(full)["Endings"]
+    assert "54.2 ± 1.1 % of 2,000 items" in text
+    assert "19.0 standard errors above the shortcut “likeliest ending”" in text
+    assert "3 standard errors or more on facts (97.0 ± 0.8 %) and last-move (62.0 ± 2.2 %)." in text
+    assert "It does not on earlier-move (31.0 ± 2.1 %) and carried (27.0 ± 2.0 %)." in text
+
+
+def test_a_model_at_chance_is_said_to_be_within_noise(empty):
+    empty.add_run("r")
+    empty.add_evaluation(
+        "r",
+        "hellaswag",
+        {"acc": (0.27, 0.044)},
+        dataset="hellaswag",
+        n=100,
+        settings={"protocol": "harness", "shots": 0},
+    )
+    assert "within noise (0.5 standard errors) of chance" in said(empty)["Endings"]
+
+
+def test_a_second_model_within_two_errors_is_noise(empty):
+    for run, value in (("a", 0.50), ("b", 0.49)):
+        empty.add_run(run, recipe=run)
+        empty.add_levels(run, {"facts": value})
+    assert "Second is b with 49.0 ± 2.2 %, within noise of it." in said(empty)["Endings"]
+
+
+@pytest.mark.parametrize(("after", "verdict"), [(30.0, "7.1 combined"), (39.5, "within noise: 0.4 combined")])
+def test_perplexity_before_and_after_training_is_compared(empty, after, verdict):
+    empty.add_run("tuned")
+    empty.add_evaluation("tuned", "perplexity", {"perplexity_word": (after, 1.0)})
+    empty.add_evaluation("gpt2-1m", "perplexity", {"perplexity_word": (40.0, 1.0)}, checkpoint="pretrained")
+    text = said(empty)["Perplexity"]
+    assert f"from 40.00 to {after:.2f} a word" in text
+    assert verdict in text
+
+
+def test_rouge_is_set_beside_its_baseline(empty):
+    empty.add_run("r", model="bart-tiny")
+    values = dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), (44.0, 0.5))
+    lead = {"lead3": {name: {"value": 30.0, "standard_error": 0.5} for name in values}}
+    empty.add_evaluation("r", "rouge", values, n=100, baselines=lead)
+    text = said(empty)["Summaries"]
+    assert "100 rows: bart-tiny reaches ROUGE-1 44.0 [43.0, 45.0]" in text
+    assert "lead3 has ROUGE-1 30.0: the model is 19.8 standard errors above it" in text
+
+
+def test_parity_names_the_largest_difference_and_what_could_not_run(full):
+    text = said(full)["Parity"]
+    assert "All 4 parallel settings probed in fp32 stay within 1e\N{MINUS SIGN}6 of the reference" in text
+    assert "(largest: zero2, 2.4e\N{MINUS SIGN}7)" in text
+    assert "zero3 in fp32 could not be compared (unsupported: no compiler" in text
+
+
+def test_a_probe_outside_its_tolerance_is_named(empty):
+    empty.add_parity("ddp", 1e-7)
+    empty.add_parity("zero2", 3e-6)
+    text = said(empty)["Parity"]
+    assert "1 of 2 parallel settings" in text
+    assert "zero2 strays by 3e\N{MINUS SIGN}6, outside its tolerance" in text
+    assert next(card for card in cards(evidence(empty)) if "probes" in card.title).failed
+
+
+def test_failures_are_listed_with_their_reasons(full):
+    text = said(full)["Failures"]
+    assert "diverged (loss not finite at step 60)" in text
+    assert "out-of-memory (rank 1, step 1)" in text
+    assert "measuring ddp · batch 128: out-of-memory" in text
+
+
+def test_cards_hold_the_key_figures(full):
+    shown = {card.title: card.value for card in cards(evidence(full))}
+    assert shown == {
+        "runs finished": "3 of 6",
+        "lowest validation loss": "1.241",
+        "right endings": "54.2 ± 1.1 %",
+        "perplexity a word": "9.66",
+        "probes within tolerance": "5 of 5",
+        "tokens a second": "34,320",
+    }
+
+
+def test_a_changed_figure_changes_the_sentence(full):
+    summary = full.runs[0] / "summary.json"
+    value = json.loads(summary.read_text())
+    value["best"]["validation_loss"] = 0.987
+    summary.write_text(json.dumps(value))
+    assert "0.987 nats" in said(full)["Training"]

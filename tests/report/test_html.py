@@ -1,0 +1,73 @@
+import csv
+import io
+
+from trainyard.report.html import Cell, Column, Row, Table, best_cells, fragment, to_csv, write_table
+
+HOSTILE = "<script>alert(1)</script>\"' &"
+
+
+def table(cells, best="high"):
+    return Table(
+        "T", [Column("name", "name", text=True), Column("x", "x", best=best)], [Row({"x": cell}) for cell in cells]
+    )
+
+
+def test_text_from_data_is_escaped_wherever_it_stands(tmp_path):
+    cell = Cell(HOSTILE, HOSTILE, tip=HOSTILE, kind="code")
+    hostile = Table(HOSTILE, [Column("x", HOSTILE, HOSTILE, tip=HOSTILE)], [Row({"x": cell}, HOSTILE)], [HOSTILE])
+    write_table(hostile, HOSTILE, tmp_path / "t.html", tmp_path / "t.csv")
+    page = (tmp_path / "t.html").read_text()
+    assert "<script>alert" not in page
+    assert page.count("<script>") == 1  # our own
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_a_page_needs_no_other_file(tmp_path):
+    write_table(table([Cell("1", 1)]), "study", tmp_path / "t.html", tmp_path / "t.csv")
+    page = (tmp_path / "t.html").read_text()
+    assert "src=" not in page
+    assert "<link" not in page
+    assert "@import" not in page
+
+
+def test_the_best_is_found_and_what_noise_can_not_tell_from_it():
+    cells = [
+        Cell("9", 9.0, {"standard_error": 1.0}),
+        Cell("8", 8.0, {"standard_error": 1.0}),
+        Cell("5", 5.0, {"standard_error": 1.0}),
+    ]
+    best, near = best_cells(table(cells))
+    assert best == {id(cells[0])}
+    assert near == {id(cells[1])}
+
+
+def test_only_rivals_compete():
+    cells = [Cell("9", 9.0, rivals="a"), Cell("8", 8.0, rivals="b"), Cell("7", 7.0, rivals="b")]
+    best, _ = best_cells(table(cells))
+    assert best == {id(cells[1])}
+
+
+def test_one_value_alone_or_equal_ones_are_no_best():
+    assert best_cells(table([Cell("9", 9.0)])) == (set(), set())
+    assert best_cells(table([Cell("9", 9.0), Cell("9", 9.0)])) == (set(), set())
+
+
+def test_rows_set_apart_never_compete():
+    shown = table([Cell("1", 1.0), Cell("2", 2.0)])
+    shown.rows.append(Row({"x": Cell("99", 99.0)}, "Published"))
+    assert best_cells(shown)[0] == {id(shown.rows[1].cells["x"])}
+    assert "Published" in fragment(shown)
+
+
+def test_the_csv_holds_raw_values_with_what_belongs_to_them_beside():
+    shown = table([Cell("54.2 %", 0.5421, {"n": 2000}), Cell("—", None)])
+    shown.rows[0].cells["name"] = Cell("a, b", "a, b")
+    shown.rows.append(Row({"x": Cell("1", 1)}, "Published"))
+    rows = list(csv.DictReader(io.StringIO(to_csv(shown))))
+    assert rows[0] == {"name": "a, b", "x": "0.5421", "x_n": "2000", "section": ""}
+    assert rows[1]["x"] == ""
+    assert rows[2]["section"] == "Published"
+
+
+def test_an_empty_table_says_so():
+    assert "Nothing here" in fragment(Table("T", [Column("x", "x")], [], empty="Nothing here"))

@@ -1,0 +1,164 @@
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainyard.config.shapes import parameters
+from trainyard.errors import InputError
+from trainyard.report import (
+    comparison,
+    data,
+    environment,
+    levels,
+    measure,
+    models,
+    overview,
+    parity,
+    scores,
+    sources,
+    terminal,
+)
+
+SOURCE = Path(terminal.__file__).parents[2]
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    return {"table": tmp_path / "t.html", "numbers": tmp_path / "t.csv"}
+
+
+def test_the_data_table_has_words_and_tokens_of_source_and_target(full, outputs):
+    data.tabulate(full.study, statistics=full.statistics, **outputs)
+    table = rows(outputs["numbers"])
+    assert [(row["dataset"], row["split"], row["rows"]) for row in table] == [
+        ("tinyworld", "train", "20000"),
+        ("tinyworld", "test", "1000"),
+        ("samsum", "train", "14732"),
+    ]
+    assert [table[2][key] for key in ("source_words", "source_tokens", "target_words", "target_tokens")] == [
+        "94.2",
+        "147.1",
+        "20.3",
+        "26.4",
+    ]
+    assert "<script>alert" not in outputs["table"].read_text()
+
+
+def test_the_model_table_has_shape_and_parameters(full, outputs):
+    models.tabulate(full.study, models=full.models, **outputs)
+    first = rows(outputs["numbers"])[0]
+    assert (first["model"], first["family"], first["layers"], first["width"]) == ("gpt2-1m", "gpt2", "4", "128")
+    assert int(first["parameters"]) == parameters(full.models["gpt2-1m"])
+
+
+def test_the_environment_table_says_what_all_runs_share_and_who_differs(full, outputs):
+    environment.tabulate(full.study, runs=full.runs, **outputs)
+    table = {row["name"]: row for row in rows(outputs["numbers"])}
+    assert table["commit of the code"]["value"] == "0123456789abcdef0123456789abcdef01234567"
+    assert table["torch"]["runs"] == str(len(full.runs))
+    assert table["deepspeed"]["runs_names"] == "gpt2-1m-zero3"
+    assert table["memory"]["value"] == "8.00 GiB"
+
+
+def test_every_path_behind_a_figure_exists(full, outputs):
+    log = full.root / "logs" / "demo" / "train" / "gpt2-1m-s1.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("a log")
+    sources.tabulate(
+        full.study,
+        runs=full.runs,
+        evaluations=full.evaluations,
+        parity=full.parity,
+        cells=full.cells,
+        shortcuts=full.shortcuts,
+        statistics=full.statistics,
+        **outputs,
+    )
+    paths = [Path(row["path"]) for row in rows(outputs["numbers"])]
+    assert log in paths
+    assert {*full.evaluations, *full.parity, *full.cells, *full.shortcuts, *full.statistics} <= set(paths)
+    assert all(path.exists() for path in paths)
+
+
+def test_the_parity_table_gives_the_verdict_and_why(full, outputs):
+    parity.tabulate(full.study, parity=full.parity, **outputs)
+    table = {(row["parallel"], row["precision"]): row for row in rows(outputs["numbers"])}
+    assert table["zero2", "fp32"]["verdict"] == "within tolerance"
+    assert table["zero3", "fp32"]["verdict"] == "no result"
+    assert table["zero3", "fp32"]["reason"].startswith("no compiler")
+
+
+def test_the_measure_table_keeps_failed_cells(full, outputs):
+    measure.tabulate(full.study, cells=full.cells, **outputs)
+    table = rows(outputs["numbers"])
+    assert len(table) == len(full.cells)
+    assert (table[-1]["outcome"], table[-1]["tokens_per_second"]) == ("out-of-memory", "")
+
+
+def test_the_level_table_sets_shortcuts_and_chance_below_the_models(full, outputs):
+    levels.tabulate(full.study, runs=full.runs, evaluations=full.evaluations, shortcuts=full.shortcuts, **outputs)
+    table = rows(outputs["numbers"])
+    assert [row["model"] for row in table] == [
+        "gpt2-1m",
+        "gpt2-500k",
+        "gpt2-250k",
+        "likeliest ending",
+        "last place mentioned",
+        "most frequent ending",
+        "chance",
+    ]
+    assert (table[0]["facts"], table[0]["facts_n"]) == ("0.97", "500")
+
+
+def test_the_overview_holds_everything_in_one_file(full, tmp_path):
+    scores.draw(full.study, runs=full.runs, evaluations=full.evaluations, output=tmp_path / "scores.svg")
+    overview.write(
+        full.study,
+        runs=full.runs,
+        evaluations=full.evaluations,
+        parity=full.parity,
+        cells=full.cells,
+        shortcuts=full.shortcuts,
+        models=full.models,
+        figures={"Scores <script>": tmp_path / "scores.svg"},
+        output=tmp_path / "overview.html",
+    )
+    page = (tmp_path / "overview.html").read_text()
+    assert full.study.question in page
+    assert "What the figures say" in page
+    assert page.count("<script>") == 1  # our own
+    assert 'src="data:image/svg+xml;base64,' in page
+    assert "<link" not in page
+
+
+def test_the_terminal_table_lines_up(full, tmp_path):
+    outputs = {"table": tmp_path / "c.html", "numbers": tmp_path / "c.csv"}
+    comparison.tabulate(full.study, runs=full.runs, evaluations=full.evaluations, parity=full.parity, **outputs)
+    lines = terminal.table(outputs["numbers"]).splitlines()
+    assert len(lines) == 2 + len(full.runs)
+    assert lines[2].split()[:5] == ["gpt2-1m", "single", "fp32", "base", "finished"]
+    assert "54.2 ± 1.1" in lines[2]
+    assert all(line.index("fp32") == lines[0].index("precision") for line in lines[2:])
+
+
+def test_the_terminal_table_says_what_is_wrong_with_a_file(tmp_path, capsys):
+    with pytest.raises(InputError, match="no such file; run the study first"):
+        terminal.table(tmp_path / "none.csv")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    assert terminal.main([str(tmp_path / "other.csv")]) == 1
+    assert "no column `model`" in capsys.readouterr().err
+
+
+def test_the_report_imports_no_framework():
+    names = sorted(path.stem for path in Path(terminal.__file__).parent.glob("*.py"))
+    code = "import sys\n" + "".join(f"import trainyard.report.{name}\n" for name in names if name != "__init__")
+    code += "sys.exit(bool({'torch', 'transformers', 'datasets'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=SOURCE, check=False)
+    assert done.returncode == 0
