@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trainyard.errors import InputError
 from trainyard.evaluate.hellaswag import run
-from trainyard.evaluate.hellaswag_items import encode_pairs, make_item, preprocess, window, with_shots
+from trainyard.evaluate.hellaswag_items import encode_pairs, fit, make_item, preprocess, queries, with_shots
 from trainyard.evaluate.score import batches
 from trainyard.evaluate.write import Names
 
@@ -125,12 +125,19 @@ def test_spaces_at_the_end_of_a_context_move_to_the_continuation(causal_folder: 
 
 
 def test_a_context_that_is_too_long_loses_its_left_end():
-    cut, was_cut = window([1, 2, 3, 4, 5], [6, 7], longest=4)
-    assert cut.ids.tolist() == [3, 4, 5, 6, 7]
-    assert (cut.scored, was_cut) == (2, True)
-    whole, was_cut = window([1, 2, 3], [6, 7], longest=4)
-    assert (whole.ids.tolist(), was_cut) == ([1, 2, 3, 6, 7], False)
-    assert window([1], [2, 3, 4], longest=2)[0].scored == 2
+    assert fit([1, 2, 3, 4, 5], [6, 7], longest=4) == ([3, 4, 5], [6, 7])
+    assert fit([1, 2, 3], [6, 7], longest=4) == ([1, 2, 3], [6, 7])
+    assert fit([1], [2, 3, 4], longest=2) == ([2], [3, 4])
+
+
+def test_endings_of_one_context_share_a_query():
+    found, cut = queries([([1, 2], [3]), ([1, 2], [4, 5]), ([6], [3]), ([1, 2, 6], [7, 8])], longest=3)
+    assert [(query.context.tolist(), [tokens.tolist() for tokens in query.continuations]) for query in found] == [
+        ([1, 2], [[3], [4, 5]]),
+        ([6], [[3]]),
+        ([2, 6], [[7, 8]]),
+    ]
+    assert cut == 1
 
 
 @given(st.lists(st.integers(1, 90), max_size=60), st.integers(1, 200))

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from trainyard.config.catalogue import NonNegativeInt, PositiveInt
 from trainyard.errors import InputError
-from trainyard.evaluate.hellaswag_items import Item, Protocol, encode_pairs, make_item, window, with_shots
+from trainyard.evaluate.hellaswag_items import Item, Protocol, encode_pairs, make_item, queries, with_shots
 from trainyard.evaluate.intervals import Estimates, as_json, finite, proportion
 from trainyard.evaluate.load import Placement, load_causal, longest, reason_for_no_model
 from trainyard.evaluate.rows import read_rows
@@ -76,14 +76,13 @@ def run(model_folder: Path, rows: Path, settings: Mapping[str, Any], output: Pat
         raise InputError(f"{model_folder}: the model's configuration doesn't say how long a sequence it takes")
     contexts = [with_shots(item, place, pool, chosen.shots, chosen.seed) for place, item in enumerate(items)]
     pairs = [(context, " " + ending) for context, item in zip(contexts, items, strict=True) for ending in item.endings]
-    windows, cut, counts = [], 0, []
-    for (context, _), (before, after) in zip(pairs, encode_pairs(tokenizer, pairs), strict=True):
-        one, was_cut = window(before or prefix(tokenizer, rows, context), after, most)
-        windows.append(one)
-        counts.append(len(after))
-        cut += was_cut
-    sums = log_likelihoods(model, windows, chosen.batch_tokens, names.evaluation)
-    scored = score(items, sums, lengths(items, counts, chosen.protocol))
+    encoded = [
+        (before or prefix(tokenizer, rows, context), after)
+        for (context, _), (before, after) in zip(pairs, encode_pairs(tokenizer, pairs), strict=True)
+    ]
+    asked, cut = queries(encoded, most)
+    sums = log_likelihoods(model, asked, chosen.batch_tokens, names.evaluation)
+    scored = score(items, sums, lengths(items, [len(after) for _, after in encoded], chosen.protocol))
     is_finite = finite(sums)
     result = Result(
         metric="hellaswag",

@@ -1,5 +1,6 @@
 """HellaSwag's items as text: contexts, endings and shots by either protocol."""
 
+import itertools
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -8,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trainyard.evaluate.score import Window
+from trainyard.evaluate.score import Query
 from trainyard.evaluate.tokens import encode
 
 Protocol = Literal["harness", "completion"]
@@ -72,8 +73,21 @@ def encode_pairs(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[tuple
     return [(ids[: lengths[text]], ids[lengths[text] :]) for text, ids in zip(bare, whole, strict=True)]
 
 
-def window(context: Sequence[int], continuation: Sequence[int], longest: int) -> tuple[Window, bool]:
-    """The window that scores a continuation, and whether its context was cut from the left to fit the model."""
-    ids = np.array([*context, *continuation], dtype=np.int64)
-    cut = ids[-(longest + 1) :]
-    return Window(cut, min(len(continuation), len(cut) - 1)), len(cut) < len(ids)
+def queries(pairs: Sequence[tuple[Sequence[int], Sequence[int]]], longest: int) -> tuple[list[Query], int]:
+    """The queries that score the continuations in their order, and how many contexts were cut to fit the model.
+
+    Contexts are cut from the left; neighbours with the same context share a query.
+    """
+    cuts = [fit(context, continuation, longest) for context, continuation in pairs]
+    grouped = [
+        Query(np.array(context), tuple(np.array(continuation) for _, continuation in group))
+        for context, group in itertools.groupby(cuts, key=lambda pair: pair[0])
+    ]
+    return grouped, sum(len(context) + len(continuation) > longest + 1 for context, continuation in pairs)
+
+
+def fit(context: Sequence[int], continuation: Sequence[int], longest: int) -> tuple[list[int], list[int]]:
+    """The last `longest` + 1 tokens, of which the last is no input; the first of them is always context."""
+    ids = [*context, *continuation][-(longest + 1) :]
+    scored = min(len(continuation), len(ids) - 1)
+    return ids[:-scored], ids[-scored:]

@@ -14,7 +14,7 @@ from trainyard.errors import InputError
 from trainyard.evaluate.intervals import Estimates, finite, ratio
 from trainyard.evaluate.load import Placement, load_causal, longest, reason_for_no_model
 from trainyard.evaluate.rows import read_rows
-from trainyard.evaluate.score import Window, log_likelihoods
+from trainyard.evaluate.score import Query, log_likelihoods
 from trainyard.evaluate.tokens import encode, start_token
 from trainyard.evaluate.write import Names, Result, write_result
 
@@ -123,7 +123,7 @@ def document_log_likelihoods(
     for index, ids in enumerate(documents):
         for begin, end, scored in windows(len(ids), context, stride):
             owners.append(index)
-            cut.append(Window(ids[begin:end], scored))
+            cut.append(Query(ids[begin : end - scored], (ids[end - scored : end],)))
     return np.bincount(owners, log_likelihoods(model, cut, batch_tokens, title), minlength=len(documents))
 
 
