@@ -72,12 +72,20 @@ class Engine(engine.Engine):
 
     @override
     def load(self, folder: Path) -> None:
-        self.engine.load_checkpoint(str(folder), tag=_TAG)
+        from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler  # noqa: PLC0415
+        from deepspeed.runtime.zero.config import ZeroStageEnum  # noqa: PLC0415
+        from deepspeed.utils.tensor_fragment import fragment_address  # noqa: PLC0415
+
+        # DeepSpeed asks torch to unpickle anything; this overrules it, and these plain classes are all it writes.
+        os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+        with torch.serialization.safe_globals([LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]):
+            path, _ = self.engine.load_checkpoint(str(folder), tag=_TAG)
+        assert path is not None, f"DeepSpeed found no checkpoint in {folder}"
 
     @override
     def full_state(self) -> dict[str, Tensor] | None:
         state = {}
-        for name, tensor in self.objective.model.state_dict(keep_vars=True).items():
+        for name, tensor in self.model.state_dict(keep_vars=True).items():
             master = self._master(tensor) if isinstance(tensor, nn.Parameter) else tensor
             if group.rank() == 0:
                 state[name] = fp32_copy(master)
@@ -97,8 +105,8 @@ class Engine(engine.Engine):
 
     def _master(self, parameter: nn.Parameter) -> Tensor:
         """The whole of a parameter, in fp32 where the optimizer keeps it so."""
+        from deepspeed.runtime.zero import GatheredParameters  # noqa: PLC0415
         from deepspeed.utils import safe_get_full_fp32_param  # noqa: PLC0415
-        from deepspeed.zero import GatheredParameters  # noqa: PLC0415
 
         if self.stage == 0 and self.settings.precision != "fp32":
             halves, wholes = self.engine.optimizer.fp16_groups, self.engine.optimizer.fp32_groups

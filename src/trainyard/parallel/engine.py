@@ -85,6 +85,8 @@ class Engine(ABC):
         self.settings = settings
         self.device = group.device(settings.device)
         self.objective = objective
+        assert isinstance(objective.model, nn.Module)
+        self.model = objective.model
         if settings.compile:
             objective.compile()
 

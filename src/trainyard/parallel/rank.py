@@ -65,7 +65,8 @@ def main() -> None:
     except Exception as error:
         # Word first: a rank that waits for this one may be the first to print.
         _leave_word(error)
-        traceback.print_exc()
+        if module != "torch.distributed.run":  # the ranks that it started have said what happened
+            traceback.print_exc()
         sys.stderr.flush()
         # The group can't be left in order when others still wait in it.
         os._exit(1)

@@ -73,7 +73,7 @@ class Engine(engine.Engine):
     @override
     def full_state(self) -> dict[str, Tensor] | None:
         state = {}
-        for name, tensor in self._model().state_dict().items():
+        for name, tensor in self.model.state_dict().items():
             whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
             if group.rank() == 0:
                 state[name] = fp32_copy(whole)
@@ -124,16 +124,11 @@ class Engine(engine.Engine):
         norms = [torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in gradients]
         return torch.stack(norms).square().sum().item()
 
-    def _model(self) -> nn.Module:
-        model = self.objective.model
-        assert isinstance(model, nn.Module)
-        return model
-
     def _local_model(self) -> dict:
-        return self._model().state_dict()
+        return self.model.state_dict()
 
     def _load_model(self, state: dict) -> None:
-        self._model().load_state_dict(state)
+        self.model.load_state_dict(state)
 
     def _local_optimizer(self) -> dict:
         return self.optimizer.state_dict()
