@@ -47,7 +47,7 @@ def launch(
         arguments: for every process.
         processes: over all nodes, equally many on each.
         threads: of each process (OMP_NUM_THREADS).
-        log: is overwritten.
+        log: is appended to.
         environment: variables over this process's own.
         nodes: machines; more than one starts a step of SLURM's `srun` inside the present job.
 
@@ -63,7 +63,7 @@ def launch(
     errors.unlink(missing_ok=True)
     kills = oom_kill_count()
     try:
-        with log.open("wb") as output:
+        with log.open("ab") as output:
             status = _run(
                 command(module, arguments, processes, threads, nodes),
                 child_environment(threads, nodes, {**(environment or {}), ERROR_FILE: str(errors.absolute())}),
