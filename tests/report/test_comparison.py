@@ -135,3 +135,13 @@ def test_the_csv_has_raw_numbers_for_every_run(full):
     assert float(rows[0]["training_loss"]) == 1.18
     assert rows[5]["outcome_reason"] == "rank 1, step 1"
     assert "alert('x')" not in (full.root / "c.html").read_text().replace("alert(&#39;x&#39;)", "")
+
+
+def test_an_accuracy_at_chance_says_so_and_one_above_does_not(empty):
+    for run, acc in (("guesses", 0.27), ("knows", 0.42)):
+        empty.add_run(run, recipe=run)
+        empty.add_evaluation(run, "hellaswag", {"acc": (acc, 0.045)}, settings={"protocol": "harness", "shots": 0})
+    table = made(empty)
+    key = next(column.key for column in table.columns if column.key.endswith(":acc"))
+    assert row_of(table, "guesses")[key].text == "27.0 ± 4.5 (chance)"
+    assert row_of(table, "knows")[key].text == "42.0 ± 4.5"

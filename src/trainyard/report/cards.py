@@ -7,7 +7,7 @@ from trainyard.report.evidence import Evidence, by_data, ranked
 from trainyard.report.format import duration, fixed, percent, scientific, score
 from trainyard.report.measure import cell_label
 from trainyard.report.measure import varying as varying_cells
-from trainyard.report.results import label, varying
+from trainyard.report.results import label, telling
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,11 @@ def cards(evidence: Evidence) -> list[Card]:
         spent = sum(run.summary["elapsed_seconds"] or 0.0 for run in runs)
         failed = len(finished) < len(runs)
         found.append(Card("runs finished", f"{len(finished)} of {len(runs)}", f"{duration(spent)} of training", failed))
-    largest = max(by_data(runs).values(), key=len, default=[])
-    if largest:
+    groups = by_data(runs)
+    largest = max(groups.values(), key=len, default=[])
+    if len(groups) == 1 or len(largest) > 1:
         loss, best = largest[0]
-        remark = f"{label(best, varying([run for _, run in largest]))}, nats a token"
+        remark = f"{label(best, telling([run for _, run in largest]))}, nats a token"
         found.append(Card("lowest validation loss", fixed(loss), remark))
     for items in levels.gather(runs, evidence.evaluations, evidence.shortcuts)[:1]:
         top = items.models[0]

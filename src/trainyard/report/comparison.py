@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from trainyard.config.study import Published, Study
 from trainyard.report.format import PERCENT, TITLES, clip, duration, fixed, scientific, score, size
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
-from trainyard.report.results import Evaluation, Run, Score, read_all, read_evaluations, read_runs, varying
+from trainyard.report.results import Evaluation, Run, Score, guesses, read_all, read_evaluations, read_runs, varying
 
 BADGES = {"finished": "good", "diverged": "bad", "out-of-memory": "bad", "unsupported": "warn"}
 PUBLISHED = "Published by others, as their sources state them"
@@ -35,7 +36,8 @@ FIGURES = {
     "energy_kwh": "energy_kwh",
 }
 NOTES = [
-    "± is one standard error; [a, b] is a 95 % interval. Point at a value for protocol, number of items and settings.",
+    "± is one standard error, [a, b] a 95 % interval; “chance” marks accuracies within two errors of it. "
+    "Point at a value for protocol, number of items and settings.",
     "Bold is the best of its column; a dotted line marks what lies within two combined standard errors of it. "
     "Losses compete only on the same dataset and tokenizer, perplexities a token only with the same tokenizer.",
     "Speed marked “shared” was taken while other jobs ran: compare speeds in the table of speed and memory.",
@@ -87,7 +89,8 @@ def compare(
         if name not in known:
             cells = {"model": Cell(name, name), "checkpoint": Cell(checkpoint, checkpoint)}
             cells["outcome"] = Cell("evaluated", "evaluated", tip="evaluated as it is, not trained here", kind="plain")
-            rows.append(Row(cells | _scores(found, name)))
+            tokenizer = next((run.tokenizer for run in runs if run.coordinates["model"] == name), name)
+            rows.append(Row(cells | _scores(found, tokenizer)))
     rows += _baselines(groups)
     rows += [_published(entry, groups) for entry in study.published]
     columns = _columns(names, groups, rows)
@@ -186,7 +189,10 @@ def _scores(found: dict[str, Evaluation], tokenizer: str) -> dict[str, Cell]:
                 continue
             tip = describe(evaluation)
             rivals = tokenizer if name == "perplexity_token" else ""
-            cells[f"{group}:{name}"] = score_cell(name, scores[name], rivals, tip, n=evaluation.raw["n"])
+            cell = score_cell(name, scores[name], rivals, tip, n=evaluation.raw["n"])
+            if evaluation.metric == "hellaswag" and guesses(scores[name]):
+                cell = replace(cell, text=f"{cell.text} (chance)", tip=f"within two standard errors of chance; {tip}")
+            cells[f"{group}:{name}"] = cell
     return cells
 
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from trainyard.config.study import Study
 from trainyard.report import style
 from trainyard.report.format import clip, fixed, tick
-from trainyard.report.results import COORDINATES, Run, label, read_runs, varying
+from trainyard.report.results import COORDINATES, Run, label, read_runs, telling
 
 Along = Literal["step", "tokens", "time"]
 Points = list[tuple[float, float]]
@@ -41,7 +41,7 @@ def draw(study: Study, *, runs: Sequence[Path], axis: Along, output: Path) -> No
         style.empty(output, "No run of this study has a loss curve.")
         return
     coordinate = None if len(shown) <= FEW else _telling(shown)
-    names = varying(shown)
+    names = telling(shown)
     labels = [label(run, names) if coordinate is None else run.coordinates[coordinate] for run in shown]
     palette = style.colours([run.name for run in shown] if coordinate is None else labels)
     tints = [palette[run.name] for run in shown] if coordinate is None else [palette[text] for text in labels]

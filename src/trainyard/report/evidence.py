@@ -6,7 +6,7 @@ from typing import Any
 
 from trainyard.config.catalogue import Model
 from trainyard.config.study import Study
-from trainyard.report.results import Evaluation, Run, Score, run_labels
+from trainyard.report.results import Evaluation, Run, Score, model_labels
 
 
 @dataclass(frozen=True)
@@ -41,21 +41,9 @@ def ranked(evidence: Evidence, metric: str, name: str) -> list[Ranked]:
     found = []
     for group in groups.values():
         group.sort(key=lambda evaluation: evaluation.scores[name].value, reverse=metric != "perplexity")
-        names = _labels(evidence, group)
+        names = model_labels(evidence.runs, group)
         found.append(Ranked(group[0].title, group, names, [evaluation.scores[name] for evaluation in group]))
     return found
-
-
-def _labels(evidence: Evidence, group: Sequence[Evaluation]) -> list[str]:
-    labels = run_labels(evidence.runs, {evaluation.run for evaluation in group})
-    several = len({each.checkpoint for each in group if each.checkpoint != "pretrained"}) > 1
-    texts = []
-    for each in group:
-        text = labels.get(each.run, each.run)
-        if each.checkpoint == "pretrained":
-            text += " as published"
-        texts.append(f"{text} ({each.checkpoint})" if several and each.checkpoint != "pretrained" else text)
-    return texts
 
 
 def best_loss(run: Run) -> float | None:

@@ -9,7 +9,7 @@ from trainyard.report.evidence import Evidence, Ranked, best_loss, by_data, rank
 from trainyard.report.format import clip, counted, duration, fixed, listed, percent, scientific, short, size
 from trainyard.report.measure import cell_label
 from trainyard.report.measure import varying as varying_cells
-from trainyard.report.results import Run, Score, difference, label, varying
+from trainyard.report.results import Run, Score, difference, guesses, label, telling
 
 NOISE = 2.0  # combined standard errors: less is called noise
 CLEAR = 3.0  # standard errors above every shortcut: more is called beaten
@@ -43,7 +43,7 @@ def _training(evidence: Evidence) -> list[str]:
     said = []
     groups = by_data(evidence.runs)
     for (dataset, tokenizer), group in groups.items():
-        names = varying([run for _, run in group])
+        names = telling([run for _, run in group])
         loss, run = group[0]
         place = f" on {dataset} ({tokenizer} tokens)" if len(groups) > 1 else ""
         text = (
@@ -98,20 +98,28 @@ def _endings(evidence: Evidence) -> list[str]:
         text = f"{best.title} names the right ending in {_share(value)} of {n:,} items ({items.title})"
         above = levels.beaten(best, items, levels.ALL)
         if above:
-            text += f", {_distance(above[1])} {above[0]}, the best without understanding"
+            text += f", {_distance(above[1])} {above[0]}{_best_of(items)}"
         said.append(f"{text}.")
         said += _by_level(best, items)
         if len(items.models) > 1:
-            second = items.models[1]
-            apart = difference(value, second.levels[levels.ALL][1])
+            second = items.models[1].levels[levels.ALL][1]
+            apart = difference(value, second)
             if apart is not None:
                 verdict = "within noise of it" if apart < NOISE else f"{fixed(apart, 1)} combined standard errors below"
-                said.append(f"Second is {second.title} with {_share(second.levels[levels.ALL][1])}, {verdict}.")
+                said.append(f"Second is {items.models[1].title} with {_share(second)}, {verdict}.")
+        guessing = [model.title for model in items.models if guesses(model.levels[levels.ALL][1], items.chance)]
+        if guessing:
+            verb = "does" if len(guessing) == 1 else "do"
+            said.append(f"No better than chance, within noise, {verb} {listed(guessing[:MOST])}.")
     return said
 
 
 def _share(value: Score) -> str:
     return percent(value.value, value.error)
+
+
+def _best_of(items: levels.Items) -> str:
+    return ", the best of chance and shortcuts" if items.shortcuts else ""
 
 
 def _by_level(model: levels.Scored, items: levels.Items) -> list[str]:
@@ -259,7 +267,7 @@ def _scaling(evidence: Evidence) -> list[str]:
 
 
 def _failures(evidence: Evidence) -> list[str]:
-    names = varying(evidence.runs)
+    names = telling(evidence.runs)
     failed = [
         (label(run, names), run.summary["outcome"], run.summary["reason"]) for run in evidence.runs if not run.finished
     ]

@@ -13,19 +13,19 @@ from trainyard.report.comparison import score_cell
 from trainyard.report.format import clip, fixed
 from trainyard.report.html import Cell, Column, Row, Table, write_table
 from trainyard.report.results import (
+    CHANCE,
     Evaluation,
     Run,
     Score,
     as_score,
     difference,
+    model_labels,
     read_all,
     read_evaluations,
     read_runs,
-    run_labels,
 )
 
 ALL = "all items"
-CHANCE = 0.25
 DRAWN = 6
 MARKS = "svD^vP*X"
 
@@ -70,8 +70,7 @@ def gather(runs: Sequence[Run], evaluations: Sequence[Evaluation], shortcuts: Se
     for evaluation in evaluations:
         if evaluation.metric == "hellaswag" and evaluation.scores:
             groups.setdefault(evaluation.raw["evaluation"], []).append(evaluation)
-    labels = run_labels(runs, {evaluation.run for group in groups.values() for evaluation in group})
-    return [_items(group, labels, shortcuts) for group in groups.values()]
+    return [_items(group, model_labels(runs, group), shortcuts) for group in groups.values()]
 
 
 def beaten(model: Scored, items: Items, level: str) -> tuple[str, float] | None:
@@ -144,18 +143,15 @@ def tabulate(
     write_table(Table("Scores by level", columns, rows, notes, "Nothing was scored."), study.title, table, numbers)
 
 
-def _items(group: Sequence[Evaluation], labels: dict[str, str], shortcuts: Sequence[dict[str, Any]]) -> Items:
+def _items(group: Sequence[Evaluation], labels: Sequence[str], shortcuts: Sequence[dict[str, Any]]) -> Items:
     first = group[0]
     own = next((found for found in shortcuts if found["dataset"] == first.raw["dataset"]), None)
     baselines = own["baselines"] if own else {}
-    several = len({evaluation.checkpoint for evaluation in group if evaluation.checkpoint != "pretrained"}) > 1
     models = []
-    for evaluation in group:
+    for evaluation, title in zip(group, labels, strict=True):
         levels = {ALL: (evaluation.raw["n"], evaluation.scores["acc"])}
         levels |= {name: (found["n"], as_score(found["acc"])) for name, found in evaluation.levels.items()}
-        title = labels.get(evaluation.run, evaluation.run)
-        name = f"{title} @ {evaluation.checkpoint}" if several else title
-        models.append(Scored(evaluation.run, name, levels))
+        models.append(Scored(evaluation.run, title, levels))
     rivals = []
     for name, found in baselines.items():
         levels = {ALL: (own["n"] if own else 0, as_score(found["acc"]))}
@@ -235,7 +231,7 @@ def _rows(items: Items) -> list[Row]:
             tip = f"n = {n:,}"
             above = None if section else beaten(scored, items, level)
             if above:
-                tip += f"; {fixed(above[1], 1)} standard errors above {above[0]}, the best without understanding"
+                tip += f"; {fixed(above[1], 1)} standard errors above {above[0]}"
             cells[level] = score_cell("acc", value, rivals=items.title, tip=tip, n=n)
         rows.append(Row(cells, section))
     chance = {level: Cell(fixed(100 * items.chance, 1), items.chance) for level in items.levels}

@@ -9,6 +9,7 @@ from typing import Any
 
 from trainyard.files import read_json, read_json_lines
 
+CHANCE = 0.25  # of four endings
 COORDINATES = ("dataset", "model", "parallel", "processes", "precision", "recipe", "seed")
 
 
@@ -178,6 +179,27 @@ def varying(runs: Sequence[Run]) -> list[str]:
     return [name for name in COORDINATES if len({run.coordinates[name] for run in runs}) > 1]
 
 
+def telling(runs: Sequence[Run]) -> list[str]:
+    """As few coordinates as tell the runs apart, in their fixed order: the most telling first, until none adds any."""
+    chosen: list[str] = []
+
+    def kinds(names: Sequence[str]) -> int:
+        return len({tuple(run.coordinates[name] for name in names) for run in runs})
+
+    # of equally telling coordinates the first of these
+    candidates = sorted(varying(runs), key=_PLAIN.index)
+    while candidates:
+        best = max(candidates, key=lambda name: kinds([*chosen, name]))
+        if kinds([*chosen, best]) == kinds(chosen):
+            break
+        chosen.append(best)
+        candidates.remove(best)
+    return [name for name in COORDINATES if name in chosen]
+
+
+_PLAIN = ("model", "parallel", "recipe", "precision", "processes", "seed", "dataset")
+
+
 def label(run: Run, names: Sequence[str]) -> str:
     """A run's label: those coordinates that tell it apart; its model if none does."""
     shown = {"processes": "{} processes", "seed": "seed {}"}
@@ -187,8 +209,18 @@ def label(run: Run, names: Sequence[str]) -> str:
 def run_labels(runs: Sequence[Run], shown: set[str]) -> dict[str, str]:
     """A label for each run that is shown: those coordinates that tell it apart from the others shown."""
     chosen = [run for run in runs if run.name in shown]
-    names = varying(chosen)
+    names = telling(chosen)
     return {run.name: label(run, names) for run in chosen}
+
+
+def model_labels(runs: Sequence[Run], group: Sequence[Evaluation]) -> list[str]:
+    """A label for each evaluated model: its run's, with the checkpoint where runs have several."""
+    labels = run_labels(runs, {each.run for each in group})
+    several = len({each.checkpoint for each in group if each.checkpoint != "pretrained"}) > 1
+    return [
+        labels.get(each.run, each.run) + (f" ({each.checkpoint})" if several or each.checkpoint == "pretrained" else "")
+        for each in group
+    ]
 
 
 def difference(first: Score, second: Score) -> float | None:
@@ -196,3 +228,8 @@ def difference(first: Score, second: Score) -> float | None:
     errors = [error for error in (first.spread, second.spread) if error is not None]
     combined = math.hypot(*errors) if errors else 0.0
     return (first.value - second.value) / combined if combined else None
+
+
+def guesses(value: Score, chance: float = CHANCE) -> bool:
+    """Whether an accuracy is within two standard errors of chance."""
+    return value.error is not None and abs(value.value - chance) < 2 * value.error

@@ -10,8 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from trainyard.config.study import Study
 from trainyard.report import style
 from trainyard.report.format import PERCENT, TITLES, clip, score, tick
-from trainyard.report.levels import CHANCE
-from trainyard.report.results import Evaluation, Score, read_evaluations, read_runs, run_labels
+from trainyard.report.results import CHANCE, Evaluation, Score, model_labels, read_evaluations, read_runs
 
 PANELS = {
     "perplexity": ("perplexity_word", "perplexity_byte"),
@@ -50,8 +49,8 @@ def draw(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path], out
     if not groups:
         style.empty(output, f"No model of “{study.title}” has a score.")
         return
-    labels = run_labels(read_runs(runs), {each.run for group in groups.values() for each in group})
-    panels = [panel for group in groups.values() for panel in _panels(group, labels)]
+    known = read_runs(runs)
+    panels = [panel for group in groups.values() for panel in _panels(group, model_labels(known, group))]
     models = list(dict.fromkeys(name for panel in panels for name, _ in panel.scores))
     palette = style.colours(models)
     # rows of panels, each as high as its fullest panel needs
@@ -70,17 +69,11 @@ def draw(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path], out
             top -= tall + 0.45
 
 
-def _panels(group: Sequence[Evaluation], labels: dict[str, str]) -> list[Panel]:
+def _panels(group: Sequence[Evaluation], labels: Sequence[str]) -> list[Panel]:
     found = []
-    several = len({each.checkpoint for each in group if each.checkpoint != "pretrained"}) > 1
-    pretrained = {each.run for each in group if each.checkpoint == "pretrained"}
     first = group[0]
     for name in PANELS[first.metric]:
-        scores = []
-        for each in group:
-            title = labels.get(each.run, each.run) + (", pretrained" if each.run in pretrained else "")
-            if name in each.scores:
-                scores.append((f"{title} @ {each.checkpoint}" if several else title, each.scores[name]))
+        scores = [(title, each.scores[name]) for each, title in zip(group, labels, strict=True) if name in each.scores]
         if not scores:
             continue
         scores.sort(key=lambda item: item[1].value, reverse=first.metric != "perplexity")

@@ -1,0 +1,64 @@
+import pytest
+
+from trainyard.errors import InputError
+from trainyard.report.results import (
+    Score,
+    difference,
+    guesses,
+    label,
+    model_labels,
+    read_evaluations,
+    read_runs,
+    telling,
+)
+
+
+def labels(results):
+    runs = read_runs(results.runs)
+    return [label(run, telling(runs)) for run in runs]
+
+
+def test_a_label_holds_only_what_tells_runs_apart(empty):
+    empty.add_run("a", model="gpt2-1m", dataset="x", precision="bf16")
+    empty.add_run("b", model="gpt2-500k", dataset="y")
+    empty.add_run("c", model="bart-tiny", dataset="z")
+    assert labels(empty) == ["gpt2-1m", "gpt2-500k", "bart-tiny"]
+
+
+def test_a_label_grows_until_every_run_is_its_own(empty):
+    for seed in (1, 2):
+        for parallel in ("ddp", "zero2"):
+            empty.add_run(f"{parallel}{seed}", parallel=parallel, seed=seed)
+    assert labels(empty) == ["ddp · seed 1", "zero2 · seed 1", "ddp · seed 2", "zero2 · seed 2"]
+
+
+def test_one_run_is_called_by_its_model(empty):
+    empty.add_run("a")
+    assert labels(empty) == ["gpt2-1m"]
+
+
+def test_a_pretrained_model_says_so_and_a_checkpoint_where_there_are_several(empty):
+    empty.add_run("a")
+    for run, checkpoint in (("a", "best"), ("a", "last"), ("gpt2-1m", "pretrained")):
+        empty.add_evaluation(run, "perplexity", {"perplexity_word": (30.0, 1.0)}, checkpoint=checkpoint)
+    found = model_labels(read_runs(empty.runs), read_evaluations(empty.evaluations))
+    assert found == ["gpt2-1m (best)", "gpt2-1m (last)", "gpt2-1m (pretrained)"]
+
+
+def test_a_difference_counts_combined_standard_errors():
+    assert difference(Score(10.0, 3.0), Score(0.0, 4.0)) == pytest.approx(2.0)
+    assert difference(Score(10.0), Score(0.0)) is None
+    assert difference(Score(10.0, low=8.04, high=11.96), Score(9.0)) == pytest.approx(1.0)
+
+
+def test_within_two_standard_errors_of_a_quarter_is_guessing():
+    assert guesses(Score(0.27, 0.045))
+    assert not guesses(Score(0.42, 0.045))
+    assert not guesses(Score(0.25))
+
+
+def test_a_missing_summary_names_its_file(empty):
+    folder = empty.add_run("a")
+    (folder / "summary.json").unlink()
+    with pytest.raises(InputError, match=r"summary\.json: no such file"):
+        read_runs([folder])
