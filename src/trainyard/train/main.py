@@ -56,9 +56,10 @@ def _train(
 ) -> None:
     """Build, resume, train; record the outcome."""
     loader, validation = _loaders(specification)
-    objective = _objective(specification)
     if metrics:
         write_json(folder.started, found_at_start(specification, loader))
+    group.barrier()  # the peak is measured while the other ranks rest
+    objective = _objective(specification)
     engine = engine_class(objective, engine_settings(specification, loader))
     seed_rank(specification.seed, group.rank())
     step = group.broadcast(newest_step(folder.checkpoints, len(metrics.rows)) if metrics else 0)
@@ -67,7 +68,9 @@ def _train(
     if step:
         print(f"rank {group.rank()}: going on after step {step}", flush=True)
         load_checkpoint(folder.checkpoints, step, engine)
-    export = None if specification.probe else Exporter(specification, folder.models, engine)
+    export = None
+    if not specification.probe:
+        export = Exporter(read_json(folder.specification), specification.model, folder.models, engine)
     loop = Loop(specification.train, engine, loader, metrics, folder.checkpoints, validation, export)
     signal.signal(signal.SIGTERM, partial(_stop, loop))
     outcome, reason = "finished", None
