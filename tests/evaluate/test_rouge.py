@@ -106,6 +106,14 @@ def test_a_summary_in_a_batch_is_the_one_generated_alone(
         assert prediction == tokenizer.decode(output[0], skip_special_tokens=True).strip()
 
 
+def test_sources_are_as_long_as_the_model_takes_unless_told(
+    bart_folder: Path, t5_folder: Path, write_rows: Write, names: Names
+):
+    path = write_rows(PAIRS)
+    assert evaluate(bart_folder, path, names, source_length=None)["settings"]["source_length"] == 64
+    assert evaluate(t5_folder, path, names, source_length=None)["settings"]["source_length"] == 512
+
+
 def test_greedy_generation_needs_no_beams(bart_folder: Path, write_rows: Write, names: Names):
     assert evaluate(bart_folder, write_rows(PAIRS), names, beams=1)["n"] == 3
 

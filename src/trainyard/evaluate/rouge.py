@@ -20,6 +20,7 @@ from trainyard.evaluate.write import Names, Result, write_result
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 LEAD = 3
+SOURCE_LENGTH = 512
 PROTOCOL = (
     "F-measures of rouge_score with Porter's stemmer, times 100, mean over rows; sentences are put on lines of their "
     "own for rougeLsum; 95 % interval by a bootstrap over rows. Lengths of generation are tokens with the start token. "
@@ -46,7 +47,9 @@ class Settings(Placement):
     length_penalty: float = 1.0
     early_stopping: bool = True
     prefix: str = Field("", description="text before each source")
-    source_length: PositiveInt = Field(512, description="longest source, in tokens; more is cut")
+    source_length: PositiveInt | None = Field(
+        None, description="longest source, in tokens, more is cut; 512 or what the model takes unless told"
+    )
     batch: PositiveInt = Field(16, description="sources that are generated from at once")
     resamples: PositiveInt = 1000
     seed: NonNegativeInt = Field(1, description="seed of the bootstrap")
@@ -64,8 +67,10 @@ def run(model_folder: Path, rows: Path, settings: Mapping[str, Any], output: Pat
         return
     pairs = read_rows(rows, ("id", "source", "target"), chosen.limit)
     model, tokenizer = load_sequence_to_sequence(model_folder, chosen)
-    fit(chosen, longest(model), model_folder)
-    predictions, cut = summaries(model, tokenizer, [pair["source"] for pair in pairs], chosen, names.evaluation)
+    source_length = resolve(chosen, longest(model), model_folder)
+    predictions, cut = summaries(
+        model, tokenizer, [pair["source"] for pair in pairs], chosen, source_length, names.evaluation
+    )
     targets = [pair["target"] for pair in pairs]
     scores = score(predictions, targets)
     lead = score([lead_sentences(pair["source"]) for pair in pairs], targets)
@@ -81,7 +86,7 @@ def run(model_folder: Path, rows: Path, settings: Mapping[str, Any], output: Pat
     result = Result(
         metric="rouge",
         protocol=PROTOCOL,
-        settings={**chosen.model_dump(), "stemmer": True, "cut_sources": cut},
+        settings={**chosen.model_dump(), "source_length": source_length, "stemmer": True, "cut_sources": cut},
         schema=SCHEMA,
         n=len(pairs),
         values=estimates(scores, chosen.resamples, chosen.seed),
@@ -91,8 +96,8 @@ def run(model_folder: Path, rows: Path, settings: Mapping[str, Any], output: Pat
     write_result(output, names, result)
 
 
-def fit(settings: Settings, most: int | None, folder: Path) -> None:
-    """Check the lengths.
+def resolve(settings: Settings, most: int | None, folder: Path) -> int:
+    """The longest source, in tokens, where all lengths fit a model that takes `most`.
 
     Raises:
         InputError: min_length exceeds max_length, or a length exceeds what the model takes.
@@ -100,18 +105,20 @@ def fit(settings: Settings, most: int | None, folder: Path) -> None:
     if settings.min_length > settings.max_length:
         raise InputError(f"min_length {settings.min_length}: no more than max_length, {settings.max_length}")
     for name in ("source_length", "max_length"):
-        if most is not None and getattr(settings, name) > most:
-            raise InputError(f"{name} {getattr(settings, name)}: {folder} takes {most} tokens at most")
+        length = getattr(settings, name)
+        if most is not None and length is not None and length > most:
+            raise InputError(f"{name} {length}: {folder} takes {most} tokens at most")
+    return settings.source_length or min(SOURCE_LENGTH, most or SOURCE_LENGTH)
 
 
 def summaries(
-    model: Any, tokenizer: Any, sources: Sequence[str], settings: Settings, title: str
+    model: Any, tokenizer: Any, sources: Sequence[str], settings: Settings, source_length: int, title: str
 ) -> tuple[list[str], int]:
     """A summary of each source, and how many sources were cut to `source_length` tokens."""
     full = tokenizer([settings.prefix + source for source in sources], verbose=False)["input_ids"]
-    short = tokenizer(
-        [settings.prefix + source for source in sources], truncation=True, max_length=settings.source_length
-    )["input_ids"]
+    short = tokenizer([settings.prefix + source for source in sources], truncation=True, max_length=source_length)[
+        "input_ids"
+    ]
     config = generation_config(
         model,
         settings.beams,
@@ -123,7 +130,7 @@ def summaries(
     )
     generated = generate(model, short, config, settings.batch, title)
     texts = [text.strip() for text in tokenizer.batch_decode(generated, skip_special_tokens=True)]
-    return texts, sum(len(ids) > settings.source_length for ids in full)
+    return texts, sum(len(ids) > source_length for ids in full)
 
 
 def lead_sentences(source: str) -> str:
