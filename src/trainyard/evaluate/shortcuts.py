@@ -54,7 +54,7 @@ def shortcuts(items: Path, corpus: Path | None, output: Path, dataset: str, spli
         "ending-alone": (
             "ending alone",
             "a naive Bayes classifier of right and wrong endings by their words, without the context; "
-            "trained on every other item, scored on the rest, and the other way round",
+            "trained on one half of the items, scored on the other, and the other way round",
             _ending_alone(rows),
         ),
         "any-mentioned": (
@@ -119,17 +119,17 @@ def _differing(endings: Sequence[str]) -> list[list[str]]:
 
 
 def _ending_alone(rows: list[Item]) -> Scores:
-    """Sum of the log odds of an ending's words, learned from the items of the other fold."""
+    """Sum of the log odds of an ending's words, learned from the other half of the items."""
     endings = [_differing(row["endings"]) for row in rows]
-    scores: Scores = [[] for _ in rows]
-    for fold in (0, 1):
-        counts = {True: Counter[str](), False: Counter[str]()}
-        for row, words in list(zip(rows, endings, strict=True))[1 - fold :: 2]:
+    middle = len(rows) // 2
+    scores: Scores = []
+    for scored, learned in ((slice(middle), slice(middle, None)), (slice(middle, None), slice(middle))):
+        right, wrong = Counter[str](), Counter[str]()
+        for row, words in zip(rows[learned], endings[learned], strict=True):
             for index, ending in enumerate(words):
-                counts[index == row["label"]].update(ending)
-        odds = _log_odds(counts[True], counts[False])
-        for number in range(fold, len(rows), 2):
-            scores[number] = [sum(odds.get(word, 0.0) for word in ending) for ending in endings[number]]
+                (right if index == row["label"] else wrong).update(ending)
+        odds = _log_odds(right, wrong)
+        scores += [[sum(odds.get(word, 0.0) for word in ending) for ending in words] for words in endings[scored]]
     return scores
 
 
