@@ -14,12 +14,12 @@ def made(results):
 
 
 def row_of(table, name):
-    return next(row.cells for row in table.rows if row.cells["model"].more.get("run") == name)
+    return next(row.cells for row in table.rows if row.cells["run"].value == name)
 
 
 def test_every_run_has_a_row_with_its_outcome_and_reason(full):
     table = made(full)
-    outcomes = {row.cells["model"].more["run"]: row.cells["outcome"].text for row in table.rows if not row.section}
+    outcomes = {row.cells["run"].value: row.cells["outcome"].text for row in table.rows if not row.section}
     assert outcomes == {
         "gpt2-1m-s1": "finished",
         "gpt2-500k-s1": "finished",
@@ -33,7 +33,7 @@ def test_every_run_has_a_row_with_its_outcome_and_reason(full):
 
 def test_the_coordinates_that_vary_are_columns_and_the_others_are_not(full):
     keys = [column.key for column in made(full).columns]
-    assert keys[:4] == ["model", "parallel", "recipe", "precision"]
+    assert keys[:5] == ["run", "model", "parallel", "recipe", "precision"]
     assert "seed" not in keys
     assert "checkpoint" not in keys
 
@@ -117,7 +117,7 @@ def test_rouge_shows_its_interval_and_the_baseline_on_the_same_rows(empty):
     table = made(empty)
     key = next(column.key for column in table.columns if column.key.endswith(":rougeLsum"))
     assert row_of(table, "r")[key].text == "44.2 [43.2, 45.2]"
-    assert [row.cells["model"].text for row in table.rows if row.section.startswith("Baselines")] == ["lead3"]
+    assert [row.cells["run"].text for row in table.rows if row.section.startswith("Baselines")] == ["lead3"]
 
 
 def test_the_csv_has_raw_numbers_for_every_run(full):
@@ -131,7 +131,7 @@ def test_the_csv_has_raw_numbers_for_every_run(full):
     )
     with (full.root / "c.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["model_run"] for row in rows[:6]] == [folder.name for folder in full.runs]
+    assert [row["run"] for row in rows[:6]] == [folder.name for folder in full.runs]
     assert float(rows[0]["training_loss"]) == 1.18
     assert rows[5]["outcome_reason"] == "rank 1, step 1"
     assert "alert('x')" not in (full.root / "c.html").read_text().replace("alert(&#39;x&#39;)", "")

@@ -71,3 +71,11 @@ def test_the_csv_holds_raw_values_with_what_belongs_to_them_beside():
 
 def test_an_empty_table_says_so():
     assert "Nothing here" in fragment(Table("T", [Column("x", "x")], [], empty="Nothing here"))
+
+
+def test_a_column_may_stand_in_the_csv_alone():
+    shown = Table(
+        "T", [Column("x", "x"), Column("y", "hidden", shown=False)], [Row({"x": Cell("1", 1), "y": Cell("2", 2)})]
+    )
+    assert "hidden" not in fragment(shown)
+    assert to_csv(shown) == "x,y\n1,2\n"

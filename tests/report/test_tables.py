@@ -162,3 +162,10 @@ def test_the_report_imports_no_framework():
     code += "sys.exit(bool({'torch', 'transformers', 'datasets'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=SOURCE, check=False)
     assert done.returncode == 0
+
+
+def test_a_probe_whose_reference_failed_has_no_result(empty, outputs):
+    empty.add_parity("ddp", None, reason="its reference ended as out-of-memory")
+    parity.tabulate(empty.study, parity=empty.parity, **outputs)
+    row = rows(outputs["numbers"])[0]
+    assert (row["verdict"], row["reason"]) == ("no result", "its reference ended as out-of-memory")

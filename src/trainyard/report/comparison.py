@@ -9,7 +9,17 @@ from typing import Any
 from trainyard.config.study import Published, Study
 from trainyard.report.format import PERCENT, TITLES, clip, duration, fixed, scientific, score, size
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
-from trainyard.report.results import Evaluation, Run, Score, guesses, read_all, read_evaluations, read_runs, varying
+from trainyard.report.results import (
+    Evaluation,
+    Run,
+    Score,
+    guesses,
+    read_all,
+    read_evaluations,
+    read_runs,
+    run_labels,
+    varying,
+)
 
 BADGES = {"finished": "good", "diverged": "bad", "out-of-memory": "bad", "unsupported": "warn"}
 PUBLISHED = "Published by others, as their sources state them"
@@ -78,16 +88,19 @@ def compare(
         if evaluation.scores or evaluation.raw["evaluation"] not in groups:
             groups[evaluation.raw["evaluation"]] = evaluation
     names = list(dict.fromkeys(["model", *varying(runs), "parallel", "precision"]))
+    labels = run_labels(runs, {run.name for run in runs})
     known = {run.name: run for run in runs}
     rows = []
     for run in runs:
         checkpoints = [checkpoint for name, checkpoint in by_model if name == run.name] or [""]
         for checkpoint in checkpoints:
-            cells = _run_cells(run, checkpoint) | _parity_cell(run, parity)
+            cells = {"run": Cell(labels[run.name], run.name, tip=f"{run.name}: {run.folder}")}
+            cells |= _run_cells(run, checkpoint) | _parity_cell(run, parity)
             rows.append(Row(cells | _scores(by_model.get((run.name, checkpoint), {}), run.tokenizer)))
     for (name, checkpoint), found in by_model.items():
         if name not in known:
-            cells = {"model": Cell(name, name), "checkpoint": Cell(checkpoint, checkpoint)}
+            cells = {key: Cell(name, name) for key in ("run", "model")}
+            cells["checkpoint"] = Cell(checkpoint, checkpoint)
             cells["outcome"] = Cell("evaluated", "evaluated", tip="evaluated as it is, not trained here", kind="plain")
             tokenizer = next((run.tokenizer for run in runs if run.coordinates["model"] == name), name)
             rows.append(Row(cells | _scores(found, tokenizer)))
@@ -122,9 +135,7 @@ def _digits(name: str, value: Score) -> int | None:
 
 def _run_cells(run: Run, checkpoint: str) -> dict[str, Cell]:
     summary = run.summary
-    where = f"{run.name}: {run.folder}"
     cells = {name: Cell(value, value) for name, value in run.coordinates.items()}
-    cells["model"] = Cell(run.coordinates["model"], run.coordinates["model"], {"run": run.name}, tip=where)
     cells["checkpoint"] = Cell(checkpoint, checkpoint) if checkpoint else missing("nothing was evaluated")
     cells["outcome"] = outcome_cell(summary["outcome"], summary["reason"])
     rivals = f"{run.coordinates['dataset']}/{run.tokenizer}" if run.finished else run.name
@@ -169,7 +180,9 @@ def _parity_cell(run: Run, parity: Sequence[dict[str, Any]]) -> dict[str, Cell]:
 def verdict(probe: dict[str, Any]) -> Cell:
     """Whether a probe stayed within its tolerance, as a badge with the largest difference."""
     if probe["within"] is None:
-        return Cell(probe["outcome"], None, tip=probe["reason"] or "", kind=BADGES.get(probe["outcome"], "plain"))
+        text = "no result" if probe["outcome"] == "finished" else probe["outcome"]
+        kind = "plain" if probe["outcome"] == "finished" else BADGES.get(probe["outcome"], "plain")
+        return Cell(text, None, tip=probe["reason"] or "", kind=kind)
     tip = (
         f"largest difference from the reference over {probe['steps']} steps on {probe['model']}, "
         f"{probe['processes']} processes; tolerance {scientific(probe['tolerance'])}: {probe['tolerance_reason']}"
@@ -208,7 +221,7 @@ def _baselines(groups: dict[str, Evaluation]) -> list[Row]:
     rows: dict[str, Row] = {}
     for group, evaluation in groups.items():
         for name, scores in evaluation.baselines.items():
-            row = rows.setdefault(name, Row({"model": Cell(name, name)}, BASELINES))
+            row = rows.setdefault(name, Row({"run": Cell(name, name)}, BASELINES))
             row.cells |= {f"{group}:{key}": score_cell(key, value) for key, value in scores.items()}
     return list(rows.values())
 
@@ -216,7 +229,7 @@ def _baselines(groups: dict[str, Evaluation]) -> list[Row]:
 def _published(entry: Published, groups: dict[str, Evaluation]) -> Row:
     """A published result: in the column of the same protocol where there is one, else in a column of its own."""
     tip = f"{entry.protocol}; source: {entry.source}"
-    cells = {"model": Cell(entry.model, entry.model, tip=tip)}
+    cells = {key: Cell(entry.model, entry.model, tip=tip) for key in ("run", "model")}
     if entry.parallel:
         cells["parallel"] = Cell(entry.parallel, entry.parallel)
     cells["source"] = Cell(clip(entry.source, 60), entry.source, tip=tip)
@@ -247,7 +260,12 @@ def same(entry: Published, evaluation: Evaluation) -> bool:
 def _columns(names: Sequence[str], groups: dict[str, Evaluation], rows: Sequence[Row]) -> list[Column]:
     """The columns that have something to show."""
     checkpoints = {row.cells["checkpoint"].value for row in rows if "checkpoint" in row.cells}
-    columns = [Column(name, name, text=name not in ("processes", "seed")) for name in names]
+    columns = [Column("run", "run", text=True)]
+    # a label that is the model's name makes the model's own column superfluous on the page
+    plain = all(row.cells["run"].text == row.cells["model"].text for row in rows if "model" in row.cells)
+    columns += [
+        Column(name, name, text=name not in ("processes", "seed"), shown=name != "model" or not plain) for name in names
+    ]
     if len(checkpoints) > 1:
         columns.append(Column("checkpoint", "checkpoint", text=True, tip="which of the run's models was evaluated"))
     columns.append(Column("outcome", "outcome", text=True))
@@ -276,6 +294,6 @@ def _columns(names: Sequence[str], groups: dict[str, Evaluation], rows: Sequence
         Column("source", "source", "published", text=True),
     ]
     used = {key for row in rows for key, cell in row.cells.items() if cell.value is not None}
-    always = {*names, "outcome", "training_loss"}
+    always = {"run", *names, "outcome", "training_loss"}
     used |= {column.key for column in columns if column.key.partition(":")[0] in groups}
     return [column for column in columns if column.key in used | always]

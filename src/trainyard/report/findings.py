@@ -109,8 +109,7 @@ def _endings(evidence: Evidence) -> list[str]:
                 said.append(f"Second is {items.models[1].title} with {_share(second)}, {verdict}.")
         guessing = [model.title for model in items.models if guesses(model.levels[levels.ALL][1], items.chance)]
         if guessing:
-            verb = "does" if len(guessing) == 1 else "do"
-            said.append(f"No better than chance, within noise, {verb} {listed(guessing[:MOST])}.")
+            said.append(f"Within noise of chance: {listed(guessing[:MOST])}.")
     return said
 
 
@@ -233,8 +232,8 @@ def _parity(evidence: Evidence) -> list[str]:
             for probe in outside
         ]
         said += [
-            f"{probe['parallel']} in {precision} could not be compared ({probe['outcome']}: "
-            f"{clip(probe['reason'] or 'no reason given', 160)})."
+            f"{probe['parallel']} in {precision} could not be compared "
+            f"({probe['outcome']}: {clip(probe['reason'] or 'no reason given', 160)})."
             for probe in probes
             if probe["within"] is None
         ]

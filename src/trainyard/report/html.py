@@ -50,6 +50,7 @@ class Column:
         best: which end is best; the best value is set in bold.
         tip: what a reader sees when pointing at the heading.
         text: whether it holds words rather than numbers.
+        shown: whether the page has it too, not the CSV alone.
     """
 
     key: str
@@ -58,6 +59,7 @@ class Column:
     best: Literal["high", "low"] | None = None
     tip: str = ""
     text: bool = False
+    shown: bool = True
 
 
 @dataclass
@@ -141,13 +143,15 @@ def render(template: str, **values: Any) -> str:
 def fragment(table: Table) -> Markup:
     """The table alone, to stand in another page."""
     best, near = best_cells(table)
-    groups = [(name, len(list(members))) for name, members in groupby(table.columns, key=lambda column: column.group)]
+    columns = [column for column in table.columns if column.shown]
+    groups = [(name, len(list(members))) for name, members in groupby(columns, key=lambda column: column.group)]
     sections = [(name, list(rows)) for name, rows in groupby(table.rows, key=lambda row: row.section)]
     text = (
         environment()
         .get_template("table.html")
         .render(
             table=table,
+            columns=columns,
             groups=groups if any(name for name, _ in groups) else [],
             sections=sections,
             blank=missing(),

@@ -40,7 +40,7 @@ def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
     with style.figure(output, height=height) as drawing:
         panels = drawing.subplots(1, 2, sharey=True)
         drawing.subplots_adjust(left=margin, right=0.985, top=1 - 0.5 / height, bottom=0.7 / height, wspace=0.06)
-        kind = " or ".join(sorted({cell["memory_kind"] for cell in shown}))
+        kind = " or ".join(sorted({cell["memory_kind"] for cell in shown if cell["memory_kind"]}))
         for axes, key, title, unit in (
             (panels[0], "tokens_per_second", "Tokens a second", "tokens/s, median"),
             (panels[1], "peak_memory", "Peak memory of a process", f"{kind} memory, largest over processes"),
