@@ -15,7 +15,7 @@ from trainyard.models.objective import Objective
 from trainyard.parallel import group
 from trainyard.parallel.engine import Batch, Engine, EngineSettings, load_engine
 
-RANKS, ROWS, TIME, VOCABULARY = 2, 2, 16, 300
+ROWS, TIME, VOCABULARY = 2, 16, 300
 
 
 def micro_batch(family: Family, step: int, number: int) -> Batch:
@@ -44,11 +44,11 @@ def objective(family: Family) -> Objective:
     return Objective(build(entry, family, dropout=0.0, seed=0))
 
 
-def engine(arguments: dict, family: Family) -> Engine:
+def engine(arguments: dict, family: Family, clip: float | None = None) -> Engine:
     """The engine that the arguments name, on a fresh model."""
     settings = EngineSettings(
         precision=arguments["precision"],
-        clip=arguments["clip"],
+        clip=clip,
         weight_decay=0.1,
         micro_batch=ROWS,
         accumulation=arguments["accumulation"],
@@ -57,37 +57,39 @@ def engine(arguments: dict, family: Family) -> Engine:
     return load_engine(arguments["engine"])(objective(family), settings)
 
 
-def train(engine: Engine, family: Family, first: int, last: int, accumulation: int) -> list[tuple[float, float]]:
-    """Loss and gradient norm of the steps `first` to `last`."""
+def train(engine: Engine, family: Family, steps: range, order: list[int]) -> list[tuple[float, float]]:
+    """Loss and gradient norm of the steps; each takes this rank's part of the micro-batches in `order`."""
+    share = len(order) // group.world_size()
+    mine = order[group.rank() * share : (group.rank() + 1) * share]
     seen = []
-    for step in range(first, last):
-        numbers = range(group.rank() * accumulation, (group.rank() + 1) * accumulation)
-        taken = engine.train_step([micro_batch(family, step, number) for number in numbers], learning_rate=1e-3)
+    for step in steps:
+        taken = engine.train_step([micro_batch(family, step, number) for number in mine], learning_rate=1e-3)
         seen.append((taken.loss, taken.gradient_norm))
     return seen
 
 
 def curves(arguments: dict) -> dict:
-    """Loss and gradient norm a step for each family."""
+    """Of each curve that is asked for: loss and gradient norm a step, and the loss of held-out tokens after them."""
     found = {}
-    for family in arguments["families"]:
-        made = engine(arguments, family)
-        found[family] = train(made, family, 0, arguments["steps"], arguments["accumulation"])
+    for name, asked in arguments["curves"].items():
+        made = engine(arguments, asked["family"], asked["clip"])
+        rows = train(made, asked["family"], range(asked["steps"]), arguments["order"])
+        found[name] = {"rows": rows, "held_out": float(made.loss_sum(micro_batch(asked["family"], 0, 99)))}
     return found
 
 
 def resume(arguments: dict) -> dict:
     """Train, save, train on; then load into a fresh engine and train on: the curves, and where the weights differ."""
-    family, steps, accumulation = arguments["families"][0], arguments["steps"], arguments["accumulation"]
-    folder = Path(arguments["folder"])
-    straight = engine(arguments, family)
-    train(straight, family, 0, steps, accumulation)
+    family, steps, folder = arguments["family"], arguments["steps"], Path(arguments["folder"])
+    later, order = range(steps, 2 * steps), arguments["order"]
+    straight = engine(arguments, family, clip=1.0)
+    train(straight, family, range(steps), order)
     straight.save(folder)
     group.barrier()
-    on = train(straight, family, steps, 2 * steps, accumulation)
-    resumed = engine(arguments, family)
+    on = train(straight, family, later, order)
+    resumed = engine(arguments, family, clip=1.0)
     resumed.load(folder)
-    again = train(resumed, family, steps, 2 * steps, accumulation)
+    again = train(resumed, family, later, order)
     states = [straight.full_state(), resumed.full_state()]
     if states[0] is None or states[1] is None:
         return {}
@@ -99,7 +101,6 @@ def resume(arguments: dict) -> dict:
         "names": sorted(states[0]) == sorted(fresh),
         "dtypes": sorted({str(tensor.dtype) for tensor in states[0].values()}),
         "moved": max(float((tensor - states[0][name]).abs().max()) for name, tensor in fresh.items()),
-        "loss": float(resumed.loss_sum(micro_batch(family, 0, 0))) if group.world_size() == 1 else None,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -135,7 +135,7 @@ class Engine(ABC):
         return folder / f"rank-{group.rank():05d}.pt"
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """The trained parameters in AdamW's two groups: matrices decay, vectors (biases, norms) do not."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [

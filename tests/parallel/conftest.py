@@ -1,0 +1,35 @@
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainyard.parallel import launch
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _drivers_can_be_launched():
+    """Processes of a launch import our code alone; here, these tests' drivers too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "SOURCE", f"{launch.SOURCE}{os.pathsep}{HERE}")
+        yield
+
+
+@pytest.fixture(scope="session")
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Run driver.py in so many processes of one thread, and give what it wrote."""
+
+    def run(processes: int, **arguments: Any) -> Any:
+        folder = tmp_path_factory.mktemp("drive")
+        written = folder / "arguments.json"
+        arguments |= {"output": str(folder / "output.json"), "folder": str(folder / "state")}
+        (folder / "state").mkdir()
+        written.write_text(json.dumps(arguments))
+        assert launch.launch("driver", [str(written)], processes, 1, folder / "log") is None
+        return json.loads((folder / "output.json").read_text())
+
+    return run

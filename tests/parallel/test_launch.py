@@ -1,0 +1,138 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from trainyard.errors import InputError
+from trainyard.parallel.launch import LaunchError, command, launch
+
+HERE, SOURCE = Path(__file__).parent, Path(__file__).parents[2] / "src"
+START = """
+import sys
+from pathlib import Path
+from trainyard.parallel import launch
+launch.SOURCE = "{source}:{here}"
+launch.launch("worker", ["sleep", sys.argv[1]], int(sys.argv[2]), 1, Path(sys.argv[1]) / "log")
+"""
+
+
+def wait_for(condition, seconds):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "not within the time"
+        time.sleep(0.05)
+
+
+def gone(process):
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture
+def launcher(tmp_path):
+    """Start a launcher of sleeping workers, below another program if there is one; give it and all its family."""
+    started = []
+
+    def start(processes, above=()):
+        code = START.format(source=SOURCE, here=HERE)
+        words = [*above, sys.executable, "-c", code, str(tmp_path), str(processes)]
+        top = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(SOURCE)})
+        started.append(top)
+        files = [tmp_path / f"pid-{rank}" for rank in range(processes)]
+        wait_for(lambda: all(file.exists() and file.read_text() for file in files), 60)
+        family = psutil.Process(top.pid).children(recursive=True)
+        started.extend(family)
+        return top, family, [psutil.Process(int(file.read_text())) for file in files]
+
+    yield start
+    for process in started:
+        try:
+            process.kill()
+            process.wait()
+        except psutil.NoSuchProcess:
+            pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_nothing_outlives_a_launcher_that_is_killed(launcher, processes):
+    top, family, ranks = launcher(processes)
+    assert set(ranks) <= set(family)
+    top.kill()
+    wait_for(lambda: all(gone(process) for process in family), 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_nothing_outlives_a_launcher_that_is_told_to_end(launcher, number):
+    top, family, _ = launcher(1)
+    top.send_signal(number)
+    wait_for(lambda: all(gone(process) for process in family), 10)
+    assert top.wait(10) != 0
+
+
+@pytest.mark.slow
+def test_the_launcher_and_all_below_it_end_when_snakemake_is_killed(launcher, tmp_path):
+    snakemake = tmp_path / "snakemake"
+    snakemake.write_text("import subprocess, sys; subprocess.run(sys.argv[1:])")
+    top, family, _ = launcher(2, above=[sys.executable, str(snakemake)])
+    top.kill()
+    wait_for(lambda: all(gone(process) for process in family), 10)
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_others_and_the_launcher(launcher):
+    top, family, ranks = launcher(2)
+    ranks[1].kill()
+    wait_for(lambda: all(gone(process) for process in family), 10)
+    assert top.wait(10) == 1
+
+
+def test_a_launch_that_ends_well_gives_no_reason_and_sees_our_code_alone(tmp_path):
+    log = tmp_path / "logs" / "log"
+    assert launch("worker", ["print", str(tmp_path)], 1, 3, log) is None
+    assert log.read_text() == f"paths: {SOURCE}{os.pathsep}{HERE} threads: 3 here: False\n"
+    assert [file.name for file in log.parent.iterdir()] == ["log"]
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out_is_an_outcome_with_its_reason(tmp_path):
+    reason = launch("worker", ["memory", str(tmp_path)], 2, 1, tmp_path / "log")
+    assert reason is not None
+    assert "can't allocate memory" in reason
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_users_error_in_a_rank_is_the_launchers(tmp_path, processes):
+    with pytest.raises(InputError, match=r"^data.txt, row 7: empty; delete it$"):
+        launch("worker", ["input", str(tmp_path)], processes, 1, tmp_path / "log")
+
+
+def test_a_bug_in_a_rank_fails_with_the_end_of_the_log(tmp_path):
+    with pytest.raises(LaunchError, match=r"(?s)KeyError: 'a bug'.*line \d+, in main"):
+        launch("worker", ["bug", str(tmp_path)], 1, 1, tmp_path / "log")
+
+
+def test_several_nodes_are_a_step_of_srun_that_finds_its_first_node_itself():
+    words = command("some.module", ["a b"], processes=4, threads=3, nodes=2)
+    assert words[:6] == [
+        "srun",
+        "--nodes=2",
+        "--ntasks=2",
+        "--ntasks-per-node=1",
+        "--cpus-per-task=6",
+        "--kill-on-bad-exit=1",
+    ]
+    step = words[-1]
+    assert "$SLURM_STEP_NODELIST" in step
+    assert "--nproc-per-node=2" in step
+    assert step.endswith("-m trainyard.parallel.rank some.module 'a b'")
+
+
+def test_processes_that_nodes_cannot_share_equally_are_a_users_error():
+    with pytest.raises(InputError, match="3 processes can't be shared equally by 2 nodes"):
+        command("some.module", [], processes=3, nodes=2)

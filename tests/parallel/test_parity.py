@@ -1,0 +1,58 @@
+import pytest
+
+# engine, its options, and whether micro-batches are summed over ranks before they are summed over the step
+ENGINES = {
+    "ddp": ("ddp", {}, False),
+    "zero1": ("zero1", {}, False),
+    "fsdp": ("fsdp", {}, False),
+    "zero0": ("deepspeed", {"stage": 0}, False),
+    "zero1-deepspeed": ("deepspeed", {"stage": 1}, False),
+    "zero2": ("deepspeed", {"stage": 2}, True),
+    "zero3": ("deepspeed", {"stage": 3}, True),
+}
+STEPS = 100
+CURVES = {
+    **{family: {"family": family, "steps": STEPS, "clip": None} for family in ("gpt2", "opt", "bart")},
+    "clipped": {"family": "gpt2", "steps": 20, "clip": 0.5},
+}
+RANK_ORDER = [0, 1, 2, 3]
+TOLERANCE = 1e-6
+
+
+@pytest.fixture(scope="module")
+def references(drive):
+    """One process that accumulates the four micro-batches of a step, in either order of summation."""
+
+    def reference(order):
+        settings = {"engine": "single", "options": {"ranks": 2}, "precision": "fp32", "accumulation": 4}
+        return drive(1, what="curves", curves=CURVES, order=order, **settings)
+
+    return {False: reference(RANK_ORDER), True: reference([0, 2, 1, 3])}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINES)
+def test_two_processes_with_unequal_token_counts_lose_what_one_process_loses(name, drive, references):
+    engine, options, ranks_first = ENGINES[name]
+    settings = {"engine": engine, "options": options, "precision": "fp32", "accumulation": 2}
+    found = drive(2, what="curves", curves=CURVES, order=RANK_ORDER, **settings)
+    for curve, expected in references[ranks_first].items():
+        rows = found[curve]["rows"]
+        assert len(rows) == CURVES[curve]["steps"]
+        largest = max(abs(ours[0] - theirs[0]) for ours, theirs in zip(rows, expected["rows"], strict=True))
+        assert largest < TOLERANCE, f"{name}, {curve}: the losses differ by up to {largest:.1e}"
+        norms = [norm for _, norm in expected["rows"]]
+        assert [norm for _, norm in rows] == pytest.approx(norms, rel=1e-5)
+        assert found[curve]["held_out"] == pytest.approx(expected["held_out"], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_the_unclipped_gradients_are_such_that_a_silent_clipping_at_one_would_show(references):
+    for family in ("gpt2", "opt", "bart"):
+        assert sum(norm > 1.2 for _, norm in references[False][family]["rows"]) > STEPS / 4
+
+
+@pytest.mark.slow
+def test_the_reference_learns(references):
+    rows = references[False]["gpt2"]["rows"]
+    assert rows[-1][0] < rows[0][0] - 0.5

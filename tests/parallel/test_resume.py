@@ -1,0 +1,29 @@
+import pytest
+
+ENGINES = {
+    "single": ("single", {}),
+    "ddp": ("ddp", {}),
+    "zero1": ("zero1", {}),
+    "fsdp": ("fsdp", {}),
+    "zero0": ("deepspeed", {"stage": 0}),
+    "zero1-deepspeed": ("deepspeed", {"stage": 1}),
+    "zero2": ("deepspeed", {"stage": 2}),
+    "zero3": ("deepspeed", {"stage": 3}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINES)
+def test_steps_saved_loaded_and_taken_on_are_bitwise_those_taken_straight(name, drive):
+    engine, options = ENGINES[name]
+    settings = {"engine": engine, "options": options, "accumulation": 2, "order": [0, 1, 2, 3]}
+    processes = 1 if engine == "single" else 2
+    if processes == 1:
+        settings["accumulation"] = 4
+    # bf16, where masters and what is computed with are two things
+    found = drive(processes, what="resume", family="gpt2", steps=4, precision="bf16", **settings)
+    assert found["again"] == found["on"]
+    assert found["different"] == []
+    assert found["names"]
+    assert found["dtypes"] == ["torch.float32"]
+    assert found["moved"] > 1e-3

@@ -1,0 +1,32 @@
+"""A process of a launch that does what its first argument says, and leaves its number in the second's folder."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from trainyard.errors import InputError
+
+
+def main() -> None:
+    deed, folder = sys.argv[1], Path(sys.argv[2])
+    rank = int(os.environ.get("RANK", "0"))
+    (folder / f"pid-{rank}").write_text(str(os.getpid()))
+    if deed == "sleep":
+        time.sleep(120)
+    elif rank != 0:
+        time.sleep(1 if deed == "print" else 120)
+    elif deed == "print":
+        print("paths:", os.environ["PYTHONPATH"], "threads:", os.environ["OMP_NUM_THREADS"], "here:", "" in sys.path)
+    elif deed == "memory":
+        import torch  # noqa: PLC0415 (a worker that only sleeps is to start at once)
+
+        torch.empty(2**50)
+    elif deed == "input":
+        raise InputError("data.txt, row 7: empty; delete it")
+    else:
+        raise KeyError("a bug")
+
+
+if __name__ == "__main__":
+    main()
