@@ -3,7 +3,6 @@
 `measure` starts the processes, each of which is `python -m trainyard.measure.throughput CELL.json FIGURES.json`.
 """
 
-import platform
 import statistics
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from trainyard.parallel import group
 from trainyard.parallel.engine import Batch, Engine, EngineSettings, load_engine
 from trainyard.parallel.launch import launch
 from trainyard.parallel.memory import host_memory, peak_device_memory, peak_host_memory
-from trainyard.parallel.peaks import MFU_FORMULA, peak
+from trainyard.parallel.peaks import MFU_FORMULA, device_name, peak
 
 COORDINATES = ("study", "cell", "processes", "precision", "batch", "sequence_length", "steps", "warmup_steps")
 FIGURES = (
@@ -93,9 +92,7 @@ def figures(cell: dict[str, Any]) -> dict[str, Any]:
         "peak_memory_increase": int(increase),
         "memory_kind": "host" if device is None else "device",
         **utilisation(seconds, cell, model, engine.device),
-        "device_name": platform.processor() or platform.machine()
-        if device is None
-        else torch.cuda.get_device_name(engine.device),
+        "device_name": device_name(engine.device),
     }
 
 

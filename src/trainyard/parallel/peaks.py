@@ -1,7 +1,10 @@
 """What a device could do at most: the denominator of model FLOPs utilisation (MFU)."""
 
+import platform
+import re
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -46,6 +49,16 @@ def peak(device: torch.device, precision: Precision) -> Peak:
             if part in name and precision in figures:
                 return Peak(figures[precision] * 1e12, f"{_NVIDIA} ({part}, {precision})")
     return measured_peak(device, precision)
+
+
+def device_name(device: torch.device) -> str:
+    """What the machine calls the device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    information = Path("/proc/cpuinfo")
+    text = information.read_text() if information.exists() else ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 def measured_peak(device: torch.device, precision: Precision) -> Peak:
