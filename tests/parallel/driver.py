@@ -53,6 +53,7 @@ def engine(arguments: dict, family: Family, clip: float | None = None) -> Engine
         micro_batch=ROWS,
         accumulation=arguments["accumulation"],
         options=arguments["options"],
+        device=arguments.get("device", "cpu"),
     )
     return load_engine(arguments["engine"])(objective(family), settings)
 
@@ -107,7 +108,7 @@ def resume(arguments: dict) -> dict:
 def main() -> None:
     arguments = json.loads(Path(sys.argv[1]).read_text())
     kind = load_engine(arguments["engine"])
-    kind.start("cpu")
+    kind.start(arguments.get("device", "cpu"))
     found = {"curves": curves, "resume": resume}[arguments["what"]](arguments)
     if group.rank() == 0:
         Path(arguments["output"]).write_text(json.dumps(found))
