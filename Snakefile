@@ -21,5 +21,4 @@ include: "rules/report.smk"
 rule all:
     default_target: True
     input:
-        [f"results/{study}/report/overview.html" for study in PLAN.studies],
         [product for study in PLAN.studies for product in report_files(study)],

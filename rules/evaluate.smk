@@ -22,7 +22,7 @@ rule evaluate:
         rows=lambda wildcards: "results/data/{0.dataset}/rows/{0.split}.parquet".format(evaluated(wildcards)[1]),
     output:
         result="results/{study}/{run}/evaluate/{evaluation}@{checkpoint}.json",
-        items="results/{study}/{run}/evaluate/{evaluation}@{checkpoint}.parquet",
+        scored="results/{study}/{run}/evaluate/{evaluation}@{checkpoint}.parquet",
     params:
         specification=evaluation_specification,
         code=lambda wildcards: code_hash(
@@ -55,7 +55,7 @@ def training_text(wildcards):
 
 rule shortcuts:
     input:
-        items="results/data/{dataset}/rows/validation.parquet",
+        choices="results/data/{dataset}/rows/validation.parquet",
         corpus=training_text,
     output:
         shortcuts="results/{study}/shortcuts/{dataset}.json",

@@ -11,7 +11,7 @@ from trainyard.job import Job, run_job
 
 def main(job: Job) -> None:
     shortcuts(
-        items=Path(job.input["items"]),
+        items=Path(job.input["choices"]),
         corpus=Path(job.input["corpus"]) if job.input["corpus"] else None,
         output=Path(job.output["shortcuts"]),
         dataset=job.wildcards["dataset"],

@@ -75,10 +75,9 @@ class Dataset(Entry):
     tokens: PositiveInt | None = Field(None, description="about how many training tokens it holds, for estimates")
 
     def of_split(self, split: Split) -> dict[str, Any]:
-        """What one split depends on: a change of another split or of the title doesn't concern it."""
-        return self.model_dump(mode="json", exclude={"title", "tokens", "splits"}) | {
-            "splits": {split: self.splits[split]}
-        }
+        """The entry of one split alone: a change of another split, or of the title, doesn't concern it."""
+        only = {"title": "", "tokens": None, "splits": {split: self.splits[split]}}
+        return self.model_dump(mode="json") | only
 
 
 class PackageFile(Entry):
@@ -134,7 +133,7 @@ class BpeTokenizer(Entry):
 
     title: str
     kind: Literal["bpe"]
-    vocabulary: Annotated[int, Field(ge=300)]
+    vocabulary: Annotated[int, Field(ge=300, description="at most: texts of few words give fewer")]
 
 
 class ModelTokenizer(Entry):

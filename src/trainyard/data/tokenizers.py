@@ -159,7 +159,8 @@ def make_tokenizer(
                 assert pretrained is not None, "kind model is copied from a model's folder"
                 _copy(pretrained, folder)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        if len(tokenizer) != entry.vocabulary:
+        fewer = isinstance(entry, BpeTokenizer) and len(tokenizer) < entry.vocabulary
+        if len(tokenizer) != entry.vocabulary and not fewer:
             raise InputError(
                 f"tokenizer {name}: knows {len(tokenizer)} tokens; config/tokenizers.yaml says {entry.vocabulary}"
             )

@@ -1,0 +1,116 @@
+"""What reruns after which change: each row of docs/explanation/reruns.md, by dry runs."""
+
+import copy
+import os
+import time
+
+import pytest
+
+from conftest import MICRO, Repository
+
+pytestmark = pytest.mark.slow
+
+GPT2 = "tinyworld_gpt2-tiny_single-x1_fp32_seed1"
+MODERN = "tinyworld_gpt2-modern-tiny_single-x1_fp32_seed1"
+BART = "tinyworld-dialogues_bart-tiny_single-x1_fp32_seed1"
+PROBE = "probe_tinyworld_gpt2-tiny_{}_fp32_seed1"
+REFERENCE, ZERO1, ZERO2 = (PROBE.format(name) for name in ("reference-x1", "zero1-x2", "zero2-x2"))
+
+
+def trained(jobs: list[str]) -> set[str]:
+    """The runs and probes among the jobs."""
+    return {job.split()[1] for job in jobs if job.startswith(("Train ", "Probe "))}
+
+
+def kinds(jobs: list[str]) -> set[str]:
+    """The first words of the jobs' messages."""
+    return {job.split()[0] for job in jobs}
+
+
+def test_nothing_changed_nothing_runs(repository: Repository) -> None:
+    assert repository.would_run() == []
+
+
+def test_the_loop_reruns_every_run_and_probe(repository: Repository) -> None:
+    with repository.edited("src/trainyard/train/loop.py", "import", "import json as _changed\nimport"):
+        jobs = repository.would_run()
+    assert trained(jobs) == {GPT2, MODERN, BART, REFERENCE, ZERO1, ZERO2}
+    assert not kinds(jobs) & {"Download", "Tokenize", "Make", "Count", "Measure"}
+
+
+def test_a_model_file_reruns_its_own_runs(repository: Repository) -> None:
+    with repository.edited(
+        "src/trainyard/models/gpt2_modern.py", "import torch", "import json as _changed\nimport torch"
+    ):
+        jobs = repository.would_run()
+    assert trained(jobs) == {MODERN}
+
+
+def test_the_loader_reruns_training_and_no_tokens(repository: Repository) -> None:
+    with repository.edited("src/trainyard/data/loader.py", "import torch", "import json as _changed\nimport torch"):
+        jobs = repository.would_run()
+    assert trained(jobs) == {GPT2, MODERN, BART, REFERENCE, ZERO1, ZERO2}
+    assert not kinds(jobs) & {"Download", "Tokenize", "Make", "Count"}
+
+
+def test_an_engine_reruns_its_own_probes(repository: Repository) -> None:
+    with repository.edited("src/trainyard/parallel/zero1.py", "import torch", "import json as _changed\nimport torch"):
+        jobs = repository.would_run()
+    assert trained(jobs) == {ZERO1}
+    assert "Evaluate" not in kinds(jobs)
+
+
+def test_the_rouge_module_reruns_rouge_alone(repository: Repository) -> None:
+    with repository.edited(
+        "src/trainyard/evaluate/modules/rouge/rouge.py", "import evaluate", "import json as _changed\nimport evaluate"
+    ):
+        jobs = repository.would_run()
+    assert trained(jobs) == set()
+    assert [job for job in jobs if job.startswith("Evaluate")] == [
+        f"Evaluate rouge-tinyworld-dialogues-test of {BART}, best"
+    ]
+
+
+def test_comments_and_docstrings_rerun_nothing(repository: Repository) -> None:
+    with repository.edited("src/trainyard/train/loop.py", "import", "# a comment\nimport"):
+        assert repository.would_run() == []
+
+
+def test_one_models_learning_rate_reruns_its_run_and_what_hangs_on_it(repository: Repository) -> None:
+    study = copy.deepcopy(MICRO)
+    study["grids"][0]["overrides"] = {"models": {"gpt2-modern-tiny": {"learning_rate": 2e-3}}}
+    repository.write_study("micro", study)
+    jobs = repository.would_run()
+    repository.write_study("micro", MICRO)
+    assert trained(jobs) == {MODERN}
+    assert {job.split(" of ")[1].split(",")[0] for job in jobs if job.startswith("Evaluate")} == {MODERN}
+
+
+def test_an_added_seed_runs_alone(repository: Repository) -> None:
+    study = copy.deepcopy(MICRO)
+    study["grids"][0]["seeds"] = [1, 2]
+    repository.write_study("micro", study)
+    jobs = repository.would_run()
+    repository.write_study("micro", MICRO)
+    assert trained(jobs) == {GPT2.replace("seed1", "seed2"), MODERN.replace("seed1", "seed2")}
+
+
+def test_a_touched_file_reruns_nothing(repository: Repository) -> None:
+    later = time.time() + 5
+    for file in ("results/data/tinyworld/rows/train.parquet", f"results/micro/{GPT2}/metrics.jsonl"):
+        os.utime(repository.folder / file, (later, later))
+    assert repository.would_run() == []
+
+
+def test_the_order_of_keys_reruns_nothing(repository: Repository) -> None:
+    study = copy.deepcopy(MICRO)
+    study["grids"][0]["train"] = dict(reversed(study["grids"][0]["train"].items()))
+    repository.write_study("micro", study)
+    jobs = repository.would_run()
+    repository.write_study("micro", MICRO)
+    assert jobs == []
+
+
+def test_the_mirror_reruns_nothing(repository: Repository) -> None:
+    done = repository.snakemake("-n", "--config", "studies=micro", f"mirror={repository.folder}")
+    assert "Nothing to be done" in done.stderr + done.stdout

@@ -1,0 +1,85 @@
+"""One whole run of a small study, through Snakemake, to the report."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+from conftest import Repository
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_second_call_has_nothing_to_do(repository: Repository) -> None:
+    assert "Nothing to be done" in repository.snakemake("--config", "studies=micro").stderr
+
+
+def test_every_run_finished_and_kept_its_models(repository: Repository) -> None:
+    summaries = [json.loads(path.read_text()) for path in (repository.folder / "results/micro").glob("*/summary.json")]
+    assert {summary["outcome"] for summary in summaries} == {"finished"}
+    assert len(summaries) == 3 + 3
+    for folder in (repository.folder / "results/micro").glob("tinyworld*"):
+        for name in ("best", "last"):
+            assert (folder / "models" / name / "model.safetensors").is_file()
+            assert (folder / "models" / name / "README.md").is_file()
+
+
+def test_probes_stay_within_their_tolerance(repository: Repository) -> None:
+    found = [json.loads(path.read_text()) for path in (repository.folder / "results/micro").glob("*/parity.json")]
+    assert len(found) == 2
+    assert all(parity["within"] for parity in found)
+
+
+def test_every_job_left_a_log_a_benchmark_and_a_job_file(repository: Repository) -> None:
+    logs = {path.with_suffix("") for path in (repository.folder / "logs").rglob("*.log")}
+    jobs = {path.with_suffix("") for path in (repository.folder / "logs").rglob("*.json")}
+    benchmarks = {
+        path.with_suffix("").with_suffix("") for path in (repository.folder / "logs").rglob("*.benchmark.jsonl")
+    }
+    assert logs == jobs == benchmarks
+
+
+def test_the_comparison_table_holds_every_run(repository: Repository) -> None:
+    with (repository.folder / "results/micro/report/comparison.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) >= 3
+    assert any("gpt2-modern-tiny" in str(row) for row in rows)
+
+
+def test_the_report_holds_every_figure_and_table(repository: Repository) -> None:
+    repository.snakemake("--report", "report.html", "--config", "studies=micro")
+    report = (repository.folder / "report.html").read_text()
+    for product in ("loss-by-step.svg", "levels.svg", "scaling.svg", "parity.svg", "measure.svg", "overview.html"):
+        assert product in report
+    for table in ("comparison", "levels", "scaling", "parity", "measure", "data", "models", "environment", "sources"):
+        assert f"{table}.html" in report
+        assert f"{table}.csv" in report
+
+
+def test_a_job_can_be_run_by_hand_from_its_job_file(repository: Repository) -> None:
+    parity = next((repository.folder / "results/micro").glob("*/parity.json"))
+    before = parity.read_text()
+    parity.unlink()
+    job = next((repository.folder / "logs/micro/parity").glob(f"{parity.parent.name}.json"))
+    command = [sys.executable, "workflow/scripts/parity.py", str(job)]
+    subprocess.run(command, cwd=repository.folder, check=True, capture_output=True, timeout=120)
+    assert parity.read_text() == before
+
+
+@pytest.mark.parametrize("study", ["demo", "real-small", "opt-plugins", "gpt2-fineweb", "gpt2-family", "summarisation"])
+def test_every_study_dry_runs(repository: Repository, study: str) -> None:
+    assert "Train" in repository.snakemake("-n", "--config", f"studies={study}").stdout
+
+
+def test_the_catalogues_place_dry_runs(repository: Repository) -> None:
+    repository.snakemake("-n", "-s", "workflow/Snakefile", "--config", "studies=micro")
+
+
+def test_a_mistake_in_a_study_is_a_sentence_and_runs_nothing(repository: Repository) -> None:
+    with repository.edited("config/studies/micro.yaml", "learning_rate", "learning_rte"):
+        done = repository.snakemake("-n", "--config", "studies=micro", check=False)
+    assert done.returncode == 1
+    assert "no such key; did you mean 'learning_rate'?" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
