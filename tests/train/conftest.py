@@ -126,6 +126,7 @@ class Job:
 
     root: Path
     specification: dict[str, Any]
+    log_name: str = "train.log"
 
     @property
     def output(self) -> Path:
@@ -133,7 +134,7 @@ class Job:
 
     @property
     def log(self) -> Path:
-        return self.root / "train.log"
+        return self.root / self.log_name
 
     @property
     def folder(self) -> Path:
@@ -177,11 +178,10 @@ class Job:
         """The rows written so far by a training that still goes on."""
         return sum(path.read_bytes().count(b"\n") for path in (self.root / "work").glob("*/*/*/metrics.jsonl"))
 
-    def wait_for(self, condition: Callable[[], object]) -> None:
-        """Wait until `condition()` holds."""
-        end = time.monotonic() + 300
+    def wait_for(self, process: subprocess.Popen[bytes], condition: Callable[[], object]) -> None:
+        """Wait until `condition()` holds, while `process` lives."""
         while not condition():
-            assert time.monotonic() < end, self.log.read_text()
+            assert process.poll() is None, f"it ended too early: {process.stderr and process.stderr.read().decode()}"
             time.sleep(0.002)
 
 

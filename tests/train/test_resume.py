@@ -1,6 +1,7 @@
 """Killed at any moment and started again, a run ends as if it had not been killed."""
 
 import signal
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -19,7 +20,7 @@ def drafts(job, pattern):
 def kill_trainer_when(job, condition):
     """Start a job, kill -9 its first rank when `condition()` holds; what the job said."""
     with job.start() as process:
-        job.wait_for(condition)
+        job.wait_for(process, condition)
         for trainer in trainers(process)[:1]:
             trainer.kill()
         said = process.stderr.read().decode()
@@ -37,12 +38,7 @@ def same(job, other):
     assert job.weights()
 
 
-def test_the_same_specification_gives_the_same_result(baseline, specification, new_job):
-    again = new_job("again", baseline.specification)
-    again.run()
-    same(again, baseline)
-
-
+@pytest.mark.slow
 def test_killed_at_several_moments_it_ends_the_same(baseline, new_job):
     job = new_job("killed", baseline.specification)
     # in the middle of a step, before the first checkpoint
@@ -68,7 +64,7 @@ def test_killed_at_several_moments_it_ends_the_same(baseline, new_job):
 def test_a_killed_launcher_leaves_nothing_behind_and_the_run_continues(baseline, new_job):
     job = new_job("launcher", baseline.specification)
     with job.start() as process:
-        job.wait_for(lambda: job.steps() >= 8)
+        job.wait_for(process, lambda: job.steps() >= 8)
         ranks = trainers(process)
         process.kill()
     psutil.wait_procs(ranks, timeout=20)
@@ -81,7 +77,7 @@ def test_a_killed_launcher_leaves_nothing_behind_and_the_run_continues(baseline,
 def test_a_request_to_end_saves_a_checkpoint_first(baseline, new_job):
     job = new_job("asked", baseline.specification)
     with job.start() as process:
-        job.wait_for(lambda: job.steps() >= 2)
+        job.wait_for(process, lambda: job.steps() >= 2)
         for trainer in trainers(process):
             trainer.send_signal(signal.SIGTERM)
         said = process.stderr.read().decode()
@@ -95,21 +91,20 @@ def test_a_request_to_end_saves_a_checkpoint_first(baseline, new_job):
 def test_two_at_once_on_one_folder_give_one_result(baseline, new_job):
     job = new_job("twice", baseline.specification)
     with job.start() as first:
-        job.wait_for(lambda: job.steps() >= 1)
-        job.log = job.root / "second.log"
-        job.run()
+        job.wait_for(first, lambda: job.steps() >= 1)
+        replace(job, log_name="second.log").run()
         assert first.wait() == 0
     same(job, baseline)
 
 
-def test_a_complete_run_starts_afresh(specification, new_job):
+def test_a_complete_run_starts_afresh_with_the_same_result(specification, new_job):
     job = new_job("afresh", specification(steps=2))
     job.run()
-    before = job.rows()
+    seconds, curve, weights = job.rows()[0]["step_seconds"], job.curve(), job.weights()
     job.run()
     assert "going on" not in job.log.read_text()
-    assert [row["loss"] for row in job.rows()] == [row["loss"] for row in before]
-    assert job.rows()[0]["step_seconds"] != before[0]["step_seconds"]
+    assert (job.curve(), job.weights()) == (curve, weights)
+    assert job.rows()[0]["step_seconds"] != seconds
 
 
 @pytest.mark.slow
@@ -119,8 +114,20 @@ def test_two_processes_killed_at_several_moments_end_the_same(specification, new
     kill_trainer_when(job, lambda: job.steps() >= 5)
     kill_trainer_when(job, lambda: job.steps() >= 12 and drafts(job, "checkpoints/.step*"))
     with job.start() as process:
-        job.wait_for(lambda: job.steps() >= 22)
+        job.wait_for(process, lambda: job.steps() >= 22)
         trainers(process)[-1].send_signal(signal.SIGTERM)
         assert "interrupted; run again, and it continues after step" in process.stderr.read().decode()
+    job.run()
+    same(job, whole)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("engine", "options"), [("fsdp", {}), ("zero1", {}), ("deepspeed", {"stage": 3})])
+def test_sharded_engines_killed_end_the_same(specification, new_job, engine, options):
+    sharded = specification(processes=2)
+    sharded["parallel"] |= {"engine": engine, "options": options}
+    whole, job = (new_job(name, sharded) for name in ("whole", "killed"))
+    whole.run()
+    kill_trainer_when(job, lambda: job.steps() >= 5)
     job.run()
     same(job, whole)
