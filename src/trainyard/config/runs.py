@@ -148,7 +148,8 @@ class Expansion:
         if not datasets or not models:
             raise InputError(f"{place}: name datasets and models; there is no grid to take them from")
         for dataset, model in itertools.product(datasets, models):
-            train = self._probe_train(probes, first, dataset, model, place)
+            own = (grid for grid in self.study.grids if dataset in grid.datasets and model in grid.models)
+            train = self._probe_train(probes, next(own, first), dataset, model, place)
             at = _Coordinates(dataset, model, REFERENCE, 1, "fp32", "base", probes.seed)
             reference = self._run(at, train, probes.threads, "probe", place)
             yield reference
@@ -158,9 +159,9 @@ class Expansion:
                 at = _Coordinates(dataset, model, parallel, processes, precision, "base", probes.seed)
                 yield self._run(at, train, probes.threads, "probe", place, reference=reference.name)
 
-    def _probe_train(self, probes: Probes, first: Grid | None, dataset: str, model: str, place: str) -> Train:
+    def _probe_train(self, probes: Probes, grid: Grid | None, dataset: str, model: str, place: str) -> Train:
         at = _Coordinates(dataset, model, "", 1, "fp32", "base", probes.seed)
-        settings = self._train(first, at, place).model_dump() if first else {}
+        settings = self._train(grid, at, place).model_dump() if grid else {}
         if "batch" in probes.train or "batch_tokens" in probes.train:
             settings |= {"batch": None, "batch_tokens": None, "micro_batch": None}
         settings |= probes.train

@@ -129,7 +129,9 @@ class Probes(Entry):
     steps: PositiveInt = 100
     seed: NonNegativeInt = 1
     threads: PositiveInt = 1
-    train: dict[str, Any] = Field(default_factory=dict, description="over the first grid's settings")
+    train: dict[str, Any] = Field(
+        default_factory=dict, description="over the settings of the grid that holds dataset and model, or of the first"
+    )
 
 
 class Measure(Entry):
