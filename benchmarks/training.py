@@ -21,7 +21,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.utils import logging
 
 from trainyard.config.catalogue import Model, Precision
 from trainyard.config.study import Train
@@ -130,9 +131,10 @@ def compare(
         with MetricsFile(folder / "metrics.jsonl") as metrics:
             loop = Loop(train, engine, loader, metrics, folder / "checkpoints")
             turns = InTurn(lambda step: metrics.append(loop.step(step)))
-            Trainer(
-                model=build(MODEL, "benchmark", seed=1), args=arguments, train_dataset=rows, callbacks=[turns]
-            ).train()
+            model = build(MODEL, "benchmark", seed=1)
+            trainer = Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[turns])
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
         engine.close()
     return turns.ours[WARMUP:], turns.theirs[WARMUP:]
 
@@ -150,6 +152,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="*", default=[], help="such as fp32-eager; all four unless told")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    logging.set_verbosity_error()
     print(f"torch {torch.__version__}, {arguments.threads} threads, {arguments.device}, {arguments.steps} steps each")
     print("seconds a step: median (p10 to p90)\n")
     print(f"{'case':<15}{'ours':<26}{'Trainer':<26}{'ratio':<8}tokens/s ours, Trainer")
