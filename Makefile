@@ -7,7 +7,7 @@ SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
 STUDIES ?= demo
 
-.PHONY: demo install install-dev test test-long lint bench-training schema lock clean help
+.PHONY: demo install install-dev test test-long lint bench-training bench-dry-run schema lock clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -49,6 +49,9 @@ lint: install-dev  ## ruff, snakefmt, pyright, snakemake --lint
 
 bench-training: install  ## our loop beside transformers' Trainer
 	$(RUN) benchmarks/training.py
+
+bench-dry-run: install  ## seconds that a dry run of each study, and of 1,000 runs, takes
+	$(RUN) benchmarks/dry_run.py
 
 schema: install  ## write config/schema and the reference page from the typed models
 	$(RUN) -m trainyard.config.schema config/schema

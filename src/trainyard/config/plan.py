@@ -202,7 +202,8 @@ def plan_study(name: str, folder: Path, catalogues: Catalogues, machine: Machine
 
 
 def _check_checkpoints(run: Run, place: str) -> None:
-    kept = ["best", "last", *(f"step-{step}" for step in run.specification["train"]["keep_steps"])]
+    best = ["best"] if run.specification["data"]["validation"] else []
+    kept = [*best, "last", *(f"step-{step}" for step in run.specification["train"]["keep_steps"])]
     for checkpoint in run.evaluate.checkpoints if run.evaluate else []:
         if checkpoint not in kept:
             raise InputError(
