@@ -9,8 +9,9 @@ from torch import Tensor, nn
 IGNORED = -100
 """The label of a position where nothing is predicted."""
 
-LOGITS_AT_ONCE = 2**26
-"""Logits held at one time (268 MB in fp32): enough rows for a fast product, few enough for a small machine."""
+# logits held at one time, 128 MiB and 1 GiB in fp32: enough rows for a fast product, few enough for the memory
+_LOGITS_AT_ONCE = {"cpu": 2**25, "cuda": 2**28}
+_ROWS_IN_CACHE = 8
 
 
 class Objective(nn.Module):
@@ -66,17 +67,15 @@ class Head(nn.Linear):
     def forward(self, input: Tensor, labels: Tensor | None = None) -> Tensor:
         """Logits (batch, time, vocabulary), or the summed loss, a scalar, if there are labels (batch, time)."""
         if labels is None:
-            return super().forward(input)
+            return F.linear(input, self.weight)
         return linear_cross_entropy(input.flatten(0, -2), self.weight, labels.flatten())
 
 
-@torch.compiler.disable
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     """Summed cross-entropy of `hidden @ weight.T`, made in slices of positions.
 
     The gradient of each slice is made at once, in place of its logits, so that the logits of a batch, which at
     a vocabulary of 50,257 outweigh all else, never lie in memory together, and no second product makes them anew.
-    It is left out of compiled graphs: products that fill the machine gain nothing from a compiler.
 
     Args:
         hidden: (positions, width).
@@ -91,47 +90,76 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tens
     with torch.autocast(kind, enabled=False):
         if torch.is_grad_enabled():
             return _LinearCrossEntropy.apply(hidden, weight, labels, dtype)  # pyright: ignore[reportReturnType]
-        return _loss_and_gradients(hidden, weight, labels, dtype, (False, False))[0]
+        return _loss_and_gradients(hidden, weight, labels, dtype, False, False)[0]
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, dtype: torch.dtype) -> Tensor:
-        loss, *gradients = _loss_and_gradients(hidden, weight, labels, dtype, ctx.needs_input_grad[:2])
-        ctx.save_for_backward(*gradients)
+        wanted = ctx.needs_input_grad
+        loss, of_hidden, of_weight = _loss_and_gradients(hidden, weight, labels, dtype, wanted[0], wanted[1])
+        ctx.save_for_backward(of_hidden, of_weight)
         return loss
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        of_hidden, of_weight = (None if g is None else g * outer[0].to(g.dtype) for g in ctx.saved_tensors)
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        of_hidden, of_weight = (None if g is None else g * grad_outputs[0].to(g.dtype) for g in ctx.saved_tensors)
         return of_hidden, of_weight, None, None
 
 
 def _loss_and_gradients(
-    hidden: Tensor, weight: Tensor, labels: Tensor, dtype: torch.dtype, wanted: tuple[bool, bool]
+    hidden: Tensor, weight: Tensor, labels: Tensor, dtype: torch.dtype, for_hidden: bool, for_weight: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """The summed loss, and its gradients of `hidden` and `weight` where they are wanted."""
-    loss = torch.zeros((), device=hidden.device)
-    of_hidden = torch.empty_like(hidden) if wanted[0] else None
-    of_weight = torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None
+    positions, vocabulary = hidden.shape[0], weight.shape[0]
+    at_once = _LOGITS_AT_ONCE.get(hidden.device.type, _LOGITS_AT_ONCE["cuda"])
+    rows = max(1, -(-positions // max(1, -(-positions * vocabulary // at_once))))
     predicted = (labels != IGNORED).unsqueeze(1)  # (positions, 1)
     targets = labels.clamp(min=0).unsqueeze(1)  # (positions, 1)
-    inputs, matrix = hidden.to(dtype), weight.to(dtype)
-    slices = -(-hidden.shape[0] * weight.shape[0] // LOGITS_AT_ONCE)
-    rows = -(-hidden.shape[0] // max(slices, 1))
-    for start in range(0, hidden.shape[0], rows):
+    # where nothing is predicted the gradient of the logits should be 0: it costs least in the narrow factors
+    inputs, matrix = torch.where(predicted, hidden, 0).to(dtype), weight.to(dtype)
+    slope_of = _slope if torch.compiler.is_compiling() else _slope_in_place
+    loss = torch.zeros((), device=hidden.device)
+    of_hidden, of_weight = [], None
+    buffer = None
+    for start in range(0, positions, rows):
         part = slice(start, start + rows)
-        scores = F.log_softmax(F.linear(inputs[part], matrix), dim=1, dtype=torch.float32)  # (rows, vocabulary)
-        loss -= scores.gather(1, targets[part]).masked_fill(~predicted[part], 0).sum()
-        if not any(wanted):
-            continue
-        # the gradient of the logits is softmax minus one at the target; where nothing is predicted it is 0,
-        # which costs little in the two products' narrow factors
-        slope = scores.exp_().scatter_add_(1, targets[part], scores.new_full((1, 1), -1).expand_as(targets[part]))
-        slope = slope.to(dtype)
-        if of_hidden is not None:
-            of_hidden[part] = (slope @ matrix).masked_fill_(~predicted[part], 0)
-        if of_weight is not None:
-            of_weight += slope.T @ inputs[part].masked_fill(~predicted[part], 0)
-    return loss, of_hidden, None if of_weight is None else of_weight.to(weight.dtype)
+        if torch.compiler.is_compiling():
+            logits = inputs[part] @ matrix.T
+        else:
+            buffer = torch.empty(rows, vocabulary, dtype=dtype, device=hidden.device) if buffer is None else buffer
+            logits = torch.mm(inputs[part], matrix.T, out=buffer[: min(rows, positions - start)])
+        losses, slope = slope_of(logits, targets[part])
+        loss = loss + losses.masked_fill(~predicted[part], 0).sum()
+        if for_hidden:
+            of_hidden.append(slope @ matrix)
+        if for_weight:
+            more = slope.T @ inputs[part]
+            of_weight = more.float() if of_weight is None else of_weight.add_(more)
+    return (
+        loss,
+        torch.where(predicted, torch.cat(of_hidden), 0).to(hidden.dtype) if for_hidden else None,
+        of_weight.to(weight.dtype) if for_weight else None,
+    )
+
+
+def _slope(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The losses (rows, 1), and their gradient of the logits: softmax minus one at the target."""
+    scores = torch.log_softmax(logits, dim=1, dtype=torch.float32)
+    one_hot = torch.arange(logits.shape[1], device=logits.device) == targets
+    return -scores.gather(1, targets), (scores.exp() - one_hot.float()).to(logits.dtype)
+
+
+def _slope_in_place(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """As `_slope`, in place of the logits, and on a CPU by as few rows as its cache holds."""
+    losses = []
+    for rows, columns in zip(_blocks(logits), _blocks(targets), strict=True):
+        scores = torch.log_softmax(rows, dim=1, dtype=torch.float32)
+        losses.append(-scores.gather(1, columns))
+        minus_one = scores.new_full((1, 1), -1).expand_as(columns)
+        rows.copy_(scores.exp_().scatter_add_(1, columns, minus_one))
+    return torch.cat(losses), logits
+
+
+def _blocks(tensor: Tensor) -> tuple[Tensor, ...]:
+    return tensor.split(_ROWS_IN_CACHE) if tensor.device.type == "cpu" else (tensor,)
