@@ -14,6 +14,7 @@ def configuration(shape: Shape, tokens: SpecialTokens) -> BartConfig:
     feed_forward = shape.feed_forward or 4 * shape.width
     return BartConfig(
         vocab_size=shape.vocabulary,
+        init_std=shape.deviation,
         max_position_embeddings=shape.context,
         d_model=shape.width,
         encoder_layers=shape.layers,

@@ -18,6 +18,7 @@ def configuration(shape: Shape, tokens: SpecialTokens) -> GPT2Config:
         n_layer=shape.layers,
         n_head=shape.heads,
         n_inner=shape.feed_forward,
+        initializer_range=shape.deviation,
         bos_token_id=tokens.start,
         eos_token_id=tokens.end,
         pad_token_id=tokens.pad,

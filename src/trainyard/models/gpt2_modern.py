@@ -44,6 +44,7 @@ def configuration(shape: Shape, tokens: SpecialTokens) -> Qwen2Config:
         rms_norm_eps=1e-6,
         rope_parameters={"rope_type": "default", "rope_theta": shape.rope_base},
         tie_word_embeddings=True,
+        initializer_range=shape.deviation,
         bos_token_id=tokens.start,
         eos_token_id=tokens.end,
         pad_token_id=tokens.pad,

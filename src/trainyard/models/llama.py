@@ -13,6 +13,7 @@ def configuration(shape: Shape, tokens: SpecialTokens) -> LlamaConfig:
     """The configuration of transformers for a shape."""
     return LlamaConfig(
         vocab_size=shape.vocabulary,
+        initializer_range=shape.deviation,
         max_position_embeddings=shape.context,
         hidden_size=shape.width,
         intermediate_size=shape.feed_forward or 4 * shape.width,

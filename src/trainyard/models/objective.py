@@ -120,7 +120,8 @@ def _loss_and_gradients(
     inputs, matrix = torch.where(predicted, hidden, 0).to(dtype), weight.to(dtype)
     slope_of = _slope if torch.compiler.is_compiling() else _slope_in_place
     loss = torch.zeros((), device=hidden.device)
-    of_hidden, of_weight = [], None
+    of_hidden: list[Tensor] = []
+    of_weight: Tensor | None = None
     buffer = None
     for start in range(0, positions, rows):
         part = slice(start, start + rows)
@@ -139,7 +140,7 @@ def _loss_and_gradients(
     return (
         loss,
         torch.where(predicted, torch.cat(of_hidden), 0).to(hidden.dtype) if for_hidden else None,
-        of_weight.to(weight.dtype) if for_weight else None,
+        None if of_weight is None else of_weight.to(weight.dtype),
     )
 
 

@@ -13,6 +13,7 @@ def configuration(shape: Shape, tokens: SpecialTokens) -> OPTConfig:
     """The configuration of transformers for a shape."""
     return OPTConfig(
         vocab_size=shape.vocabulary,
+        init_std=shape.deviation,
         max_position_embeddings=shape.context,
         hidden_size=shape.width,
         num_hidden_layers=shape.layers,

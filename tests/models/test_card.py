@@ -1,0 +1,76 @@
+from typing import Any
+
+import yaml
+
+from trainyard.models.card import model_card
+
+from .conftest import MODELS
+
+
+def specification(**changed: Any) -> dict[str, Any]:
+    return {
+        "study": "demo",
+        "run": "gpt2-1m_ddp",
+        "task": "language-modelling",
+        "dataset": "tinyworld-stories",
+        "model": {"name": "gpt2-1m", **MODELS["gpt2-1m"].model_dump(mode="json")},
+        "parallel": {"name": "ddp"},
+        "processes": 2,
+        "threads": 1,
+        "device": "cpu",
+        "precision": "fp32",
+        "recipe": "base",
+        "seed": 1,
+        "train": {"initial": "scratch", "learning_rate": 1e-3, "tokens": 2_000_000, "clip": None},
+        **changed,
+    }
+
+
+def header(card: str) -> dict[str, Any]:
+    _, text, body = card.split("---\n", 2)
+    assert body.startswith("\n# ") or body.startswith("# ")
+    return yaml.safe_load(text)
+
+
+def test_the_header_is_what_the_hub_reads() -> None:
+    card = model_card(specification(), 500, {"validation loss": 1.234567}, dataset={"source": "org/set"})
+    assert header(card) == {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["trainyard", "gpt2", "ddp"],
+        "datasets": ["org/set"],
+    }
+    assert "| validation loss | 1.23457 |" in card
+    assert "| learning\\_rate | 0.001 |" in card
+    assert "| layers | 4 |" in card
+    assert "for 500 steps" in card
+    assert "clip" not in card
+
+
+def test_a_summariser_names_its_base() -> None:
+    entry = MODELS["bart-large"].model_dump(mode="json")
+    card = model_card(
+        specification(task="summarisation", model={"name": "bart-large", **entry}, train={"initial": "pretrained"}),
+        1,
+        {},
+    )
+    assert header(card)["pipeline_tag"] == "summarization"
+    assert header(card)["base_model"] == "facebook/bart-large"
+
+
+def test_text_from_data_becomes_no_markup() -> None:
+    evil = "<script>alert(1)</script>\n---\n| a | [b](http://c) `d` # e"
+    card = model_card(specification(dataset=evil, run=evil), 1, {evil: evil}, {"host": evil}, {"source": evil})
+    assert "<script>" not in card
+    assert "](http" not in card
+    assert "`d`" not in card
+    assert card.count("\n---\n") == 1
+    assert "datasets" not in header(card)
+    assert all(line.count("|") - line.count("\\|") in (0, 3) for line in card.splitlines() if line != "|---|---|")
+
+
+def test_nested_facts_become_rows() -> None:
+    card = model_card(specification(), 1, {}, {"versions": {"torch": "2.13.0"}, "dirty": False, "cards": [1]})
+    assert "| versions.torch | 2.13.0 |" in card
+    assert "| dirty | False |" in card
+    assert "cards" not in card

@@ -1,0 +1,132 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+from trainyard.models import objective
+from trainyard.models.build import build
+from trainyard.models.objective import Objective, linear_cross_entropy
+
+from .conftest import MODELS, batch, logits
+
+
+def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def test_loss_and_gradients_are_those_of_the_logits(tiny: str) -> None:
+    model, made = build(MODELS[tiny], tiny, seed=1), batch(MODELS[tiny])
+    expected = F.cross_entropy(logits(model, made).flatten(0, 1), made["labels"].flatten(), reduction="sum")
+    expected.backward()
+    wanted = gradients(model)
+    model.zero_grad()
+    loss = Objective(model)(**made)
+    loss.backward()
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(gradients(model), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gpt2-tiny", "bart-tiny"])
+def test_the_mean_equals_the_loss_of_transformers(name: str) -> None:
+    model = build(MODELS[name], name, seed=1)
+    kind = AutoModelForSeq2SeqLM if MODELS[name].sequence_to_sequence else AutoModelForCausalLM
+    theirs = kind.from_config(model.config).train()
+    theirs.load_state_dict(model.state_dict())
+    made = batch(MODELS[name])
+    inputs = {key: tensor for key, tensor in made.items() if key != "labels"}
+    shift = {} if MODELS[name].sequence_to_sequence else {"shift_labels": made["labels"]}
+    expected = theirs(**inputs, labels=made["labels"], **shift).loss
+    loss = Objective(model)(**made) / (made["labels"] != -100).sum()
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("at_once", [1, 97, 5 * 97, 6 * 97 + 1])
+def test_slices_change_neither_loss_nor_gradients(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(23, 8, requires_grad=True), torch.randn(97, 8, requires_grad=True)
+    labels = torch.randint(0, 97, (23,))
+    labels[::4] = -100
+    expected = F.cross_entropy(hidden @ weight.T, labels, reduction="sum")
+    wanted = torch.autograd.grad(expected * 0.5, (hidden, weight))
+    monkeypatch.setattr(objective, "_LOGITS_AT_ONCE", {"cpu": at_once, "cuda": at_once})
+    monkeypatch.setattr(objective, "_ROWS_IN_CACHE", 2)
+    loss = linear_cross_entropy(hidden, weight, labels)
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(torch.autograd.grad(loss * 0.5, (hidden, weight)), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_compiled_in_one_graph_it_gives_the_same() -> None:
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(23, 8, requires_grad=True), torch.randn(97, 8, requires_grad=True)
+    labels = torch.randint(0, 97, (23,))
+    labels[::4] = -100
+    expected = linear_cross_entropy(hidden, weight, labels)
+    wanted = torch.autograd.grad(expected, (hidden, weight))
+    loss = torch.compile(linear_cross_entropy, fullgraph=True, backend="aot_eager")(hidden, weight, labels)
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(torch.autograd.grad(loss, (hidden, weight)), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_no_predicted_token_gives_no_loss_and_no_gradient(tiny: str) -> None:
+    made = batch(MODELS[tiny])
+    made["labels"] = torch.full_like(made["labels"], -100)
+    model = build(MODELS[tiny], tiny, seed=1)
+    loss = Objective(model)(**made)
+    loss.backward()
+    assert loss.item() == 0
+    assert all(not gradient.any() for gradient in gradients(model).values())
+
+
+def test_bf16_keeps_the_loss_in_fp32_and_near(tiny: str) -> None:
+    made, model = batch(MODELS[tiny]), build(MODELS[tiny], tiny, seed=1)
+    exact = Objective(model)(**made)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = Objective(model)(**made)
+    rounded.backward()
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, rtol=5e-3, atol=0)
+    assert {gradient.dtype for gradient in gradients(model).values()} == {torch.float32}
+
+
+def test_without_gradients_the_loss_is_the_same_bit_by_bit(tiny: str) -> None:
+    whole = Objective(build(MODELS[tiny], tiny, seed=1))
+    made = batch(MODELS[tiny])
+    with torch.no_grad():
+        alone = whole(**made)
+    assert not alone.requires_grad
+    assert alone.item() == whole(**made).item()
+
+
+def test_a_frozen_model_still_passes_the_gradient_through_its_head() -> None:
+    hidden, weight = torch.randn(5, 8, requires_grad=True), torch.randn(97, 8)
+    labels = torch.randint(0, 97, (5,))
+    linear_cross_entropy(hidden, weight, labels).backward()
+    assert hidden.grad is not None
+    assert weight.grad is None
+
+
+def test_activation_checkpointing_changes_no_gradient(tiny: str) -> None:
+    made = batch(MODELS[tiny])
+    plain = build(MODELS[tiny], tiny, dropout=0.2, seed=1)
+    saved = build(MODELS[tiny], tiny, dropout=0.2, seed=1, activation_checkpointing=True)
+    torch.manual_seed(3)
+    loss = Objective(plain)(**made)
+    loss.backward()
+    torch.manual_seed(3)
+    again = Objective(saved)(**made)
+    again.backward()
+    assert again.item() == loss.item()
+    torch.testing.assert_close(gradients(saved), gradients(plain), rtol=0, atol=0)
+
+
+def test_the_head_still_gives_logits(tiny: str) -> None:
+    model, made = build(MODELS[tiny], tiny, seed=1), batch(MODELS[tiny])
+    expected = logits(model, made)
+    names = list(model.state_dict())
+    untouched = copy.deepcopy(model.state_dict())
+    Objective(model)
+    torch.testing.assert_close(logits(model, made), expected, rtol=0, atol=0)
+    assert list(model.state_dict()) == names
+    torch.testing.assert_close(dict(model.state_dict()), dict(untouched), rtol=0, atol=0)
