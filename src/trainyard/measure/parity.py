@@ -20,8 +20,8 @@ TOLERANCES: dict[Precision, tuple[float, str]] = {
     ),
     "fp16": (
         5e-2,
-        "fp16 keeps 11 bits, but its loss scale may skip first steps that the fp32 reference takes: allowed is what bf16 "
-        "is allowed",
+        "fp16 keeps 11 bits, but its loss scale may skip first steps that the fp32 reference takes: it is allowed "
+        "what bf16 is",
     ),
 }
 

@@ -14,8 +14,9 @@ from trainyard.config.study import Train
 from trainyard.data.loader import Loader
 from trainyard.parallel import group
 from trainyard.parallel.engine import Engine
+from trainyard.parallel.memory import host_memory
 from trainyard.train.checkpoint import save_checkpoint
-from trainyard.train.metrics import MetricsFile, Row, finite, host_memory
+from trainyard.train.metrics import MetricsFile, Row, finite
 from trainyard.train.schedule import learning_rate
 from trainyard.train.validation import validation_loss
 

@@ -21,10 +21,11 @@ from trainyard.models.build import build, start_token
 from trainyard.models.objective import Objective
 from trainyard.parallel import group
 from trainyard.parallel.engine import Engine, EngineSettings, load_engine
+from trainyard.parallel.memory import peak_host_memory
 from trainyard.train.checkpoint import load_checkpoint, newest_step
 from trainyard.train.exports import Exporter
 from trainyard.train.loop import DivergedError, Loop, StoppedError
-from trainyard.train.metrics import MetricsFile, peak_host_memory
+from trainyard.train.metrics import MetricsFile
 from trainyard.train.randomness import seed_rank
 from trainyard.train.specification import Specification
 from trainyard.train.started import found_at_start

@@ -3,9 +3,6 @@
 import json
 import math
 import os
-import re
-import resource
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,29 +18,6 @@ def line_of(row: Row) -> str:
 def finite(value: float) -> float | None:
     """The value, or None where JSON has no word for it."""
     return value if math.isfinite(value) else None
-
-
-def host_memory() -> int:
-    """The resident memory of this process now, in bytes (its peak, where the system tells no more)."""
-    return _status("VmRSS") or _peak()
-
-
-def peak_host_memory() -> int:
-    """The largest resident memory that this process has had, in bytes."""
-    return _status("VmHWM") or _peak()
-
-
-def _status(name: str) -> int | None:
-    path = Path("/proc/self/status")
-    if not path.exists():
-        return None
-    found = re.search(rf"^{name}:\s+(\d+) kB$", path.read_text(), re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
-
-
-def _peak() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _rows_of(path: Path) -> list[Row]:
