@@ -48,7 +48,7 @@ def test_two_processes_with_unequal_token_counts_lose_what_one_process_loses(nam
 
 @pytest.mark.slow
 def test_gradients_that_are_not_clipped_are_long_enough_for_a_silent_clipping_at_one_to_show(references):
-    assert min(norm for _, norm in references[False]["gpt2"]["rows"][:10]) > 1.1
+    assert min(norm for _, norm in references[False]["gpt2"]["rows"][:3]) > 1.1
 
 
 @pytest.mark.slow
