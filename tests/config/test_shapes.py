@@ -1,9 +1,10 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from trainyard.config.catalogue import Model, Shape
+from trainyard.config.catalogue import Model
 from trainyard.config.load import parse_entries
 from trainyard.config.shapes import flops_per_token, megatron_flops, parameters, parameters_without_embeddings
 from trainyard.models.build import build
@@ -43,13 +44,11 @@ def test_published_models_have_their_known_sizes(name: str, expected: int) -> No
 @pytest.mark.parametrize("family", ["opt", "gpt2", "gpt2_modern", "llama", "bart", "t5"])
 def test_a_shape_with_every_option_is_counted(family: str) -> None:
     # the head width and the embedding's width are options of t5 and opt alone
-    options = {"t5": {"head_width": 24}, "opt": {"embedding_width": 20}}.get(family, {})
-    grouped = {"key_value_heads": 2} if family in ("gpt2_modern", "llama") else {}
-    decoder = {"decoder_layers": 3} if family in ("bart", "t5") else {}
-    shape = Shape(
-        layers=2, width=48, heads=4, context=32, vocabulary=70, feed_forward=50, **options, **grouped, **decoder
-    )
-    entry = Model(title="all", family=family, tokenizer="bytes", shape=shape)  # pyright: ignore[reportArgumentType]
+    options: dict[str, Any] = {"t5": {"head_width": 24}, "opt": {"embedding_width": 20}}.get(family, {})
+    options |= {"key_value_heads": 2} if family in ("gpt2_modern", "llama") else {}
+    options |= {"decoder_layers": 3} if family in ("bart", "t5") else {}
+    shape = {"layers": 2, "width": 48, "heads": 4, "context": 32, "vocabulary": 70, "feed_forward": 50, **options}
+    entry = Model.model_validate({"title": "all", "family": family, "tokenizer": "bytes", "shape": shape})
     assert parameters(entry) == sum(parameter.numel() for parameter in build(entry, "all").parameters())
 
 

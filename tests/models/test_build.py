@@ -69,8 +69,8 @@ def test_weights_of_another_shape_are_refused_with_the_key_that_differs(tmp_path
     export(MODELS["gpt2-tiny"], build(MODELS["gpt2-tiny"], "gpt2-tiny", seed=1).state_dict(), tmp_path / "model")
     with pytest.raises(InputError, match=r"config\.json: model_type is 'gpt2'.* 'opt' for opt-tiny"):
         build(MODELS["opt-tiny"], "opt-tiny", weights=tmp_path / "model")
-    with pytest.raises(InputError, match=r"hidden_size is 64.* 128 for gpt2-1m"):
-        build(MODELS["gpt2-1m"], "gpt2-1m", weights=tmp_path / "model")
+    with pytest.raises(InputError, match=r"vocab_size is 512.* 50257 for gpt2-52m"):
+        build(MODELS["gpt2-52m"], "gpt2-52m", weights=tmp_path / "model")
 
 
 def test_another_base_of_rotations_is_another_model(tmp_path: Path) -> None:
@@ -94,3 +94,11 @@ def test_opt_350m_and_its_small_copy_keep_the_quirks(name: str) -> None:
     decoder = model.base_model.decoder
     assert decoder.final_layer_norm is None
     assert decoder.project_in.weight.shape == (entry.shape.width, entry.shape.embedding_width)
+
+
+@pytest.mark.parametrize("name", ["opt-tiny", "gpt2-tiny", "gpt2-modern-tiny", "llama-tiny", "bart-tiny"])
+def test_the_deviation_of_the_initial_weights_is_the_shapes(name: str) -> None:
+    shape = MODELS[name].shape.model_copy(update={"initial_deviation": 0.08})
+    model = build(MODELS[name].model_copy(update={"shape": shape}), name, seed=1)
+    weight = model.get_output_embeddings().weight
+    assert abs(weight.std().item() - 0.08) < 0.003

@@ -10,10 +10,10 @@ from .conftest import MODELS
 def specification(**changed: Any) -> dict[str, Any]:
     return {
         "study": "demo",
-        "run": "gpt2-1m_ddp",
+        "run": "gpt2-tiny_ddp",
         "task": "language-modelling",
         "dataset": "tinyworld-stories",
-        "model": {"name": "gpt2-1m", **MODELS["gpt2-1m"].model_dump(mode="json")},
+        "model": {"name": "gpt2-tiny", **MODELS["gpt2-tiny"].model_dump(mode="json")},
         "parallel": {"name": "ddp"},
         "processes": 2,
         "threads": 1,
@@ -42,7 +42,7 @@ def test_the_header_is_what_the_hub_reads() -> None:
     }
     assert "| validation loss | 1.23457 |" in card
     assert "| learning\\_rate | 0.001 |" in card
-    assert "| layers | 4 |" in card
+    assert "| layers | 2 |" in card
     assert "for 500 steps" in card
     assert "clip" not in card
 

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ def tokenizer_folder(path: Path, pad: int) -> Path:
     return path
 
 
-def loaded(name: str, folder: Path):
+def loaded(name: str, folder: Path) -> Any:
     kind = AutoModelForSeq2SeqLM if MODELS[name].sequence_to_sequence else AutoModelForCausalLM
     return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
 

@@ -3,15 +3,20 @@
 import importlib
 import math
 from pathlib import Path
+from pickle import UnpicklingError
 from types import ModuleType
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig
 
 from trainyard.config.catalogue import Model
 from trainyard.errors import InputError
 from trainyard.models.tokens import special_tokens
+
+UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError)
+"""What transformers raises where weights are missing, damaged or hold code."""
 
 # what makes another model of the same weights, or other weights
 _ARCHITECTURE = (
@@ -85,7 +90,7 @@ def build(
                 torch.default_generator.manual_seed(seed)
             model = family(entry).MODEL(_for_training(configuration(entry, dropout)))
     if activation_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     return model.train()
 
 
@@ -122,7 +127,7 @@ def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path) ->
             dtype=torch.float32,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{folder}: the weights of {name} can't be read ({error}); delete it and run again") from error
     odd = sorted(str(key) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in report[kind])
     if odd:

@@ -161,7 +161,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.head_width = config.hidden_size // config.num_attention_heads
         self.rope_base = float(config.rope_parameters["rope_theta"])  # pyright: ignore
-        self.checkpointing = False
+        self.checkpoint_arguments: dict[str, Any] | None = None
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -171,8 +171,8 @@ class Trunk(nn.Module):
         cosine, sine = rotations(input_ids.shape[1], self.head_width, self.rope_base, input_ids.device)
         x = self.embed_tokens(input_ids)  # (batch, time, width)
         for layer in self.layers:
-            if self.checkpointing and self.training:
-                x = checkpoint(layer, x, cosine, sine, use_reentrant=False)
+            if self.checkpoint_arguments is not None and self.training:
+                x = checkpoint(layer, x, cosine, sine, **self.checkpoint_arguments)
             else:
                 x = layer(x, cosine, sine)
         return BaseModelOutput(last_hidden_state=self.norm(x))
@@ -210,12 +210,12 @@ class GPT2Modern(nn.Module):
         """Let the head share the embedding's weight."""
         self.lm_head.weight = self.model.embed_tokens.weight
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
+    def activation_checkpointing_enable(self, checkpoint_arguments: dict[str, Any]) -> None:
         """Keep the input of each block alone, and compute the rest again in the backward pass."""
-        self.model.checkpointing = True
+        self.model.checkpoint_arguments = checkpoint_arguments
 
     def _initialise(self, module: nn.Module) -> None:
-        """GPT-2's start: normal with deviation 0.02, less on what is added to the residual stream."""
+        """GPT-2's start: normal, narrower on what is added to the residual stream."""
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
         if isinstance(module, nn.Linear) and module.bias is not None:

@@ -16,7 +16,7 @@ from trainyard.config.catalogue import HubModel, Model, PackageFile
 from trainyard.config.shapes import parameters
 from trainyard.errors import InputError
 from trainyard.files import sha256_file, whole_folder, write_json
-from trainyard.models.build import check_architecture, exported_class
+from trainyard.models.build import UNREADABLE, check_architecture, exported_class
 from trainyard.models.export import write_weights
 from trainyard.packages import package_file
 
@@ -128,7 +128,7 @@ def _rewrite(name: str, entry: Model, raw: _Raw, draft: Path) -> None:
             raw.folder, dtype="auto", output_loading_info=True, **place, **unpacked
         )
         tokenizer = AutoTokenizer.from_pretrained(raw.folder, **place)
-    except (OSError, ValueError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{raw.folder}: {name} can't be read ({error})") from error
     check_architecture(entry, name, model.config, raw.folder)
     odd = sorted(str(key) for kind in ("missing_keys", "mismatched_keys") for key in report[kind])
