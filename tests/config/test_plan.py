@@ -67,7 +67,7 @@ def test_studies_may_be_a_name_a_list_or_names_with_commas(folder: Path, plan: C
         assert list(make_plan({"studies": given}, folder).studies) == ["s", "r"]
 
 
-def test_a_probe_has_its_reference_no_dropout_and_two_micro_steps(plan: Callable[..., Plan]) -> None:
+def test_a_probe_has_its_reference_which_takes_the_same_micro_batches(plan: Callable[..., Plan]) -> None:
     probed = study() | {"probes": {"parallel": ["ddp", "zero3"], "steps": 20}}
     made = plan(probed).studies["s"]
     assert [run.specification["parallel"]["name"] for run in made.probes] == ["ddp", "zero3"]
@@ -77,8 +77,9 @@ def test_a_probe_has_its_reference_no_dropout_and_two_micro_steps(plan: Callable
         mine = probe.specification
         assert (reference["processes"], reference["precision"]) == (1, "fp32")
         assert mine["train"] == reference["train"]
-        assert (mine["train"]["dropout"], mine["train"]["steps"]) == (0.0, 20)
-        assert mine["train"]["batch"] == 2 * mine["processes"] * mine["train"]["micro_batch"]
+        assert (mine["train"]["dropout"], mine["train"]["clip"], mine["train"]["steps"]) == (0.0, None, 20)
+        assert reference["parallel"]["options"] == {"ranks": 2}
+        assert mine["train"]["batch"] == mine["processes"] * mine["train"]["micro_batch"]
 
 
 def test_metrics_without_datasets_take_the_runs_own(plan: Callable[..., Plan]) -> None:

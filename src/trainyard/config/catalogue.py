@@ -167,6 +167,14 @@ class Shape(Entry):
     post_norm: bool = Field(False, description="OPT-350M normalises after each block")
     rope_base: float = Field(10_000.0, description="base of the rotary angles (gpt2_modern, llama)")
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    initial_deviation: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="standard deviation of the initial weights; 0.02 unless told (t5 has its own start)"
+    )
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of the initial weights."""
+        return self.initial_deviation or 0.02
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "Shape":
@@ -185,6 +193,12 @@ class Model(Entry):
     tokenizer: str
     shape: Shape
     weights: Weights | None = Field(None, description="pretrained weights, if there are any")
+
+    @model_validator(mode="after")
+    def _t5_starts_its_own_way(self) -> "Model":
+        if self.family == "t5" and self.shape.initial_deviation:
+            raise ValueError("shape.initial_deviation: t5 scales its initial weights by their shapes; leave it out")
+        return self
 
     @property
     def sequence_to_sequence(self) -> bool:

@@ -151,7 +151,11 @@ class Expansion:
             own = (grid for grid in self.study.grids if dataset in grid.datasets and model in grid.models)
             train = self._probe_train(probes, next(own, first), dataset, model, place)
             at = _Coordinates(dataset, model, REFERENCE, 1, "fp32", "base", probes.seed)
+            share = rows_a_step(train, probes.processes, f"{place}.train") // probes.processes
+            train = train.model_copy(update={"micro_batch": train.micro_batch or share})
             reference = self._run(at, train, probes.threads, "probe", place)
+            # it sums the gradients of each rank's micro-batches, then those of the ranks
+            reference.specification["parallel"]["options"] = {"ranks": probes.processes}
             yield reference
             for parallel, precision in itertools.product(probes.parallel, probes.precision):
                 single = choose(parallel, self.catalogues.parallel, "parallel setting", place).one_process
@@ -170,18 +174,15 @@ class Expansion:
             "tokens": None,
             "epochs": None,
             "dropout": 0.0,
+            # DeepSpeed takes the norm in fp32 and torch's engines in fp64: clipping by it would tell them apart
+            "clip": None,
             "warmup_steps": min(settings.get("warmup_steps") or 0, probes.steps // 10),
             "warmup_ratio": None,
             "keep_steps": [],
             "validate_every": probes.steps,
             "checkpoint_every": probes.steps,
         }
-        train = parse(Train, settings | short, f"{place}.train")
-        if train.micro_batch is None:
-            # two micro-steps a process, so that accumulation is compared too
-            share = rows_a_step(train, 1, f"{place}.train") // probes.processes
-            train = train.model_copy(update={"micro_batch": max(1, share // 2)})
-        return train
+        return parse(Train, settings | short, f"{place}.train")
 
     def _run(
         self,
