@@ -15,7 +15,7 @@ help:  ## this list
 demo: install  ## run the study `demo`, write report.html, print its table
 	@start=$$SECONDS; \
 	$(RUN) -m trainyard.unlock && \
-	$(SNAKEMAKE) --cores $(CORES) --config studies=$(STUDIES) && \
+	$(SNAKEMAKE) --cores $(CORES) --quiet reason --config studies=$(STUDIES) && \
 	if [ ! -e report.html ] || [ -n "$$(find results/$(STUDIES)/report -newer report.html -type f -print -quit)" ]; then \
 	  $(SNAKEMAKE) --report report.html --config studies=$(STUDIES) --quiet all; \
 	fi && \

@@ -21,4 +21,6 @@ include: "rules/report.smk"
 rule all:
     default_target: True
     input:
-        [product for study in PLAN.studies for product in report_files(study)],
+        [product for study in PLAN.studies for product in JOBS.report(study)],
+    message:
+        f"Complete: {', '.join(PLAN.studies)}"

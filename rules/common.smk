@@ -1,4 +1,4 @@
-# What the other rule files share: the plan that configuration makes, and what rules depend on.
+# Shared by all: the plan that configuration makes, and what jobs ask of it.
 import sys
 from pathlib import Path
 
@@ -8,9 +8,8 @@ ROOT = Path(workflow.current_basedir).parent
 sys.path.insert(0, str(ROOT / "src"))
 
 from trainyard.config.code import code_hash, files_hash
-from trainyard.config.machine import pins, unsupported
+from trainyard.config.dag import Dag
 from trainyard.config.plan import make_plan
-from trainyard.config.resources import megabytes, minutes
 from trainyard.errors import InputError
 
 try:
@@ -18,8 +17,11 @@ try:
 except InputError as error:
     raise WorkflowError(str(error))
 
-CATALOGUES = PLAN.catalogues
-CUDA = PLAN.machine.device == "cuda"
+CONDA = "conda" in {
+    str(method.value) for method in workflow.deployment_settings.deployment_method
+}
+JOBS = Dag(PLAN, ROOT / "envs", CONDA)
+TEMPLATES = files_hash(ROOT / "src/trainyard/report/templates")
 
 
 wildcard_constraints:
@@ -33,15 +35,27 @@ wildcard_constraints:
     checkpoint="[^/@]+",
 
 
-def run_of(wildcards):
-    return PLAN.studies[wildcards.study].runs[wildcards.run]
+def every_core():
+    """All cores of the machine; `--report` and `--lint` know of none."""
+    try:
+        return workflow.cores
+    except WorkflowError:
+        return 1
 
 
-def environment(stage):
-    return str(ROOT / "envs" / f"{stage}.yaml")
+def shown(name, caption, subcategory, product, form):
+    """A file of a study's report, with its caption and its place there."""
+    return report(
+        f"results/{{study}}/report/{name}",
+        caption=f"../report/{caption}.rst",
+        category="{study}",
+        subcategory=subcategory,
+        labels={"product": product, "form": form},
+    )
 
 
-def conda_pins(stage):
-    """The pins of a conda environment where conda is on, else None: then this interpreter's packages count."""
-    on = "conda" in {str(method.value) for method in workflow.deployment_settings.deployment_method}
-    return pins(Path(environment(stage))) if on else None
+def report_code(module):
+    return (
+        code_hash(f"trainyard.report.{module}", "trainyard.report.arguments")
+        + TEMPLATES
+    )

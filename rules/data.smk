@@ -1,67 +1,51 @@
 # From sources to rows, tokenizers, tokens and statistics; and pretrained models.
-def tokenizer_rows(wildcards):
-    kind = CATALOGUES.tokenizers[wildcards.tokenizer].kind
-    return f"results/data/{wildcards.dataset}/rows/train.parquet" if kind == "bpe" else []
-
-
-def tokenizer_model(wildcards):
-    entry = CATALOGUES.tokenizers[wildcards.tokenizer]
-    return f"results/models/{entry.model}" if entry.kind == "model" else []
-
-
 rule download:
     output:
         rows="results/data/{dataset}/rows/{split}.parquet",
         index="results/data/{dataset}/rows/{split}.json",
-    params:
-        dataset=lambda wildcards: CATALOGUES.datasets[wildcards.dataset].of_split(wildcards.split),
-        code=lambda wildcards: code_hash(*download_code(wildcards)),
     log:
         "logs/data/download/{dataset}/{split}.log",
     benchmark:
         "logs/data/download/{dataset}/{split}.benchmark.jsonl"
     conda:
-        environment("data")
+        JOBS.environment("data")
     threads: 1
     resources:
         mem_mb=4000,
-        runtime=lambda wildcards: data_minutes(wildcards.dataset),
+        runtime=JOBS.data_minutes,
         network=1,
+    params:
+        dataset=lambda wildcards: JOBS.catalogues.datasets[wildcards.dataset].of_split(
+            wildcards.split
+        ),
+        code=JOBS.download_code,
     message:
         "Download {wildcards.dataset}, split {wildcards.split}"
     script:
         "../workflow/scripts/download.py"
 
 
-def download_code(wildcards):
-    embedded = getattr(CATALOGUES.datasets[wildcards.dataset].source, "embedded", None)
-    return ["trainyard.data.sources", *([f"trainyard.data.{embedded}"] if embedded else [])]
-
-
-def data_minutes(dataset):
-    tokens = CATALOGUES.datasets[dataset].tokens or 1_000_000
-    return 15 + tokens // 20_000_000
-
-
 rule tokenizer:
     input:
-        rows=tokenizer_rows,
-        model=tokenizer_model,
+        rows=JOBS.tokenizer_rows,
+        model=JOBS.tokenizer_model,
     output:
         folder=directory("results/data/{dataset}/{tokenizer}/tokenizer"),
-    params:
-        entry=lambda wildcards: CATALOGUES.tokenizers[wildcards.tokenizer].model_dump(mode="json"),
-        code=code_hash("trainyard.data.tokenizers"),
     log:
         "logs/data/tokenizer/{dataset}/{tokenizer}.log",
     benchmark:
         "logs/data/tokenizer/{dataset}/{tokenizer}.benchmark.jsonl"
     conda:
-        environment("data")
+        JOBS.environment("data")
     threads: 1
     resources:
         mem_mb=4000,
         runtime=15,
+    params:
+        entry=lambda wildcards: JOBS.catalogues.tokenizers[
+            wildcards.tokenizer
+        ].model_dump(mode="json"),
+        code=code_hash("trainyard.data.tokenizers"),
     message:
         "Make the tokenizer {wildcards.tokenizer} for {wildcards.dataset}"
     script:
@@ -74,19 +58,19 @@ rule tokenize:
         tokenizer="results/data/{dataset}/{tokenizer}/tokenizer",
     output:
         folder=directory("results/data/{dataset}/{tokenizer}/{split}"),
-    params:
-        prefix=lambda wildcards: CATALOGUES.prefix(wildcards.tokenizer),
-        code=code_hash("trainyard.data.tokenize"),
     log:
         "logs/data/tokenize/{dataset}/{tokenizer}/{split}.log",
     benchmark:
         "logs/data/tokenize/{dataset}/{tokenizer}/{split}.benchmark.jsonl"
     conda:
-        environment("data")
+        JOBS.environment("data")
     threads: 1
     resources:
         mem_mb=8000,
-        runtime=lambda wildcards: data_minutes(wildcards.dataset),
+        runtime=JOBS.data_minutes,
+    params:
+        prefix=lambda wildcards: JOBS.catalogues.prefix(wildcards.tokenizer),
+        code=code_hash("trainyard.data.tokenize"),
     message:
         "Tokenize {wildcards.dataset}, split {wildcards.split}, with {wildcards.tokenizer}"
     script:
@@ -95,26 +79,23 @@ rule tokenize:
 
 rule statistics:
     input:
-        splits=lambda wildcards: [
-            f"results/data/{wildcards.dataset}/{wildcards.tokenizer}/{split}"
-            for split in CATALOGUES.datasets[wildcards.dataset].splits
-        ],
+        splits=JOBS.token_folders,
     output:
         statistics="results/data/{dataset}/{tokenizer}/statistics.json",
-    params:
-        title=lambda wildcards: CATALOGUES.datasets[wildcards.dataset].title,
-        licence=lambda wildcards: CATALOGUES.datasets[wildcards.dataset].licence,
-        code=code_hash("trainyard.data.statistics"),
     log:
         "logs/data/statistics/{dataset}/{tokenizer}.log",
     benchmark:
         "logs/data/statistics/{dataset}/{tokenizer}.benchmark.jsonl"
     conda:
-        environment("data")
+        JOBS.environment("data")
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        title=lambda wildcards: JOBS.catalogues.datasets[wildcards.dataset].title,
+        licence=lambda wildcards: JOBS.catalogues.datasets[wildcards.dataset].licence,
+        code=code_hash("trainyard.data.statistics"),
     message:
         "Count rows, words and tokens of {wildcards.dataset} with {wildcards.tokenizer}"
     script:
@@ -124,22 +105,22 @@ rule statistics:
 rule fetch_model:
     output:
         folder=directory("results/models/{model}"),
-    params:
-        model=lambda wildcards: CATALOGUES.models[wildcards.model].model_dump(mode="json"),
-        code=lambda wildcards: code_hash(
-            "trainyard.models.pretrained", f"trainyard.models.{CATALOGUES.models[wildcards.model].family}"
-        ),
     log:
         "logs/models/{model}.log",
     benchmark:
         "logs/models/{model}.benchmark.jsonl"
     conda:
-        environment("train")
+        JOBS.environment("train")
     threads: 1
     resources:
         mem_mb=16000,
         runtime=60,
         network=1,
+    params:
+        model=lambda wildcards: JOBS.catalogues.models[wildcards.model].model_dump(
+            mode="json"
+        ),
+        code=JOBS.fetch_code,
     message:
         "Fetch the pretrained {wildcards.model}"
     script:

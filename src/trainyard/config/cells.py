@@ -2,26 +2,22 @@
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
 
 from trainyard.config.load import choose
 from trainyard.config.machine import Device
-from trainyard.config.runs import RESULTS, Catalogues
+from trainyard.config.runs import RESULTS, Catalogues, Job
 from trainyard.config.study import Measure
 from trainyard.errors import InputError
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One measurement; `specification` is everything that it depends on, as plain values."""
-
-    name: str
-    specification: dict[str, Any]
+class Cell(Job):
+    """One measurement."""
 
     @property
     def file(self) -> str:
         """Where its result stands."""
-        return f"{RESULTS}/{self.specification['study']}/measure/{self.name}.json"
+        return f"{RESULTS}/{self.study}/measure/{self.name}.json"
 
 
 def cells(study: str, measure: Measure, catalogues: Catalogues, device: Device, place: str) -> dict[str, Cell]:
@@ -49,6 +45,7 @@ def cells(study: str, measure: Measure, catalogues: Catalogues, device: Device, 
             continue
         name = f"{model_name}_{parallel}-x{processes}_{precision}_batch{batch}_sequence{length}"
         found[name] = Cell(
+            study,
             name,
             {
                 "study": study,

@@ -83,7 +83,7 @@ def parse_entries(kind: type[T] | Any, path: Path) -> dict[str, Any]:
     return {str(name): parse(kind, value, f"{path}: {name}") for name, value in read_yaml(path).items()}
 
 
-def choose(name: str, entries: Mapping[str, T], what: str, place: str) -> T:
+def choose(name: str, entries: Mapping[Any, T], what: str, place: str) -> T:
     """Look a name up.
 
     Raises:

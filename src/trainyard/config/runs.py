@@ -36,23 +36,15 @@ class Catalogues:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One training; a probe is one too.
+class Job:
+    """A run, a probe or a measured cell.
 
-    `specification` is what spec.json holds: plain values, everything that the run depends on.
+    `specification` holds everything that it depends on, as plain values.
     """
 
     study: str
     name: str
-    kind: Literal["run", "probe"]
     specification: dict[str, Any]
-    evaluate: Evaluate | None = None
-    reference: str | None = None
-
-    @property
-    def folder(self) -> str:
-        """The folder of its declared outputs."""
-        return f"{RESULTS}/{self.study}/{self.name}"
 
     @property
     def entry(self) -> str:
@@ -61,9 +53,23 @@ class Run:
         return "single" if name == REFERENCE else name
 
     @property
-    def threads(self) -> int:
-        """Cores it needs."""
-        return self.specification["processes"] * self.specification["threads"]
+    def compiled(self) -> bool:
+        """Whether it goes through torch.compile."""
+        return self.specification.get("train", {}).get("compile", False)
+
+
+@dataclass(frozen=True)
+class Run(Job):
+    """One training; a probe is one too, with its reference by name. Its specification is what spec.json holds."""
+
+    kind: Literal["run", "probe"]
+    evaluate: Evaluate | None = None
+    reference: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """The folder of its declared outputs."""
+        return f"{RESULTS}/{self.study}/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -225,7 +231,7 @@ class Expansion:
                 "weights": f"{RESULTS}/models/{at.model}" if train.initial == "pretrained" else None,
             },
         }
-        return Run(self.study_name, specification["run"], kind, specification, evaluate, reference)
+        return Run(self.study_name, specification["run"], specification, kind, evaluate, reference)
 
     def _check(self, at: _Coordinates, dataset: Dataset, model: Model, train: Train, place: str) -> None:
         if dataset.kind == "choices":

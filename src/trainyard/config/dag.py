@@ -1,0 +1,253 @@
+"""What the rules ask of the plan: inputs and parameters of each job, by its wildcards.
+
+Kept out of the rule files so that it is typed and tested; it knows nothing of Snakemake
+but that wildcards have names.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trainyard.config.code import code_hash
+from trainyard.config.evaluations import Evaluation
+from trainyard.config.machine import pins, unsupported
+from trainyard.config.plan import EvaluatedModel, Plan, StudyPlan
+from trainyard.config.resources import megabytes, minutes
+from trainyard.config.runs import RESULTS, Job
+
+Wildcards = Any
+
+
+class Dag:
+    """The plan, seen from a job.
+
+    Attributes:
+        plan: everything that the configuration asks for.
+        environments: the folder of the conda environments.
+        conda: whether jobs run in those, so that this interpreter's packages say nothing.
+    """
+
+    def __init__(self, plan: Plan, environments: Path, conda: bool) -> None:
+        self.plan = plan
+        self.catalogues = plan.catalogues
+        self.environments = environments
+        self.conda = conda
+
+    def environment(self, stage: str) -> str:
+        """The file of a conda environment."""
+        return str(self.environments / f"{stage}.yaml")
+
+    def _study(self, wildcards: Wildcards) -> StudyPlan:
+        return self.plan.studies[wildcards.study]
+
+    # data
+
+    def download_code(self, wildcards: Wildcards) -> str:
+        """The code of a download; that of an embedded world concerns its own rows alone."""
+        embedded = getattr(self.catalogues.datasets[wildcards.dataset].source, "embedded", None)
+        return code_hash("trainyard.data.sources", *([f"trainyard.data.{embedded}"] if embedded else []))
+
+    def data_minutes(self, wildcards: Wildcards) -> int:
+        """Minutes to ask for, by the dataset's size."""
+        return 15 + (self.catalogues.datasets[wildcards.dataset].tokens or 1_000_000) // 20_000_000
+
+    def tokenizer_rows(self, wildcards: Wildcards) -> str | list[str]:
+        """The rows that a BPE is trained on; other tokenizers need none."""
+        kind = self.catalogues.tokenizers[wildcards.tokenizer].kind
+        return f"{RESULTS}/data/{wildcards.dataset}/rows/train.parquet" if kind == "bpe" else []
+
+    def tokenizer_model(self, wildcards: Wildcards) -> str | list[str]:
+        """The model that carries the tokenizer, if one does."""
+        model = getattr(self.catalogues.tokenizers[wildcards.tokenizer], "model", None)
+        return f"{RESULTS}/models/{model}" if model else []
+
+    def token_folders(self, wildcards: Wildcards) -> list[str]:
+        """The tokens of every split of a dataset."""
+        folder = f"{RESULTS}/data/{wildcards.dataset}/{wildcards.tokenizer}"
+        return [f"{folder}/{split}" for split in self.catalogues.datasets[wildcards.dataset].splits]
+
+    def fetch_code(self, wildcards: Wildcards) -> str:
+        """The code that fetches a model."""
+        family = self.catalogues.models[wildcards.model].family
+        return code_hash("trainyard.models.pretrained", f"trainyard.models.{family}")
+
+    # runs, probes and cells
+
+    def job(self, wildcards: Wildcards) -> Job:
+        """The run, probe or cell that the wildcards name."""
+        study = self._study(wildcards)
+        return study.runs[wildcards.run] if hasattr(wildcards, "run") else study.cells[wildcards.cell]
+
+    def specification(self, wildcards: Wildcards) -> dict[str, Any]:
+        """Everything that it depends on."""
+        return self.job(wildcards).specification
+
+    def data_folders(self, wildcards: Wildcards) -> list[str]:
+        """Tokens, tokenizer and weights that a run reads."""
+        return [folder for folder in self.specification(wildcards)["data"].values() if folder]
+
+    def reference(self, wildcards: Wildcards) -> str:
+        """The folder of a probe's reference."""
+        return f"{RESULTS}/{wildcards.study}/{self._study(wildcards).runs[wildcards.run].reference}"
+
+    def _code(self, wildcards: Wildcards, *entries: str) -> str:
+        at = self.specification(wildcards)
+        own = (f"trainyard.parallel.{at['parallel']['engine']}", f"trainyard.models.{at['model']['family']}")
+        return code_hash(*entries, *own)
+
+    def train_code(self, wildcards: Wildcards) -> str:
+        """The code of a run: the loop and what it imports, its own engine and its own family."""
+        return self._code(wildcards, "trainyard.train.run", "trainyard.train.main", "trainyard.parallel.rank")
+
+    def measure_code(self, wildcards: Wildcards) -> str:
+        """The code of a measurement."""
+        return self._code(wildcards, "trainyard.measure.throughput", "trainyard.parallel.rank")
+
+    def job_environment(self, wildcards: Wildcards) -> str:
+        """Frameworks have an environment of their own; torch's own engines share one."""
+        return self.environment(self._stage(wildcards))
+
+    def _stage(self, wildcards: Wildcards) -> str:
+        own = self.specification(wildcards)["parallel"]["packages"]
+        return own[0] if own else "train"
+
+    def capabilities(self, wildcards: Wildcards) -> dict[str, Any]:
+        """The facts of the machine that its parallel setting needs."""
+        job = self.job(wildcards)
+        pinned = pins(Path(self.job_environment(wildcards))) if self.conda else None
+        return self.plan.machine.capabilities(self.catalogues.parallel[job.entry], job.compiled, pinned)
+
+    def unsupported(self, wildcards: Wildcards) -> str | None:
+        """Why it can't be done here, or None."""
+        job = self.job(wildcards)
+        at = job.specification
+        setting = self.catalogues.parallel[job.entry]
+        return unsupported(setting, at["precision"], at["processes"], self.capabilities(wildcards))
+
+    def threads(self, wildcards: Wildcards) -> int:
+        """Cores that it needs."""
+        at = self.specification(wildcards)
+        return at["processes"] * at["threads"]
+
+    def memory(self, wildcards: Wildcards) -> int:
+        """Megabytes to ask for."""
+        at = self.specification(wildcards)
+        return megabytes(self.catalogues.parameters(at["model"]["name"]), at["processes"])
+
+    def minutes(self, wildcards: Wildcards) -> int:
+        """Minutes to ask for."""
+        return minutes(self._study(wildcards).runs[wildcards.run], self.catalogues)
+
+    def gres(self, wildcards: Wildcards) -> str:
+        """GPUs to ask for, one a process."""
+        return f"gpu:{self.specification(wildcards)['processes']}" if self.plan.machine.device == "cuda" else ""
+
+    # evaluations
+
+    def _evaluated(self, wildcards: Wildcards) -> tuple[EvaluatedModel, Evaluation]:
+        return self._study(wildcards).by_evaluation[wildcards.run, wildcards.evaluation, wildcards.checkpoint]
+
+    def evaluated_models(self, wildcards: Wildcards) -> str:
+        """The folder that holds the evaluated model."""
+        return self._evaluated(wildcards)[0].folder
+
+    def evaluated_rows(self, wildcards: Wildcards) -> str:
+        """The rows that it is evaluated on."""
+        evaluation = self._evaluated(wildcards)[1]
+        return f"{RESULTS}/data/{evaluation.dataset}/rows/{evaluation.split}.parquet"
+
+    def evaluation(self, wildcards: Wildcards) -> dict[str, Any]:
+        """Everything that an evaluation depends on besides model and rows."""
+        model, evaluation = self._evaluated(wildcards)
+        settings = {**evaluation.settings, "device": self.plan.machine.device}
+        if evaluation.metric == "rouge":
+            settings |= {"prefix": model.prefix, "source_length": model.source_length}
+        return {
+            "metric": evaluation.metric,
+            "dataset": evaluation.dataset,
+            "split": evaluation.split,
+            "settings": settings,
+        }
+
+    def evaluation_code(self, wildcards: Wildcards) -> str:
+        """The code of one metric, its module of `evaluate` included."""
+        metric = self._evaluated(wildcards)[1].metric
+        return code_hash(f"trainyard.evaluate.{metric}", f"trainyard.evaluate.modules.{metric}.{metric}")
+
+    def evaluation_memory(self, wildcards: Wildcards) -> int:
+        """Megabytes to ask for."""
+        return 4_000 + 12 * self.catalogues.parameters(self._evaluated(wildcards)[0].model) // 1_000_000
+
+    def training_text(self, wildcards: Wildcards) -> str | list[str]:
+        """The text that the study's models are trained on, for shortcuts that count words."""
+        datasets = sorted({run.specification["dataset"] for run in self._study(wildcards).trainings})
+        texts = [name for name in datasets if self.catalogues.datasets[name].kind == "text"]
+        return f"{RESULTS}/data/{texts[0]}/rows/train.parquet" if texts else []
+
+    # the report
+
+    def results(self, study: str) -> dict[str, list[str]]:
+        """Every kind of result that the report reads, by kind."""
+        plan = self.plan.studies[study]
+        return {
+            "summaries": [f"{run.folder}/summary.json" for run in plan.trainings],
+            "metrics": [f"{run.folder}/metrics.jsonl" for run in plan.trainings],
+            "everything": [f"{run.folder}/provenance.json" for run in plan.runs.values()],
+            "evaluations": plan.evaluation_files,
+            "parity": [f"{run.folder}/parity.json" for run in plan.probes],
+            "cells": [cell.file for cell in plan.cells.values()],
+            "shortcuts": [f"{RESULTS}/{study}/shortcuts/{dataset}.json" for dataset in plan.choice_datasets],
+            "statistics": [
+                f"{RESULTS}/data/{dataset}/{tokenizer}/statistics.json" for dataset, tokenizer in plan.tokenized
+            ],
+        }
+
+    def reads(self, **names: str) -> Callable[[Wildcards], dict[str, list[str]]]:
+        """An input function: the name that a rule gives to a kind of results, and the kind."""
+        return lambda wildcards: {name: self.results(wildcards.study)[kind] for name, kind in names.items()}
+
+    def study(self, wildcards: Wildcards) -> dict[str, Any]:
+        """The study as it was read."""
+        return self._study(wildcards).study.model_dump(mode="json")
+
+    def study_models(self, wildcards: Wildcards) -> dict[str, Any]:
+        """The catalogue's entries that the study names anywhere."""
+        plan = self._study(wildcards)
+        jobs = [*plan.runs.values(), *plan.cells.values()]
+        named = {job.specification["model"]["name"] for job in jobs}
+        named |= {*plan.study.pretrained, *(entry.model for entry in plan.study.published)}
+        known = sorted(named & set(self.catalogues.models))
+        return {name: self.catalogues.models[name].model_dump(mode="json") for name in known}
+
+    def figures(self, study: str) -> dict[str, str]:
+        """Title and file of each figure of a study, in the order of its overview."""
+        plan = self.plan.studies[study]
+        wanted = {
+            "Loss by step": ("loss-by-step", plan.trainings),
+            "Loss by tokens": ("loss-by-tokens", plan.trainings),
+            "Loss by time": ("loss-by-time", plan.trainings),
+            "Scores": ("scores", plan.evaluation_files),
+            "Scores by level": ("levels", plan.choice_datasets),
+            "Scaling law": ("scaling", plan.study.scaling),
+            "Parity with the reference": ("parity", plan.probes),
+            "Speed and memory": ("measure", plan.cells),
+        }
+        return {title: f"{RESULTS}/{study}/report/{name}.svg" for title, (name, there) in wanted.items() if there}
+
+    def report(self, study: str) -> list[str]:
+        """Every page, figure and table of a study's report."""
+        plan = self.plan.studies[study]
+        wanted = {
+            "overview": True,
+            "comparison": True,
+            "levels": plan.choice_datasets,
+            "scaling": plan.study.scaling,
+            "parity": plan.probes,
+            "measure": plan.cells,
+            "data": True,
+            "models": True,
+            "environment": True,
+            "sources": True,
+        }
+        pages = [f"{RESULTS}/{study}/report/{name}.html" for name, there in wanted.items() if there]
+        return [*self.figures(study).values(), *pages]
