@@ -2,7 +2,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from trainyard.report import curves, levels, measure, parity, scaling, scores
+from trainyard.report import curves, levels, measure, parity, scaling, scores, style
 
 FIGURES = {
     "loss by step": lambda r, out: curves.draw(r.study, runs=r.runs, axis="step", output=out),
@@ -64,6 +64,69 @@ def test_runs_that_were_never_validated_have_one_panel_with_labels(empty):
     assert "gpt2-1m" in text
 
 
+def test_each_dataset_has_a_row_of_panels(empty):
+    empty.add_run("a")
+    empty.add_run("b", dataset="other", end=0.2)
+    FIGURES["loss by step"](empty, empty.root / "a.svg")
+    text = words(empty.root / "a.svg")
+    assert text.count("Validation loss") == text.count("Training loss") == 2
+    assert "tinyworld" in text
+    assert "other" in text
+
+
+def test_a_published_loss_stands_on_its_own_dataset_alone(empty):
+    published = [{"model": "m", "values": {"validation_loss": 1.1}, "protocol": "other", "source": "a paper"}]
+    study = empty.study.model_validate(empty.study.model_dump() | {"published": published})
+    empty.add_run("a")
+    empty.add_run("b", dataset="other", end=0.2)
+    curves.draw(study, runs=empty.runs, axis="step", output=empty.root / "a.svg")
+    assert words(empty.root / "a.svg").count("m, published 1.10") == 1
+
+
+def test_no_curve_is_cut_but_its_first_fall():
+    fall = [6.0, 3.0, *(1.0 - 0.01 * step for step in range(38))]
+    low, high, cut = curves.window([fall, [loss + 0.1 for loss in fall]], fall=True)
+    assert cut == 6.1
+    assert low == min(fall)
+    assert high > max(loss + 0.1 for loss in fall[4:])
+    assert curves.window([fall], fall=False) == (min(fall), 6.0, None)
+
+
+def test_a_fall_that_takes_little_room_is_shown_whole():
+    assert curves.window([[2.0 - 0.05 * step for step in range(20)]], fall=True)[1:] == (2.0, None)
+
+
+def test_settings_that_equal_the_reference_are_named_instead_of_drawn(empty):
+    for parallel in ("ddp", "fsdp"):
+        empty.add_parity(parallel, 0.0)
+    FIGURES["parity"](empty, empty.root / "a.svg")
+    text = words(empty.root / "a.svg")
+    assert "2 of 2 parallel settings equal the reference bit by bit over 100 steps" in text
+    assert "ddp and fsdp" in text
+    empty.add_parity("zero2", 1e-7)
+    FIGURES["parity"](empty, empty.root / "a.svg")
+    assert "2 of 3 parallel settings equal" in words(empty.root / "a.svg")
+
+
+def test_a_level_below_chance_is_marked_and_one_at_chance_is_not(empty):
+    empty.add_run("r")
+    empty.add_levels("r", {"facts": 0.97, "last-move": 0.24, "earlier-move": 0.04})
+    FIGURES["levels"](empty, empty.root / "a.svg")
+    assert words(empty.root / "a.svg").count("(below chance)") == 1
+
+
+def test_labels_of_points_meet_neither_each_other_nor_the_frame(tmp_path):
+    points = [(1.0, 1.0, "a long label", "black"), (1.02, 1.0, "another label", "black"), (2.0, 1.0, "the last", "red")]
+    with style.figure(tmp_path / "a.svg") as drawing:
+        axes = drawing.add_axes((0.1, 0.1, 0.8, 0.8))
+        axes.set(xlim=(0.9, 2.05), ylim=(0, 2))
+        style.label_points(axes, points)
+        boxes = [text.get_window_extent() for text in axes.texts]
+        frame = axes.get_window_extent()
+    assert not boxes[0].overlaps(boxes[1])
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
+
+
 def test_smoothing_takes_the_mean_of_the_values_before():
     assert curves.smooth([2.0, 4.0, 6.0, 8.0], 2) == [2.0, 3.0, 5.0, 7.0]
     assert curves.smooth([2.0, 4.0], 1) == [2.0, 4.0]
@@ -121,4 +184,4 @@ def test_baselines_stand_beside_the_scores(empty):
     FIGURES["scores"](empty, empty.root / "a.svg")
     text = words(empty.root / "a.svg")
     assert "lead3" in text
-    assert "ROUGE-Lsum" in text
+    assert "ROUGE-2 and ROUGE-L and ROUGE-Lsum" in text  # the same numbers: one panel
