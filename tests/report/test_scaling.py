@@ -4,7 +4,7 @@ import pytest
 
 from trainyard.config.catalogue import Model
 from trainyard.config.shapes import parameters_without_embeddings
-from trainyard.report import scaling
+from trainyard.report import scaling, style
 from trainyard.report.results import read_runs
 
 
@@ -75,3 +75,27 @@ def test_losses_on_two_datasets_are_not_fitted_together(full):
     full.add_run("elsewhere", dataset="other", end=0.2)
     found = scaling.gather(full.study, read_runs(full.runs), full.models)
     assert "elsewhere" not in {point.name for point in found}
+
+
+def test_a_fit_whose_exponent_may_be_zero_is_no_trend():
+    text = scaling.sentence(points([0.90, 0.81, 0.84]))
+    assert text.startswith("No trend of loss with size over 3 sizes from 100k to 10.0M parameters")
+    assert "which includes 0" in text
+    assert "m10000000 has 0.840 nats where the smaller m1000000 has 0.810" in text
+
+
+def test_a_fall_in_loss_with_every_size_is_a_trend():
+    assert scaling.sentence(points([4.0, 3.36, 2.82, 2.38])).startswith("Loss falls as N to the power of")
+
+
+def drawn(tmp_path, losses):
+    with style.figure(tmp_path / "a.svg") as drawing:
+        remark = scaling._panel(drawing.add_axes((0.1, 0.1, 0.6, 0.8)), points(losses))
+    return remark, (tmp_path / "a.svg").read_text()
+
+
+def test_kaplans_law_is_drawn_only_near_the_losses_and_always_said_to_be_of_web_text(tmp_path):
+    for losses, near in (([5.1, 4.2, 3.6], True), ([0.9, 0.8, 0.7], False)):
+        remark, _ = drawn(tmp_path, losses)
+        assert ("is not near" in remark) is not near
+        assert "web text in a BPE" in remark

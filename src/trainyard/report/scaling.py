@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +16,17 @@ from trainyard.config.catalogue import Model
 from trainyard.config.shapes import parameters_without_embeddings
 from trainyard.config.study import Study
 from trainyard.report import style
-from trainyard.report.format import clip, fixed, short, tick
+from trainyard.report.format import clip, fixed, listed, short, tick
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
+from trainyard.report.kaplan import EXPONENT, Prediction, kaplan, predict
 from trainyard.report.results import Run, read_runs
 
 LEAST = 3
+NEAR = 1.25  # Kaplan's prediction is drawn where it lies within this factor of the losses
 NOTE = (
-    "Kaplan's prediction is for web text, a vocabulary of about 50,000 tokens and training to the compute-efficient "
-    "point: on other data only the slopes compare."
+    "Kaplan's law is for web text in a BPE of about 50,000 tokens, trained to the compute-efficient point: on other "
+    "data or with another tokenizer its losses don't apply, only the slopes compare."
 )
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What Kaplan et al. predict for a shape.
-
-    Attributes:
-        parameters: N, without embeddings.
-        petaflop_days: the compute at which that size is efficient.
-        loss: nats a token.
-        perplexity: a token.
-    """
-
-    parameters: float
-    petaflop_days: float
-    loss: float
-    perplexity: float
 
 
 @dataclass(frozen=True)
@@ -77,28 +63,6 @@ class Point:
     kaplan: Prediction
     published: bool = False
     source: str = ""
-
-
-def kaplan(layers: int, width: int) -> Prediction:
-    """Loss predicted from depth and width.
-
-    N = 12 L d^2; PFdays = (N / 1.3e9)^(1 / 0.73); loss = (3.1e8 / PFdays)^0.050;
-    perplexity = e^loss. Source: Kaplan et al. 2020, "Scaling Laws for Neural Language
-    Models" (arXiv:2001.08361), appendix A: size and loss along the compute-efficient
-    frontier.
-
-    Args:
-        layers: number of blocks, L.
-        width: of the residual stream, d.
-    """
-    return predict(12 * layers * width**2)
-
-
-def predict(parameters: float) -> Prediction:
-    """Kaplan's prediction for N parameters without embeddings."""
-    petaflop_days = (parameters / 1.3e9) ** (1 / 0.73)
-    loss = (3.1e8 / petaflop_days) ** 0.050
-    return Prediction(parameters, petaflop_days, loss, math.exp(loss))
 
 
 def fit(points: Sequence[Point]) -> PowerLaw | None:
@@ -156,11 +120,12 @@ def draw(study: Study, *, runs: Sequence[Path], models: Mapping[str, Model], out
         return
     with style.figure(output, height=4.8) as drawing:
         axes = drawing.add_axes((0.075, 0.135, 0.6, 0.77))
-        _panel(axes, points)
         axes.set(
             title="Validation loss against size", xlabel="parameters without embeddings", ylabel="loss, nats a token"
         )
-        axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+        remark = _panel(axes, points)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+        axes.text(1.035, 0.0, remark, transform=axes.transAxes, fontsize=9, color=style.FAINT, linespacing=1.5)
 
 
 def tabulate(study: Study, *, runs: Sequence[Path], models: Mapping[str, Model], table: Path, numbers: Path) -> None:
@@ -196,15 +161,34 @@ def sentence(points: Sequence[Point]) -> str:
     law = fit(own)
     if law is None:
         return f"A fit needs {LEAST} sizes or more; this study has {len({point.parameters for point in own})}."
+    span = (
+        f"over {len(own)} sizes from {short(own[0].parameters)} to {short(own[-1].parameters)} parameters without "
+        "embeddings"
+    )
+    why = doubts(own, law)
+    if why:
+        return f"No trend of loss with size {span}: {listed(why)}."
     return (
-        f"Loss falls as N to the power of \N{MINUS SIGN}{law.exponent:.3f} over {len(own)} sizes from "
-        f"{short(own[0].parameters)} to {short(own[-1].parameters)} parameters without embeddings "
-        f"(95 % interval {fixed(law.low, 3)} to {fixed(law.high, 3)}; Kaplan's exponent along the efficient frontier "
-        f"is {KAPLAN_EXPONENT:.3f})."
+        f"Loss falls as N to the power of \N{MINUS SIGN}{law.exponent:.3f} {span} (95 % interval {fixed(law.low)} to "
+        f"{fixed(law.high)}; Kaplan's exponent along the efficient frontier is {EXPONENT:.3f})."
     )
 
 
-KAPLAN_EXPONENT = 0.050 / 0.73
+def doubts(own: Sequence[Point], law: PowerLaw) -> list[str]:
+    """Why a fit is no trend: its exponent may be zero, or a larger model has the higher loss; empty where it is one."""
+    found = []
+    if law.low <= 0 <= law.high:
+        found.append(
+            f"the fitted exponent of {fixed(law.exponent)} has a 95 % interval of {fixed(law.low)} to "
+            f"{fixed(law.high)}, which includes 0"
+        )
+    for smaller, larger in pairwise(sorted(own, key=lambda point: point.parameters)):
+        if larger.loss >= smaller.loss and larger.parameters > smaller.parameters:
+            found.append(
+                f"{larger.model} has {fixed(larger.loss)} nats where the smaller {smaller.model} has "
+                f"{fixed(smaller.loss)}"
+            )
+    return found
 
 
 def _point(name: str, model_name: str, model: Model, loss: float, published: bool = False, source: str = "") -> Point:
@@ -213,59 +197,65 @@ def _point(name: str, model_name: str, model: Model, loss: float, published: boo
     return Point(name, model_name, size, loss, kaplan(shape.layers, shape.width), published, source)
 
 
-def _panel(axes: Axes, points: Sequence[Point]) -> None:
+def _panel(axes: Axes, points: Sequence[Point]) -> str:
+    """Draw points, fit and, where it is near, the prediction; give the remark that stands beside them."""
     own = [point for point in points if not point.published]
     others = [point for point in points if point.published]
-    sizes = [point.parameters for point in points] + [point.kaplan.parameters for point in points]
-    span = np.geomspace(0.7 * min(sizes), 1.4 * max(sizes), 50)
+    sizes = [point.parameters for point in points]
+    span = np.geomspace(0.6 * min(sizes), 1.6 * max(sizes), 50)
+    losses = [point.loss for point in points]
     law = fit(own)
+    remark = []
     if law:
-        text = f"fit: exponent {law.exponent:.3f} ± {law.error:.3f}"
-        axes.plot(span, [law.loss(size) for size in span], color=style.PALETTE[0], linewidth=1.5, label=text)
+        trend = not doubts(own, law)
+        text = f"fit: exponent {fixed(law.exponent)} ± {fixed(law.error)}{'' if trend else ', no trend'}"
+        axes.plot(
+            span, [law.loss(size) for size in span], color=style.PALETTE[0], linewidth=1.5 if trend else 0.9, label=text
+        )
+        losses += [law.loss(span[0]), law.loss(span[-1])]
+        if not trend:
+            remark += ["No trend: the exponent may be zero, or", "a larger model has the higher loss.", ""]
     kaplans = [predict(size).loss for size in span]
-    axes.plot(span, kaplans, color=style.FAINT, linewidth=1.2, linestyle=(0, (5, 4)), label="Kaplan's prediction")
-    if own:
-        axes.scatter(
-            [point.parameters for point in own],
-            [point.loss for point in own],
-            s=52,
-            color=style.PALETTE[0],
-            zorder=3,
-            label="measured here",
-        )
-    if others:
-        axes.scatter(
-            [point.parameters for point in others],
-            [point.loss for point in others],
-            s=46,
-            marker="D",
-            facecolor="white",
-            edgecolor=style.PALETTE[1],
-            linewidth=1.5,
-            zorder=3,
-            label="published",
-        )
-    for point in points:
-        axes.annotate(
-            clip(point.model, 24),
-            (point.parameters, point.loss),
-            xytext=(8, 5),
-            textcoords="offset points",
-            fontsize=9,
-            color=style.PALETTE[1] if point.published else style.INK,
-        )
+    if max(kaplans) <= NEAR * max(losses) and min(kaplans) >= min(losses) / NEAR:
+        dashes = {"linewidth": 1.2, "linestyle": (0, (5, 4)), "label": "Kaplan's prediction"}
+        axes.plot(span, kaplans, color=style.FAINT, **dashes)
+        losses += [kaplans[0], kaplans[-1]]
+    else:
+        remark += ["Kaplan's prediction is not near:", f"{kaplans[0]:.2f} to {kaplans[-1]:.2f} nats over these sizes."]
+    remark += ["Kaplan's law is for web text in a BPE", "of about 50,000 tokens."]
+    marks = {"zorder": 3, "linewidth": 1.5}
+    for group, title, mark, face, edge in (
+        (own, "measured here", "o", style.PALETTE[0], style.PALETTE[0]),
+        (others, "published", "D", "white", style.PALETTE[1]),
+    ):
+        if group:
+            x, y = [point.parameters for point in group], [point.loss for point in group]
+            axes.scatter(x, y, s=46, marker=mark, facecolor=face, edgecolor=edge, label=title, **marks)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(span[0], span[-1])
-    losses = [point.loss for point in points] + [kaplans[0], kaplans[-1]]
-    low, high = 0.94 * min(losses), 1.06 * max(losses)
+    room = (max(losses) / min(losses)) ** 0.12 if max(losses) > min(losses) else 1.05
+    low, high = min(losses) / room, room * max(losses)
     axes.set_ylim(low, high)
-    step = next(step for step in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0) if (high - low) / step <= 8 or step == 10.0)
-    axes.set_yticks(np.arange(math.ceil(low / step), math.floor(high / step) + 1) * step)
+    axes.set_yticks(_ticks(low, high, (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.minorticks_off()
+    if span[-1] / span[0] < 50:
+        magnitude = 10 ** math.floor(math.log10(span[-1]))
+        axes.set_xticks(_ticks(span[0], span[-1], [part * magnitude for part in (0.1, 0.2, 0.5, 1.0, 2.0)]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+    colour = {True: style.PALETTE[1], False: style.INK}
+    style.label_points(
+        axes, [(point.parameters, point.loss, clip(point.model, 24), colour[point.published]) for point in points]
+    )
+    return "\n".join(remark)
+
+
+def _ticks(low: float, high: float, steps: Sequence[float]) -> list[float]:
+    """Round numbers from `low` to `high`, at most eight."""
+    step = next((step for step in steps if (high - low) / step <= 8), steps[-1])
+    return [count * step for count in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _row(point: Point, law: PowerLaw | None) -> Row:

@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from trainyard.files import whole_file
 
@@ -127,6 +128,35 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
             alpha=0.7,
         )
         axes.text(1.037, place, text, transform=axes.transAxes, color=colour, va="center", fontsize=10)
+
+
+def label_points(axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:
+    """Write a label beside each point, where it meets neither another label nor a point nor the frame.
+
+    Args:
+        axes: with final limits and scale.
+        points: (x, y, text, colour) of each, x and y in data units.
+    """
+    places = [axes.transData.transform((x, y)) for x, y, _, _ in points]
+    frame = axes.get_window_extent()
+    scale = axes.figure.dpi / 72
+    taken = [Bbox.from_bounds(x - 5 * scale, y - 5 * scale, 10 * scale, 10 * scale) for x, y in places]
+    for (x, y), (_, _, text, colour) in zip(places, points, strict=True):
+        width, height = 5.6 * len(text) * scale, 12 * scale
+        beside, above, below = 9 * scale, 8 * scale, -8 * scale - height
+        corners = [
+            (x + beside, y - height / 2), (x - beside - width, y - height / 2),
+            (x - width / 2, y + above), (x - width / 2, y + below),
+            (x + beside, y + above), (x + beside, y + below),
+            (x - beside - width, y + above), (x - beside - width, y + below),
+        ]  # fmt: skip
+        boxes = [Bbox.from_bounds(left, bottom, width, height) for left, bottom in corners]
+        inside = [box for box in boxes if frame.x0 <= box.x0 and box.x1 <= frame.x1] or boxes
+        box = min(inside, key=lambda box: sum(box.overlaps(other) for other in taken))
+        taken.append(box)
+        # back in data units: the SVG has another resolution than the layout
+        left, middle = axes.transData.inverted().transform((box.x0, (box.y0 + box.y1) / 2))
+        axes.text(left, middle, text, va="center", fontsize=9, color=colour)
 
 
 def note(drawing: Figure, text: str) -> None:
