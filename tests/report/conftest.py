@@ -284,7 +284,9 @@ class Results:
     ) -> Path:
         probe = f"probe-{parallel}-{precision}"
         noise = random.Random(probe)
-        by_step = [largest * (step / 100) ** 2 * noise.uniform(0.3, 1) for step in range(100)] if largest else []
+        by_step = (
+            [largest * (step / 100) ** 2 * noise.uniform(0.3, 1) for step in range(100)] if largest is not None else []
+        )
         tolerance = 1e-6 if precision == "fp32" else 2e-2
         path = write(
             self.folder / probe / "parity.json",

@@ -2,9 +2,10 @@ import csv
 
 import pytest
 
+from trainyard.report.cells import score_cell
 from trainyard.report.comparison import PUBLISHED, compare, same, tabulate
 from trainyard.report.html import best_cells
-from trainyard.report.results import read_all, read_evaluations, read_runs
+from trainyard.report.results import Score, read_all, read_evaluations, read_runs
 
 
 def made(results):
@@ -42,7 +43,7 @@ def test_scores_stand_with_error_protocol_and_number_of_items(full):
     table = made(full)
     key = next(column.key for column in table.columns if column.key.endswith(":acc"))
     cell = row_of(table, "gpt2-1m-s1")[key]
-    assert cell.text == "54.2 ± 1.1"
+    assert (cell.text, cell.detail) == ("54.2", "± 1.1")
     assert cell.tip.startswith("n = 2,000; how it was done")
     assert "shots 0" in cell.tip
     assert cell.more["n"] == 2000
@@ -89,7 +90,8 @@ def test_the_parity_verdict_is_that_of_the_runs_own_setting_and_precision(full):
 
 
 def test_speed_that_was_shared_says_so(full):
-    assert row_of(made(full), "gpt2-1m-s1")["tokens_per_second"].text == "20,480 shared"
+    cell = row_of(made(full), "gpt2-1m-s1")["tokens_per_second"]
+    assert (cell.text, cell.detail) == ("20,480", "shared")
 
 
 def test_losses_with_another_tokenizer_do_not_compete(full):
@@ -116,7 +118,7 @@ def test_rouge_shows_its_interval_and_the_baseline_on_the_same_rows(empty):
     empty.add_evaluation("r", "rouge", values, baselines=lead)
     table = made(empty)
     key = next(column.key for column in table.columns if column.key.endswith(":rougeLsum"))
-    assert row_of(table, "r")[key].text == "44.2 [43.2, 45.2]"
+    assert (row_of(table, "r")[key].text, row_of(table, "r")[key].detail) == ("44.2", "[43.2, 45.2]")
     assert [row.cells["run"].text for row in table.rows if row.section.startswith("Baselines")] == ["lead3"]
 
 
@@ -143,5 +145,33 @@ def test_an_accuracy_at_chance_says_so_and_one_above_does_not(empty):
         empty.add_evaluation(run, "hellaswag", {"acc": (acc, 0.045)}, settings={"protocol": "harness", "shots": 0})
     table = made(empty)
     key = next(column.key for column in table.columns if column.key.endswith(":acc"))
-    assert row_of(table, "guesses")[key].text == "27.0 ± 4.5 (chance)"
-    assert row_of(table, "knows")[key].text == "42.0 ± 4.5"
+    assert row_of(table, "guesses")[key].detail == "± 4.5 chance"
+    assert row_of(table, "knows")[key].detail == "± 4.5"
+
+
+def test_what_all_runs_share_stands_below_the_table_and_in_the_csv_alone(empty):
+    for run, model in (("a", "gpt2-1m"), ("b", "gpt2-500k")):
+        empty.add_run(run, model=model)
+    table = made(empty)
+    assert "All runs: parallel single, precision fp32, outcome finished." in table.notes
+    hidden = {column.key for column in table.columns if not column.shown}
+    assert {"parallel", "precision", "outcome"} <= hidden
+
+
+def test_a_score_that_repeats_its_neighbour_is_left_to_the_csv(empty):
+    empty.add_run("a")
+    empty.add_levels("a", {"facts": 0.9})
+    table = made(empty)
+    assert [column.shown for column in table.columns if column.key.startswith("hellaswag")] == [True, False]
+    assert "acc_norm % equals acc % in every row; the CSV has it." in table.notes
+
+
+def test_a_score_that_all_items_agree_on_shows_its_interval(empty):
+    cell = score_cell("acc", Score(1.0, 0.0, 0.992, 1.0))
+    assert (cell.text, cell.detail) == ("100.0", "[99.2, 100.0]")
+
+
+def test_a_probe_that_equals_the_reference_is_said_to_bit_by_bit(empty):
+    empty.add_run("a", parallel="ddp", processes=2)
+    empty.add_parity("ddp", 0.0)
+    assert row_of(made(empty), "a")["parity"].text == "equal bit by bit"

@@ -130,3 +130,28 @@ def test_a_changed_figure_changes_the_sentence(full):
     value["best"]["validation_loss"] = 0.987
     summary.write_text(json.dumps(value))
     assert "0.987 nats" in said(full)["Training"]
+
+
+def test_a_level_below_chance_is_explained(empty):
+    empty.add_run("r")
+    empty.add_levels("r", {"facts": 0.97, "earlier-move": 0.0})
+    text = said(empty)["Endings"]
+    assert "Below chance on earlier-move, by 12.9 standard errors: gpt2-1m" in text
+    assert "a shortcut learned on the way answers these items wrongly" in text
+    assert "It does not on" not in text
+
+
+def test_chance_and_a_little_less_are_not_explained(empty):
+    empty.add_run("r")
+    empty.add_levels("r", {"facts": 0.97, "earlier-move": 0.21})
+    assert "Below chance" not in said(empty)["Endings"]
+
+
+def test_parity_to_the_last_bit_is_said_so(empty):
+    for parallel in ("ddp", "fsdp"):
+        empty.add_parity(parallel, 0.0)
+    text = said(empty)["Parity"]
+    assert "All 2 parallel settings probed in fp32 equal the reference bit by bit" in text
+    assert "bit by bit" in next(card.remark for card in cards(evidence(empty)) if "probes" in card.title)
+    empty.add_parity("zero2", 1e-7)
+    assert "Equal to the reference bit by bit: ddp and fsdp." in said(empty)["Parity"]

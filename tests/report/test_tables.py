@@ -142,10 +142,28 @@ def test_the_terminal_table_lines_up(full, tmp_path):
     outputs = {"table": tmp_path / "c.html", "numbers": tmp_path / "c.csv"}
     comparison.tabulate(full.study, runs=full.runs, evaluations=full.evaluations, parity=full.parity, **outputs)
     lines = terminal.table(outputs["numbers"]).splitlines()
-    assert len(lines) == 2 + len(full.runs)
-    assert lines[2].split()[:5] == ["gpt2-1m", "single", "fp32", "base", "finished"]
+    assert len(lines) == 3 + len(full.runs)
+    assert lines[2].split()[:4] == ["gpt2-1m", "single", "base", "finished"]
     assert "54.2 ± 1.1" in lines[2]
-    assert all(line.index("fp32") == lines[0].index("precision") for line in lines[2:])
+    assert all(line[lines[0].index("outcome") - 1] == " " for line in lines[2:-1])
+    assert lines[-1] == "all runs: precision fp32"
+
+
+def test_the_terminal_shows_levels_and_parity_from_the_files_beside_the_comparison(full, tmp_path):
+    there = {"table": tmp_path / "c.html", "numbers": tmp_path / "comparison.csv"}
+    comparison.tabulate(full.study, runs=full.runs, evaluations=full.evaluations, parity=full.parity, **there)
+    there["numbers"] = tmp_path / "levels.csv"
+    levels.tabulate(full.study, runs=full.runs, evaluations=full.evaluations, shortcuts=full.shortcuts, **there)
+    there["numbers"] = tmp_path / "parity.csv"
+    parity.tabulate(full.study, parity=full.parity, **there)
+    text = terminal.table(tmp_path / "comparison.csv")
+    assert (
+        "accuracy, %, on tinyworld-endings test, completion, 0-shot\nmodel       all items       facts   last-move"
+        in text
+    )
+    assert "97.0 ± 0.8" in text
+    assert "parity in fp32: 4 of 4 parallel settings within 1e\N{MINUS SIGN}6 of the reference" in text
+    assert "largest 2.4e\N{MINUS SIGN}7 (zero2); zero3 unsupported" in text
 
 
 def test_the_terminal_table_says_what_is_wrong_with_a_file(tmp_path, capsys):

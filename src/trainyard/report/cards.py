@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from trainyard.report import levels
+from trainyard.report.cells import same_bits
 from trainyard.report.evidence import Evidence, by_data, ranked
 from trainyard.report.format import duration, fixed, percent, scientific, score
 from trainyard.report.measure import cell_label
@@ -33,12 +34,12 @@ def cards(evidence: Evidence) -> list[Card]:
     largest = max(groups.values(), key=len, default=[])
     if len(groups) == 1 or len(largest) > 1:
         loss, best = largest[0]
-        remark = f"{label(best, telling([run for _, run in largest]))}, nats a token"
+        remark = f"{label(best, telling([run for _, run in largest]))}; {best.coordinates['dataset']}, nats a token"
         found.append(Card("lowest validation loss", fixed(loss), remark))
     for items in levels.gather(runs, evidence.evaluations, evidence.shortcuts)[:1]:
         top = items.models[0]
         value = top.levels[levels.ALL][1]
-        remark = f"{top.title}; {items.title}; chance is {fixed(100 * items.chance, 0)} %"
+        remark = f"{top.title}; {items.title}; chance {fixed(100 * items.chance, 0)} %"
         found.append(Card("right endings", percent(value.value, value.error), remark))
     for metric, name, title in (("perplexity", "perplexity_word", "perplexity a word"), ("rouge", "rougeL", "ROUGE-L")):
         for top in ranked(evidence, metric, name)[:1]:
@@ -52,6 +53,8 @@ def cards(evidence: Evidence) -> list[Card]:
             f"of the reference; nearest to its tolerance: {worst['parallel']} in {worst['precision']}, "
             f"{scientific(worst['largest'])} of {scientific(worst['tolerance'])}"
         )
+        if all(same_bits(probe) for probe in compared):
+            remark = "all equal to the reference bit by bit"
         found.append(Card("probes within tolerance", f"{within} of {len(compared)}", remark, within < len(compared)))
     measured = [cell for cell in evidence.cells if cell["tokens_per_second"] is not None]
     if measured:

@@ -3,16 +3,17 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from trainyard.config.study import Published, Study
-from trainyard.report.format import PERCENT, TITLES, clip, duration, fixed, scientific, score, size
+from trainyard.report.cells import outcome_cell, score_cell, verdict
+from trainyard.report.format import PERCENT, TITLES, clip, duration, fixed, score, size
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
 from trainyard.report.results import (
     Evaluation,
     Run,
-    Score,
     guesses,
     read_all,
     read_evaluations,
@@ -21,7 +22,6 @@ from trainyard.report.results import (
     varying,
 )
 
-BADGES = {"finished": "good", "diverged": "bad", "out-of-memory": "bad", "unsupported": "warn"}
 PUBLISHED = "Published by others, as their sources state them"
 BASELINES = "Baselines on the same rows"
 SHOWN = {
@@ -29,6 +29,7 @@ SHOWN = {
     "hellaswag": ("acc", "acc_norm"),
     "rouge": ("rouge1", "rouge2", "rougeL", "rougeLsum"),
 }
+SELDOM = frozenset({"perplexity_byte"})  # on the page they would push other columns out of sight
 SHORT_TITLES = {
     **TITLES,
     "perplexity_token": "ppl/token",
@@ -106,31 +107,32 @@ def compare(
             rows.append(Row(cells | _scores(found, tokenizer)))
     rows += _baselines(groups)
     rows += [_published(entry, groups) for entry in study.published]
-    columns = _columns(names, groups, rows)
-    return Table("Comparison of runs", columns, rows, NOTES, empty="This study has no runs.")
+    columns = _columns(names, groups, rows, set(varying(runs)))
+    alike = [f"{name} {next(iter(runs)).coordinates[name]}" for name in names if name not in {"model", *varying(runs)}]
+    if all(run.finished for run in runs) and all(name in known for name, _ in by_model):
+        alike.append("outcome finished")
+        columns = [replace(column, shown=column.shown and column.key != "outcome") for column in columns]
+    notes = [f"All runs: {', '.join(alike)}.", *NOTES] if runs and alike else NOTES
+    repeated = [
+        (first, second) for first, second in pairwise(columns) if second.shown and _repeats(first, second, rows)
+    ]
+    notes = [
+        *notes,
+        *(f"{second.title} equals {first.title} in every row; the CSV has it." for first, second in repeated),
+    ]
+    hidden = {second.key for _, second in repeated}
+    columns = [replace(column, shown=column.shown and column.key not in hidden) for column in columns]
+    return Table("Comparison of runs", columns, rows, notes, empty="This study has no runs.")
 
 
-def outcome_cell(outcome: str, reason: str | None) -> Cell:
-    """An outcome as a badge, with its reason."""
-    return Cell(outcome, outcome, {"reason": reason}, tip=reason or "", kind=BADGES.get(outcome, "plain"))
-
-
-def score_cell(name: str, value: Score, rivals: str = "", tip: str = "", **more: Any) -> Cell:
-    """A score with its standard error, or with its interval for ROUGE, whose error is a bootstrap's."""
-    text = score(name, value.value)
-    if name.startswith("rouge") and value.low is not None and value.high is not None:
-        text = f"{score(name, value.value, 1)} [{score(name, value.low, 1)}, {score(name, value.high, 1)}]"
-    elif value.error is not None:
-        digits = _digits(name, value)
-        text = f"{score(name, value.value, digits)} ± {score(name, value.error, digits)}"
-    raw = {"standard_error": value.error, "low": value.low, "high": value.high, **more}
-    return Cell(text, value.value, raw, tip, rivals=rivals)
-
-
-def _digits(name: str, value: Score) -> int | None:
-    """More decimals where the error would read as zero."""
-    error = (value.error or 0.0) * (100 if name in PERCENT else 1)
-    return None if error == 0 or error >= 0.01 else 4
+def _repeats(first: Column, second: Column, rows: Sequence[Row]) -> bool:
+    """Whether two columns of one evaluation hold the same numbers: acc_norm where all endings are of one length."""
+    if not first.group or first.group != second.group or first.best is None or ":" not in first.key:
+        return False
+    values = [
+        [row.cells[column.key].value if column.key in row.cells else None for column in (first, second)] for row in rows
+    ]
+    return all(one == other for one, other in values) and any(one is not None for one, _ in values)
 
 
 def _run_cells(run: Run, checkpoint: str) -> dict[str, Cell]:
@@ -154,8 +156,10 @@ def _run_cells(run: Run, checkpoint: str) -> dict[str, Cell]:
     if speed is not None:
         shared = summary["timing"] != "alone"
         tip = f"median step without warm-up; {duration(summary['elapsed_seconds'])} in all"
-        text = fixed(speed, 0) + (" shared" if shared else "")
-        cells["tokens_per_second"] = Cell(text, speed, {"timing": summary["timing"]}, tip, "muted" if shared else "")
+        kind = "muted" if shared else ""
+        cells["tokens_per_second"] = Cell(
+            fixed(speed, 0), speed, {"timing": summary["timing"]}, tip, kind, detail="shared" if shared else ""
+        )
     device = summary["peak_device_memory"]
     memory = summary["peak_host_memory"] if device is None else device
     if memory is not None:
@@ -177,21 +181,6 @@ def _parity_cell(run: Run, parity: Sequence[dict[str, Any]]) -> dict[str, Cell]:
     return {"parity": verdict(probe)}
 
 
-def verdict(probe: dict[str, Any]) -> Cell:
-    """Whether a probe stayed within its tolerance, as a badge with the largest difference."""
-    if probe["within"] is None:
-        text = "no result" if probe["outcome"] == "finished" else probe["outcome"]
-        kind = "plain" if probe["outcome"] == "finished" else BADGES.get(probe["outcome"], "plain")
-        return Cell(text, None, tip=probe["reason"] or "", kind=kind)
-    tip = (
-        f"largest difference from the reference over {probe['steps']} steps on {probe['model']}, "
-        f"{probe['processes']} processes; tolerance {scientific(probe['tolerance'])}: {probe['tolerance_reason']}"
-    )
-    text = f"{scientific(probe['largest'])} {'within' if probe['within'] else 'outside'}"
-    more = {"tolerance": probe["tolerance"], "within": probe["within"]}
-    return Cell(text, probe["largest"], more, tip, "good" if probe["within"] else "bad")
-
-
 def _scores(found: dict[str, Evaluation], tokenizer: str) -> dict[str, Cell]:
     cells = {}
     for group, evaluation in found.items():
@@ -202,10 +191,10 @@ def _scores(found: dict[str, Evaluation], tokenizer: str) -> dict[str, Cell]:
                 continue
             tip = describe(evaluation)
             rivals = tokenizer if name == "perplexity_token" else ""
-            cell = score_cell(name, scores[name], rivals, tip, n=evaluation.raw["n"])
+            remark = ""
             if evaluation.metric == "hellaswag" and guesses(scores[name]):
-                cell = replace(cell, text=f"{cell.text} (chance)", tip=f"within two standard errors of chance; {tip}")
-            cells[f"{group}:{name}"] = cell
+                remark, tip = "chance", f"within two standard errors of chance; {tip}"
+            cells[f"{group}:{name}"] = score_cell(name, scores[name], rivals, tip, remark, n=evaluation.raw["n"])
     return cells
 
 
@@ -257,14 +246,22 @@ def same(entry: Published, evaluation: Evaluation) -> bool:
     return named and evaluation.protocol_name.lower() in text
 
 
-def _columns(names: Sequence[str], groups: dict[str, Evaluation], rows: Sequence[Row]) -> list[Column]:
-    """The columns that have something to show."""
+def _columns(
+    names: Sequence[str], groups: dict[str, Evaluation], rows: Sequence[Row], differing: set[str]
+) -> list[Column]:
+    """The columns that have something to show; what all runs share, and what is seldom asked for, in the CSV alone."""
     checkpoints = {row.cells["checkpoint"].value for row in rows if "checkpoint" in row.cells}
     columns = [Column("run", "run", text=True)]
     # a label that is the model's name makes the model's own column superfluous on the page
     plain = all(row.cells["run"].text == row.cells["model"].text for row in rows if "model" in row.cells)
     columns += [
-        Column(name, name, text=name not in ("processes", "seed"), shown=name != "model" or not plain) for name in names
+        Column(
+            name,
+            name,
+            text=name not in ("processes", "seed"),
+            shown=not plain if name == "model" else name in differing,
+        )
+        for name in names
     ]
     if len(checkpoints) > 1:
         columns.append(Column("checkpoint", "checkpoint", text=True, tip="which of the run's models was evaluated"))
@@ -276,7 +273,9 @@ def _columns(names: Sequence[str], groups: dict[str, Evaluation], rows: Sequence
     for group, evaluation in groups.items():
         for name in SHOWN[evaluation.metric]:
             best = "low" if evaluation.metric == "perplexity" else "high"
-            columns.append(Column(f"{group}:{name}", SHORT_TITLES[name], evaluation.title, best))
+            columns.append(
+                Column(f"{group}:{name}", SHORT_TITLES[name], evaluation.title, best, shown=name not in SELDOM)
+            )
     columns += [
         Column(
             f":{name}", SHORT_TITLES[name], "published, another protocol", tip="not comparable with the columns above"

@@ -4,16 +4,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from trainyard.report import levels, scaling
+from trainyard.report import scaling
+from trainyard.report.cells import same_bits
+from trainyard.report.endings import MOST, NOISE, distance, endings
 from trainyard.report.evidence import Evidence, Ranked, best_loss, by_data, ranked
-from trainyard.report.format import clip, counted, duration, fixed, listed, percent, scientific, short, size
+from trainyard.report.format import clip, counted, duration, fixed, listed, scientific, short, size
 from trainyard.report.measure import cell_label
 from trainyard.report.measure import varying as varying_cells
-from trainyard.report.results import Run, Score, difference, guesses, label, telling
-
-NOISE = 2.0  # combined standard errors: less is called noise
-CLEAR = 3.0  # standard errors above every shortcut: more is called beaten
-MOST = 12
+from trainyard.report.results import Run, difference, label, telling
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ def findings(evidence: Evidence) -> list[Finding]:
     """Everything that can be said, topic by topic; a topic without figures is left out."""
     topics: list[tuple[str, Callable[[Evidence], list[str]]]] = [
         ("Training", _training),
-        ("Endings", _endings),
+        ("Endings", endings),
         ("Perplexity", _perplexity),
         ("Summaries", _rouge),
         ("Parity", _parity),
@@ -88,60 +86,6 @@ def _published(evidence: Evidence) -> list[str]:
                 f"{fixed(min(ours))}."
             )
     return said
-
-
-def _endings(evidence: Evidence) -> list[str]:
-    said = []
-    for items in levels.gather(evidence.runs, evidence.evaluations, evidence.shortcuts):
-        best = items.models[0]
-        n, value = best.levels[levels.ALL]
-        text = f"{best.title} names the right ending in {_share(value)} of {n:,} items ({items.title})"
-        above = levels.beaten(best, items, levels.ALL)
-        if above:
-            text += f", {_distance(above[1])} {above[0]}{_best_of(items)}"
-        said.append(f"{text}.")
-        said += _by_level(best, items)
-        if len(items.models) > 1:
-            second = items.models[1].levels[levels.ALL][1]
-            apart = difference(value, second)
-            if apart is not None:
-                verdict = "within noise of it" if apart < NOISE else f"{fixed(apart, 1)} combined standard errors below"
-                said.append(f"Second is {items.models[1].title} with {_share(second)}, {verdict}.")
-        guessing = [model.title for model in items.models if guesses(model.levels[levels.ALL][1], items.chance)]
-        if guessing:
-            said.append(f"Within noise of chance: {listed(guessing[:MOST])}.")
-    return said
-
-
-def _share(value: Score) -> str:
-    return percent(value.value, value.error)
-
-
-def _best_of(items: levels.Items) -> str:
-    return ", the best of chance and shortcuts" if items.shortcuts else ""
-
-
-def _by_level(model: levels.Scored, items: levels.Items) -> list[str]:
-    won, lost = [], []
-    for level in items.levels[1:]:
-        above = levels.beaten(model, items, level)
-        if above is not None:
-            text = f"{level} ({_share(model.levels[level][1])})"
-            (won if above[1] >= CLEAR else lost).append(text)
-    said = []
-    if won:
-        said.append(
-            f"By level it beats chance and each shortcut by {CLEAR:.0f} standard errors or more on {listed(won)}."
-        )
-    if lost:
-        said.append(f"It does not on {listed(lost)}.")
-    return said
-
-
-def _distance(errors: float) -> str:
-    if abs(errors) < NOISE:
-        return f"within noise ({fixed(errors, 1)} standard errors) of"
-    return f"{fixed(abs(errors), 1)} standard errors {'above' if errors > 0 else 'below'}"
 
 
 def _perplexity(evidence: Evidence) -> list[str]:
@@ -204,7 +148,7 @@ def _rouge(evidence: Evidence) -> list[str]:
         said.append(f"{group.title}, {best.raw['n']:,} rows: {group.labels[0]} reaches {listed(parts)}.")
         for name, values in best.baselines.items():
             apart = difference(group.scores[0], values["rouge1"])
-            verdict = "" if apart is None else f": the model is {_distance(apart)} it"
+            verdict = "" if apart is None else f": the model is {distance(apart)} it"
             said.append(f"The baseline {name} has ROUGE-1 {fixed(values['rouge1'].value, 1)}{verdict}.")
     return said
 
@@ -215,7 +159,15 @@ def _parity(evidence: Evidence) -> list[str]:
         probes = [probe for probe in evidence.parity if probe["precision"] == precision]
         compared = [probe for probe in probes if probe["within"] is not None]
         outside = [probe for probe in compared if not probe["within"]]
-        if compared:
+        equal = [probe["parallel"] for probe in compared if same_bits(probe)]
+        if compared and len(equal) == len(compared):
+            settings = f"All {len(equal)} parallel settings" if len(equal) > 1 else equal[0]
+            verb = "equal" if len(equal) > 1 else "equals"
+            said.append(
+                f"{settings} probed in {precision} {verb} the reference bit by bit: the loss of each of "
+                f"{compared[0]['steps']} steps is the same number."
+            )
+        elif compared:
             worst = max(compared, key=lambda probe: probe["largest"])
             within = len(compared) - len(outside)
             whole = f"All {within}" if not outside else f"{within} of {len(compared)}"
@@ -226,6 +178,8 @@ def _parity(evidence: Evidence) -> list[str]:
                 else f"{worst['parallel']} in {precision} strays by {scientific(worst['largest'])} at most from the "
                 f"reference over {worst['steps']} steps; its tolerance is {scientific(worst['tolerance'])}."
             )
+        if equal and len(equal) < len(compared):
+            said.append(f"Equal to the reference bit by bit: {listed(equal)}.")
         said += [
             f"{probe['parallel']} strays by {scientific(probe['largest'])}, outside its tolerance of "
             f"{scientific(probe['tolerance'])}."

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -27,6 +28,7 @@ class Cell:
         value: the raw value, for sorting and for the CSV.
         more: further raw values for the CSV, by the end of their column's name (`standard_error`, `n`).
         tip: what a reader sees when pointing at it.
+        detail: what stands small below the text: its uncertainty, or a remark.
         kind: a class of the style sheet: `good`, `bad`, `warn`, `plain` (badges), `muted`, `code`, `path`.
         rivals: only cells with the same word compete for the best of their column.
     """
@@ -37,6 +39,7 @@ class Cell:
     tip: str = ""
     kind: str = ""
     rivals: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,13 +125,24 @@ def _error(cell: Cell) -> float:
 
 def environment() -> jinja2.Environment:
     """The templates of the report: everything that comes from data is escaped."""
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["together"] = together
+    return made
+
+
+def together(text: str) -> str:
+    """The text with each number held on one line with its unit and its error."""
+    return re.sub(r"(?<=\d) (±) (?=\d)|(?<=\d) (?=(?:%|±|s|min|h|nats|[KMG]iB)(?!\w))", _held, text)
+
+
+def _held(found: re.Match[str]) -> str:
+    return "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}" if found[1] else "\N{NO-BREAK SPACE}"
 
 
 def render(template: str, **values: Any) -> str:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from trainyard.config.study import Study
 from trainyard.report import style
-from trainyard.report.comparison import score_cell
+from trainyard.report.cells import score_cell
 from trainyard.report.format import clip, fixed
 from trainyard.report.html import Cell, Column, Row, Table, write_table
 from trainyard.report.results import (
@@ -18,7 +18,9 @@ from trainyard.report.results import (
     Run,
     Score,
     as_score,
+    below_chance,
     difference,
+    guesses,
     model_labels,
     read_all,
     read_evaluations,
@@ -27,7 +29,10 @@ from trainyard.report.results import (
 
 ALL = "all items"
 DRAWN = 6
-MARKS = "svD^vP*X"
+TALL = 4.2  # inches of a set of items
+SLOT = 0.3  # of a level's width: where the shortcuts stand
+MARKS = "sovD^P*X"
+CLEAR = 3.0  # standard errors from chance or a shortcut: more is no accident
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,18 @@ def beaten(model: Scored, items: Items, level: str) -> tuple[str, float] | None:
     return None if above is None else (name, above)
 
 
+def misled(model: Scored, items: Items, level: str) -> float | None:
+    """By how many standard errors a model does worse than guessing, if by three or more.
+
+    Guessing would be right more often, so it follows a rule that answers such items wrongly.
+    """
+    if level not in model.levels:
+        return None
+    n, value = model.levels[level]
+    below = below_chance(value, n, items.chance)
+    return below if below is not None and below >= CLEAR else None
+
+
 def draw(
     study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path], shortcuts: Sequence[Path], output: Path
 ) -> None:
@@ -103,11 +120,10 @@ def draw(
     if not groups:
         style.empty(output, f"No model of “{study.title}” was scored on endings.")
         return
-    with style.figure(output, height=3.9 * len(groups)) as drawing:
+    height = TALL * len(groups)
+    with style.figure(output, height=height) as drawing:
         panels = drawing.subplots(len(groups), 1, squeeze=False)[:, 0]
-        drawing.subplots_adjust(
-            left=0.065, right=0.73, top=1 - 0.45 / (3.9 * len(groups)), bottom=0.55 / (3.9 * len(groups)), hspace=0.38
-        )
+        drawing.subplots_adjust(left=0.065, right=0.755, top=1 - 0.45 / height, bottom=0.85 / height, hspace=0.42)
         for axes, items in zip(panels, groups, strict=True):
             _panel(axes, items)
 
@@ -134,13 +150,16 @@ def tabulate(
     groups = gather(read_runs(runs), read_evaluations(evaluations), read_all(shortcuts))
     levels = list(dict.fromkeys(level for items in groups for level in items.levels))
     rows = [row for items in groups for row in _rows(items)]
-    columns = [Column("model", "model", text=True), Column("items", "items", text=True)]
+    columns = [Column("model", "model", text=True), Column("items", "items", text=True, shown=len(groups) > 1)]
     columns += [Column(level, level, "accuracy, %", "high") for level in levels]
     notes = [
         "± is one standard error. Bold is the best model; a dotted line marks what lies within two combined "
-        "standard errors of it. Point at a value for n and its distance from the best shortcut."
+        "standard errors of it. Point at a value for n and its distance from the best shortcut.",
+        "“Chance” marks what lies within two errors of guessing. “Below chance”, by three errors or more: guessing "
+        "would be right more often, so a shortcut learned on the way answers such items wrongly.",
     ]
-    write_table(Table("Scores by level", columns, rows, notes, "Nothing was scored."), study.title, table, numbers)
+    title = "Scores by level" if len(groups) != 1 else f"Scores by level: {groups[0].title}"
+    write_table(Table(title, columns, rows, notes, "Nothing was scored."), study.title, table, numbers)
 
 
 def _items(group: Sequence[Evaluation], labels: Sequence[str], shortcuts: Sequence[dict[str, Any]]) -> Items:
@@ -170,52 +189,66 @@ def _items(group: Sequence[Evaluation], labels: Sequence[str], shortcuts: Sequen
 
 def _panel(axes: Axes, items: Items) -> None:
     models = items.models[:DRAWN]
-    palette = style.colours([model.title for model in models])
-    width = min(0.22, 0.8 / (len(models) + 1))
+    slot = SLOT if items.shortcuts else 0.0
+    width = min(0.22, (0.86 - slot) / len(models))
+    left = -(width * len(models) + slot) / 2
     for index, model in enumerate(models):
-        places, values, below, above = [], [], [], []
-        for place, level in enumerate(items.levels):
-            if level in model.levels:
-                value = model.levels[level][1]
-                low, high = value.interval
-                places.append(place + width * (index - len(models) / 2))
-                values.append(100 * value.value)
-                below.append(100 * (value.value - low))
-                above.append(100 * (high - value.value))
-        bars = {"yerr": (below, above), "error_kw": {"ecolor": style.INK, "elinewidth": 1.1, "capsize": 2.5}}
-        axes.bar(
-            places, values, width * 0.92, color=palette[model.title], label=clip(model.title, 30), zorder=2, **bars
-        )
-        for place, value, up in zip(places, values, above, strict=True):
-            axes.text(place, value + up + 1.5, f"{value:.0f}", ha="center", fontsize=9, color=style.FAINT)
+        offset = left + width * (index + 0.5)
+        _bars(axes, items, model, offset, width, style.PALETTE[index], numbers=len(models) <= 4)
+    step = slot / (len(items.shortcuts) + 1)
     for index, rival in enumerate(items.shortcuts):
         shown = [(place, rival.levels[level][1]) for place, level in enumerate(items.levels) if level in rival.levels]
-        offset = width * len(models) / 2 + (index - (len(items.shortcuts) - 1) / 2) * 0.05
         axes.errorbar(
-            [place + offset for place, _ in shown],
+            [place + left + width * len(models) + step * (index + 1) for place, _ in shown],
             [100 * value.value for _, value in shown],
             yerr=[196 * (value.error or 0.0) for _, value in shown],
             fmt=MARKS[index % len(MARKS)],
             color="#4b5563",
             markerfacecolor="white",
-            markersize=5,
-            elinewidth=0.9,
+            markeredgewidth=0.9,
+            markersize=3.6,
+            elinewidth=0.8,
             zorder=3,
             label=f"shortcut: {clip(rival.title, 24)}",
         )
-    axes.axhline(100 * items.chance, color=style.INK, linewidth=1.2, linestyle=(0, (5, 4)), label="chance", zorder=1)
-    sizes = [next(model.levels[level][0] for model in models if level in model.levels) for level in items.levels]
-    axes.set_xticks(
-        range(len(items.levels)), [f"{level}\nn = {n:,}" for level, n in zip(items.levels, sizes, strict=True)]
-    )
-    axes.set(title=clip(items.title, 70), ylabel="accuracy, %", ylim=(0, 108))
+    axes.axhline(100 * items.chance, color=style.INK, linewidth=1.2, linestyle=(0, (5, 4)), label="chance", zorder=2.5)
+    below = {level for level in items.levels if any(misled(model, items, level) for model in models)}
+    names = []
+    for level in items.levels:
+        n = next(model.levels[level][0] for model in models if level in model.levels)
+        names.append(f"{level}\nn = {n:,}" + ("\n(below chance)" if level in below else ""))
+    axes.set_xticks(range(len(items.levels)), names)
+    axes.set(title=clip(items.title, 70), ylabel="accuracy, %", ylim=(0, 112), yticks=range(0, 101, 20))
     axes.set_xlim(-0.6, max(len(items.levels) - 0.4, 1.2))
     axes.grid(False, axis="x")
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-    if len(items.models) > DRAWN:
-        axes.text(
-            1.02, 0.02, f"best {DRAWN} of {len(items.models)} models", transform=axes.transAxes, color=style.FAINT
-        )
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    remarks = [f"best {DRAWN} of {len(items.models)} models"] if len(items.models) > DRAWN else []
+    if below:
+        remarks += [
+            "Below chance: guessing would be right",
+            "more often. A shortcut learned on the",
+            "way answers these wrongly.",
+        ]
+    for index, remark in enumerate(reversed(remarks)):
+        axes.text(1.025, 0.02 + 0.065 * index, remark, transform=axes.transAxes, color=style.FAINT, fontsize=9)
+
+
+def _bars(axes: Axes, items: Items, model: Scored, offset: float, width: float, colour: str, numbers: bool) -> None:
+    """One model's bar on each level that it was scored on, with its 95 % interval."""
+    for place, level in enumerate(items.levels):
+        if level not in model.levels:
+            continue
+        value = model.levels[level][1]
+        low, high = value.interval
+        errors = ([100 * max(0.0, value.value - low)], [100 * max(0.0, high - value.value)])
+        title = clip(model.title, 30) if level == ALL else None
+        bars = {"yerr": errors, "error_kw": {"ecolor": style.INK, "elinewidth": 1.1, "capsize": 2.5}}
+        axes.bar([place + offset], [100 * value.value], width * 0.92, color=colour, label=title, zorder=2, **bars)
+        if numbers:
+            axes.text(
+                place + offset, 100 * max(high, value.value) + 1.5, f"{100 * value.value:.0f}", ha="center", fontsize=9,
+                color=style.FAINT,
+            )  # fmt: skip
 
 
 def _rows(items: Items) -> list[Row]:
@@ -232,7 +265,13 @@ def _rows(items: Items) -> list[Row]:
             above = None if section else beaten(scored, items, level)
             if above:
                 tip += f"; {fixed(above[1], 1)} standard errors above {above[0]}"
-            cells[level] = score_cell("acc", value, rivals=items.title, tip=tip, n=n)
+            remark = "chance" if not section and guesses(value, items.chance) else ""
+            if not section and (below := misled(scored, items, level)):
+                remark = "below chance"
+                tip = f"n = {n:,}; {fixed(below, 1)} standard errors of guessing below chance"
+            # what is no better than guessing doesn't compete
+            rivals = f"{items.title}/{scored.name}" if remark else items.title
+            cells[level] = score_cell("acc", value, rivals=rivals, tip=tip, remark=remark, n=n)
         rows.append(Row(cells, section))
     chance = {level: Cell(fixed(100 * items.chance, 1), items.chance) for level in items.levels}
     rows.append(

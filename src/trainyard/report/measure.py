@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from trainyard.config.study import Study
 from trainyard.report import style
-from trainyard.report.comparison import outcome_cell
+from trainyard.report.cells import outcome_cell
 from trainyard.report.format import clip, fixed, score, size, tick
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
 from trainyard.report.results import read_all
@@ -35,11 +35,11 @@ def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
     palette = style.colours([cell["parallel"] for cell in shown])
     tints = [palette[cell["parallel"]] for cell in shown]
     labels = [clip(cell_label(cell, names), 40) for cell in shown]
-    height = 1.35 + 0.27 * len(shown)
+    height = 1.55 + 0.27 * len(shown)
     margin = 0.0068 * max(len(text) for text in labels) + 0.02
     with style.figure(output, height=height) as drawing:
         panels = drawing.subplots(1, 2, sharey=True)
-        drawing.subplots_adjust(left=margin, right=0.985, top=1 - 0.5 / height, bottom=0.7 / height, wspace=0.06)
+        drawing.subplots_adjust(left=margin, right=0.985, top=1 - 0.5 / height, bottom=0.9 / height, wspace=0.06)
         kind = " or ".join(sorted({cell["memory_kind"] for cell in shown if cell["memory_kind"]}))
         for axes, key, title, unit in (
             (panels[0], "tokens_per_second", "Tokens a second", "tokens/s, median"),
@@ -66,8 +66,11 @@ def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
             axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
         panels[0].set_yticks(range(len(shown)), labels)
+        alike = [name for name in COORDINATES if name not in names and name != "parallel"]
+        remarks = [cell_label(every[0], alike)] if alike else []
         if len(every) > MOST:
-            style.note(drawing, f"the first {MOST} of {len(every)}; all are in the table")
+            remarks.append(f"the first {MOST} of {len(every)}; all are in the table")
+        style.note(drawing, "; ".join(remarks))
 
 
 def tabulate(study: Study, *, cells: Sequence[Path], table: Path, numbers: Path) -> None:

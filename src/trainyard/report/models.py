@@ -12,7 +12,7 @@ from trainyard.report.html import Cell, Column, Row, Table, write_table
 SHAPE = ("layers", "decoder_layers", "width", "heads", "key_value_heads", "feed_forward", "context", "vocabulary")
 COLUMNS = [
     Column("model", "model", text=True),
-    Column("title", "title", text=True),
+    Column("title", "title", text=True, shown=False),
     Column("family", "family", text=True),
     Column("parameters", "all", "parameters"),
     Column("parameters_without_embeddings", "without embeddings", "parameters"),
@@ -20,7 +20,7 @@ COLUMNS = [
     Column("decoder_layers", "decoder layers", "shape"),
     Column("width", "width", "shape"),
     Column("heads", "heads", "shape"),
-    Column("key_value_heads", "key/value heads", "shape"),
+    Column("key_value_heads", "KV heads", "shape"),
     Column("feed_forward", "feed-forward", "shape"),
     Column("context", "context", "shape"),
     Column("vocabulary", "vocabulary", "shape"),
@@ -47,7 +47,7 @@ def tabulate(study: Study, *, models: Mapping[str, Model], table: Path, numbers:
 
 def _row(name: str, model: Model) -> Row:
     cells = {
-        "model": Cell(name, name),
+        "model": Cell(name, name, tip=model.title),
         "title": Cell(model.title, model.title),
         "family": Cell(model.family, model.family),
     }

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from trainyard.config.study import Study
 from trainyard.report import style
-from trainyard.report.comparison import outcome_cell, verdict
-from trainyard.report.format import clip, scientific
+from trainyard.report.cells import SAME, outcome_cell, same_bits, verdict
+from trainyard.report.format import clip, counted, listed, scientific
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
 from trainyard.report.results import read_all
 
@@ -29,18 +30,27 @@ def draw(study: Study, *, parity: Sequence[Path], output: Path) -> None:
     if not probes:
         style.empty(output, f"No probe of “{study.title}” has been compared with the reference.")
         return
-    precisions = list(dict.fromkeys(probe["precision"] for probe in probes))
-    labels = [_label(probe, probes) for probe in probes]
+    equal = [probe for probe in probes if same_bits(probe)]
+    drawn = [probe for probe in probes if not same_bits(probe)]
+    remarks = [_remark(precision, equal, probes) for precision in dict.fromkeys(probe["precision"] for probe in equal)]
+    foot = 0.42 * len(remarks)
+    if not drawn:
+        with style.figure(output, height=0.75 + foot) as drawing:
+            _write(drawing, remarks, 0.3)
+        return
+    precisions = list(dict.fromkeys(probe["precision"] for probe in drawn))
+    labels = [_label(probe, probes) for probe in drawn]
     palette = style.colours(labels)
     longest = max(len(clip(text, 26)) for text in labels)
     gap = 0.0068 * longest + 0.045
     width = (1 - 0.075 - gap) if len(precisions) == 1 else (1 - 0.075 - gap * len(precisions)) / len(precisions) - 0.04
-    with style.figure(output) as drawing:
+    height = 4.6 + foot
+    with style.figure(output, height=height) as drawing:
         for index, precision in enumerate(precisions):
             left = 0.075 + index * (width + gap + 0.06)
-            axes = drawing.add_axes((left, 0.14, width, 0.73))
+            axes = drawing.add_axes((left, (0.64 + foot) / height, width, 3.36 / height))
             chosen = [
-                (probe, text) for probe, text in zip(probes, labels, strict=True) if probe["precision"] == precision
+                (probe, text) for probe, text in zip(drawn, labels, strict=True) if probe["precision"] == precision
             ]
             _panel(axes, chosen, palette)
             axes.set(title=f"{precision}: |loss {chr(0x2212)} reference|", xlabel="optimizer step")
@@ -51,6 +61,7 @@ def draw(study: Study, *, parity: Sequence[Path], output: Path) -> None:
                     for probe, text in chosen
                 ],
             )
+        _write(drawing, remarks, 0.12)
 
 
 def tabulate(study: Study, *, parity: Sequence[Path], table: Path, numbers: Path) -> None:
@@ -62,7 +73,8 @@ def tabulate(study: Study, *, parity: Sequence[Path], table: Path, numbers: Path
         table: the HTML page.
         numbers: the CSV.
     """
-    rows = [_row(probe) for probe in read_all(parity)]
+    probes = read_all(parity)
+    failed = any(probe["reason"] for probe in probes)
     columns = [
         Column("parallel", "parallel setting", text=True),
         Column("model", "model", text=True),
@@ -75,14 +87,45 @@ def tabulate(study: Study, *, parity: Sequence[Path], table: Path, numbers: Path
         Column("mean", "mean", "difference in loss"),
         Column("tolerance", "tolerance", "difference in loss"),
         Column("verdict", "verdict", text=True),
-        Column("reason", "why this tolerance, or no result", text=True),
+        Column("reason", "why there is no result", text=True, shown=failed),
     ]
     notes = [
         "Each setting is compared with one process in fp32 that accumulates the same micro-batches in rank order, "
         "without dropout, on batches whose ranks hold unequal numbers of predicted tokens."
     ]
-    shown = Table("Parity with the reference", columns, rows, notes, empty="This study has no probes.")
+    reasons = {(probe["precision"], probe["tolerance"], probe["tolerance_reason"]) for probe in probes}
+    notes += [
+        f"The tolerance of {scientific(tolerance)} in {precision}: {why}."
+        for precision, tolerance, why in sorted(reasons, key=str)
+        if tolerance is not None
+    ]
+    shown = Table(
+        "Parity with the reference",
+        columns,
+        [_row(probe) for probe in probes],
+        notes,
+        empty="This study has no probes.",
+    )
     write_table(shown, study.title, table, numbers)
+
+
+def _remark(precision: str, equal: Sequence[dict[str, Any]], probes: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """Which settings have no difference to draw, in two lines."""
+    same = [probe for probe in equal if probe["precision"] == precision]
+    steps = counted(min(probe["steps"] for probe in same), "step")
+    tolerance = scientific(min(probe["tolerance"] for probe in same))
+    of = len([probe for probe in probes if probe["precision"] == precision])
+    many = "settings equal" if of > 1 else "setting equals"
+    line = f"{precision}: {len(same)} of {of} parallel {many} the reference bit by bit over {steps}"
+    return f"{line} (tolerance {tolerance})", clip(listed([_label(probe, probes) for probe in same]), 170)
+
+
+def _write(drawing: Figure, remarks: Sequence[tuple[str, str]], bottom: float) -> None:
+    height = drawing.get_figheight()
+    for index, (line, names) in enumerate(reversed(remarks)):
+        place = bottom + 0.42 * index
+        drawing.text(0.02, (place + 0.21) / height, line, fontsize=10.5, fontweight="bold", va="bottom")
+        drawing.text(0.02, place / height, names, fontsize=9.5, color=style.FAINT, va="bottom")
 
 
 def _panel(axes: Axes, probes: Sequence[tuple[dict[str, Any], str]], palette: dict[str, str]) -> None:
@@ -129,7 +172,7 @@ def _row(probe: dict[str, Any]) -> Row:
         cells[key] = missing(probe["reason"] or "") if value is None else Cell(scientific(value), value)
     badge = verdict(probe)
     text = "no result" if probe["within"] is None else "within tolerance" if probe["within"] else "outside tolerance"
-    cells["verdict"] = Cell(text, text, tip=badge.tip, kind=badge.kind)
+    cells["verdict"] = Cell(SAME if same_bits(probe) else text, text, tip=badge.tip, kind=badge.kind)
     reason = probe["reason"] or probe["tolerance_reason"]
-    cells["reason"] = Cell(reason, reason, kind="prose")
+    cells["reason"] = Cell(reason if probe["reason"] else "", reason, kind="prose")
     return Row(cells)

@@ -76,8 +76,8 @@ class Score:
 
     @property
     def spread(self) -> float | None:
-        """One standard error, from the interval where only that is known."""
-        if self.error is None and self.low is not None and self.high is not None:
+        """One standard error, from the interval where the error is unknown, or zero since all items agree."""
+        if not self.error and self.low is not None and self.high is not None:
             return (self.high - self.low) / 3.92
         return self.error
 
@@ -228,6 +228,15 @@ def difference(first: Score, second: Score) -> float | None:
     errors = [error for error in (first.spread, second.spread) if error is not None]
     combined = math.hypot(*errors) if errors else 0.0
     return (first.value - second.value) / combined if combined else None
+
+
+def below_chance(value: Score, n: int, chance: float = CHANCE) -> float | None:
+    """How many standard errors of guessing an accuracy lies below chance; none where it lies above.
+
+    The error is that of `n` guesses, the square root of c (1 - c) / n: a model that is
+    always wrong has no error of its own.
+    """
+    return (chance - value.value) / math.sqrt(chance * (1 - chance) / n) if value.value < chance else None
 
 
 def guesses(value: Score, chance: float = CHANCE) -> bool:

@@ -1,7 +1,7 @@
 """Every evaluation at a glance: each model's score with its 95 % interval, beside the baselines."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -18,7 +18,8 @@ PANELS = {
     "rouge": ("rouge1", "rouge2", "rougeL", "rougeLsum"),
 }
 MOST = 24
-ACROSS = 2
+FRAME = 1.5  # inches of a row beside its points: heading, titles and axis
+GAP = 0.035
 
 
 @dataclass(frozen=True)
@@ -50,23 +51,39 @@ def draw(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path], out
         style.empty(output, f"No model of “{study.title}” has a score.")
         return
     known = read_runs(runs)
-    panels = [panel for group in groups.values() for panel in _panels(group, model_labels(known, group))]
-    models = list(dict.fromkeys(name for panel in panels for name, _ in panel.scores))
+    rows = [_distinct(_panels(group, model_labels(known, group))) for group in groups.values()]
+    models = list(dict.fromkeys(name for row in rows for panel in row for name, _ in panel.scores))
     palette = style.colours(models)
-    # rows of panels, each as high as its fullest panel needs
-    rows = [panels[start : start + ACROSS] for start in range(0, len(panels), ACROSS)]
-    heights = [1.1 + 0.3 * max(len(panel.scores) for panel in row) for row in rows]
-    height = sum(heights) + 0.45 * len(rows)
-    longest = max(len(clip(name, 34)) for name in models)
-    margin = min(0.3, 0.0074 * longest + 0.025)
+    # a row for each evaluation, as high as its fullest panel needs
+    heights = [0.3 * max(len(panel.scores) for panel in row) + FRAME for row in rows]
+    height = sum(heights)
+    margin = min(0.3, 0.0074 * max(len(clip(name, 34)) for name in models) + 0.025)
+    across = max(2, *(len(row) for row in rows))
+    width = (1 - margin - 0.02) / across - GAP
     with style.figure(output, height=height) as drawing:
         top = height
         for row, tall in zip(rows, heights, strict=True):
+            drawing.text(
+                0.012, (top - 0.12) / height, clip(row[0].items, 100), fontsize=12, fontweight="bold", va="top"
+            )
+            order = [name for name, _ in row[0].scores]
             for column, panel in enumerate(row):
-                width = 1 / ACROSS - margin - 0.02
-                place = (column / ACROSS + margin, (top - tall + 0.05) / height, width, (tall - 0.7) / height)
-                _draw_panel(drawing.add_axes(place), panel, palette)
-            top -= tall + 0.45
+                left = margin + column * (width + GAP)
+                axes = drawing.add_axes((left, (top - tall + 0.55) / height, width, (tall - FRAME + 0.25) / height))
+                _draw_panel(axes, panel, palette, order, named=column == 0)
+            top -= tall
+
+
+def _distinct(panels: Sequence[Panel]) -> list[Panel]:
+    """One panel for metrics that agree in every number, as ROUGE-L and ROUGE-Lsum do on summaries of one line."""
+    found: list[Panel] = []
+    for panel in panels:
+        same = next((each for each in found if (each.scores, each.baselines) == (panel.scores, panel.baselines)), None)
+        if same is None:
+            found.append(panel)
+        else:
+            found[found.index(same)] = replace(same, metric=f"{same.metric.removesuffix(', %')} and {panel.metric}")
+    return found
 
 
 def _panels(group: Sequence[Evaluation], labels: Sequence[str]) -> list[Panel]:
@@ -84,15 +101,16 @@ def _panels(group: Sequence[Evaluation], labels: Sequence[str]) -> list[Panel]:
     return found
 
 
-def _draw_panel(axes: Axes, panel: Panel, palette: dict[str, str]) -> None:
+def _draw_panel(axes: Axes, panel: Panel, palette: dict[str, str], order: list[str], named: bool) -> None:
     scale = 100 if panel.name in PERCENT else 1
-    for index, (name, value) in enumerate(panel.scores):
+    for name, value in panel.scores:
+        place = order.index(name)
         low, high = value.interval
-        axes.plot([scale * low, scale * high], [index, index], color=palette[name], linewidth=2, solid_capstyle="round")
-        axes.plot(scale * value.value, index, "o", color=palette[name], markersize=7)
+        axes.plot([scale * low, scale * high], [place, place], color=palette[name], linewidth=2, solid_capstyle="round")
+        axes.plot(scale * value.value, place, "o", color=palette[name], markersize=7)
         axes.annotate(
             score(panel.name, value.value),
-            (scale * high, index),
+            (scale * max(high, value.value), place),
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
@@ -112,22 +130,16 @@ def _draw_panel(axes: Axes, panel: Panel, palette: dict[str, str]) -> None:
         )
     ends = [scale * end for _, value in panel.scores for end in value.interval]
     ends += [scale * value.value for _, value in panel.baselines]
-    room = 0.12 * (max(ends) - min(ends)) or 0.05 * abs(max(ends)) or 1.0
-    axes.set_xlim(min(ends) - room, max(ends) + 1.6 * room)
-    axes.set_ylim(len(panel.scores) - 0.4, -0.9)
-    axes.set_yticks(range(len(panel.scores)), [clip(name, 34) for name, _ in panel.scores])
+    room = 0.14 * (max(ends) - min(ends)) or 0.05 * abs(max(ends)) or 1.0
+    axes.set_xlim(min(ends) - room, max(ends) + 2.2 * room)
+    axes.set_ylim(len(order) - 0.4, -0.9)
+    axes.set_yticks(range(len(order)), [clip(name, 34) for name in order] if named else [""] * len(order), fontsize=10)
     axes.grid(False, axis="y")
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    ticks = MaxNLocator(4).tick_values(*axes.get_xlim())
+    bounded = panel.name in PERCENT or panel.name.startswith("rouge")
+    low, high = axes.get_xlim()
+    axes.set_xticks([value for value in ticks if low <= value <= high and not (bounded and not 0 <= value <= 100)])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
-    axes.set_title(panel.metric, pad=22)
-    axes.annotate(
-        clip(panel.items, 60),
-        (0, 1),
-        xycoords="axes fraction",
-        xytext=(0, 7),
-        textcoords="offset points",
-        fontsize=9.5,
-        color=style.FAINT,
-    )
+    axes.set_title(panel.metric, fontsize=10.5, fontweight="normal", pad=6)
     if panel.left_out > 0:
         axes.set_xlabel(f"best {len(panel.scores)} of {len(panel.scores) + panel.left_out}", fontsize=9)

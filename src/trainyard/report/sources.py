@@ -48,7 +48,7 @@ def tabulate(
     rows += [_file("data", path.parents[1].name, f"statistics under {path.parent.name}", path) for path in statistics]
     columns = [
         Column("kind", "figure", text=True),
-        Column("name", "of", text=True),
+        Column("name", "of", text=True, shown=False),
         Column("what", "what", text=True),
         Column("path", "file, from the repository's root", text=True),
     ]

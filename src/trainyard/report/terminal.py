@@ -10,6 +10,7 @@ from trainyard.report.format import clip, fixed, scientific, size
 
 WIDEST = 22
 WORDS = ("model", "dataset", "parallel", "processes", "precision", "recipe", "seed", "checkpoint", "outcome")
+SHARED = ("parallel", "processes", "precision", "recipe", "seed", "checkpoint")
 NUMBERS = (
     ("training_loss", "train loss"),
     ("validation_loss", "val loss"),
@@ -24,38 +25,97 @@ NUMBERS = (
 
 
 def table(path: Path) -> str:
-    """The chosen columns of a comparison's CSV, aligned.
+    """The chosen columns of a comparison's CSV, aligned; below it levels and parity, from the files beside it.
 
     Raises:
         InputError: the file is missing or is no comparison.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the study first") from None
+    rows = _read(path)
+    if rows is None:
+        raise InputError(f"{path}: no such file; run the study first")
     if rows and "model" not in rows[0]:
         raise InputError(f"{path}: has no column `model`; give the comparison.csv of a study's report")
     rows = [row for row in rows if not row.get("section")]
     if not rows:
         return f"{path}: no runs"
+    parts = [
+        _comparison(rows),
+        _levels(_read(path.with_name("levels.csv"))),
+        _parity(_read(path.with_name("parity.csv"))),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _read(path: Path) -> list[dict[str, str]] | None:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        return None
+
+
+def _comparison(rows: Sequence[dict[str, str]]) -> str:
     names = [name for name in WORDS if name in rows[0]]
-    columns = [(name, name, [clip(row[name], WIDEST) for row in rows]) for name in names]
+    columns = [(name, False, [clip(row[name], WIDEST) for row in rows]) for name in names]
+    # what all runs share stands once, below the table
+    shared = [name for name in SHARED if name in names and len({row[name] for row in rows}) == 1 and len(rows) > 1]
+    columns = [column for column in columns if column[0] not in shared]
     for name, title in NUMBERS:
         # the first column of that name: an evaluation's stand as `evaluation:name`
         key = next(
             (key for key in rows[0] if key == name or (key.endswith(f":{name}") and not key.startswith(":"))), None
         )
         if key is not None:
-            columns.append((name, title, [_number(name, row, key) for row in rows]))
-    columns = [column for column in columns if any(column[2])]
-    widths = [max(len(title), *(len(value) for value in values)) for _, title, values in columns]
-    lines = [[title for _, title, _ in columns], ["─" * width for width in widths]]
-    lines += [[values[index] for _, _, values in columns] for index in range(len(rows))]
+            columns.append((title, True, [_number(name, row, key) for row in rows]))
+    text = _aligned([column for column in columns if any(column[2])])
+    alike = ", ".join(f"{name} {rows[0][name]}" for name in shared if rows[0][name])
+    return f"{text}\nall runs: {alike}" if alike else text
+
+
+def _levels(rows: list[dict[str, str]] | None) -> str:
+    """Accuracy by level, a table for each set of items; empty where items have no levels."""
+    texts = []
+    for items in dict.fromkeys(row["items"] for row in rows or []):
+        group = [
+            row for row in rows or [] if row["items"] == items and (not row["section"] or row["model"] == "chance")
+        ]
+        levels = [key.removesuffix("_n") for key in group[0] if key.endswith("_n")]
+        found = [(level, True, [_number("acc", row, level) for row in group]) for level in levels]
+        found = [column for column in found if any(column[2][:-1])]
+        if len(found) > 1:
+            names = ("model", False, [clip(row["model"], 2 * WIDEST) for row in group])
+            texts.append(f"accuracy, %, on {items}\n{_aligned([names, *found])}")
+    return "\n\n".join(texts)
+
+
+def _parity(rows: list[dict[str, str]] | None) -> str:
+    """One line a precision: how many parallel settings stay within tolerance, and how far off the worst is."""
+    lines = []
+    for precision in dict.fromkeys(row["precision"] for row in rows or []):
+        group = [row for row in rows or [] if row["precision"] == precision]
+        compared = [row for row in group if row["largest"]]
+        line = f"parity in {precision}: "
+        if compared:
+            within = sum(row["verdict"] == "within tolerance" for row in compared)
+            worst = max(compared, key=lambda row: float(row["largest"]))
+            line += f"{within} of {len(compared)} parallel settings within {scientific(float(worst['tolerance']))} "
+            line += f"of the reference over {worst['steps']} steps, "
+            largest = float(worst["largest"])
+            line += f"largest {scientific(largest)} ({worst['parallel']})" if largest else "all equal bit by bit"
+        failed = [f"{row['parallel']} {row['outcome']}" for row in group if not row["largest"]]
+        lines.append(line + ("; " if compared and failed else "") + ", ".join(failed))
+    return "\n".join(lines)
+
+
+def _aligned(columns: Sequence[tuple[str, bool, list[str]]]) -> str:
+    """Columns of (heading, whether they hold numbers, values) as lines."""
+    widths = [max(len(title), *(len(value) for value in values)) for title, _, values in columns]
+    lines = [[title for title, _, _ in columns], ["─" * width for width in widths]]
+    lines += [list(line) for line in zip(*(values for _, _, values in columns), strict=True)]
     return "\n".join(
         "  ".join(
-            text.ljust(width) if column[0] in WORDS else text.rjust(width)
-            for text, width, column in zip(line, widths, columns, strict=True)
+            text.rjust(width) if number else text.ljust(width)
+            for text, width, (_, number, _) in zip(line, widths, columns, strict=True)
         ).rstrip()
         for line in lines
     )
@@ -72,6 +132,8 @@ def _number(name: str, row: dict[str, str], key: str) -> str:
     if name == "tokens_per_second":
         return fixed(value, 0)
     error = row.get(f"{key}_standard_error")
+    if name.startswith("rouge"):
+        error = ""  # a bootstrap's: the report has the interval
     scale, digits = {"acc": (100, 1), "training_loss": (1, 3), "validation_loss": (1, 3)}.get(name, (1, 2))
     text = fixed(scale * value, digits)
     return f"{text} ± {fixed(scale * float(error), digits)}" if error else text

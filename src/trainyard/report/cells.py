@@ -1,0 +1,56 @@
+"""Cells that several tables share: outcomes, scores and verdicts."""
+
+from typing import Any
+
+from trainyard.report.format import PERCENT, scientific, score
+from trainyard.report.html import Cell
+from trainyard.report.results import Score
+
+BADGES = {"finished": "good", "diverged": "bad", "out-of-memory": "bad", "unsupported": "warn"}
+SAME = "equal bit by bit"
+
+
+def outcome_cell(outcome: str, reason: str | None) -> Cell:
+    """An outcome as a badge, with its reason."""
+    return Cell(outcome, outcome, {"reason": reason}, tip=reason or "", kind=BADGES.get(outcome, "plain"))
+
+
+def score_cell(name: str, value: Score, rivals: str = "", tip: str = "", remark: str = "", **more: Any) -> Cell:
+    """A score with its standard error; with its interval for ROUGE and where all items agree."""
+    text, detail = score(name, value.value), ""
+    if value.low is not None and value.high is not None and (name.startswith("rouge") or value.error == 0):
+        text = score(name, value.value, 1)
+        detail = f"[{score(name, value.low, 1)}, {score(name, value.high, 1)}]"
+    elif value.error is not None:
+        digits = _digits(name, value)
+        text, detail = score(name, value.value, digits), f"± {score(name, value.error, digits)}"
+    raw = {"standard_error": value.error, "low": value.low, "high": value.high, **more}
+    return Cell(text, value.value, raw, tip, rivals=rivals, detail=f"{detail} {remark}".strip())
+
+
+def _digits(name: str, value: Score) -> int | None:
+    """More decimals where the error would read as zero."""
+    error = (value.error or 0.0) * (100 if name in PERCENT else 1)
+    return None if error == 0 or error >= 0.01 else 4
+
+
+def same_bits(probe: dict[str, Any]) -> bool:
+    """Whether every loss of a probe is the reference's own to the last bit."""
+    return bool(probe["by_step"]) and not any(probe["by_step"])
+
+
+def verdict(probe: dict[str, Any]) -> Cell:
+    """Whether a probe stayed within its tolerance, as a badge with the largest difference."""
+    if probe["within"] is None:
+        text = "no result" if probe["outcome"] == "finished" else probe["outcome"]
+        kind = "plain" if probe["outcome"] == "finished" else BADGES.get(probe["outcome"], "plain")
+        return Cell(text, None, tip=probe["reason"] or "", kind=kind)
+    tip = (
+        f"largest difference from the reference over {probe['steps']} steps on {probe['model']}, "
+        f"{probe['processes']} processes; tolerance {scientific(probe['tolerance'])}: {probe['tolerance_reason']}"
+    )
+    text = f"{scientific(probe['largest'])} {'within' if probe['within'] else 'outside'}"
+    if same_bits(probe):
+        text = SAME
+    more = {"tolerance": probe["tolerance"], "within": probe["within"]}
+    return Cell(text, probe["largest"], more, tip, "good" if probe["within"] else "bad")

@@ -1,0 +1,89 @@
+"""What the scores on four-way endings say, in sentences."""
+
+from trainyard.report import levels
+from trainyard.report.evidence import Evidence
+from trainyard.report.format import fixed, listed, percent
+from trainyard.report.results import Score, difference, guesses
+
+NOISE = 2.0  # combined standard errors: less is called noise
+MOST = 12
+
+
+def endings(evidence: Evidence) -> list[str]:
+    """The best model against chance and shortcuts, by level, and how far the second lies below it."""
+    said = []
+    for items in levels.gather(evidence.runs, evidence.evaluations, evidence.shortcuts):
+        best = items.models[0]
+        n, value = best.levels[levels.ALL]
+        text = f"{best.title} names the right ending in {_share(value)} of {n:,} items ({items.title})"
+        above = levels.beaten(best, items, levels.ALL)
+        if above:
+            text += f", {distance(above[1])} {above[0]}{_best_of(items)}"
+        said.append(f"{text}.")
+        said += _by_level(best, items)
+        if len(items.models) > 1:
+            second = items.models[1].levels[levels.ALL][1]
+            apart = difference(value, second)
+            if apart is not None:
+                verdict = "within noise of it" if apart < NOISE else f"{fixed(apart, 1)} combined standard errors below"
+                said.append(f"Second is {items.models[1].title} with {_share(second)}, {verdict}.")
+        said += _misled(items)
+        guessing = [model.title for model in items.models if guesses(model.levels[levels.ALL][1], items.chance)]
+        if guessing:
+            said.append(f"Within noise of chance: {listed(guessing[:MOST])}.")
+    return said
+
+
+def _misled(items: levels.Items) -> list[str]:
+    """Where models do worse than guessing: they follow a rule that is wrong there."""
+    said = []
+    for level in items.levels[1:] or items.levels:
+        below = [model for model in items.models if levels.misled(model, items, level)]
+        if below:
+            names = [f"{model.title} ({_share(model.levels[level][1])})" for model in below[:MOST]]
+            more = f" and {len(below) - MOST} more" if len(below) > MOST else ""
+            least = min(errors for model in below if (errors := levels.misled(model, items, level)))
+            apart = f"{fixed(least, 1)} standard errors{' or more' if len(below) > 1 else ''}"
+            said.append(
+                f"Below chance on {level}, by {apart}: {listed(names)}{more}. Guessing would be right more often: "
+                "a shortcut learned on the way answers these items wrongly."
+            )
+    return said
+
+
+def _share(value: Score) -> str:
+    if value.error == 0 and value.low is not None and value.high is not None:  # all items agree
+        return f"{fixed(100 * value.value, 1)} % [{fixed(100 * value.low, 1)}, {fixed(100 * value.high, 1)}]"
+    return percent(value.value, value.error)
+
+
+def _best_of(items: levels.Items) -> str:
+    return ", the best of chance and shortcuts" if items.shortcuts else ""
+
+
+def _by_level(model: levels.Scored, items: levels.Items) -> list[str]:
+    won, lost = [], []
+    for level in items.levels[1:]:
+        above = levels.beaten(model, items, level)
+        if above is not None:
+            text = f"{level} ({_share(model.levels[level][1])})"
+            if above[1] >= levels.CLEAR:
+                won.append(text)
+            elif not levels.misled(model, items, level):
+                lost.append(text)
+    said = []
+    if won:
+        said.append(
+            f"By level it beats chance and each shortcut by {levels.CLEAR:.0f} standard errors or more on "
+            f"{listed(won)}."
+        )
+    if lost:
+        said.append(f"It does not on {listed(lost)}.")
+    return said
+
+
+def distance(errors: float) -> str:
+    """A difference in combined standard errors, in words; within two of them it is noise."""
+    if abs(errors) < NOISE:
+        return f"within noise ({fixed(errors, 1)} standard errors) of"
+    return f"{fixed(abs(errors), 1)} standard errors {'above' if errors > 0 else 'below'}"
