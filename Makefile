@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 RUN := PYTHONPATH=src $(BIN)/python
 SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
-STUDIES ?= demo
 
 .PHONY: demo install install-dev test test-long lint bench-training bench-dry-run schema lock clean help
 
@@ -15,12 +14,12 @@ help:  ## this list
 demo: install  ## run the study `demo`, write report.html, print its table
 	@start=$$SECONDS; \
 	$(RUN) -m trainyard.unlock && \
-	$(SNAKEMAKE) --cores $(CORES) --quiet reason --config studies=$(STUDIES) && \
-	if [ ! -e report.html ] || [ -n "$$(find results/$(STUDIES)/report -newer report.html -type f -print -quit)" ]; then \
-	  $(SNAKEMAKE) --report report.html --config studies=$(STUDIES) --quiet all; \
+	$(SNAKEMAKE) --cores $(CORES) --quiet reason --config studies=demo && \
+	if [ ! -e report.html ] || [ -n "$$(find results/demo/report -newer report.html -type f -print -quit)" ]; then \
+	  $(SNAKEMAKE) --report report.html --config studies=demo --quiet all; \
 	fi && \
-	$(RUN) -m trainyard.report.terminal results/$(STUDIES)/report/comparison.csv && \
-	echo "report.html holds the figures and tables; $(STUDIES) took $$((SECONDS - start)) s"
+	$(RUN) -m trainyard.report.terminal results/demo/report/comparison.csv && \
+	echo "report.html holds the figures and tables; the demo took $$((SECONDS - start)) s"
 
 install: $(VENV)/installed  ## make .venv with the pinned dependencies
 

@@ -21,6 +21,8 @@ CONDA = "conda" in {
     str(method.value) for method in workflow.deployment_settings.deployment_method
 }
 JOBS = Dag(PLAN, ROOT / "envs", CONDA)
+# jobs on one machine take its GPUs in turn: profiles/default gives one of these
+ACCELERATOR = int(PLAN.machine.device == "cuda")
 TEMPLATES = files_hash(ROOT / "src/trainyard/report/templates")
 
 

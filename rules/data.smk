@@ -41,6 +41,7 @@ rule tokenizer:
     resources:
         mem_mb=4000,
         runtime=15,
+        network=1,
     params:
         entry=lambda wildcards: JOBS.catalogues.tokenizers[
             wildcards.tokenizer

@@ -17,6 +17,7 @@ rule evaluate:
         mem_mb=JOBS.evaluation_memory,
         runtime=120,
         gres="gpu:1" if PLAN.machine.device == "cuda" else "",
+        accelerator=ACCELERATOR,
     params:
         specification=JOBS.evaluation,
         code=JOBS.evaluation_code,

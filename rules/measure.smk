@@ -41,7 +41,9 @@ rule measure:
     resources:
         mem_mb=JOBS.memory,
         runtime=30,
+        slurm_extra="--exclusive",
         gres=JOBS.gres,
+        accelerator=ACCELERATOR,
     params:
         specification=JOBS.specification,
         capabilities=JOBS.capabilities,

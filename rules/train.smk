@@ -21,6 +21,7 @@ rule train:
         mem_mb=JOBS.memory,
         runtime=JOBS.minutes,
         gres=JOBS.gres,
+        accelerator=ACCELERATOR,
     params:
         specification=JOBS.specification,
         capabilities=JOBS.capabilities,

@@ -103,8 +103,18 @@ class Repository:
         before = path.read_text()
         assert before.count(old) >= 1, f"{file} does not hold {old!r}"
         path.write_text(before.replace(old, new, 1))
-        yield
-        path.write_text(before)
+        try:
+            yield
+        finally:
+            path.write_text(before)
+
+    def would_run_as(self, study: dict) -> list[str]:
+        """The jobs of a dry run with `micro` changed to `study`, for this once."""
+        self.write_study("micro", study)
+        try:
+            return self.would_run()
+        finally:
+            self.write_study("micro", MICRO)
 
 
 @pytest.fixture(scope="session")

@@ -79,9 +79,7 @@ def test_comments_and_docstrings_rerun_nothing(repository: Repository) -> None:
 def test_one_models_learning_rate_reruns_its_run_and_what_hangs_on_it(repository: Repository) -> None:
     study = copy.deepcopy(MICRO)
     study["grids"][0]["overrides"] = {"models": {"gpt2-modern-tiny": {"learning_rate": 2e-3}}}
-    repository.write_study("micro", study)
-    jobs = repository.would_run()
-    repository.write_study("micro", MICRO)
+    jobs = repository.would_run_as(study)
     assert trained(jobs) == {MODERN}
     assert {job.split(" of ")[1].split(",")[0] for job in jobs if job.startswith("Evaluate")} == {MODERN}
 
@@ -89,9 +87,7 @@ def test_one_models_learning_rate_reruns_its_run_and_what_hangs_on_it(repository
 def test_an_added_seed_runs_alone(repository: Repository) -> None:
     study = copy.deepcopy(MICRO)
     study["grids"][0]["seeds"] = [1, 2]
-    repository.write_study("micro", study)
-    jobs = repository.would_run()
-    repository.write_study("micro", MICRO)
+    jobs = repository.would_run_as(study)
     assert trained(jobs) == {GPT2.replace("seed1", "seed2"), MODERN.replace("seed1", "seed2")}
 
 
@@ -105,9 +101,7 @@ def test_a_touched_file_reruns_nothing(repository: Repository) -> None:
 def test_the_order_of_keys_reruns_nothing(repository: Repository) -> None:
     study = copy.deepcopy(MICRO)
     study["grids"][0]["train"] = dict(reversed(study["grids"][0]["train"].items()))
-    repository.write_study("micro", study)
-    jobs = repository.would_run()
-    repository.write_study("micro", MICRO)
+    jobs = repository.would_run_as(study)
     assert jobs == []
 
 

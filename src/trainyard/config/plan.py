@@ -100,6 +100,8 @@ class StudyPlan:
         evaluate = self.study.evaluate if own is None else self.runs[run].evaluate
         every = evaluations(evaluate, own, self.catalogues.datasets, f"{self.place}: evaluate") if evaluate else []
         suited = tuple(each for each in every if fits(each, self.catalogues.models[model]))
+        if own is None and not suited:
+            raise InputError(f"{self.place}: pretrained: no metric of the study's `evaluate` can be had of {model}")
         prefix = self.catalogues.prefix(self.catalogues.models[model].tokenizer)
         return EvaluatedModel(run, checkpoint, model, folder, prefix, source_length, suited)
 

@@ -130,9 +130,12 @@ class Expansion:
                 yield self._run(coordinates, train, grid.threads, "run", place, grid.evaluate or self.study.evaluate)
 
     def _check_overrides(self, grid: Grid, place: str) -> None:
+        kinds = {"datasets": "dataset", "models": "model", "parallel": "parallel setting"}
         for what, named in grid.overrides.items():
             for name in named:
-                choose(name, dict.fromkeys(getattr(grid, what)), what, f"{place}.overrides.{what}")
+                choose(
+                    name, dict.fromkeys(getattr(grid, what)), f"{kinds[what]} of this grid", f"{place}.overrides.{what}"
+                )
 
     def _train(self, grid: Grid, at: _Coordinates, place: str) -> Train:
         """The settings in the order of override: grid, dataset, model, parallel setting, recipe."""
@@ -172,8 +175,10 @@ class Expansion:
     def _probe_train(self, probes: Probes, grid: Grid | None, dataset: str, model: str, place: str) -> Train:
         at = _Coordinates(dataset, model, "", 1, "fp32", "base", probes.seed)
         settings = self._train(grid, at, place).model_dump() if grid else {}
+        # each process takes its share at once: settings differ in the order in which they sum micro-batches
+        settings["micro_batch"] = None
         if "batch" in probes.train or "batch_tokens" in probes.train:
-            settings |= {"batch": None, "batch_tokens": None, "micro_batch": None}
+            settings |= {"batch": None, "batch_tokens": None}
         settings |= probes.train
         short = {
             "steps": probes.steps,
@@ -188,6 +193,8 @@ class Expansion:
             "validate_every": probes.steps,
             "checkpoint_every": probes.steps,
         }
+        for key in short.keys() & probes.train.keys():
+            raise InputError(f"{place}.train.{key}: every probe has its own {key}; remove the line")
         return parse(Train, settings | short, f"{place}.train")
 
     def _run(
