@@ -1,7 +1,7 @@
 import csv
 import io
 
-from trainyard.report.html import Cell, Column, Row, Table, best_cells, fragment, to_csv, write_table
+from trainyard.report.html import Cell, Column, Row, Table, best_cells, fragment, to_csv, together, write_table
 
 HOSTILE = "<script>alert(1)</script>\"' &"
 
@@ -79,3 +79,10 @@ def test_a_column_may_stand_in_the_csv_alone():
     )
     assert "hidden" not in fragment(shown)
     assert to_csv(shown) == "x,y\n1,2\n"
+
+
+def test_a_number_stays_on_the_line_of_its_unit_and_error():
+    space = "\N{NO-BREAK SPACE}"
+    assert together("54.2 ± 1.1 % in 2 min 15 s, 3 sizes") == (
+        f"54.2{space}±{space}1.1{space}% in 2{space}min 15{space}s, 3 sizes"
+    )

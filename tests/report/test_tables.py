@@ -187,3 +187,13 @@ def test_a_probe_whose_reference_failed_has_no_result(empty, outputs):
     parity.tabulate(empty.study, parity=empty.parity, **outputs)
     row = rows(outputs["numbers"])[0]
     assert (row["verdict"], row["reason"]) == ("no result", "its reference ended as out-of-memory")
+
+
+def test_the_terminal_says_once_what_trained_runs_share_beside_a_pretrained_model(empty, tmp_path):
+    empty.add_run("r")
+    empty.add_evaluation("gpt2-1m", "perplexity", {"perplexity_word": (40.0, 1.0)}, checkpoint="pretrained")
+    outputs = {"table": tmp_path / "c.html", "numbers": tmp_path / "c.csv"}
+    comparison.tabulate(empty.study, runs=empty.runs, evaluations=empty.evaluations, parity=[], **outputs)
+    lines = terminal.table(outputs["numbers"]).splitlines()
+    assert "precision" not in lines[0]
+    assert lines[-1] == "all runs: parallel single, precision fp32"

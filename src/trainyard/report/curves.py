@@ -19,7 +19,7 @@ Along = Literal["step", "tokens", "time"]
 Points = list[tuple[float, float]]
 FEW = 8
 LONGEST = 26
-TALL = 3.7  # inches of a dataset's row
+TALL = 3.55  # inches of a dataset's row
 KEYS = {"step": "step", "tokens": "tokens", "time": "elapsed_seconds"}
 PANELS = (("loss", "Training loss", "training_loss"), ("validation_loss", "Validation loss", "validation_loss"))
 
@@ -50,10 +50,10 @@ def draw(study: Study, *, runs: Sequence[Path], axis: Along, output: Path) -> No
     few = max(len(group) for group in groups) <= FEW
     coordinate = None if few else _telling(shown)
     labels = [_labels(group, coordinate) for group in groups]
-    margin = 0.0068 * max(len(clip(text, LONGEST)) for texts in labels for text in texts) + (0.1 if few else 0.04)
+    margin = 0.0068 * max(len(clip(text, LONGEST)) for texts in labels for text in texts) + (0.1 if few else 0.085)
     known = [run.name for run in shown] if few else [text for texts in labels for text in texts]
     together = style.colours(known)
-    height = TALL * len(groups) + 0.3
+    height = TALL * len(groups) + (0.0 if few else 0.25)
     with style.figure(output, height=height) as drawing:
         for index, ((dataset, tokenizer), texts) in enumerate(zip(by_place, labels, strict=True)):
             group = groups[index]
@@ -70,7 +70,7 @@ def draw(study: Study, *, runs: Sequence[Path], axis: Along, output: Path) -> No
             width = (1 - margin - 0.06 * len(chosen)) / len(chosen)
             panels = []
             for column, (key, title, figure) in enumerate(chosen):
-                place = (0.06 + column * (width + 0.06), (top - TALL + 0.62) / height, width, (TALL - 1.42) / height)
+                place = (0.06 + column * (width + 0.06), (top - TALL + 0.6) / height, width, (TALL - 1.4) / height)
                 axes = drawing.add_axes(place)
                 _panel(axes, row, key, title, _published(study, figure, dataset, group, len(groups) == 1))
                 panels.append(axes)

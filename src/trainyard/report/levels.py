@@ -123,7 +123,7 @@ def draw(
     height = TALL * len(groups)
     with style.figure(output, height=height) as drawing:
         panels = drawing.subplots(len(groups), 1, squeeze=False)[:, 0]
-        drawing.subplots_adjust(left=0.065, right=0.755, top=1 - 0.45 / height, bottom=0.85 / height, hspace=0.42)
+        drawing.subplots_adjust(left=0.065, right=0.74, top=1 - 0.45 / height, bottom=0.85 / height, hspace=0.42)
         for axes, items in zip(panels, groups, strict=True):
             _panel(axes, items)
 
@@ -221,7 +221,7 @@ def _panel(axes: Axes, items: Items) -> None:
     axes.set(title=clip(items.title, 70), ylabel="accuracy, %", ylim=(0, 112), yticks=range(0, 101, 20))
     axes.set_xlim(-0.6, max(len(items.levels) - 0.4, 1.2))
     axes.grid(False, axis="x")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    axes.legend(loc="upper left", bbox_to_anchor=(1.005, 1.0), fontsize=9.5)
     remarks = [f"best {DRAWN} of {len(items.models)} models"] if len(items.models) > DRAWN else []
     if below:
         remarks += [

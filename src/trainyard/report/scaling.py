@@ -148,7 +148,7 @@ def tabulate(study: Study, *, runs: Sequence[Path], models: Mapping[str, Model],
         Column("fitted", "loss", "fitted"),
         Column("kaplan_loss", "loss", "Kaplan's prediction"),
         Column("kaplan_perplexity", "perplexity", "Kaplan's prediction"),
-        Column("difference", "measured less predicted", "Kaplan's prediction"),
+        Column("difference", "difference", "Kaplan's prediction", tip="measured less predicted loss"),
     ]
     rows = [_row(point, law) for point in points]
     shown = Table("Scaling law", columns, rows, [sentence(points), NOTE], "No run has a validation loss to fit.")

@@ -10,7 +10,7 @@ from trainyard.report.format import clip, fixed, scientific, size
 
 WIDEST = 22
 WORDS = ("model", "dataset", "parallel", "processes", "precision", "recipe", "seed", "checkpoint", "outcome")
-SHARED = ("parallel", "processes", "precision", "recipe", "seed", "checkpoint")
+SHARED = ("parallel", "processes", "precision", "recipe", "seed")
 NUMBERS = (
     ("training_loss", "train loss"),
     ("validation_loss", "val loss"),
@@ -58,7 +58,7 @@ def _comparison(rows: Sequence[dict[str, str]]) -> str:
     names = [name for name in WORDS if name in rows[0]]
     columns = [(name, False, [clip(row[name], WIDEST) for row in rows]) for name in names]
     # what all runs share stands once, below the table
-    shared = [name for name in SHARED if name in names and len({row[name] for row in rows}) == 1 and len(rows) > 1]
+    shared = [name for name in SHARED if name in names and len({row[name] for row in rows} - {""}) == 1 < len(rows)]
     columns = [column for column in columns if column[0] not in shared]
     for name, title in NUMBERS:
         # the first column of that name: an evaluation's stand as `evaluation:name`
@@ -68,7 +68,7 @@ def _comparison(rows: Sequence[dict[str, str]]) -> str:
         if key is not None:
             columns.append((title, True, [_number(name, row, key) for row in rows]))
     text = _aligned([column for column in columns if any(column[2])])
-    alike = ", ".join(f"{name} {rows[0][name]}" for name in shared if rows[0][name])
+    alike = ", ".join(f"{name} {max(row[name] for row in rows)}" for name in shared)
     return f"{text}\nall runs: {alike}" if alike else text
 
 
