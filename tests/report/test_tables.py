@@ -197,3 +197,12 @@ def test_the_terminal_says_once_what_trained_runs_share_beside_a_pretrained_mode
     lines = terminal.table(outputs["numbers"]).splitlines()
     assert "precision" not in lines[0]
     assert lines[-1] == "all runs: parallel single, precision fp32"
+
+
+def test_what_all_measured_cells_share_is_a_note(full, outputs):
+    measure.tabulate(full.study, cells=full.cells, **outputs)
+    page = outputs["table"].read_text()
+    assert "All cells: gpt2-1m · 2 processes · fp32 · sequence 128." in page
+    assert ">batch</button>" in page
+    assert ">precision</button>" not in page
+    assert rows(outputs["numbers"])[0]["precision"] == "fp32"

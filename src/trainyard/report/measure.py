@@ -1,6 +1,7 @@
 """Speed and memory of parallel settings that had the machine to themselves."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,11 @@ def tabulate(study: Study, *, cells: Sequence[Path], table: Path, numbers: Path)
         "device's peak: the formula and the peak's source stand behind each value.",
         "Bold is the best among cells of the same model, batch and sequence length.",
     ]
+    # what all cells share stands in a note, so that memory is in sight
+    alike = [name for name in COORDINATES if name not in varying(every) and name != "parallel"] if every[1:] else []
+    if alike:
+        notes.insert(0, f"All cells: {cell_label(every[0], alike)}.")
+    columns = [replace(column, shown=column.key not in alike) for column in columns]
     shown = Table("Speed and memory", columns, [_row(cell) for cell in every], notes, "Nothing was measured.")
     write_table(shown, study.title, table, numbers)
 
@@ -141,9 +147,9 @@ def _row(cell: dict[str, Any]) -> Row:
         shown[key] = missing(reason) if value is None else Cell(size(value), value, tip=tip, rivals=rivals)
     step = cell["step_seconds"]
     if step:
-        text = f"{step['median']:.3f} [{step['p10']:.3f}, {step['p90']:.3f}]"
+        text, spread = f"{step['median']:.3f}", f"[{step['p10']:.3f}, {step['p90']:.3f}]"
         tip = f"{cell['steps']} steps after {cell['warmup_steps']} of warm-up"
-        shown["step_seconds"] = Cell(text, step["median"], {"p10": step["p10"], "p90": step["p90"]}, tip)
+        shown["step_seconds"] = Cell(text, step["median"], {"p10": step["p10"], "p90": step["p90"]}, tip, detail=spread)
     if cell["mfu"] is not None:
         tip = f"{cell['mfu_formula']}; peak {cell['peak_flops']:.3g} FLOP/s, {cell['peak_source']}"
         shown["mfu"] = Cell(score("acc", cell["mfu"]), cell["mfu"], tip=tip)
