@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
+from pydantic import ValidationError
 
 from trainyard.config.catalogue import Dataset
-from trainyard.data.sources import download, read_rows
+from trainyard.data.sources import download
+from trainyard.data.stored import read_rows
 from trainyard.errors import InputError
 from trainyard.files import sha256_file
 
@@ -278,10 +280,10 @@ def test_a_split_or_slice_that_cannot_be_is_refused(tmp_path: Path, rows: Rows) 
         rows(dataset(splits={"train": "other"}, **files(path)))
 
 
-def test_an_unknown_column_of_ours_is_refused(tmp_path: Path, rows: Rows) -> None:
-    path = texts(tmp_path / "a.parquet", ["one"])
-    with pytest.raises(InputError, match="txt isn't a column of text"):
-        rows(dataset(columns={"txt": "text"}, **files(path)))
+@pytest.mark.parametrize(("kind", "column"), [("text", "source"), ("pairs", "text"), ("choices", "ending")])
+def test_a_column_that_is_none_of_the_kind_s_is_refused_with_the_entry(kind: str, column: str) -> None:
+    with pytest.raises(ValidationError, match=f"columns: '{column}' is none of ours for kind {kind}: "):
+        dataset(kind, columns={column: "theirs"})
 
 
 def test_progress_tells_the_rows_written(tmp_path: Path) -> None:

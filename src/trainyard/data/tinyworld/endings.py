@@ -78,8 +78,7 @@ def _whereabouts(level: str, draw: Draw) -> Item:
     subject = movers[asked]
     if level == "carried":
         thing = draw.one(THINGS)
-        first = movers.index(subject)
-        moves.insert(first + 1 + draw.below(asked - first), state.take(subject, thing))
+        moves.insert(draw.below(3), state.take(subject, thing))
         subject = f"The {thing}"
     choices = [places[asked], *(place for place in places if place != places[asked])]
     return _item(level, _between_scenes(state, moves, places, draw), f"{subject} is", choices, "in {}.", draw)
@@ -109,20 +108,25 @@ def _last(draw: Draw) -> tuple[list[str], int]:
 
 
 def _earlier(draw: Draw) -> tuple[list[str], int]:
-    """The first or second mover is asked for, who does not move again."""
+    """One of the first three movers is asked for, who does not move again; half may have moved before, too."""
     people = draw.several(PEOPLE, 4)
-    asked = draw.below(2)
-    if asked == 1 and draw.below(2):
-        people[0] = people[1]
+    asked = draw.below(3)
+    if asked and draw.below(2):
+        people[draw.below(asked)] = people[asked]
     return people, asked
 
 
 def _carried(draw: Draw) -> tuple[list[str], int]:
-    """Someone moves twice and takes the thing between; others move before, between or after."""
+    """The carrier's last move is any of the four, whenever the thing was taken; they moved before it, if they could.
+
+    So no move is likelier than another to be the right one, counted from the start, the
+    end or the taking, and the carrier's first move is right no more often than by chance.
+    """
     people = draw.several(PEOPLE, 4)
-    first, second = sorted(draw.several(range(4), 2))
-    people[first] = people[second]
-    return people, second
+    asked = draw.below(4)
+    if asked:
+        people[draw.below(asked)] = people[asked]
+    return people, asked
 
 
 _MOVERS = {"last-move": _last, "earlier-move": _earlier, "carried": _carried}
