@@ -3,6 +3,7 @@ rule evaluate:
     input:
         models=JOBS.evaluated_models,
         rows=JOBS.evaluated_rows,
+        shots=JOBS.shots_rows,
     output:
         result="results/{study}/{run}/evaluate/{evaluation}@{checkpoint}.json",
         scored="results/{study}/{run}/evaluate/{evaluation}@{checkpoint}.parquet",
@@ -15,7 +16,7 @@ rule evaluate:
     threads: 2
     resources:
         mem_mb=JOBS.evaluation_memory,
-        runtime=120,
+        runtime=600,
         gres="gpu:1" if PLAN.machine.device == "cuda" else "",
         accelerator=ACCELERATOR,
     params:
@@ -29,7 +30,7 @@ rule evaluate:
 
 rule shortcuts:
     input:
-        choices="results/data/{dataset}/rows/validation.parquet",
+        choices=JOBS.choice_rows,
         corpus=JOBS.training_text,
     output:
         shortcuts="results/{study}/shortcuts/{dataset}.json",
@@ -44,6 +45,7 @@ rule shortcuts:
         mem_mb=4000,
         runtime=30,
     params:
+        scored=JOBS.scored_items,
         code=code_hash("trainyard.evaluate.shortcuts"),
     message:
         "Score the shortcuts on {wildcards.dataset}"

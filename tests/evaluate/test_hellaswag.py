@@ -17,6 +17,7 @@ from trainyard.evaluate.hellaswag import run
 from trainyard.evaluate.hellaswag_items import encode_pairs, fit, make_item, preprocess, queries, with_shots
 from trainyard.evaluate.score import batches
 from trainyard.evaluate.write import Names
+from trainyard.files import sha256_file
 
 Write = Callable[..., Path]
 ROOF = {
@@ -206,7 +207,15 @@ def test_shots_come_from_the_rows_given_for_them(causal_folder: Path, write_rows
     path, shots = write_rows(make_rows(6)), write_rows(make_rows(3), "shots.parquet")
     result = evaluate(causal_folder, path, names, shots=1, shots_rows=shots)
     assert result["n"] == 6
-    assert "from another split" in result["protocol"]
+    assert "from the split 'shots', and every row of the scored split is an item" in result["protocol"]
+    assert result["settings"]["shots_rows"] == str(shots)
+    assert result["settings"]["shots_rows_sha256"] == sha256_file(shots)
+
+
+def test_shots_from_the_same_split_are_said_to_be_held_out(causal_folder: Path, write_rows: Write, names: Names):
+    result = evaluate(causal_folder, write_rows(make_rows(6)), names, shots=1, held_out=2)
+    assert result["n"] == 4
+    assert "from the split's own last 2 rows, not scored" in result["protocol"]
 
 
 def test_too_few_rows_for_the_shots_are_an_error(causal_folder: Path, write_rows: Write, names: Names):

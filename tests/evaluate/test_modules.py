@@ -8,7 +8,7 @@ import pytest
 from evaluate.loading import init_dynamic_modules
 
 import evaluate
-from trainyard.evaluate import hellaswag, intervals, perplexity, rouge
+from trainyard.evaluate import hellaswag, intervals, library, perplexity, rouge
 from trainyard.evaluate.hellaswag_items import Item
 from trainyard.evaluate.write import Names
 
@@ -58,3 +58,45 @@ def test_the_perplexity_module_gives_the_values_of_an_evaluation(
         tokens=[item["tokens"] for item in items],
     )
     assert found == intervals.flat(perplexity.estimates(items))
+
+
+def test_the_rouge_module_gives_the_scores_of_each_row_when_asked(load: Load):
+    predictions, targets = ["Ben took a ball.", "A dog."], ["Ben took the ball.", "A dog runs."]
+    found = load("rouge").compute(predictions=predictions, references=targets, by_row=True)
+    assert found["by_row"] == rouge.score(predictions, targets).tolist()
+
+
+@pytest.mark.parametrize("metric", ["perplexity", "hellaswag", "rouge"])
+def test_headline_values_are_those_that_the_module_computes(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str
+):
+    """A module whose every value is doubled doubles the values of an evaluation."""
+    _ = load  # for its caches
+    changed = tmp_path / "changed" / metric / f"{metric}.py"
+    changed.parent.mkdir(parents=True)
+    text = (
+        (MODULES / metric / f"{metric}.py")
+        .read_text()
+        .replace("intervals import flat", "intervals import flat as as_it_is")
+    )
+    double = "def flat(found):\n    return as_it_is({name: estimate.scaled(2) for name, estimate in found.items()})"
+    changed.write_text(f"{text}\n\n{double}\n")
+
+    def headline() -> intervals.Estimates:
+        if metric == "perplexity":
+            return perplexity.headline(["Ada is in", "the kitchen"], np.array([3, 4]), np.array([-5.0, -6.5]))
+        if metric == "hellaswag":
+            items = [Item("", "", "", [], label) for label in (0, 1)]
+            return hellaswag.headline(items, np.array([-1.0, -2.0, -3.0, -1.0]), np.array([[1, 1], [1, 1]]))
+        return rouge.headline(
+            ["Ben took a ball.", "A dog."], ["Ben has it.", "A dog runs."], rouge.Settings.model_validate({})
+        )[0]
+
+    before = headline()
+    monkeypatch.setattr(library, "MODULES", tmp_path / "changed")
+    assert headline() == {name: estimate.scaled(2) for name, estimate in before.items()}
+
+
+def test_flat_values_and_estimates_are_the_same():
+    estimates = {"a": intervals.Estimate(1.0, 0.5, 0.0, 2.0), "b": intervals.Estimate(3.0)}
+    assert intervals.unflat(intervals.flat(estimates), estimates) == estimates

@@ -10,14 +10,17 @@ import pytest
 
 from trainyard.data.tinyworld import rows
 from trainyard.errors import InputError
-from trainyard.evaluate.shortcuts import shortcuts
+from trainyard.evaluate.shortcuts import CORPUS_ROWS, shortcuts
+from trainyard.files import sha256_file
 
 
 def item(ctx: str, endings: Sequence[str], label: int, level: str = "") -> dict[str, Any]:
     return {"ctx": ctx, "endings": list(endings), "label": label, "level": level}
 
 
-def scored(folder: Path, items: list[dict[str, Any]], corpus: Sequence[str] | None = None) -> dict[str, Any]:
+def scored(
+    folder: Path, items: list[dict[str, Any]], corpus: Sequence[str] | None = None, limit: int | None = None
+) -> dict[str, Any]:
     pq.write_table(pa.Table.from_pylist(items), folder / "items.parquet")
     if corpus is not None:
         pq.write_table(pa.table({"text": list(corpus)}), folder / "corpus.parquet")
@@ -27,6 +30,7 @@ def scored(folder: Path, items: list[dict[str, Any]], corpus: Sequence[str] | No
         folder / "shortcuts.json",
         "invented",
         "test",
+        limit,
     )
     return json.loads((folder / "shortcuts.json").read_text())
 
@@ -68,6 +72,27 @@ def test_the_most_frequent_ending_is_that_of_the_training_text(tmp_path: Path) -
 
 def test_without_a_training_text_there_is_no_most_frequent_ending(tmp_path: Path) -> None:
     assert "most-frequent" not in values(scored(tmp_path, [item("Ada is", ["here", "there"], 0)]))
+
+
+def test_a_limit_scores_the_first_items_and_is_recorded(tmp_path: Path) -> None:
+    items = [item("in Rome", ["Rome", "Bath"], label) for label in (0, 0, 1, 1)]
+    result = scored(tmp_path, items, limit=2)
+    assert (result["n"], result["limit"], result["split"]) == (2, 2, "test")
+    assert result["rows_sha256"] == sha256_file(tmp_path / "items.parquet")
+    assert values(result)["last-mentioned"] == 1
+    assert values(scored(tmp_path, items))["last-mentioned"] == 0.5
+
+
+def test_of_a_long_corpus_the_first_rows_are_counted_and_that_is_recorded(tmp_path: Path) -> None:
+    corpus = ["Rome"] + [""] * (CORPUS_ROWS - 1) + ["Bath Bath"]
+    result = scored(tmp_path, [item("Ada is", ["in Rome.", "in Bath."], 0)], corpus)
+    assert values(result)["most-frequent"] == 1
+    assert result["corpus"] == {
+        "file": str(tmp_path / "corpus.parquet"),
+        "rows": CORPUS_ROWS,
+        "at_most": CORPUS_ROWS,
+    }
+    assert scored(tmp_path, [item("Ada is", ["in Rome.", "in Bath."], 0)])["corpus"] is None
 
 
 def test_endings_that_give_themselves_away_are_found_without_the_context(tmp_path: Path) -> None:

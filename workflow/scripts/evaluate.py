@@ -3,24 +3,23 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+# in place of this folder, where a file is called as the library evaluate is
+sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
 import importlib
-
-import torch
 
 from trainyard.evaluate.write import Names
 from trainyard.job import Job, run_job
 
 
 def main(job: Job) -> None:
-    torch.set_num_threads(job.threads)
     at = job.params["specification"]
+    shots = {"shots_rows": job.input["shots"]} if job.input["shots"] else {}
     models, checkpoint = Path(job.input["models"]), job.wildcards["checkpoint"]
     importlib.import_module(f"trainyard.evaluate.{at['metric']}").run(
         model_folder=models if checkpoint == "pretrained" else models / checkpoint,
         rows=Path(job.input["rows"]),
-        settings=at["settings"],
+        settings=at["settings"] | shots,
         output=Path(job.output["result"]),
         names=Names(
             study=job.wildcards["study"],

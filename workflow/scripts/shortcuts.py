@@ -15,7 +15,7 @@ def main(job: Job) -> None:
         corpus=Path(job.input["corpus"]) if job.input["corpus"] else None,
         output=Path(job.output["shortcuts"]),
         dataset=job.wildcards["dataset"],
-        split="validation",
+        **job.params["scored"],
     )
 
 

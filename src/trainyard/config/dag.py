@@ -16,6 +16,8 @@ from trainyard.config.resources import megabytes, minutes
 from trainyard.config.runs import RESULTS, Job
 
 Wildcards = Any
+# of the settings and not of the cores given: results depend on it in their last digits
+EVALUATION_THREADS = 2
 
 
 class Dag:
@@ -156,10 +158,17 @@ class Dag:
         evaluation = self._evaluated(wildcards)[1]
         return f"{RESULTS}/data/{evaluation.dataset}/rows/{evaluation.split}.parquet"
 
+    def shots_rows(self, wildcards: Wildcards) -> str | list[str]:
+        """The rows that shots are drawn from, where the dataset has a split for them."""
+        evaluation = self._evaluated(wildcards)[1]
+        has_train = "train" in self.catalogues.datasets[evaluation.dataset].splits
+        draws = evaluation.settings.get("shots") and has_train and evaluation.split != "train"
+        return f"{RESULTS}/data/{evaluation.dataset}/rows/train.parquet" if draws else []
+
     def evaluation(self, wildcards: Wildcards) -> dict[str, Any]:
         """Everything that an evaluation depends on besides model and rows."""
         model, evaluation = self._evaluated(wildcards)
-        settings = {**evaluation.settings, "device": self.plan.machine.device}
+        settings = {**evaluation.settings, "device": self.plan.machine.device, "threads": EVALUATION_THREADS}
         if evaluation.metric == "rouge":
             settings |= {"prefix": model.prefix, "source_length": model.source_length}
         return {
@@ -178,10 +187,27 @@ class Dag:
         """Megabytes to ask for."""
         return 4_000 + 12 * self.catalogues.parameters(self._evaluated(wildcards)[0].model) // 1_000_000
 
+    def _on_choices(self, wildcards: Wildcards) -> list[tuple[EvaluatedModel, Evaluation]]:
+        """Who is evaluated on a dataset of multiple-choice items, and how, in the study's order."""
+        every = self._study(wildcards).by_evaluation.values()
+        return [(model, each) for model, each in every if each.dataset == wildcards.dataset]
+
+    def scored_items(self, wildcards: Wildcards) -> dict[str, Any]:
+        """The items that shortcuts are scored on, as the models are: their split, and the largest limit (None: all)."""
+        evaluations = [each for _, each in self._on_choices(wildcards)]
+        split = evaluations[0].split
+        limits = [each.settings["limit"] for each in evaluations if each.split == split]
+        return {"split": split, "limit": None if None in limits else max(limits)}
+
+    def choice_rows(self, wildcards: Wildcards) -> str:
+        """The rows that hold those items."""
+        return f"{RESULTS}/data/{wildcards.dataset}/rows/{self.scored_items(wildcards)['split']}.parquet"
+
     def training_text(self, wildcards: Wildcards) -> str | list[str]:
-        """The text that the study's models are trained on, for shortcuts that count words."""
-        datasets = sorted({run.specification["dataset"] for run in self._study(wildcards).trainings})
-        texts = [name for name in datasets if self.catalogues.datasets[name].kind == "text"]
+        """The text that the first model scored on those items was trained on from scratch, if one was."""
+        runs = self._study(wildcards).runs
+        trained = [runs[model.run].specification for model, _ in self._on_choices(wildcards) if model.run in runs]
+        texts = [at["dataset"] for at in trained if at["train"]["initial"] == "scratch"]
         return f"{RESULTS}/data/{texts[0]}/rows/train.parquet" if texts else []
 
     # the report

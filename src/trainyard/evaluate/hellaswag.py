@@ -11,9 +11,10 @@ from pydantic import Field
 from trainyard.config.catalogue import NonNegativeInt, PositiveInt
 from trainyard.errors import InputError
 from trainyard.evaluate.hellaswag_items import Item, Protocol, encode_pairs, make_item, queries, with_shots
-from trainyard.evaluate.intervals import Estimates, as_json, finite, proportion
+from trainyard.evaluate.intervals import Estimates, as_json, finite, proportion, unflat
+from trainyard.evaluate.library import compute
 from trainyard.evaluate.load import Placement, load_causal, longest, reason_for_no_model
-from trainyard.evaluate.rows import read_rows
+from trainyard.evaluate.rows import read_rows, rows_sha256
 from trainyard.evaluate.score import log_likelihoods
 from trainyard.evaluate.tokens import start_token
 from trainyard.evaluate.write import Names, Result, write_result
@@ -67,7 +68,8 @@ def run(model_folder: Path, rows: Path, settings: Mapping[str, Any], output: Pat
     recorded = chosen.model_dump(mode="json")
     protocol = PROTOCOLS[chosen.protocol] + drawn_from(chosen)
     if reason := reason_for_no_model(model_folder):
-        write_result(output, names, Result("hellaswag", protocol, recorded, SCHEMA, reason=reason))
+        result = Result("hellaswag", protocol, recorded, SCHEMA, reason=reason)
+        write_result(output, names, result, model_folder, rows)
         return
     items, pool = read_items(rows, chosen)
     model, tokenizer = load_causal(model_folder, chosen)
@@ -82,27 +84,34 @@ def run(model_folder: Path, rows: Path, settings: Mapping[str, Any], output: Pat
     ]
     asked, cut = queries(encoded, most)
     sums = log_likelihoods(model, asked, chosen.batch_tokens, names.evaluation)
-    scored = score(items, sums, lengths(items, [len(after) for _, after in encoded], chosen.protocol))
+    counts = lengths(items, [len(after) for _, after in encoded], chosen.protocol)
+    scored = score(items, sums, counts)
     is_finite = finite(sums)
+    if chosen.shots_rows:
+        recorded["shots_rows_sha256"] = rows_sha256(chosen.shots_rows)
     result = Result(
         metric="hellaswag",
         protocol=protocol,
         settings={**recorded, "cut_contexts": cut, "context": most},
         schema=SCHEMA,
         n=len(items),
-        values=estimates(scored) if is_finite else None,
+        values=headline(items, sums, counts) if is_finite else None,
         reason=None if is_finite else "the model's likelihoods are not finite",
         items=scored,
         extra={"levels": by_level(scored)} if is_finite else None,
     )
-    write_result(output, names, result)
+    write_result(output, names, result, model_folder, rows)
 
 
 def drawn_from(settings: Settings) -> str:
     """The sentence of the protocol that tells of its shots."""
     if not settings.shots:
         return "No shots."
-    source = "another split" if settings.shots_rows else f"the split's last {settings.held_out} rows, not scored"
+    source = (
+        f"the split {settings.shots_rows.stem!r}, and every row of the scored split is an item"
+        if settings.shots_rows
+        else f"the split's own last {settings.held_out} rows, not scored"
+    )
     return f"{settings.shots} shots, joined by an empty line, drawn anew for each item from {source}."
 
 
@@ -163,6 +172,17 @@ def score(items: Sequence[Item], sums: np.ndarray, counts: np.ndarray) -> list[d
         }
         for row, item in enumerate(items)
     ]
+
+
+def headline(items: Sequence[Item], sums: np.ndarray, counts: np.ndarray) -> Estimates:
+    """Accuracies by the module of `evaluate`; `sums` and `counts` as in `score`."""
+    found = compute(
+        "hellaswag",
+        predictions=sums.reshape(counts.shape).tolist(),
+        references=[item.label for item in items],
+        lengths=counts.tolist(),
+    )
+    return unflat(found, ("acc", "acc_norm"))
 
 
 def estimates(scored: Sequence[Mapping[str, Any]]) -> Estimates:

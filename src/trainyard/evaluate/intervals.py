@@ -1,7 +1,7 @@
 """Estimates with a standard error and a 95 % interval."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -92,6 +92,15 @@ def flat(estimates: Mapping[str, Estimate]) -> dict[str, float | None]:
         for part in ("standard_error", "low", "high"):
             result[f"{name}_{part}"] = getattr(estimate, part)
     return result
+
+
+def unflat(values: Mapping[str, float | None], names: Iterable[str]) -> Estimates:
+    """The estimates called `names` among flat values: what `flat` was made of."""
+    return {
+        name: Estimate(float(value), *(values[f"{name}_{part}"] for part in ("standard_error", "low", "high")))
+        for name in names
+        if (value := values[name]) is not None
+    }
 
 
 def finite(numbers: np.ndarray | Sequence[float]) -> bool:

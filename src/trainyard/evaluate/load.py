@@ -20,6 +20,7 @@ class Placement(Entry):
     limit: PositiveInt | None = Field(None, description="first rows only")
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    threads: PositiveInt = Field(1, description="threads on the CPU; the last digits depend on it")
 
 
 def reason_for_no_model(folder: Path) -> str | None:
@@ -69,6 +70,7 @@ def _configuration(folder: Path) -> Any:
 def _load(kind: Any, folder: Path, placement: Placement) -> tuple[Any, Any]:
     if placement.device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device {placement.device}: torch sees no GPU here; use device cpu")
+    torch.set_num_threads(placement.threads)
     logging.disable_progress_bar()
     try:
         model = kind.from_pretrained(folder, dtype=getattr(torch, placement.dtype), use_safetensors=True, **LOCAL)

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from trainyard.config.catalogue import PositiveInt
 from trainyard.errors import InputError
-from trainyard.evaluate.intervals import Estimates, finite, ratio
+from trainyard.evaluate.intervals import Estimates, finite, ratio, unflat
+from trainyard.evaluate.library import compute
 from trainyard.evaluate.load import Placement, load_causal, longest, reason_for_no_model
 from trainyard.evaluate.rows import read_rows
 from trainyard.evaluate.score import Query, log_likelihoods
@@ -25,6 +26,7 @@ PROTOCOL = (
 )
 WITH_START = "The first token is conditioned on {token!r} (id {id})."
 WITHOUT_START = "The tokenizer has no start token: the first token of a document is not scored, yet its bytes count."
+VALUES = ("loss_token", "perplexity_token", "perplexity_word", "perplexity_byte", "bits_per_byte")
 SCHEMA = pa.schema(
     {"row": pa.int64(), "tokens": pa.int64(), "words": pa.int64(), "bytes": pa.int64(), "log_likelihood": pa.float64()}
 )
@@ -46,7 +48,8 @@ def run(model_folder: Path, rows: Path, settings: Mapping[str, Any], output: Pat
     """
     chosen = Settings.model_validate(settings)
     if reason := reason_for_no_model(model_folder):
-        write_result(output, names, Result("perplexity", PROTOCOL, chosen.model_dump(), SCHEMA, reason=reason))
+        result = Result("perplexity", PROTOCOL, chosen.model_dump(), SCHEMA, reason=reason)
+        write_result(output, names, result, model_folder, rows)
         return
     model, tokenizer = load_causal(model_folder, chosen)
     context, stride = resolve(chosen, longest(model), model_folder)
@@ -77,12 +80,12 @@ def run(model_folder: Path, rows: Path, settings: Mapping[str, Any], output: Pat
         settings={**chosen.model_dump(), "context": context, "stride": stride, "start_token": start},
         schema=SCHEMA,
         n=len(items),
-        values=estimates(items) if is_finite else None,
+        values=headline([text for _, text in texts], scored, sums) if is_finite else None,
         reason=None if is_finite else "the model's likelihoods are not finite",
         items=items,
         extra={"counts": {name: sum(item[name] for item in items) for name in ("tokens", "words", "bytes")}},
     )
-    write_result(output, names, result)
+    write_result(output, names, result, model_folder, rows)
 
 
 def resolve(settings: Settings, limit: int | None, folder: Path) -> tuple[int, int]:
@@ -132,6 +135,12 @@ def sizes(text: str) -> dict[str, int]:
     return {"words": len(text.split()), "bytes": len(text.encode())}
 
 
+def headline(texts: list[str], tokens: np.ndarray, sums: np.ndarray) -> Estimates:
+    """Loss, perplexities and bits a byte by the module of `evaluate`; scored tokens and sums, shapes `(documents,)`."""
+    found = compute("perplexity", predictions=sums.tolist(), references=texts, tokens=tokens.tolist())
+    return unflat(found, VALUES)
+
+
 def estimates(items: list[dict[str, Any]]) -> Estimates:
     """Loss (nats a token), perplexities, and bits a byte, of documents with their sizes and log-likelihoods."""
     losses = -np.array([item["log_likelihood"] for item in items], dtype=np.float64)
@@ -139,10 +148,5 @@ def estimates(items: list[dict[str, Any]]) -> Estimates:
         ratio(losses, np.array([item[name] for item in items], dtype=np.float64))
         for name in ("tokens", "words", "bytes")
     )
-    return {
-        "loss_token": token,
-        "perplexity_token": token.exponential(),
-        "perplexity_word": word.exponential(),
-        "perplexity_byte": byte.exponential(),
-        "bits_per_byte": byte.scaled(1 / math.log(2)),
-    }
+    exponentials = (token.exponential(), word.exponential(), byte.exponential())
+    return dict(zip(VALUES, (token, *exponentials, byte.scaled(1 / math.log(2))), strict=True))

@@ -12,7 +12,8 @@ from rouge_score.rouge_scorer import RougeScorer
 from trainyard.config.catalogue import NonNegativeInt, PositiveInt
 from trainyard.errors import InputError
 from trainyard.evaluate.generate import generate, generation_config
-from trainyard.evaluate.intervals import Estimates, as_json, bootstrap_means
+from trainyard.evaluate.intervals import Estimates, as_json, bootstrap_means, unflat
+from trainyard.evaluate.library import compute
 from trainyard.evaluate.load import Placement, load_sequence_to_sequence, longest, reason_for_no_model
 from trainyard.evaluate.rows import read_rows
 from trainyard.evaluate.sentences import sentences
@@ -63,7 +64,8 @@ def run(model_folder: Path, rows: Path, settings: Mapping[str, Any], output: Pat
     """
     chosen = Settings.model_validate(settings)
     if reason := reason_for_no_model(model_folder):
-        write_result(output, names, Result("rouge", PROTOCOL, chosen.model_dump(), SCHEMA, reason=reason))
+        result = Result("rouge", PROTOCOL, chosen.model_dump(), SCHEMA, reason=reason)
+        write_result(output, names, result, model_folder, rows)
         return
     pairs = read_rows(rows, ("id", "source", "target"), chosen.limit)
     model, tokenizer = load_sequence_to_sequence(model_folder, chosen)
@@ -72,8 +74,8 @@ def run(model_folder: Path, rows: Path, settings: Mapping[str, Any], output: Pat
         model, tokenizer, [pair["source"] for pair in pairs], chosen, source_length, names.evaluation
     )
     targets = [pair["target"] for pair in pairs]
-    scores = score(predictions, targets)
-    lead = score([lead_sentences(pair["source"]) for pair in pairs], targets)
+    values, scores = headline(predictions, targets, chosen)
+    lead_values, lead = headline([lead_sentences(pair["source"]) for pair in pairs], targets, chosen)
     items = [
         {
             "id": pair["id"],
@@ -81,7 +83,7 @@ def run(model_folder: Path, rows: Path, settings: Mapping[str, Any], output: Pat
             "target": pair["target"],
             **dict(zip(SCHEMA.names[3:], (*own, *baseline), strict=True)),
         }
-        for pair, prediction, own, baseline in zip(pairs, predictions, scores.tolist(), lead.tolist(), strict=True)
+        for pair, prediction, own, baseline in zip(pairs, predictions, scores, lead, strict=True)
     ]
     result = Result(
         metric="rouge",
@@ -89,11 +91,11 @@ def run(model_folder: Path, rows: Path, settings: Mapping[str, Any], output: Pat
         settings={**chosen.model_dump(), "source_length": source_length, "stemmer": True, "cut_sources": cut},
         schema=SCHEMA,
         n=len(pairs),
-        values=estimates(scores, chosen.resamples, chosen.seed),
+        values=values,
         items=items,
-        extra={"baselines": {"lead3": as_json(estimates(lead, chosen.resamples, chosen.seed))}},
+        extra={"baselines": {"lead3": as_json(lead_values)}},
     )
-    write_result(output, names, result)
+    write_result(output, names, result, model_folder, rows)
 
 
 def resolve(settings: Settings, most: int | None, folder: Path) -> int:
@@ -136,6 +138,21 @@ def summaries(
 def lead_sentences(source: str) -> str:
     """The first three sentences of a source, one a line."""
     return "\n".join(sentences(source)[:LEAD])
+
+
+def headline(
+    predictions: Sequence[str], targets: Sequence[str], settings: Settings
+) -> tuple[Estimates, list[list[float]]]:
+    """Scores by the module of `evaluate`, and those of each row as `score` has them."""
+    found = compute(
+        "rouge",
+        predictions=predictions,
+        references=targets,
+        resamples=settings.resamples,
+        seed=settings.seed,
+        by_row=True,
+    )
+    return unflat(found, KINDS), found["by_row"]
 
 
 def score(predictions: Sequence[str], targets: Sequence[str]) -> np.ndarray:

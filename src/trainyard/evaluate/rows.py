@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainyard.errors import InputError
+from trainyard.files import read_json, sha256_file
 
 
 def read_rows(path: Path, columns: Sequence[str], limit: int | None = None) -> list[dict[str, Any]]:
@@ -33,3 +34,9 @@ def read_rows(path: Path, columns: Sequence[str], limit: int | None = None) -> l
     if not rows:
         raise InputError(f"{path}: no rows to evaluate")
     return rows[:limit]
+
+
+def rows_sha256(rows: Path) -> str:
+    """The SHA-256 of a Parquet file, from the record that its download left beside it, if there is one."""
+    record = rows.with_suffix(".json")
+    return read_json(record)["sha256"] if record.is_file() else sha256_file(rows)

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from trainyard.errors import InputError
-from trainyard.evaluate.rows import read_rows
+from trainyard.evaluate.rows import read_rows, rows_sha256
 from trainyard.files import write_json
 
 WORD = re.compile(r"\w+")
+CORPUS_ROWS = 50_000  # enough that the counts of common words settle; a corpus of billions of tokens has no end
 COLUMNS = ("ctx", "endings", "label", "level")
 
 
@@ -35,21 +36,25 @@ Scores = list[list[float]]
 """A score for each ending of each item, higher for a likelier one: (items, endings)."""
 
 
-def shortcuts(items: Path, corpus: Path | None, output: Path, dataset: str, split: str) -> None:
+def shortcuts(
+    items: Path, corpus: Path | None, output: Path, dataset: str, split: str, limit: int | None = None
+) -> None:
     """Score every baseline on multiple-choice items, over all and by level.
 
     Args:
         items: parquet rows of kind choices.
-        corpus: parquet rows of kind text, the training text of the models to compare with;
-            without one, the baseline of the most frequent ending is left out.
+        corpus: parquet rows of kind text, the training text of the models to compare with, of which
+            the first 50,000 rows are read; without one, the baseline of the most frequent ending is left out.
         output: the JSON file to write.
         dataset: name of the dataset of the items, for the record.
         split: its split.
+        limit: the first items only, as the models to compare with are scored.
 
     Raises:
         InputError: `items` holds no rows, lacks a column, or has an item without a right ending.
     """
-    rows = _items(items)
+    rows = _items(items, limit)
+    text = None if corpus is None else read_rows(corpus, ["text"], CORPUS_ROWS)
     baselines = {
         "ending-alone": (
             "ending alone",
@@ -78,18 +83,21 @@ def shortcuts(items: Path, corpus: Path | None, output: Path, dataset: str, spli
             _by_context(rows, _often),
         ),
     }
-    if corpus is not None:
+    if text is not None:
         baselines["most-frequent"] = (
             "most frequent",
             "the ending whose differing words are most frequent in the training text (mean log count)",
-            _most_frequent(rows, corpus),
+            _most_frequent(rows, [row["text"] for row in text]),
         )
     write_json(
         output,
         {
             "dataset": dataset,
             "split": split,
+            "limit": limit,
             "n": len(rows),
+            "rows_sha256": rows_sha256(items),
+            "corpus": None if text is None else {"file": str(corpus), "rows": len(text), "at_most": CORPUS_ROWS},
             "chance": {"value": statistics.fmean(1 / len(row["endings"]) for row in rows)},
             "baselines": {
                 name: {"title": title, "how": how, **_summary(rows, scores)}
@@ -99,8 +107,8 @@ def shortcuts(items: Path, corpus: Path | None, output: Path, dataset: str, spli
     )
 
 
-def _items(path: Path) -> list[Item]:
-    rows: list[Any] = read_rows(path, COLUMNS)
+def _items(path: Path, limit: int | None) -> list[Item]:
+    rows: list[Any] = read_rows(path, COLUMNS, limit)
     for number, row in enumerate(rows):
         if not 0 <= row["label"] < len(row["endings"]):
             raise InputError(f"{path}, row {number}: label {row['label']} is none of its {len(row['endings'])} endings")
@@ -140,12 +148,12 @@ def _log_odds(right: Counter[str], wrong: Counter[str]) -> dict[str, float]:
     return {word: balance + math.log((right[word] + 1) / (wrong[word] + 1)) for word in words}
 
 
-def _most_frequent(rows: list[Item], corpus: Path) -> Scores:
+def _most_frequent(rows: list[Item], corpus: Sequence[str]) -> Scores:
     endings = [_differing(row["endings"]) for row in rows]
     wanted = {word for words in endings for ending in words for word in ending}
     counts: Counter[str] = Counter()
-    for row in read_rows(corpus, ["text"]):
-        counts.update(word for word in _words(row["text"]) if word in wanted)
+    for text in corpus:
+        counts.update(word for word in _words(text) if word in wanted)
     return [[_mean([math.log(counts[word] + 1) for word in ending]) for ending in words] for words in endings]
 
 

@@ -11,14 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainyard.evaluate.intervals import Estimate, as_json
-from trainyard.files import whole_file, write_json
+from trainyard.evaluate.rows import rows_sha256
+from trainyard.files import read_json, whole_file, write_json
 
-PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "rouge_score", "nltk")
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "evaluate", "rouge_score", "nltk")
+ORIGINS = ("origin.json", "trainyard.json")  # of a model that was fetched, and of one that a run exported
 
 
 @dataclass(frozen=True)
 class Names:
-    """What an evaluation is called, and what it read."""
+    """What an evaluation is called, and the names of what it read."""
 
     study: str
     run: str
@@ -43,8 +45,11 @@ class Result:
     extra: Mapping[str, Any] | None = None
 
 
-def write_result(output: Path, names: Names, result: Result) -> None:
-    """Write `output` (JSON) and, before it, the items beside it (the same name, ending in .parquet)."""
+def write_result(output: Path, names: Names, result: Result, model_folder: Path, rows: Path) -> None:
+    """Write `output` (JSON) and, before it, the items beside it (the same name, ending in .parquet).
+
+    The JSON leads back to `rows` by their hash, and to the model by what its folder says of its origin.
+    """
     with whole_file(output.with_suffix(".parquet")) as draft:
         pq.write_table(pa.Table.from_pylist([dict(item) for item in result.items], schema=result.schema), draft)
     write_json(
@@ -57,6 +62,8 @@ def write_result(output: Path, names: Names, result: Result) -> None:
             "metric": result.metric,
             "dataset": names.dataset,
             "split": names.split,
+            "rows_sha256": rows_sha256(rows),
+            "model_origin": model_origin(model_folder),
             "n": result.n,
             "values": None if result.values is None else as_json(result.values),
             "reason": result.reason,
@@ -66,6 +73,12 @@ def write_result(output: Path, names: Names, result: Result) -> None:
             "versions": versions(),
         },
     )
+
+
+def model_origin(folder: Path) -> dict[str, Any] | None:
+    """Where a model is from: its source and hashes if it was fetched, or its run and step; None if it doesn't say."""
+    found = (folder / name for name in ORIGINS)
+    return next((read_json(file) for file in found if file.is_file()), None)
 
 
 def versions() -> dict[str, str]:

@@ -16,11 +16,14 @@ class Rouge(evaluate.Metric):
         return evaluate.MetricInfo(
             description=PROTOCOL,
             citation="Lin, ROUGE: A Package for Automatic Evaluation of Summaries, 2004",
-            inputs_description="predictions and references: a text each; resamples and seed: of the bootstrap",
+            inputs_description="predictions and references: a text each; resamples and seed: of the bootstrap; "
+            "by_row: give the scores of each row besides",
             features=datasets.Features(
                 {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
             ),
         )
 
-    def _compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, float | None]:
-        return flat(estimates(score(predictions, references), kwargs.get("resamples", 1000), kwargs.get("seed", 1)))
+    def _compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, Any]:
+        scores = score(predictions, references)
+        values = flat(estimates(scores, kwargs.get("resamples", 1000), kwargs.get("seed", 1)))
+        return {**values, "by_row": scores.tolist()} if kwargs.get("by_row") else values

@@ -1,0 +1,85 @@
+"""What rules ask of the plan, by a job's wildcards."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from trainyard.config.dag import Dag
+from trainyard.config.plan import Plan
+
+TRAIN = {"steps": 10, "batch": 8, "sequence_length": 64, "learning_rate": 1e-3}
+Make = Callable[..., Dag]
+
+
+def grid(dataset: str, limit: int | None = None, model: str = "gpt2-tiny", **train: Any) -> dict[str, Any]:
+    """A grid whose models are scored on the endings of tinyworld."""
+    evaluate = {"hellaswag": {"datasets": ["tinyworld-endings"], "limit": limit}}
+    return {"datasets": [dataset], "models": [model], "train": TRAIN | train, "evaluate": evaluate}
+
+
+@pytest.fixture
+def dag(plan: Callable[..., Plan]) -> Make:
+    """The jobs of a study `s`."""
+
+    def make(*grids: dict[str, Any], **study: Any) -> Dag:
+        made = plan({"title": "t", "question": "q", "grids": list(grids), **study})
+        return Dag(made, Path("envs"), conda=False)
+
+    return make
+
+
+ENDINGS = SimpleNamespace(study="s", dataset="tinyworld-endings")
+
+
+def test_shortcuts_are_scored_on_the_items_that_the_models_are(dag: Make) -> None:
+    jobs = dag(grid("tinyworld", limit=20), grid("tinyworld", limit=50, model="opt-tiny"))
+    assert jobs.scored_items(ENDINGS) == {"split": "validation", "limit": 50}
+    assert jobs.choice_rows(ENDINGS) == "results/data/tinyworld-endings/rows/validation.parquet"
+
+
+def test_one_evaluation_on_all_items_scores_the_shortcuts_on_all(dag: Make) -> None:
+    jobs = dag(grid("tinyworld", limit=20), grid("tinyworld", model="opt-tiny"))
+    assert jobs.scored_items(ENDINGS) == {"split": "validation", "limit": None}
+
+
+def test_shortcuts_count_words_in_the_text_that_the_scored_models_learned_from(dag: Make) -> None:
+    unscored = {**grid("netflix-shows"), "evaluate": None}
+    jobs = dag(unscored, grid("wikitext-2-raw", model="gpt2-124m", initial="pretrained"), grid("tinyworld"))
+    assert jobs.training_text(ENDINGS) == "results/data/tinyworld/rows/train.parquet"
+
+
+def test_without_a_scored_model_trained_from_scratch_there_is_no_text_to_count_in(dag: Make) -> None:
+    evaluate = {"hellaswag": {"datasets": ["tinyworld-endings"]}}
+    unscored = {**grid("tinyworld"), "evaluate": {"perplexity": {}}}
+    jobs = dag(unscored, pretrained=["gpt2-124m"], evaluate=evaluate)
+    assert jobs.training_text(ENDINGS) == []
+
+
+@pytest.mark.parametrize(
+    ("dataset", "shots", "rows"),
+    [
+        ("hellaswag", 10, "results/data/hellaswag/rows/train.parquet"),
+        ("hellaswag", 0, []),
+        ("tinyworld-endings", 10, []),
+    ],
+)
+def test_shots_are_drawn_from_train_where_the_dataset_has_it(
+    dag: Make, dataset: str, shots: int, rows: str | list[str]
+) -> None:
+    evaluate = {"hellaswag": {"datasets": [dataset], "shots": [shots]}, "perplexity": {"datasets": ["tinyworld"]}}
+    jobs = dag(pretrained=["gpt2-124m"], evaluate=evaluate)
+    at = {"study": "s", "run": "gpt2-124m", "checkpoint": "pretrained"}
+    assert jobs.shots_rows(SimpleNamespace(**at, evaluation=f"hellaswag-{dataset}-harness-{shots}shot")) == rows
+    assert jobs.shots_rows(SimpleNamespace(**at, evaluation="perplexity-tinyworld-test")) == []
+
+
+def test_the_threads_of_an_evaluation_are_a_setting_and_not_the_cores_given(dag: Make) -> None:
+    jobs = dag(grid("tinyworld"))
+    run = next(iter(jobs.plan.studies["s"].runs))
+    wildcards = SimpleNamespace(
+        study="s", run=run, evaluation="hellaswag-tinyworld-endings-harness-0shot", checkpoint="best"
+    )
+    assert jobs.evaluation(wildcards)["settings"]["threads"] == 2
