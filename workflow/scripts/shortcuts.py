@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+# in place of this folder, where files are called as modules of Python are
+sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
 from trainyard.evaluate.shortcuts import shortcuts
 from trainyard.job import Job, run_job
