@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from trainyard.config.catalogue import PackageFile
-from trainyard.packages import package_file
 from trainyard.errors import InputError
+from trainyard.packages import package_file
 
 CONTENT = b"some weights\n"
 

@@ -38,8 +38,14 @@ class Job:
             threads=snakemake.threads,
             log=str(snakemake.log[0]),
             mirror=snakemake.config.get("mirror") or None,
-            command=["snakemake", f"--config studies={_plain(snakemake.config.get('studies'))}", snakemake.rule],
+            command=_command(_plain(snakemake.config["studies"]), str(snakemake.output[0])),
         )
+
+
+def _command(studies: str | list[str], output: str) -> list[str]:
+    """What asks Snakemake for the job that makes `output`."""
+    names = studies.replace(",", " ").split() if isinstance(studies, str) else studies
+    return ["snakemake", "--cores", "all", "--config", f"studies={','.join(names)}", "--", output]
 
 
 def run_job(scope: dict[str, Any], function: Callable[[Job], None]) -> None:

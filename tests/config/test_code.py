@@ -66,3 +66,12 @@ def test_an_evaluation_knows_nothing_of_training() -> None:
     forget()
     names = code.closure("trainyard.evaluate.rouge")
     assert not [name for name in names if name.startswith(("trainyard.train", "trainyard.parallel"))]
+
+
+@pytest.mark.parametrize("entry", ["trainyard.train.run", "trainyard.train.main", "trainyard.measure.throughput"])
+def test_a_training_knows_nothing_of_what_studies_ask_for_besides(entry: str) -> None:
+    forget()
+    names = code.closure(entry)
+    assert "trainyard.config.catalogue" in names
+    assert not {"trainyard.config.study", "trainyard.config.runs", "trainyard.config.plan"} & set(names)
+    assert not [name for name in names if name.startswith(("trainyard.report", "trainyard.evaluate"))]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from trainyard.config import machine
 from trainyard.config.catalogue import ParallelSetting
 from trainyard.config.machine import Machine, pins, unsupported
 
@@ -24,13 +25,45 @@ def test_a_missing_package_is_a_reason() -> None:
 
 
 def test_without_a_compiler_a_compiled_run_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from trainyard.config import machine  # noqa: PLC0415
-
     monkeypatch.setenv("PATH", str(tmp_path))
     machine.has_compiler.cache_clear()
     capabilities = Machine("cpu").capabilities(setting(), compiled=True)
+    pinned = Machine("cpu").capabilities(setting(), compiled=True, environment={"torch": "2.0"})
     machine.has_compiler.cache_clear()
-    assert unsupported(setting(), "fp32", 1, capabilities) == "needs a C++ compiler (g++ or clang++), not found here"
+    said = "needs a C++ compiler (g++ or clang++), not found here"
+    assert unsupported(setting(), "fp32", 1, capabilities) == said
+    assert unsupported(setting(), "fp32", 1, pinned) == said  # an environment of conda brings none
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where a driver shows its GPUs: two, unless a test removes them."""
+    for address in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / "gpus" / address).mkdir(parents=True)
+    monkeypatch.setattr(machine, "_GPUS", tmp_path / "gpus")
+    return tmp_path / "gpus"
+
+
+def test_more_processes_than_gpus_is_a_reason(gpus: Path) -> None:
+    on_gpu, on_cpu = (Machine(device).capabilities(setting(), compiled=False) for device in ("cuda", "cpu"))
+    assert machine.find_device() == "cuda"
+    assert unsupported(setting(), "fp32", 2, on_gpu) is None
+    assert unsupported(setting(), "fp32", 4, on_gpu) == "needs 4 GPUs, 2 here"
+    assert unsupported(setting(), "fp32", 4, on_cpu) is None
+
+
+def test_where_no_gpu_is_seen_a_cluster_may_have_enough(gpus: Path) -> None:
+    on_gpu = Machine("cuda").capabilities(setting(), compiled=False)
+    for path in gpus.iterdir():
+        path.rmdir()
+    assert machine.find_device() == "cpu"
+    assert unsupported(setting(), "fp32", 4, on_gpu) is None
+
+
+def test_another_number_of_gpus_reruns_nothing_that_has_enough(gpus: Path) -> None:
+    before = Machine("cuda").capabilities(setting(), compiled=False)
+    next(gpus.iterdir()).rmdir()
+    assert Machine("cuda").capabilities(setting(), compiled=False) == before
 
 
 def test_fp16_wants_a_gpu() -> None:

@@ -129,3 +129,29 @@ def test_a_thousand_runs_are_planned_within_two_seconds(plan: Callable[..., Plan
     made = plan(study(seeds=list(range(1_000))))
     assert len(made.studies["s"].runs) == 1_000
     assert time.perf_counter() - start < 2
+
+
+def test_what_a_run_does_not_depend_on_is_not_in_its_specification(folder: Path, plan: Callable[..., Plan]) -> None:
+    probed = study(models=["gpt2-124m"], parallel=["ddp"]) | {"probes": {"parallel": ["zero2"]}}
+    probed |= {"measure": {"models": ["gpt2-124m"], "parallel": ["ddp"], "batch": [1], "sequence_length": [32]}}
+    before = plan(probed).studies["s"]
+    for file, changes in (
+        ("models", {"gpt2-124m": {"title": "Another", "weights": {"hub": "a/b", "revision": "c"}}}),
+        ("parallel", {"ddp": {"title": "Another", "precision": ["fp32"]}, "zero2": {"title": "Another"}}),
+    ):
+        path = folder / f"{file}.yaml"
+        entries = yaml.safe_load(path.read_text())
+        for name, change in changes.items():
+            entries[name] |= change
+        path.write_text(yaml.safe_dump(entries))
+    after = plan(probed).studies["s"]
+    assert [run.specification for run in after.runs.values()] == [run.specification for run in before.runs.values()]
+    assert [cell.specification for cell in after.cells.values()] == [
+        cell.specification for cell in before.cells.values()
+    ]
+
+
+def test_a_run_that_starts_from_weights_depends_on_them(plan: Callable[..., Plan]) -> None:
+    train = {"steps": 1, "batch": 1, "sequence_length": 64, "learning_rate": 1e-3, "initial": "pretrained"}
+    (run,) = plan(study(models=["gpt2-124m"], train=train)).studies["s"].trainings
+    assert run.specification["model"]["weights"]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from trainyard.config.study import Train
+from trainyard.config.train import Train
 from trainyard.data.loader import Batch, Loader, steps_of
 from trainyard.errors import InputError
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from trainyard.errors import InputError
-from trainyard.parallel.launch import LaunchError, command, launch
+from trainyard.parallel.launch import LaunchError, launch
 
 HERE, SOURCE = Path(__file__).parent, Path(__file__).parents[2] / "src"
 START = """
@@ -117,22 +117,23 @@ def test_a_bug_in_a_rank_fails_with_the_end_of_the_log(tmp_path):
         launch("worker", ["bug", str(tmp_path)], 1, 1, tmp_path / "log")
 
 
-def test_several_nodes_are_a_step_of_srun_that_finds_its_first_node_itself():
-    words = command("some.module", ["a b"], processes=4, threads=3, nodes=2)
-    assert words[:6] == [
-        "srun",
-        "--nodes=2",
-        "--ntasks=2",
-        "--ntasks-per-node=1",
-        "--cpus-per-task=6",
-        "--kill-on-bad-exit=1",
-    ]
-    step = words[-1]
-    assert "$SLURM_STEP_NODELIST" in step
-    assert "--nproc-per-node=2" in step
-    assert step.endswith("-m trainyard.parallel.rank some.module 'a b'")
-
-
-def test_processes_that_nodes_cannot_share_equally_are_a_users_error():
-    with pytest.raises(InputError, match="3 processes can't be shared equally by 2 nodes"):
-        command("some.module", [], processes=3, nodes=2)
+@pytest.mark.parametrize(
+    ("deed", "processes", "killed"),
+    [
+        ("bug", 1, False),
+        ("killed", 1, True),
+        pytest.param("bug", 2, False, marks=pytest.mark.slow),
+        pytest.param("killed", 2, True, marks=pytest.mark.slow),
+        # the other rank speaks first: it has lost its connection
+        pytest.param("killed-in-a-sum", 2, True, marks=pytest.mark.slow),
+        # the log's tail and torchrun's own words name signals
+        pytest.param("bug-that-names-signals", 2, False, marks=pytest.mark.slow),
+        pytest.param("crash", 2, False, marks=pytest.mark.slow),
+        pytest.param("exit", 2, False, marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_rank_is_told_from_one_that_failed(tmp_path, deed, processes, killed):
+    with pytest.raises(LaunchError) as raised:
+        launch("worker", [deed, str(tmp_path)], processes, 1, tmp_path / "log")
+    assert raised.value.killed is killed
+    assert [file.name for file in tmp_path.iterdir() if "error" in file.name] == []

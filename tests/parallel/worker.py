@@ -1,6 +1,7 @@
 """A process of a launch that does what its first argument says, and leaves its number in the second's folder."""
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,14 @@ def main() -> None:
     (folder / f"pid-{rank}").write_text(str(os.getpid()))
     if deed == "sleep":
         time.sleep(120)
+    elif deed == "killed-in-a-sum":
+        from trainyard.parallel import group  # noqa: PLC0415 (as below)
+
+        group.start("cpu")
+        group.barrier()
+        if rank == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        group.barrier()
     elif rank != 0:
         time.sleep(1 if deed == "print" else 120)
     elif deed == "print":
@@ -24,6 +33,13 @@ def main() -> None:
         torch.empty(2**50)
     elif deed == "input":
         raise InputError("data.txt, row 7: empty; delete it")
+    elif deed in ("killed", "crash"):
+        os.kill(os.getpid(), signal.SIGKILL if deed == "killed" else signal.SIGSEGV)
+    elif deed == "exit":
+        sys.exit(3)
+    elif deed == "bug-that-names-signals":
+        print("Signal 9 (SIGKILL), Signal 15 (SIGTERM), status -9")
+        raise KeyError("a bug")
     else:
         raise KeyError("a bug")
 

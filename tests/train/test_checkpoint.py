@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from trainyard.data.loader import Loader
+from trainyard.files import whole_folder
 from trainyard.models.build import build
 from trainyard.models.objective import Objective
 from trainyard.parallel import group
 from trainyard.parallel.engine import EngineSettings, load_engine
-from trainyard.train.checkpoint import load_checkpoint, newest_step, save_checkpoint
+from trainyard.train import checkpoint
+from trainyard.train.checkpoint import load_checkpoint, newest_step, restore_best, save_checkpoint
 from trainyard.train.randomness import seed_rank
 from trainyard.train.specification import Specification
 
@@ -29,6 +31,29 @@ def make_engine(specification):
 
     yield make
     group.stop()
+
+
+def mark(best, step):
+    """A best model that says of which step it is, written as models are."""
+    with whole_folder(best) as draft:
+        (draft / "step").write_text(str(step))
+
+
+@pytest.mark.parametrize(("step", "left"), [(0, None), (2, None), (4, "3"), (6, "6")])
+def test_a_checkpoint_brings_back_the_best_model_of_its_step(make_engine, tmp_path, step, left, monkeypatch):
+    monkeypatch.setattr(checkpoint, "KEPT", 3)
+    engine, _ = make_engine(1)
+    best = tmp_path / "models" / "best"
+    for now in (2, 4, 6):
+        if now == 4:
+            mark(best, 3)
+        if now == 6:
+            mark(best, 6)
+        save_checkpoint(tmp_path / "checkpoints", now, engine, best)
+    mark(best, 7)
+    restore_best(tmp_path / "checkpoints", step, best)
+    assert ((best / "step").read_text() if best.exists() else None) == left
+    assert newest_step(tmp_path / "checkpoints", 6) == 6
 
 
 def train(engine, loader, steps):

@@ -1,10 +1,14 @@
 """Killed at any moment and started again, a run ends as if it had not been killed."""
 
+import shutil
 import signal
 from dataclasses import replace
 
 import psutil
 import pytest
+
+from trainyard.files import read_json, read_json_lines
+from trainyard.train.metrics import line_of
 
 
 def trainers(job_process):
@@ -86,6 +90,20 @@ def test_a_request_to_end_saves_a_checkpoint_first(baseline, new_job):
     job.run()
     assert f"going on after step {step}" in job.log.read_text()
     same(job, baseline)
+
+
+def test_the_best_model_is_that_of_the_resumed_curve(baseline, new_job):
+    job = new_job("best", baseline.specification)
+    kill_trainer_when(job, lambda: job.steps() >= 12)
+    assert read_json(job.folder.joinpath("models/best/trainyard.json"))["step"] == 10
+    shutil.rmtree(newest_checkpoint(job))  # a best model of step 10, but step 5 is all that is left
+    rows = read_json_lines(job.folder / "metrics.jsonl")
+    rows[4]["validation_loss"] = 1e-3  # what is done again may end a bit worse on a GPU; here, surely
+    (job.folder / "metrics.jsonl").write_text("".join(map(line_of, rows)))
+    job.run()
+    assert "going on after step 5" in job.log.read_text()
+    assert read_json(job.output / "summary.json")["best"]["step"] == 5
+    assert read_json(job.output / "models/best/trainyard.json")["step"] == 5
 
 
 def test_two_at_once_on_one_folder_give_one_result(baseline, new_job):

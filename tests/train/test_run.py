@@ -1,6 +1,7 @@
 """Whole trainings by the launcher: outputs and outcomes."""
 
 import math
+import shutil
 from itertools import pairwise
 
 import pytest
@@ -83,6 +84,27 @@ def test_an_unsupported_setting_is_not_started(specification, new_job):
 def test_a_batch_larger_than_the_data_is_the_users_to_mend(specification, new_job):
     with pytest.raises(InputError, match=r"fewer than one step of 4000; lower train\.batch"):
         new_job("large", specification(batch=4000)).run()
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_corrupt_shard_is_found_by_its_hash_before_anything_starts(specification, new_job, tmp_path, split):
+    damaged = specification()
+    shutil.copytree(damaged["data"][split], tmp_path / "tokens")
+    damaged["data"][split] = str(tmp_path / "tokens")
+    shard = max((tmp_path / "tokens").glob("*.bin"))
+    shard.write_bytes(shard.read_bytes()[:-2] + b"\7\0")
+    job = new_job("corrupt", damaged)
+    with pytest.raises(InputError, match=f"{shard.name}: its SHA-256 isn't the index's"):
+        job.run()
+    assert not job.log.exists()
+
+
+def test_a_step_that_overflows_in_fp16_says_that_it_was_skipped(specification, new_job):
+    half = specification(steps=3, dropout=0.0) | {"precision": "fp16"}
+    half["model"]["shape"] = half["model"]["shape"] | {"initial_deviation": 3.0}
+    job = new_job("half", half)
+    job.run()
+    assert job.rows()[0].get("skipped") is True
 
 
 def test_a_bug_fails_loudly_with_the_end_of_the_log(specification, new_job):

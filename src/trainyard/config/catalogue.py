@@ -1,5 +1,6 @@
 """The entries of the catalogues: datasets, tokenizers, models and parallel settings."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -221,6 +222,16 @@ class Model(Entry):
         """Whether it has an encoder and a decoder."""
         return self.family in SEQUENCE_TO_SEQUENCE
 
+    def for_job(self, pretrained: bool) -> dict[str, Any]:
+        """What a job depends on: not the title, and the weights only if it starts from them."""
+        return self.model_dump(mode="json", exclude={"title"} if pretrained else {"title", "weights"})
+
+    @classmethod
+    def of_job(cls, value: Mapping[str, Any]) -> "Model":
+        """The entry from what `for_job` gave and its `name`, which stands for the title."""
+        settings = {key: part for key, part in value.items() if key != "name"}
+        return cls.model_validate({"title": value["name"], **settings})
+
 
 class ParallelSetting(Entry):
     """One entry of config/parallel.yaml."""
@@ -232,3 +243,13 @@ class ParallelSetting(Entry):
     one_process: bool = Field(False, description="it can't be spread over processes")
     packages: list[str] = Field(default_factory=list, description="packages it needs besides torch")
     compiler: bool = Field(False, description="it builds a C++ extension at first use")
+
+    def for_job(self) -> dict[str, Any]:
+        """What a job depends on: not the title, nor the precisions that it isn't in."""
+        return self.model_dump(mode="json", exclude={"title", "precision"})
+
+    @classmethod
+    def of_job(cls, value: Mapping[str, Any]) -> "ParallelSetting":
+        """The entry from what `for_job` gave and its `name`; it names no precision."""
+        settings = {key: part for key, part in value.items() if key != "name"}
+        return cls.model_validate({"title": value["name"], "precision": [], **settings})

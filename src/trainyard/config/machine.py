@@ -15,11 +15,17 @@ from trainyard.config.catalogue import ParallelSetting, Precision
 
 Device = Literal["cpu", "cuda"]
 
+_GPUS = Path("/proc/driver/nvidia/gpus")
+
 
 def find_device() -> Device:
     """`cuda` where an NVIDIA driver runs, else `cpu`."""
-    gpus = Path("/proc/driver/nvidia/gpus")
-    return "cuda" if gpus.is_dir() and any(gpus.iterdir()) else "cpu"
+    return "cuda" if count_gpus() else "cpu"
+
+
+def count_gpus() -> int | None:
+    """How many GPUs an NVIDIA driver shows; None where there is none, as on a cluster's login node."""
+    return len(list(_GPUS.iterdir())) or None if _GPUS.is_dir() else None
 
 
 @functools.cache
@@ -57,14 +63,17 @@ class Machine:
         }
         facts: dict[str, Any] = {"device": self.device, "packages": versions}
         if setting.compiler or compiled:
-            facts["compiler"] = environment is not None or has_compiler()
+            facts["compiler"] = has_compiler()
         return facts
 
 
 def unsupported(
     setting: ParallelSetting, precision: Precision, processes: int, capabilities: dict[str, Any]
 ) -> str | None:
-    """Why a run can't be done here, or None."""
+    """Why a run can't be done here, or None.
+
+    The number of GPUs is no capability: a run doesn't depend on those that it leaves idle.
+    """
     missing = [package for package, version in capabilities["packages"].items() if version is None]
     if missing:
         return f"needs the package{_s(missing)} {', '.join(missing)}, not installed here"
@@ -74,8 +83,15 @@ def unsupported(
         return "fp16 needs a GPU: CPUs train in fp32 or bf16"
     if precision not in setting.precision:
         return f"does not train in {precision} (it does in {', '.join(setting.precision)})"
+    return _too_many(setting, processes, capabilities["device"])
+
+
+def _too_many(setting: ParallelSetting, processes: int, device: Device) -> str | None:
     if setting.one_process and processes > 1:
         return f"runs in one process, not in {processes}"
+    gpus = count_gpus() if device == "cuda" else None
+    if gpus is not None and gpus < processes:
+        return f"needs {processes} GPUs, {gpus} here"
     return None
 
 

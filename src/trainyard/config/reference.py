@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined
 
 from trainyard.config import catalogue, study
 from trainyard.config.plan import Config
+from trainyard.config.train import Train
 from trainyard.files import write_text
 
 SECTIONS: dict[str, list[type[BaseModel]]] = {
@@ -17,7 +18,7 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
     "config/studies/*.yaml": [
         study.Study,
         study.Grid,
-        study.Train,
+        Train,
         study.Evaluate,
         study.Perplexity,
         study.Hellaswag,

@@ -10,7 +10,8 @@ from trainyard.config.catalogue import Dataset, Model, ParallelSetting, Precisio
 from trainyard.config.load import choose, parse
 from trainyard.config.machine import Device
 from trainyard.config.shapes import parameters
-from trainyard.config.study import Evaluate, Grid, Probes, Study, Train
+from trainyard.config.study import Evaluate, Grid, Probes, Study
+from trainyard.config.train import Train, rows_a_step
 from trainyard.errors import InputError
 
 RESULTS = Path("results")
@@ -160,7 +161,7 @@ class Expansion:
             own = (grid for grid in self.study.grids if dataset in grid.datasets and model in grid.models)
             train = self._probe_train(probes, next(own, first), dataset, model, place)
             at = _Coordinates(dataset, model, REFERENCE, 1, "fp32", "base", probes.seed)
-            share = rows_a_step(train, probes.processes, f"{place}.train") // probes.processes
+            share = share_of(train, probes.processes, f"{place}.train")
             train = train.model_copy(update={"micro_batch": train.micro_batch or share})
             reference = self._run(at, train, probes.threads, "probe", place)
             # it sums the gradients of each rank's micro-batches, then those of the ranks
@@ -212,8 +213,8 @@ class Expansion:
         entry = "single" if at.parallel == REFERENCE else at.parallel
         setting = choose(entry, self.catalogues.parallel, "parallel setting", f"{place}.parallel")
         self._check(at, dataset, model, train, place)
-        rows = rows_a_step(train, at.processes, f"{place}.train")
-        train = train.model_copy(update={"micro_batch": train.micro_batch or rows // at.processes})
+        share = share_of(train, at.processes, f"{place}.train")
+        train = train.model_copy(update={"micro_batch": train.micro_batch or share})
         data = f"{RESULTS}/data/{at.dataset}/{model.tokenizer}"
         validates = kind == "run" and "validation" in dataset.splits
         specification = {
@@ -222,8 +223,8 @@ class Expansion:
             "kind": kind,
             "task": task_of(dataset),
             "dataset": at.dataset,
-            "model": {"name": at.model, **model.model_dump(mode="json")},
-            "parallel": {"name": at.parallel, **setting.model_dump(mode="json")},
+            "model": {"name": at.model, **model.for_job(pretrained=train.initial == "pretrained")},
+            "parallel": {"name": at.parallel, **setting.for_job()},
             "processes": at.processes,
             "threads": threads,
             "device": self.device,
@@ -266,24 +267,16 @@ def task_of(dataset: Dataset) -> Task:
     return "summarisation" if dataset.kind == "pairs" else "language-modelling"
 
 
-def rows_a_step(train: Train, processes: int, place: str) -> int:
-    """Sequences in one optimizer step, over all processes.
+def share_of(train: Train, processes: int, place: str) -> int:
+    """Sequences that one process takes in one optimizer step.
 
     Raises:
         InputError: the batch can't be cut into equal micro-batches.
     """
-    rows = train.batch
-    if rows is None:
-        assert train.batch_tokens is not None
-        rows, rest = divmod(train.batch_tokens, train.sequence_length)
-        if rest or not rows:
-            raise InputError(
-                f"{place}.batch_tokens: {train.batch_tokens} is no multiple of sequence_length {train.sequence_length}"
-            )
-    share = processes * (train.micro_batch or 1)
-    if rows % share:
+    rows = rows_a_step(train, place)
+    if rows % (processes * (train.micro_batch or 1)):
         raise InputError(
             f"{place}: {rows} sequences a step can't be cut into {processes} process(es) x micro-batches of "
             f"{train.micro_batch or 1}; change batch or micro_batch"
         )
-    return rows
+    return rows // processes

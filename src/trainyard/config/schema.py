@@ -9,7 +9,8 @@ from pydantic import TypeAdapter
 
 from trainyard.config.catalogue import Dataset, Model, ParallelSetting, Tokenizer
 from trainyard.config.plan import Config
-from trainyard.config.study import Grid, Probes, Study, Train
+from trainyard.config.study import Grid, Probes, Study
+from trainyard.config.train import Train
 from trainyard.files import write_text
 
 KINDS: dict[str, Any] = {

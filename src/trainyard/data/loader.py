@@ -15,35 +15,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trainyard.config.study import Train
+from trainyard.config.train import Train, rows_a_step
 from trainyard.data.pairs import PairsReader
 from trainyard.data.shards import TokenStream, read_index
 from trainyard.errors import InputError
+from trainyard.labels import NOT_PREDICTED
 
 Batch = dict[str, torch.Tensor]
 Ids = npt.NDArray[np.int64]
 
-IGNORED = -100
 _ORDER, _TAILS = 0, 1
 
 
-def rows_a_step(train: Train, kind: str) -> int:
-    """The rows of one optimizer step, over all processes and micro-batches.
-
-    Raises:
-        InputError: `batch_tokens` isn't a whole number of rows.
-    """
-    if train.batch is not None:
-        return train.batch
-    assert train.batch_tokens is not None
-    if kind == "pairs":
+def _batch(train: Train, kind: str) -> int:
+    """The rows of one optimizer step; pairs differ in length, so that tokens tell nothing of their number."""
+    if kind == "pairs" and train.batch_tokens is not None:
         raise InputError("train.batch_tokens: source/target pairs differ in length; give `batch` (pairs) instead")
-    rows, rest = divmod(train.batch_tokens, train.sequence_length)
-    if rest or not rows:
-        raise InputError(
-            f"train.batch_tokens: {train.batch_tokens} isn't a multiple of sequence_length {train.sequence_length}"
-        )
-    return rows
+    return rows_a_step(train)
 
 
 def steps_of(train: Train, rows: int, kind: str = "text") -> int:
@@ -56,7 +44,7 @@ def steps_of(train: Train, rows: int, kind: str = "text") -> int:
     """
     if train.steps is not None:
         return train.steps
-    batch = rows_a_step(train, kind)
+    batch = _batch(train, kind)
     if train.epochs is not None:
         return max(1, math.ceil(round(train.epochs * rows / batch, 9)))
     assert train.tokens is not None
@@ -114,7 +102,7 @@ class _Windows(_Rows):
         labels = windows[:, 1:].copy()  # (rows, time)
         if tails is not None:
             for row, tail in zip(labels, tails, strict=True):
-                row[_kept(self._length, tail) :] = IGNORED
+                row[_kept(self._length, tail) :] = NOT_PREDICTED
         return {"input_ids": torch.from_numpy(windows[:, :-1].copy()), "labels": torch.from_numpy(labels)}
 
 
@@ -150,10 +138,10 @@ class _Pairs(_Rows):
         pairs = [self._reader[row] for row in rows]
         sources = [self._cut(source, self._lengths[0]) for source, _ in pairs]
         targets = [self._cut(target, self._lengths[1]) for _, target in pairs]
-        labels = self._padded(targets, IGNORED)  # (rows, target)
+        labels = self._padded(targets, NOT_PREDICTED)  # (rows, target)
         if tails is not None:
             for line, target, tail in zip(labels, targets, tails, strict=True):
-                line[_kept(len(target), tail) :] = IGNORED
+                line[_kept(len(target), tail) :] = NOT_PREDICTED
         started = [np.append(self._start, target[:-1]) for target in targets]
         return {
             "input_ids": torch.from_numpy(self._padded(sources, self._pad)),
@@ -190,7 +178,7 @@ class Loader:
         """
         self.kind: str = read_index(folder)["kind"]
         self._folder, self._train, self._seed, self._unequal = folder, train, seed, unequal
-        self.batch = rows_a_step(train, self.kind)
+        self.batch = _batch(train, self.kind)
         self._rows: _Rows
         if self.kind == "text":
             self._rows = _Windows(folder, train.sequence_length)
@@ -275,4 +263,4 @@ class Loader:
                 yield self._rows.batch(range(starts[number], min(starts[number] + micro_batch, max(rows, 1))), None)
             else:
                 blank = self._rows.batch([0], None)
-                yield blank | {"labels": torch.full_like(blank["labels"], IGNORED)}
+                yield blank | {"labels": torch.full_like(blank["labels"], NOT_PREDICTED)}

@@ -22,6 +22,7 @@ from trainyard.parallel.engine import Batch, Engine, EngineSettings, load_engine
 from trainyard.parallel.launch import launch
 from trainyard.parallel.memory import host_memory, peak_device_memory, peak_host_memory
 from trainyard.parallel.peaks import MFU_FORMULA, device_name, peak
+from trainyard.timing import spread
 
 COORDINATES = ("study", "cell", "processes", "precision", "batch", "sequence_length", "steps", "warmup_steps")
 FIGURES = (
@@ -74,7 +75,7 @@ def figures(cell: dict[str, Any]) -> dict[str, Any]:
     kind = load_engine(cell["parallel"]["engine"])
     kind.start(cell["device"])
     before = host_memory()
-    model = _entry(cell["model"])
+    model = Model.of_job(cell["model"])
     engine = kind(_objective(model, cell), _settings(cell))
     batch = random_batch(model, cell["batch"], cell["sequence_length"], seed=group.rank())
     for _ in range(cell["warmup_steps"]):
@@ -113,10 +114,8 @@ def speed(seconds: list[float], cell: dict[str, Any]) -> dict[str, Any]:
     """Step time and throughput over all processes, from the times of the steps after the warm-up."""
     median = statistics.median(seconds)
     samples = cell["batch"] * cell["processes"]
-    # `inclusive`: the slowest and the fastest step are the ends of what was seen.
-    tenths = statistics.quantiles(seconds, n=10, method="inclusive") if len(seconds) > 1 else [median] * 9
     return {
-        "step_seconds": {"median": median, "p10": tenths[0], "p90": tenths[-1]},
+        "step_seconds": spread(seconds),
         "tokens_per_second": samples * cell["sequence_length"] / median,
         "samples_per_second": samples / median,
     }
@@ -140,10 +139,6 @@ def _timed_step(engine: Engine, batch: Batch) -> float:
     if engine.device.type == "cuda":
         torch.cuda.synchronize(engine.device)
     return time.perf_counter() - start
-
-
-def _entry(model: dict[str, Any]) -> Model:
-    return Model.model_validate({key: value for key, value in model.items() if key != "name"})
 
 
 def _objective(model: Model, cell: dict[str, Any]) -> Objective:

@@ -32,7 +32,7 @@ def model_card(
     model = specification["model"]
     parts = [
         _header(specification, dataset or {}),
-        f"# {_text(model['title'])}, run {_text(specification['run'])}\n",
+        f"# {_text(model['name'])}, run {_text(specification['run'])}\n",
         f"{_summary(specification, step)}\n",
         _table("Results", results),
         _table("Training", _training(specification, step)),

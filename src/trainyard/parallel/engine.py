@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from trainyard.config.catalogue import Precision
 from trainyard.errors import InputError
+from trainyard.labels import NOT_PREDICTED
 from trainyard.parallel import group
 
 Batch = Mapping[str, Tensor]
-NOT_PREDICTED = -100
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -16,7 +15,7 @@ import psutil
 
 from trainyard.errors import InputError
 from trainyard.parallel.outcome import oom_kill_count
-from trainyard.parallel.rank import ERROR_FILE, POLL_SECONDS
+from trainyard.parallel.rank import ERROR_FILE, POLL_SECONDS, ends_file
 
 SOURCE = Path(__file__).resolve().parents[2]
 TAIL_LINES = 25
@@ -25,7 +24,15 @@ GRACE_SECONDS = 20.0
 
 
 class LaunchError(RuntimeError):
-    """A process failed; the message holds the log's last lines."""
+    """A process failed; the message holds the log's last lines.
+
+    Attributes:
+        killed: whether somebody ended a process by a signal, and nothing had failed before.
+    """
+
+    def __init__(self, message: str, killed: bool) -> None:
+        super().__init__(message)
+        self.killed = killed
 
 
 def launch(
@@ -35,7 +42,6 @@ def launch(
     threads: int,
     log: Path,
     environment: Mapping[str, str] | None = None,
-    nodes: int = 1,
 ) -> str | None:
     """Run `python -m module arguments` in `processes` processes of `threads` threads, and wait for them.
 
@@ -45,11 +51,10 @@ def launch(
     Args:
         module: an importable name under `src`.
         arguments: for every process.
-        processes: over all nodes, equally many on each.
+        processes: on this machine.
         threads: of each process (OMP_NUM_THREADS).
         log: is appended to.
         environment: variables over this process's own.
-        nodes: machines; more than one starts a step of SLURM's `srun` inside the present job.
 
     Returns:
         None when all ended well; the reason when memory ran out.
@@ -60,18 +65,22 @@ def launch(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     errors = log.with_name(f".{log.name}.error-{os.getpid()}")
-    errors.unlink(missing_ok=True)
+    ends = ends_file(errors)
+    for left in (errors, ends):  # by a launcher of the same number that was killed
+        left.unlink(missing_ok=True)
     kills = oom_kill_count()
     try:
         with log.open("ab") as output:
             status = _run(
-                command(module, arguments, processes, threads, nodes),
-                child_environment(threads, nodes, {**(environment or {}), ERROR_FILE: str(errors.absolute())}),
+                command(module, arguments, processes),
+                child_environment(threads, {**(environment or {}), ERROR_FILE: str(errors.absolute())}),
                 output.fileno(),
             )
         word = json.loads(errors.read_text(encoding="utf-8")) if errors.exists() else None
+        statuses = json.loads(ends.read_text(encoding="utf-8")) if ends.exists() else [status]
     finally:
         errors.unlink(missing_ok=True)
+        ends.unlink(missing_ok=True)
     if status == 0:
         return None
     if word and word["kind"] == "input":
@@ -81,40 +90,34 @@ def launch(
     if oom_kill_count() > kills:
         return "the kernel ended a process for lack of memory (SIGKILL; the control group's oom_kill count rose)"
     said = f"{word['message'].strip()}\n" if word else ""
-    raise LaunchError(f"{module} ended with status {status}: {said}the last lines of {log}:\n{_tail(log)}")
+    message = f"{module} ended with status {status}: {said}the last lines of {log}:\n{_tail(log)}"
+    raise LaunchError(message, _killed(word["kind"] if word else None, statuses))
 
 
-def command(module: str, arguments: Sequence[str], processes: int, threads: int = 1, nodes: int = 1) -> list[str]:
+def _killed(kind: str | None, statuses: Sequence[int]) -> bool:
+    """Whether a signal ended the ranks, by the first word of a rank and the statuses of those that failed.
+
+    torchrun ends the others by SIGTERM when one has failed. So a rank that failed by
+    itself speaks for all, unless it only lost its connection to one that was killed.
+    """
+    if kind == "error":
+        return False
+    ended = [status for status in statuses if status < 0 or kind != "lost"]
+    return bool(ended) and all(-status in (signal.SIGKILL, signal.SIGTERM) for status in ended)
+
+
+def command(module: str, arguments: Sequence[str], processes: int) -> list[str]:
     """The command line that `launch` runs."""
     python = [sys.executable, "-m", "trainyard.parallel.rank"]
     if processes == 1:
         return [*python, module, *arguments]
-    if processes % nodes:
-        raise InputError(f"{processes} processes can't be shared equally by {nodes} nodes; change either")
-    torchrun = [*python, "torch.distributed.run", f"--nproc-per-node={processes // nodes}", "--monitor-interval=0.5"]
-    work = ["-m", "trainyard.parallel.rank", module, *arguments]
-    if nodes == 1:
-        # As --standalone, but with addresses that need no resolver.
-        local = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
-        return [*torchrun, *local, f"--rdzv-id={os.getpid()}", *work]
-    # The address of the first node is found inside the step: Snakemake's executor strips SLURM_* outside it.
-    step = " ".join(
-        [
-            'head=$(scontrol show hostnames "$SLURM_STEP_NODELIST" | head -n1);',
-            'address=$(scontrol show node "$head" | grep -oE "NodeAddr=[^ ]+" | cut -d= -f2);',
-            "exec",
-            shlex.join([*torchrun, f"--nnodes={nodes}"]),
-            '--node-rank="$SLURM_NODEID" --rdzv-id="$SLURM_JOB_ID" --master-addr="$address"',
-            "--master-port=$((20000 + SLURM_JOB_ID % 10000))",
-            shlex.join(work),
-        ]
-    )
-    tasks = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
-    cpus = f"--cpus-per-task={threads * processes // nodes}"
-    return ["srun", *tasks, cpus, "--kill-on-bad-exit=1", "bash", "-c", step]
+    # As --standalone, but with addresses that need no resolver.
+    local = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
+    torchrun = ["torch.distributed.run", f"--nproc-per-node={processes}", "--monitor-interval=0.5"]
+    return [*python, *torchrun, *local, f"--rdzv-id={os.getpid()}", "-m", "trainyard.parallel.rank", module, *arguments]
 
 
-def child_environment(threads: int, nodes: int, more: Mapping[str, str]) -> dict[str, str]:
+def child_environment(threads: int, more: Mapping[str, str]) -> dict[str, str]:
     """The environment of the processes: this one's, with our code and their environment's packages alone."""
     environment = {**os.environ, **more}
     environment |= {
@@ -127,7 +130,7 @@ def child_environment(threads: int, nodes: int, more: Mapping[str, str]) -> dict
         "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
     }
     loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
-    if nodes == 1 and loopback:
+    if loopback:
         environment.setdefault("GLOO_SOCKET_IFNAME", loopback)
     return environment
 

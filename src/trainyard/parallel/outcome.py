@@ -14,6 +14,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether `error` says that another rank is gone: what follows from that rank's end, not a failure of its own.
+
+    torch raises a DistError, or from gloo a plain RuntimeError that names the transport.
+    """
+    if any(kind.__name__ == "DistError" for kind in type(error).__mro__):
+        return True
+    return isinstance(error, RuntimeError) and "gloo/transport" in str(error)
+
+
 def oom_kill_count() -> int:
     """How many processes of this control group the kernel has killed for memory; 0 where it does not tell.
 

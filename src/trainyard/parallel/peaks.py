@@ -1,14 +1,12 @@
 """What a device could do at most: the denominator of model FLOPs utilisation (MFU)."""
 
-import platform
-import re
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from trainyard.config.catalogue import Precision
+from trainyard.parallel.processor import processor_name
 
 MFU_FORMULA = "tokens/s x (6 N + 12 L h Q T) / (processes x peak)"
 SIDE = 1024
@@ -55,10 +53,7 @@ def device_name(device: torch.device) -> str:
     """What the machine calls the device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    information = Path("/proc/cpuinfo")
-    text = information.read_text() if information.exists() else ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1] if found else platform.processor() or platform.machine()
+    return processor_name()
 
 
 def measured_peak(device: torch.device, precision: Precision) -> Peak:

@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 
 from trainyard.errors import InputError
-from trainyard.parallel.outcome import is_out_of_memory
+from trainyard.parallel.outcome import is_lost_connection, is_out_of_memory
 
 ERROR_FILE = "TRAINYARD_ERROR_FILE"
 POLL_SECONDS = 0.5
@@ -38,6 +38,25 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
+def ends_file(errors: Path) -> Path:
+    """Where torchrun writes the statuses of the ranks that failed, beside the launcher's error file."""
+    return errors.with_name(f"{errors.name}.ends")
+
+
+def _leave_ends(error: BaseException) -> bool:
+    """Write how the ranks ended, if `error` is torchrun's that some have failed, or that it was itself ended."""
+    path = os.environ.get(ERROR_FILE)
+    if type(error).__name__ == "ChildFailedError":
+        statuses = [failure.exitcode for failure in vars(error)["failures"].values()]
+    elif type(error).__name__ == "SignalException":
+        statuses = [-vars(error)["sigval"]]
+    else:
+        return False
+    if path is not None:
+        ends_file(Path(path)).write_text(json.dumps(statuses), encoding="utf-8")
+    return True
+
+
 def _leave_word(error: BaseException) -> None:
     """Write the first exception of the group to the launcher's error file; later ones follow from it."""
     path = os.environ.get(ERROR_FILE)
@@ -48,6 +67,8 @@ def _leave_word(error: BaseException) -> None:
         kind = "input"
     elif is_out_of_memory(error):
         kind = "out-of-memory"
+    elif is_lost_connection(error):
+        kind = "lost"
     word = {"kind": kind, "message": str(error) if kind == "input" else f"{type(error).__name__}: {error}"}
     try:
         with Path(path).open("x", encoding="utf-8") as file:
@@ -64,7 +85,8 @@ def main() -> None:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except Exception as error:
         # Word first: a rank that waits for this one may be the first to print.
-        _leave_word(error)
+        if not _leave_ends(error):
+            _leave_word(error)
         if module != "torch.distributed.run":  # the ranks that it started have said what happened
             traceback.print_exc()
         sys.stderr.flush()

@@ -4,18 +4,20 @@
 checkpoints/step-000050/
     engine/              what the engine saves: weights and optimizer, each rank its own files
     random-0.json        the random states of each rank
+    best/                the best model so far, if there is one: a later one would replace it among the models
     hashes.json          the SHA-256 of every other file; written last
 ```
 The samples are a function of seed and step, and step, tokens, time and best validation
 loss stand in metrics.jsonl, which is synced before a checkpoint appears: nothing else is saved.
 """
 
+import os
 import shutil
 import sys
 from pathlib import Path
 
 from trainyard.errors import InputError
-from trainyard.files import read_json, sha256_file, sync, write_json
+from trainyard.files import read_json, sha256_file, sync, whole_folder, write_json
 from trainyard.parallel import group
 from trainyard.parallel.engine import Engine
 from trainyard.train.randomness import load_randomness, save_randomness
@@ -33,8 +35,16 @@ def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file() and file.name != "hashes.json")
 
 
-def save_checkpoint(checkpoints: Path, step: int, engine: Engine) -> None:
-    """Save the state after `step`; a collective. Keeps this checkpoint and the one before it."""
+def _link(source: str, target: str) -> None:
+    """A second name of a file that nobody writes to again; a copy where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
+
+
+def save_checkpoint(checkpoints: Path, step: int, engine: Engine, best: Path | None = None) -> None:
+    """Save the state after `step` and the `best` model; a collective. Keeps this checkpoint and the one before it."""
     final = folder_of(checkpoints, step)
     draft = checkpoints / f".{final.name}"
     if group.rank() == 0:
@@ -45,6 +55,8 @@ def save_checkpoint(checkpoints: Path, step: int, engine: Engine) -> None:
     save_randomness(draft / f"random-{group.rank()}.json")
     group.barrier()
     if group.rank() == 0:
+        if best and best.exists():
+            shutil.copytree(best, draft / "best", copy_function=_link)
         hashes = {str(file.relative_to(draft)): sha256_file(file) for file in _files(draft)}
         write_json(draft / "hashes.json", hashes)
         for path in (*draft.rglob("*"), draft):
@@ -61,6 +73,16 @@ def load_checkpoint(checkpoints: Path, step: int, engine: Engine) -> None:
     folder = folder_of(checkpoints, step)
     engine.load(folder / "engine")
     load_randomness(folder / f"random-{group.rank()}.json")
+
+
+def restore_best(checkpoints: Path, step: int, best: Path) -> None:
+    """Make `best` what it was after `step`, 0 for the start; rank 0 alone."""
+    saved = folder_of(checkpoints, step) / "best"
+    if not saved.exists():
+        shutil.rmtree(best, ignore_errors=True)
+        return
+    with whole_folder(best) as draft:
+        shutil.copytree(saved, draft, copy_function=_link, dirs_exist_ok=True)
 
 
 def _damage(folder: Path) -> str | None:

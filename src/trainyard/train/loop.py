@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from trainyard.config.study import Train
+from trainyard.config.train import Train
 from trainyard.data.loader import Loader
 from trainyard.parallel import group
 from trainyard.parallel.engine import Engine
@@ -54,6 +54,7 @@ class Loop:
         checkpoints: Path,
         validation: Loader | None = None,
         export: Export | None = None,
+        best: Path | None = None,
     ) -> None:
         """Prepare the loop.
 
@@ -66,6 +67,7 @@ class Loop:
             validation: the held-out rows, if there are any.
             export: writes a model under a name (`best`, `last`, `step-N`), given step and validation
                 loss; a collective. None keeps no models.
+            best: where `export` writes the best model, which is a part of a checkpoint.
         """
         self.train = train
         self.engine = engine
@@ -74,6 +76,7 @@ class Loop:
         self.checkpoints = checkpoints
         self.validation = validation
         self.export = export
+        self.best = best
         self.steps = loader.steps
         self.stop = False
         earlier = metrics.rows if metrics else []
@@ -113,7 +116,7 @@ class Loop:
             raise DivergedError(f"the training loss is {taken.loss} at step {step} (learning rate {rate:.3g})")
         self._tokens += taken.tokens
         cuda = self.engine.device.type == "cuda"
-        return {
+        row = {
             "step": step,
             "tokens": self._tokens,
             "loss": taken.loss,
@@ -125,6 +128,7 @@ class Loop:
             "device_memory": torch.cuda.max_memory_allocated() if cuda else None,
             "host_memory": host_memory(),
         }
+        return row | {"skipped": True} if taken.skipped else row
 
     def _validates(self, step: int) -> bool:
         return self.validation is not None and (step % self.train.validate_every == 0 or step == self.steps)
@@ -157,6 +161,6 @@ class Loop:
         if stop or step % self.train.checkpoint_every == 0:
             if self.metrics:
                 self.metrics.sync()
-            save_checkpoint(self.checkpoints, step, self.engine)
+            save_checkpoint(self.checkpoints, step, self.engine, self.best)
         if stop:
             raise StoppedError(step)

@@ -22,7 +22,7 @@ from trainyard.models.objective import Objective
 from trainyard.parallel import group
 from trainyard.parallel.engine import Engine, EngineSettings, load_engine
 from trainyard.parallel.memory import peak_host_memory
-from trainyard.train.checkpoint import load_checkpoint, newest_step
+from trainyard.train.checkpoint import load_checkpoint, newest_step, restore_best
 from trainyard.train.exports import Exporter
 from trainyard.train.loop import DivergedError, Loop, StoppedError
 from trainyard.train.metrics import MetricsFile
@@ -66,13 +66,14 @@ def _train(
     step = group.broadcast(newest_step(folder.checkpoints, len(metrics.rows)) if metrics else 0)
     if metrics:
         metrics.cut(step)
+        restore_best(folder.checkpoints, step, folder.best)
     if step:
         print(f"rank {group.rank()}: going on after step {step}", flush=True)
         load_checkpoint(folder.checkpoints, step, engine)
     export = None
     if not specification.probe:
         export = Exporter(read_json(folder.specification), specification.model, folder.models, engine)
-    loop = Loop(specification.train, engine, loader, metrics, folder.checkpoints, validation, export)
+    loop = Loop(specification.train, engine, loader, metrics, folder.checkpoints, validation, export, folder.best)
     signal.signal(signal.SIGTERM, partial(_stop, loop))
     outcome, reason = "finished", None
     try:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from trainyard.parallel.processor import processor_name
 from trainyard.train.work import versions
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -35,15 +36,6 @@ def repository() -> dict[str, Any]:
     return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))}
 
 
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
 def hardware(device_name: str | None) -> dict[str, Any]:
     """The machine, without its name.
 
@@ -53,7 +45,7 @@ def hardware(device_name: str | None) -> dict[str, Any]:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "platform": platform.platform(),
-        "cpu": _processor(),
+        "cpu": processor_name(),
         "gpu": device_name,
         "cores": usable,
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),

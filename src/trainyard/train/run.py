@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from trainyard.data.shards import verify
 from trainyard.errors import InputError
 from trainyard.files import read_json, read_json_lines, whole_folder, write_json, write_text
 from trainyard.parallel.launch import LaunchError, launch
@@ -14,11 +15,9 @@ from trainyard.train.progress import progress
 from trainyard.train.provenance import now, provenance
 from trainyard.train.specification import Specification
 from trainyard.train.summary import summarise
-from trainyard.train.work import WorkFolder, input_hashes, key_of
+from trainyard.train.work import WorkFolder, input_hashes, key_of, saved_steps
 
 NO_MODEL = "NONE.txt"
-# of one process, and as torchrun reports it
-KILLED = ("status -9", "status -15", "Signal 9 (SIGKILL)", "Signal 15 (SIGTERM)")
 
 
 def train(
@@ -62,11 +61,20 @@ def train(
             folder.clear()
         write_json(folder.specification, specification)
     if folder.outcome() is None:
+        if not saved_steps(folder.checkpoints):
+            _check_data(specification["data"])
         _launch(specification, folder, log)
     with folder.lock():
         if not folder.complete.exists():  # else another job of the same specification was quicker
             job.copy_out(folder)
             folder.finish()
+
+
+def _check_data(data: dict[str, str | None]) -> None:
+    """Compare the tokens with the hashes of their indexes; once, since a training that goes on has done so."""
+    for name in ("train", "validation"):
+        if folder := data[name]:
+            verify(Path(folder))
 
 
 def _launch(specification: dict[str, Any], folder: WorkFolder, log: Path) -> None:
@@ -77,7 +85,7 @@ def _launch(specification: dict[str, Any], folder: WorkFolder, log: Path) -> Non
                 "trainyard.train.main", [str(folder.path)], specification["processes"], specification["threads"], log
             )
     except LaunchError as error:
-        if any(sign in str(error) for sign in KILLED):
+        if error.killed:
             raise InputError(f"{folder.path}: the trainer was killed; {folder.continuation()}") from None
         raise
     if out_of_memory is not None:

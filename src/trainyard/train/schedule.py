@@ -2,7 +2,7 @@
 
 import math
 
-from trainyard.config.study import Train
+from trainyard.config.train import Train
 
 
 def warmup_steps(train: Train, steps: int) -> int:

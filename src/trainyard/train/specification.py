@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from trainyard.config.catalogue import Model, ParallelSetting, Precision
-from trainyard.config.study import Train
+from trainyard.config.train import Train
 from trainyard.errors import InputError
 
 
@@ -56,7 +56,6 @@ class Specification:
             InputError: a part is missing or doesn't fit; the message names it.
         """
         try:
-            model, parallel = dict(value["model"]), dict(value["parallel"])
             folders = {name: Path(folder) if folder else None for name, folder in value["data"].items()}
             train_folder = folders["train"]
             if train_folder is None:
@@ -65,10 +64,10 @@ class Specification:
             return cls(
                 **{name: value[name] for name in same},
                 seed=value["seed"],
-                model_name=model.pop("name"),
-                model=Model.model_validate(model),
-                parallel_name=parallel.pop("name"),
-                parallel=ParallelSetting.model_validate(parallel),
+                model_name=value["model"]["name"],
+                model=Model.of_job(value["model"]),
+                parallel_name=value["parallel"]["name"],
+                parallel=ParallelSetting.of_job(value["parallel"]),
                 train=Train.model_validate(value["train"]),
                 data=Data(train_folder, folders.get("validation"), folders.get("tokenizer"), folders.get("weights")),
             )

@@ -3,19 +3,11 @@
 import statistics
 from typing import Any
 
+from trainyard.timing import spread
 from trainyard.train.metrics import Row
 
 WARMUP_ROWS = 3
 LAST_STEPS = 10
-
-
-def _quantile(values: list[float], part: float) -> float:
-    """The quantile by linear interpolation between the two nearest of `values`."""
-    ordered = sorted(values)
-    place = part * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
 
 
 def steady_rows(rows: list[Row]) -> list[Row]:
@@ -28,13 +20,8 @@ def _speed(rows: list[Row], started: dict[str, Any], processes: int) -> dict[str
     figures: dict[str, Any] = {"tokens_per_second": None, "step_seconds": None, "mfu": None}
     if rows:
         steady = steady_rows(rows)
-        seconds = [row["step_seconds"] for row in steady]
         figures["tokens_per_second"] = statistics.median(row["tokens_per_second"] for row in steady)
-        figures["step_seconds"] = {
-            "median": statistics.median(seconds),
-            "p10": _quantile(seconds, 0.1),
-            "p90": _quantile(seconds, 0.9),
-        }
+        figures["step_seconds"] = spread([row["step_seconds"] for row in steady])
     peak, flops = started.get("peak_flops"), started.get("flops_per_token")
     if figures["tokens_per_second"] and peak and flops:
         figures["mfu"] = figures["tokens_per_second"] * flops / (peak * processes)

@@ -86,6 +86,7 @@ class WorkFolder:
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self.models = path / "models"
+        self.best = self.models / "best"
         self.complete = path / "complete"
         self.lock_file = path / "lock"
         self._outcome = path / "outcome.json"
