@@ -222,6 +222,9 @@ class Results:
                 **more,
             },
         )
+        rows = self.root / "results" / "data" / dataset / "rows" / "test.parquet"
+        rows.parent.mkdir(parents=True, exist_ok=True)
+        rows.touch()
         self.evaluations.append(path)
         return path
 
@@ -279,10 +282,12 @@ class Results:
         largest: float | None,
         *,
         precision: str = "fp32",
+        model: str = "gpt2-1m",
+        processes: int = 2,
         outcome: str = "finished",
         reason: str | None = None,
     ) -> Path:
-        probe = f"probe-{parallel}-{precision}"
+        probe = f"probe-{model}-{parallel}-x{processes}-{precision}"
         noise = random.Random(probe)
         by_step = (
             [largest * (step / 100) ** 2 * noise.uniform(0.3, 1) for step in range(100)] if largest is not None else []
@@ -296,9 +301,9 @@ class Results:
                 "reference": "reference-fp32",
                 "parallel": parallel,
                 "precision": precision,
-                "processes": 2,
+                "processes": processes,
                 "dataset": "tinyworld",
-                "model": "gpt2-1m",
+                "model": model,
                 "outcome": outcome,
                 "reason": reason,
                 "steps": len(by_step),

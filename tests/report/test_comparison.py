@@ -94,6 +94,14 @@ def test_speed_that_was_shared_says_so(full):
     assert (cell.text, cell.detail) == ("20,480", "shared")
 
 
+@pytest.mark.parametrize(("timing", "detail"), [("shared", "shared"), ("alone", "")])
+def test_mfu_says_shared_unless_its_run_was_alone(empty, timing, detail):
+    runs = read_runs([empty.add_run("r")])
+    runs[0].summary["timing"] = timing
+    cell = row_of(compare(empty.study, runs, [], []), "r")["mfu"]
+    assert (cell.text, cell.detail, cell.more["timing"]) == ("31.0", detail, timing)
+
+
 def test_losses_with_another_tokenizer_do_not_compete(full):
     runs = read_runs(full.runs[:2])
     runs[1].specification["model"]["tokenizer"] = "other"

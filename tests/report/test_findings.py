@@ -47,6 +47,23 @@ def test_endings_say_how_far_above_the_best_shortcut_and_on_which_levels(full):
     assert "19.0 standard errors above the shortcut “likeliest ending”" in text
     assert "3 standard errors or more on facts (97.0 ± 0.8 %) and last-move (62.0 ± 2.2 %)." in text
     assert "It does not on earlier-move (31.0 ± 2.1 %) and carried (27.0 ± 2.0 %)." in text
+    assert "On facts and last-move together (1,000 items) it is right in 79.5 ± 1.2 %, " in text
+    assert "above the shortcut “likeliest ending”, the hardest to beat of chance and shortcuts." in text
+
+
+def test_a_level_with_every_answer_right_takes_part(empty):
+    empty.add_run("r")
+    empty.add_levels("r", {"facts": 1.0, "last-move": 0.62, "carried": 0.25})
+    empty.add_shortcuts()
+    text = said(empty)["Endings"]
+    assert "3 standard errors or more on facts (100.0 % [99.2, 100.0]) and last-move (62.0 ± 2.2 %)." in text
+    assert "On facts and last-move together (1,000 items) it is right in 81.0 ± 1.1 %" in text
+
+
+def test_levels_are_not_pooled_where_all_or_one_are_beaten(empty):
+    empty.add_run("r")
+    empty.add_levels("r", {"facts": 0.97, "last-move": 0.62})
+    assert "together" not in said(empty)["Endings"]
 
 
 def test_a_model_at_chance_is_said_to_be_within_noise(empty):
@@ -94,6 +111,25 @@ def test_parity_names_the_largest_difference_and_what_could_not_run(full):
     assert "All 4 parallel settings probed in fp32 stay within 1e\N{MINUS SIGN}6 of the reference" in text
     assert "(largest: zero2, 2.4e\N{MINUS SIGN}7)" in text
     assert "zero3 in fp32 could not be compared (unsupported: no compiler" in text
+
+
+def test_parity_counts_probes_where_a_setting_has_several(empty):
+    for model in ("gpt2-1m", "gpt2-500k"):
+        for parallel, largest in (("ddp", 1e-7), ("zero2", 2e-7)):
+            empty.add_parity(parallel, largest, model=model)
+    text = said(empty)["Parity"]
+    assert "All 4 probes in fp32 stay within 1e\N{MINUS SIGN}6 of the reference" in text
+    assert "(largest: zero2 · gpt2-1m, " in text or "(largest: zero2 · gpt2-500k, " in text
+    assert "parallel settings" not in text
+
+
+def test_equal_probes_of_one_setting_are_told_apart_by_their_processes(empty):
+    for processes in (2, 4):
+        empty.add_parity("ddp", 0.0, processes=processes)
+    empty.add_parity("zero2", 1e-7)
+    text = said(empty)["Parity"]
+    assert "All 3 probes in fp32" in text
+    assert "Equal to the reference bit by bit: ddp · 2 processes and ddp · 4 processes." in text
 
 
 def test_a_probe_outside_its_tolerance_is_named(empty):

@@ -3,6 +3,7 @@ import pytest
 from trainyard.errors import InputError
 from trainyard.report.results import (
     Score,
+    accuracy,
     difference,
     guesses,
     label,
@@ -49,6 +50,23 @@ def test_a_difference_counts_combined_standard_errors():
     assert difference(Score(10.0, 3.0), Score(0.0, 4.0)) == pytest.approx(2.0)
     assert difference(Score(10.0), Score(0.0)) is None
     assert difference(Score(10.0, low=8.04, high=11.96), Score(9.0)) == pytest.approx(1.0)
+
+
+def test_an_accuracy_that_all_items_agree_on_has_an_error_from_wilsons_interval():
+    reach = 1.96**2 / (500 + 1.96**2)
+    every, none = (accuracy({"value": value, "standard_error": 0.0}, 500) for value in (1.0, 0.0))
+    assert every.interval == pytest.approx((1 - reach, 1.0))
+    assert none.interval == pytest.approx((0.0, reach))
+    assert (every.spread, none.spread) == pytest.approx((reach / 1.96, reach / 1.96))
+    assert difference(every, Score(0.25)) == pytest.approx(0.75 * 1.96 / reach)
+
+
+def test_a_shortcut_that_always_ties_keeps_its_error_of_zero():
+    assert accuracy({"value": 0.25, "standard_error": 0.0}, 500) == Score(0.25, 0.0)
+
+
+def test_an_interval_with_unequal_ends_gives_the_larger_error():
+    assert Score(1.0, 0.0, 0.96, 1.0).spread == pytest.approx(0.04 / 1.96)
 
 
 def test_within_two_standard_errors_of_a_quarter_is_guessing():

@@ -87,6 +87,32 @@ def test_every_path_behind_a_figure_exists(full, outputs):
     assert all(path.exists() for path in paths)
 
 
+def test_an_evaluation_leads_back_to_its_rows_and_its_model(empty, outputs):
+    run = empty.add_run("r")
+    empty.add_evaluation(
+        "r", "perplexity", None, rows_sha256="ab" * 32, model_origin={"study": "demo", "run": "r", "step": 400}
+    )
+    fetched = {"model": "gpt2-1m", "origin": "hub", "source": "org/gpt2", "revision": "0123abc", "files": []}
+    empty.add_evaluation("gpt2-1m", "perplexity", None, checkpoint="pretrained", model_origin=fetched)
+    none: list[Path] = []
+    others = {"parity": none, "cells": none, "shortcuts": none, "statistics": none}
+    sources.tabulate(empty.study, runs=[], evaluations=empty.evaluations, **others, **outputs)
+    table = [row for row in rows(outputs["numbers"]) if row["what"].startswith("input")]
+    results = empty.root / "results"
+    read = str(results / "data" / "tinyworld-endings" / "rows" / "test.parquet")
+    assert [(row["name"], row["what"], row["path"], row["sha256"]) for row in table] == [
+        ("r", "input: rows", read, "ab" * 32),
+        ("r", "input: model (study demo, run r, step 400)", str(run / "models" / "best"), ""),
+        ("gpt2-1m", "input: rows", read, ""),
+        (
+            "gpt2-1m",
+            "input: model (origin hub, source org/gpt2, revision 0123abc)",
+            str(results / "models" / "gpt2-1m"),
+            "",
+        ),
+    ]
+
+
 def test_the_parity_table_gives_the_verdict_and_why(full, outputs):
     parity.tabulate(full.study, parity=full.parity, **outputs)
     table = {(row["parallel"], row["precision"]): row for row in rows(outputs["numbers"])}

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from trainyard.report import levels
-from trainyard.report.cells import same_bits
+from trainyard.report.cells import probe_label, same_bits
 from trainyard.report.evidence import Evidence, by_data, ranked
 from trainyard.report.format import duration, fixed, percent, scientific, score
+from trainyard.report.items import ALL, gather
 from trainyard.report.measure import cell_label
 from trainyard.report.measure import varying as varying_cells
 from trainyard.report.results import label, telling
@@ -36,9 +36,9 @@ def cards(evidence: Evidence) -> list[Card]:
         loss, best = largest[0]
         remark = f"{label(best, telling([run for _, run in largest]))}; {best.coordinates['dataset']}, nats a token"
         found.append(Card("lowest validation loss", fixed(loss), remark))
-    for items in levels.gather(runs, evidence.evaluations, evidence.shortcuts)[:1]:
+    for items in gather(runs, evidence.evaluations, evidence.shortcuts)[:1]:
         top = items.models[0]
-        value = top.levels[levels.ALL][1]
+        value = top.levels[ALL][1]
         remark = f"{top.title}; {items.title}; chance {fixed(100 * items.chance, 0)} %"
         found.append(Card("right endings", percent(value.value, value.error), remark))
     for metric, name, title in (("perplexity", "perplexity_word", "perplexity a word"), ("rouge", "rougeL", "ROUGE-L")):
@@ -50,8 +50,8 @@ def cards(evidence: Evidence) -> list[Card]:
         worst = max(compared, key=lambda probe: probe["largest"] / probe["tolerance"])
         within = sum(probe["within"] for probe in compared)
         remark = (
-            f"of the reference; nearest to its tolerance: {worst['parallel']} in {worst['precision']}, "
-            f"{scientific(worst['largest'])} of {scientific(worst['tolerance'])}"
+            f"of the reference; nearest to its tolerance: {probe_label(worst, evidence.parity)} in "
+            f"{worst['precision']}, {scientific(worst['largest'])} of {scientific(worst['tolerance'])}"
         )
         if all(same_bits(probe) for probe in compared):
             remark = "all equal to the reference bit by bit"

@@ -1,5 +1,6 @@
 """Cells that several tables share: outcomes, scores and verdicts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from trainyard.report.format import PERCENT, scientific, score
@@ -37,6 +38,14 @@ def _digits(name: str, value: Score) -> int | None:
 def same_bits(probe: dict[str, Any]) -> bool:
     """Whether every loss of a probe is the reference's own to the last bit."""
     return bool(probe["by_step"]) and not any(probe["by_step"])
+
+
+def probe_label(probe: dict[str, Any], probes: Sequence[dict[str, Any]]) -> str:
+    """The parallel setting, with model, dataset and number of processes where probes differ in them."""
+    parts = [probe["parallel"]]
+    parts += [probe[key] for key in ("model", "dataset") if len({other[key] for other in probes}) > 1]
+    same = {other["processes"] for other in probes if other["parallel"] == probe["parallel"]}
+    return " · ".join([*parts, f"{probe['processes']} processes"] if len(same) > 1 else parts)
 
 
 def verdict(probe: dict[str, Any]) -> Cell:

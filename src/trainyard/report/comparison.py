@@ -51,7 +51,7 @@ NOTES = [
     "Point at a value for protocol, number of items and settings.",
     "Bold is the best of its column; a dotted line marks what lies within two combined standard errors of it. "
     "Losses compete only on the same dataset and tokenizer, perplexities a token only with the same tokenizer.",
-    "Speed marked “shared” was taken while other jobs ran: compare speeds in the table of speed and memory.",
+    "Speed and MFU marked “shared” were taken while other jobs ran: compare them in the table of speed and memory.",
 ]
 
 
@@ -153,13 +153,11 @@ def _run_cells(run: Run, checkpoint: str) -> dict[str, Cell]:
             kind = "" if run.finished else "muted"
             cells[key] = Cell(fixed(summary[key]), summary[key], tip=tip, kind=kind, rivals=rivals)
     speed = summary["tokens_per_second"]
+    shared = summary["timing"] != "alone"
+    timed = {"kind": "muted" if shared else "", "detail": "shared" if shared else ""}
     if speed is not None:
-        shared = summary["timing"] != "alone"
         tip = f"median step without warm-up; {duration(summary['elapsed_seconds'])} in all"
-        kind = "muted" if shared else ""
-        cells["tokens_per_second"] = Cell(
-            fixed(speed, 0), speed, {"timing": summary["timing"]}, tip, kind, detail="shared" if shared else ""
-        )
+        cells["tokens_per_second"] = Cell(fixed(speed, 0), speed, {"timing": summary["timing"]}, tip, **timed)
     device = summary["peak_device_memory"]
     memory = summary["peak_host_memory"] if device is None else device
     if memory is not None:
@@ -167,7 +165,8 @@ def _run_cells(run: Run, checkpoint: str) -> dict[str, Cell]:
         cells["peak_memory"] = Cell(size(memory), memory, {"kind": kind}, tip=f"{kind} memory, largest over processes")
     if summary["mfu"] is not None:
         tip = f"{summary['mfu_formula']}; peak {summary['peak_flops']:.3g} FLOP/s, {summary['peak_source']}"
-        cells["mfu"] = Cell(f"{100 * summary['mfu']:.1f}", summary["mfu"], tip=tip)
+        text = f"{100 * summary['mfu']:.1f}"
+        cells["mfu"] = Cell(text, summary["mfu"], {"timing": summary["timing"]}, tip, **timed)
     return cells
 
 

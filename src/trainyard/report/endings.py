@@ -1,8 +1,8 @@
 """What the scores on four-way endings say, in sentences."""
 
-from trainyard.report import levels
 from trainyard.report.evidence import Evidence
 from trainyard.report.format import fixed, listed, percent
+from trainyard.report.items import ALL, CLEAR, Items, Scored, beaten, gather, misled, pooled
 from trainyard.report.results import Score, difference, guesses
 
 NOISE = 2.0  # combined standard errors: less is called noise
@@ -12,37 +12,37 @@ MOST = 12
 def endings(evidence: Evidence) -> list[str]:
     """The best model against chance and shortcuts, by level, and how far the second lies below it."""
     said = []
-    for items in levels.gather(evidence.runs, evidence.evaluations, evidence.shortcuts):
+    for items in gather(evidence.runs, evidence.evaluations, evidence.shortcuts):
         best = items.models[0]
-        n, value = best.levels[levels.ALL]
+        n, value = best.levels[ALL]
         text = f"{best.title} names the right ending in {_share(value)} of {n:,} items ({items.title})"
-        above = levels.beaten(best, items, levels.ALL)
+        above = beaten(best, items, ALL)
         if above:
-            text += f", {distance(above[1])} {above[0]}{_best_of(items)}"
+            text += f", {distance(above[1])} {above[0]}{_hardest(items)}"
         said.append(f"{text}.")
         said += _by_level(best, items)
         if len(items.models) > 1:
-            second = items.models[1].levels[levels.ALL][1]
+            second = items.models[1].levels[ALL][1]
             apart = difference(value, second)
             if apart is not None:
                 verdict = "within noise of it" if apart < NOISE else f"{fixed(apart, 1)} combined standard errors below"
                 said.append(f"Second is {items.models[1].title} with {_share(second)}, {verdict}.")
         said += _misled(items)
-        guessing = [model.title for model in items.models if guesses(model.levels[levels.ALL][1], items.chance)]
+        guessing = [model.title for model in items.models if guesses(model.levels[ALL][1], items.chance)]
         if guessing:
             said.append(f"Within noise of chance: {listed(guessing[:MOST])}.")
     return said
 
 
-def _misled(items: levels.Items) -> list[str]:
+def _misled(items: Items) -> list[str]:
     """Where models do worse than guessing: they follow a rule that is wrong there."""
     said = []
     for level in items.levels[1:] or items.levels:
-        below = [model for model in items.models if levels.misled(model, items, level)]
+        below = [model for model in items.models if misled(model, items, level)]
         if below:
             names = [f"{model.title} ({_share(model.levels[level][1])})" for model in below[:MOST]]
             more = f" and {len(below) - MOST} more" if len(below) > MOST else ""
-            least = min(errors for model in below if (errors := levels.misled(model, items, level)))
+            least = min(errors for model in below if (errors := misled(model, items, level)))
             apart = f"{fixed(least, 1)} standard errors{' or more' if len(below) > 1 else ''}"
             said.append(
                 f"Below chance on {level}, by {apart}: {listed(names)}{more}. Guessing would be right more often: "
@@ -57,28 +57,34 @@ def _share(value: Score) -> str:
     return percent(value.value, value.error)
 
 
-def _best_of(items: levels.Items) -> str:
-    return ", the best of chance and shortcuts" if items.shortcuts else ""
+def _hardest(items: Items) -> str:
+    return ", the hardest to beat of chance and shortcuts" if items.shortcuts else ""
 
 
-def _by_level(model: levels.Scored, items: levels.Items) -> list[str]:
-    won, lost = [], []
+def _by_level(model: Scored, items: Items) -> list[str]:
+    won, lost = {}, []
     for level in items.levels[1:]:
-        above = levels.beaten(model, items, level)
+        if level not in model.levels:
+            continue
+        above = beaten(model, items, level)
         if above is not None:
             text = f"{level} ({_share(model.levels[level][1])})"
-            if above[1] >= levels.CLEAR:
-                won.append(text)
-            elif not levels.misled(model, items, level):
+            if above[1] >= CLEAR:
+                won[level] = text
+            elif not misled(model, items, level):
                 lost.append(text)
     said = []
     if won:
         said.append(
-            f"By level it beats chance and each shortcut by {levels.CLEAR:.0f} standard errors or more on "
-            f"{listed(won)}."
+            f"By level it beats chance and each shortcut by {CLEAR:.0f} standard errors or more on "
+            f"{listed(list(won.values()))}."
         )
     if lost:
         said.append(f"It does not on {listed(lost)}.")
+    if 1 < len(won) < len(items.levels) - 1:  # on all levels it is the first sentence
+        n, value, above = pooled(model, items, list(won))
+        text = f"On {listed(list(won))} together ({n:,} items) it is right in {_share(value)}"
+        said.append(f"{text}, {distance(above[1])} {above[0]}{_hardest(items)}." if above else f"{text}.")
     return said
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trainyard.report import scaling
-from trainyard.report.cells import same_bits
+from trainyard.report.cells import probe_label, same_bits
 from trainyard.report.endings import MOST, NOISE, distance, endings
 from trainyard.report.evidence import Evidence, Ranked, best_loss, by_data, ranked
-from trainyard.report.format import clip, counted, duration, fixed, listed, scientific, short, size
+from trainyard.report.format import clip, counted, duration, fixed, listed, probed, scientific, short, size
 from trainyard.report.measure import cell_label
 from trainyard.report.measure import varying as varying_cells
 from trainyard.report.results import Run, difference, label, telling
@@ -159,39 +159,45 @@ def _parity(evidence: Evidence) -> list[str]:
         probes = [probe for probe in evidence.parity if probe["precision"] == precision]
         compared = [probe for probe in probes if probe["within"] is not None]
         outside = [probe for probe in compared if not probe["within"]]
-        equal = [probe["parallel"] for probe in compared if same_bits(probe)]
+        equal = [probe_label(probe, evidence.parity) for probe in compared if same_bits(probe)]
+        what = probed([probe["parallel"] for probe in compared])
         if compared and len(equal) == len(compared):
-            settings = f"All {len(equal)} parallel settings" if len(equal) > 1 else equal[0]
+            settings = f"All {len(equal)} {what}" if len(equal) > 1 else equal[0]
             verb = "equal" if len(equal) > 1 else "equals"
             said.append(
-                f"{settings} probed in {precision} {verb} the reference bit by bit: the loss of each of "
+                f"{settings} {_in(what, precision)} {verb} the reference bit by bit: the loss of each of "
                 f"{compared[0]['steps']} steps is the same number."
             )
         elif compared:
             worst = max(compared, key=lambda probe: probe["largest"])
+            name = probe_label(worst, evidence.parity)
             within = len(compared) - len(outside)
             whole = f"All {within}" if not outside else f"{within} of {len(compared)}"
             said.append(
-                f"{whole} parallel settings probed in {precision} stay within {scientific(worst['tolerance'])} of the "
-                f"reference over {worst['steps']} steps (largest: {worst['parallel']}, {scientific(worst['largest'])})."
+                f"{whole} {what} {_in(what, precision)} stay within {scientific(worst['tolerance'])} of the reference "
+                f"over {worst['steps']} steps (largest: {name}, {scientific(worst['largest'])})."
                 if len(compared) > 1
-                else f"{worst['parallel']} in {precision} strays by {scientific(worst['largest'])} at most from the "
+                else f"{name} in {precision} strays by {scientific(worst['largest'])} at most from the "
                 f"reference over {worst['steps']} steps; its tolerance is {scientific(worst['tolerance'])}."
             )
         if equal and len(equal) < len(compared):
             said.append(f"Equal to the reference bit by bit: {listed(equal)}.")
         said += [
-            f"{probe['parallel']} strays by {scientific(probe['largest'])}, outside its tolerance of "
+            f"{probe_label(probe, evidence.parity)} strays by {scientific(probe['largest'])}, outside its tolerance of "
             f"{scientific(probe['tolerance'])}."
             for probe in outside
         ]
         said += [
-            f"{probe['parallel']} in {precision} could not be compared "
+            f"{probe_label(probe, evidence.parity)} in {precision} could not be compared "
             f"({probe['outcome']}: {clip(probe['reason'] or 'no reason given', 160)})."
             for probe in probes
             if probe["within"] is None
         ]
     return said
+
+
+def _in(what: str, precision: str) -> str:
+    return f"in {precision}" if what == "probes" else f"probed in {precision}"
 
 
 def _measure(evidence: Evidence) -> list[str]:

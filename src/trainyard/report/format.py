@@ -1,6 +1,7 @@
 """Numbers and names as the report writes them."""
 
 import math
+from collections.abc import Sequence
 
 MINUS = "\N{MINUS SIGN}"
 NONE = "\N{EM DASH}"
@@ -109,6 +110,11 @@ def clip(text: str, length: int) -> str:
 def listed(words: list[str]) -> str:
     """Words as `a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def probed(parallels: Sequence[str]) -> str:
+    """What a number of probes counts, given each probe's parallel setting: settings, if each was probed once."""
+    return "parallel settings" if len(set(parallels)) == len(parallels) else "probes"
 
 
 def counted(number: int, noun: str) -> str:

@@ -1,9 +1,7 @@
 """Four-way endings by level of difficulty, beside chance and the shortcuts that need no understanding."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -12,96 +10,13 @@ from trainyard.report import style
 from trainyard.report.cells import score_cell
 from trainyard.report.format import clip, fixed
 from trainyard.report.html import Cell, Column, Row, Table, write_table
-from trainyard.report.results import (
-    CHANCE,
-    Evaluation,
-    Run,
-    Score,
-    as_score,
-    below_chance,
-    difference,
-    guesses,
-    model_labels,
-    read_all,
-    read_evaluations,
-    read_runs,
-)
+from trainyard.report.items import ALL, Items, Scored, beaten, gather, misled
+from trainyard.report.results import guesses, read_all, read_evaluations, read_runs
 
-ALL = "all items"
 DRAWN = 6
 TALL = 4.2  # inches of a set of items
 SLOT = 0.3  # of a level's width: where the shortcuts stand
 MARKS = "sovD^P*X"
-CLEAR = 3.0  # standard errors from chance or a shortcut: more is no accident
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One model, or one shortcut, on one set of items."""
-
-    name: str
-    title: str
-    levels: dict[str, tuple[int, Score]]
-
-
-@dataclass(frozen=True)
-class Items:
-    """One set of items under one protocol, with all that was scored on it.
-
-    Attributes:
-        title: dataset, split, protocol and shots.
-        chance: what guessing scores.
-        levels: `all items`, then the levels from easy to hard.
-        models: from best to worst.
-        shortcuts: baselines that read no story.
-    """
-
-    title: str
-    chance: float
-    levels: list[str]
-    models: list[Scored]
-    shortcuts: list[Scored]
-
-
-def gather(runs: Sequence[Run], evaluations: Sequence[Evaluation], shortcuts: Sequence[dict[str, Any]]) -> list[Items]:
-    """Bring models and shortcuts on the same items together.
-
-    Args:
-        runs: give the models their labels.
-        evaluations: any evaluations; those of other metrics are left out.
-        shortcuts: shortcuts/*.json.
-    """
-    groups: dict[str, list[Evaluation]] = {}
-    for evaluation in evaluations:
-        if evaluation.metric == "hellaswag" and evaluation.scores:
-            groups.setdefault(evaluation.raw["evaluation"], []).append(evaluation)
-    return [_items(group, model_labels(runs, group), shortcuts) for group in groups.values()]
-
-
-def beaten(model: Scored, items: Items, level: str) -> tuple[str, float] | None:
-    """The best of chance and the shortcuts on a level, and how many standard errors the model lies above it.
-
-    None where the error is unknown.
-    """
-    rivals = [("chance", Score(items.chance))]
-    rivals += [
-        (f"the shortcut “{rival.title}”", rival.levels[level][1]) for rival in items.shortcuts if level in rival.levels
-    ]
-    name, best = max(rivals, key=lambda rival: rival[1].value)
-    above = difference(model.levels[level][1], best)
-    return None if above is None else (name, above)
-
-
-def misled(model: Scored, items: Items, level: str) -> float | None:
-    """By how many standard errors a model does worse than guessing, if by three or more.
-
-    Guessing would be right more often, so it follows a rule that answers such items wrongly.
-    """
-    if level not in model.levels:
-        return None
-    n, value = model.levels[level]
-    below = below_chance(value, n, items.chance)
-    return below if below is not None and below >= CLEAR else None
 
 
 def draw(
@@ -154,37 +69,13 @@ def tabulate(
     columns += [Column(level, level, "accuracy, %", "high") for level in levels]
     notes = [
         "± is one standard error. Bold is the best model; a dotted line marks what lies within two combined "
-        "standard errors of it. Point at a value for n and its distance from the best shortcut.",
+        "standard errors of it. Point at a value for n and for its distance from chance or the shortcut that is "
+        "hardest to beat.",
         "“Chance” marks what lies within two errors of guessing. “Below chance”, by three errors or more: guessing "
         "would be right more often, so a shortcut learned on the way answers such items wrongly.",
     ]
     title = "Scores by level" if len(groups) != 1 else f"Scores by level: {groups[0].title}"
     write_table(Table(title, columns, rows, notes, "Nothing was scored."), study.title, table, numbers)
-
-
-def _items(group: Sequence[Evaluation], labels: Sequence[str], shortcuts: Sequence[dict[str, Any]]) -> Items:
-    first = group[0]
-    own = next((found for found in shortcuts if found["dataset"] == first.raw["dataset"]), None)
-    baselines = own["baselines"] if own else {}
-    models = []
-    for evaluation, title in zip(group, labels, strict=True):
-        levels = {ALL: (evaluation.raw["n"], evaluation.scores["acc"])}
-        levels |= {name: (found["n"], as_score(found["acc"])) for name, found in evaluation.levels.items()}
-        models.append(Scored(evaluation.run, title, levels))
-    rivals = []
-    for name, found in baselines.items():
-        levels = {ALL: (own["n"] if own else 0, as_score(found["acc"]))}
-        levels |= {level: (value["n"], as_score(value)) for level, value in found["levels"].items()}
-        rivals.append(Scored(name, found["title"], levels))
-    known = [level for baseline in baselines.values() for level in baseline["levels"]]
-    known += [level for model in models for level in model.levels if level != ALL]
-    return Items(
-        title=first.title,
-        chance=own["chance"]["value"] if own else CHANCE,
-        levels=[ALL, *(level for level in dict.fromkeys(known) if any(level in model.levels for model in models))],
-        models=sorted(models, key=lambda model: -model.levels[ALL][1].value),
-        shortcuts=rivals,
-    )
 
 
 def _panel(axes: Axes, items: Items) -> None:
@@ -201,7 +92,10 @@ def _panel(axes: Axes, items: Items) -> None:
         axes.errorbar(
             [place + left + width * len(models) + step * (index + 1) for place, _ in shown],
             [100 * value.value for _, value in shown],
-            yerr=[196 * (value.error or 0.0) for _, value in shown],
+            yerr=[
+                [100 * max(0.0, value.value - value.interval[0]) for _, value in shown],
+                [100 * max(0.0, value.interval[1] - value.value) for _, value in shown],
+            ],
             fmt=MARKS[index % len(MARKS)],
             color="#4b5563",
             markerfacecolor="white",
@@ -264,7 +158,8 @@ def _rows(items: Items) -> list[Row]:
             tip = f"n = {n:,}"
             above = None if section else beaten(scored, items, level)
             if above:
-                tip += f"; {fixed(above[1], 1)} standard errors above {above[0]}"
+                side = "above" if above[1] > 0 else "below"
+                tip += f"; {fixed(abs(above[1]), 1)} standard errors {side} {above[0]}"
             remark = "chance" if not section and guesses(value, items.chance) else ""
             if not section and (below := misled(scored, items, level)):
                 remark = "below chance"

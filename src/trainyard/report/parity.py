@@ -10,8 +10,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from trainyard.config.study import Study
 from trainyard.report import style
-from trainyard.report.cells import SAME, outcome_cell, same_bits, verdict
-from trainyard.report.format import clip, counted, listed, scientific
+from trainyard.report.cells import SAME, outcome_cell, probe_label, same_bits, verdict
+from trainyard.report.format import clip, counted, listed, probed, scientific
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
 from trainyard.report.results import read_all
 
@@ -39,7 +39,7 @@ def draw(study: Study, *, parity: Sequence[Path], output: Path) -> None:
             _write(drawing, remarks, 0.3)
         return
     precisions = list(dict.fromkeys(probe["precision"] for probe in drawn))
-    labels = [_label(probe, probes) for probe in drawn]
+    labels = [probe_label(probe, probes) for probe in drawn]
     palette = style.colours(labels)
     longest = max(len(clip(text, 26)) for text in labels)
     gap = 0.0068 * longest + 0.045
@@ -114,10 +114,10 @@ def _remark(precision: str, equal: Sequence[dict[str, Any]], probes: Sequence[di
     same = [probe for probe in equal if probe["precision"] == precision]
     steps = counted(min(probe["steps"] for probe in same), "step")
     tolerance = scientific(min(probe["tolerance"] for probe in same))
-    of = len([probe for probe in probes if probe["precision"] == precision])
-    many = "settings equal" if of > 1 else "setting equals"
-    line = f"{precision}: {len(same)} of {of} parallel {many} the reference bit by bit over {steps}"
-    return f"{line} (tolerance {tolerance})", clip(listed([_label(probe, probes) for probe in same]), 170)
+    every = [probe["parallel"] for probe in probes if probe["precision"] == precision]
+    many = f"{probed(every)} equal" if len(every) > 1 else "parallel setting equals"
+    line = f"{precision}: {len(same)} of {len(every)} {many} the reference bit by bit over {steps}"
+    return f"{line} (tolerance {tolerance})", clip(listed([probe_label(probe, probes) for probe in same]), 170)
 
 
 def _write(drawing: Figure, remarks: Sequence[tuple[str, str]], bottom: float) -> None:
@@ -152,13 +152,6 @@ def _panel(axes: Axes, probes: Sequence[tuple[dict[str, Any], str]], palette: di
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: scientific(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-
-
-def _label(probe: dict[str, Any], probes: Sequence[dict[str, Any]]) -> str:
-    """The parallel setting, with model and dataset where probes differ in them."""
-    parts = [probe["parallel"]]
-    parts += [probe[key] for key in ("model", "dataset") if len({other[key] for other in probes}) > 1]
-    return " · ".join(parts)
 
 
 def _row(probe: dict[str, Any]) -> Row:

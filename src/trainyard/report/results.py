@@ -10,6 +10,7 @@ from typing import Any
 from trainyard.files import read_json, read_json_lines
 
 CHANCE = 0.25  # of four endings
+WIDE = 1.96  # standard errors from a value to the end of its 95 % interval
 COORDINATES = ("dataset", "model", "parallel", "processes", "precision", "recipe", "seed")
 
 
@@ -71,14 +72,14 @@ class Score:
         """The 95 % interval: as measured, or 1.96 standard errors either way, or the value itself."""
         if self.low is not None and self.high is not None:
             return self.low, self.high
-        half = 1.96 * (self.error or 0.0)
+        half = WIDE * (self.error or 0.0)
         return self.value - half, self.value + half
 
     @property
     def spread(self) -> float | None:
-        """One standard error, from the interval where the error is unknown, or zero since all items agree."""
+        """One standard error; from the interval's farther end where it is unknown, or zero since all items agree."""
         if not self.error and self.low is not None and self.high is not None:
-            return (self.high - self.low) / 3.92
+            return max(self.value - self.low, self.high - self.value) / WIDE
         return self.error
 
 
@@ -153,6 +154,19 @@ def as_score(value: Any) -> Score:
     if isinstance(value, int | float):
         return Score(float(value))
     return Score(value["value"], value.get("standard_error"), value.get("low"), value.get("high"))
+
+
+def accuracy(value: Any, n: int) -> Score:
+    """A share of `n` items from its JSON, with Wilson's interval where all items agree and the file has none.
+
+    The standard error of 0 that such a share has would make any difference infinitely clear:
+    Wilson's interval reaches from n / (n + z²) to 1, or as far from 0.
+    """
+    found = as_score(value)
+    if found.error != 0 or found.low is not None or found.value not in (0.0, 1.0):
+        return found
+    reach = WIDE**2 / (n + WIDE**2)
+    return Score(found.value, 0.0, max(0.0, found.value - reach), min(1.0, found.value + reach))
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:

@@ -1,10 +1,12 @@
 """Where every figure leads back to: specification, log and data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from trainyard.config.study import Study
 from trainyard.files import read_json
+from trainyard.report.format import clip
 from trainyard.report.html import Cell, Column, Row, Table, write_table
 
 FILES = (
@@ -13,6 +15,7 @@ FILES = (
     ("summary.json", "summary"),
     ("provenance.json", "provenance"),
 )
+ORIGIN = ("study", "run", "step", "origin", "source", "revision")  # what says where a model is from
 
 
 def tabulate(
@@ -51,6 +54,7 @@ def tabulate(
         Column("name", "of", text=True, shown=False),
         Column("what", "what", text=True),
         Column("path", "file, from the repository's root", text=True),
+        Column("sha256", "SHA-256", text=True, shown=any("sha256" in row.cells for row in rows)),
     ]
     shown = Table("Where figures come from", columns, rows, empty="This study has no results.")
     write_table(shown, study.title, table, numbers)
@@ -68,12 +72,23 @@ def _run(folder: Path) -> Iterator[Row]:
 
 
 def _evaluation(path: Path) -> Iterator[Row]:
-    run = path.parents[1].name
+    run, results = path.parents[1].name, path.parents[3]
+    evaluation = read_json(path)
     yield _file("evaluation", run, path.stem, path)
     items = path.with_suffix(".parquet")
     if items.is_file():
         yield _file("evaluation", run, "item by item", items)
+    rows = results / "data" / evaluation["dataset"] / "rows" / f"{evaluation['split']}.parquet"
+    yield _file("evaluation", run, "input: rows", rows, evaluation.get("rows_sha256"))
+    if origin := evaluation.get("model_origin"):
+        pretrained = evaluation["checkpoint"] == "pretrained"
+        model = results / "models" / run if pretrained else path.parents[1] / "models" / evaluation["checkpoint"]
+        yield _file("evaluation", run, f"input: model ({_origin(origin)})", model)
     yield from _log("evaluation", run, path.parents[2], Path("evaluate", run, path.stem))
+
+
+def _origin(origin: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {origin[key]}" for key in ORIGIN if origin.get(key) is not None)
 
 
 def _with_log(kind: str, name: str, what: str, path: Path) -> Iterator[Row]:
@@ -88,7 +103,10 @@ def _log(kind: str, name: str, study: Path, place: Path) -> Iterator[Row]:
         yield _file(kind, name, "log", log)
 
 
-def _file(kind: str, name: str, what: str, path: Path) -> Row:
+def _file(kind: str, name: str, what: str, path: Path, sha256: str | None = None) -> Row:
     texts = {"kind": kind, "name": name, "what": what}
     cells = {key: Cell(text, text) for key, text in texts.items()}
-    return Row(cells | {"path": Cell(path.as_posix(), path.as_posix(), kind="path")})
+    cells["path"] = Cell(path.as_posix(), path.as_posix(), kind="path")
+    if sha256:
+        cells["sha256"] = Cell(clip(sha256, 13), sha256, tip=sha256, kind="code")
+    return Row(cells)

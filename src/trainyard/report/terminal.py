@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainyard.errors import InputError
-from trainyard.report.format import clip, fixed, scientific, size
+from trainyard.report.format import clip, fixed, probed, scientific, size
 
 WIDEST = 22
 WORDS = ("model", "dataset", "parallel", "processes", "precision", "recipe", "seed", "checkpoint", "outcome")
@@ -98,7 +98,8 @@ def _parity(rows: list[dict[str, str]] | None) -> str:
         if compared:
             within = sum(row["verdict"] == "within tolerance" for row in compared)
             worst = max(compared, key=lambda row: float(row["largest"]))
-            line += f"{within} of {len(compared)} parallel settings within {scientific(float(worst['tolerance']))} "
+            what = probed([row["parallel"] for row in compared])
+            line += f"{within} of {len(compared)} {what} within {scientific(float(worst['tolerance']))} "
             line += f"of the reference over {worst['steps']} steps, "
             largest = float(worst["largest"])
             line += f"largest {scientific(largest)} ({worst['parallel']})" if largest else "all equal bit by bit"

@@ -1,0 +1,59 @@
+import pytest
+
+from trainyard.report.items import CLEAR, Items, Scored, beaten, pooled
+from trainyard.report.results import Score, accuracy
+
+
+def scored(name: str, **levels: tuple[int, Score]) -> Scored:
+    return Scored(name, name, levels)
+
+
+def items(*shortcuts: Scored) -> Items:
+    return Items("items", 0.25, ["facts", "moves"], [], list(shortcuts))
+
+
+def hardest(model: Scored, *shortcuts: Scored) -> tuple[str, float]:
+    found = beaten(model, items(*shortcuts), "facts")
+    assert found is not None
+    return found
+
+
+def test_the_smallest_difference_counts_and_not_the_highest_shortcut():
+    model = scored("model", facts=(200, Score(0.50, 0.03)))
+    sure = scored("sure", facts=(10_000, Score(0.37, 0.005)))
+    unsure = scored("unsure", facts=(50, Score(0.36, 0.07)))
+    found = hardest(model, sure, unsure)
+    assert found == ("the shortcut “unsure”", pytest.approx(0.14 / (0.03**2 + 0.07**2) ** 0.5))
+    assert found[1] < CLEAR < hardest(model, sure)[1]
+
+
+def test_chance_can_be_the_hardest_to_beat():
+    model = scored("model", facts=(200, Score(0.20, 0.03)))
+    assert hardest(model, scored("poor", facts=(200, Score(0.10, 0.02))))[0] == "chance"
+
+
+@pytest.mark.parametrize(("value", "sign"), [(1.0, 1), (0.0, -1)])
+def test_an_accuracy_of_one_or_zero_takes_part(value, sign):
+    model = scored("model", facts=(500, accuracy({"value": value, "standard_error": 0.0}, 500)))
+    tied = scored("tied", facts=(500, Score(0.25, 0.0)))
+    assert sign * hardest(model, tied)[1] > CLEAR
+
+
+def test_a_shortcut_that_is_always_right_is_not_beaten_by_a_model_that_is_too():
+    right = (500, accuracy({"value": 1.0, "standard_error": 0.0}, 500))
+    found = hardest(scored("model", facts=right), scored("cheat", facts=right))
+    assert found == ("the shortcut “cheat”", 0.0)
+
+
+def test_a_few_right_answers_are_no_proof():
+    model = scored("model", facts=(3, accuracy({"value": 1.0, "standard_error": 0.0}, 3)))
+    assert hardest(model)[1] < CLEAR
+
+
+def test_levels_are_pooled_by_the_models_items_against_every_rival():
+    model = scored("model", facts=(300, Score(0.9, 0.02)), moves=(100, Score(0.5, 0.04)))
+    rival = scored("rival", facts=(10, Score(0.3, 0.1)), moves=(90, Score(0.4, 0.05)))
+    n, value, above = pooled(model, items(rival), ["facts", "moves"])
+    own, other = (0.75 * 0.02) ** 2 + (0.25 * 0.04) ** 2, (0.75 * 0.1) ** 2 + (0.25 * 0.05) ** 2
+    assert (n, value.value, value.error) == (400, pytest.approx(0.8), pytest.approx(own**0.5))
+    assert above == ("the shortcut “rival”", pytest.approx((0.8 - 0.325) / (own + other) ** 0.5))
