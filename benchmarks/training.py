@@ -25,7 +25,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from transformers.utils import logging
 
 from trainyard.config.catalogue import Model, Precision
-from trainyard.config.study import Train
+from trainyard.config.train import Train
 from trainyard.data.loader import Loader
 from trainyard.data.shards import write_shards
 from trainyard.files import write_json

@@ -3,12 +3,12 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-
-from trainyard.models.pretrained import fetch_model
+# in place of this folder, whose tokenize.py and statistics.py would stand in for Python's own
+sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
 from trainyard.config.catalogue import Model
 from trainyard.job import Job, run_job
+from trainyard.models.pretrained import fetch_model
 
 
 def main(job: Job) -> None:

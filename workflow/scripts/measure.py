@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-
-from trainyard.measure.throughput import measure
+# in place of this folder, whose tokenize.py and statistics.py would stand in for Python's own
+sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
 from trainyard.job import Job, run_job
+from trainyard.measure.throughput import measure
 
 
 def main(job: Job) -> None:

@@ -3,12 +3,12 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-
-from trainyard.report.overview import write
+# in place of this folder, whose tokenize.py and statistics.py would stand in for Python's own
+sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
 from trainyard.job import Job, run_job
 from trainyard.report.arguments import arguments
+from trainyard.report.overview import write
 
 
 def main(job: Job) -> None:

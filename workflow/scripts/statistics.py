@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+# in place of this folder, whose tokenize.py and statistics.py would stand in for Python's own
+sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
 from trainyard.data.statistics import statistics
 from trainyard.job import Job, run_job
