@@ -36,7 +36,7 @@ rule measure:
     benchmark:
         "logs/{study}/measure/{cell}.benchmark.jsonl"
     conda:
-        JOBS.job_environment
+        JOBS.framework_environment
     threads: every_core()
     resources:
         mem_mb=JOBS.memory,

@@ -15,7 +15,7 @@ rule train:
     wildcard_constraints:
         run="(?!probe_)[^/@]+",
     conda:
-        JOBS.job_environment
+        JOBS.framework_environment
     threads: JOBS.threads
     resources:
         mem_mb=JOBS.memory,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from repository import TRAIN, Repository
 
-from conftest import TRAIN, Repository
 from trainyard.files import read_json, read_json_lines, sha256_file
 
 pytestmark = pytest.mark.slow

@@ -5,8 +5,7 @@ import os
 import time
 
 import pytest
-
-from conftest import MICRO, Repository
+from repository import MICRO, Repository
 
 pytestmark = pytest.mark.slow
 

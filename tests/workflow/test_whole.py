@@ -6,8 +6,7 @@ import subprocess
 import sys
 
 import pytest
-
-from conftest import Repository
+from repository import Repository
 
 pytestmark = pytest.mark.slow
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from trainyard.config.load import choose
 from trainyard.config.machine import Device
-from trainyard.config.runs import RESULTS, Catalogues, Job
+from trainyard.config.runs import RESULTS, Catalogues, Execution
 from trainyard.config.study import Measure
 from trainyard.errors import InputError
 
 
 @dataclass(frozen=True)
-class Cell(Job):
+class Cell(Execution):
     """One measurement."""
 
     @property

@@ -13,7 +13,7 @@ from trainyard.config.evaluations import Evaluation
 from trainyard.config.machine import pins, unsupported
 from trainyard.config.plan import EvaluatedModel, Plan, StudyPlan
 from trainyard.config.resources import megabytes, minutes
-from trainyard.config.runs import RESULTS, Job
+from trainyard.config.runs import RESULTS, Execution
 
 Wildcards = Any
 # of the settings and not of the cores given: results depend on it in their last digits
@@ -75,14 +75,14 @@ class Dag:
 
     # runs, probes and cells
 
-    def job(self, wildcards: Wildcards) -> Job:
+    def execution(self, wildcards: Wildcards) -> Execution:
         """The run, probe or cell that the wildcards name."""
         study = self._study(wildcards)
         return study.runs[wildcards.run] if hasattr(wildcards, "run") else study.cells[wildcards.cell]
 
     def specification(self, wildcards: Wildcards) -> dict[str, Any]:
         """Everything that it depends on."""
-        return self.job(wildcards).specification
+        return self.execution(wildcards).specification
 
     def data_folders(self, wildcards: Wildcards) -> list[str]:
         """Tokens, tokenizer and weights that a run reads."""
@@ -105,7 +105,7 @@ class Dag:
         """The code of a measurement."""
         return self._code(wildcards, "trainyard.measure.throughput", "trainyard.parallel.rank")
 
-    def job_environment(self, wildcards: Wildcards) -> str:
+    def framework_environment(self, wildcards: Wildcards) -> str:
         """Frameworks have an environment of their own; torch's own engines share one."""
         return self.environment(self._stage(wildcards))
 
@@ -115,15 +115,15 @@ class Dag:
 
     def capabilities(self, wildcards: Wildcards) -> dict[str, Any]:
         """The facts of the machine that its parallel setting needs."""
-        job = self.job(wildcards)
-        pinned = pins(Path(self.job_environment(wildcards))) if self.conda else None
-        return self.plan.machine.capabilities(self.catalogues.parallel[job.entry], job.compiled, pinned)
+        execution = self.execution(wildcards)
+        pinned = pins(Path(self.framework_environment(wildcards))) if self.conda else None
+        return self.plan.machine.capabilities(self.catalogues.parallel[execution.entry], execution.compiled, pinned)
 
     def unsupported(self, wildcards: Wildcards) -> str | None:
         """Why it can't be done here, or None."""
-        job = self.job(wildcards)
-        at = job.specification
-        setting = self.catalogues.parallel[job.entry]
+        execution = self.execution(wildcards)
+        at = execution.specification
+        setting = self.catalogues.parallel[execution.entry]
         return unsupported(setting, at["precision"], at["processes"], self.capabilities(wildcards))
 
     def threads(self, wildcards: Wildcards) -> int:

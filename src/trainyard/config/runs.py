@@ -37,7 +37,7 @@ class Catalogues:
 
 
 @dataclass(frozen=True)
-class Job:
+class Execution:
     """A run, a probe or a measured cell.
 
     `specification` holds everything that it depends on, as plain values.
@@ -60,7 +60,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Run(Job):
+class Run(Execution):
     """One training; a probe is one too, with its reference by name. Its specification is what spec.json holds."""
 
     kind: Literal["run", "probe"]

@@ -1,0 +1,116 @@
+"""A copy of the repository in a folder of its own, in which Snakemake runs for real."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("Snakefile", "rules", "workflow", "config", "envs", "profiles", "report", "src")
+TRAIN = {
+    "steps": 6,
+    "batch": 8,
+    "sequence_length": 64,
+    "learning_rate": 1e-3,
+    "validate_every": 3,
+    "validation_tokens": 1024,
+    "checkpoint_every": 3,
+}
+MICRO = {
+    "title": "Micro",
+    "question": "Does every stage run?",
+    "scaling": True,
+    "grids": [
+        {
+            "datasets": ["tinyworld"],
+            "models": ["gpt2-tiny", "gpt2-modern-tiny"],
+            "train": TRAIN,
+            "evaluate": {
+                "perplexity": {"split": "test", "limit": 20},
+                "hellaswag": {"datasets": ["tinyworld-endings"], "limit": 40},
+            },
+        },
+        {
+            "datasets": ["tinyworld-dialogues"],
+            "models": ["bart-tiny"],
+            "train": {**TRAIN, "source_length": 128, "target_length": 48},
+            "evaluate": {"rouge": {"limit": 4, "beams": 2, "max_length": 20}},
+        },
+    ],
+    "probes": {"models": ["gpt2-tiny"], "parallel": ["zero1", "zero2"], "steps": 4},
+    "measure": {
+        "models": ["gpt2-tiny"],
+        "parallel": ["single"],
+        "batch": [2],
+        "sequence_length": [64],
+        "steps": 3,
+        "warmup_steps": 1,
+    },
+}
+
+
+class Repository:
+    """A folder with the workflow's files, and Snakemake in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+        for part in PARTS:
+            source = ROOT / part
+            if source.is_dir():
+                shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, folder / part)
+        # a world of some rows, so that data takes no time
+        catalogue = folder / "config" / "datasets.yaml"
+        few = {"train": 1_000, "validation": 200, "test": 200}
+        number = re.compile(r"(train|validation|test): \d[\d_]*(?=[,}])")
+        catalogue.write_text(number.sub(lambda found: f"{found[1]}: {few[found[1]]}", catalogue.read_text()))
+
+    def write_study(self, name: str, study: dict) -> None:
+        (self.folder / "config" / "studies" / f"{name}.yaml").write_text(yaml.safe_dump(study))
+
+    def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+        done = subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stdout[-4000:] + done.stderr[-8000:]
+        return done
+
+    def would_run(self, study: str = "micro") -> list[str]:
+        """The messages of the jobs that a dry run lists, without `all`."""
+        done = self.snakemake("-n", "--config", f"studies={study}")
+        return re.findall(r"^Job \d+: (.*)$", done.stdout + done.stderr, flags=re.MULTILINE)
+
+    @contextmanager
+    def edited(self, file: str, old: str, new: str) -> Iterator[None]:
+        """The repository with `old` replaced by `new` in a file, for a while."""
+        path = self.folder / file
+        before = path.read_text()
+        assert before.count(old) >= 1, f"{file} does not hold {old!r}"
+        path.write_text(before.replace(old, new, 1))
+        try:
+            yield
+        finally:
+            path.write_text(before)
+
+    def would_run_as(self, study: dict) -> list[str]:
+        """The jobs of a dry run with `micro` changed to `study`, for this once."""
+        self.write_study("micro", study)
+        try:
+            return self.would_run()
+        finally:
+            self.write_study("micro", MICRO)
