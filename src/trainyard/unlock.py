@@ -34,9 +34,11 @@ def unlock(folder: Path) -> int:
         print(f"A trainer still works on {', '.join(map(str, names))}; wait for it or end it.", file=sys.stderr)
         return 1
     print("The last run was killed: taking its lock away.", file=sys.stderr)
-    return subprocess.run(
-        [sys.executable, "-m", "snakemake", "--unlock", "--quiet", "all"], cwd=folder, check=False
-    ).returncode
+    command = [sys.executable, "-m", "snakemake", "--unlock"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(done.stdout + done.stderr, file=sys.stderr)
+    return done.returncode
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -214,12 +215,12 @@ def baseline(text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
 
 @pytest.fixture
 def memory_limit() -> Callable[[int], AbstractContextManager[None]]:
-    """Limits the address space of processes started meanwhile, in bytes."""
+    """Limits the address space of processes started meanwhile, in bytes above what this process has."""
 
     @contextmanager
     def limited(size: int) -> Iterator[None]:
         before = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (size, before[1]))
+        resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + size, before[1]))
         try:
             yield
         finally:

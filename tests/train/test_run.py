@@ -62,7 +62,7 @@ def test_a_non_finite_loss_is_an_outcome(specification, new_job):
 
 def test_memory_that_runs_out_is_an_outcome(specification, new_job, memory_limit):
     huge = specification(batch=384, micro_batch=384)
-    shape = huge["model"]["shape"] | {"feed_forward": 200_000}
+    shape = huge["model"]["shape"] | {"feed_forward": 600_000}
     job = new_job("huge", huge | {"model": huge["model"] | {"shape": shape}})
     with memory_limit(3_000_000_000):
         summary = job.run()

@@ -92,6 +92,11 @@ def main() -> None:
         sys.stderr.flush()
         # The group can't be left in order when others still wait in it.
         os._exit(1)
+    if module != "torch.distributed.run":
+        # All is written; gloo's threads now and then abort a process that takes itself down in order.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 if __name__ == "__main__":
