@@ -174,7 +174,10 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end this process as an exception does, so that its children are ended first."""
+    """These signals end this process as an exception does, so that its children are ended first.
+
+    SIGINT too: a shell starts what it runs in the background with SIGINT ignored.
+    """
 
     def leave(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
@@ -182,7 +185,7 @@ def _ended_by_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     try:
         yield
     finally:
