@@ -4,15 +4,19 @@ import pytest
 
 from trainyard.errors import InputError
 from trainyard.files import write_json
-from trainyard.measure.parity import TOLERANCES, compare
+from trainyard.measure.parity import TOLERANCES, compare, tolerance
 
 
-def write_run(folder, losses, outcome="finished", reason=None, precision="fp32", tokens=100):
+def setting(tensor=1, **options):
+    return {"name": "zero2", "options": options, "tensor": tensor}
+
+
+def write_run(folder, losses, outcome="finished", reason=None, precision="fp32", tokens=100, parallel=None, skipped=()):
     folder.mkdir()
     specification = {
         "study": "demo",
         "run": folder.name,
-        "parallel": {"name": "zero2"},
+        "parallel": parallel or setting(),
         "precision": precision,
         "processes": 2,
         "dataset": "stories",
@@ -21,6 +25,8 @@ def write_run(folder, losses, outcome="finished", reason=None, precision="fp32",
     write_json(folder / "spec.json", specification)
     write_json(folder / "summary.json", {"outcome": outcome, "reason": reason, "steps": len(losses)})
     rows = [{"step": step, "tokens": tokens * step, "loss": loss} for step, loss in enumerate(losses, 1)]
+    for step in skipped:
+        rows[step - 1]["skipped"] = True
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -52,8 +58,48 @@ def test_fp32_is_within_a_millionth_or_it_is_not(tmp_path, difference, within):
 def test_each_precision_has_its_own_tolerance_with_a_reason(tmp_path):
     probe = write_run(tmp_path / "probe", [5.01], precision="bf16")
     found = compared(probe, write_run(tmp_path / "reference", [5.0]), tmp_path)
-    assert (found["tolerance"], found["tolerance_reason"]) == TOLERANCES["bf16"]
+    allowed = TOLERANCES["bf16"]
+    assert (found["tolerance"], found["tolerance_reason"]) == (allowed.difference, allowed.reason)
     assert found["within"] is True
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_is_judged_by_its_first_twenty_steps_and_shown_to_the_end(tmp_path, precision):
+    probe = write_run(tmp_path / "probe", [5.01] * 20 + [6.0] * 5, precision=precision)
+    found = compared(probe, write_run(tmp_path / "reference", [5.0] * 25), tmp_path)
+    assert (found["compared_steps"], found["steps"], len(found["by_step"])) == (20, 25, 25)
+    assert found["largest"] == found["mean"] == pytest.approx(0.01)
+    assert found["within"] is True
+
+
+def test_fp32_is_judged_by_every_step(tmp_path):
+    found = compared(
+        write_run(tmp_path / "probe", [5.0] * 24 + [5.1]), write_run(tmp_path / "reference", [5.0] * 25), tmp_path
+    )
+    assert (found["compared_steps"], found["within"]) == (25, False)
+
+
+@pytest.mark.parametrize(
+    ("parallel", "precision", "difference", "steps"),
+    [
+        (setting(), "fp32", 1e-6, None),
+        (setting(tensor=2), "fp32", 1e-4, 20),
+        (setting(offload_optimizer="nvme"), "fp32", 1e-6, None),
+        (setting(offload_parameters="cpu"), "fp32", 1e-6, None),
+        (setting(offload_optimizer="nvme", offload_parameters="nvme"), "fp32", 5e-3, 20),
+        (setting(tensor=2), "bf16", 5e-2, 20),
+        (setting(offload_parameters="nvme"), "fp16", 5e-2, 20),
+    ],
+)
+def test_a_setting_that_rounds_otherwise_says_so_by_its_options(parallel, precision, difference, steps):
+    allowed = tolerance(parallel, precision)
+    assert (allowed.difference, allowed.steps) == (difference, steps)
+    assert allowed.reason
+
+
+def test_steps_that_the_loss_scale_skipped_are_counted(tmp_path):
+    probe = write_run(tmp_path / "probe", [5.0] * 30, precision="fp16", skipped=(1, 2, 25))
+    assert compared(probe, write_run(tmp_path / "reference", [5.0] * 30), tmp_path)["skipped_steps"] == 2
 
 
 def test_a_probe_that_did_not_finish_has_null_figures_with_its_reason(tmp_path):

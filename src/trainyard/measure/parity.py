@@ -1,6 +1,8 @@
 """How far the loss of a probe is from that of its reference, step by step."""
 
 import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,35 +10,81 @@ from trainyard.config.catalogue import Precision
 from trainyard.errors import InputError
 from trainyard.files import read_json, read_json_lines, write_json
 
-TOLERANCES: dict[Precision, tuple[float, str]] = {
-    "fp32": (
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far the losses of a probe may stray from its reference's.
+
+    Attributes:
+        difference: in nats a token.
+        steps: how many first steps are compared; None: all of them.
+        reason: why so far and no farther.
+    """
+
+    difference: float
+    steps: int | None
+    reason: str
+
+
+TOLERANCES: dict[Precision, Tolerance] = {
+    "fp32": Tolerance(
         1e-6,
+        None,
         "the same micro-batches are summed in the same order, so only the last bit of a loss of 4 to 11 nats (5e-7 to "
         "1e-6 in fp32) may differ",
     ),
-    "bf16": (
+    "bf16": Tolerance(
         5e-2,
-        "bf16 keeps 8 bits: a part of 2^-8 of a loss of 4 to 11 nats is 0.02 to 0.04, and the reference has fp32",
+        20,
+        "bf16 keeps 8 bits: a part of 2^-8 of a loss of 4 to 11 nats is 0.02 to 0.04, and the reference has fp32; "
+        "training magnifies a difference, so later steps say nothing of this setting",
     ),
-    "fp16": (
+    "fp16": Tolerance(
         5e-2,
+        20,
         "fp16 keeps 11 bits, but its loss scale may skip first steps that the fp32 reference takes: it is allowed "
-        "what bf16 is",
+        "what bf16 is, over as many steps",
     ),
 }
+SHARED_MATRICES = Tolerance(
+    1e-4,
+    20,
+    "processes that share a matrix add up its products in another order than one process does, from the first step "
+    "on, and training magnifies the difference",
+)
+PARAMETERS_IN_BF16 = Tolerance(
+    5e-3,
+    20,
+    "parameters on NVMe are kept in bf16, whatever the precision of the arithmetic: each is rounded by up to a part "
+    "of 2^-9 (2e-3) before it is used",
+)
+
+
+def tolerance(parallel: Mapping[str, Any], precision: Precision) -> Tolerance:
+    """What a parallel setting (as spec.json has it) is allowed: its precision's tolerance, or one for what it rounds.
+
+    In fp32 two things that a setting says of itself leave the reference's arithmetic: `tensor` above one, and the
+    option `offload_parameters: nvme`. In bf16 and fp16 both drown in the precision's own rounding.
+    """
+    if precision == "fp32" and parallel["options"].get("offload_parameters") == "nvme":
+        return PARAMETERS_IN_BF16
+    if precision == "fp32" and parallel["tensor"] > 1:
+        return SHARED_MATRICES
+    return TOLERANCES[precision]
 
 
 def compare(probe: Path, reference: Path, output: Path) -> None:
     """Write parity.json: the difference of the losses of two runs' folders.
 
     A probe that did not finish, or whose reference did not, has null figures with the
-    reason.
+    reason. `largest`, `mean`, `within` and `skipped_steps` (by fp16's loss scale) are over
+    the compared steps; `by_step` holds every step's difference.
 
     Raises:
         InputError: the two have unequal numbers of steps, or took other tokens.
     """
     specification, summary = read_json(probe / "spec.json"), read_json(probe / "summary.json")
-    tolerance, why = TOLERANCES[specification["precision"]]
+    allowed = tolerance(specification["parallel"], specification["precision"])
     found: dict[str, Any] = {
         "study": specification["study"],
         "probe": specification["run"],
@@ -49,26 +97,35 @@ def compare(probe: Path, reference: Path, output: Path) -> None:
         "outcome": summary["outcome"],
         "reason": summary["reason"],
         "steps": summary["steps"],
+        "compared_steps": None,
+        "skipped_steps": None,
         "largest": None,
         "mean": None,
         "by_step": [],
-        "tolerance": tolerance,
-        "tolerance_reason": why,
+        "tolerance": allowed.difference,
+        "tolerance_reason": allowed.reason,
         "within": None,
     }
     other = read_json(reference / "summary.json")
     if other["outcome"] != "finished" and found["reason"] is None:
         found["reason"] = f"its reference ended as {other['outcome']}: {other['reason']}"
     if summary["outcome"] == other["outcome"] == "finished":
-        differences = loss_differences(probe / "metrics.jsonl", reference / "metrics.jsonl")
-        largest = max(differences)
-        found |= {
-            "largest": largest,
-            "mean": statistics.fmean(differences),
-            "by_step": differences,
-            "within": largest <= tolerance,
-        }
+        found |= judge(loss_differences(probe / "metrics.jsonl", reference / "metrics.jsonl"), allowed)
+        compared = read_json_lines(probe / "metrics.jsonl")[: found["compared_steps"]]
+        found["skipped_steps"] = sum(row.get("skipped", False) for row in compared)
     write_json(output, found)
+
+
+def judge(differences: Sequence[float], allowed: Tolerance) -> dict[str, Any]:
+    """The largest and the mean of the compared differences, and whether they stay within what is allowed."""
+    compared = differences[: allowed.steps]
+    return {
+        "compared_steps": len(compared),
+        "largest": max(compared),
+        "mean": statistics.fmean(compared),
+        "by_step": list(differences),
+        "within": max(compared) <= allowed.difference,
+    }
 
 
 def loss_differences(probe: Path, reference: Path) -> list[float]:
