@@ -3,6 +3,7 @@
 import os
 import sys
 import termios
+from contextlib import suppress
 
 import pytest
 
@@ -25,6 +26,16 @@ def folder(tmp_path):
     return folder
 
 
+def _all_of(terminal: int) -> str:
+    """What was written to a pseudo-terminal whose other end is closed."""
+    with os.fdopen(terminal, "rb", buffering=0) as file:
+        chunks = []
+        with suppress(OSError):  # the end of a terminal
+            while chunk := file.read(65536):
+                chunks.append(chunk)
+    return b"".join(chunks).decode()
+
+
 def test_a_terminal_sees_steps_and_loss(folder, monkeypatch):
     ours, theirs = os.openpty()
     termios.tcsetwinsize(ours, (24, 100))
@@ -32,8 +43,7 @@ def test_a_terminal_sees_steps_and_loss(folder, monkeypatch):
         monkeypatch.setattr(sys, "stderr", terminal)
         with progress(folder, "study/run"):
             pass
-        seen = os.read(ours, 65536).decode()
-    os.close(ours)
+    seen = _all_of(ours)
     assert "study/run:" in seen
     assert "2/3" in seen
     assert "loss=2.250" in seen

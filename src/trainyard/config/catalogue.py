@@ -238,18 +238,31 @@ class ParallelSetting(Entry):
 
     title: str
     engine: str = Field(description="the file under src/trainyard/parallel that makes the engine")
-    options: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    options: dict[str, bool | int | float | str] = Field(default_factory=dict, description="the engine's own")
     precision: list[Precision]
+    gpu_precision: list[Precision] = Field(default_factory=list, description="of these, what only a GPU trains in")
+    families: list[Family] | None = Field(None, description="of models that it can spread; all unless told")
+    tensor: PositiveInt = Field(1, description="processes that share each matrix of one copy of the model")
+    pipeline: PositiveInt = Field(1, description="processes among which the blocks of one copy are laid")
     one_process: bool = Field(False, description="it can't be spread over processes")
-    packages: list[str] = Field(default_factory=list, description="packages it needs besides torch")
+    gpu: bool = Field(False, description="it runs on NVIDIA GPUs alone")
+    packages: list[str] = Field(
+        default_factory=list, description="packages it needs besides torch, with versions where they matter"
+    )
     compiler: bool = Field(False, description="it builds a C++ extension at first use")
+    libraries: list[Literal["libaio"]] = Field(default_factory=list, description="what that extension links to")
+
+    def data_ranks(self, processes: int) -> int:
+        """How many shares a batch is cut into: the processes of one copy of the model take the same rows."""
+        return max(1, processes // (self.tensor * self.pipeline))
 
     def for_job(self) -> dict[str, Any]:
-        """What a job depends on: not the title, nor the precisions that it isn't in."""
-        return self.model_dump(mode="json", exclude={"title", "precision"})
+        """What a job depends on: not the title, nor what only tells where it can run."""
+        told = {"title", "precision", "gpu_precision", "families", "one_process", "gpu", "compiler", "libraries"}
+        return self.model_dump(mode="json", exclude=told)
 
     @classmethod
     def of_job(cls, value: Mapping[str, Any]) -> "ParallelSetting":
-        """The entry from what `for_job` gave and its `name`; it names no precision."""
+        """The entry from what `for_job` gave and its `name`; it tells nothing of where it can run."""
         settings = {key: part for key, part in value.items() if key != "name"}
         return cls.model_validate({"title": value["name"], "precision": [], **settings})

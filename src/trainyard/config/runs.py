@@ -160,18 +160,32 @@ class Expansion:
         for dataset, model in itertools.product(datasets, models):
             own = (grid for grid in self.study.grids if dataset in grid.datasets and model in grid.models)
             train = self._probe_train(probes, next(own, first), dataset, model, place)
-            at = _Coordinates(dataset, model, REFERENCE, 1, "fp32", "base", probes.seed)
-            share = share_of(train, probes.processes, f"{place}.train")
-            train = train.model_copy(update={"micro_batch": train.micro_batch or share})
-            reference = self._run(at, train, probes.threads, "probe", place)
-            # it sums the gradients of each rank's micro-batches, then those of the ranks
-            reference.specification["parallel"]["options"] = {"ranks": probes.processes}
-            yield reference
-            for parallel, precision in itertools.product(probes.parallel, probes.precision):
-                single = choose(parallel, self.catalogues.parallel, "parallel setting", place).one_process
-                processes = 1 if single else probes.processes
-                at = _Coordinates(dataset, model, parallel, processes, precision, "base", probes.seed)
-                yield self._run(at, train, probes.threads, "probe", place, reference=reference.name)
+            yield from self._probes_of(probes, train, dataset, model, place)
+
+    def _probes_of(self, probes: Probes, train: Train, dataset: str, model: str, place: str) -> Iterator[Run]:
+        """The probes of one dataset and model, each after the reference that cuts a batch into as many shares."""
+        references: dict[int, str] = {}
+        for parallel in probes.parallel:
+            setting = choose(parallel, self.catalogues.parallel, "parallel setting", f"{place}.parallel")
+            processes = 1 if setting.one_process else probes.processes
+            ranks = setting.data_ranks(processes)
+            if ranks not in references:
+                reference = self._reference(probes, train, dataset, model, ranks, place)
+                references[ranks] = reference.name
+                yield reference
+            for precision in setting.precision:
+                if precision in probes.precision:
+                    at = _Coordinates(dataset, model, parallel, processes, precision, "base", probes.seed)
+                    yield self._run(at, train, probes.threads, "probe", place, reference=references[ranks])
+
+    def _reference(self, probes: Probes, train: Train, dataset: str, model: str, ranks: int, place: str) -> Run:
+        """One process in fp32 that takes the micro-batches of `ranks` data ranks, and sums their gradients by rank."""
+        share = share_of(train, ranks, f"{place}.train")
+        train = train.model_copy(update={"micro_batch": train.micro_batch or share})
+        at = _Coordinates(dataset, model, REFERENCE, 1, "fp32", f"ranks{ranks}", probes.seed)
+        run = self._run(at, train, probes.threads, "probe", place)
+        run.specification["parallel"]["options"] = {"ranks": ranks}
+        return run
 
     def _probe_train(self, probes: Probes, grid: Grid | None, dataset: str, model: str, place: str) -> Train:
         at = _Coordinates(dataset, model, "", 1, "fp32", "base", probes.seed)
@@ -213,7 +227,7 @@ class Expansion:
         entry = "single" if at.parallel == REFERENCE else at.parallel
         setting = choose(entry, self.catalogues.parallel, "parallel setting", f"{place}.parallel")
         self._check(at, dataset, model, train, place)
-        share = share_of(train, at.processes, f"{place}.train")
+        share = share_of(train, setting.data_ranks(at.processes), f"{place}.train")
         train = train.model_copy(update={"micro_batch": train.micro_batch or share})
         data = f"{RESULTS}/data/{at.dataset}/{model.tokenizer}"
         validates = kind == "run" and "validation" in dataset.splits
@@ -267,16 +281,16 @@ def task_of(dataset: Dataset) -> Task:
     return "summarisation" if dataset.kind == "pairs" else "language-modelling"
 
 
-def share_of(train: Train, processes: int, place: str) -> int:
-    """Sequences that one process takes in one optimizer step.
+def share_of(train: Train, ranks: int, place: str) -> int:
+    """Sequences that one of `ranks` data ranks takes in one optimizer step.
 
     Raises:
         InputError: the batch can't be cut into equal micro-batches.
     """
     rows = rows_a_step(train, place)
-    if rows % (processes * (train.micro_batch or 1)):
+    if rows % (ranks * (train.micro_batch or 1)):
         raise InputError(
-            f"{place}: {rows} sequences a step can't be cut into {processes} process(es) x micro-batches of "
+            f"{place}: {rows} sequences a step can't be cut into {ranks} share(s) x micro-batches of "
             f"{train.micro_batch or 1}; change batch or micro_batch"
         )
-    return rows // processes
+    return rows // ranks

@@ -20,8 +20,8 @@ from trainyard.models.objective import Objective
 from trainyard.parallel import group
 from trainyard.parallel.engine import Batch, Engine, EngineSettings, load_engine
 from trainyard.parallel.launch import launch
-from trainyard.parallel.memory import host_memory, peak_device_memory, peak_host_memory
 from trainyard.parallel.peaks import MFU_FORMULA, device_name, peak
+from trainyard.parallel.usage import host_memory, peak_device_memory, peak_host_memory
 from trainyard.timing import spread
 
 COORDINATES = ("study", "cell", "processes", "precision", "batch", "sequence_length", "steps", "warmup_steps")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from trainyard.config.catalogue import Precision
+from trainyard.config.catalogue import Family, Precision
 from trainyard.errors import InputError
 from trainyard.labels import NOT_PREDICTED
 from trainyard.parallel import group
@@ -33,6 +33,10 @@ class EngineSettings:
         micro_batch: sequences a process takes at once.
         accumulation: micro-batches a process takes a step.
         options: the engine's own, from config/parallel.yaml.
+        tensor: processes that share each matrix of one copy of the model.
+        pipeline: processes among which the blocks of one copy are laid.
+        family: of the model, for engines that take it apart.
+        scratch: an empty folder for what an engine swaps to a disk; None where there is none.
         device: where the processes compute.
         compile: whether the objective goes through torch.compile.
     """
@@ -46,6 +50,10 @@ class EngineSettings:
     micro_batch: int = 1
     accumulation: int = 1
     options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    tensor: int = 1
+    pipeline: int = 1
+    family: Family = "gpt2"
+    scratch: Path | None = None
     device: Literal["cpu", "cuda"] = "cpu"
     compile: bool = False
 
@@ -55,16 +63,20 @@ class Step:
     """What one optimizer step did.
 
     Attributes:
-        loss: mean cross-entropy in nats over the predicted tokens of all ranks and micro-batches.
+        loss: mean cross-entropy in nats over the predicted tokens of all data ranks and micro-batches.
         gradient_norm: the 2-norm over all parameters, before clipping.
-        tokens: predicted tokens of all ranks and micro-batches.
+        tokens: predicted tokens of all data ranks and micro-batches.
         skipped: whether the gradient overflowed in fp16, so that no weight was changed.
+        loss_scale: in fp16, the factor that the loss was given so that small gradients don't vanish.
+        phase: where the engine has phases that differ in what lies where (Gemini's "warm-up" and "placed").
     """
 
     loss: float
     gradient_norm: float
     tokens: int
     skipped: bool = False
+    loss_scale: float | None = None
+    phase: str | None = None
 
 
 class Engine(ABC):
@@ -90,9 +102,19 @@ class Engine(ABC):
         if settings.compile:
             objective.compile()
 
+    @property
+    def data_ranks(self) -> int:
+        """How many shares a global batch is cut into: processes of one copy of the model take the same share."""
+        return group.world_size() // (self.settings.tensor * self.settings.pipeline)
+
+    @property
+    def data_rank(self) -> int:
+        """Which of these shares this process takes; the processes of one copy are neighbours."""
+        return group.rank() // (self.settings.tensor * self.settings.pipeline)
+
     @abstractmethod
     def train_step(self, micro_batches: Sequence[Batch], learning_rate: float) -> Step:
-        """Take one optimizer step on this rank's `micro_batches`."""
+        """Take one optimizer step on this data rank's `micro_batches`."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -107,7 +129,7 @@ class Engine(ABC):
         """The whole model in fp32 on the CPU under its own names, on rank 0; None elsewhere. All ranks call it."""
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        """The sum of the cross-entropies of this rank's `batch`, without dropout or gradient.
+        """The sum of the cross-entropies of this data rank's `batch`, without dropout or gradient.
 
         Sharded engines gather weights for it: all ranks call it equally often.
         """

@@ -96,7 +96,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
 
     Args:
         axes: with final limits and scale.
-        ends: (height in data units, text, colour) of each line.
+        ends: (height in data units, text of one line or more, colour) of each line.
     """
     if not ends:
         return
@@ -108,13 +108,17 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     heights = [axes.transAxes.inverted().transform(axes.transData.transform((0, end[0])))[1] for end in ends]
     order = sorted(range(len(ends)), key=lambda index: (heights[index], index))
     places = [min(max(heights[index], 0.0), 1.0) for index in order]
+    lines = [ends[index][1].count("\n") + 1 for index in order]
+    # from the middle of each label to that of the next
+    apart = [gap * (lower + upper) / 2 for lower, upper in zip(lines, lines[1:], strict=False)]
+    places[0] = max(places[0], gap * (lines[0] - 1) / 2)
     for index in range(1, len(places)):
-        places[index] = max(places[index], places[index - 1] + gap)
-    over = max(0.0, places[-1] - 1.0)
-    if over:
-        places[-1] -= over
+        places[index] = max(places[index], places[index - 1] + apart[index - 1])
+    highest = 1.0 - gap * (lines[-1] - 1) / 2
+    if places[-1] > highest:
+        places[-1] = highest
         for index in range(len(places) - 2, -1, -1):
-            places[index] = min(places[index], places[index + 1] - gap)
+            places[index] = min(places[index], places[index + 1] - apart[index])
     for place, index in zip(places, order, strict=True):
         _, text, colour = ends[index]
         true = min(max(heights[index], 0.0), 1.0)
@@ -127,7 +131,9 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
             clip_on=False,
             alpha=0.7,
         )
-        axes.text(1.037, place, text, transform=axes.transAxes, color=colour, va="center", fontsize=10)
+        axes.text(
+            1.037, place, text, transform=axes.transAxes, color=colour, va="center", fontsize=10, linespacing=1.15
+        )
 
 
 def label_points(axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:

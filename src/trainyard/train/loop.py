@@ -8,13 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 from trainyard.config.train import Train
 from trainyard.data.loader import Loader
 from trainyard.parallel import group
 from trainyard.parallel.engine import Engine
-from trainyard.parallel.memory import host_memory
+from trainyard.parallel.usage import DeviceMemory, host_memory
 from trainyard.train.checkpoint import save_checkpoint
 from trainyard.train.metrics import MetricsFile, Row, finite
 from trainyard.train.schedule import learning_rate
@@ -79,6 +77,7 @@ class Loop:
         self.best = best
         self.steps = loader.steps
         self.stop = False
+        self._device_memory = DeviceMemory(engine.device)
         earlier = metrics.rows if metrics else []
         last = earlier[-1] if earlier else {"tokens": 0, "elapsed_seconds": 0.0}
         self._tokens: int = last["tokens"]
@@ -109,13 +108,12 @@ class Loop:
         """Take one optimizer step; its row of metrics.jsonl."""
         start = time.perf_counter()
         rate = learning_rate(self.train, step, self.steps)
-        micro_batches = self.loader.micro_batches(step, group.rank(), group.world_size())
+        micro_batches = self.loader.micro_batches(step, self.engine.data_rank, self.engine.data_ranks)
         taken = self.engine.train_step(micro_batches, rate)
         seconds = time.perf_counter() - start
         if not math.isfinite(taken.loss):
             raise DivergedError(f"the training loss is {taken.loss} at step {step} (learning rate {rate:.3g})")
         self._tokens += taken.tokens
-        cuda = self.engine.device.type == "cuda"
         row = {
             "step": step,
             "tokens": self._tokens,
@@ -125,19 +123,28 @@ class Loop:
             "step_seconds": seconds,
             "tokens_per_second": taken.tokens / seconds,
             "elapsed_seconds": time.perf_counter() - self._started,
-            "device_memory": torch.cuda.max_memory_allocated() if cuda else None,
+            "device_memory": self._device_memory.since_last(),
             "host_memory": host_memory(),
+            "skipped": taken.skipped or None,
+            "loss_scale": taken.loss_scale,
+            "phase": taken.phase,
         }
-        return row | {"skipped": True} if taken.skipped else row
+        sometimes = ("skipped", "loss_scale", "phase")
+        return {name: value for name, value in row.items() if value is not None or name not in sometimes}
+
+    @property
+    def peak_device_memory(self) -> int:
+        """The most that this process's tensors have taken of its GPU at once, in bytes; 0 without one."""
+        return self._device_memory.peak()
 
     def _validates(self, step: int) -> bool:
         return self.validation is not None and (step % self.train.validate_every == 0 or step == self.steps)
 
     def _validate(self, step: int) -> float:
         assert self.validation is not None
-        micro_batch = self.loader.micro_batch(group.world_size())
+        micro_batch = self.loader.micro_batch(self.engine.data_ranks)
         batches = self.validation.validation_batches(
-            micro_batch, self.train.validation_tokens, group.rank(), group.world_size()
+            micro_batch, self.train.validation_tokens, self.engine.data_rank, self.engine.data_ranks
         )
         loss = validation_loss(self.engine, batches)
         if not math.isfinite(loss):

@@ -21,7 +21,7 @@ from trainyard.models.build import build, start_token
 from trainyard.models.objective import Objective
 from trainyard.parallel import group
 from trainyard.parallel.engine import Engine, EngineSettings, load_engine
-from trainyard.parallel.memory import peak_host_memory
+from trainyard.parallel.usage import peak_host_memory
 from trainyard.train.checkpoint import load_checkpoint, newest_step, restore_best
 from trainyard.train.exports import Exporter
 from trainyard.train.loop import DivergedError, Loop, StoppedError
@@ -61,8 +61,8 @@ def _train(
         write_json(folder.started, found_at_start(specification, loader))
     group.barrier()  # the peak is measured while the other ranks rest
     objective = _objective(specification)
-    engine = engine_class(objective, engine_settings(specification, loader))
-    seed_rank(specification.seed, group.rank())
+    engine = engine_class(objective, engine_settings(specification, loader, folder.swap))
+    seed_rank(specification.seed, engine.data_rank)  # the processes of one copy drop out alike
     step = group.broadcast(newest_step(folder.checkpoints, len(metrics.rows)) if metrics else 0)
     if metrics:
         metrics.cut(step)
@@ -82,7 +82,7 @@ def _train(
         outcome, reason = "diverged", str(error)
     except StoppedError as error:
         raise InputError(f"{folder.path}: interrupted; run again, and it continues after step {error.step}") from None
-    host, device = group.max_over_ranks([peak_host_memory(), _peak_device_memory()])
+    host, device = group.max_over_ranks([peak_host_memory(), loop.peak_device_memory])
     if metrics:
         metrics.sync()
         folder.end(outcome, reason, peak_host_memory=int(host), peak_device_memory=int(device) or None)
@@ -111,15 +111,21 @@ def _loaders(specification: Specification) -> tuple[Loader, Loader | None]:
     train, data = specification.train, specification.data
     start = start_token(specification.model)
     loader = Loader(data.train, train, specification.seed, start, unequal=specification.probe)
-    loader.micro_batch(group.world_size())  # before anything costly: does the batch fit the data and the processes?
+    loader.micro_batch(data_ranks(specification))  # before anything costly: do batch, data and processes fit?
     if specification.probe or data.validation is None:
         return loader, None
     return loader, Loader(data.validation, train, specification.seed, start)
 
 
-def engine_settings(specification: Specification, loader: Loader) -> EngineSettings:
-    """What the engine needs to know of a specification."""
-    train, world = specification.train, group.world_size()
+def data_ranks(specification: Specification) -> int:
+    """How many shares a batch is cut into."""
+    return specification.parallel.data_ranks(specification.processes)
+
+
+def engine_settings(specification: Specification, loader: Loader, scratch: Path) -> EngineSettings:
+    """What the engine needs to know of a specification; `scratch` is made for what it swaps to a disk."""
+    train, ranks = specification.train, data_ranks(specification)
+    scratch.mkdir(exist_ok=True)
     return EngineSettings(
         precision=specification.precision,
         clip=train.clip,
@@ -127,16 +133,16 @@ def engine_settings(specification: Specification, loader: Loader) -> EngineSetti
         weight_decay=train.weight_decay,
         betas=train.betas,
         epsilon=train.epsilon,
-        micro_batch=loader.micro_batch(world),
-        accumulation=loader.accumulation(world),
+        micro_batch=loader.micro_batch(ranks),
+        accumulation=loader.accumulation(ranks),
         options=specification.parallel.options,
+        tensor=specification.parallel.tensor,
+        pipeline=specification.parallel.pipeline,
+        family=specification.model.family,
+        scratch=scratch,
         device=specification.device,
         compile=train.compile,
     )
-
-
-def _peak_device_memory() -> int:
-    return torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else 0
 
 
 if __name__ == "__main__":

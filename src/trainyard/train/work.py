@@ -7,6 +7,7 @@ work/{study}/{run}/{key}/
     metrics.jsonl        one row a step; cut back to the resumed step
     checkpoints/         step-000050/ and the one before it
     models/              best/, last/, step-N/
+    swap/                what an engine keeps on the disk while it trains
     outcome.json         how it ended; the trainer has nothing more to do
     complete             the outputs have been copied out: a new job starts afresh
     lock                 held by the trainer (rank 0) while it lives
@@ -87,6 +88,7 @@ class WorkFolder:
         self.checkpoints = path / "checkpoints"
         self.models = path / "models"
         self.best = self.models / "best"
+        self.swap = path / "swap"
         self.complete = path / "complete"
         self.lock_file = path / "lock"
         self._outcome = path / "outcome.json"
@@ -118,7 +120,7 @@ class WorkFolder:
     def finish(self) -> None:
         """Mark the folder complete and delete what is large: its outputs have been copied."""
         self.complete.touch()
-        for folder in (self.checkpoints, self.models):
+        for folder in (self.checkpoints, self.models, self.swap):
             shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager

@@ -23,6 +23,27 @@ def peak_device_memory(device: torch.device) -> int | None:
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
+class DeviceMemory:
+    """The peaks of a GPU's memory between one reading and the next; nothing on a CPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._peak = 0
+
+    def since_last(self) -> int | None:
+        """The most that this process's tensors have taken since the last reading, in bytes; None without a GPU."""
+        if self._device.type != "cuda":
+            return None
+        found = torch.cuda.max_memory_allocated(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+        self._peak = max(self._peak, found)
+        return found
+
+    def peak(self) -> int:
+        """The most of all; 0 without a GPU."""
+        return max(self._peak, self.since_last() or 0)
+
+
 def _status(name: str) -> int | None:
     path = Path("/proc/self/status")
     if not path.exists():
