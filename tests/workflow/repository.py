@@ -43,7 +43,7 @@ MICRO = {
             "evaluate": {"rouge": {"limit": 4, "beams": 2, "max_length": 20}},
         },
     ],
-    "probes": {"models": ["gpt2-tiny"], "parallel": ["zero1", "zero2"], "steps": 4},
+    "probes": [{"models": ["gpt2-tiny"], "parallel": ["zero1", "zero2"], "steps": 4}],
     "measure": {
         "models": ["gpt2-tiny"],
         "parallel": ["single"],

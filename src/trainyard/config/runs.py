@@ -68,6 +68,11 @@ class Run(Execution):
     reference: str | None = None
 
     @property
+    def is_reference(self) -> bool:
+        """Whether others are compared with it."""
+        return self.specification["parallel"]["name"] == REFERENCE
+
+    @property
     def folder(self) -> str:
         """The folder of its declared outputs."""
         return f"{RESULTS}/{self.study}/{self.name}"
@@ -114,7 +119,8 @@ class Expansion:
         """
         runs: dict[str, Run] = {}
         for run in itertools.chain(self._grid_runs(), self._probe_runs()):
-            if run.name in runs:
+            # two lists of probes may share a reference
+            if run.name in runs and not (run.is_reference and run == runs[run.name]):
                 raise InputError(f"{self.place}: the run {run.name} stands in two grids; remove it from one")
             runs[run.name] = run
         return runs
@@ -148,19 +154,17 @@ class Expansion:
         return parse(Train, settings, f"{place}.train")
 
     def _probe_runs(self) -> Iterator[Run]:
-        probes = self.study.probes
-        if probes is None:
-            return
-        place = f"{self.place}: probes"
         first = self.study.grids[0] if self.study.grids else None
-        datasets = probes.datasets or (first.datasets[:1] if first else [])
-        models = probes.models or (first.models[:1] if first else [])
-        if not datasets or not models:
-            raise InputError(f"{place}: name datasets and models; there is no grid to take them from")
-        for dataset, model in itertools.product(datasets, models):
-            own = (grid for grid in self.study.grids if dataset in grid.datasets and model in grid.models)
-            train = self._probe_train(probes, next(own, first), dataset, model, place)
-            yield from self._probes_of(probes, train, dataset, model, place)
+        for number, probes in enumerate(self.study.probes):
+            place = f"{self.place}: probes.{number}"
+            datasets = probes.datasets or (first.datasets[:1] if first else [])
+            models = probes.models or (first.models[:1] if first else [])
+            if not datasets or not models:
+                raise InputError(f"{place}: name datasets and models; there is no grid to take them from")
+            for dataset, model in itertools.product(datasets, models):
+                own = (grid for grid in self.study.grids if dataset in grid.datasets and model in grid.models)
+                train = self._probe_train(probes, next(own, first), dataset, model, place)
+                yield from self._probes_of(probes, train, dataset, model, place)
 
     def _probes_of(self, probes: Probes, train: Train, dataset: str, model: str, place: str) -> Iterator[Run]:
         """The probes of one dataset and model, each after the reference that cuts a batch into as many shares."""

@@ -134,7 +134,7 @@ class Study(Entry):
     grids: list[Grid] = Field(default_factory=list)
     pretrained: list[str] = Field(default_factory=list, description="models evaluated as they are")
     evaluate: Evaluate | None = Field(None, description="for every grid that has none of its own, and `pretrained`")
-    probes: Probes | None = None
+    probes: list[Probes] = Field(default_factory=list)
     measure: Measure | None = None
     scaling: bool = Field(False, description="fit loss against parameters over the study's models")
     published: list[Published] = Field(default_factory=list)
