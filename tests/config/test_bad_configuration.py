@@ -70,7 +70,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ),
         ("evaluate", {"perplexity": {}, "checkpoints": ["lats"]}, ["keeps no 'lats'", "did you mean 'last'?"]),
         ("pretrained", ["gpt2-tiny"], ["pretrained: gpt2-tiny has no pretrained weights"]),
-        ("probes", [{"parallel": ["ddp"], "train": {"clip": 1.0}}], ["probes.0.train.clip: every probe has its own clip"]),
+        ("probes", [{"parallel": ["ddp"], "train": {"clip": 1.0}}], ["probes.0.train.clip: every probe has its own"]),
         ("pretrained", ["gpt2-124m"], ["no metric of the study's `evaluate` can be had of gpt2-124m"]),
         ("probes", [{"parallel": ["ddp"], "stpes": 3}], ["probes.0.stpes: no such key", "did you mean 'steps'?"]),
         ("published", [{"model": "x", "values": {"rouge3": 1}, "protocol": "p", "source": "s"}], ["rouge3", "rouge"]),

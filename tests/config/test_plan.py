@@ -129,9 +129,9 @@ def test_a_reference_cuts_a_batch_into_as_many_shares_as_its_probes_do(plan: Cal
     shares = {}
     for probe in made.probes:
         assert probe.reference is not None
-        mine, reference = probe.specification, made.runs[probe.reference].specification
-        shares[mine["parallel"]["name"]] = (reference["parallel"]["options"]["ranks"], reference["train"]["micro_batch"])
-        assert mine["train"] == reference["train"]
+        mine, its = probe.specification, made.runs[probe.reference].specification
+        shares[mine["parallel"]["name"]] = (its["parallel"]["options"]["ranks"], its["train"]["micro_batch"])
+        assert mine["train"] == its["train"]
     assert shares["ddp"] == shares["fsdp"] == (2, 4)
     assert shares["tensor"] == (1, 8)
 
