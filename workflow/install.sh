@@ -17,8 +17,10 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
   exit 1
 fi
 start=$SECONDS
-echo "Installing into $folder (about 1.8 GB; two to four minutes) ..."
+echo "Installing into $folder (about 2 GB; two to four minutes) ..."
 "$python" -m venv "$folder"
 "$folder/bin/pip" install --quiet --disable-pip-version-check --requirement requirements.lock
+echo "Installing ColossalAI without its pins (pip check names what it would rather have) ..."
+"$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement requirements-colossalai.lock
 touch "$folder/installed"
 echo "Installed in $((SECONDS - start)) s."
