@@ -286,13 +286,18 @@ class Results:
         processes: int = 2,
         outcome: str = "finished",
         reason: str | None = None,
+        tolerance: float | None = None,
+        compared: int | None = None,
     ) -> Path:
+        """A probe of 100 steps whose compared ones (all in fp32, else 20) end with the largest difference."""
         probe = f"probe-{model}-{parallel}-x{processes}-{precision}"
         noise = random.Random(probe)
-        by_step = (
-            [largest * (step / 100) ** 2 * noise.uniform(0.3, 1) for step in range(100)] if largest is not None else []
-        )
-        tolerance = 1e-6 if precision == "fp32" else 2e-2
+        compared = compared or (100 if precision == "fp32" else 20)
+        by_step: list[float] = []
+        if largest is not None:
+            by_step = [min(largest, largest * (step / compared) ** 2 * noise.uniform(0.3, 1)) for step in range(100)]
+            by_step[compared - 1 :] = [largest, *by_step[compared:]]
+        tolerance = tolerance or (1e-6 if precision == "fp32" else 2e-2)
         path = write(
             self.folder / probe / "parity.json",
             {
@@ -307,6 +312,8 @@ class Results:
                 "outcome": outcome,
                 "reason": reason,
                 "steps": len(by_step),
+                "compared_steps": compared if by_step else None,
+                "skipped_steps": 0 if by_step else None,
                 "largest": largest,
                 "mean": largest and largest / 3,
                 "by_step": by_step,

@@ -96,18 +96,6 @@ def test_a_fall_that_takes_little_room_is_shown_whole():
     assert curves.window([[2.0 - 0.05 * step for step in range(20)]], fall=True)[1:] == (2.0, None)
 
 
-def test_settings_that_equal_the_reference_are_named_instead_of_drawn(empty):
-    for parallel in ("ddp", "fsdp"):
-        empty.add_parity(parallel, 0.0)
-    FIGURES["parity"](empty, empty.root / "a.svg")
-    text = words(empty.root / "a.svg")
-    assert "2 of 2 parallel settings equal the reference bit by bit over 100 steps" in text
-    assert "ddp and fsdp" in text
-    empty.add_parity("zero2", 1e-7)
-    FIGURES["parity"](empty, empty.root / "a.svg")
-    assert "2 of 3 parallel settings equal" in words(empty.root / "a.svg")
-
-
 def test_a_level_below_chance_is_marked_and_one_at_chance_is_not(empty):
     empty.add_run("r")
     empty.add_levels("r", {"facts": 0.97, "last-move": 0.24, "earlier-move": 0.04})
@@ -147,20 +135,6 @@ def test_items_without_levels_make_one_group(empty):
     )
     FIGURES["levels"](empty, empty.root / "a.svg")
     assert "n = 100" in words(empty.root / "a.svg")
-
-
-def test_parity_shows_the_tolerance_of_each_precision_and_every_setting(full):
-    FIGURES["parity"](full, full.root / "a.svg")
-    text = words(full.root / "a.svg")
-    for part in ("tolerance 1e\N{MINUS SIGN}6", "tolerance 2e\N{MINUS SIGN}2", "zero2", "fsdp"):
-        assert part in text
-
-
-def test_a_probe_that_equals_the_reference_can_be_drawn(empty):
-    path = empty.add_parity("ddp", 1e-7)
-    path.write_text(path.read_text().replace('"by_step": [', '"by_step": [0.0, '))
-    FIGURES["parity"](empty, empty.root / "a.svg")
-    assert "ddp" in words(empty.root / "a.svg")
 
 
 def test_a_cell_that_failed_shows_its_outcome(full):

@@ -141,6 +141,16 @@ def test_a_probe_outside_its_tolerance_is_named(empty):
     assert next(card for card in cards(evidence(empty)) if "probes" in card.title).failed
 
 
+def test_parity_names_each_tolerance_and_what_is_nearest_to_its_own(empty):
+    empty.add_parity("ddp", 5e-7)
+    empty.add_parity("tensor", 2e-5, tolerance=1e-4, compared=20)
+    text = said(empty)["Parity"]
+    assert (
+        "All 2 parallel settings probed in fp32 stay within their tolerance of the reference, 1e\N{MINUS SIGN}6 over "
+        "100 steps and 1e\N{MINUS SIGN}4 over 20 steps (nearest to its own: ddp, 5e\N{MINUS SIGN}7)." in text
+    )
+
+
 def test_failures_are_listed_with_their_reasons(full):
     text = said(full)["Failures"]
     assert "diverged (loss not finite at step 60)" in text

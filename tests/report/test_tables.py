@@ -121,6 +121,19 @@ def test_the_parity_table_gives_the_verdict_and_why(full, outputs):
     assert table["zero3", "fp32"]["reason"].startswith("no compiler")
 
 
+def test_the_parity_table_says_over_which_steps_and_why_so_far(empty, outputs):
+    empty.add_parity("ddp", 1e-7)
+    empty.add_parity("ddp", 1e-3, precision="bf16")
+    parity.tabulate(empty.study, parity=empty.parity, **outputs)
+    assert [(row["steps"], row["compared_steps"]) for row in rows(outputs["numbers"])] == [
+        ("100", "100"),
+        ("100", "20"),
+    ]
+    page = outputs["table"].read_text()
+    assert "The tolerance of 2e\N{MINUS SIGN}2 in bf16 over the first 20 steps: the order of summation." in page
+    assert "The tolerance of 1e\N{MINUS SIGN}6 in fp32: the order of summation." in page
+
+
 def test_the_measure_table_keeps_failed_cells(full, outputs):
     measure.tabulate(full.study, cells=full.cells, **outputs)
     table = rows(outputs["numbers"])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from trainyard.report.cells import probe_label, same_bits
+from trainyard.report.cells import nearest, probe_label, same_bits
 from trainyard.report.evidence import Evidence, by_data, ranked
 from trainyard.report.format import duration, fixed, percent, scientific, score
 from trainyard.report.items import ALL, gather
@@ -47,7 +47,7 @@ def cards(evidence: Evidence) -> list[Card]:
             found.append(Card(title, score(name, top.scores[0].value), remark))
     compared = [probe for probe in evidence.parity if probe["within"] is not None]
     if compared:
-        worst = max(compared, key=lambda probe: probe["largest"] / probe["tolerance"])
+        _, worst = nearest(compared)
         within = sum(probe["within"] for probe in compared)
         remark = (
             f"of the reference; nearest to its tolerance: {probe_label(worst, evidence.parity)} in "

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from trainyard.report.format import PERCENT, scientific, score
+from trainyard.report.format import PERCENT, counted, listed, scientific, score
 from trainyard.report.html import Cell
 from trainyard.report.results import Score
 
@@ -36,8 +36,8 @@ def _digits(name: str, value: Score) -> int | None:
 
 
 def same_bits(probe: dict[str, Any]) -> bool:
-    """Whether every loss of a probe is the reference's own to the last bit."""
-    return bool(probe["by_step"]) and not any(probe["by_step"])
+    """Whether every compared loss of a probe is the reference's own to the last bit."""
+    return probe["largest"] == 0
 
 
 def probe_label(probe: dict[str, Any], probes: Sequence[dict[str, Any]]) -> str:
@@ -48,6 +48,21 @@ def probe_label(probe: dict[str, Any], probes: Sequence[dict[str, Any]]) -> str:
     return " · ".join([*parts, f"{probe['processes']} processes"] if len(same) > 1 else parts)
 
 
+def allowance(probes: Sequence[dict[str, Any]]) -> str:
+    """What compared probes are held to: `1e-6 of the reference over 100 steps`, or each tolerance with its steps."""
+    allowed = sorted({(probe["tolerance"], probe["compared_steps"]) for probe in probes})
+    if len(allowed) == 1:
+        return f"{scientific(allowed[0][0])} of the reference over {counted(allowed[0][1], 'step')}"
+    each = [f"{scientific(tolerance)} over {counted(steps, 'step')}" for tolerance, steps in allowed]
+    return f"their tolerance of the reference, {listed(each)}"
+
+
+def nearest(probes: Sequence[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """The compared probe that is nearest to its tolerance, after the words for it."""
+    word = "largest" if len({probe["tolerance"] for probe in probes}) == 1 else "nearest to its own"
+    return word, max(probes, key=lambda probe: probe["largest"] / probe["tolerance"])
+
+
 def verdict(probe: dict[str, Any]) -> Cell:
     """Whether a probe stayed within its tolerance, as a badge with the largest difference."""
     if probe["within"] is None:
@@ -55,7 +70,7 @@ def verdict(probe: dict[str, Any]) -> Cell:
         kind = "plain" if probe["outcome"] == "finished" else BADGES.get(probe["outcome"], "plain")
         return Cell(text, None, tip=probe["reason"] or "", kind=kind)
     tip = (
-        f"largest difference from the reference over {probe['steps']} steps on {probe['model']}, "
+        f"largest difference from the reference over {probe['compared_steps']} steps on {probe['model']}, "
         f"{probe['processes']} processes; tolerance {scientific(probe['tolerance'])}: {probe['tolerance_reason']}"
     )
     text = f"{scientific(probe['largest'])} {'within' if probe['within'] else 'outside'}"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trainyard.report import scaling
-from trainyard.report.cells import probe_label, same_bits
+from trainyard.report.cells import allowance, nearest, probe_label, same_bits
 from trainyard.report.endings import MOST, NOISE, distance, endings
 from trainyard.report.evidence import Evidence, Ranked, best_loss, by_data, ranked
 from trainyard.report.format import clip, counted, duration, fixed, listed, probed, scientific, short, size
@@ -166,19 +166,19 @@ def _parity(evidence: Evidence) -> list[str]:
             verb = "equal" if len(equal) > 1 else "equals"
             said.append(
                 f"{settings} {_in(what, precision)} {verb} the reference bit by bit: the loss of each of "
-                f"{compared[0]['steps']} steps is the same number."
+                f"{min(probe['compared_steps'] for probe in compared)} steps is the same number."
             )
         elif compared:
-            worst = max(compared, key=lambda probe: probe["largest"])
+            word, worst = nearest(compared)
             name = probe_label(worst, evidence.parity)
             within = len(compared) - len(outside)
             whole = f"All {within}" if not outside else f"{within} of {len(compared)}"
             said.append(
-                f"{whole} {what} {_in(what, precision)} stay within {scientific(worst['tolerance'])} of the reference "
-                f"over {worst['steps']} steps (largest: {name}, {scientific(worst['largest'])})."
+                f"{whole} {what} {_in(what, precision)} stay within {allowance(compared)} "
+                f"({word}: {name}, {scientific(worst['largest'])})."
                 if len(compared) > 1
                 else f"{name} in {precision} strays by {scientific(worst['largest'])} at most from the "
-                f"reference over {worst['steps']} steps; its tolerance is {scientific(worst['tolerance'])}."
+                f"reference over {worst['compared_steps']} steps; its tolerance is {scientific(worst['tolerance'])}."
             )
         if equal and len(equal) < len(compared):
             said.append(f"Equal to the reference bit by bit: {listed(equal)}.")

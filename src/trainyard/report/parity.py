@@ -1,5 +1,6 @@
 """How far each parallel setting strays from the reference, step by step."""
 
+import itertools
 import math
 import textwrap
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from trainyard.config.study import Study
 from trainyard.report import style
 from trainyard.report.cells import SAME, outcome_cell, probe_label, same_bits, verdict
-from trainyard.report.format import counted, scientific
+from trainyard.report.format import MINUS, counted, scientific
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
 from trainyard.report.results import read_all
 
@@ -23,26 +24,23 @@ LINE = 0.185  # inches of height that a line of a label takes
 
 
 @dataclass(frozen=True)
-class _Line:
-    """Probes whose differences are the same numbers."""
+class _Group:
+    """Probes whose largest difference is the same number: each one's path there, step by step, and their names."""
 
-    probes: list[dict[str, Any]]
+    paths: list[list[float]]
     text: str
+    colour: str
 
     @property
-    def values(self) -> list[float]:
-        return self.probes[0]["by_step"]
-
-    @property
-    def compared(self) -> int:
-        return max(probe["compared_steps"] for probe in self.probes)
+    def end(self) -> float:
+        return self.paths[0][-1]
 
 
 def draw(study: Study, *, parity: Sequence[Path], output: Path) -> None:
-    """Draw each probe's difference in loss from the reference by step, with the tolerance over the compared steps.
+    """Draw the largest difference in loss from the reference up to each compared step, with the tolerance.
 
-    A column of panels for each precision, a row for each model and dataset; probes whose
-    differences are the same numbers share a line. Exact zeros stand at the foot.
+    A panel for each model, dataset and precision, two a row. Probes that stray alike
+    share a colour and a label; exact zeros stand at the foot.
 
     Args:
         study: whose probes they are.
@@ -53,83 +51,86 @@ def draw(study: Study, *, parity: Sequence[Path], output: Path) -> None:
     if not probes:
         style.empty(output, f"No probe of “{study.title}” has been compared with the reference.")
         return
-    precisions = list(dict.fromkeys(probe["precision"] for probe in probes))
-    places = list(dict.fromkeys(_place(probe) for probe in probes))
-    width = WIDE if len(precisions) == 1 else NARROW
-    panels = {
-        (place, precision): _lines(
-            [probe for probe in probes if (_place(probe), probe["precision"]) == (place, precision)], width
-        )
-        for place in places
-        for precision in precisions
-    }
-    palette = style.colours([line.text for lines in panels.values() for line in lines if any(line.values)])
-    inches = [
-        max(2.4, LINE * max(_height(panels[place, precision]) for precision in precisions) + 0.1) for place in places
-    ]
-    height = sum(inches) + 1.15 * len(places) + 0.1
+    panels: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for probe in probes:
+        panels.setdefault((_place(probe), probe["precision"]), []).append(probe)
+    places = list(dict.fromkeys(place for place, _ in panels))
+    precisions = {precision for _, precision in panels}
+    names = list(dict.fromkeys(probe["parallel"] for probe in probes))
+    # neighbours in the catalogue get different colours, and a setting the same one in every panel
+    palette = {name: style.PALETTE[index % len(style.PALETTE)] for index, name in enumerate(names)}
+    columns = min(2, len(precisions))
+    width = WIDE if columns == 1 else NARROW
+    rows: list[list[tuple[str, str]]] = []
+    for place in places:
+        there = [key for key in panels if key[0] == place]
+        rows += [there[index : index + columns] for index in range(0, len(there), columns)]
+    groups = {key: _groups(chosen, width, palette) for key, chosen in panels.items()}
+    inches = [max(2.4, LINE * max(_height(groups[key]) for key in row) + 0.1) for row in rows]
+    height = sum(inches) + 1.15 * len(rows) + 0.3
     gap = 0.0068 * width + 0.03
-    span = (1 - 0.075) / len(precisions)
+    span = (1 - 0.075) / columns
     with style.figure(output, height=height) as drawing:
         top = height
-        for place, tall in zip(places, inches, strict=True):
+        for row, tall in zip(rows, inches, strict=True):
             top -= tall + 0.5
-            for index, precision in enumerate(precisions):
-                lines = panels[place, precision]
-                if not lines:
-                    continue
-                box = (0.075 + index * span, top / height, span - gap - 0.045 * (index + 1 < len(precisions)), tall / height)
-                title = f"{precision}: |loss {chr(0x2212)} reference|"
-                axes = drawing.add_axes(box)
-                axes.set_title(title if len(places) == 1 else f"{title}, {place}")
-                _panel(axes, lines, palette)
+            for index, key in enumerate(row):
+                wide = span - gap - 0.045 * (index + 1 < columns)
+                axes = drawing.add_axes((0.075 + index * span, top / height, wide, tall / height))
+                place, precision = key
+                axes.set_title(f"{precision}: {place}" if len(places) > 1 else f"{precision}: |loss {MINUS} reference|")
+                _panel(axes, panels[key], groups[key])
             top -= 0.65
+        style.note(drawing, f"the largest |loss {MINUS} reference| up to each step that is compared, in nats a token")
 
 
 def _place(probe: dict[str, Any]) -> str:
     return f"{probe['model']} on {probe['dataset']}"
 
 
-def _lines(probes: Sequence[dict[str, Any]], width: int) -> list[_Line]:
-    """Probes of one panel, those with the same differences together, each with its label in lines of `width`."""
-    groups: dict[tuple[float, ...], list[dict[str, Any]]] = {}
+def _groups(probes: Sequence[dict[str, Any]], width: int, palette: dict[str, str]) -> list[_Group]:
+    alike: dict[tuple[float, int], list[dict[str, Any]]] = {}
     for probe in probes:
-        groups.setdefault(tuple(probe["by_step"]), []).append(probe)
-    lines = []
-    for group in groups.values():
-        names = ", ".join(probe_label(probe, probes) for probe in group)
-        if same_bits(group[0]):
-            names = f"{SAME}: {names}"
-        lines.append(_Line(group, textwrap.fill(names, width, break_long_words=False, break_on_hyphens=False)))
-    return lines
+        alike.setdefault((probe["largest"], probe["compared_steps"]), []).append(probe)
+    groups = []
+    for (largest, steps), chosen in alike.items():
+        paths = [list(itertools.accumulate(probe["by_step"][:steps], max)) for probe in chosen]
+        names = ", ".join(probe_label(probe, probes) for probe in chosen)
+        text = names if largest else f"{SAME}: {names}"
+        filled = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+        groups.append(_Group(paths, filled, palette[chosen[0]["parallel"]] if largest else style.INK))
+    return groups
 
 
-def _height(lines: Sequence[_Line]) -> int:
-    return sum(line.text.count("\n") + 1 for line in lines)
+def _height(groups: Sequence[_Group]) -> int:
+    return sum(group.text.count("\n") + 1 for group in groups)
 
 
-def _panel(axes: Axes, lines: Sequence[_Line], palette: dict[str, str]) -> None:
-    allowed = {(probe["tolerance"], probe["compared_steps"]) for line in lines for probe in line.probes}
+def _panel(axes: Axes, probes: Sequence[dict[str, Any]], groups: Sequence[_Group]) -> None:
+    allowed = {(probe["tolerance"], probe["compared_steps"]) for probe in probes}
     lowest = LOWEST * min(tolerance for tolerance, _ in allowed)
     foot = lowest / 6
-    steps = max(len(line.values) for line in lines)
-    top = 5 * max(max(max(line.values) for line in lines), *(tolerance for tolerance, _ in allowed))
+    steps = max(compared for _, compared in allowed)
+    top = 5 * max(*(group.end for group in groups), *(tolerance for tolerance, _ in allowed))
     axes.set_yscale("log")
     axes.set_ylim(foot / 2, top)
     axes.set_xlim(0, steps)
-    ends = []
-    for line in lines:
-        values = [max(value, lowest) if value else foot for value in line.values]
-        colour = palette.get(line.text, style.INK)
-        at = range(1, len(values) + 1)
-        axes.plot(at[: line.compared], values[: line.compared], color=colour, linewidth=1.5, clip_on=False)
-        # from the last compared step on
-        axes.plot(at[line.compared - 1 :], values[line.compared - 1 :], color=colour, linewidth=0.9, alpha=0.4)
-        ends.append((values[-1], line.text, colour))
+
+    def height(difference: float) -> float:
+        return max(difference, lowest) if difference else foot
+
+    for group in groups:
+        for path in group.paths:
+            axes.plot(range(1, len(path) + 1), [height(value) for value in path], color=group.colour, linewidth=1.6)
+        compared, end = len(group.paths[0]), height(group.end)
+        if compared < steps:
+            axes.plot(compared, end, ".", color=group.colour, markersize=7)
+            axes.plot([compared, steps], [end, end], ":", color=group.colour, linewidth=1.1, alpha=0.8)
     for tolerance, compared in sorted(allowed):
         axes.plot([0, compared], [tolerance, tolerance], color=style.INK, linewidth=1.2, linestyle=(0, (5, 4)))
         text = f"tolerance {scientific(tolerance)}" + (f", first {compared} steps" if compared < steps else "")
-        axes.annotate(text, (0, tolerance), xytext=(4, 4), textcoords="offset points", fontsize=9)
+        behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+        axes.annotate(text, (0, tolerance), xytext=(4, 5), textcoords="offset points", fontsize=9, bbox=behind)
     first, last = math.ceil(math.log10(lowest) - 1e-9), math.floor(math.log10(top))
     decades = range(first, last + 1, math.ceil((last - first + 1) / 8))
     axes.yaxis.set_major_locator(FixedLocator([foot, *(10.0**exponent for exponent in decades)]))
@@ -137,7 +138,7 @@ def _panel(axes: Axes, lines: Sequence[_Line], palette: dict[str, str]) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_xlabel("optimizer step")
-    style.label_ends(axes, ends)
+    style.label_ends(axes, [(height(group.end), group.text, group.colour) for group in groups])
 
 
 def tabulate(study: Study, *, parity: Sequence[Path], table: Path, numbers: Path) -> None:

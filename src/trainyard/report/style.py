@@ -1,5 +1,6 @@
 """How every figure looks: one palette, one type size, one way to save."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,7 +111,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     places = [min(max(heights[index], 0.0), 1.0) for index in order]
     lines = [ends[index][1].count("\n") + 1 for index in order]
     # from the middle of each label to that of the next
-    apart = [gap * (lower + upper) / 2 for lower, upper in zip(lines, lines[1:], strict=False)]
+    apart = [gap * (lower + upper) / 2 for lower, upper in itertools.pairwise(lines)]
     places[0] = max(places[0], gap * (lines[0] - 1) / 2)
     for index in range(1, len(places)):
         places[index] = max(places[index], places[index - 1] + apart[index - 1])

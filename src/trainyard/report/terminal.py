@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainyard.errors import InputError
+from trainyard.report.cells import allowance, nearest
 from trainyard.report.format import clip, fixed, probed, scientific, size
 
 WIDEST = 22
@@ -97,12 +98,19 @@ def _parity(rows: list[dict[str, str]] | None) -> str:
         line = f"parity in {precision}: "
         if compared:
             within = sum(row["verdict"] == "within tolerance" for row in compared)
-            worst = max(compared, key=lambda row: float(row["largest"]))
-            what = probed([row["parallel"] for row in compared])
-            line += f"{within} of {len(compared)} {what} within {scientific(float(worst['tolerance']))} "
-            line += f"of the reference over {worst['steps']} steps, "
-            largest = float(worst["largest"])
-            line += f"largest {scientific(largest)} ({worst['parallel']})" if largest else "all equal bit by bit"
+            probes = [
+                {"parallel": row["parallel"], "compared_steps": int(row["compared_steps"])}
+                | {key: float(row[key]) for key in ("largest", "tolerance")}
+                for row in compared
+            ]
+            what = probed([probe["parallel"] for probe in probes])
+            word, worst = nearest(probes)
+            far = (
+                f"{word} {scientific(worst['largest'])} ({worst['parallel']})"
+                if worst["largest"]
+                else "all equal bit by bit"
+            )
+            line += f"{within} of {len(compared)} {what} within {allowance(probes)}, {far}"
         failed = [f"{row['parallel']} {row['outcome']}" for row in group if not row["largest"]]
         lines.append(line + ("; " if compared and failed else "") + ", ".join(failed))
     return "\n".join(lines)
