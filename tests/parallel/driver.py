@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from trainyard.config.catalogue import Family, Model
+from trainyard.config.catalogue import SEQUENCE_TO_SEQUENCE, Family, Model
 from trainyard.models.build import build
 from trainyard.models.objective import Objective
 from trainyard.parallel import group
@@ -25,7 +25,7 @@ def micro_batch(family: Family, step: int, number: int) -> Batch:
     predicted = int(torch.randint(2, TIME, (1,), generator=generator))
     labels = tokens[:, 1:].clone()
     labels[:, predicted:] = -100
-    if family == "bart":
+    if family in SEQUENCE_TO_SEQUENCE:
         mask = torch.ones(ROWS, TIME, dtype=torch.int64)
         mask[0, predicted:] = 0
         return {
@@ -37,15 +37,15 @@ def micro_batch(family: Family, step: int, number: int) -> Batch:
     return {"input_ids": tokens[:, :-1], "labels": labels}
 
 
-def objective(family: Family) -> Objective:
-    """A model of two layers, without dropout."""
-    shape = {"layers": 2, "width": 32, "heads": 4, "context": TIME, "vocabulary": VOCABULARY}
+def objective(family: Family, more: dict | None = None) -> Objective:
+    """A model of two layers, without dropout; `more` is of its shape."""
+    shape = {"layers": 2, "width": 32, "heads": 4, "context": TIME, "vocabulary": VOCABULARY} | (more or {})
     entry = Model.model_validate({"title": family, "family": family, "tokenizer": "bytes", "shape": shape})
     return Objective(build(entry, family, dropout=0.0, seed=0))
 
 
-def engine(arguments: dict, family: Family, clip: float | None = None) -> Engine:
-    """The engine that the arguments name, on a fresh model."""
+def engine(arguments: dict, clip: float | None = None) -> Engine:
+    """The engine that the arguments name, on a fresh model of their family."""
     settings = EngineSettings(
         precision=arguments["precision"],
         clip=clip,
@@ -53,15 +53,18 @@ def engine(arguments: dict, family: Family, clip: float | None = None) -> Engine
         micro_batch=ROWS,
         accumulation=arguments["accumulation"],
         options=arguments["options"],
+        tensor=arguments.get("tensor", 1),
+        pipeline=arguments.get("pipeline", 1),
+        family=arguments["family"],
         device=arguments.get("device", "cpu"),
     )
-    return load_engine(arguments["engine"])(objective(family), settings)
+    return load_engine(arguments["engine"])(objective(arguments["family"], arguments.get("shape")), settings)
 
 
 def train(engine: Engine, family: Family, steps: range, order: list[int]) -> list[tuple[float, float]]:
-    """Loss and gradient norm of the steps; each takes this rank's part of the micro-batches in `order`."""
-    share = len(order) // group.world_size()
-    mine = order[group.rank() * share : (group.rank() + 1) * share]
+    """Loss and gradient norm of the steps; each takes this data rank's part of the micro-batches in `order`."""
+    share = len(order) // engine.data_ranks
+    mine = order[engine.data_rank * share : (engine.data_rank + 1) * share]
     seen = []
     for step in steps:
         taken = engine.train_step([micro_batch(family, step, number) for number in mine], learning_rate=1e-3)
@@ -70,10 +73,13 @@ def train(engine: Engine, family: Family, steps: range, order: list[int]) -> lis
 
 
 def curves(arguments: dict) -> dict:
-    """Of each curve that is asked for: loss and gradient norm a step, and the loss of held-out tokens after them."""
+    """Of each curve that is asked for: loss and gradient norm a step, and the loss of held-out tokens after them.
+
+    A curve's own arguments go before those of all.
+    """
     found = {}
     for name, asked in arguments["curves"].items():
-        made = engine(arguments, asked["family"], asked["clip"])
+        made = engine(arguments | asked, asked["clip"])
         rows = train(made, asked["family"], range(asked["steps"]), arguments["order"])
         found[name] = {"rows": rows, "held_out": float(made.loss_sum(micro_batch(asked["family"], 0, 99)))}
     return found
@@ -83,12 +89,12 @@ def resume(arguments: dict) -> dict:
     """Train, save, train on; then load into a fresh engine and train on: the curves, and where the weights differ."""
     family, steps, folder = arguments["family"], arguments["steps"], Path(arguments["folder"])
     later, order = range(steps, 2 * steps), arguments["order"]
-    straight = engine(arguments, family, clip=1.0)
+    straight = engine(arguments, clip=1.0)
     train(straight, family, range(steps), order)
     straight.save(folder)
     group.barrier()
     on = train(straight, family, later, order)
-    resumed = engine(arguments, family, clip=1.0)
+    resumed = engine(arguments, clip=1.0)
     resumed.load(folder)
     again = train(resumed, family, later, order)
     states = [straight.full_state(), resumed.full_state()]

@@ -5,6 +5,7 @@ ENGINES = {
     "ddp": ("ddp", {}, False),
     "zero1": ("zero1", {}, False),
     "fsdp": ("fsdp", {}, False),
+    "fsdp-offload": ("fsdp", {"offload": True}, False),
     "zero0": ("deepspeed", {"stage": 0}, False),
     "zero1-deepspeed": ("deepspeed", {"stage": 1}, False),
     "zero2": ("deepspeed", {"stage": 2}, True),

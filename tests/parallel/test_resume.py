@@ -5,6 +5,7 @@ ENGINES = {
     "ddp": ("ddp", {}),
     "zero1": ("zero1", {}),
     "fsdp": ("fsdp", {}),
+    "fsdp-offload": ("fsdp", {"offload": True}),
     "zero0": ("deepspeed", {"stage": 0}),
     "zero1-deepspeed": ("deepspeed", {"stage": 1}),
     "zero2": ("deepspeed", {"stage": 2}),

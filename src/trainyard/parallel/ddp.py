@@ -13,7 +13,7 @@ class Engine(single.Engine):
 
     def _wrap(self, objective: nn.Module) -> nn.Module:
         devices = [self.device] if self.device.type == "cuda" else None
-        self.spread = DistributedDataParallel(objective, device_ids=devices)
+        self.spread = DistributedDataParallel(super()._wrap(objective), device_ids=devices)
         return self.spread
 
     def _synchronised(self, last: bool) -> AbstractContextManager[None]:

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from typing_extensions import override
 
@@ -16,19 +16,25 @@ from trainyard.parallel import group, single
 class Engine(single.Engine):
     """torch's FSDP2: `fully_shard` of each block, and of the rest as one.
 
-    In bf16 the weights are gathered in bf16 and gradients summed in fp32; no autocast.
+    Below fp32 the weights are gathered in the precision and gradients summed in fp32; no autocast.
+    With the option `offload`, weights, gradients and AdamW's state lie in the host's memory, where
+    AdamW computes; a block's weights come to the device while it computes.
     """
 
     @override
     def _wrap(self, objective: nn.Module) -> nn.Module:
+        dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.settings.precision]
         mesh = init_device_mesh(self.device.type, (group.world_size(),))
-        policy = MixedPrecisionPolicy()
-        if self.settings.precision == "bf16":
-            policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
-        for block in blocks(objective):
-            fully_shard(block, mesh=mesh, mp_policy=policy)
-        fully_shard(objective, mesh=mesh, mp_policy=policy)
+        self._shard(objective, mesh, MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32))
         return objective
+
+    def _shard(self, objective: nn.Module, mesh: DeviceMesh, precision: MixedPrecisionPolicy) -> None:
+        """Shard each block over `mesh`, and the rest as one; what isn't offloaded comes to the device."""
+        offload = OffloadPolicy()
+        if self.settings.options.get("offload"):
+            offload = CPUOffloadPolicy(pin_memory=self.device.type == "cuda")
+        for module in (*blocks(objective), objective):
+            fully_shard(module, mesh=mesh, mp_policy=precision, offload_policy=offload)
 
     @override
     def _autocast(self) -> AbstractContextManager[object]:

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from trainyard.parallel import engine, group
 from trainyard.parallel.engine import Batch, EngineSettings, Step, fp32_copy
+from trainyard.parallel.loss_scale import LossScale
 
 
 class Engine(engine.Engine):
@@ -23,43 +24,35 @@ class Engine(engine.Engine):
 
     def __init__(self, objective: nn.Module, settings: EngineSettings) -> None:
         super().__init__(objective, settings)
-        objective.to(self.device)
         self.wrapped = self._wrap(objective)
         self.optimizer = self._optimizer()
         self.ranks = int(settings.options.get("ranks", 1))
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
+        self.scale = LossScale(settings.precision == "fp16")
 
     @override
     def train_step(self, micro_batches: Sequence[Batch], learning_rate: float) -> Step:
-        (tokens,) = group.sum_over_ranks([engine.predicted_tokens(micro_batches)])
-        # Gradients are averaged over ranks; this factor makes the average the mean over all tokens.
-        factor = group.world_size() / tokens
-        losses, gathered = [], []
-        for number, batch in enumerate(micro_batches, 1):
-            with self._synchronised(number == len(micro_batches)):
-                with self._autocast():
-                    loss = self.wrapped(**self._to_device(batch))
-                self.scaler.scale(loss * factor).backward()
-            losses.append(loss.detach())
-            if self.ranks > 1 and number % (len(micro_batches) // self.ranks) == 0:
-                gathered = self._sum_by_rank(gathered, number == len(micro_batches))
-        self.scaler.unscale_(self.optimizer)
+        tokens = self._over_data_ranks(engine.predicted_tokens(micro_batches))
+        scale = self.scale.value
+        # Gradients are averaged over data ranks; this factor makes the average the mean over all tokens.
+        losses = self._accumulate(micro_batches, self.data_ranks / tokens * scale)
         norm = self._clip()
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = learning_rate
-        scale = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        skipped = self.scale.overflowed(norm)
+        if not skipped:
+            self.optimizer.step()
+        self.scale.update(skipped)
         self.optimizer.zero_grad(set_to_none=True)
-        (total,) = group.sum_over_ranks([torch.stack(losses).double().sum().item()])
-        return Step(total / tokens, norm, int(tokens), skipped=self.scaler.get_scale() < scale)
+        total = self._over_data_ranks(losses.double().sum().item())
+        told = scale if self.settings.precision == "fp16" else None
+        return Step(total / tokens, norm, int(tokens), skipped=skipped, loss_scale=told)
 
     @override
     def save(self, folder: Path) -> None:
         state = {
             "model": self._local_model(),
             "optimizer": self._local_optimizer(),
-            "scaler": self.scaler.state_dict(),
+            "scale": self.scale.state_dict(),
         }
         torch.save(state, self._state_path(folder))
 
@@ -68,23 +61,43 @@ class Engine(engine.Engine):
         state = torch.load(self._state_path(folder), map_location=self.device, weights_only=True)
         self._load_model(state["model"])
         self._load_optimizer(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        self.scale.load_state_dict(state["scale"])
 
     @override
     def full_state(self) -> dict[str, Tensor] | None:
         state = {}
         for name, tensor in self.model.state_dict().items():
-            whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+            here = tensor.to(self.device)  # where processes can exchange it
+            whole = here.full_tensor() if isinstance(here, DTensor) else here
             if group.rank() == 0:
                 state[name] = fp32_copy(whole)
         return state or None
 
     def _wrap(self, objective: nn.Module) -> nn.Module:
-        """What is called in training: the objective, or a module that spreads it."""
-        return objective
+        """Put the objective on this rank's device; give what is called in training: itself, or what spreads it."""
+        return objective.to(self.device)
 
     def _optimizer(self) -> torch.optim.Optimizer:
         return engine.adamw(self.objective, self.settings)
+
+    def _accumulate(self, micro_batches: Sequence[Batch], factor: float) -> Tensor:
+        """Make the gradient of `factor` times the loss, averaged over data ranks; the micro-batches' losses, (n)."""
+        losses, gathered = [], []
+        for number, batch in enumerate(micro_batches, 1):
+            with self._synchronised(number == len(micro_batches)):
+                with self._autocast():
+                    loss = self.wrapped(**self._to_device(batch))
+                (loss * factor).backward()
+            losses.append(loss.detach())
+            if self.ranks > 1 and number % (len(micro_batches) // self.ranks) == 0:
+                gathered = self._sum_by_rank(gathered, number == len(micro_batches))
+        return torch.stack(losses)
+
+    def _over_data_ranks(self, value: float) -> float:
+        """The sum over data ranks of what the last process of each copy of the model brings."""
+        copy = group.world_size() // self.data_ranks
+        (total,) = group.sum_over_ranks([value if group.rank() % copy == copy - 1 else 0.0])
+        return total
 
     def _synchronised(self, last: bool) -> AbstractContextManager[None]:
         """The context of one micro-batch; gradients are exchanged in the `last` one alone."""
@@ -105,14 +118,16 @@ class Engine(engine.Engine):
         return gradients
 
     def _clip(self) -> float:
-        """Clip the gradient, and give its norm before.
+        """Take the loss scale out of the gradient, clip it, and give its norm between the two.
 
         The norm is taken in fp64, so that however the gradient is sharded it is the same.
         """
         gradients = self._local_gradients()
-        norm = math.sqrt(self._square_sum(gradients))
+        norm = math.sqrt(self._square_sum(gradients)) / self.scale.value
+        factor = 1 / self.scale.value
         if self.settings.clip is not None and norm > self.settings.clip:
-            factor = self.settings.clip / (norm + 1e-6)
+            factor *= self.settings.clip / (norm + 1e-6)
+        if factor != 1:
             torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage]
         return norm
 
