@@ -8,7 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from trainyard import gpus
 from trainyard.errors import InputError
+from trainyard.parallel import slots
 from trainyard.parallel.launch import LaunchError, launch
 
 HERE, SOURCE = Path(__file__).parent, Path(__file__).parents[2] / "src"
@@ -97,6 +99,28 @@ def test_a_launch_that_ends_well_gives_no_reason_and_sees_our_code_alone(tmp_pat
     assert launch("worker", ["print", str(tmp_path)], 1, 3, log) is None
     assert log.read_text() == f"paths: {SOURCE}{os.pathsep}{HERE} threads: 3 here: False\n"
     assert [file.name for file in log.parent.iterdir()] == ["log"]
+
+
+def test_a_launch_on_gpus_sees_those_alone_that_no_other_job_has(tmp_path, monkeypatch):
+    for place in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / "driver" / place).mkdir(parents=True)
+    monkeypatch.setattr(gpus, "_DRIVER", tmp_path / "driver")
+    monkeypatch.setattr(slots, "FOLDER", tmp_path / "slots")
+    monkeypatch.delenv(gpus.VARIABLE, raising=False)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    with slots.taken(1):
+        assert launch("worker", ["gpus", str(tmp_path)], 1, 1, tmp_path / "log", device="cuda") is None
+        with pytest.raises(InputError, match="needs 3 GPUs, and it may use 2"):
+            launch("worker", ["gpus", str(tmp_path)], 3, 1, tmp_path / "log", device="cuda")
+    assert (tmp_path / "log").read_text() == "gpus: 1 held: True\n"
+
+
+def test_processes_run_with_the_interpreter_that_is_named(tmp_path):
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "this one"\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    launch("worker", ["gpus", str(tmp_path)], 1, 1, tmp_path / "log", python=str(python))
+    assert (tmp_path / "log").read_text() == "this one\ngpus: None held: False\n"
 
 
 @pytest.mark.slow

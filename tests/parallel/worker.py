@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from trainyard.errors import InputError
+from trainyard.parallel.slots import FILE
 
 
 def main() -> None:
@@ -27,6 +28,11 @@ def main() -> None:
         time.sleep(1 if deed == "print" else 120)
     elif deed == "print":
         print("paths:", os.environ["PYTHONPATH"], "threads:", os.environ["OMP_NUM_THREADS"], "here:", "" in sys.path)
+    elif deed == "gpus":
+        open_files = [file.resolve() for file in Path("/proc/self/fd").iterdir()]
+        print(
+            "gpus:", os.environ.get("CUDA_VISIBLE_DEVICES"), "held:", Path(os.environ.get(FILE, "none")) in open_files
+        )
     elif deed == "memory":
         import torch  # noqa: PLC0415 (a worker that only sleeps is to start at once)
 

@@ -10,12 +10,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 import psutil
 
 from trainyard.errors import InputError
 from trainyard.parallel.outcome import oom_kill_count
 from trainyard.parallel.rank import ERROR_FILE, POLL_SECONDS, ends_file
+from trainyard.parallel.slots import taken
 
 SOURCE = Path(__file__).resolve().parents[2]
 TAIL_LINES = 25
@@ -42,11 +44,14 @@ def launch(
     threads: int,
     log: Path,
     environment: Mapping[str, str] | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
+    python: str = sys.executable,
 ) -> str | None:
     """Run `python -m module arguments` in `processes` processes of `threads` threads, and wait for them.
 
     Everything they print goes to `log`. They end when this process ends, by
-    whatever signal, and when the Snakemake above it does.
+    whatever signal, and when the Snakemake above it does. On GPUs each has one
+    that no other job has; waits for them.
 
     Args:
         module: an importable name under `src`.
@@ -55,6 +60,8 @@ def launch(
         threads: of each process (OMP_NUM_THREADS).
         log: is appended to.
         environment: variables over this process's own.
+        device: what the processes compute on.
+        python: the interpreter, which has the packages that they need.
 
     Returns:
         None when all ended well; the reason when memory ran out.
@@ -69,13 +76,16 @@ def launch(
     for left in (errors, ends):  # by a launcher of the same number that was killed
         left.unlink(missing_ok=True)
     kills = oom_kill_count()
+    words = command(module, arguments, processes, python)
+    variables = {**(environment or {}), ERROR_FILE: str(errors.absolute())}
     try:
-        with log.open("ab") as output:
-            status = _run(
-                command(module, arguments, processes),
-                child_environment(threads, {**(environment or {}), ERROR_FILE: str(errors.absolute())}),
-                output.fileno(),
-            )
+        with (
+            log.open("ab") as output,
+            _ended_with_snakemake(),
+            _ended_by_signals(),
+            taken(processes if device == "cuda" else 0) as places,
+        ):
+            status = _run(words, child_environment(threads, variables | places), output.fileno())
         word = json.loads(errors.read_text(encoding="utf-8")) if errors.exists() else None
         statuses = json.loads(ends.read_text(encoding="utf-8")) if ends.exists() else [status]
     finally:
@@ -106,15 +116,15 @@ def _killed(kind: str | None, statuses: Sequence[int]) -> bool:
     return bool(ended) and all(-status in (signal.SIGKILL, signal.SIGTERM) for status in ended)
 
 
-def command(module: str, arguments: Sequence[str], processes: int) -> list[str]:
+def command(module: str, arguments: Sequence[str], processes: int, python: str = sys.executable) -> list[str]:
     """The command line that `launch` runs."""
-    python = [sys.executable, "-m", "trainyard.parallel.rank"]
+    rank = [python, "-m", "trainyard.parallel.rank"]
     if processes == 1:
-        return [*python, module, *arguments]
+        return [*rank, module, *arguments]
     # As --standalone, but with addresses that need no resolver.
     local = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
     torchrun = ["torch.distributed.run", f"--nproc-per-node={processes}", "--monitor-interval=0.5"]
-    return [*python, *torchrun, *local, f"--rdzv-id={os.getpid()}", "-m", "trainyard.parallel.rank", module, *arguments]
+    return [*rank, *torchrun, *local, f"--rdzv-id={os.getpid()}", "-m", "trainyard.parallel.rank", module, *arguments]
 
 
 def child_environment(threads: int, more: Mapping[str, str]) -> dict[str, str]:
@@ -147,19 +157,15 @@ def _run(arguments: list[str], environment: Mapping[str, str], output: int) -> i
     )
     tree = psutil.Process(process.pid)
     try:
-        with _ended_with_snakemake(tree), _ended_by_signals():
-            return process.wait()
+        return process.wait()
     finally:
-        _end(tree)
+        with suppress(psutil.NoSuchProcess):
+            _end([tree, *tree.children(recursive=True)])
         process.wait()
 
 
-def _end(tree: psutil.Process) -> None:
-    """End a process and everything below it: politely, then by SIGKILL."""
-    try:
-        family = [tree, *tree.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
+def _end(family: list[psutil.Process]) -> None:
+    """End processes: politely, then by SIGKILL."""
     for process in family:
         _signal(process, signal.SIGTERM)
     _, alive = psutil.wait_procs(family, timeout=GRACE_SECONDS)
@@ -194,15 +200,15 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _ended_with_snakemake(tree: psutil.Process) -> Iterator[None]:
-    """End `tree` and this process when the Snakemake that started it, or one between them, is gone."""
+def _ended_with_snakemake() -> Iterator[None]:
+    """End this process and all below it when the Snakemake that started it, or one between them, is gone."""
     above = _up_to_snakemake()
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(POLL_SECONDS):
             if not all(_lives(process) for process in above):
-                _end(tree)
+                _end(psutil.Process().children(recursive=True))
                 os.kill(os.getpid(), signal.SIGKILL)
 
     watcher = threading.Thread(target=watch, name="end-with-snakemake", daemon=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from trainyard.errors import InputError
 from trainyard.parallel.outcome import is_lost_connection, is_out_of_memory
+from trainyard.parallel.slots import hold
 
 ERROR_FILE = "TRAINYARD_ERROR_FILE"
 POLL_SECONDS = 0.5
@@ -80,6 +81,7 @@ def _leave_word(error: BaseException) -> None:
 def main() -> None:
     """Run the module named by the first argument with the others."""
     end_with_parent()
+    hold()
     module, sys.argv = sys.argv[1], sys.argv[1:]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,0 +1,62 @@
+"""The NVIDIA GPUs that this process may use, found out without torch."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+VARIABLE = "CUDA_VISIBLE_DEVICES"
+_DRIVER = Path("/proc/driver/nvidia/gpus")
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One device, or a part of one.
+
+    Attributes:
+        name: what CUDA_VISIBLE_DEVICES calls it: a number, a UUID, or the UUID of a part (MIG).
+        place: its address on the bus, the same whatever it is called; of a part, its name.
+    """
+
+    name: str
+    place: str
+
+
+def gpus() -> list[Gpu] | None:
+    """The GPUs of CUDA_VISIBLE_DEVICES, under the names that it gives them, or else all that the driver shows.
+
+    Numbers are counted in the order of the bus, as CUDA does for GPUs of one kind.
+
+    Returns:
+        None where no driver shows any, as on a cluster's login node.
+    """
+    folders = sorted(_DRIVER.iterdir()) if _DRIVER.is_dir() else []
+    if not folders:
+        return None
+    names = os.environ.get(VARIABLE)
+    if names is None:
+        return [Gpu(str(number), folder.name) for number, folder in enumerate(folders)]
+    found: dict[str, Gpu] = {}
+    for name in map(str.strip, names.split(",")):
+        place = _place(name, folders)
+        if place is None:
+            break  # CUDA too takes those before the first that there is not
+        found.setdefault(place, Gpu(name, place))
+    return list(found.values())
+
+
+def _place(name: str, folders: list[Path]) -> str | None:
+    """Where the device of this name stands; None if there is no such device."""
+    if name.isdecimal():
+        return folders[int(name)].name if int(name) < len(folders) else None
+    if name.startswith("GPU-"):
+        # the driver tells no UUID of a device that nothing has used yet
+        return next((folder.name for folder in folders if _uuid(folder).startswith(name)), name)
+    return name if name.startswith("MIG-") else None
+
+
+def _uuid(folder: Path) -> str:
+    """The UUID that the driver gives a device; "" where it doesn't tell."""
+    information = folder / "information"
+    found = re.search(r"GPU UUID:\s*(\S+)", information.read_text()) if information.is_file() else None
+    return found[1] if found else ""

@@ -1,0 +1,187 @@
+"""GPUs are pretended here, jobs are real processes (slots_job.py)."""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from trainyard.errors import InputError
+from trainyard.gpus import Gpu
+from trainyard.parallel import slots
+from trainyard.parallel.slots import hold, taken
+
+JOB, SOURCE = Path(__file__).with_name("slots_job.py"), Path(__file__).parents[2] / "src"
+FOUR = [Gpu(str(number), f"0000:0{number}:00.0") for number in range(4)]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., psutil.Popen]]:
+    """Start a job of so many GPUs for some seconds; whatever is left is ended."""
+    started = []
+
+    def begin(name: str, count: int, seconds: float, places: Sequence[str] = [gpu.place for gpu in FOUR]):
+        words = [sys.executable, str(JOB), "job", str(tmp_path), name, str(count), str(seconds), *places]
+        with (tmp_path / f"said-{name}").open("wb") as said:
+            environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+            started.append(psutil.Popen(words, env=environment, stderr=said))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        for child in process.children(recursive=True) if process.is_running() else []:
+            child.kill()
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "not within the time"
+        time.sleep(0.02)
+
+
+def began(folder: Path, name: str) -> float:
+    return json.loads((folder / f"began-{name}").read_text())[0]
+
+
+@pytest.mark.slow
+def test_no_two_jobs_ever_share_a_gpu_and_each_is_served_though_others_are_killed(
+    tmp_path: Path, start: Callable[..., psutil.Popen]
+) -> None:
+    chance = random.Random(0)
+    jobs = {str(number): start(str(number), chance.choice([1, 1, 2, 3, 4]), 0.2) for number in range(24)}
+    killed = set(chance.sample(sorted(jobs), 8))
+    for name in killed:  # some while they wait, some while they hold
+        time.sleep(chance.uniform(0, 0.6))
+        jobs[name].send_signal(signal.SIGKILL)
+    assert all(jobs[name].wait(60) == 0 for name in jobs.keys() - killed)
+    assert {path.name for path in tmp_path.glob("served-*")} >= {f"served-{name}" for name in jobs.keys() - killed}
+    assert list(tmp_path.glob("shared-*")) == []
+
+
+def test_gpus_are_free_again_when_their_job_was_killed(tmp_path: Path, start: Callable[..., psutil.Popen]) -> None:
+    first = start("first", 4, 60)
+    wait_for((tmp_path / "began-first").exists)
+    for process in [*first.children(), first]:
+        process.kill()
+    assert start("second", 4, 0).wait(20) == 0
+
+
+def test_a_rank_that_outlives_its_job_still_holds_its_gpus(tmp_path: Path, start: Callable[..., psutil.Popen]) -> None:
+    first = start("first", 3, 60)
+    wait_for((tmp_path / "began-first").exists)
+    (orphan,) = first.children()
+    first.kill()
+    assert start("second", 1, 0).wait(20) == 0, "the second has the GPU that the first left"
+    third = start("third", 2, 0)
+    wait_for((tmp_path / "said-third").read_text)
+    assert not (tmp_path / "began-third").exists()
+    orphan.kill()
+    assert third.wait(20) == 0
+    assert list(tmp_path.glob("shared-*")) == []
+
+
+def test_a_large_job_is_not_passed_by_small_ones(tmp_path: Path, start: Callable[..., psutil.Popen]) -> None:
+    start("first", 1, 60)
+    wait_for((tmp_path / "began-first").exists)
+    large = start("large", 4, 0)
+    wait_for((tmp_path / "said-large").read_text)
+    small = {name: start(name, 1, 0) for name in ("a", "b")}
+    wait_for(lambda: all((tmp_path / f"said-{name}").read_text() for name in small))
+    (tmp_path / "end-first").touch()
+    assert [job.wait(20) for job in (large, *small.values())] == [0, 0, 0]
+    assert all(began(tmp_path, "large") < began(tmp_path, name) for name in small)
+
+
+def test_a_job_that_waits_says_so_once_and_for_whom(tmp_path: Path, start: Callable[..., psutil.Popen]) -> None:
+    first = start("first", 3, 60)
+    wait_for((tmp_path / "began-first").exists)
+    second = start("second", 2, 0)
+    wait_for((tmp_path / "said-second").read_text)
+    third = start("third", 1, 0)
+    wait_for((tmp_path / "said-third").read_text)
+    (tmp_path / "end-first").touch()
+    assert second.wait(20) == third.wait(20) == 0
+    said = f"waiting for {{}} of the GPUs 0, 1, 2, 3: process {first.pid} has 0, 1, 2{{}}\n"
+    assert (tmp_path / "said-second").read_text() == said.format(2, "")
+    assert (tmp_path / "said-third").read_text() == said.format(1, f"; process {second.pid} waits before it")
+
+
+def test_a_job_that_may_use_other_gpus_waits_for_nobody(tmp_path: Path) -> None:
+    with taken(2, FOUR[:2], tmp_path / "slots"), taken(2, FOUR[2:], tmp_path / "slots") as variables:
+        assert variables["CUDA_VISIBLE_DEVICES"] == "2,3"
+
+
+def test_names_and_uuids_of_the_user_are_kept(tmp_path: Path) -> None:
+    devices = [Gpu("GPU-1f", "0000:01:00.0"), Gpu("MIG-2e", "MIG-2e")]
+    with taken(2, devices, tmp_path / "slots") as variables:
+        assert variables["CUDA_VISIBLE_DEVICES"] == "GPU-1f,MIG-2e"
+
+
+def test_slurms_assignment_is_kept_and_its_jobs_do_not_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # in a group of its own, each job has a first GPU
+    with ExitStack() as stack:
+        for number in ("17", "18"):
+            monkeypatch.setenv("SLURM_JOB_ID", number)
+            variables = stack.enter_context(taken(2, folder=tmp_path / "slots"))
+            assert variables["CUDA_VISIBLE_DEVICES"] == "0,1"
+
+
+def test_jobs_inside_one_allocation_of_slurm_do_not_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    with taken(1, folder=tmp_path / "slots") as first, taken(1, folder=tmp_path / "slots") as second:
+        assert [each["CUDA_VISIBLE_DEVICES"] for each in (first, second)] == ["4", "6"]
+
+
+def test_where_no_driver_tells_jobs_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "gpus", lambda: None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with taken(2, folder=tmp_path / "slots") as variables:
+        assert "CUDA_VISIBLE_DEVICES" not in variables
+        (job,) = slots._living(tmp_path / "slots")
+        assert job.holds == ["all"]
+
+
+def test_a_job_on_the_cpu_takes_nothing(tmp_path: Path) -> None:
+    with taken(0, folder=tmp_path / "slots") as variables:
+        assert variables == {}
+    assert not (tmp_path / "slots").exists()
+
+
+def test_more_gpus_than_there_are_is_the_users_error(tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match=r"needs 5 GPUs, and it may use 4 \(0, 1, 2, 3\)"),
+        taken(5, FOUR, tmp_path / "slots"),
+    ):
+        pass
+
+
+def test_a_rank_that_comes_when_its_job_has_gone_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with taken(1, FOUR, tmp_path / "slots") as first:
+        pass
+    monkeypatch.setenv(slots.FILE, first[slots.FILE])
+    with taken(1, FOUR, tmp_path / "slots"), pytest.raises(RuntimeError, match="are free for others"):
+        hold()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o720])
+def test_a_folder_that_others_may_write_to_is_not_used(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "slots").mkdir()
+    (tmp_path / "slots").chmod(mode)
+    with pytest.raises(InputError, match="others may write to it; delete it"), taken(1, FOUR, tmp_path / "slots"):
+        pass
