@@ -143,7 +143,7 @@ def test_two_lists_of_probes_share_their_reference(plan: Callable[..., Plan]) ->
 
 def test_what_a_run_does_not_depend_on_is_not_in_its_specification(folder: Path, plan: Callable[..., Plan]) -> None:
     probed = study(models=["gpt2-124m"], parallel=["ddp"]) | {"probes": [{"parallel": ["zero2"]}]}
-    probed |= {"measure": {"models": ["gpt2-124m"], "parallel": ["ddp"], "batch": [1], "sequence_length": [32]}}
+    probed |= {"measure": [{"models": ["gpt2-124m"], "parallel": ["ddp"], "batch": [1], "sequence_length": [32]}]}
     before = plan(probed).studies["s"]
     for file, changes in (
         ("models", {"gpt2-124m": {"title": "Another", "weights": {"hub": "a/b", "revision": "c"}}}),

@@ -44,14 +44,16 @@ MICRO = {
         },
     ],
     "probes": [{"models": ["gpt2-tiny"], "parallel": ["zero1", "zero2"], "steps": 4}],
-    "measure": {
-        "models": ["gpt2-tiny"],
-        "parallel": ["single"],
-        "batch": [2],
-        "sequence_length": [64],
-        "steps": 3,
-        "warmup_steps": 1,
-    },
+    "measure": [
+        {
+            "models": ["gpt2-tiny"],
+            "parallel": ["single"],
+            "batch": [2],
+            "sequence_length": [64],
+            "steps": 3,
+            "warmup_steps": 1,
+        }
+    ],
 }
 
 

@@ -1,7 +1,9 @@
-"""From the `measure` settings of a study to the cells that are measured one by one."""
+"""From the `measure` grids of a study to the cells that are measured one by one."""
 
 import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from trainyard.config.load import choose
 from trainyard.config.machine import Device
@@ -12,7 +14,7 @@ from trainyard.errors import InputError
 
 @dataclass(frozen=True)
 class Cell(Execution):
-    """One measurement."""
+    """One measurement, or one search for the largest batch."""
 
     @property
     def file(self) -> str:
@@ -20,20 +22,26 @@ class Cell(Execution):
         return f"{RESULTS}/{self.study}/measure/{self.name}.json"
 
 
-def cells(study: str, measure: Measure, catalogues: Catalogues, device: Device, place: str) -> dict[str, Cell]:
-    """Every cell of the grid by name.
+def cells(study: str, grids: Sequence[Measure], catalogues: Catalogues, device: Device, place: str) -> dict[str, Cell]:
+    """Every cell of the grids by name, and one for each search.
 
     Raises:
-        InputError: a name that no catalogue has, or a sequence longer than the model reads.
+        InputError: a name that no catalogue has, a sequence longer than the model reads, or a cell given twice.
     """
     found = {}
-    for model_name, parallel, processes, precision, batch, length in itertools.product(
-        measure.models,
-        measure.parallel,
-        measure.processes,
-        measure.precision,
-        measure.batch,
-        measure.sequence_length,
+    for number, grid in enumerate(grids):
+        for specification in _grid(grid, catalogues, device, f"{place}.{number}"):
+            name = _name(specification, grid)
+            if name in found:
+                raise InputError(f"{place}: the cell {name} stands in two grids; remove it from one")
+            found[name] = Cell(study, name, {"study": study, "cell": name, **specification})
+    return found
+
+
+def _grid(grid: Measure, catalogues: Catalogues, device: Device, place: str) -> Iterator[dict[str, Any]]:
+    batches: list[int | None] = [*grid.batch, *([None] if grid.search else [])]
+    for model_name, parallel, processes, precision, length, batch in itertools.product(
+        grid.models, grid.parallel, grid.processes, grid.precision, grid.sequence_length, batches
     ):
         model = choose(model_name, catalogues.models, "model", f"{place}.models")
         setting = choose(parallel, catalogues.parallel, "parallel setting", f"{place}.parallel")
@@ -43,24 +51,44 @@ def cells(study: str, measure: Measure, catalogues: Catalogues, device: Device, 
             )
         if setting.one_process and processes > 1:
             continue
-        name = f"{model_name}_{parallel}-x{processes}_{precision}_batch{batch}_sequence{length}"
-        found[name] = Cell(
-            study,
-            name,
-            {
-                "study": study,
-                "cell": name,
-                "model": {"name": model_name, **model.for_job(pretrained=False)},
-                "parallel": {"name": parallel, **setting.for_job()},
-                "processes": processes,
-                "threads": measure.threads,
-                "device": device,
-                "precision": precision,
-                "batch": batch,
-                "sequence_length": length,
-                "steps": measure.steps,
-                "warmup_steps": measure.warmup_steps,
-                "activation_checkpointing": measure.activation_checkpointing,
-            },
-        )
-    return found
+        searches = {"largest": grid.search.largest, "steps": grid.search.steps} if grid.search else None
+        yield {
+            "kind": "cell" if batch else "search",
+            "model": {"name": model_name, **model.for_job(pretrained=False)},
+            "parallel": {"name": parallel, **setting.for_job()},
+            "processes": processes,
+            "threads": grid.threads,
+            "device": device,
+            "precision": precision,
+            "batch": batch,
+            "sequence_length": length,
+            "activation_checkpointing": grid.activation_checkpointing,
+            "memory_limit": _limit(grid, device),
+            **(
+                {"steps": grid.steps, "warmup_steps": grid.warmup_steps, "profiled_steps": grid.profiled_steps}
+                if batch
+                else {"search": searches}
+            ),
+        }
+
+
+def _limit(grid: Measure, device: Device) -> dict[str, Any] | None:
+    """The memory that a process may take where it computes."""
+    gigabytes = grid.device_memory_gb if device == "cuda" else grid.host_memory_gb
+    kind = "device" if device == "cuda" else "host"
+    return None if gigabytes is None else {"kind": kind, "bytes": round(gigabytes * 10**9)}
+
+
+def _name(cell: dict[str, Any], grid: Measure) -> str:
+    """The coordinates of a cell in one word."""
+    limits = {"host": grid.host_memory_gb, "device": grid.device_memory_gb}
+    parts = (
+        cell["model"]["name"],
+        f"{cell['parallel']['name']}-x{cell['processes']}",
+        cell["precision"],
+        f"batch{cell['batch']}" if cell["batch"] else "largest-batch",
+        f"sequence{cell['sequence_length']}",
+        *(["checkpointed"] if grid.activation_checkpointing else []),
+        *(f"{kind}{gigabytes:g}gb" for kind, gigabytes in limits.items() if gigabytes),
+    )
+    return "_".join(parts)

@@ -195,7 +195,7 @@ def plan_study(name: str, folder: Path, catalogues: Catalogues, machine: Machine
         if catalogues.models[model].weights is None:
             raise InputError(f"{place}: pretrained: {model} has no pretrained weights in config/models.yaml")
     runs = Expansion(name, study, place, catalogues, machine.device).runs()
-    measured = cells(name, study.measure, catalogues, machine.device, f"{place}: measure") if study.measure else {}
+    measured = cells(name, study.measure, catalogues, machine.device, f"{place}: measure")
     plan = StudyPlan(name, study, place, catalogues, runs, measured)
     for run in plan.trainings:
         _check_checkpoints(run, place)

@@ -25,6 +25,7 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
         study.Rouge,
         study.Probes,
         study.Measure,
+        study.Search,
         study.Published,
     ],
     "config/datasets.yaml": [

@@ -1,10 +1,12 @@
 """A study: a question, and the grids of runs, probes and measurements that answer it."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from trainyard.config.catalogue import Entry, NonNegativeInt, PositiveInt, Precision, Split
+
+Gigabytes = Annotated[float, Field(gt=0)]
 
 
 class Perplexity(Entry):
@@ -83,19 +85,36 @@ class Probes(Entry):
     )
 
 
+class Search(Entry):
+    """Looking for the largest batch that fits: doubled from 1 until memory runs out, then halving the gap."""
+
+    largest: PositiveInt = Field(description="sequences a process; no larger batch is tried")
+    steps: PositiveInt = Field(2, description="of each trial")
+
+
 class Measure(Entry):
-    """Speed and memory on random tokens, alone on the machine."""
+    """A product of coordinates, measured one by one: speed and memory on random tokens, alone on the machine."""
 
     models: list[str] = Field(min_length=1)
     parallel: list[str] = Field(min_length=1)
     processes: list[PositiveInt] = Field(default_factory=lambda: [1], min_length=1)
     precision: list[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
-    batch: list[PositiveInt] = Field(min_length=1, description="sequences a process")
+    batch: list[PositiveInt] = Field(
+        min_length=1, description="sequences a process (a copy of the model, where processes share one)"
+    )
     sequence_length: list[PositiveInt] = Field(min_length=1)
     threads: PositiveInt = 1
     steps: PositiveInt = 20
     warmup_steps: NonNegativeInt = 3
+    profiled_steps: NonNegativeInt = Field(3, description="after those timed, to see where time goes; 0: not looked at")
     activation_checkpointing: bool = False
+    host_memory_gb: Gigabytes | None = Field(
+        None, description="on a CPU: what each process may take besides its libraries, in 10^9 bytes"
+    )
+    device_memory_gb: Gigabytes | None = Field(
+        None, description="on a GPU: what torch may take of it for each process, in 10^9 bytes"
+    )
+    search: Search | None = Field(None, description="the largest batch that fits, besides those of `batch`")
 
 
 Figure = Literal[
@@ -135,7 +154,7 @@ class Study(Entry):
     pretrained: list[str] = Field(default_factory=list, description="models evaluated as they are")
     evaluate: Evaluate | None = Field(None, description="for every grid that has none of its own, and `pretrained`")
     probes: list[Probes] = Field(default_factory=list)
-    measure: Measure | None = None
+    measure: list[Measure] = Field(default_factory=list)
     scaling: bool = Field(False, description="fit loss against parameters over the study's models")
     published: list[Published] = Field(default_factory=list)
 
