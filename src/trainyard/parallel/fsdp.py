@@ -101,8 +101,10 @@ def _local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def _like(part: Tensor, parameter: DTensor) -> DTensor:
-    """The tensor sharded as `parameter` is, of which `part` is this rank's."""
+def _like(part: Tensor, parameter: Tensor) -> Tensor:
+    """The tensor sharded as `parameter` is, if it is, of which `part` is this rank's."""
+    if not isinstance(parameter, DTensor):
+        return part
     return DTensor.from_local(
         part,
         parameter.device_mesh,
