@@ -150,6 +150,68 @@ use rule loss_by_step as measure_figure with:
         code=report_code("measure"),
 
 
+use rule loss_by_step as breakdown_figure with:
+    input:
+        unpack(JOBS.reads(cells="cells")),
+    output:
+        figure=shown(
+            "breakdown.svg",
+            "breakdown",
+            "Parallel settings",
+            "where time goes",
+            "figure",
+        ),
+    log:
+        "logs/{study}/report/breakdown-figure.log",
+    benchmark:
+        "logs/{study}/report/breakdown-figure.benchmark.jsonl"
+    params:
+        module="breakdown",
+        options={},
+        study=JOBS.study,
+        code=report_code("breakdown"),
+
+
+use rule loss_by_step as prediction_figure with:
+    input:
+        unpack(JOBS.reads(cells="cells")),
+    output:
+        figure=shown(
+            "prediction.svg",
+            "prediction",
+            "Parallel settings",
+            "predicted memory",
+            "figure",
+        ),
+    log:
+        "logs/{study}/report/prediction-figure.log",
+    benchmark:
+        "logs/{study}/report/prediction-figure.benchmark.jsonl"
+    params:
+        module="prediction",
+        options={},
+        study=JOBS.study,
+        code=report_code("prediction"),
+
+
+use rule loss_by_step as memory_figure with:
+    input:
+        unpack(JOBS.reads(summaries="everything", cells="cells")),
+    output:
+        figure=shown(
+            "memory.svg", "memory", "Parallel settings", "memory by step", "figure"
+        ),
+    log:
+        "logs/{study}/report/memory-figure.log",
+    benchmark:
+        "logs/{study}/report/memory-figure.benchmark.jsonl"
+    params:
+        module="memory",
+        options={},
+        study=JOBS.study,
+        code=report_code("memory"),
+
+
 rule comparison_table:
     input:
         unpack(

@@ -326,36 +326,103 @@ class Results:
         return path
 
     def add_cell(
-        self, parallel: str, batch: int, speed: float | None, outcome: str = "finished", reason: str | None = None
+        self,
+        parallel: str,
+        batch: int,
+        speed: float | None,
+        outcome: str = "finished",
+        reason: str | None = None,
+        *,
+        model: str = "gpt2-1m",
+        device: bool = False,
+        **more: Any,
     ) -> Path:
-        cell = f"gpt2-1m-{parallel}-b{batch}"
+        """A measured cell of two processes; `more` replaces keys of its file."""
+        cell = f"{model}-{parallel}-b{batch}"
+        peak = 5e8 + 1e7 * batch
+        predicted = {
+            "parameters": 4e7,
+            "gradients": 4e7,
+            "optimizer": 8e7,
+            "activations": 1e6 * batch,
+            "buffers": 1e7,
+            "total": 1.7e8 + 1e6 * batch,
+            "kind": "device" if device else "host",
+        }
+        ranks = [
+            {
+                "rank": rank,
+                "peak_host_memory": peak + 1e6 * rank,
+                "host_memory_increase": peak - 3e8,
+                "peak_device_memory": 2 * peak if device else None,
+            }
+            for rank in range(2)
+        ]
+        phases = ["warm-up"] * 3 + ["placed"] * 10 if parallel.startswith("gemini") else [None] * 13
+        found = {
+            "study": self.name,
+            "kind": "cell",
+            "cell": cell,
+            "model": model,
+            "parallel": parallel,
+            "processes": 2,
+            "precision": "fp32",
+            "batch": batch,
+            "sequence_length": 128,
+            "outcome": outcome,
+            "reason": reason,
+            "steps": 20,
+            "warmup_steps": 3,
+            "step_seconds": speed and {"median": 2 * batch * 128 / speed, "p10": 0.1, "p90": 0.2},
+            "tokens_per_second": speed,
+            "samples_per_second": speed and speed / 128,
+            "peak_memory": speed and (2 * peak if device else peak + 1e6),
+            "peak_memory_increase": speed and (2 * peak if device else peak - 3e8),
+            "memory_kind": speed and predicted["kind"],
+            "mfu": speed and speed / 1e5,
+            "mfu_formula": "6 N + 12 L h Q T" if speed else None,
+            "peak_flops": 5e10 if speed else None,
+            "peak_source": "measured" if speed else None,
+            "device_name": f"cpu {HOSTILE}" if speed else None,
+            "timing": "alone",
+            "ranks": ranks if speed else None,
+            "tflops": speed and speed / 1e4,
+            "tflops_megatron": None if model.startswith("bart") else speed and speed / 9e3,
+            "breakdown": speed
+            and {"compute": 0.06, "communication": 0.02, "optimizer": 0.01, "offload": 0.0, "other": 0.01},
+            "memory_by_step": speed
+            and [
+                {"step": step, "host": 5e8 + 1e6 * step, "device": 1e9 if device else None, "phase": phase}
+                for step, phase in enumerate(phases, 1)
+            ],
+            "predicted_memory": predicted,
+            "prediction_error": speed and 0.1,
+            "memory_limit": None,
+        }
+        path = write(self.folder / "measure" / f"{cell}.json", found | more)
+        self.cells.append(path)
+        return path
+
+    def add_search(self, parallel: str, largest: int | None, reason: str | None = None, model: str = "gpt2-1m") -> Path:
+        """A search for the largest batch."""
+        tried = [{"batch": batch, "outcome": "finished", "reason": None} for batch in range(1, (largest or 0) + 1)]
+        tried += [{"batch": (largest or 0) + 1, "outcome": "out-of-memory", "reason": HOSTILE}]
         path = write(
-            self.folder / "measure" / f"{cell}.json",
+            self.folder / "measure" / f"{model}-{parallel}-search.json",
             {
                 "study": self.name,
-                "cell": cell,
-                "model": "gpt2-1m",
+                "kind": "search",
+                "cell": f"{model}-{parallel}-search",
+                "model": model,
                 "parallel": parallel,
                 "processes": 2,
                 "precision": "fp32",
-                "batch": batch,
+                "batch": None,
                 "sequence_length": 128,
-                "outcome": outcome,
+                "outcome": "finished" if largest else "unsupported",
                 "reason": reason,
-                "steps": 20,
-                "warmup_steps": 3,
-                "step_seconds": speed and {"median": 2 * batch * 128 / speed, "p10": 0.1, "p90": 0.2},
-                "tokens_per_second": speed,
-                "samples_per_second": speed and speed / 128,
-                "peak_memory": speed and 5e8 + 1e7 * batch,
-                "peak_memory_increase": speed and 2e8 + 1e7 * batch,
-                "memory_kind": "host" if speed else None,
-                "mfu": speed and speed / 1e5,
-                "mfu_formula": "6 N + 12 L h Q T" if speed else None,
-                "peak_flops": 5e10 if speed else None,
-                "peak_source": "measured" if speed else None,
-                "device_name": f"cpu {HOSTILE}" if speed else None,
-                "timing": "alone",
+                "largest_batch": largest,
+                "tried": tried if largest else [],
             },
         )
         self.cells.append(path)
@@ -423,6 +490,8 @@ def fill(results: Results) -> Results:
         for batch in (8, 32):
             results.add_cell(parallel, batch, speed * (1 + batch / 100))
     results.add_cell("ddp", 128, None, "out-of-memory", HOSTILE)
+    results.add_search("ddp", 96)
+    results.add_search("fsdp", 120)
     text = {"train": {"rows": 20_000, "words": 1_200_000, "tokens": 1_610_000, "bytes": 6_000_000}}
     results.add_statistics("tinyworld", {**text, "test": {"rows": 1000, "words": 60_000, "tokens": 80_500}})
     pairs = {"rows": 14_732, "words": 1_700_000, "tokens": 2_560_000}

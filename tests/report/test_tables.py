@@ -12,7 +12,6 @@ from trainyard.report import (
     data,
     environment,
     levels,
-    measure,
     models,
     overview,
     parity,
@@ -134,13 +133,6 @@ def test_the_parity_table_says_over_which_steps_and_why_so_far(empty, outputs):
     assert "The tolerance of 1e\N{MINUS SIGN}6 in fp32: the order of summation." in page
 
 
-def test_the_measure_table_keeps_failed_cells(full, outputs):
-    measure.tabulate(full.study, cells=full.cells, **outputs)
-    table = rows(outputs["numbers"])
-    assert len(table) == len(full.cells)
-    assert (table[-1]["outcome"], table[-1]["tokens_per_second"]) == ("out-of-memory", "")
-
-
 def test_the_level_table_sets_shortcuts_and_chance_below_the_models(full, outputs):
     levels.tabulate(full.study, runs=full.runs, evaluations=full.evaluations, shortcuts=full.shortcuts, **outputs)
     table = rows(outputs["numbers"])
@@ -236,12 +228,3 @@ def test_the_terminal_says_once_what_trained_runs_share_beside_a_pretrained_mode
     lines = terminal.table(outputs["numbers"]).splitlines()
     assert "precision" not in lines[0]
     assert lines[-1] == "all runs: parallel single, precision fp32"
-
-
-def test_what_all_measured_cells_share_is_a_note(full, outputs):
-    measure.tabulate(full.study, cells=full.cells, **outputs)
-    page = outputs["table"].read_text()
-    assert "All cells: gpt2-1m · 2 processes · fp32 · sequence 128." in page
-    assert ">batch</button>" in page
-    assert ">precision</button>" not in page
-    assert rows(outputs["numbers"])[0]["precision"] == "fp32"

@@ -6,8 +6,8 @@ from trainyard.report.cells import nearest, probe_label, same_bits
 from trainyard.report.evidence import Evidence, by_data, ranked
 from trainyard.report.format import duration, fixed, percent, scientific, score
 from trainyard.report.items import ALL, gather
-from trainyard.report.measure import cell_label
-from trainyard.report.measure import varying as varying_cells
+from trainyard.report.measured import cell_label
+from trainyard.report.measured import varying as varying_cells
 from trainyard.report.results import label, telling
 
 

@@ -18,6 +18,7 @@ class Evidence:
     evaluations: Sequence[Evaluation]
     parity: Sequence[dict[str, Any]]
     cells: Sequence[dict[str, Any]]
+    searches: Sequence[dict[str, Any]]
     shortcuts: Sequence[dict[str, Any]]
     models: Mapping[str, Model]
 

@@ -9,9 +9,11 @@ from trainyard.report.cells import allowance, nearest, probe_label, same_bits
 from trainyard.report.endings import MOST, NOISE, distance, endings
 from trainyard.report.evidence import Evidence, Ranked, best_loss, by_data, ranked
 from trainyard.report.format import clip, counted, duration, fixed, listed, probed, scientific, short, size
-from trainyard.report.measure import cell_label
-from trainyard.report.measure import varying as varying_cells
+from trainyard.report.measured import PLACE, Cell, by_place, cell_label
+from trainyard.report.measured import varying as varying_cells
 from trainyard.report.results import Run, difference, label, telling
+
+PREDICTED = 0.15  # of the measured increase: what a prediction of memory is to stay within
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,35 @@ def _measure(evidence: Evidence) -> list[str]:
             else f"{cell_label(fastest, names)} runs at {fixed(fastest['tokens_per_second'], 0)} tokens/s alone on the "
             f"machine, with {size(fastest['peak_memory'])} a process."
         )
+    return said + _largest_batches(evidence.searches) + _predictions(evidence.cells)
+
+
+def _largest_batches(searches: Sequence[Cell]) -> list[str]:
+    """The parallel setting that fits the most sequences, of each place that was searched."""
+    said = []
+    told = varying_cells(searches, PLACE)
+    for place in by_place(search for search in searches if search["largest_batch"] is not None).values():
+        most = max(search["largest_batch"] for search in place)
+        names = [search["parallel"] for search in place if search["largest_batch"] == most]
+        where = f" of {cell_label(place[0], told)}" if told else ""
+        text = (
+            f"Largest batch{where} that fits: {counted(most, 'sequence')} a process, under {clip(listed(names), 120)}"
+        )
+        least = min(search["largest_batch"] for search in place)
+        said.append(f"{text}; the least that a setting fits is {least}." if least < most else f"{text}.")
     return said
+
+
+def _predictions(cells: Sequence[Cell]) -> list[str]:
+    """How far predicted memory lies from the measured increase."""
+    errors = [abs(cell["prediction_error"]) for cell in cells if cell["prediction_error"] is not None]
+    if not errors:
+        return []
+    near = sum(error <= PREDICTED for error in errors)
+    return [
+        f"Predicted memory lies within {fixed(100 * PREDICTED, 0)} % of the measured increase for {near} of "
+        f"{counted(len(errors), 'cell')} (farthest: {fixed(100 * max(errors), 1)} %)."
+    ]
 
 
 def _scaling(evidence: Evidence) -> list[str]:

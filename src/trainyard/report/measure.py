@@ -5,32 +5,70 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from trainyard.config.study import Study
-from trainyard.report import style
+from trainyard.report import heat, measured, style
 from trainyard.report.cells import outcome_cell
 from trainyard.report.format import clip, fixed, score, size, tick
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
-from trainyard.report.results import read_all
+from trainyard.report.measured import COORDINATES, PLACE, binary_unit, cell_label, memory_kind, varying
+from trainyard.report.prediction import measured_increase, percent
 
-COORDINATES = ("model", "parallel", "processes", "precision", "batch", "sequence_length")
-WORDS = {"processes": "{} processes", "batch": "batch {}", "sequence_length": "sequence {}"}
 MOST = 48
 
 
+COLUMNS = [
+    Column("model", "model", text=True),
+    Column("parallel", "parallel setting", text=True),
+    Column("processes", "processes"),
+    Column("precision", "precision", text=True),
+    Column("batch", "batch", "a process"),
+    Column("sequence_length", "sequence", "a process"),
+    Column("outcome", "outcome", text=True),
+    Column("tokens_per_second", "tokens/s", "speed, all processes", "high"),
+    Column("samples_per_second", "samples/s", "speed, all processes", "high"),
+    Column("step_seconds", "step, s", "speed, all processes", tip="median [10th to 90th percentile]"),
+    Column("tflops", "6N + 12LHQT", "TFLOP/s of a process", tip="by the arithmetic of MFU"),
+    Column("tflops_megatron", "Megatron", "TFLOP/s of a process", tip="by the form of Narayanan et al. 2021"),
+    Column("mfu", "MFU %", tip="share of the peak: point at a value for formula and peak"),
+    Column("device_memory", "peak", "device memory of a process", "low"),
+    Column("host_memory", "peak", "host memory of a process", "low"),
+    Column(
+        "host_memory_increase",
+        "increase",
+        "host memory of a process",
+        "low",
+        tip="over the process after imports and group start",
+    ),
+    Column("predicted_memory", "predicted", "memory by arithmetic"),
+    Column("prediction_error", "error %", "memory by arithmetic", tip="predicted over the measured increase, less one"),
+    Column("memory_limit", "limit", tip="the most memory that a process was given"),
+    Column("largest_batch", "largest batch", best="high", tip="of a process, that fits: by bisection"),
+    Column("reason", "why there is no result", text=True),
+    Column("device", "device", text=True),
+]
+
+
 def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
-    """Draw tokens a second and peak memory of each cell as bars, coloured by parallel setting.
+    """Draw tokens a second and peak memory of each cell: as heat maps where batches differ, else as bars.
 
     Args:
         study: whose measurements they are.
         cells: measure/*.json.
         output: the SVG.
     """
-    every = read_all(cells)
+    every = measured.read_cells(cells)
     if not every:
         style.empty(output, f"Nothing was measured in “{study.title}”.")
-        return
+    elif "batch" in varying(every):
+        heat.draw(every, output)
+    else:
+        _bars(every, output)
+
+
+def _bars(every: Sequence[dict[str, Any]], output: Path) -> None:
     names = varying(every)
     shown = every[:MOST]
     palette = style.colours([cell["parallel"] for cell in shown])
@@ -41,37 +79,41 @@ def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
     with style.figure(output, height=height) as drawing:
         panels = drawing.subplots(1, 2, sharey=True)
         drawing.subplots_adjust(left=margin, right=0.985, top=1 - 0.5 / height, bottom=0.9 / height, wspace=0.06)
-        kind = " or ".join(sorted({cell["memory_kind"] for cell in shown if cell["memory_kind"]}))
-        for axes, key, title, unit in (
-            (panels[0], "tokens_per_second", "Tokens a second", "tokens/s, median"),
-            (panels[1], "peak_memory", "Peak memory of a process", f"{kind} memory, largest over processes"),
-        ):
-            memory = key == "peak_memory"
-            scale, prefix = _unit(shown) if memory else (1, "")
-            values = [(cell[key] or 0.0) / scale for cell in shown]
-            axes.barh(range(len(shown)), values, color=tints, height=0.7, zorder=2)
-            top = max(values) or 1.0
-            for index, (cell, value) in enumerate(zip(shown, values, strict=True)):
-                known = cell[key] is not None
-                axes.text(
-                    value + 0.012 * top,
-                    index,
-                    (size(cell[key]) if memory else fixed(value, 0)) if known else cell["outcome"],
-                    va="center",
-                    fontsize=9,
-                    color=style.INK if known else style.FAINT,
-                    style="normal" if known else "italic",
-                )
-            axes.set(title=title, xlabel=prefix + unit, xlim=(0, 1.2 * top), ylim=(len(shown) - 0.4, -0.6))
-            axes.grid(False, axis="y")
-            axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+        _bars_of(panels[0], shown, "tokens_per_second", tints, "Tokens a second", "tokens/s, median")
+        of_what = f"{memory_kind(shown)} memory, largest over processes"
+        _bars_of(panels[1], shown, "peak_memory", tints, "Peak memory of a process", of_what)
         panels[0].set_yticks(range(len(shown)), labels)
         alike = [name for name in COORDINATES if name not in names and name != "parallel"]
         remarks = [cell_label(every[0], alike)] if alike else []
         if len(every) > MOST:
             remarks.append(f"the first {MOST} of {len(every)}; all are in the table")
         style.note(drawing, "; ".join(remarks))
+
+
+def _bars_of(
+    axes: Axes, cells: Sequence[dict[str, Any]], key: str, tints: Sequence[str], title: str, unit: str
+) -> None:
+    memory = key == "peak_memory"
+    scale, name = binary_unit(cell[key] for cell in cells) if memory else (1, "")
+    values = [(cell[key] or 0.0) / scale for cell in cells]
+    axes.barh(range(len(cells)), values, color=tints, height=0.7, zorder=2)
+    top = max(values) or 1.0
+    for index, (cell, value) in enumerate(zip(cells, values, strict=True)):
+        known = cell[key] is not None
+        axes.text(
+            value + 0.012 * top,
+            index,
+            (size(cell[key]) if memory else fixed(value, 0)) if known else cell["outcome"],
+            va="center",
+            fontsize=9,
+            color=style.INK if known else style.FAINT,
+            style="normal" if known else "italic",
+        )
+    axes.set(title=title, xlabel=f"{name} of {unit}" if memory else unit)
+    axes.set(xlim=(0, 1.2 * top), ylim=(len(cells) - 0.4, -0.6))
+    axes.grid(False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
 
 
 def tabulate(study: Study, *, cells: Sequence[Path], table: Path, numbers: Path) -> None:
@@ -83,23 +125,14 @@ def tabulate(study: Study, *, cells: Sequence[Path], table: Path, numbers: Path)
         table: the HTML page.
         numbers: the CSV.
     """
-    every = read_all(cells)
-    columns = [
-        Column("model", "model", text=True),
-        Column("parallel", "parallel setting", text=True),
-        Column("processes", "processes"),
-        Column("precision", "precision", text=True),
-        Column("batch", "batch", "a process"),
-        Column("sequence_length", "sequence", "a process"),
-        Column("outcome", "outcome", text=True),
-        Column("tokens_per_second", "tokens/s", "speed, all processes", "high"),
-        Column("samples_per_second", "samples/s", "speed, all processes", "high"),
-        Column("step_seconds", "step, s", "speed, all processes", tip="median [10th to 90th percentile]"),
-        Column("peak_memory", "peak", "memory of a process", "low"),
-        Column("peak_memory_increase", "increase", "memory of a process", "low", tip="over the idle process"),
-        Column("mfu", "MFU %", tip="share of the peak: point at a value for formula and peak"),
-        Column("device", "device", text=True),
-    ]
+    every, searches = measured.read_cells(cells), measured.read_searches(cells)
+    rows = [_row(cell) for cell in every]
+    fits = {_setting(search): _largest(search) for search in searches}
+    for row, cell in zip(rows, every, strict=True):
+        row.cells["largest_batch"] = fits.get(_setting(cell), Cell(""))
+    # a search of what no cell measures
+    known = {_setting(cell) for cell in every}
+    rows += [_search_row(search) for search in searches if _setting(search) not in known]
     notes = [
         "Random tokens, warm-up steps left out, nothing else running. MFU is the model's arithmetic over the "
         "device's peak: the formula and the peak's source stand behind each value.",
@@ -109,25 +142,38 @@ def tabulate(study: Study, *, cells: Sequence[Path], table: Path, numbers: Path)
     alike = [name for name in COORDINATES if name not in varying(every) and name != "parallel"] if every[1:] else []
     if alike:
         notes.insert(0, f"All cells: {cell_label(every[0], alike)}.")
-    columns = [replace(column, shown=column.key not in alike) for column in columns]
-    shown = Table("Speed and memory", columns, [_row(cell) for cell in every], notes, "Nothing was measured.")
+    columns = [
+        replace(column, shown=column.key not in alike and any(_told(row, column.key) for row in rows))
+        for column in COLUMNS
+    ]
+    shown = Table("Speed and memory", columns, rows, notes, "Nothing was measured.")
     write_table(shown, study.title, table, numbers)
 
 
-def varying(cells: Sequence[dict[str, Any]]) -> list[str]:
-    """The coordinates that are not the same in all cells."""
-    return [name for name in COORDINATES if len({cell[name] for cell in cells}) > 1]
+def _told(row: Row, key: str) -> bool:
+    return key in row.cells and row.cells[key].value is not None
 
 
-def cell_label(cell: dict[str, Any], names: Sequence[str]) -> str:
-    """A cell by those coordinates that tell it apart; by its parallel setting if none does."""
-    return " · ".join(WORDS.get(name, "{}").format(cell[name]) for name in names or ["parallel"])
+def _setting(cell: dict[str, Any]) -> tuple[Any, ...]:
+    return (cell["parallel"], *(cell[name] for name in PLACE))
 
 
-def _unit(cells: Sequence[dict[str, Any]]) -> tuple[int, str]:
-    """The unit of memory that suits the largest cell."""
-    largest = max(cell["peak_memory"] or 0 for cell in cells)
-    return (2**30, "GiB of ") if largest >= 2**30 else (2**20, "MiB of ")
+def _largest(search: dict[str, Any]) -> Cell:
+    """The largest batch that a search found, with what it tried."""
+    largest = search["largest_batch"]
+    tried = ", ".join(f"{each['batch']} {each['outcome']}" for each in search["tried"])
+    rivals = "/".join(str(search[name]) for name in PLACE)
+    if largest is None:
+        return missing(search["reason"] or tried)
+    return Cell(str(largest), largest, {"tried": tried}, tip=f"tried: {tried}", rivals=rivals)
+
+
+def _search_row(search: dict[str, Any]) -> Row:
+    shown = {name: Cell(str(search[name]), search[name]) for name in (*PLACE, "parallel")}
+    shown |= {"batch": missing("the largest was searched for"), "largest_batch": _largest(search)}
+    shown["outcome"] = outcome_cell(search["outcome"], search["reason"])
+    shown["reason"] = Cell(search["reason"] or "", search["reason"], kind="prose")
+    return Row(shown)
 
 
 def _row(cell: dict[str, Any]) -> Row:
@@ -141,10 +187,10 @@ def _row(cell: dict[str, Any]) -> Row:
         value = cell[key]
         text = fixed(value, 0 if value and value >= 100 else 2)
         shown[key] = missing(reason) if value is None else Cell(text, value, rivals=rivals)
-    for key in ("peak_memory", "peak_memory_increase"):
-        value = cell[key]
-        tip = f"{cell['memory_kind']} memory, largest over processes"
-        shown[key] = missing(reason) if value is None else Cell(size(value), value, tip=tip, rivals=rivals)
+    for key in ("tflops", "tflops_megatron"):
+        shown[key] = missing(reason) if cell[key] is None else Cell(fixed(cell[key], 2), cell[key])
+    shown |= _memory(cell, rivals)
+    shown["reason"] = Cell(reason, cell["reason"], kind="prose")
     step = cell["step_seconds"]
     if step:
         text, spread = f"{step['median']:.3f}", f"[{step['p10']:.3f}, {step['p90']:.3f}]"
@@ -154,3 +200,30 @@ def _row(cell: dict[str, Any]) -> Row:
         tip = f"{cell['mfu_formula']}; peak {cell['peak_flops']:.3g} FLOP/s, {cell['peak_source']}"
         shown["mfu"] = Cell(score("acc", cell["mfu"]), cell["mfu"], tip=tip)
     return Row(shown)
+
+
+def _memory(cell: dict[str, Any], rivals: str) -> dict[str, Cell]:
+    """The memory of the hungriest process, with each rank's; what was predicted, and what was allowed."""
+    shown: dict[str, Cell] = {}
+    for key, own in (
+        ("device_memory", "peak_device_memory"),
+        ("host_memory", "peak_host_memory"),
+        ("host_memory_increase", "host_memory_increase"),
+    ):
+        ranks = {f"rank{rank['rank']}": rank[own] for rank in cell["ranks"] or [] if rank[own] is not None}
+        if ranks:
+            largest = max(ranks.values())
+            tip = ", ".join(f"{rank}: {size(value)}" for rank, value in ranks.items())
+            shown[key] = Cell(size(largest), largest, dict(ranks), tip, rivals=rivals)
+    predicted, error = cell["predicted_memory"], cell["prediction_error"]
+    if predicted:
+        parts = {name: value for name, value in predicted.items() if name not in ("kind", "total")}
+        tip = f"{predicted['kind']} memory: " + ", ".join(f"{name} {size(value)}" for name, value in parts.items())
+        shown["predicted_memory"] = Cell(size(predicted["total"]), predicted["total"], parts, tip)
+    if error is not None:
+        tip = f"measured increase: {size(measured_increase(cell))}"
+        shown["prediction_error"] = Cell(percent(error).removesuffix(" %"), error, tip=tip)
+    if cell["memory_limit"]:
+        limit = cell["memory_limit"]
+        shown["memory_limit"] = Cell(size(limit["bytes"]), limit["bytes"], {"kind": limit["kind"]}, limit["kind"])
+    return shown

@@ -12,6 +12,7 @@ from trainyard.report.comparison import compare
 from trainyard.report.evidence import Evidence
 from trainyard.report.findings import findings
 from trainyard.report.html import fragment, render
+from trainyard.report.measured import read_cells, read_searches
 from trainyard.report.results import read_all, read_evaluations, read_runs
 
 
@@ -45,7 +46,8 @@ def write(
         runs=read_runs(runs),
         evaluations=read_evaluations(evaluations),
         parity=read_all(parity),
-        cells=read_all(cells),
+        cells=read_cells(cells),
+        searches=read_searches(cells),
         shortcuts=read_all(shortcuts),
         models=models,
     )

@@ -103,7 +103,7 @@ def _parity(rows: list[dict[str, str]] | None) -> str:
                 | {key: float(row[key]) for key in ("largest", "tolerance")}
                 for row in compared
             ]
-            what = probed([probe["parallel"] for probe in probes])
+            what = probed([row["parallel"] for row in compared])
             word, worst = nearest(probes)
             far = (
                 f"{word} {scientific(worst['largest'])} ({worst['parallel']})"

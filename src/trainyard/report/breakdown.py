@@ -1,0 +1,45 @@
+"""Where the time of a step goes under each parallel setting."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainyard.config.study import Study
+from trainyard.report import bars, style
+from trainyard.report.format import fixed
+from trainyard.report.measured import Cell, comparable, read_cells
+
+COLOURS = {
+    "compute": style.PALETTE[0],
+    "communication": style.PALETTE[1],
+    "optimizer": style.PALETTE[2],
+    "offload": style.PALETTE[3],
+    "other": "#c4c9d1",
+}
+
+
+def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
+    """Draw the milliseconds of a step by what they are spent on, as stacked bars.
+
+    Of each model, number of processes, precision and sequence length the batch at which
+    most parallel settings finished is drawn.
+
+    Args:
+        study: whose measurements they are.
+        cells: measure/*.json.
+        output: the SVG.
+    """
+    chosen = [cell for cell in comparable(read_cells(cells)) if cell["outcome"] != "unsupported"]
+    if not any(cell["breakdown"] for cell in chosen):
+        style.empty(output, f"No step of “{study.title}” was profiled.")
+        return
+    remark = "of one profiled step, mean over steps"
+    bars.draw(chosen, _bar, COLOURS, "milliseconds a step", output, remark=remark)
+
+
+def _bar(cell: Cell) -> bars.Bar:
+    if not cell["breakdown"]:
+        return bars.Bar({}, "not profiled" if cell["outcome"] == "finished" else cell["outcome"])
+    parts = {name: 1000 * cell["breakdown"][name] for name in COLOURS}
+    whole = sum(parts.values())
+    most = max((name for name in parts if name != "compute"), key=lambda name: parts[name])
+    return bars.Bar(parts, f"{fixed(whole, 0 if whole >= 100 else 1)} ms, {100 * parts[most] / whole:.0f} % {most}")

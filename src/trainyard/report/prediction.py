@@ -1,0 +1,64 @@
+"""Predicted memory beside the measured increase."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainyard.config.study import Study
+from trainyard.report import bars, style
+from trainyard.report.format import MINUS, size
+from trainyard.report.measured import Cell, binary_unit, comparable, read_cells
+
+COLOURS = {
+    "parameters": style.PALETTE[0],
+    "gradients": style.PALETTE[5],
+    "optimizer": style.PALETTE[2],
+    "activations": style.PALETTE[4],
+    "buffers": "#c4c9d1",
+}
+
+
+def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
+    """Draw what a process was predicted to need, part by part, with what it took as a mark.
+
+    Every cell with a prediction is drawn; of more than fit those of the batch at which most
+    parallel settings finished.
+
+    Args:
+        study: whose measurements they are.
+        cells: measure/*.json.
+        output: the SVG.
+    """
+    predicted = [cell for cell in read_cells(cells) if cell["predicted_memory"]]
+    if not predicted:
+        style.empty(output, f"No memory was predicted in “{study.title}”.")
+        return
+    chosen = predicted if len(predicted) <= bars.MOST else comparable(predicted)
+    scale, unit = binary_unit(cell["predicted_memory"]["total"] for cell in chosen)
+    kinds = " or ".join(sorted({cell["predicted_memory"]["kind"] for cell in chosen}))
+    bars.draw(
+        chosen,
+        lambda cell: _bar(cell, scale),
+        COLOURS,
+        f"{unit} of {kinds} memory of a process",
+        output,
+        mark="measured increase",
+    )
+
+
+def measured_increase(cell: Cell) -> float | None:
+    """The bytes that the prediction is compared with."""
+    error = cell["prediction_error"]
+    return None if error is None else cell["predicted_memory"]["total"] / (1 + error)
+
+
+def percent(error: float) -> str:
+    """An error with its sign: `+3.1 %`."""
+    return f"{100 * error:+.1f} %".replace("-", MINUS)
+
+
+def _bar(cell: Cell, scale: int) -> bars.Bar:
+    parts = {name: cell["predicted_memory"][name] / scale for name in COLOURS}
+    text, increase = size(cell["predicted_memory"]["total"]), measured_increase(cell)
+    if increase is None:
+        return bars.Bar(parts, f"{text}, {'not measured' if cell['outcome'] == 'finished' else cell['outcome']}")
+    return bars.Bar(parts, f"{text}, {percent(cell['prediction_error'])}", increase / scale)

@@ -1,0 +1,176 @@
+import csv
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from trainyard.report import bars, breakdown, measure, memory, prediction
+from trainyard.report.measured import comparable, read_cells
+
+FAILED = {"outcome": "out-of-memory", "reason": "rank 0, step 1"}
+
+
+def drawn(figure, results, **more):
+    """All text of a figure."""
+    figure.draw(results.study, cells=results.cells, output=results.root / "a.svg", **more)
+    return " ".join(" ".join(ET.parse(results.root / "a.svg").getroot().itertext()).split())
+
+
+def tabulated(results):
+    """The rows of the table's CSV, and its page."""
+    measure.tabulate(results.study, cells=results.cells, table=results.root / "t.html", numbers=results.root / "t.csv")
+    with (results.root / "t.csv").open(newline="") as file:
+        return list(csv.DictReader(file)), (results.root / "t.html").read_text()
+
+
+def test_cells_compare_at_the_largest_batch_at_which_most_settings_finished(empty):
+    for parallel, fits in (("ddp", 16), ("fsdp", 32), ("zero2", 16)):
+        for batch in (8, 16, 32):
+            if batch <= fits:
+                empty.add_cell(parallel, batch, 1000.0)
+            else:
+                empty.add_cell(parallel, batch, None, **FAILED)
+    empty.add_cell("ddp", 4, 500.0, model="bart-tiny")
+    chosen = [(cell["model"], cell["parallel"], cell["batch"]) for cell in comparable(read_cells(empty.cells))]
+    at = [("gpt2-1m", parallel, 16) for parallel in ("ddp", "fsdp", "zero2")]
+    assert chosen == [*at, ("bart-tiny", "ddp", 4)]
+
+
+def test_where_batches_differ_the_figure_is_a_heat_map_that_marks_what_ran_out_of_memory(empty):
+    empty.add_cell("ddp", 8, 12_300.0)
+    empty.add_cell("ddp", 32, None, **FAILED)
+    empty.add_cell("hybrid", 8, None, "unsupported", "no package")
+    text = drawn(measure, empty)
+    for part in (
+        "batch of a process",
+        "12.3k",
+        "553 MiB",
+        "out of memory",
+        "unsupported here (why: in the table): hybrid",
+    ):
+        assert part in text.replace("554", "553")
+
+
+def test_at_one_batch_the_figure_is_bars_with_the_outcome_where_there_is_no_speed(empty):
+    empty.add_cell("ddp", 8, 12_300.0)
+    empty.add_cell("fsdp", 8, None, **FAILED)
+    text = drawn(measure, empty)
+    assert "12,300" in text
+    assert "out-of-memory" in text
+
+
+def test_each_model_and_precision_has_a_pair_of_maps(empty):
+    for model in ("gpt2-1m", "bart-tiny"):
+        for batch in (4, 8):
+            empty.add_cell("ddp", batch, 1000.0, model=model)
+    text = drawn(measure, empty)
+    assert text.count("Tokens a second") == 2
+    assert "gpt2-1m" in text
+    assert "bart-tiny" in text
+
+
+def test_where_time_goes_names_the_largest_part_besides_compute(empty):
+    empty.add_cell("ddp", 8, 1000.0)
+    empty.add_cell("fsdp", 8, 1000.0, breakdown=None)
+    empty.add_cell("zero2", 8, None, **FAILED)
+    text = drawn(breakdown, empty)
+    assert "100 ms, 20 % communication" in text
+    assert "not profiled" in text
+    assert "out-of-memory" in text
+
+
+def test_a_study_without_a_profile_says_so(empty):
+    empty.add_cell("ddp", 8, 1000.0, breakdown=None)
+    assert "No step of" in drawn(breakdown, empty)
+
+
+def test_prediction_stands_beside_the_measured_increase_with_its_error(empty):
+    empty.add_cell("ddp", 8, 1000.0, prediction_error=-0.042)
+    empty.add_cell("fsdp", 8, None, **FAILED)
+    empty.add_cell("hybrid", 8, 1000.0, predicted_memory=None, prediction_error=None)
+    text = drawn(prediction, empty)
+    assert "170 MiB, \N{MINUS SIGN}4.2 %" in text
+    assert "170 MiB, out-of-memory" in text
+    assert "measured increase" in text
+    assert "hybrid" not in text
+
+
+def test_of_more_predictions_than_fit_those_that_compare_are_drawn(empty):
+    for index in range(bars.MOST):
+        for batch in (8, 16):
+            empty.add_cell(f"s{index}", batch, 1000.0)
+    text = drawn(prediction, empty)
+    assert "batch 16" in text
+    assert "batch 8" not in text
+
+
+def test_memory_by_step_marks_the_phases(empty):
+    empty.add_cell("gemini", 8, 1000.0, device=True)
+    empty.add_cell("ddp", 8, 1000.0, device=True)
+    text = drawn(memory, empty, runs=[])
+    for part in ("gemini", "ddp", "warm-up", "placed", "device memory", "host memory", "MiB"):
+        assert part in text
+
+
+def test_a_setting_that_was_not_measured_is_shown_by_its_longest_run(empty):
+    empty.add_cell("ddp", 8, 1000.0)
+    empty.add_run("long", parallel="fsdp", steps=200)
+    empty.add_run("short", parallel="fsdp", model="gpt2-250k", steps=20)
+    empty.add_run("other", parallel="ddp")
+    empty.add_run("reference", parallel="reference")
+    empty.add_run("never", parallel="zero3", outcome="unsupported", reason="no package", steps=0)
+    text = drawn(memory, empty, runs=empty.runs)
+    assert "fsdp \N{MIDDLE DOT} run of gpt2-1m" in text
+    for part in ("gpt2-250k", "ddp \N{MIDDLE DOT} run", "reference", "zero3", "device memory"):
+        assert part not in text
+
+
+def test_the_table_has_a_row_a_cell_and_the_largest_batch_beside_it(full):
+    table, page = tabulated(full)
+    cells = read_cells(full.cells)
+    assert len(table) == len(cells)
+    assert (table[-1]["outcome"], table[-1]["tokens_per_second"]) == ("out-of-memory", "")
+    assert {row["largest_batch"] for row in table if row["parallel"] == "ddp"} == {"96"}
+    assert {row["largest_batch"] for row in table if row["parallel"] == "zero2"} == {""}
+    assert table[-1]["reason"] in "".join(cell["reason"] or "" for cell in cells)
+    assert "<script>alert" not in page
+
+
+def test_a_search_of_what_no_cell_measures_has_a_row_of_its_own(empty):
+    empty.add_cell("ddp", 8, 1000.0)
+    empty.add_search("zero3", 40)
+    empty.add_search("hybrid", None, "no package")
+    table, _ = tabulated(empty)
+    assert [(row["parallel"], row["batch"], row["largest_batch"], row["reason"]) for row in table] == [
+        ("ddp", "8", "", ""),
+        ("zero3", "", "40", ""),
+        ("hybrid", "", "", "no package"),
+    ]
+
+
+def test_the_table_has_the_memory_of_each_rank_and_what_was_predicted(empty):
+    limit = {"kind": "host", "bytes": 2**30}
+    empty.add_cell("ddp", 8, 1000.0, memory_limit=limit)
+    (row,), page = tabulated(empty)
+    assert float(row["host_memory"]) == float(row["host_memory_rank1"]) == 5.81e8
+    assert float(row["host_memory_rank0"]) == 5.8e8
+    assert float(row["host_memory_increase"]) == pytest.approx(2.8e8)
+    assert (float(row["predicted_memory"]), float(row["predicted_memory_optimizer"])) == (1.78e8, 8e7)
+    assert (row["prediction_error"], row["memory_limit"], row["memory_limit_kind"]) == ("0.1", str(2**30), "host")
+    assert "+10.0" in page
+    assert "1.00 GiB" in page
+
+
+def test_columns_without_a_value_are_not_shown(empty):
+    empty.add_cell("ddp", 8, 1000.0, model="bart-tiny")
+    _, page = tabulated(empty)
+    assert "6N + 12LHQT" in page
+    for heading in ("Megatron", "device memory of a process", "largest batch", "limit", "why there is no result"):
+        assert heading not in page
+
+
+def test_what_all_measured_cells_share_is_a_note(full):
+    table, page = tabulated(full)
+    assert "All cells: gpt2-1m \N{MIDDLE DOT} 2 processes \N{MIDDLE DOT} fp32 \N{MIDDLE DOT} sequence 128." in page
+    assert ">batch</button>" in page
+    assert ">precision</button>" not in page
+    assert table[0]["precision"] == "fp32"
