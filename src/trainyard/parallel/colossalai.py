@@ -1,0 +1,93 @@
+"""ColossalAI's plugins (option `plugin`): torch-ddp, low-level-zero, gemini and hybrid."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from trainyard.errors import InputError
+from trainyard.parallel import engine, group
+from trainyard.parallel.engine import Batch, EngineSettings, Step
+
+if TYPE_CHECKING:
+    from trainyard.parallel.colossalai_spread import Spread
+
+
+class Engine(engine.Engine):
+    """A model and its AdamW, spread by one of ColossalAI's plugins through its Booster."""
+
+    @override
+    @classmethod
+    def start(cls, device: Literal["cpu", "cuda"]) -> None:
+        super().start(device)
+        if device == "cpu":
+            from trainyard.parallel.colossalai_cpu import use_cpu  # noqa: PLC0415
+
+            use_cpu()
+
+    def __init__(self, objective: nn.Module, settings: EngineSettings) -> None:
+        super().__init__(objective, settings)
+        self.spread = _spread(objective, settings)
+
+    @override
+    def train_step(self, micro_batches: Sequence[Batch], learning_rate: float) -> Step:
+        tokens = self._over_data_ranks(engine.predicted_tokens(micro_batches))
+        batches = [self._to_device(batch) for batch in micro_batches]
+        phase = self.spread.phase()
+        # Gradients are averaged over data ranks; this factor makes the average the mean over all tokens.
+        losses = self.spread.accumulate(batches, self.data_ranks / tokens)
+        scale = self.spread.scale()
+        norm, skipped = self.spread.step(learning_rate)
+        total = self._over_data_ranks(losses.double().sum().item())
+        return Step(total / tokens, norm, int(tokens), skipped=skipped, loss_scale=scale, phase=phase)
+
+    @override
+    def save(self, folder: Path) -> None:
+        torch.save(self.spread.local_state(), self._state_path(folder))
+
+    @override
+    def load(self, folder: Path) -> None:
+        self.spread.load_local_state(torch.load(self._state_path(folder), map_location="cpu", weights_only=True))
+
+    @override
+    def full_state(self) -> dict[str, Tensor] | None:
+        return self.spread.full_state()
+
+    @override
+    def loss_sum(self, batch: Batch) -> Tensor:
+        return self.spread.loss_sum(self._to_device(batch))
+
+    def _over_data_ranks(self, value: float) -> float:
+        """The sum over data ranks of what the last process of each copy of the model brings."""
+        copy = group.world_size() // self.data_ranks
+        (total,) = group.sum_over_ranks([value if group.rank() % copy == copy - 1 else 0.0])
+        return total
+
+
+def _spread(objective: nn.Module, settings: EngineSettings) -> "Spread":
+    """The objective as the option `plugin` spreads it.
+
+    Raises:
+        InputError: there is no such plugin, or an option that it doesn't have.
+    """
+    options = dict(settings.options)
+    plugin, initial_scale = options.pop("plugin", None), float(options.pop("initial_scale", 2.0**16))
+    found = None
+    if plugin == "torch-ddp":
+        from trainyard.parallel.colossalai_ddp import TorchDDP  # noqa: PLC0415
+
+        found = TorchDDP(objective, settings, initial_scale)
+    elif plugin == "low-level-zero":
+        from trainyard.parallel.colossalai_zero import LowLevelZero  # noqa: PLC0415
+
+        level, offload = int(options.pop("level", 2)), bool(options.pop("offload", False))
+        found = LowLevelZero(objective, settings, level, offload, initial_scale)
+    if found is None or options:
+        raise InputError(
+            f"config/parallel.yaml: the engine colossalai has no "
+            + (f"plugin {plugin!r}" if found is None else f"option {', '.join(options)} for {plugin}")
+        )
+    return found

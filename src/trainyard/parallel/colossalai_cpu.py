@@ -1,0 +1,78 @@
+"""What ColossalAI lacks to train on a CPU: an accelerator, given by its own `set_accelerator`."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from colossalai.accelerator import set_accelerator
+from colossalai.accelerator.cpu_accelerator import CpuAccelerator
+from typing_extensions import override
+
+from trainyard.parallel.colossalai_import import LowLevelZeroOptimizer
+
+
+class Stream:
+    """A stream, or an event in it, of a device that does everything in order: there is nothing to wait for."""
+
+    def wait_stream(self, stream: "Stream") -> None:
+        """Return at once."""
+
+    def synchronize(self) -> None:
+        """Return at once."""
+
+
+class Accelerator(CpuAccelerator):
+    """ColossalAI's accelerator for CPUs, which raises on most calls, with what training asks of one."""
+
+    @override
+    def synchronize(self, device: object = None) -> None:
+        """Return at once: operations end before they return."""
+
+    @override
+    def device_count(self) -> int:
+        return 1
+
+    @override
+    def empty_cache(self) -> None:
+        """Nothing is cached."""
+
+    @override
+    def Stream(self, device: object = None, priority: int = 0, **options: object) -> Stream:
+        return Stream()
+
+    @override
+    def current_stream(self, device: object = None) -> Stream:
+        return Stream()
+
+    @override
+    def stream(self, stream_: object) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    @override
+    def autocast(
+        self, enabled: bool = True, dtype: torch.dtype = torch.float16, cache_enabled: bool = True
+    ) -> AbstractContextManager[object]:
+        return torch.autocast("cpu", dtype=dtype, enabled=enabled, cache_enabled=cache_enabled)
+
+
+def use_cpu() -> None:
+    """Let ColossalAI train on this CPU. Three of its checks know GPUs alone, though nothing after them does."""
+    set_accelerator(Accelerator())
+    LowLevelZeroOptimizer._sanity_checks = _check_dtypes
+    # Its pipelines set the CUDA device of the hidden states, and compare gloo's name with this one.
+    torch.cuda.set_device = _set_cuda_device
+    if not hasattr(torch.distributed.Backend, "HCCL"):
+        torch.distributed.Backend.HCCL = "hccl"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _check_dtypes(optimizer: LowLevelZeroOptimizer) -> None:
+    """LowLevelZero's check of its parameters, less that of the accelerator's name."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    assert {parameter.dtype for parameter in parameters} == {optimizer.dtype}
+
+
+_set_gpu = torch.cuda.set_device
+
+
+def _set_cuda_device(device: torch.device | int | str) -> None:
+    if not isinstance(device, torch.device) or device.type != "cpu":
+        _set_gpu(device)

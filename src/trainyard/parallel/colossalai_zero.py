@@ -1,0 +1,89 @@
+"""ColossalAI's LowLevelZero plugin: ZeRO's levels 1 and 2, with and without the optimizer on the host."""
+
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from typing_extensions import override
+
+from trainyard.parallel import engine
+from trainyard.parallel.colossalai_import import LowLevelZeroPlugin
+from trainyard.parallel.colossalai_scale import LossScale, arguments
+from trainyard.parallel.colossalai_spread import Spread
+from trainyard.parallel.engine import EngineSettings
+
+
+class LowLevelZero(Spread):
+    """Each process holds a part of AdamW's state and, at level 2, of the gradient.
+
+    The model is cast to bf16 or fp16, with masters in fp32. At level 2 gradients are exchanged in every
+    micro-batch, at level 1 once a step.
+    """
+
+    def __init__(
+        self, objective: nn.Module, settings: EngineSettings, level: int, offload: bool, initial_scale: float
+    ) -> None:
+        self.level = level
+        plugin = LowLevelZeroPlugin(
+            stage=level,
+            precision=settings.precision,
+            max_norm=settings.clip or 0.0,
+            cpu_offload=offload,
+            overlap_communication=settings.device == "cuda",
+            **arguments(initial_scale),  # pyright: ignore[reportArgumentType]
+        )
+        super().__init__(objective, settings, plugin, engine.adamw(objective, settings))
+        self.loss_scale = LossScale(self.optimizer.mixed_precision_mixin)
+
+    @override
+    def step(self, learning_rate: float) -> tuple[float, bool]:
+        scale = self.loss_scale.value or 1.0
+        self._set_rate(learning_rate)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        skipped = self.loss_scale.update()
+        return math.inf if skipped else self.optimizer.get_grad_norm() / scale, skipped
+
+    @override
+    def scale(self) -> float | None:
+        return self.loss_scale.value
+
+    @override
+    def local_state(self) -> dict[str, Any]:
+        return {
+            "model": self.objective.state_dict(),
+            "masters": self._masters(),
+            "optimizer": self.optimizer.optim.state_dict(),
+            "scale": self.loss_scale.state_dict(),
+        }
+
+    @override
+    def load_local_state(self, state: Mapping[str, Any]) -> None:
+        self.objective.load_state_dict(state["model"])
+        for master, saved in zip(self._masters(), state["masters"], strict=True):
+            master.copy_(saved)
+        self.optimizer.optim.load_state_dict(state["optimizer"])
+        self.loss_scale.load_state_dict(state["scale"])
+
+    @override
+    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
+        if last or self.level == 2:
+            return nullcontext()
+        return self.booster.no_sync(self.boosted, self.optimizer)
+
+    @override
+    def _master(self, parameter: nn.Parameter) -> Tensor:
+        mine = self.optimizer.get_working_to_master_map().get(id(parameter))
+        if mine is None:  # a frozen one
+            return parameter
+        part = mine.detach().to(parameter.device)
+        whole = part.new_empty(part.numel() * dist.get_world_size())
+        dist.all_gather_into_tensor(whole, part)
+        return whole[: parameter.numel()].view_as(parameter)  # less the padding
+
+    def _masters(self) -> list[Tensor]:
+        return [master for parameters in self.optimizer.param_groups for master in parameters["params"]]
