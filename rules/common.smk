@@ -11,6 +11,7 @@ from trainyard.config.code import code_hash, files_hash
 from trainyard.config.dag import Dag
 from trainyard.config.plan import make_plan
 from trainyard.errors import InputError
+from trainyard.gpus import gpus
 
 try:
     PLAN = make_plan(config, Path("config"))
@@ -21,9 +22,16 @@ CONDA = "conda" in {
     str(method.value) for method in workflow.deployment_settings.deployment_method
 }
 JOBS = Dag(PLAN, ROOT / "envs", CONDA)
-# jobs on one machine take its GPUs in turn: profiles/default gives one of these
-ACCELERATOR = int(PLAN.machine.device == "cuda")
 TEMPLATES = files_hash(ROOT / "src/trainyard/report/templates")
+
+# As many jobs at once as the machine's GPUs are for. A cluster has its own idea of them: it is asked by gres, and
+# this resource, whose name it doesn't know, counts inside one of its jobs alone.
+if (here := gpus()) is not None:
+    workflow.register_resource("slots", len(here))
+
+
+resource_scopes:
+    slots="local",
 
 
 wildcard_constraints:

@@ -18,7 +18,7 @@ rule evaluate:
         mem_mb=JOBS.evaluation_memory,
         runtime=600,
         gres="gpu:1" if PLAN.machine.device == "cuda" else "",
-        accelerator=ACCELERATOR,
+        slots=int(PLAN.machine.device == "cuda"),
     params:
         specification=JOBS.evaluation,
         code=JOBS.evaluation_code,

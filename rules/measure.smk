@@ -43,7 +43,7 @@ rule measure:
         runtime=30,
         slurm_extra="--exclusive",
         gres=JOBS.gres,
-        accelerator=ACCELERATOR,
+        slots=JOBS.slots,
     params:
         specification=JOBS.specification,
         capabilities=JOBS.capabilities,

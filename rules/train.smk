@@ -21,7 +21,7 @@ rule train:
         mem_mb=JOBS.memory,
         runtime=JOBS.minutes,
         gres=JOBS.gres,
-        accelerator=ACCELERATOR,
+        slots=JOBS.slots,
     params:
         specification=JOBS.specification,
         capabilities=JOBS.capabilities,

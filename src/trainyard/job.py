@@ -12,6 +12,7 @@ from typing import Any
 
 from trainyard.errors import InputError
 from trainyard.files import read_json, write_json
+from trainyard.interpreter import framework
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Job:
     threads: int
     log: str
     mirror: str | None = None
+    interpreters: dict[str, str] = field(default_factory=dict)
     command: list[str] = field(default_factory=list)
 
     @classmethod
@@ -38,8 +40,15 @@ class Job:
             threads=snakemake.threads,
             log=str(snakemake.log[0]),
             mirror=snakemake.config.get("mirror") or None,
+            interpreters=_plain(snakemake.config.get("interpreters") or {}),
             command=_command(_plain(snakemake.config["studies"]), str(snakemake.output[0])),
         )
+
+    @property
+    def python(self) -> str:
+        """What its processes run with: the interpreter that is named for their framework, or this one."""
+        own = self.interpreters.get(framework(self.params["specification"]["parallel"]["packages"]) or "")
+        return str(Path(own).expanduser()) if own else sys.executable
 
 
 def _command(studies: str | list[str], output: str) -> list[str]:

@@ -1,6 +1,7 @@
 """A small `config` folder that tests change."""
 
 import shutil
+import venv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,17 @@ def folder(tmp_path: Path) -> Path:
     for name in ("datasets", "tokenizers", "models", "parallel"):
         shutil.copy(CONFIG / f"{name}.yaml", folder)
     return folder
+
+
+@pytest.fixture
+def other_python(tmp_path: Path) -> str:
+    """The interpreter of another environment, with packages that are named alone."""
+    venv.create(tmp_path / "other", symlinks=True)
+    (packages,) = (tmp_path / "other").glob("lib/python*/site-packages")
+    for name, version in {"deepspeed": "0.18.0", "torch": "2.5.1", "transformers": "4.51.3"}.items():
+        (packages / f"{name}-{version}.dist-info").mkdir()
+        (packages / f"{name}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+    return str(tmp_path / "other" / "bin" / "python")
 
 
 @pytest.fixture

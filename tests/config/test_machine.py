@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from trainyard import gpus as module_of_gpus
 from trainyard.config import machine
 from trainyard.config.catalogue import ParallelSetting
 from trainyard.config.machine import Machine, pins, unsupported
@@ -21,7 +22,9 @@ def setting(**changes: object) -> ParallelSetting:
 def test_a_missing_package_is_a_reason() -> None:
     needs = setting(packages=["no-such-package"])
     capabilities = Machine("cpu").capabilities(needs, compiled=False)
-    assert unsupported(needs, "fp32", 1, capabilities) == "needs the package no-such-package, not installed here"
+    assert (
+        unsupported(needs, "gpt2", "fp32", 1, capabilities) == "needs the package no-such-package, not installed here"
+    )
 
 
 def test_without_a_compiler_a_compiled_run_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -31,8 +34,8 @@ def test_without_a_compiler_a_compiled_run_says_so(monkeypatch: pytest.MonkeyPat
     pinned = Machine("cpu").capabilities(setting(), compiled=True, environment={"torch": "2.0"})
     machine.has_compiler.cache_clear()
     said = "needs a C++ compiler (g++ or clang++), not found here"
-    assert unsupported(setting(), "fp32", 1, capabilities) == said
-    assert unsupported(setting(), "fp32", 1, pinned) == said  # an environment of conda brings none
+    assert unsupported(setting(), "gpt2", "fp32", 1, capabilities) == said
+    assert unsupported(setting(), "gpt2", "fp32", 1, pinned) == said  # an environment of conda brings none
 
 
 @pytest.fixture
@@ -40,16 +43,17 @@ def gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Where a driver shows its GPUs: two, unless a test removes them."""
     for address in ("0000:01:00.0", "0000:02:00.0"):
         (tmp_path / "gpus" / address).mkdir(parents=True)
-    monkeypatch.setattr(machine, "_GPUS", tmp_path / "gpus")
+    monkeypatch.setattr(module_of_gpus, "_DRIVER", tmp_path / "gpus")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return tmp_path / "gpus"
 
 
 def test_more_processes_than_gpus_is_a_reason(gpus: Path) -> None:
     on_gpu, on_cpu = (Machine(device).capabilities(setting(), compiled=False) for device in ("cuda", "cpu"))
     assert machine.find_device() == "cuda"
-    assert unsupported(setting(), "fp32", 2, on_gpu) is None
-    assert unsupported(setting(), "fp32", 4, on_gpu) == "needs 4 GPUs, 2 here"
-    assert unsupported(setting(), "fp32", 4, on_cpu) is None
+    assert unsupported(setting(), "gpt2", "fp32", 2, on_gpu) is None
+    assert unsupported(setting(), "gpt2", "fp32", 4, on_gpu) == "needs 4 GPUs, 2 here"
+    assert unsupported(setting(), "gpt2", "fp32", 4, on_cpu) is None
 
 
 def test_where_no_gpu_is_seen_a_cluster_may_have_enough(gpus: Path) -> None:
@@ -57,7 +61,7 @@ def test_where_no_gpu_is_seen_a_cluster_may_have_enough(gpus: Path) -> None:
     for path in gpus.iterdir():
         path.rmdir()
     assert machine.find_device() == "cpu"
-    assert unsupported(setting(), "fp32", 4, on_gpu) is None
+    assert unsupported(setting(), "gpt2", "fp32", 4, on_gpu) is None
 
 
 def test_another_number_of_gpus_reruns_nothing_that_has_enough(gpus: Path) -> None:
@@ -66,17 +70,65 @@ def test_another_number_of_gpus_reruns_nothing_that_has_enough(gpus: Path) -> No
     assert Machine("cuda").capabilities(setting(), compiled=False) == before
 
 
-def test_fp16_wants_a_gpu() -> None:
-    on_cpu = Machine("cpu").capabilities(setting(), compiled=False)
+def test_gpus_that_the_user_hides_are_not_there(gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on_gpu = Machine("cuda").capabilities(setting(), compiled=False)
-    assert unsupported(setting(), "fp16", 1, on_cpu) == "fp16 needs a GPU: CPUs train in fp32 or bf16"
-    assert unsupported(setting(), "fp16", 1, on_gpu) is None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert unsupported(setting(), "gpt2", "fp32", 2, on_gpu) == "needs 2 GPUs, 1 here"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert machine.find_device() == "cpu"
+
+
+def test_a_precision_or_a_setting_may_want_a_gpu() -> None:
+    on_cpu, on_gpu = (Machine(device).capabilities(setting(), compiled=False) for device in ("cpu", "cuda"))
+    half, whole = setting(gpu_precision=["fp16"]), setting(gpu=True)
+    said = "fp16 needs a GPU: on CPUs it trains in fp32 or bf16"
+    assert unsupported(half, "gpt2", "fp16", 1, on_cpu) == said
+    assert unsupported(half, "gpt2", "bf16", 1, on_cpu) is None
+    assert unsupported(whole, "gpt2", "fp32", 1, on_cpu) == "needs an NVIDIA GPU, none here"
+    assert unsupported(half, "gpt2", "fp16", 1, on_gpu) is None
+    assert unsupported(whole, "gpt2", "fp32", 1, on_gpu) is None
+
+
+def test_what_no_machine_can_do_is_said_first() -> None:
+    capabilities = Machine("cpu").capabilities(setting(packages=["no-such-package"]), compiled=False)
+    for changes, family, precision, processes, said in (
+        ({"families": ["gpt2", "opt"]}, "t5", "fp32", 1, "does not spread t5 models (it does gpt2, opt)"),
+        ({"precision": ["fp32"]}, "gpt2", "bf16", 1, "does not train in bf16 (it does in fp32)"),
+        ({"one_process": True}, "gpt2", "fp32", 2, "runs in one process, not in 2"),
+        ({"tensor": 2, "pipeline": 2}, "gpt2", "fp32", 6, "needs a multiple of 4 processes, not 6"),
+    ):
+        needs = setting(packages=["no-such-package"], **changes)
+        assert unsupported(needs, family, precision, processes, capabilities) == said  # pyright: ignore[reportArgumentType]
+    assert unsupported(setting(tensor=2), "t5", "fp32", 4, Machine("cpu").capabilities(setting(), False)) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [("4.51.3", None), ("5.23.0", "needs pretend<5, 5.23.0 here"), ("5.0rc1", "needs pretend<5, 5.0rc1 here")],
+)
+def test_a_package_may_be_of_the_wrong_version(version: str, reason: str | None) -> None:
+    needs = setting(packages=["pretend<5"])
+    capabilities = Machine("cpu").capabilities(needs, compiled=False, environment={"pretend": version})
+    assert capabilities["packages"] == {"pretend": version}
+    assert unsupported(needs, "gpt2", "fp32", 1, capabilities) == reason
+
+
+def test_a_library_is_there_when_its_header_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    needs = setting(libraries=["libaio"])
+    (tmp_path / "libaio.h").touch()
+    machine.has_library.cache_clear()
+    monkeypatch.setenv("CPATH", f"/nowhere:{tmp_path}")
+    there = Machine("cpu").capabilities(needs, compiled=False)
+    machine.has_library.cache_clear()
+    assert unsupported(needs, "gpt2", "fp32", 1, there) is None
+    said = "needs the header of libaio, not found here"
+    assert unsupported(needs, "gpt2", "fp32", 1, there | {"libraries": {"libaio": False}}) == said
 
 
 def test_a_row_heals_when_the_environment_has_the_package() -> None:
     needs = setting(packages=["no-such-package"])
     there = Machine("cpu").capabilities(needs, compiled=False, environment={"no-such-package": "1.0"})
-    assert unsupported(needs, "fp32", 1, there) is None
+    assert unsupported(needs, "gpt2", "fp32", 1, there) is None
 
 
 @pytest.mark.parametrize("environment", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda path: path.stem)

@@ -19,6 +19,7 @@ def main(job: Job) -> None:
         code=job.params["code"],
         unsupported=job.params["unsupported"],
         command=job.command,
+        python=job.python,
     )
 
 

@@ -14,6 +14,7 @@ from trainyard.config.machine import pins, unsupported
 from trainyard.config.plan import EvaluatedModel, Plan, StudyPlan
 from trainyard.config.resources import megabytes, minutes
 from trainyard.config.runs import RESULTS, Execution
+from trainyard.interpreter import framework
 
 Wildcards = Any
 # of the settings and not of the cores given: results depend on it in their last digits
@@ -110,8 +111,7 @@ class Dag:
         return self.environment(self._stage(wildcards))
 
     def _stage(self, wildcards: Wildcards) -> str:
-        own = self.specification(wildcards)["parallel"]["packages"]
-        return own[0] if own else "train"
+        return framework(self.specification(wildcards)["parallel"]["packages"]) or "train"
 
     def capabilities(self, wildcards: Wildcards) -> dict[str, Any]:
         """The facts of the machine that its parallel setting needs."""
@@ -123,8 +123,8 @@ class Dag:
         """Why it can't be done here, or None."""
         execution = self.execution(wildcards)
         at = execution.specification
-        setting = self.catalogues.parallel[execution.entry]
-        return unsupported(setting, at["precision"], at["processes"], self.capabilities(wildcards))
+        setting, family = self.catalogues.parallel[execution.entry], at["model"]["family"]
+        return unsupported(setting, family, at["precision"], at["processes"], self.capabilities(wildcards))
 
     def threads(self, wildcards: Wildcards) -> int:
         """Cores that it needs."""
@@ -141,8 +141,12 @@ class Dag:
         return minutes(self._study(wildcards).runs[wildcards.run], self.catalogues)
 
     def gres(self, wildcards: Wildcards) -> str:
-        """GPUs to ask for, one a process."""
+        """GPUs to ask a cluster for, one a process."""
         return f"gpu:{self.specification(wildcards)['processes']}" if self.plan.machine.device == "cuda" else ""
+
+    def slots(self, wildcards: Wildcards) -> int:
+        """GPUs of this machine that it takes, one a process."""
+        return self.specification(wildcards)["processes"] if self.plan.machine.device == "cuda" else 0
 
     # evaluations
 

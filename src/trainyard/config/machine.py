@@ -1,40 +1,27 @@
 """What the machine can do, found out without torch, so that a dry run stays quick."""
 
 import functools
-import importlib.metadata
+import os
 import re
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from packaging.requirements import Requirement
 
 from trainyard.config.catalogue import ParallelSetting, Precision
+from trainyard.gpus import gpus
+from trainyard.interpreter import framework, package_version
 
 Device = Literal["cpu", "cuda"]
 
-_GPUS = Path("/proc/driver/nvidia/gpus")
-
 
 def find_device() -> Device:
-    """`cuda` where an NVIDIA driver runs, else `cpu`."""
-    return "cuda" if count_gpus() else "cpu"
-
-
-def count_gpus() -> int | None:
-    """How many GPUs an NVIDIA driver shows; None where there is none, as on a cluster's login node."""
-    return len(list(_GPUS.iterdir())) or None if _GPUS.is_dir() else None
-
-
-@functools.cache
-def package_version(package: str) -> str | None:
-    """The version of an installed package, or None."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    """`cuda` where an NVIDIA driver runs and shows this process a GPU, else `cpu`."""
+    return "cuda" if gpus() else "cpu"
 
 
 @functools.cache
@@ -43,55 +30,113 @@ def has_compiler() -> bool:
     return any(shutil.which(name) for name in ("c++", "g++", "clang++"))
 
 
+@functools.cache
+def has_library(name: str) -> bool:
+    """Whether extensions can be built against a C library: its header is where compilers look."""
+    named = [
+        folder for variable in ("CPATH", "CPLUS_INCLUDE_PATH") for folder in os.environ.get(variable, "").split(":")
+    ]
+    folders = [*filter(None, named), "/usr/local/include", "/usr/include"]
+    return any(Path(folder, f"{name}.h").is_file() for folder in folders)
+
+
+@functools.cache
+def _requirement(entry: str) -> Requirement:
+    return Requirement(entry)
+
+
 @dataclass(frozen=True)
 class Machine:
-    """Where jobs run: the device that configuration or the driver names, and its packages.
+    """Where jobs run.
 
-    `environment` holds the pins of the conda environment that the job runs in, where
-    conda is on: then the packages of this interpreter say nothing.
+    Attributes:
+        device: what configuration or the driver names.
+        interpreters: the Python of a framework that has an environment of its own.
     """
 
     device: Device
+    interpreters: Mapping[str, str] = field(default_factory=dict)
 
     def capabilities(
         self, setting: ParallelSetting, compiled: bool, environment: dict[str, str] | None = None
     ) -> dict[str, Any]:
-        """The facts that a run's parallel setting depends on; a change of one reruns the run."""
-        versions = {
-            package: environment.get(package) if environment is not None else package_version(package)
-            for package in sorted(setting.packages)
-        }
-        facts: dict[str, Any] = {"device": self.device, "packages": versions}
+        """The facts that a run's parallel setting depends on; a change of one reruns the run.
+
+        Args:
+            setting: from the catalogue.
+            compiled: whether the run goes through torch.compile.
+            environment: the pins of the conda environment that the job runs in, where conda
+                is on and no interpreter is named: this interpreter's packages say nothing then.
+        """
+        names = [_requirement(entry).name for entry in setting.packages]
+        python = self.interpreters.get(framework(setting.packages) or "")
+        if python:
+            names += ["torch", "transformers"]
+            versions = {name: package_version(name, python) for name in names}
+        elif environment is not None:
+            versions = {name: environment.get(name) for name in names}
+        else:
+            versions = {name: package_version(name) for name in names}
+        facts: dict[str, Any] = {"device": self.device, "packages": dict(sorted(versions.items()))}
         if setting.compiler or compiled:
             facts["compiler"] = has_compiler()
+        if setting.libraries:
+            facts["libraries"] = {name: has_library(name) for name in sorted(setting.libraries)}
         return facts
 
 
 def unsupported(
-    setting: ParallelSetting, precision: Precision, processes: int, capabilities: dict[str, Any]
+    setting: ParallelSetting, family: str, precision: Precision, processes: int, capabilities: dict[str, Any]
 ) -> str | None:
-    """Why a run can't be done here, or None.
+    """Why a run can't be done here, or None: first what holds on every machine.
 
     The number of GPUs is no capability: a run doesn't depend on those that it leaves idle.
     """
-    missing = [package for package, version in capabilities["packages"].items() if version is None]
-    if missing:
-        return f"needs the package{_s(missing)} {', '.join(missing)}, not installed here"
-    if not capabilities.get("compiler", True):
-        return "needs a C++ compiler (g++ or clang++), not found here"
-    if precision == "fp16" and capabilities["device"] == "cpu":
-        return "fp16 needs a GPU: CPUs train in fp32 or bf16"
+    return (
+        _never(setting, family, precision, processes)
+        or _not_installed(setting, capabilities)
+        or _no_device(setting, precision, processes, capabilities["device"])
+    )
+
+
+def _never(setting: ParallelSetting, family: str, precision: Precision, processes: int) -> str | None:
+    copy = setting.tensor * setting.pipeline
+    if setting.families is not None and family not in setting.families:
+        return f"does not spread {family} models (it does {', '.join(setting.families)})"
     if precision not in setting.precision:
         return f"does not train in {precision} (it does in {', '.join(setting.precision)})"
-    return _too_many(setting, processes, capabilities["device"])
-
-
-def _too_many(setting: ParallelSetting, processes: int, device: Device) -> str | None:
     if setting.one_process and processes > 1:
         return f"runs in one process, not in {processes}"
-    gpus = count_gpus() if device == "cuda" else None
-    if gpus is not None and gpus < processes:
-        return f"needs {processes} GPUs, {gpus} here"
+    if processes % copy:
+        return f"needs a multiple of {copy} processes, not {processes}"
+    return None
+
+
+def _not_installed(setting: ParallelSetting, capabilities: dict[str, Any]) -> str | None:
+    versions = capabilities["packages"]
+    missing = [package for package, version in versions.items() if version is None]
+    if missing:
+        return f"needs the package{_s(missing)} {', '.join(missing)}, not installed here"
+    for needed in map(_requirement, setting.packages):
+        if not needed.specifier.contains(versions[needed.name], prereleases=True):
+            return f"needs {needed}, {versions[needed.name]} here"
+    if not capabilities.get("compiler", True):
+        return "needs a C++ compiler (g++ or clang++), not found here"
+    absent = [name for name, there in capabilities.get("libraries", {}).items() if not there]
+    if absent:
+        return f"needs the header{_s(absent)} of {', '.join(absent)}, not found here"
+    return None
+
+
+def _no_device(setting: ParallelSetting, precision: Precision, processes: int, device: Device) -> str | None:
+    if device == "cuda":
+        found = gpus()
+        return None if found is None or len(found) >= processes else f"needs {processes} GPUs, {len(found)} here"
+    if setting.gpu:
+        return "needs an NVIDIA GPU, none here"
+    if precision in setting.gpu_precision:
+        others = [each for each in setting.precision if each not in setting.gpu_precision]
+        return f"{precision} needs a GPU: on CPUs it trains in {' or '.join(others)}"
     return None
 
 

@@ -10,11 +10,12 @@ from pydantic import BeforeValidator, Field
 from trainyard.config.catalogue import Dataset, Entry, Model, ParallelSetting, Tokenizer
 from trainyard.config.cells import Cell, cells
 from trainyard.config.evaluations import Evaluation, evaluations, fits
-from trainyard.config.load import nearest, parse, parse_entries, read_yaml
+from trainyard.config.load import choose, nearest, parse, parse_entries, read_yaml
 from trainyard.config.machine import Machine, find_device
 from trainyard.config.runs import RESULTS, Catalogues, Expansion, Run
 from trainyard.config.study import Study
 from trainyard.errors import InputError
+from trainyard.interpreter import framework, interpreter
 
 
 def _names(value: object) -> object:
@@ -34,6 +35,10 @@ class Config(Entry):
         None, description="a folder in the hub's layout; nothing is fetched from the hub then"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes cuda where an NVIDIA driver runs")
+    interpreters: Annotated[dict[str, Path], BeforeValidator(lambda value: value or {})] = Field(
+        default_factory=dict,
+        description="the bin/python of a framework that has an environment of its own: {colossalai: PATH}",
+    )
 
 
 @dataclass(frozen=True)
@@ -154,9 +159,26 @@ def make_plan(config: dict[str, Any], folder: Path) -> Plan:
     """
     settings: Config = parse(Config, config, str(folder / "config.yaml"))
     catalogues = read_catalogues(folder)
-    machine = Machine(find_device() if settings.device == "auto" else settings.device)
+    device = find_device() if settings.device == "auto" else settings.device
+    machine = Machine(device, _interpreters(settings, catalogues, f"{folder / 'config.yaml'}: interpreters"))
     studies = {name: plan_study(name, folder, catalogues, machine) for name in settings.studies}
     return Plan(settings, catalogues, machine, studies)
+
+
+def _interpreters(settings: Config, catalogues: Catalogues, place: str) -> dict[str, str]:
+    """The interpreter of each framework that has its own, each asked once.
+
+    Raises:
+        InputError: no parallel setting's framework is called so, or it is no Python.
+    """
+    frameworks = {framework(setting.packages) for setting in catalogues.parallel.values()} - {None}
+    for name, python in settings.interpreters.items():
+        choose(name, dict.fromkeys(sorted(frameworks)), "framework of a parallel setting", place)
+        try:
+            interpreter(str(python.expanduser()))
+        except InputError as error:
+            raise InputError(f"{place}.{name}: {error}") from None
+    return {name: str(python.expanduser()) for name, python in settings.interpreters.items()}
 
 
 def read_catalogues(folder: Path) -> Catalogues:

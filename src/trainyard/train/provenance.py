@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +54,13 @@ def hardware(device_name: str | None) -> dict[str, Any]:
 
 
 def provenance(
-    started: str, command: Sequence[str], inputs: dict[str, str], code: str, threads: int, device_name: str | None
+    started: str,
+    command: Sequence[str],
+    inputs: dict[str, str],
+    code: str,
+    threads: int,
+    device_name: str | None,
+    python: str = sys.executable,
 ) -> dict[str, Any]:
     """The content of provenance.json.
 
@@ -64,11 +71,12 @@ def provenance(
         code: the hash of the training code.
         threads: of each process.
         device_name: the accelerator, or None.
+        python: the interpreter that trained.
     """
     environment = {name: os.environ[name] for name in VARIABLES if name in os.environ}
     return {
         **repository(),
-        "versions": versions(),
+        "versions": versions(python),
         **hardware(device_name),
         "command": list(command),
         "inputs": inputs,

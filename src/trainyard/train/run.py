@@ -29,6 +29,7 @@ def train(
     unsupported: str | None = None,
     timing: Literal["shared", "alone"] = "shared",
     command: Sequence[str] | None = None,
+    python: str = sys.executable,
 ) -> None:
     """Train what `specification` says, or go on where an interrupted job of the same specification was.
 
@@ -45,17 +46,18 @@ def train(
         unsupported: why this machine can't do it, if so; then nothing is started.
         timing: whether the run has the machine to itself.
         command: how the user called it; this process's own arguments unless told.
+        python: the interpreter that trains, which has the packages of the parallel setting.
 
     Raises:
         InputError: the user can do something about it: an interruption (run again), a working
             folder that another trainer holds, unusable data or settings.
         LaunchError: the training failed in any other way; with the end of the log.
     """
-    job = _Job(specification, output, timing, command or sys.argv, code)
+    job = _Job(specification, output, timing, command or sys.argv, code, python)
     if unsupported is not None:
         job.write({"outcome": "unsupported", "reason": unsupported}, {}, [], [])
         return
-    folder = WorkFolder(work / job.study / job.run / key_of(specification, job.inputs, code))
+    folder = WorkFolder(work / job.study / job.run / key_of(specification, job.inputs, code, python))
     with folder.lock():
         if folder.complete.exists():
             folder.clear()
@@ -63,7 +65,7 @@ def train(
     if folder.outcome() is None:
         if not saved_steps(folder.checkpoints):
             _check_data(specification["data"])
-        _launch(specification, folder, log)
+        _launch(specification, folder, log, python)
     with folder.lock():
         if not folder.complete.exists():  # else another job of the same specification was quicker
             job.copy_out(folder)
@@ -77,12 +79,18 @@ def _check_data(data: dict[str, str | None]) -> None:
             verify(Path(folder))
 
 
-def _launch(specification: dict[str, Any], folder: WorkFolder, log: Path) -> None:
+def _launch(specification: dict[str, Any], folder: WorkFolder, log: Path, python: str) -> None:
     """Run the trainer until there is an outcome."""
     try:
         with progress(folder, f"{specification['study']}/{specification['run']}"):
             out_of_memory = launch(
-                "trainyard.train.main", [str(folder.path)], specification["processes"], specification["threads"], log
+                "trainyard.train.main",
+                [str(folder.path)],
+                specification["processes"],
+                specification["threads"],
+                log,
+                device=specification["device"],
+                python=python,
             )
     except LaunchError as error:
         if error.killed:
@@ -99,7 +107,13 @@ class _Job:
     """What the outputs are made of besides the working folder."""
 
     def __init__(
-        self, specification: dict[str, Any], output: Path, timing: str, command: Sequence[str], code: str
+        self,
+        specification: dict[str, Any],
+        output: Path,
+        timing: str,
+        command: Sequence[str],
+        code: str,
+        python: str,
     ) -> None:
         self.specification = specification
         parsed = Specification.parse(specification)
@@ -109,6 +123,7 @@ class _Job:
         self._timing = timing
         self._command = command
         self._code = code
+        self._python = python
         self._started = now()
 
     def copy_out(self, folder: WorkFolder) -> None:
@@ -135,5 +150,5 @@ class _Job:
         summary = summarise(self.specification, found, rows, outcome, self._timing, names)
         write_json(self._output / "summary.json", summary)
         threads, device = self.specification["threads"], found.get("device_name")
-        record = provenance(self._started, self._command, self.inputs, self._code, threads, device)
+        record = provenance(self._started, self._command, self.inputs, self._code, threads, device, self._python)
         write_json(self._output / "provenance.json", record)

@@ -18,7 +18,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +25,16 @@ from filelock import FileLock, Timeout
 
 from trainyard.errors import InputError
 from trainyard.files import read_json, sha256_file, sha256_json, write_json
+from trainyard.interpreter import interpreter, package_version
 
-PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "deepspeed")
+PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "deepspeed", "colossalai")
 LOCK_SECONDS = 60.0
 
 
-def versions() -> dict[str, str | None]:
-    """The versions of Python and of the packages on which the weights depend; None: not installed."""
-    found: dict[str, str | None] = {"python": sys.version.split()[0]}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
+def versions(python: str = sys.executable) -> dict[str, str | None]:
+    """The versions of an interpreter and of its packages on which the weights depend; None: not installed."""
+    packages = {name: package_version(name, python) for name in PACKAGES}
+    return {"python": interpreter(python).version, **packages}
 
 
 def input_hashes(data: dict[str, str | None]) -> dict[str, str]:
@@ -66,10 +61,10 @@ def input_hashes(data: dict[str, str | None]) -> dict[str, str]:
     return hashes
 
 
-def key_of(specification: dict[str, Any], inputs: dict[str, str], code: str) -> str:
-    """The name of the working folder: the same for the same specification, data, code and packages."""
+def key_of(specification: dict[str, Any], inputs: dict[str, str], code: str, python: str = sys.executable) -> str:
+    """The name of the working folder: the same for the same specification, data, code and packages of `python`."""
     settings = {name: value for name, value in specification.items() if name != "data"}
-    return sha256_json({"specification": settings, "inputs": inputs, "code": code, "versions": versions()})[:16]
+    return sha256_json({"specification": settings, "inputs": inputs, "code": code, "versions": versions(python)})[:16]
 
 
 def saved_steps(checkpoints: Path) -> list[int]:

@@ -1,0 +1,59 @@
+"""The packages of a Python environment, this one or another, found out without importing them."""
+
+import functools
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+
+from trainyard.errors import InputError
+
+_OLDEST = (3, 11)
+_QUESTION = "import json, sys; print(json.dumps([sys.version.split()[0], sys.path]))"
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """What an interpreter says of itself: its version, and where it finds packages."""
+
+    version: str
+    paths: tuple[str, ...]
+
+
+@functools.cache
+def interpreter(python: str = sys.executable) -> Interpreter:
+    """Ask an interpreter; without the user's own packages, which our processes don't see.
+
+    Raises:
+        InputError: it can't be started, or is too old.
+    """
+    if python == sys.executable:
+        return Interpreter(sys.version.split()[0], tuple(sys.path))
+    if not Path(python).is_file():
+        raise InputError(f"{python}: there is no such file; give the path of an environment's bin/python")
+    try:
+        done = subprocess.run([python, "-I", "-c", _QUESTION], capture_output=True, text=True, timeout=60, check=True)
+        version, paths = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+        raise InputError(f"{python}: is no Python that can be started ({said[-1] if said else 'no word'})") from None
+    if tuple(map(int, version.split(".")[:2])) < _OLDEST:
+        raise InputError(f"{python}: is Python {version}; make its environment with 3.11 or newer")
+    return Interpreter(version, tuple(paths))
+
+
+@functools.cache
+def package_version(package: str, python: str = sys.executable) -> str | None:
+    """The version of a package that is installed for an interpreter, or None."""
+    found = next(iter(distributions(name=package, path=[*interpreter(python).paths])), None)
+    return found.version if found else None
+
+
+def framework(packages: Sequence[str]) -> str | None:
+    """The framework of a parallel setting: the first of the packages that it needs, without a version."""
+    found = re.match(r"[\w.-]+", packages[0]) if packages else None
+    return found[0] if found else None
