@@ -1,0 +1,161 @@
+"""Pipeline parallel: the blocks of one copy of the model are laid over neighbouring processes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
+from typing_extensions import override
+
+from trainyard.parallel import group, single
+from trainyard.parallel.engine import Batch, EngineSettings, fp32_copy
+from trainyard.parallel.stages import Stage, token_embedding
+
+
+class Engine(single.Engine):
+    """torch's pipelining within a copy of the model; over copies, gradients are summed once a step.
+
+    The processes form a mesh (data, pipeline). The micro-batches of a step follow one another through the
+    blocks, one forward, one backward; where they are fewer than the processes, each is cut into smaller ones.
+    An embedding that the head shares lies on the first process and on the last: both get the sum of its gradients.
+    """
+
+    def __init__(self, objective: nn.Module, settings: EngineSettings) -> None:
+        self._schedules: dict[tuple[int, int, int], Any] = {}
+        self._losses: list[Tensor] = []
+        self._factor = 1.0
+        super().__init__(objective, settings)
+
+    @override
+    def loss_sum(self, batch: Batch) -> Tensor:
+        here = self._to_device(batch)
+        tokens = here["input_ids"]
+        self.objective.eval()
+        with torch.no_grad():
+            x = tokens if self.stage.first else torch.empty(*tokens.shape, self._width, device=self.device)
+            if not self.stage.first:
+                dist.recv(x, src=group.rank() - 1, group=self._copy)
+            x = self.stage(x)
+            if self.stage.last:
+                loss = self._loss_of(x, here["labels"])
+            else:
+                dist.send(x.contiguous(), dst=group.rank() + 1, group=self._copy)
+                loss = torch.empty((), device=self.device)
+        self.objective.train()
+        dist.broadcast(loss, group=self._copy, group_src=self.settings.pipeline - 1)
+        return loss
+
+    @override
+    def full_state(self) -> dict[str, Tensor] | None:
+        if self.data_rank != 0:
+            return None
+        own, state = self.model.state_dict(), {}
+        for (name, whole), owner in zip(self._whole.items(), self._owners, strict=True):
+            if owner == group.rank():
+                state[name] = fp32_copy(own[name])
+                if owner != 0:
+                    dist.send(state.pop(name), dst=0)
+            elif group.rank() == 0:
+                state[name] = torch.empty_like(whole, device="cpu")
+                dist.recv(state[name], src=owner)
+        return state if group.rank() == 0 else None
+
+    @override
+    def _wrap(self, objective: nn.Module) -> nn.Module:
+        stages, index = self.settings.pipeline, group.rank() % self.settings.pipeline
+        mesh = init_device_mesh(self.device.type, (self.data_ranks, stages), mesh_dim_names=("data", "pipeline"))
+        self._copy, self._copies = mesh.get_group("pipeline"), mesh.get_group("data")
+        model: Any = self.model
+        self._width, self._head_width = model.config.hidden_size, self._head().in_features
+        self._tied = self._head().weight is token_embedding(self.model, self.settings.family)
+        self._whole = {name: tensor.to("meta", torch.float32) for name, tensor in self.model.state_dict().items()}
+        self.stage = Stage(self.model, self.settings.family, index, stages, self._autocast)
+        own = self.model.state_dict().keys()
+        first_copy = self.data_rank == 0
+        ranks = [group.rank() if first_copy and name in own else 0 for name in self._whole]
+        self._owners = [int(owner) for owner in group.sum_over_ranks(ranks)]
+        for copy in range(self.data_ranks):
+            ends = dist.new_group([copy * stages, (copy + 1) * stages - 1])
+            if copy == self.data_rank:
+                self._ends = ends
+        if self.settings.compile:
+            self.stage.compile()
+        return objective.to(self.device)
+
+    @override
+    def _accumulate(self, micro_batches: Sequence[Batch], factor: float) -> Tensor:
+        self._factor = factor / self.data_ranks  # gradients are summed over copies
+        here = [self._to_device(batch) for batch in micro_batches]
+        tokens = torch.cat([batch["input_ids"] for batch in here])
+        schedule = self._schedule(len(here), *here[0]["input_ids"].shape)
+        first = [tokens] if self.stage.first else []
+        labels = torch.cat([batch["labels"] for batch in here]) if self.stage.last else None
+        schedule.step(*first, target=labels, return_outputs=False)
+        if self._shared_weight is not None and self._shared_weight.grad is not None:
+            dist.all_reduce(self._shared_weight.grad, group=self._ends)
+        if self.data_ranks > 1:
+            for gradient in self._local_gradients():
+                dist.all_reduce(gradient, group=self._copies)
+        losses, self._losses = self._losses, []
+        return torch.stack(losses) if losses else torch.zeros(1)
+
+    @override
+    def _square_sum(self, gradients: list[Tensor]) -> float:
+        # the copies have the same gradients, and so have both ends of an embedding that the head shares
+        counted = []
+        if self.data_rank == 0:
+            twice = self._shared_weight.grad if self._shared_weight is not None and not self.stage.first else None
+            counted = [gradient for gradient in gradients if gradient is not twice]
+        (total,) = group.sum_over_ranks([super()._square_sum(counted) if counted else 0.0])
+        return total
+
+    @property
+    def _shared_weight(self) -> Tensor | None:
+        """This process's copy of a weight that embedding and head share, on the first and the last."""
+        if not self._tied:
+            return None
+        if self.stage.first:
+            return token_embedding(self.model, self.settings.family)
+        return self._head().weight if self.stage.last else None
+
+    def _schedule(self, micro_batches: int, rows: int, time: int) -> Any:
+        """The order of work for so many micro-batches of such a shape; made once."""
+        key = (micro_batches, rows, time)
+        if key not in self._schedules:
+            stages = self.settings.pipeline
+            divisors = [number for number in range(1, rows + 1) if rows % number == 0]
+            pieces = next((number for number in divisors if micro_batches * number >= stages), rows)
+            chunks = micro_batches * pieces
+            shape = (rows // pieces, time)
+            tokens = torch.empty(*shape, dtype=torch.int64, device=self.device)
+            hidden = torch.empty(*shape, self._width, device=self.device, requires_grad=True)
+            read = torch.empty(*shape, self._head_width, device=self.device, requires_grad=True)
+            stage = PipelineStage(
+                self.stage,
+                group.rank() % stages,
+                stages,
+                self.device,
+                input_args=tokens if self.stage.first else hidden,
+                output_args=read if self.stage.last else hidden,
+                group=self._copy,
+            )
+            kind = Schedule1F1B if chunks >= stages else ScheduleGPipe
+            self._schedules[key] = kind(stage, chunks, self._loss, scale_grads=False)
+        return self._schedules[key]
+
+    def _loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """The loss of one piece on the last process, in the scale of the step."""
+        loss = self._loss_of(hidden, labels)
+        self._losses.append(loss.detach())
+        return loss * self._factor
+
+    def _head(self) -> nn.Linear:
+        model: Any = self.model
+        return model.get_output_embeddings()
+
+    def _loss_of(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        with self._autocast():
+            return self._head()(hidden, labels)
