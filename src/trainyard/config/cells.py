@@ -23,7 +23,7 @@ class Cell(Execution):
 
 
 def cells(study: str, grids: Sequence[Measure], catalogues: Catalogues, device: Device, place: str) -> dict[str, Cell]:
-    """Every cell of the grids by name, and one for each search.
+    """Every cell of the grids by name, and one for each search; without those that a setting never is in.
 
     Raises:
         InputError: a name that no catalogue has, a sequence longer than the model reads, or a cell given twice.
@@ -49,7 +49,7 @@ def _grid(grid: Measure, catalogues: Catalogues, device: Device, place: str) -> 
             raise InputError(
                 f"{place}.sequence_length: {length}, but {model_name} reads {model.shape.context} tokens at most"
             )
-        if setting.one_process and processes > 1:
+        if precision not in setting.precision or (setting.one_process and processes > 1):
             continue
         searches = {"largest": grid.search.largest, "steps": grid.search.steps} if grid.search else None
         yield {
