@@ -16,6 +16,7 @@ def main(job: Job) -> None:
         output=Path(job.output["measured"]),
         log=Path(job.log),
         unsupported=job.params["unsupported"],
+        python=job.python,
     )
 
 
