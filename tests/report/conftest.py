@@ -388,6 +388,9 @@ class Results:
             "ranks": ranks if speed else None,
             "tflops": speed and speed / 1e4,
             "tflops_megatron": None if model.startswith("bart") else speed and speed / 9e3,
+            "tflops_formula": "tokens/s x (6 N + 12 L h Q T) / processes" if speed else None,
+            "tflops_megatron_formula": "24 (3 + c) B S L h^2" if speed else None,
+            "breakdown_reason": None,
             "breakdown": speed
             and {"compute": 0.06, "communication": 0.02, "optimizer": 0.01, "offload": 0.0, "other": 0.01},
             "memory_by_step": speed
@@ -403,7 +406,14 @@ class Results:
         self.cells.append(path)
         return path
 
-    def add_search(self, parallel: str, largest: int | None, reason: str | None = None, model: str = "gpt2-1m") -> Path:
+    def add_search(
+        self,
+        parallel: str,
+        largest: int | None,
+        reason: str | None = None,
+        model: str = "gpt2-1m",
+        bound: int = 4096,
+    ) -> Path:
         """A search for the largest batch."""
         tried = [{"batch": batch, "outcome": "finished", "reason": None} for batch in range(1, (largest or 0) + 1)]
         tried += [{"batch": (largest or 0) + 1, "outcome": "out-of-memory", "reason": HOSTILE}]
@@ -422,6 +432,7 @@ class Results:
                 "outcome": "finished" if largest else "unsupported",
                 "reason": reason,
                 "largest_batch": largest,
+                "largest_tried": bound,
                 "tried": tried if largest else [],
             },
         )

@@ -261,6 +261,9 @@ class Dag:
             "Scaling law": ("scaling", plan.study.scaling),
             "Parity with the reference": ("parity", plan.probes),
             "Speed and memory": ("measure", plan.cells),
+            "Where time goes": ("breakdown", plan.cells),
+            "Predicted memory": ("prediction", plan.cells),
+            "Memory by step": ("memory", [*plan.cells, *plan.runs]),
         }
         return {title: f"{RESULTS}/{study}/report/{name}.svg" for title, (name, there) in wanted.items() if there}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trainyard.config.study import Study
 from trainyard.report import bars, style
-from trainyard.report.format import fixed
+from trainyard.report.format import clip, fixed
 from trainyard.report.measured import Cell, comparable, read_cells
 
 COLOURS = {
@@ -38,7 +38,7 @@ def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
 
 def _bar(cell: Cell) -> bars.Bar:
     if not cell["breakdown"]:
-        return bars.Bar({}, "not profiled" if cell["outcome"] == "finished" else cell["outcome"])
+        return bars.Bar({}, clip(cell["breakdown_reason"] or cell["outcome"], 90))
     parts = {name: 1000 * cell["breakdown"][name] for name in COLOURS}
     whole = sum(parts.values())
     most = max((name for name in parts if name != "compute"), key=lambda name: parts[name])

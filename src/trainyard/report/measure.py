@@ -30,8 +30,8 @@ COLUMNS = [
     Column("tokens_per_second", "tokens/s", "speed, all processes", "high"),
     Column("samples_per_second", "samples/s", "speed, all processes", "high"),
     Column("step_seconds", "step, s", "speed, all processes", tip="median [10th to 90th percentile]"),
-    Column("tflops", "6N + 12LHQT", "TFLOP/s of a process", tip="by the arithmetic of MFU"),
-    Column("tflops_megatron", "Megatron", "TFLOP/s of a process", tip="by the form of Narayanan et al. 2021"),
+    Column("tflops", "6N + 12LHQT", "TFLOP/s of a process"),
+    Column("tflops_megatron", "Megatron", "TFLOP/s of a process", tip="for decoders alone"),
     Column("mfu", "MFU %", tip="share of the peak: point at a value for formula and peak"),
     Column("device_memory", "peak", "device memory of a process", "low"),
     Column("host_memory", "peak", "host memory of a process", "low"),
@@ -165,7 +165,9 @@ def _largest(search: dict[str, Any]) -> Cell:
     rivals = "/".join(str(search[name]) for name in PLACE)
     if largest is None:
         return missing(search["reason"] or tried)
-    return Cell(str(largest), largest, {"tried": tried}, tip=f"tried: {tried}", rivals=rivals)
+    # the search went no farther
+    text = f"\N{GREATER-THAN OR EQUAL TO} {largest}" if largest == search["largest_tried"] else str(largest)
+    return Cell(text, largest, {"tried": tried}, tip=f"tried: {tried}", rivals=rivals)
 
 
 def _search_row(search: dict[str, Any]) -> Row:
@@ -188,7 +190,9 @@ def _row(cell: dict[str, Any]) -> Row:
         text = fixed(value, 0 if value and value >= 100 else 2)
         shown[key] = missing(reason) if value is None else Cell(text, value, rivals=rivals)
     for key in ("tflops", "tflops_megatron"):
-        shown[key] = missing(reason) if cell[key] is None else Cell(fixed(cell[key], 2), cell[key])
+        value = cell[key]
+        text, tip = fixed(value, 3 if value and value < 1 else 1), cell[f"{key}_formula"]
+        shown[key] = missing(reason) if value is None else Cell(text, value, tip=tip)
     shown |= _memory(cell, rivals)
     shown["reason"] = Cell(reason, cell["reason"], kind="prose")
     step = cell["step_seconds"]

@@ -14,7 +14,8 @@ PLACE = ("model", "processes", "precision", "sequence_length")  # cells that dif
 
 def read_cells(paths: Iterable[Path]) -> list[Cell]:
     """The measured cells in these files, in the given order."""
-    return [found for found in read_all(paths) if found["kind"] == "cell"]
+    predicted = {"predicted_memory": None, "prediction_error": None}
+    return [predicted | found for found in read_all(paths) if found["kind"] == "cell"]
 
 
 def read_searches(paths: Iterable[Path]) -> list[Cell]:
