@@ -6,7 +6,7 @@ RUN := PYTHONPATH=src $(BIN)/python
 SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
 
-.PHONY: demo install install-dev test test-long lint bench-training bench-dry-run schema lock clean help
+.PHONY: demo install install-dev test test-long lint bench-training bench-dry-run gpu-check schema lock clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -51,6 +51,9 @@ bench-training: install  ## our loop beside transformers' Trainer
 
 bench-dry-run: install  ## seconds that a dry run of each study, and of 1,000 runs, takes
 	$(RUN) benchmarks/dry_run.py
+
+gpu-check:  ## parity, memory and speed on this machine's NVIDIA GPUs, without a network (PYTHON=, ARGS=)
+	PYTHONPATH=src "$${PYTHON:-python3}" -m trainyard.gpu_check $(ARGS)
 
 schema: install  ## write config/schema and the reference page from the typed models
 	$(RUN) -m trainyard.config.schema config/schema

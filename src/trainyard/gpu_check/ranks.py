@@ -1,0 +1,186 @@
+"""Runs cases in processes of their own, and ends them whatever happens."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from trainyard.files import write_json
+from trainyard.parallel.outcome import oom_kill_count
+from trainyard.parallel.rank import ERROR_FILE
+
+SOURCE = Path(__file__).resolve().parents[2]
+# Imports from a slow disk, and a C++ extension built at first use.
+START_SECONDS = 180.0
+CASE_SECONDS = 90.0
+# What the other processes have to leave word after one has failed.
+_GRACE_SECONDS = 3.0
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the processes ended.
+
+    Attributes:
+        kind: `stopped` for want of time or by the user, which says nothing of any case.
+        begun: the case that was under way; None before the first.
+        reason: what the case that was under way, or the start, came to.
+    """
+
+    kind: Literal["finished", "out-of-memory", "failed", "stopped"]
+    begun: str | None
+    reason: str | None
+
+
+def run(
+    cases: Sequence[dict[str, Any]],
+    processes: int,
+    threads: int,
+    log: Path,
+    deadline: float,
+    stop: threading.Event,
+    tell: Callable[[dict[str, Any]], None],
+) -> Ending:
+    """Run cases one after the other in the same processes, until all are done or one is not.
+
+    Args:
+        cases: what `trainyard.gpu_check.worker` takes.
+        processes: on this machine, a GPU each.
+        threads: of each process.
+        log: is appended to.
+        deadline: on the monotonic clock; then the processes are ended.
+        stop: when it is set, they are too.
+        tell: is given the row of each finished case, at once.
+    """
+    with tempfile.TemporaryDirectory(prefix="gpu-check-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        write_json(folder / "cases.json", list(cases))
+        log.parent.mkdir(parents=True, exist_ok=True)
+        kills = oom_kill_count()
+        started = []
+        try:
+            with log.open("ab") as output:
+                for variables in _variables(processes, threads, folder):
+                    started.append(_start(folder, variables, output.fileno()))
+            return _watched(started, folder, deadline, stop, tell, kills)
+        finally:
+            for process in started:
+                # Even when it has ended: what it started is in its group.
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def environment(threads: int, more: dict[str, str] | None = None) -> dict[str, str]:
+    """The variables of the processes: this one's, with our code, and nothing that asks a network."""
+    path = [str(SOURCE), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(part for part in path if part),
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": str(threads),
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+        # cuBLAS sums in the same order from call to call
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        **(more or {}),
+    }
+
+
+def _variables(processes: int, threads: int, folder: Path) -> list[dict[str, str]]:
+    """The variables of each process, as torchrun sets them."""
+    shared = {ERROR_FILE: str(folder / "error.json")}
+    if processes > 1:
+        loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
+        shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(processes)}
+        shared |= {"GLOO_SOCKET_IFNAME": loopback} if loopback else {}
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {} for rank in range(processes)]
+    return [environment(threads, shared | rank) for rank in ranks]
+
+
+def _free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+def _start(folder: Path, variables: dict[str, str], output: int) -> subprocess.Popen[bytes]:
+    """One rank in a process group of its own; it ends when this process does."""
+    module = ["trainyard.parallel.rank", "trainyard.gpu_check.worker"]
+    return subprocess.Popen(
+        [sys.executable, "-m", *module, str(folder / "cases.json"), str(folder / "rows.jsonl")],
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def _watched(
+    processes: Sequence[subprocess.Popen[bytes]],
+    folder: Path,
+    deadline: float,
+    stop: threading.Event,
+    tell: Callable[[dict[str, Any]], None],
+    kills: int,
+) -> Ending:
+    """Wait for the processes, and hand on what the first writes."""
+    begun, read, limit, since, failed = None, 0, START_SECONDS, time.monotonic(), None
+    while True:
+        statuses = [process.poll() for process in processes]  # before reading, so that nothing stays unread
+        rows = _lines(folder / "rows.jsonl")
+        for row in rows[read:]:
+            if "begins" in row:
+                begun, limit = row["begins"], CASE_SECONDS
+            else:
+                begun = None
+                tell(row)
+        now = time.monotonic()
+        since, read = (now if len(rows) > read else since), len(rows)
+        if all(status == 0 for status in statuses):
+            return Ending("finished", None, None)
+        if failed is None and any(status not in (None, 0) for status in statuses):
+            failed = now
+        if failed and (None not in statuses or now - failed > _GRACE_SECONDS):
+            return _failed(statuses, folder / "error.json", begun, kills)
+        if stop.is_set() or now > deadline:
+            return Ending("stopped", None, None)
+        if now - since > limit:
+            return Ending("failed", begun, f"said nothing for {limit:.0f} s and was ended")
+        time.sleep(_POLL_SECONDS)
+
+
+def _failed(statuses: Sequence[int | None], error: Path, begun: str | None, kills: int) -> Ending:
+    if error.exists():
+        word = json.loads(error.read_text(encoding="utf-8"))
+        kind = "out-of-memory" if word["kind"] == "out-of-memory" else "failed"
+        return Ending(kind, begun, _first_line(word["message"]))
+    if oom_kill_count() > kills:
+        return Ending("out-of-memory", begun, "the kernel ended a process for lack of memory (SIGKILL)")
+    status = next(status for status in statuses if status)
+    how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+    return Ending("failed", begun, f"a process {how}")
+
+
+def _first_line(message: str) -> str:
+    return next((line.strip() for line in message.splitlines() if line.strip()), "no message")[:400]
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a file that is being written."""
+    if not path.exists():
+        return []
+    *whole, _ = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in whole]
