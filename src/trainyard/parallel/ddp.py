@@ -13,7 +13,10 @@ class Engine(single.Engine):
 
     def _wrap(self, objective: nn.Module) -> nn.Module:
         devices = [self.device] if self.device.type == "cuda" else None
-        self.spread = DistributedDataParallel(super()._wrap(objective), device_ids=devices)
+        # gradients are views of the buckets that are exchanged: one copy of them instead of two
+        self.spread = DistributedDataParallel(
+            super()._wrap(objective), device_ids=devices, gradient_as_bucket_view=True
+        )
         return self.spread
 
     def _synchronised(self, last: bool) -> AbstractContextManager[None]:

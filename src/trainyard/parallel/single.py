@@ -14,6 +14,8 @@ from trainyard.parallel import engine, group
 from trainyard.parallel.engine import Batch, EngineSettings, Step, fp32_copy
 from trainyard.parallel.loss_scale import LossScale
 
+_AT_ONCE = 2**22  # elements
+
 
 class Engine(engine.Engine):
     """AdamW on fp32 weights, with autocast below fp32 and a loss scale in fp16.
@@ -136,7 +138,9 @@ class Engine(engine.Engine):
         return [parameter.grad for parameter in self.objective.parameters() if parameter.grad is not None]
 
     def _square_sum(self, gradients: list[Tensor]) -> float:
-        norms = [torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in gradients]
+        # by pieces: on a CPU the norm in fp64 copies what it is given to fp64
+        pieces = [piece for gradient in gradients for piece in gradient.flatten().split(_AT_ONCE)]
+        norms = [torch.linalg.vector_norm(piece, dtype=torch.float64) for piece in pieces]
         return torch.stack(norms).square().sum().item()
 
     def _local_model(self) -> dict:
