@@ -165,13 +165,25 @@ def test_columns_without_a_value_are_not_shown(empty):
     empty.add_cell("ddp", 8, 1000.0, model="bart-tiny")
     _, page = tabulated(empty)
     assert "6N + 12LHQT" in page
-    for heading in ("Megatron", "device memory of a process", "largest batch", "limit", "why there is no result"):
+    for heading in ("Megatron", "device memory of a process", "largest", "limit", "why there is no result"):
         assert heading not in page
+
+
+def test_one_device_and_one_limit_are_notes(empty):
+    for batch in (8, 16):
+        empty.add_cell("ddp", batch, 1000.0, memory_limit={"kind": "host", "bytes": 2**30}, device_name="A device")
+    _, page = tabulated(empty)
+    assert "Measured on A device." in page
+    assert "Memory limit of a process: 1.00 GiB." in page
+    assert ">device</button>" not in page
+    assert ">limit</button>" not in page
+    empty.add_cell("fsdp", 8, 1000.0, device_name="Another")
+    assert ">device</button>" in tabulated(empty)[1]
 
 
 def test_what_all_measured_cells_share_is_a_note(full):
     table, page = tabulated(full)
     assert "All cells: gpt2-1m \N{MIDDLE DOT} 2 processes \N{MIDDLE DOT} fp32 \N{MIDDLE DOT} sequence 128." in page
-    assert ">batch</button>" in page
+    assert ">measured</button>" in page
     assert ">precision</button>" not in page
     assert table[0]["precision"] == "fp32"

@@ -24,15 +24,13 @@ COLUMNS = [
     Column("parallel", "parallel setting", text=True),
     Column("processes", "processes"),
     Column("precision", "precision", text=True),
-    Column("batch", "batch", "a process"),
-    Column("sequence_length", "sequence", "a process"),
+    Column("batch", "measured", "batch of a process"),
+    Column("largest_batch", "largest", "batch of a process", best="high", tip="that fits, by bisection"),
+    Column("sequence_length", "sequence"),
     Column("outcome", "outcome", text=True),
     Column("tokens_per_second", "tokens/s", "speed, all processes", "high"),
     Column("samples_per_second", "samples/s", "speed, all processes", "high"),
     Column("step_seconds", "step, s", "speed, all processes", tip="median [10th to 90th percentile]"),
-    Column("tflops", "6N + 12LHQT", "TFLOP/s of a process"),
-    Column("tflops_megatron", "Megatron", "TFLOP/s of a process", tip="for decoders alone"),
-    Column("mfu", "MFU %", tip="share of the peak: point at a value for formula and peak"),
     Column("device_memory", "peak", "device memory of a process", "low"),
     Column("host_memory", "peak", "host memory of a process", "low"),
     Column(
@@ -45,7 +43,9 @@ COLUMNS = [
     Column("predicted_memory", "predicted", "memory by arithmetic"),
     Column("prediction_error", "error %", "memory by arithmetic", tip="predicted over the measured increase, less one"),
     Column("memory_limit", "limit", tip="the most memory that a process was given"),
-    Column("largest_batch", "largest batch", best="high", tip="of a process, that fits: by bisection"),
+    Column("tflops", "6N + 12LHQT", "TFLOP/s of a process"),
+    Column("tflops_megatron", "Megatron", "TFLOP/s of a process", tip="of decoders alone"),
+    Column("mfu", "MFU %", tip="share of the peak: point at a value for formula and peak"),
     Column("reason", "why there is no result", text=True),
     Column("device", "device", text=True),
 ]
@@ -142,6 +142,11 @@ def tabulate(study: Study, *, cells: Sequence[Path], table: Path, numbers: Path)
     alike = [name for name in COORDINATES if name not in varying(every) and name != "parallel"] if every[1:] else []
     if alike:
         notes.insert(0, f"All cells: {cell_label(every[0], alike)}.")
+    for key, words in (("device", "Measured on {}."), ("memory_limit", "Memory limit of a process: {}.")):
+        texts = {row.cells[key].text for row in rows if _told(row, key)}
+        if len(texts) == 1 and every[1:]:
+            alike.append(key)
+            notes.insert(1, words.format(*texts))
     columns = [
         replace(column, shown=column.key not in alike and any(_told(row, column.key) for row in rows))
         for column in COLUMNS
