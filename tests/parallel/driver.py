@@ -8,12 +8,15 @@ import sys
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
+from torch.distributed.tensor import DTensor
 
 from trainyard.config.catalogue import SEQUENCE_TO_SEQUENCE, Family, Model
 from trainyard.models.build import build
 from trainyard.models.objective import Objective
 from trainyard.parallel import group
 from trainyard.parallel.engine import Batch, Engine, EngineSettings, load_engine
+from trainyard.parallel.plans import is_split
 
 ROWS, TIME, VOCABULARY = 2, 16, 300
 
@@ -37,11 +40,11 @@ def micro_batch(family: Family, step: int, number: int) -> Batch:
     return {"input_ids": tokens[:, :-1], "labels": labels}
 
 
-def objective(family: Family, more: dict | None = None) -> Objective:
+def objective(family: Family, more: dict | None = None, checkpointing: bool = False) -> Objective:
     """A model of two layers, without dropout; `more` is of its shape."""
     shape = {"layers": 2, "width": 32, "heads": 4, "context": TIME, "vocabulary": VOCABULARY} | (more or {})
     entry = Model.model_validate({"title": family, "family": family, "tokenizer": "bytes", "shape": shape})
-    return Objective(build(entry, family, dropout=0.0, seed=0))
+    return Objective(build(entry, family, dropout=0.0, seed=0, activation_checkpointing=checkpointing))
 
 
 def engine(arguments: dict, clip: float | None = None) -> Engine:
@@ -58,7 +61,8 @@ def engine(arguments: dict, clip: float | None = None) -> Engine:
         family=arguments["family"],
         device=arguments.get("device", "cpu"),
     )
-    return load_engine(arguments["engine"])(objective(arguments["family"], arguments.get("shape")), settings)
+    made = objective(arguments["family"], arguments.get("shape"), arguments.get("checkpointing", False))
+    return load_engine(arguments["engine"])(made, settings)
 
 
 def train(engine: Engine, family: Family, steps: range, order: list[int]) -> list[tuple[float, float]]:
@@ -79,9 +83,49 @@ def curves(arguments: dict) -> dict:
     """
     found = {}
     for name, asked in arguments["curves"].items():
-        made = engine(arguments | asked, asked["clip"])
-        rows = train(made, asked["family"], range(asked["steps"]), arguments["order"])
-        found[name] = {"rows": rows, "held_out": float(made.loss_sum(micro_batch(asked["family"], 0, 99)))}
+        settings = arguments | asked
+        made = engine(settings, asked["clip"])
+        before = made.full_state()
+        rows = train(made, asked["family"], range(asked["steps"]), settings["order"])
+        found[name] = {
+            "rows": rows,
+            "held_out": float(made.loss_sum(micro_batch(asked["family"], 0, 99))),
+            "apart": apart(made),
+            **weights(asked, before, made.full_state()),
+        }
+    return found
+
+
+def weights(asked: dict, before: dict | None, after: dict | None) -> dict:
+    """Where the whole model isn't, before training, what was made, and after, one weight under several names."""
+    if before is None or after is None:
+        return {}
+    fresh = objective(asked["family"], asked.get("shape")).model.state_dict()
+    same = fresh.keys() == before.keys()
+    first = {}
+    for name, tensor in fresh.items():
+        first.setdefault(tensor.data_ptr(), name)
+    return {
+        "altered": [name for name, tensor in fresh.items() if not (same and torch.equal(tensor, before[name]))],
+        "untied": [
+            name for name, tensor in fresh.items() if not torch.equal(after[name], after[first[tensor.data_ptr()]])
+        ],
+    }
+
+
+def apart(engine: Engine) -> list[str]:
+    """What every process that shares matrices holds whole, and not alike."""
+    if engine.settings.tensor == 1 or engine.data_ranks > 1:
+        return []
+    found = []
+    for name, parameter in engine.model.named_parameters():
+        if is_split(parameter):
+            continue
+        mine = parameter.detach()
+        mine = mine.to_local() if isinstance(mine, DTensor) else mine
+        everyones = [torch.empty_like(mine) for _ in range(group.world_size())]
+        dist.all_gather(everyones, mine)
+        found += [name for other in everyones if not torch.equal(other, mine)]
     return found
 
 
