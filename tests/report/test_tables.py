@@ -228,3 +228,24 @@ def test_the_terminal_says_once_what_trained_runs_share_beside_a_pretrained_mode
     lines = terminal.table(outputs["numbers"]).splitlines()
     assert "precision" not in lines[0]
     assert lines[-1] == "all runs: parallel single, precision fp32"
+
+
+def test_a_study_of_probes_and_measurements_alone_has_a_comparison_and_an_overview(empty, outputs, tmp_path):
+    empty.add_parity("ddp", 1e-7)
+    empty.add_cell("ddp", 8, 1000.0)
+    empty.add_search("ddp", 12)
+    comparison.tabulate(empty.study, runs=[], evaluations=[], parity=empty.parity, **outputs)
+    overview.write(
+        empty.study,
+        runs=[],
+        evaluations=[],
+        parity=empty.parity,
+        cells=empty.cells,
+        shortcuts=[],
+        models=empty.models,
+        figures={},
+        output=tmp_path / "overview.html",
+    )
+    page = (tmp_path / "overview.html").read_text()
+    assert "ddp in fp32 strays by 1e\N{MINUS SIGN}7 at most" in page
+    assert "Largest batch that fits: 12 sequences a process, under ddp." in page

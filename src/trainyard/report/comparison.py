@@ -108,7 +108,7 @@ def compare(
     rows += _baselines(groups)
     rows += [_published(entry, groups) for entry in study.published]
     columns = _columns(names, groups, rows, set(varying(runs)))
-    alike = [f"{name} {next(iter(runs)).coordinates[name]}" for name in names if name not in {"model", *varying(runs)}]
+    alike = [f"{name} {runs[0].coordinates[name]}" for name in names if runs and name not in {"model", *varying(runs)}]
     if all(run.finished for run in runs) and all(name in known for name, _ in by_model):
         alike.append("outcome finished")
         columns = [replace(column, shown=column.shown and column.key != "outcome") for column in columns]
