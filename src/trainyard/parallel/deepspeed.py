@@ -1,10 +1,9 @@
-"""DeepSpeed's ZeRO, levels 0 to 3 (option `stage`)."""
+"""DeepSpeed's ZeRO, levels 0 to 3, with and without offloading to the host's memory or to files."""
 
 import gc
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +12,13 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trainyard.parallel import engine, group
+from trainyard.parallel.deepspeed_configuration import Options, configuration
+from trainyard.parallel.deepspeed_shards import Shards
 from trainyard.parallel.engine import Batch, EngineSettings, Step, fp32_copy
+from trainyard.parallel.extensions import load_async_io
 
 _TAG = "state"
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def _import(device: Literal["cpu", "cuda"]) -> Any:
@@ -28,7 +31,10 @@ def _import(device: Literal["cpu", "cuda"]) -> Any:
 
 
 class Engine(engine.Engine):
-    """DeepSpeed around torch's AdamW, in DeepSpeed's own fp32, bf16 and fp16."""
+    """DeepSpeed around torch's AdamW.
+
+    Level 0 is torch's autocast below fp32; the others hold the model in bf16 or fp16, with masters in fp32.
+    """
 
     @override
     @classmethod
@@ -41,12 +47,23 @@ class Engine(engine.Engine):
 
     def __init__(self, objective: nn.Module, settings: EngineSettings) -> None:
         super().__init__(objective, settings)
-        self.stage = int(settings.options["stage"])
-        objective.to(self.device)
+        self.options = Options.of(settings)
         deepspeed = _import(settings.device)
-        self.engine, *_ = deepspeed.initialize(
-            model=objective, optimizer=engine.adamw(objective, settings), config=configuration(settings, self.stage)
-        )
+        if self.options.swaps:
+            load_async_io()
+        exact = {parameter: parameter.data for parameter in objective.parameters() if parameter.requires_grad}
+        sizes = [parameter.numel() for parameter in objective.parameters()]
+        config = configuration(settings, sum(sizes), max(sizes))
+        optimizer = engine.adamw(objective, settings)
+        if self.options.stage == 3:
+            # By hand, since initialize() would hold the whole model on the device, and swap an fp32 model in bf16.
+            objective.to(_DTYPES[settings.precision])
+            deepspeed.zero.Init(module=objective, config_dict_or_path=config)
+        objective.to(self.device)
+        self.engine, *_ = deepspeed.initialize(model=objective, optimizer=optimizer, config=config)
+        self.shards = Shards(self.engine.optimizer) if self.options.stage == 3 else None
+        if settings.precision != "fp32":
+            self._start_masters(exact)
 
     @override
     def train_step(self, micro_batches: Sequence[Batch], learning_rate: float) -> Step:
@@ -60,35 +77,54 @@ class Engine(engine.Engine):
             loss = self.engine(**self._to_device(batch))
             self.engine.backward(loss * factor, scale_wrt_gas=False)
             losses.append(loss.detach())
-        norm = self._norm_of_plain_gradients()
+        scale = self._loss_scale()
+        norm = self._norm_of_plain_gradients(scale)
         self.engine.step()
         (total,) = group.sum_over_ranks([torch.stack(losses).double().sum().item()])
         norm = float(self.engine.get_global_grad_norm()) if norm is None else norm
-        return Step(total / tokens, norm, int(tokens), skipped=not self.engine.was_step_applied())
+        skipped = self._loss_scale() < scale or not self.engine.was_step_applied()
+        return Step(
+            total / tokens,
+            norm,
+            int(tokens),
+            skipped=skipped,
+            loss_scale=scale if self.settings.precision == "fp16" else None,
+        )
 
     @override
     def save(self, folder: Path) -> None:
-        self.engine.save_checkpoint(str(folder), tag=_TAG, save_latest=False)
+        scaler = self.engine.torch_autocast_z0_gradscaler
+        if self.options.stage == 0:
+            state = {"model": self.model.state_dict(), "optimizer": self.engine.optimizer.state_dict()}
+            torch.save({**state, "scaler": scaler.state_dict() if scaler else None}, self._state_path(folder))
+        elif self.options.swaps:
+            assert self.shards is not None
+            self.shards.save(folder)
+        else:
+            self.engine.save_checkpoint(str(folder), tag=_TAG, save_latest=False)
 
     @override
     def load(self, folder: Path) -> None:
-        from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler  # noqa: PLC0415
-        from deepspeed.runtime.zero.config import ZeroStageEnum  # noqa: PLC0415
-        from deepspeed.utils.tensor_fragment import fragment_address  # noqa: PLC0415
-
-        # DeepSpeed asks torch to unpickle anything; this overrules it, and these plain classes are all it writes.
-        os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-        with torch.serialization.safe_globals([LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]):
-            path, _ = self.engine.load_checkpoint(str(folder), tag=_TAG)
-        assert path is not None, f"DeepSpeed found no checkpoint in {folder}"
+        if self.options.stage == 0:
+            state = torch.load(self._state_path(folder), map_location=self.device, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.engine.optimizer.load_state_dict(state["optimizer"])
+            if state["scaler"]:
+                self.engine.torch_autocast_z0_gradscaler.load_state_dict(state["scaler"])
+        elif self.options.swaps:
+            assert self.shards is not None
+            self.shards.load(folder)
+        else:
+            self._load_checkpoint(folder)
 
     @override
     def full_state(self) -> dict[str, Tensor] | None:
+        masters = self.shards.masters(group.rank() == 0) if self.shards else {}
         state = {}
         for name, tensor in self.model.state_dict(keep_vars=True).items():
-            master = self._master(tensor) if isinstance(tensor, nn.Parameter) else tensor
-            if group.rank() == 0:
-                state[name] = fp32_copy(master)
+            whole = masters[tensor] if tensor in masters else self._whole(tensor)
+            if whole is not None and group.rank() == 0:
+                state[name] = fp32_copy(whole)
         return state or None
 
     @override
@@ -101,43 +137,52 @@ class Engine(engine.Engine):
 
     @override
     def _autocast(self) -> AbstractContextManager[object]:
-        return nullcontext()
+        return super()._autocast() if self.options.stage == 0 else nullcontext()
 
-    def _master(self, parameter: nn.Parameter) -> Tensor:
-        """The whole of a parameter, in fp32 where the optimizer keeps it so."""
+    def _start_masters(self, exact: dict[nn.Parameter, Tensor]) -> None:
+        """Give the masters the fp32 weights that training starts from: DeepSpeed takes them rounded."""
+        from deepspeed.utils import safe_set_full_fp32_param  # noqa: PLC0415
+
+        if self.shards:
+            self.shards.set_masters(exact)
+        elif self.options.stage > 0:
+            for parameter, whole in exact.items():
+                safe_set_full_fp32_param(parameter, whole)
+
+    def _load_checkpoint(self, folder: Path) -> None:
+        """Read a checkpoint of DeepSpeed's."""
+        from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler  # noqa: PLC0415
+        from deepspeed.runtime.zero.config import ZeroStageEnum  # noqa: PLC0415
+        from deepspeed.utils.tensor_fragment import fragment_address  # noqa: PLC0415
+
+        # DeepSpeed asks torch to unpickle anything; this overrules it, and these plain classes are all it writes.
+        os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+        with torch.serialization.safe_globals([LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]):
+            path, _ = self.engine.load_checkpoint(str(folder), tag=_TAG)
+        assert path is not None, f"DeepSpeed found no checkpoint in {folder}"
+
+    def _whole(self, tensor: Tensor) -> Tensor:
+        """The whole of a parameter or buffer, in fp32 where the optimizer keeps it so."""
         from deepspeed.runtime.zero import GatheredParameters  # noqa: PLC0415
         from deepspeed.utils import safe_get_full_fp32_param  # noqa: PLC0415
 
-        if self.stage == 0 and self.settings.precision != "fp32":
-            halves, wholes = self.engine.optimizer.fp16_groups, self.engine.optimizer.fp32_groups
-            pairs = zip(chain.from_iterable(halves), chain.from_iterable(wholes), strict=True)
-            return next((whole for half, whole in pairs if half is parameter), parameter)
-        if parameter.requires_grad and self.stage > 0:
-            whole = safe_get_full_fp32_param(parameter)
+        if self.options.stage in (1, 2) and tensor.requires_grad:
+            whole = safe_get_full_fp32_param(tensor)
             assert whole is not None
             return whole
-        with GatheredParameters([parameter], enabled=self.stage == 3):
-            return parameter.detach().clone()
+        with GatheredParameters([tensor], enabled=self.options.stage == 3 and isinstance(tensor, nn.Parameter)):
+            return tensor.detach().clone()
 
-    def _norm_of_plain_gradients(self) -> float | None:
-        """The gradient's norm where DeepSpeed steps a plain optimizer and tells none; None elsewhere."""
-        if self.stage != 0 or self.settings.precision != "fp32":
+    def _loss_scale(self) -> float:
+        """What the loss is multiplied by: 1 but in fp16."""
+        if self.settings.precision != "fp16":
+            return 1.0
+        scaler = self.engine.torch_autocast_z0_gradscaler
+        return float(self.engine.optimizer.cur_scale if scaler is None else scaler.get_scale())
+
+    def _norm_of_plain_gradients(self, scale: float) -> float | None:
+        """The gradient's norm at level 0, where DeepSpeed steps a plain optimizer and tells none; None elsewhere."""
+        if self.options.stage > 0:
             return None
         gradients = [parameter.grad for parameter in self.objective.parameters() if parameter.grad is not None]
-        return torch.nn.utils.get_total_norm(gradients).item()
-
-
-def configuration(settings: EngineSettings, stage: int) -> dict[str, Any]:
-    """DeepSpeed's configuration for these settings.
-
-    Clipping is always stated: left out, DeepSpeed 0.19 clips at 1.0; 0 does not clip.
-    """
-    return {
-        "train_micro_batch_size_per_gpu": settings.micro_batch,
-        "gradient_accumulation_steps": settings.accumulation,
-        "gradient_clipping": settings.clip or 0.0,
-        "steps_per_print": None,
-        "zero_optimization": {"stage": stage},
-        "bf16": {"enabled": settings.precision == "bf16"},
-        "fp16": {"enabled": settings.precision == "fp16", "initial_scale_power": 16},
-    }
+        return torch.nn.utils.get_total_norm(gradients).item() / scale

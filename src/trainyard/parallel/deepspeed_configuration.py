@@ -1,0 +1,144 @@
+"""What DeepSpeed is told: the options of config/parallel.yaml, and its configuration made of them."""
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, model_validator
+
+from trainyard.config.load import parse
+
+if TYPE_CHECKING:
+    from trainyard.parallel.engine import EngineSettings
+
+# DeepSpeed's own, but never more than the model has: buffers of that many elements are allocated at once
+_BUCKET = 500_000_000
+_PREFETCH = 50_000_000
+_PERSISTENT = 100_000
+
+
+class Options(BaseModel):
+    """The options of a DeepSpeed entry.
+
+    Sizes are in elements, not bytes, and change neither result nor the order of any sum. Smaller ones
+    need less memory and more messages.
+
+    Attributes:
+        stage: ZeRO's level: what is split over the processes. 0 nothing, 1 the optimizer's state, 2 gradients
+            too, 3 parameters too.
+        offload_optimizer: where the optimizer's state lies and its step is taken: `cpu` (levels 1 to 3), or
+            `nvme` (level 3), where files hold it between the steps.
+        offload_parameters: where parameters lie while no block computes with them (level 3).
+        reduce_bucket: of gradients, summed over the processes at once.
+        allgather_bucket: of updated parameters, gathered at once (levels 1 and 2).
+        prefetch_bucket: of parameters, gathered ahead of their use (level 3).
+        persistence_threshold: parameters of fewer elements stay whole on every process (level 3).
+        sub_group: of the optimizer's state, stepped at once, and swapped at once from files (level 3).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: Literal[0, 1, 2, 3]
+    offload_optimizer: Literal["cpu", "nvme"] | None = None
+    offload_parameters: Literal["cpu", "nvme"] | None = None
+    reduce_bucket: PositiveInt | None = None
+    allgather_bucket: PositiveInt | None = None
+    prefetch_bucket: NonNegativeInt | None = None
+    persistence_threshold: NonNegativeInt | None = None
+    sub_group: PositiveInt | None = None
+
+    @property
+    def swaps(self) -> bool:
+        """Whether something lies in files, which takes an extension in C++ and libaio."""
+        return "nvme" in (self.offload_optimizer, self.offload_parameters)
+
+    @model_validator(mode="after")
+    def _fit_the_level(self) -> Self:
+        third = ("offload_parameters", "prefetch_bucket", "persistence_threshold", "sub_group")
+        given = [name for name in third if getattr(self, name) is not None]
+        if self.stage < 3 and (given or self.offload_optimizer == "nvme"):
+            raise ValueError(f"{given[0] if given else 'offload_optimizer: nvme'} needs stage: 3")
+        if self.stage == 0 and self.offload_optimizer is not None:
+            raise ValueError("offload_optimizer needs stage: 1, 2 or 3")
+        if self.offload_parameters == "nvme" and self.offload_optimizer != "nvme":
+            raise ValueError("offload_parameters: nvme needs offload_optimizer: nvme")
+        return self
+
+    @classmethod
+    def of(cls, settings: "EngineSettings") -> Self:
+        """The options of these settings.
+
+        Raises:
+            InputError: one is unknown, or doesn't fit the level.
+        """
+        return parse(cls, dict(settings.options), "config/parallel.yaml: options")
+
+
+def configuration(settings: "EngineSettings", parameters: int = _BUCKET, largest: int = _BUCKET) -> dict[str, Any]:
+    """DeepSpeed's configuration for these settings.
+
+    Clipping is always stated: left out, DeepSpeed 0.19 clips at 1.0; 0 does not clip.
+
+    Below fp32, level 0 is torch's autocast over fp32 weights, since DeepSpeed's own would sum gradients
+    in bf16 and, in fp16, not scale the loss. Levels 1 to 3 hold the weights in bf16 or fp16 and the masters
+    in fp32, and gradients are accumulated and summed over the processes in fp32 too.
+
+    Args:
+        settings: of the engine.
+        parameters: how many the model has.
+        largest: elements of its largest parameter.
+
+    Raises:
+        InputError: an option is unknown or does not fit.
+    """
+    options, precision = Options.of(settings), settings.precision
+    found: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": settings.micro_batch,
+        "gradient_accumulation_steps": settings.accumulation,
+        "gradient_clipping": settings.clip or 0.0,
+        "steps_per_print": None,
+        "zero_optimization": _zero(options, settings, parameters, largest),
+        # torch's fused AdamW, which needs no compiler, steps what lies on the CPU too
+        "zero_force_ds_cpu_optimizer": False,
+        "data_types": {"grad_accum_dtype": "fp32"},
+        "communication_data_type": "fp32",
+    }
+    if options.stage == 0:
+        found["torch_autocast"] = {
+            "enabled": precision != "fp32",
+            "dtype": "fp16" if precision == "fp16" else "bf16",
+            "lower_precision_safe_modules": [],
+        }
+        return found
+    return found | {
+        "bf16": {"enabled": precision == "bf16", "immediate_grad_update": True},
+        "fp16": {"enabled": precision == "fp16", "initial_scale_power": 16},
+    }
+
+
+def _zero(options: Options, settings: "EngineSettings", parameters: int, largest: int) -> dict[str, Any]:
+    """The part `zero_optimization`."""
+    pinned = settings.device == "cuda"
+    folder = None if settings.scratch is None else str(settings.scratch)
+    found: dict[str, Any] = {
+        "stage": options.stage,
+        "reduce_bucket_size": options.reduce_bucket or min(_BUCKET, parameters),
+        "allgather_bucket_size": options.allgather_bucket or min(_BUCKET, parameters),
+    }
+    if options.offload_optimizer:
+        found["offload_optimizer"] = {"device": options.offload_optimizer, "nvme_path": folder, "pin_memory": pinned}
+    if options.offload_parameters:
+        found["offload_param"] = {
+            "device": options.offload_parameters,
+            "nvme_path": folder,
+            "pin_memory": pinned,
+            "buffer_size": largest,
+        }
+    if options.stage == 3:
+        found["stage3_prefetch_bucket_size"] = _or(options.prefetch_bucket, min(_PREFETCH, parameters))
+        found["stage3_param_persistence_threshold"] = _or(options.persistence_threshold, _PERSISTENT)
+        if options.sub_group:
+            found["sub_group_size"] = options.sub_group
+    return found
+
+
+def _or(given: int | None, default: int) -> int:
+    return default if given is None else given
