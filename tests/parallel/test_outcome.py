@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 import torch
 
@@ -10,13 +12,29 @@ def test_an_allocation_that_the_host_refuses_is_out_of_memory():
     assert is_out_of_memory(caught.value)
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
-def test_a_device_without_memory_is_out_of_memory(error):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("CUDA error: out of memory"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)
+def test_what_says_that_memory_ran_out_is_out_of_memory(error):
     assert is_out_of_memory(error)
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError("shapes differ"), ValueError("DefaultCPUAllocator: can't allocate memory")]
+    "error",
+    [
+        RuntimeError("shapes differ"),
+        ValueError("DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("can't start new thread"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"),  # which a label out of range brings forth too
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
 )
 def test_any_other_error_is_a_failure(error):
     assert not is_out_of_memory(error)

@@ -1,25 +1,54 @@
 import pytest
 import torch
 
-from trainyard.parallel.peaks import peak
+from trainyard.parallel import peaks
+from trainyard.parallel.peaks import Peak, peak
 
 
 @pytest.mark.parametrize(
     ("name", "precision", "flops"),
     [
+        ("NVIDIA B200", "bf16", 2250e12),
         ("NVIDIA H200", "bf16", 989.4e12),
+        ("NVIDIA H200 NVL", "bf16", 835.5e12),
         ("NVIDIA H100 80GB HBM3", "bf16", 989.4e12),
         ("NVIDIA H100 PCIe", "bf16", 756e12),
         ("NVIDIA A100-SXM4-80GB", "fp32", 19.5e12),
+        ("NVIDIA A100 80GB PCIe", "fp16", 312e12),
+        ("NVIDIA A10", "bf16", 125e12),
+        ("NVIDIA L4", "fp32", 30.3e12),
+        ("NVIDIA L40S", "bf16", 362e12),
         ("Tesla V100-SXM2-16GB", "fp16", 125e12),
+        ("Tesla V100-PCIE-32GB", "fp16", 112e12),
         ("Tesla T4", "fp16", 65e12),
+        ("NVIDIA RTX 6000 Ada Generation", "fp32", 91.1e12),
+        ("NVIDIA GeForce RTX 3090 Ti", "fp16", 80e12),
+        ("NVIDIA GeForce RTX 4090", "bf16", 165.2e12),
     ],
 )
 def test_a_known_gpu_has_the_peak_of_its_datasheet(monkeypatch, name, precision, flops):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
     found = peak(torch.device("cuda", 0), precision)
     assert found.flops == flops
-    assert "datasheet" in found.source
+    assert found.source.startswith("NVIDIA's")
+    assert name in found.source
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        ("Tesla T4", "bf16"),  # which it does not compute in
+        ("NVIDIA B200", "fp32"),
+        ("NVIDIA A10G", "fp16"),  # no A10
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", "fp32"),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "bf16"),
+        ("Tesla P100-PCIE-16GB", "fp32"),
+    ],
+)
+def test_an_unknown_gpu_is_measured(monkeypatch, name, precision):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
+    monkeypatch.setattr(peaks, "measured_peak", lambda *_: Peak(1.0, "measured"))
+    assert peak(torch.device("cuda", 0), precision).source == "measured"
 
 
 def test_a_cpu_is_measured_and_says_so():

@@ -119,12 +119,18 @@ class _Launcher:
         try:
             return self._launch(cell)
         except LaunchError as error:
-            # Not all code tells of an allocation that failed: some crashes, and some blames something else.
             if error.killed or not self._ends_well_with_more(cell):
+                raise
+        # Not all code tells of an allocation that failed: some crashes, and some blames something else. What fails
+        # under the limit, ends well without, and fails again under it, fails for want of memory.
+        try:
+            return self._launch(cell)
+        except LaunchError as error:
+            if error.killed:
                 raise
             said = str(error).partition(": the last lines of")[0].splitlines()[0]
             limit = f"a limit of {cell['memory_limit']['bytes'] / 1e9:g} GB"
-            return Result("out-of-memory", f"{said}, under {limit}; with more memory it ends well")
+            return Result("out-of-memory", f"{said}; so twice under {limit}, and with more memory it ends well")
 
     def _ends_well_with_more(self, cell: dict[str, Any]) -> bool:
         """Whether a cell that failed under a limit of host memory ends well with all that the machine can spare."""

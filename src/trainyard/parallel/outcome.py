@@ -1,17 +1,27 @@
 """Telling an outcome that is data (out of memory) from a failure."""
 
+import errno
 from pathlib import Path
+
+_SAID = (
+    "DefaultCPUAllocator: can't allocate memory",  # torch, on a CPU
+    "std::bad_alloc",  # C++, through whatever calls it
+    "CUDA error: out of memory",  # outside torch's allocator
+    "Cuda failure 2 'out of memory'",  # NCCL
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that a device or the host has no memory left.
 
-    torch raises its OutOfMemoryError for a device, and a plain RuntimeError from its
-    default allocator on a CPU. (The class is known by name, so that launchers need no torch.)
+    torch raises its OutOfMemoryError for a device, and a plain RuntimeError that says so from
+    its default allocator on a CPU. (The class is known by name, so that launchers need no torch.)
     """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _SAID)
 
 
 def is_lost_connection(error: BaseException) -> bool:
