@@ -24,8 +24,8 @@ def flops_per_token(model: Model, sequence_length: int) -> float:
     with one of the target, both of T tokens, and L counts the encoder's attention and the decoder's two.
     """
     shape = model.shape
-    attentions = shape.layers + (2 * _decoder_layers(shape) if model.sequence_to_sequence else 0)
-    return 6.0 * parameters(model) + 12.0 * attentions * shape.heads * _head_width(shape) * sequence_length
+    attentions = shape.layers + (2 * decoder_layers(shape) if model.sequence_to_sequence else 0)
+    return 6.0 * parameters(model) + 12.0 * attentions * shape.heads * head_width(shape) * sequence_length
 
 
 def megatron_flops(model: Model, batch: int, sequence_length: int, activation_checkpointing: bool) -> float:
@@ -41,16 +41,33 @@ def megatron_flops(model: Model, batch: int, sequence_length: int, activation_ch
     return work * (1 + attention + head)
 
 
-def _head_width(shape: Shape) -> int:
+def head_width(shape: Shape) -> int:
+    """Of one head of attention."""
     return shape.head_width or shape.width // shape.heads
+
+
+def feed_forward_width(model: Model) -> int:
+    """Hidden units of the feed-forward layers."""
+    gated = model.family == "gpt2_modern"
+    return _gated_feed_forward(model.shape) if gated else _feed_forward(model.shape)
 
 
 def _feed_forward(shape: Shape) -> int:
     return shape.feed_forward or 4 * shape.width
 
 
-def _decoder_layers(shape: Shape) -> int:
+def _gated_feed_forward(shape: Shape) -> int:
+    return shape.feed_forward or 8 * shape.width // 3
+
+
+def decoder_layers(shape: Shape) -> int:
+    """Blocks of an encoder-decoder's decoder."""
     return shape.decoder_layers or shape.layers
+
+
+def head_parameters(model: Model) -> int:
+    """Parameters of the table of tokens, which is the head too: the largest of the model."""
+    return model.shape.vocabulary * (model.shape.embedding_width or model.shape.width)
 
 
 def _embeddings(model: Model) -> int:
@@ -60,7 +77,7 @@ def _embeddings(model: Model) -> int:
         "opt": shape.context + _OPT_BART_OFFSET,
         "bart": 2 * (shape.context + _OPT_BART_OFFSET),  # one table for the encoder, one for the decoder
     }.get(model.family, 0)
-    return shape.vocabulary * (shape.embedding_width or shape.width) + positions * shape.width
+    return head_parameters(model) + positions * shape.width
 
 
 def _attention(width: int) -> int:
@@ -88,8 +105,8 @@ def _opt(shape: Shape) -> int:
 
 def _grouped(shape: Shape, bias: bool, feed_forward: int) -> int:
     """Blocks of RMSNorm, grouped-query attention and a gated feed-forward layer, and a last norm."""
-    queries = shape.heads * _head_width(shape)
-    shared = (shape.key_value_heads or shape.heads) * _head_width(shape)
+    queries = shape.heads * head_width(shape)
+    shared = (shape.key_value_heads or shape.heads) * head_width(shape)
     attention = 2 * shape.width * queries + 2 * shape.width * shared + bias * (queries + 2 * shared)
     return shape.layers * (attention + 3 * shape.width * feed_forward + 2 * shape.width) + shape.width
 
@@ -99,21 +116,21 @@ def _llama(shape: Shape) -> int:
 
 
 def _gpt2_modern(shape: Shape) -> int:
-    return _grouped(shape, bias=True, feed_forward=shape.feed_forward or 8 * shape.width // 3)
+    return _grouped(shape, bias=True, feed_forward=_gated_feed_forward(shape))
 
 
 def _bart(shape: Shape) -> int:
     norm = 2 * shape.width
     encoder = shape.layers * (_attention(shape.width) + _dense(shape) + 2 * norm)
-    decoder = _decoder_layers(shape) * (2 * _attention(shape.width) + _dense(shape) + 3 * norm)
+    decoder = decoder_layers(shape) * (2 * _attention(shape.width) + _dense(shape) + 3 * norm)
     return encoder + decoder + 2 * norm  # each stack normalises its embeddings
 
 
 def _t5(shape: Shape) -> int:
-    attention = 4 * shape.width * shape.heads * _head_width(shape)
+    attention = 4 * shape.width * shape.heads * head_width(shape)
     dense = 2 * shape.width * _feed_forward(shape)
     encoder = shape.layers * (attention + dense + 2 * shape.width)
-    decoder = _decoder_layers(shape) * (2 * attention + dense + 3 * shape.width)
+    decoder = decoder_layers(shape) * (2 * attention + dense + 3 * shape.width)
     return encoder + decoder + 2 * (_T5_BUCKETS * shape.heads + shape.width)
 
 

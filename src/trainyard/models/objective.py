@@ -134,13 +134,17 @@ def _loss_and_gradients(
         if for_hidden:
             of_hidden.append(slope @ matrix)
         if for_weight:
-            more = slope.T @ inputs[part]
-            of_weight = more.float() if of_weight is None else of_weight.add_(more)
+            of_weight = _added(of_weight, slope.T @ inputs[part])
     return (
         loss,
         torch.where(predicted, torch.cat(of_hidden), 0).to(hidden.dtype) if for_hidden else None,
         None if of_weight is None else of_weight.to(weight.dtype),
     )
+
+
+def _added(total: Tensor | None, more: Tensor) -> Tensor:
+    """Their sum in fp32. A call, so that no name keeps `more` while the next is made: it is as large as the weight."""
+    return more.float() if total is None else total.add_(more)
 
 
 def _slope(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

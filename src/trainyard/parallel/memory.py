@@ -1,0 +1,168 @@
+"""How much memory a process will need, by arithmetic on the model's shape: no torch, no weights.
+
+docs/explanation/memory.md derives each term, and compares prediction with measurement.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from trainyard.config.catalogue import Model, ParallelSetting, Precision
+from trainyard.config.shapes import parameters
+from trainyard.parallel.activations import Activations, Arithmetic, Batch, activations
+from trainyard.parallel.held import Held, Job, Moment, held
+
+# engines on torch's autocast below fp32; the others hold the weights that compute in 16 bits
+_AUTOCAST = {"single", "ddp", "zero1", "tensor", "pipeline"}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a process needs at its peak, in bytes.
+
+    Attributes:
+        parameters: weights, and the copies of them that compute.
+        gradients: of them, in whatever buffers they lie.
+        optimizer: masters in fp32 and AdamW's two moments.
+        activations: what the forward pass keeps for the backward pass, and what that holds of its own.
+        buffers: the loss's, and those in which processes exchange.
+        kind: which memory it is about: the device's that computes, or the host's where that is a CPU.
+        host: what is offloaded to the host, where a GPU computes.
+        moment: when the peak is.
+    """
+
+    parameters: int
+    gradients: int
+    optimizer: int
+    activations: int
+    buffers: int
+    kind: Literal["host", "device"]
+    host: int = 0
+    moment: str = ""
+
+    @property
+    def total(self) -> int:
+        """Of the kind of memory that it is about."""
+        return self.parameters + self.gradients + self.optimizer + self.activations + self.buffers
+
+    def figures(self) -> dict[str, Any]:
+        """As a measurement's file holds it."""
+        return asdict(self) | {"total": self.total}
+
+
+def predict(
+    model: Model,
+    setting: ParallelSetting,
+    *,
+    processes: int,
+    precision: Precision,
+    micro_batch: int,
+    sequence_length: int,
+    target_length: int | None = None,
+    activation_checkpointing: bool = False,
+    dropout: float | None = None,
+    accumulation: int = 1,
+    device: Literal["cpu", "cuda"] = "cpu",
+) -> Prediction | None:
+    """What the process that needs most needs at its peak, besides what it has before a model is made.
+
+    None for an engine that nobody has counted.
+
+    Args:
+        model: the catalogue's entry.
+        setting: the catalogue's entry.
+        processes: of the whole run.
+        precision: that it trains in.
+        micro_batch: sequences that a process takes at once.
+        sequence_length: tokens a sequence, or a source.
+        target_length: tokens a target of an encoder-decoder; as many as the source unless told.
+        activation_checkpointing: the input of each block is kept alone.
+        dropout: instead of the shape's own.
+        accumulation: micro-batches a process takes a step.
+        device: that computes.
+    """
+    arithmetic: Arithmetic = "fp32"
+    if precision != "fp32":
+        autocast = setting.engine in _AUTOCAST or setting.options.get("stage") == 0
+        arithmetic = "autocast" if autocast else "half"
+    on_cpu = device == "cpu"
+    pieces = _pieces(micro_batch, accumulation, setting.pipeline)
+    target = target_length or sequence_length
+    batch = Batch(micro_batch // pieces, sequence_length, target)
+    kept = activations(
+        model,
+        batch,
+        arithmetic,
+        dropout=dropout,
+        checkpointing=activation_checkpointing,
+        on_cpu=on_cpu,
+        tensor=setting.tensor,
+        pipeline=setting.pipeline,
+    )
+    job = Job(
+        model,
+        arithmetic,
+        kept,
+        positions=batch.rows * (target if model.sequence_to_sequence else sequence_length),
+        ranks=max(1, processes // (setting.tensor * setting.pipeline)),
+        tensor=setting.tensor,
+        pipeline=setting.pipeline,
+        options=setting.options,
+        on_cpu=on_cpu,
+    )
+    on = held(setting.engine, job)
+    if on is None:
+        return None
+    peak = max(_moments(job, on, accumulation > 1 or pieces > 1), key=lambda each: each.total)
+    slack = _RUNTIME + _heap(job, kept) if on_cpu else 0.0
+    return Prediction(
+        parameters=round(peak.parameters),
+        gradients=round(peak.gradients),
+        optimizer=round(peak.optimizer),
+        activations=round(peak.activations),
+        buffers=round(peak.buffers + slack),
+        kind="host" if on_cpu else "device",
+        host=round(peak.host),
+        moment=peak.name,
+    )
+
+
+# measured: pages of libraries that the first real step touches
+_RUNTIME = 30_000_000
+
+
+def _heap(job: Job, kept: Activations) -> float:
+    return 0.0
+
+
+def _pieces(micro_batch: int, accumulation: int, pipeline: int) -> int:
+    """Into how many a pipeline cuts a micro-batch, so that every process has work (parallel/pipeline.py)."""
+    divisors = (number for number in range(1, micro_batch + 1) if micro_batch % number == 0)
+    return next((number for number in divisors if accumulation * number >= pipeline), micro_batch)
+
+
+def _moments(job: Job, on: Held, accumulates: bool) -> Iterator[Moment]:
+    """When memory may be at its peak, in the order of a training."""
+    # transformers makes the head's matrix before it ties it to the table of tokens
+    yield Moment("building the model", 4 * (parameters(job.model) + job.head))
+    kept, head = job.activations.kept, job.size * job.head
+    passing = Moment(
+        "the loss",
+        on.parameters + on.gathered,
+        on.gradients + (on.between if accumulates else 0.0),
+        on.optimizer,
+        kept,
+        on.buffers,
+        on.host,
+    )
+    yield replace(passing, gradients=passing.gradients + 4 * job.head, buffers=on.buffers + job.logits)
+    # models/objective.py scales the head's gradient into a second tensor
+    yield replace(passing, name="starting the backward pass", gradients=passing.gradients + 2 * head)
+    working = kept + job.activations.working
+    yield replace(passing, name="the backward pass", gradients=passing.gradients + head, activations=working)
+    # the table of tokens has a second gradient, of the embedding, before both are added
+    made = on.gradients + max(on.made, on.between if accumulates else 0.0) + 2 * head
+    yield replace(passing, name="ending the backward pass", gradients=made, activations=0.0)
+    after = replace(passing, parameters=on.parameters, activations=0.0)
+    yield replace(after, name="exchanging gradients", gradients=on.gradients + on.exchanged)
+    yield replace(after, name="the optimizer's step", gradients=on.gradients + on.stepping)
