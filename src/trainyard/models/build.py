@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AutoConfig, PretrainedConfig
 
 from trainyard.config.catalogue import Model
 from trainyard.errors import InputError
@@ -49,7 +49,7 @@ def family(entry: Model) -> ModuleType:
     return importlib.import_module(f"trainyard.models.{entry.family}")
 
 
-def configuration(entry: Model, dropout: float | None = None) -> PreTrainedConfig:
+def configuration(entry: Model, dropout: float | None = None) -> PretrainedConfig:
     """The entry's configuration of transformers, with the dropout of its shape unless another is given."""
     config = family(entry).configuration(entry.shape, special_tokens(entry))
     _set_dropout(entry, config, dropout)
@@ -100,7 +100,7 @@ def exported_class(entry: Model) -> Any:
     return getattr(module, "EXPORTED", module.MODEL)
 
 
-def check_architecture(entry: Model, name: str, config: PreTrainedConfig, folder: Path) -> None:
+def check_architecture(entry: Model, name: str, config: PretrainedConfig, folder: Path) -> None:
     """Compare the configuration of a folder with the catalogue's shape.
 
     Raises:
@@ -151,11 +151,11 @@ def _alike(wanted: Any, found: Any) -> bool:
     return wanted == found
 
 
-def _for_training(config: PreTrainedConfig) -> PreTrainedConfig:
+def _for_training(config: PretrainedConfig) -> PretrainedConfig:
     config.use_cache = False
     return config
 
 
-def _set_dropout(entry: Model, config: PreTrainedConfig, dropout: float | None) -> None:
+def _set_dropout(entry: Model, config: PretrainedConfig, dropout: float | None) -> None:
     for key in family(entry).DROPOUT:
         setattr(config, key, entry.shape.dropout if dropout is None else dropout)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedConfig
+from transformers import PretrainedConfig
 from transformers.utils import logging
 
 from trainyard.config.catalogue import Model
@@ -58,7 +58,7 @@ def export(
             write_json(draft / RECORD, dict(record))
 
 
-def write_weights(kind: Any, config: PreTrainedConfig, state: Mapping[str, Tensor], folder: Path) -> None:
+def write_weights(kind: Any, config: PretrainedConfig, state: Mapping[str, Tensor], folder: Path) -> None:
     """Write configuration and safetensors of a class of transformers into a folder that exists.
 
     Raises:
@@ -79,7 +79,7 @@ def write_weights(kind: Any, config: PreTrainedConfig, state: Mapping[str, Tenso
     model.save_pretrained(folder)
 
 
-def _check_special_tokens(config: PreTrainedConfig, tokenizer: Path) -> None:
+def _check_special_tokens(config: PretrainedConfig, tokenizer: Path) -> None:
     # the row of padding is never trained, so that it must not be that of another token
     index = read_json(tokenizer / "index.json")
     if config.is_encoder_decoder and config.pad_token_id != index["pad"]:

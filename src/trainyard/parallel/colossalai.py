@@ -85,9 +85,13 @@ def _spread(objective: nn.Module, settings: EngineSettings) -> "Spread":
 
         level, offload = int(options.pop("level", 2)), bool(options.pop("offload", False))
         found = LowLevelZero(objective, settings, level, offload, initial_scale)
+    elif plugin == "hybrid":
+        from trainyard.parallel.colossalai_hybrid import Hybrid  # noqa: PLC0415
+
+        found = Hybrid(objective, settings, int(options.pop("level", 0)), initial_scale)
     if found is None or options:
         raise InputError(
-            f"config/parallel.yaml: the engine colossalai has no "
+            "config/parallel.yaml: the engine colossalai has no "
             + (f"plugin {plugin!r}" if found is None else f"option {', '.join(options)} for {plugin}")
         )
     return found

@@ -2,6 +2,8 @@
 
 from contextlib import AbstractContextManager, nullcontext
 
+# CpuAccelerator's methods raise, which a type checker takes for their type
+# pyright: reportIncompatibleMethodOverride=false
 import torch
 from colossalai.accelerator import set_accelerator
 from colossalai.accelerator.cpu_accelerator import CpuAccelerator
@@ -10,10 +12,10 @@ from typing_extensions import override
 from trainyard.parallel.colossalai_import import LowLevelZeroOptimizer
 
 
-class Stream:
+class Queue:
     """A stream, or an event in it, of a device that does everything in order: there is nothing to wait for."""
 
-    def wait_stream(self, stream: "Stream") -> None:
+    def wait_stream(self, stream: "Queue") -> None:
         """Return at once."""
 
     def synchronize(self) -> None:
@@ -32,16 +34,28 @@ class Accelerator(CpuAccelerator):
         return 1
 
     @override
+    def manual_seed(self, seed: int) -> None:
+        torch.default_generator.manual_seed(seed)
+
+    @override
+    def get_rng_state(self, device: object = None) -> torch.Tensor:
+        return torch.get_rng_state()
+
+    @override
+    def set_rng_state(self, new_state: torch.Tensor, device: object = None) -> None:
+        torch.set_rng_state(new_state)
+
+    @override
     def empty_cache(self) -> None:
         """Nothing is cached."""
 
     @override
-    def Stream(self, device: object = None, priority: int = 0, **options: object) -> Stream:
-        return Stream()
+    def Stream(self, device: object = None, priority: int = 0, **options: object) -> Queue:
+        return Queue()
 
     @override
-    def current_stream(self, device: object = None) -> Stream:
-        return Stream()
+    def current_stream(self, device: object = None) -> Queue:
+        return Queue()
 
     @override
     def stream(self, stream_: object) -> AbstractContextManager[None]:
@@ -58,16 +72,21 @@ def use_cpu() -> None:
     """Let ColossalAI train on this CPU. Three of its checks know GPUs alone, though nothing after them does."""
     set_accelerator(Accelerator())
     LowLevelZeroOptimizer._sanity_checks = _check_dtypes
-    # Its pipelines set the CUDA device of the hidden states, and compare gloo's name with this one.
+    # Its tensor parallel gathers on the GPU; its pipelines set the CUDA device, and compare gloo's name with this one.
+    torch.Tensor.cuda = _stay
     torch.cuda.set_device = _set_cuda_device
     if not hasattr(torch.distributed.Backend, "HCCL"):
         torch.distributed.Backend.HCCL = "hccl"  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _check_dtypes(optimizer: LowLevelZeroOptimizer) -> None:
+def _check_dtypes(self: LowLevelZeroOptimizer) -> None:
     """LowLevelZero's check of its parameters, less that of the accelerator's name."""
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    assert {parameter.dtype for parameter in parameters} == {optimizer.dtype}
+    parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+    assert {parameter.dtype for parameter in parameters} == {self.dtype}
+
+
+def _stay(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
 
 
 _set_gpu = torch.cuda.set_device

@@ -5,9 +5,18 @@ import warnings
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # on apex, TensorNVMe and deprecated names of torch
     from colossalai.booster import Booster
-    from colossalai.booster.plugin import GeminiPlugin, HybridParallelPlugin, LowLevelZeroPlugin, TorchDDPPlugin
+    from colossalai.booster.plugin import (
+        GeminiPlugin,
+        HybridParallelPlugin,
+        LowLevelZeroPlugin,
+        TorchDDPPlugin,
+        hybrid_parallel_plugin,
+    )
     from colossalai.booster.plugin.plugin_base import Plugin
-    from colossalai.interface import OptimizerWrapper
+    from colossalai.checkpoint_io.utils import gather_distributed_param
+    from colossalai.pipeline.schedule import OneForwardOneBackwardSchedule
+    from colossalai.tensor.d_tensor import is_customized_distributed_tensor, is_distributed_tensor
+    from colossalai.tensor.padded_tensor import to_unpadded_tensor
     from colossalai.zero import LowLevelZeroOptimizer
 
 __all__ = [
@@ -16,7 +25,12 @@ __all__ = [
     "HybridParallelPlugin",
     "LowLevelZeroOptimizer",
     "LowLevelZeroPlugin",
-    "OptimizerWrapper",
+    "OneForwardOneBackwardSchedule",
     "Plugin",
     "TorchDDPPlugin",
+    "gather_distributed_param",
+    "hybrid_parallel_plugin",
+    "is_customized_distributed_tensor",
+    "is_distributed_tensor",
+    "to_unpadded_tensor",
 ]

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from trainyard.parallel import group
@@ -45,7 +46,7 @@ class Spread(ABC):
         for number, batch in enumerate(batches, 1):
             with self._synchronised(number == len(batches)):
                 with self._autocast():
-                    loss = self.boosted(**batch)
+                    loss = self._call(batch)
                 self.booster.backward(loss * factor, self.optimizer)
             losses.append(loss.detach())
         return torch.stack(losses)
@@ -66,7 +67,7 @@ class Spread(ABC):
         """The summed loss of a batch, without dropout or gradient."""
         self.boosted.eval()
         with torch.no_grad(), self._autocast():
-            loss = self.boosted(**batch)
+            loss = self._call(batch)
         self.boosted.train()
         return loss
 
@@ -81,11 +82,19 @@ class Spread(ABC):
     def full_state(self) -> dict[str, Tensor] | None:
         """The whole model in fp32 on the CPU under its own names, on rank 0; None elsewhere."""
         state = {}
-        for name, tensor in self.objective.model.state_dict(keep_vars=True).items():
+        for name, tensor in self.objective.get_submodule("model").state_dict(keep_vars=True).items():
             whole = self._master(tensor) if isinstance(tensor, nn.Parameter) else tensor
             if group.rank() == 0:
                 state[name] = fp32_copy(whole)
         return state or None
+
+    def _call(self, batch: Batch) -> Tensor:
+        """The summed loss of a batch, through what is boosted."""
+        return self.boosted(**batch)
+
+    def _masters(self) -> list[Tensor]:
+        """What this rank's optimizer steps."""
+        return [master for parameters in self.optimizer.param_groups for master in parameters["params"]]
 
     def _master(self, parameter: nn.Parameter) -> Tensor:
         """The whole of a parameter, in fp32 where the optimizer keeps it so; all ranks call it."""
@@ -103,3 +112,10 @@ class Spread(ABC):
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = learning_rate
 
+
+def gathered(part: Tensor, parameter: Tensor, over: dist.ProcessGroup | None = None) -> Tensor:
+    """The whole of a parameter's master, of which each process `over` a group holds an equal, padded part."""
+    mine = part.detach().to(parameter.device)
+    whole = mine.new_empty(mine.numel() * dist.get_world_size(over))
+    dist.all_gather_into_tensor(whole, mine, group=over)
+    return whole[: parameter.numel()].view_as(parameter)

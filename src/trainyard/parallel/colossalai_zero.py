@@ -5,15 +5,13 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from typing_extensions import override
 
 from trainyard.parallel import engine
 from trainyard.parallel.colossalai_import import LowLevelZeroPlugin
 from trainyard.parallel.colossalai_scale import LossScale, arguments
-from trainyard.parallel.colossalai_spread import Spread
+from trainyard.parallel.colossalai_spread import Spread, gathered
 from trainyard.parallel.engine import EngineSettings
 
 
@@ -78,12 +76,4 @@ class LowLevelZero(Spread):
     @override
     def _master(self, parameter: nn.Parameter) -> Tensor:
         mine = self.optimizer.get_working_to_master_map().get(id(parameter))
-        if mine is None:  # a frozen one
-            return parameter
-        part = mine.detach().to(parameter.device)
-        whole = part.new_empty(part.numel() * dist.get_world_size())
-        dist.all_gather_into_tensor(whole, part)
-        return whole[: parameter.numel()].view_as(parameter)  # less the padding
-
-    def _masters(self) -> list[Tensor]:
-        return [master for parameters in self.optimizer.param_groups for master in parameters["params"]]
+        return parameter if mine is None else gathered(mine, parameter)  # none of a frozen one
