@@ -210,18 +210,22 @@ def _deepspeed(job: Job) -> Held:
     if stage == 0:  # sums a flat copy of each bucket
         return replace(_single(job), exchanged=4 * job.all + bucket)
     if stage == 1 and job.size == 2:
-        return _bf16_optimizer(job)
+        return _bf16_optimizer(job, bucket)
     return _zero_3(job, bucket) if stage == 3 else _zero_1_and_2(job, bucket)
 
 
-def _bf16_optimizer(job: Job) -> Held:
-    """DeepSpeed's own engine for ZeRO-1 with gradients in fp32, all of which stay (runtime/bf16_optimizer.py)."""
+def _bf16_optimizer(job: Job, bucket: float) -> Held:
+    """DeepSpeed's own engine for ZeRO-1 with gradients in fp32, all of which stay (runtime/bf16_optimizer.py).
+
+    They are summed over processes in flat copies, while those in bf16 are still there.
+    """
     part = 4 * job.all / job.ranks
     return Held(
         parameters=job.size * job.all,
         optimizer=3 * part,
         gradients=4 * job.all,
-        made=0.0,
+        made=2 * job.blocks,
+        exchanged=2 * job.all + bucket,
         stepping=part,
     )
 
@@ -230,7 +234,8 @@ def _zero_1_and_2(job: Job, bucket: float) -> Held:
     """The weights in one flat tensor, of which each process has its part again as masters.
 
     Gradients go into a bucket in fp32, which is copied to be summed over processes (`allreduce_bucket` of
-    runtime/zero/stage_1_and_2.py); then this process's part of them is made one flat tensor.
+    runtime/zero/stage_1_and_2.py); then this process's part of them is made one flat
+    tensor, in 16 bits before the bucket is freed.
     """
     part = 4 * job.all / job.ranks
     always = Held(
@@ -238,7 +243,7 @@ def _zero_1_and_2(job: Job, bucket: float) -> Held:
         optimizer=3 * part,
         made=min(bucket, 4 * job.blocks),
         between=4 * job.all if job.options["stage"] == 1 else part,
-        exchanged=2 * bucket,
+        exchanged=2 * bucket + (part if job.size == 2 else 0.0),
         stepping=2 * part,
     )
     if job.options.get("offload_optimizer") is None:
@@ -257,9 +262,8 @@ def _zero_3(job: Job, bucket: float) -> Held:
     a flat buffer as large, and gloo's copy of that (runtime/comm/coalesced_collectives.py).
     """
     part = 4 * job.all / job.ranks
-    parameters = job.size * job.all / job.ranks
-    always = Held(
-        parameters=parameters,
+    return Held(
+        parameters=job.size * job.all / job.ranks,
         optimizer=3 * part,
         gradients=part,
         buffers=bucket,
@@ -267,7 +271,6 @@ def _zero_3(job: Job, bucket: float) -> Held:
         exchanged=bucket * (2 + 1 / job.ranks),
         stepping=part,
     )
-    return always
 
 
 _ENGINES: dict[str, Callable[[Job], Held]] = {

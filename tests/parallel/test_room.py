@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+
+from trainyard.config.catalogue import Model, ParallelSetting
+from trainyard.config.cells import Cell
+from trainyard.config.machine import Machine
+from trainyard.config.plan import plan_study, read_catalogues
+from trainyard.parallel.room import available_memory, exceeding, prediction
+
+CONFIG = Path(__file__).parents[2] / "config"
+GIB = 2**30
+
+
+@pytest.fixture(scope="module")
+def opt_plugins():
+    study = plan_study("opt-plugins", CONFIG, read_catalogues(CONFIG), Machine("cuda"))
+    return [*study.runs.values(), *study.cells.values()]
+
+
+def test_what_exceeds_a_device_is_warned_of_by_name_with_sizes_and_a_remedy(opt_plugins):
+    warnings = exceeding(opt_plugins, 16 * GIB)
+    (line,) = [line for line in warnings if "opt-125m_ddp-x1_fp32_batch128_sequence1024" in line]
+    assert line.startswith("opt-plugins/opt-125m_ddp-x1_fp32_batch128_sequence1024: will need about ")
+    assert "a GPU has 16.0 GiB; most of it for activations" in line
+    assert "activation_checkpointing: true" in line
+    assert 0 < len(warnings) < len(opt_plugins)
+
+
+def test_nothing_exceeds_a_device_that_is_large_enough(opt_plugins):
+    assert exceeding(opt_plugins, 10_000 * GIB) == []
+
+
+def test_processes_on_cpus_share_the_memory_of_their_machine():
+    def cell(processes: int) -> Cell:
+        shape = {"layers": 8, "width": 512, "heads": 8, "context": 1024, "vocabulary": 50257}
+        model = Model.model_validate({"title": "", "family": "gpt2", "tokenizer": "gpt2", "shape": shape})
+        setting = ParallelSetting.model_validate({"title": "", "engine": "ddp", "precision": ["fp32"]})
+        return Cell(
+            "memory",
+            f"x{processes}",
+            {
+                "model": {"name": "gpt2", **model.for_job(pretrained=False)},
+                "parallel": {"name": "ddp", **setting.for_job()},
+                "processes": processes,
+                "precision": "fp32",
+                "batch": 2,
+                "sequence_length": 128,
+                "activation_checkpointing": False,
+                "device": "cpu",
+            },
+        )
+
+    (line,) = exceeding([cell(1), cell(4)], 4 * GIB)
+    assert line.startswith("memory/x4: ")
+    assert "in each of 4 processes, and this machine has 4.0 GiB" in line
+
+
+def test_a_search_for_the_largest_batch_has_no_prediction(opt_plugins):
+    cells = [each for each in opt_plugins if "batch" in each.specification]
+    assert all(prediction(each.specification) for each in cells if each.specification["batch"] is not None)
+    assert prediction({**cells[0].specification, "batch": None}) is None
+
+
+def test_the_memory_of_this_machine_is_found():
+    found = available_memory("cpu")
+    assert found is not None and GIB < found
