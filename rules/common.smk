@@ -34,6 +34,11 @@ resource_scopes:
     slots="local",
 
 
+# plain values on the CPU: Snakemake takes its time over a thousand functions
+ON_GPUS = PLAN.machine.device == "cuda"
+SLOTS, GRES = (JOBS.slots, JOBS.gres) if ON_GPUS else (0, "")
+
+
 wildcard_constraints:
     study="[^/@]+",
     run="[^/@]+",

@@ -17,8 +17,8 @@ rule evaluate:
     resources:
         mem_mb=JOBS.evaluation_memory,
         runtime=600,
-        gres="gpu:1" if PLAN.machine.device == "cuda" else "",
-        slots=int(PLAN.machine.device == "cuda"),
+        gres="gpu:1" if ON_GPUS else "",
+        slots=int(ON_GPUS),
     params:
         specification=JOBS.evaluation,
         code=JOBS.evaluation_code,

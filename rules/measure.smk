@@ -42,8 +42,8 @@ rule measure:
         mem_mb=JOBS.memory,
         runtime=30,
         slurm_extra="--exclusive",
-        gres=JOBS.gres,
-        slots=JOBS.slots,
+        gres=GRES,
+        slots=SLOTS,
     params:
         specification=JOBS.specification,
         capabilities=JOBS.capabilities,

@@ -20,8 +20,8 @@ rule train:
     resources:
         mem_mb=JOBS.memory,
         runtime=JOBS.minutes,
-        gres=JOBS.gres,
-        slots=JOBS.slots,
+        gres=GRES,
+        slots=SLOTS,
     params:
         specification=JOBS.specification,
         capabilities=JOBS.capabilities,

@@ -142,11 +142,11 @@ class Dag:
 
     def gres(self, wildcards: Wildcards) -> str:
         """GPUs to ask a cluster for, one a process."""
-        return f"gpu:{self.specification(wildcards)['processes']}" if self.plan.machine.device == "cuda" else ""
+        return f"gpu:{self.specification(wildcards)['processes']}"
 
     def slots(self, wildcards: Wildcards) -> int:
         """GPUs of this machine that it takes, one a process."""
-        return self.specification(wildcards)["processes"] if self.plan.machine.device == "cuda" else 0
+        return self.specification(wildcards)["processes"]
 
     # evaluations
 
