@@ -115,7 +115,7 @@ def weights(asked: dict, before: dict | None, after: dict | None) -> dict:
 
 def apart(engine: Engine) -> list[str]:
     """What every process that shares matrices holds whole, and not alike."""
-    if engine.settings.tensor == 1 or engine.data_ranks > 1:
+    if engine.settings.tensor == 1 or engine.settings.pipeline > 1 or engine.data_ranks > 1:
         return []
     found = []
     for name, parameter in engine.model.named_parameters():
