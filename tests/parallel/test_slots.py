@@ -3,18 +3,21 @@
 import json
 import os
 import random
+import runpy
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 
 import psutil
 import pytest
 
 from trainyard.errors import InputError
 from trainyard.gpus import Gpu
+from trainyard.job import Job
 from trainyard.parallel import slots
 from trainyard.parallel.slots import hold, taken
 
@@ -153,6 +156,31 @@ def test_where_no_driver_tells_jobs_take_turns(tmp_path: Path, monkeypatch: pyte
         assert "CUDA_VISIBLE_DEVICES" not in variables
         (job,) = slots._living(tmp_path / "slots")
         assert job.holds == ["all"]
+
+
+def test_an_evaluation_on_a_gpu_takes_a_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    metric = ModuleType("trainyard.evaluate.pretend")
+    vars(metric)["run"] = lambda **_: seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    monkeypatch.setitem(sys.modules, metric.__name__, metric)
+    monkeypatch.setattr(slots, "FOLDER", tmp_path / "slots")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    monkeypatch.setenv(slots.FILE, "")
+    settings = {"metric": "pretend", "settings": {"device": "cuda"}, "dataset": "d", "split": "test"}
+    job = Job(
+        input={"models": "models", "rows": "rows", "shots": []},
+        output={"result": "result"},
+        params={"specification": settings},
+        wildcards={"study": "s", "run": "r", "evaluation": "e", "checkpoint": "last"},
+        threads=1,
+        log="log",
+    )
+    monkeypatch.setattr("trainyard.job.run_job", lambda _, function: function(job))
+    with taken(1):
+        runpy.run_path(str(SOURCE.parent / "workflow" / "scripts" / "evaluate.py"))
+    assert seen == ["6"]
 
 
 def test_a_job_on_the_cpu_takes_nothing(tmp_path: Path) -> None:
