@@ -97,6 +97,8 @@ class Cases:
         if self.choice == "tiny":
             models, settings = _PROBED[:1], _TINY_SETTINGS[:1]
         for name, model, batch in itertools.product(settings, models, batches):
+            if name not in self.settings:
+                continue
             more = {"batch": batch, "sequence_length": length}
             yield self._case("measure", name, self.settings[name], model, self._half(), (model,), **more)
 
@@ -168,7 +170,7 @@ class Cases:
 
 def reference_name(parity: dict[str, Any]) -> str:
     """The name of the reference that a parity case is compared with."""
-    return f"reference {parity['model']['name']} of {parity['data_ranks']} data ranks"
+    return f"reference {parity['model']['name']} ranks{parity['data_ranks']}"
 
 
 def activation_bytes(model: Model, length: int) -> int:

@@ -20,9 +20,9 @@ from trainyard.parallel.outcome import oom_kill_count
 from trainyard.parallel.rank import ERROR_FILE
 
 SOURCE = Path(__file__).resolve().parents[2]
-# Imports from a slow disk, and a C++ extension built at first use.
+# Imports from a slow disk; and then the first case, which may build a C++ extension.
 START_SECONDS = 180.0
-CASE_SECONDS = 90.0
+CASE_SECONDS = 120.0
 # What the other processes have to leave word after one has failed.
 _GRACE_SECONDS = 3.0
 _POLL_SECONDS = 0.05
@@ -143,9 +143,9 @@ def _watched(
         rows = _lines(folder / "rows.jsonl")
         for row in rows[read:]:
             if "begins" in row:
-                begun, limit = row["begins"], CASE_SECONDS
+                begun = row["begins"]
             else:
-                begun = None
+                begun, limit = None, CASE_SECONDS
                 tell(row)
         now = time.monotonic()
         since, read = (now if len(rows) > read else since), len(rows)

@@ -46,7 +46,8 @@ def _word(row: Row) -> str:
     """What came of a case."""
     if row["kind"] == "parity" and row.get("largest") is not None:
         verdict = "within" if row["within"] else "NOT within"
-        return f"{row['largest']:.1e}, {verdict} {row['tolerance']:g}"
+        largest = f"{row['largest']:.1e}" if row["largest"] else "0"
+        return f"{largest}, {verdict} {row['tolerance']:g}"
     if row["kind"] == "measure" and row["outcome"] == "finished":
         memory = row["peak_device_memory"] or row["host_memory_increase"]
         return f"{row['tokens_per_second']:,.0f} tokens/s, {memory / _GIB:.2f} GiB"
@@ -133,7 +134,7 @@ def _measured(rows: Sequence[Row]) -> str:
 def _measured_row(row: Row) -> tuple[str, ...]:
     what = (row["model"], row["parallel"], row["processes"], row["precision"], row["batch"])
     if row["outcome"] != "finished":
-        return (*(str(part) for part in what), row["outcome"], *[""] * 7)
+        return (*(str(part) for part in what), row["outcome"], *[""] * 5, _predicted(row), "")
     milliseconds = [f"{1000 * row['step_seconds'][name]:,.0f}" for name in ("median", "p10", "p90")]
     return (
         *(str(part) for part in what),
@@ -151,12 +152,13 @@ def _measured_row(row: Row) -> tuple[str, ...]:
 def _predicted(row: Row) -> str:
     if row.get("predicted_memory") is None:
         return ""
-    return f"{row['predicted_memory']['total'] / _GIB:.2f} ({row['prediction_error']:+.0%})"
+    error = row["prediction_error"]
+    return (_gib(row["predicted_memory"]["total"]) or "") + ("" if error is None else f" ({error:+.0%})")
 
 
 def _limits(rows: Sequence[Row]) -> str:
     table = _table(
-        ("model", "parallel setting", "precision", "batch", "limit", "outcome", "reason"),
+        ("model", "parallel setting", "precision", "batch", "limit", "predicted", "outcome", "reason"),
         [
             (
                 row["model"],
@@ -164,6 +166,7 @@ def _limits(rows: Sequence[Row]) -> str:
                 row["precision"],
                 str(row["batch"]),
                 _gib(row["memory_limit"] and row["memory_limit"]["bytes"]) or "the device",
+                _predicted(row),
                 row["outcome"],
                 row["reason"] or "",
             )
@@ -184,10 +187,11 @@ def _experiments(rows: Sequence[Row]) -> str:
 
 
 def _reasons(rows: Sequence[Row]) -> str:
-    """Why cases have no figures, those of one reason together."""
+    """Why cases have no figures, those of one reason together; experiments and limits have said so."""
     names: dict[str, list[str]] = {}
     for row in rows:
-        if row["outcome"] not in ("finished", "not run") and not row["experiment"]:
+        told = row["experiment"] or row["kind"] in ("limit", "too-large")
+        if row["outcome"] not in ("finished", "not run") and not told:
             names.setdefault(f"{row['outcome']}: {row['reason']}", []).append(row["name"])
     if not names:
         return ""

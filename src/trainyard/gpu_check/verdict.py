@@ -4,8 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from trainyard.config.catalogue import Model, ParallelSetting
 from trainyard.gpu_check.cases import Case, reference_name
 from trainyard.measure.parity import Tolerance, judge, tolerance
+from trainyard.parallel.memory import predict
 
 FP32_ON_GPU = Tolerance(
     1e-5,
@@ -44,6 +46,8 @@ def judged(case: Case, row: Mapping[str, Any] | None, references: Mapping[str, M
     }
     if case.unsupported is not None:
         return found | {"outcome": "unsupported", "reason": case.unsupported}
+    if case.kind not in ("reference", "parity"):
+        found |= _prediction(told, row or {})
     if row is None:
         return found
     found |= row
@@ -55,6 +59,24 @@ def judged(case: Case, row: Mapping[str, Any] | None, references: Mapping[str, M
     else:
         found["right"] = row["outcome"] == "finished" or (case.kind == "measure" and row["outcome"] == "out-of-memory")
     return found | {"right": None if case.experiment else found["right"]}
+
+
+def _prediction(told: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """The memory that a process should need, and how far off what was measured that is."""
+    predicted = predict(
+        Model.of_job(told["model"]),
+        ParallelSetting.of_job(told["parallel"]),
+        processes=told["processes"],
+        precision=told["precision"],
+        micro_batch=told["batch"],
+        sequence_length=told["sequence_length"],
+        device=told["device"],
+    )
+    if predicted is None:
+        return {"predicted_memory": None, "prediction_error": None}
+    measured = row.get("host_memory_increase" if predicted.kind == "host" else "peak_device_memory")
+    error = predicted.total / measured - 1 if measured else None
+    return {"predicted_memory": predicted.figures(), "prediction_error": error}
 
 
 def _parity(case: Case, row: Mapping[str, Any], reference: Mapping[str, Any] | None) -> dict[str, Any]:
