@@ -338,7 +338,7 @@ class Results:
         **more: Any,
     ) -> Path:
         """A measured cell of two processes; `more` replaces keys of its file."""
-        cell = f"{model}-{parallel}-b{batch}"
+        cell = f"{model}-{parallel}-b{batch}{''.join(f'-{key}' for key in more)}"
         peak = 5e8 + 1e7 * batch
         predicted = {
             "parameters": 4e7,
@@ -369,6 +369,8 @@ class Results:
             "precision": "fp32",
             "batch": batch,
             "sequence_length": 128,
+            "activation_checkpointing": False,
+            "memory_limit": None,
             "outcome": outcome,
             "reason": reason,
             "steps": 20,
@@ -400,7 +402,6 @@ class Results:
             ],
             "predicted_memory": predicted,
             "prediction_error": speed and 0.1,
-            "memory_limit": None,
         }
         path = write(self.folder / "measure" / f"{cell}.json", found | more)
         self.cells.append(path)
@@ -429,6 +430,8 @@ class Results:
                 "precision": "fp32",
                 "batch": None,
                 "sequence_length": 128,
+                "activation_checkpointing": False,
+                "memory_limit": None,
                 "outcome": "finished" if largest else "unsupported",
                 "reason": reason,
                 "largest_batch": largest,

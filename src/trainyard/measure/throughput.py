@@ -13,7 +13,17 @@ from trainyard.measure import process
 from trainyard.measure.search import largest
 from trainyard.parallel.launch import LaunchError, launch
 
-COORDINATES = ("study", "cell", "kind", "processes", "precision", "batch", "sequence_length", "memory_limit")
+COORDINATES = (
+    "study",
+    "cell",
+    "kind",
+    "processes",
+    "precision",
+    "batch",
+    "sequence_length",
+    "activation_checkpointing",
+    "memory_limit",
+)
 FIGURES = (
     "step_seconds",
     "tokens_per_second",

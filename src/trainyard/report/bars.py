@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from trainyard.report import style
 from trainyard.report.format import clip, tick
-from trainyard.report.measured import COORDINATES, PLACE, Cell, by_place, cell_label, varying
+from trainyard.report.measured import PLACE, Cell, by_place, cell_label, shared_label, varying
 
 MOST = 60
 LINE = 0.27  # inches of height of one bar
@@ -75,11 +75,8 @@ def draw(
             axes.set_title(cell_label(place[0], told) if told else "")
             axes.set_xlabel(xlabel)
             top -= 0.7
-        alike = [name for name in COORDINATES if name not in varying(shown) and name != "parallel"]
-        remarks = [cell_label(shown[0], alike)] if alike else []
-        remarks += [remark] if remark else []
-        remarks += [f"the first {MOST} of {len(cells)}"] if len(cells) > MOST else []
-        style.note(drawing, "; ".join(remarks))
+        more = f"the first {MOST} of {len(cells)}" if len(cells) > MOST else ""
+        style.note(drawing, "; ".join(part for part in (shared_label(shown), remark, more) if part))
 
 
 def _panel(axes: Axes, bars: Sequence[Bar], colours: Mapping[str, str]) -> None:

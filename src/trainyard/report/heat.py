@@ -10,14 +10,14 @@ from matplotlib.patches import Rectangle
 
 from trainyard.report import style
 from trainyard.report.format import clip, listed, short, size
-from trainyard.report.measured import PLACE, Cell, by_place, cell_label, memory_kind, varying
+from trainyard.report.measured import PLACE, Cell, by_place, cell_label, memory_title, shared_label, varying
 
 MOST = 12
 LINE = 0.27  # inches of height of one parallel setting
 ROOMY = 0.9  # inches of width that the words "out of memory" need
 MAPS = (
     ("tokens_per_second", "Tokens a second", "Blues", short),
-    ("peak_memory", "Peak {} memory of a process", "Oranges", size),
+    ("peak_memory_increase", "", "Oranges", size),
 )
 
 
@@ -46,17 +46,15 @@ def draw(cells: Sequence[Cell], output: Path) -> None:
             for index, (key, title, colours, words) in enumerate(MAPS):
                 axes = drawing.add_axes((margin + index * (width + 0.03), top / height, width, tall / height))
                 _map(axes, table, _batches(place), key, colours, words)
-                axes.set_title(title.format(memory_kind(place)), fontsize=11)
+                axes.set_title(title or memory_title(place), fontsize=11)
                 axes.set_yticks(range(len(table)), [clip(name, 30) for name in table] if index == 0 else [])
             title = cell_label(place[0], told) if told else ""
             drawing.text(0.008, (top + tall + 0.42) / height, title, fontsize=12, fontweight="bold")
             drawing.text(0.008, (top - 0.58) / height, _remark(place, table), fontsize=9, color=style.FAINT)
             top -= 0.7
-        alike = [name for name in PLACE if name not in told]
-        remarks = [cell_label(cells[0], alike)] if alike else []
-        if len(by_place(cells)) > MOST:
-            remarks.append(f"the first {MOST} of {len(by_place(cells))}; all are in the table")
-        style.note(drawing, "; ".join(remarks))
+        several = len(by_place(cells))
+        more = f"the first {MOST} of {several}; all are in the table" if several > MOST else ""
+        style.note(drawing, "; ".join(part for part in (shared_label(cells), more) if part))
 
 
 def _by_setting(place: Sequence[Cell]) -> dict[str, dict[int, Cell]]:

@@ -13,7 +13,7 @@ from trainyard.report import heat, measured, style
 from trainyard.report.cells import outcome_cell
 from trainyard.report.format import clip, fixed, score, size, tick
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
-from trainyard.report.measured import COORDINATES, PLACE, binary_unit, cell_label, memory_kind, varying
+from trainyard.report.measured import COORDINATES, PLACE, binary_unit, cell_label, memory_title, shared_label, varying
 from trainyard.report.prediction import measured_increase, percent
 
 MOST = 48
@@ -42,7 +42,8 @@ COLUMNS = [
     ),
     Column("predicted_memory", "predicted", "memory by arithmetic"),
     Column("prediction_error", "error %", "memory by arithmetic", tip="predicted over the measured increase, less one"),
-    Column("memory_limit", "limit", tip="the most memory that a process was given"),
+    Column("limit", "limit of memory", tip="of a process: what it could take at most", text=True),
+    Column("activations", "activations", tip="kept, or computed again where they are needed", text=True),
     Column("tflops", "6N + 12LHQT", "TFLOP/s of a process"),
     Column("tflops_megatron", "Megatron", "TFLOP/s of a process", tip="of decoders alone"),
     Column("mfu", "MFU %", tip="share of the peak: point at a value for formula and peak"),
@@ -80,20 +81,16 @@ def _bars(every: Sequence[dict[str, Any]], output: Path) -> None:
         panels = drawing.subplots(1, 2, sharey=True)
         drawing.subplots_adjust(left=margin, right=0.985, top=1 - 0.5 / height, bottom=0.9 / height, wspace=0.06)
         _bars_of(panels[0], shown, "tokens_per_second", tints, "Tokens a second", "tokens/s, median")
-        of_what = f"{memory_kind(shown)} memory, largest over processes"
-        _bars_of(panels[1], shown, "peak_memory", tints, "Peak memory of a process", of_what)
+        _bars_of(panels[1], shown, "peak_memory_increase", tints, memory_title(shown), "largest over processes")
         panels[0].set_yticks(range(len(shown)), labels)
-        alike = [name for name in COORDINATES if name not in names and name != "parallel"]
-        remarks = [cell_label(every[0], alike)] if alike else []
-        if len(every) > MOST:
-            remarks.append(f"the first {MOST} of {len(every)}; all are in the table")
-        style.note(drawing, "; ".join(remarks))
+        more = f"the first {MOST} of {len(every)}; all are in the table" if len(every) > MOST else ""
+        style.note(drawing, "; ".join(part for part in (shared_label(every), more) if part))
 
 
 def _bars_of(
     axes: Axes, cells: Sequence[dict[str, Any]], key: str, tints: Sequence[str], title: str, unit: str
 ) -> None:
-    memory = key == "peak_memory"
+    memory = key == "peak_memory_increase"
     scale, name = binary_unit(cell[key] for cell in cells) if memory else (1, "")
     values = [(cell[key] or 0.0) / scale for cell in cells]
     axes.barh(range(len(cells)), values, color=tints, height=0.7, zorder=2)
@@ -109,7 +106,7 @@ def _bars_of(
             color=style.INK if known else style.FAINT,
             style="normal" if known else "italic",
         )
-    axes.set(title=title, xlabel=f"{name} of {unit}" if memory else unit)
+    axes.set(title=title, xlabel=f"{name}, {unit}" if memory else unit)
     axes.set(xlim=(0, 1.2 * top), ylim=(len(cells) - 0.4, -0.6))
     axes.grid(False, axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
@@ -139,14 +136,14 @@ def tabulate(study: Study, *, cells: Sequence[Path], table: Path, numbers: Path)
         "Bold is the best among cells of the same model, batch and sequence length.",
     ]
     # what all cells share stands in a note, so that memory is in sight
-    alike = [name for name in COORDINATES if name not in varying(every) and name != "parallel"] if every[1:] else []
-    if alike:
-        notes.insert(0, f"All cells: {cell_label(every[0], alike)}.")
-    for key, words in (("device", "Measured on {}."), ("memory_limit", "Memory limit of a process: {}.")):
-        texts = {row.cells[key].text for row in rows if _told(row, key)}
-        if len(texts) == 1 and every[1:]:
-            alike.append(key)
-            notes.insert(1, words.format(*texts))
+    told = varying([*every, *searches])
+    alike = [name for name in COORDINATES if name not in told and name != "parallel"] if every[1:] else []
+    if every[1:]:
+        devices = {row.cells["device"].text for row in rows if _told(row, "device")}
+        if len(devices) == 1:
+            alike.append("device")
+            notes.insert(0, f"Measured on {devices.pop()}.")
+        notes.insert(0, f"All cells: {shared_label(every)}.")
     columns = [
         replace(column, shown=column.key not in alike and any(_told(row, column.key) for row in rows))
         for column in COLUMNS
@@ -232,7 +229,4 @@ def _memory(cell: dict[str, Any], rivals: str) -> dict[str, Cell]:
     if error is not None:
         tip = f"measured increase: {size(measured_increase(cell))}"
         shown["prediction_error"] = Cell(percent(error).removesuffix(" %"), error, tip=tip)
-    if cell["memory_limit"]:
-        limit = cell["memory_limit"]
-        shown["memory_limit"] = Cell(size(limit["bytes"]), limit["bytes"], {"kind": limit["kind"]}, limit["kind"])
     return shown

@@ -7,20 +7,28 @@ from typing import Any
 from trainyard.report.results import read_all
 
 Cell = dict[str, Any]
-COORDINATES = ("model", "parallel", "processes", "precision", "batch", "sequence_length")
+COORDINATES = ("model", "parallel", "processes", "precision", "batch", "sequence_length", "limit", "activations")
+PLACE = tuple(name for name in COORDINATES if name not in ("parallel", "batch"))  # cells of one place compare
 WORDS = {"processes": "{} processes", "batch": "batch {}", "sequence_length": "sequence {}"}
-PLACE = ("model", "processes", "precision", "sequence_length")  # cells that differ in nothing of it compare
+USUAL = ("no limit", "kept")  # said only where others differ
 
 
 def read_cells(paths: Iterable[Path]) -> list[Cell]:
     """The measured cells in these files, in the given order."""
     predicted = {"predicted_memory": None, "prediction_error": None}
-    return [predicted | found for found in read_all(paths) if found["kind"] == "cell"]
+    return [predicted | _told(found) for found in read_all(paths) if found["kind"] == "cell"]
 
 
 def read_searches(paths: Iterable[Path]) -> list[Cell]:
     """The searches for the largest batch in these files, in the given order."""
-    return [found for found in read_all(paths) if found["kind"] == "search"]
+    return [_told(found) for found in read_all(paths) if found["kind"] == "search"]
+
+
+def _told(found: Cell) -> Cell:
+    """With two coordinates in words: the limit of memory, and whether activations are kept or computed again."""
+    limit = found["memory_limit"]
+    words = f"{limit['bytes'] / 1e9:g} GB of {limit['kind']} memory" if limit else "no limit"
+    return {**found, "limit": words, "activations": "recomputed" if found["activation_checkpointing"] else "kept"}
 
 
 def varying(cells: Sequence[Cell], names: Sequence[str] = COORDINATES) -> list[str]:
@@ -30,7 +38,15 @@ def varying(cells: Sequence[Cell], names: Sequence[str] = COORDINATES) -> list[s
 
 def cell_label(cell: Cell, names: Sequence[str]) -> str:
     """A cell by those coordinates that tell it apart; by its parallel setting if none does."""
-    return " · ".join(WORDS.get(name, "{}").format(cell[name]) for name in names or ["parallel"])
+    words = WORDS | ({} if cell["limit"] == "no limit" else {"limit": "limit {}"}) | {"activations": "activations {}"}
+    return " \N{MIDDLE DOT} ".join(words.get(name, "{}").format(cell[name]) for name in names or ["parallel"])
+
+
+def shared_label(cells: Sequence[Cell]) -> str:
+    """What all cells share, besides the parallel setting."""
+    told = {*varying(cells), "parallel"}
+    names = [name for name in COORDINATES if name not in told and cells[0][name] not in USUAL]
+    return cell_label(cells[0], names) if names else ""
 
 
 def by_place(cells: Iterable[Cell]) -> dict[tuple[Any, ...], list[Cell]]:
@@ -57,6 +73,8 @@ def binary_unit(values: Iterable[float | None]) -> tuple[int, str]:
     return (2**30, "GiB") if largest >= 2**30 else (2**20, "MiB")
 
 
-def memory_kind(cells: Iterable[Cell]) -> str:
-    """Whose peak memory stands in these cells: the host's, the device's, or both."""
-    return " or ".join(sorted({cell["memory_kind"] for cell in cells if cell["memory_kind"]}))
+def memory_title(cells: Iterable[Cell]) -> str:
+    """What their `peak_memory_increase` is: on a device the peak itself, on the host without what libraries take."""
+    kinds = sorted({cell["memory_kind"] for cell in cells if cell["memory_kind"]})
+    what = f"Peak {' or '.join(kinds)} memory of a process" if kinds else "Peak memory of a process"
+    return f"{what}, libraries apart" if "host" in kinds else what
