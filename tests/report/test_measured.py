@@ -157,6 +157,7 @@ def test_the_table_has_the_memory_of_each_rank_and_what_was_predicted(empty):
     assert (float(row["predicted_memory"]), float(row["predicted_memory_optimizer"])) == (1.78e8, 8e7)
     assert row["prediction_error"] == "0.1"
     assert "+10.0" in page
+    assert "the peak: the backward pass" in page
 
 
 def test_columns_without_a_value_are_not_shown(empty):

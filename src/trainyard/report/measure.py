@@ -14,6 +14,7 @@ from trainyard.report.cells import outcome_cell
 from trainyard.report.format import clip, fixed, score, size, tick
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
 from trainyard.report.measured import COORDINATES, PLACE, binary_unit, cell_label, memory_title, shared_label, varying
+from trainyard.report.prediction import COLOURS as PARTS
 from trainyard.report.prediction import measured_increase, percent
 
 MOST = 48
@@ -223,8 +224,12 @@ def _memory(cell: dict[str, Any], rivals: str) -> dict[str, Cell]:
             shown[key] = Cell(size(largest), largest, dict(ranks), tip, rivals=rivals)
     predicted, error = cell["predicted_memory"], cell["prediction_error"]
     if predicted:
-        parts = {name: value for name, value in predicted.items() if name not in ("kind", "total")}
+        parts = {name: predicted[name] for name in PARTS}
         tip = f"{predicted['kind']} memory: " + ", ".join(f"{name} {size(value)}" for name, value in parts.items())
+        tip += f"; the peak: {predicted['moment']}"
+        if predicted["host"]:
+            parts["host"] = predicted["host"]
+            tip += f"; besides {size(predicted['host'])} on the host"
         shown["predicted_memory"] = Cell(size(predicted["total"]), predicted["total"], parts, tip)
     if error is not None:
         tip = f"measured increase: {size(measured_increase(cell))}"
