@@ -17,6 +17,7 @@ from trainyard.models.objective import Objective
 from trainyard.parallel import group
 from trainyard.parallel.engine import Batch, Engine, EngineSettings, load_engine
 from trainyard.parallel.plans import is_split
+from trainyard.train.randomness import seed_rank
 
 ROWS, TIME, VOCABULARY = 2, 16, 300
 
@@ -40,11 +41,11 @@ def micro_batch(family: Family, step: int, number: int) -> Batch:
     return {"input_ids": tokens[:, :-1], "labels": labels}
 
 
-def objective(family: Family, more: dict | None = None, checkpointing: bool = False) -> Objective:
-    """A model of two layers, without dropout; `more` is of its shape."""
+def objective(family: Family, more: dict | None = None, checkpointing: bool = False, dropout: float = 0.0) -> Objective:
+    """A model of two layers; `more` is of its shape."""
     shape = {"layers": 2, "width": 32, "heads": 4, "context": TIME, "vocabulary": VOCABULARY} | (more or {})
     entry = Model.model_validate({"title": family, "family": family, "tokenizer": "bytes", "shape": shape})
-    return Objective(build(entry, family, dropout=0.0, seed=0, activation_checkpointing=checkpointing))
+    return Objective(build(entry, family, dropout=dropout, seed=0, activation_checkpointing=checkpointing))
 
 
 def engine(arguments: dict, clip: float | None = None) -> Engine:
@@ -61,8 +62,15 @@ def engine(arguments: dict, clip: float | None = None) -> Engine:
         family=arguments["family"],
         device=arguments.get("device", "cpu"),
     )
-    made = objective(arguments["family"], arguments.get("shape"), arguments.get("checkpointing", False))
-    return load_engine(arguments["engine"])(made, settings)
+    made = objective(
+        arguments["family"],
+        arguments.get("shape"),
+        arguments.get("checkpointing", False),
+        arguments.get("dropout", 0.0),
+    )
+    found = load_engine(arguments["engine"])(made, settings)
+    seed_rank(0, found.data_rank)  # as a training does
+    return found
 
 
 def train(engine: Engine, family: Family, steps: range, order: list[int]) -> list[tuple[float, float]]:

@@ -5,7 +5,7 @@ from trainyard.errors import InputError
 from trainyard.models.build import build
 from trainyard.parallel.stages import Stage, _bounds
 
-STEPS = 50
+STEPS = 20
 TOLERANCE = 1e-6
 HALF_TOLERANCE = 1e-2
 CURVES = {
@@ -22,11 +22,11 @@ CURVES = {
     "clipped": {"family": "gpt2", "steps": STEPS, "clip": 0.5},
     "checkpointed": {"family": "gpt2", "steps": 10, "clip": 0.5, "checkpointing": True},
     "checkpointed-modern": {"family": "gpt2_modern", "steps": 10, "clip": 0.5, "checkpointing": True},
-    "bf16": {"family": "gpt2", "steps": 20, "clip": 0.5, "precision": "bf16"},
-    "fp16": {"family": "gpt2", "steps": 20, "clip": 0.5, "precision": "fp16"},
+    "bf16": {"family": "gpt2", "steps": STEPS, "clip": 0.5, "precision": "bf16"},
+    "fp16": {"family": "gpt2", "steps": STEPS, "clip": 0.5, "precision": "fp16"},
 }
 # of two copies, with one micro-batch each, which is cut in two
-COPIES = {f"copies-{name}": CURVES[name] | {"steps": 20, "order": [0, 1]} for name in ("clipped", "opt-350m")}
+COPIES = {f"copies-{name}": CURVES[name] | {"order": [0, 1]} for name in ("clipped", "opt-350m")}
 ORDER = [0, 1, 2, 3]
 
 

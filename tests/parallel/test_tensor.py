@@ -23,8 +23,10 @@ CURVES = {name: {**asked, "steps": STEPS, "clip": None} for name, asked in FAMIL
 CURVES["clipped"] = {"family": "gpt2", "steps": STEPS, "clip": 0.5}
 CURVES["bf16"] = {"family": "gpt2", "steps": STEPS, "clip": 0.5, "precision": "bf16"}
 CURVES["fp16"] = {"family": "gpt2", "steps": STEPS, "clip": 0.5, "precision": "fp16"}
+# the masks of heads differ from one process's
+DROPOUT = {f"dropout-{name}": FAMILIES[name] | {"steps": 5, "clip": 0.5, "dropout": 0.2} for name in ("gpt2", "t5")}
 COPIES = ("clipped", "t5")
-ORDER = [0, 1, 2, 3]
+ORDER = [0, 1]
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +34,15 @@ def reference(drive):
     """Losses and norms of one process, in fp32 throughout; of two curves also summed as two copies sum them."""
     whole = {name: asked | {"precision": "fp32"} for name, asked in CURVES.items()}
     copies = {f"copies-{name}": CURVES[name] | {"options": {"ranks": 2}} for name in COPIES}
-    settings = {"engine": "single", "options": {}, "precision": "fp32", "accumulation": 4}
+    settings = {"engine": "single", "options": {}, "precision": "fp32", "accumulation": 2}
     return drive(1, what="curves", curves=whole | copies, order=ORDER, **settings)
 
 
 @pytest.fixture(scope="module")
 def shared(drive):
     """What two processes found that share each matrix of one model."""
-    settings = {"engine": "tensor", "options": {}, "tensor": 2, "precision": "fp32", "accumulation": 4}
-    return drive(2, what="curves", curves=CURVES, order=ORDER, **settings)
+    settings = {"engine": "tensor", "options": {}, "tensor": 2, "precision": "fp32", "accumulation": 2}
+    return drive(2, what="curves", curves=CURVES | DROPOUT, order=ORDER, **settings)
 
 
 def largest(found, expected):
@@ -64,7 +66,7 @@ def test_shared_matrices_are_put_together_as_they_were_taken_apart(name, shared)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CURVES)
+@pytest.mark.parametrize("name", CURVES | DROPOUT)
 def test_what_every_process_holds_whole_stays_alike_and_tied_weights_stay_tied(name, shared):
     assert shared[name]["apart"] == []
     assert shared[name]["untied"] == []
@@ -72,7 +74,7 @@ def test_what_every_process_holds_whole_stays_alike_and_tied_weights_stay_tied(n
 
 @pytest.mark.slow
 def test_two_copies_of_two_processes_each_lose_what_one_process_loses(drive, reference):
-    settings = {"engine": "tensor", "options": {}, "tensor": 2, "precision": "fp32", "accumulation": 2}
+    settings = {"engine": "tensor", "options": {}, "tensor": 2, "precision": "fp32", "accumulation": 1}
     found = drive(4, what="curves", curves={name: CURVES[name] for name in COPIES}, order=ORDER, **settings)
     for name in COPIES:
         expected = reference[f"copies-{name}"]

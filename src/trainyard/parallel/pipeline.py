@@ -81,6 +81,8 @@ class Engine(single.Engine):
             ends = dist.new_group([copy * stages, (copy + 1) * stages - 1])
             if copy == self.data_rank:
                 self._ends = ends
+        # NCCL wants every process of a group at its first exchange, and a schedule's is between two
+        dist.all_reduce(torch.zeros((), device=self.device), group=self._copy)
         if self.settings.compile:
             self.stage.compile()
         return objective.to(self.device)
