@@ -1,43 +1,59 @@
 import json
+from types import ModuleType
 
+import psutil
 import pytest
 
 from trainyard.config.catalogue import Model
-from trainyard.config.shapes import flops_per_token
-from trainyard.measure.throughput import measure, random_batch, speed
+from trainyard.measure import throughput
+from trainyard.measure.process import random_batch
+from trainyard.measure.throughput import measure
+from trainyard.parallel.launch import LaunchError
 
 SHAPE = {"layers": 2, "width": 32, "heads": 4, "context": 32, "vocabulary": 300}
+# OPT-350M's post-norm and embedding projection, and activations of some 12 MB a sequence
+WIDE = SHAPE | {"width": 256, "context": 256, "embedding_width": 32, "post_norm": True, "dropout": 0.0}
 
 
-def cell(family="gpt2", vocabulary=300, **other):
-    model = {"name": "tiny", "title": "tiny", "family": family, "tokenizer": "bytes"}
+def cell(family="gpt2", shape=SHAPE, name="tiny", **other):
     return {
         "study": "demo",
         "cell": "tiny-cell",
-        "model": {**model, "shape": {**SHAPE, "vocabulary": vocabulary}},
-        "parallel": {"name": "single", "engine": "single", "options": {}},
+        "kind": "cell",
+        "model": {"name": name, "family": family, "tokenizer": "bytes", "shape": shape},
+        "parallel": {"name": "single", "engine": "single", "options": {}, "tensor": 1, "pipeline": 1},
         "processes": 1,
         "threads": 1,
         "device": "cpu",
         "precision": "fp32",
         "batch": 2,
         "sequence_length": 16,
+        "activation_checkpointing": False,
+        "memory_limit": None,
         "steps": 4,
         "warmup_steps": 1,
-        "activation_checkpointing": False,
+        "profiled_steps": 2,
         **other,
     }
 
 
+def host_limit(megabytes):
+    return {"kind": "host", "bytes": megabytes * 10**6}
+
+
 def measured(tmp_path, *arguments, **settings):
     measure(cell(**settings), tmp_path / "cell.json", tmp_path / "log", *arguments)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".first") in (
+        ["cell.json", "log"],
+        ["cell.json"],
+    )
     return json.loads((tmp_path / "cell.json").read_text())
 
 
-def test_throughput_is_of_all_processes_by_the_median_step():
-    found = speed([1.0, 2.0, 4.0], {"batch": 8, "processes": 2, "sequence_length": 10})
-    assert (found["samples_per_second"], found["tokens_per_second"]) == (8.0, 80.0)
-    assert found["step_seconds"] == pytest.approx({"median": 2.0, "p10": 1.2, "p90": 3.6})
+@pytest.fixture
+def failing(monkeypatch):
+    """Processes that end as the model's name says."""
+    monkeypatch.setattr(throughput, "process", ModuleType("failing"))
 
 
 @pytest.mark.parametrize("family", ["opt", "t5"])
@@ -55,6 +71,11 @@ def test_a_cell_that_this_machine_cannot_do_starts_nothing_and_has_null_figures(
     assert not (tmp_path / "log").exists()
 
 
+def test_a_search_that_this_machine_cannot_do_tries_nothing(tmp_path):
+    found = measured(tmp_path, "needs a GPU", kind="search", batch=None, search={"largest": 8, "steps": 2})
+    assert (found["outcome"], found["largest_batch"], found["tried"]) == ("unsupported", None, [])
+
+
 @pytest.mark.slow
 def test_a_measured_cell_has_speed_memory_and_utilisation_with_their_sources(tmp_path):
     found = measured(tmp_path)
@@ -62,24 +83,74 @@ def test_a_measured_cell_has_speed_memory_and_utilisation_with_their_sources(tmp
     assert (found["model"], found["parallel"], found["steps"], found["warmup_steps"]) == ("tiny", "single", 4, 1)
     assert found["tokens_per_second"] == pytest.approx(32 / found["step_seconds"]["median"])
     assert found["memory_kind"] == "host"
-    assert 0 < found["peak_memory_increase"] < found["peak_memory"]
-    model = Model.model_validate({key: value for key, value in cell()["model"].items() if key != "name"})
-    expected = found["tokens_per_second"] * flops_per_token(model, 16) / found["peak_flops"]
-    assert found["mfu"] == pytest.approx(expected)
+    # libraries belong to what the process had before
+    assert 0 < found["peak_memory_increase"] < 40e6 < found["peak_memory"]
+    assert [step["step"] for step in found["memory_by_step"]] == [1, 2, 3, 4, 5]
+    assert found["mfu"] == pytest.approx(found["tflops"] * 1e12 / found["peak_flops"])
+    assert found["tflops_megatron"] > 0
     assert "measured here" in found["peak_source"]
 
 
 @pytest.mark.slow
-def test_memory_that_runs_out_is_a_row_with_the_reason(tmp_path):
-    found = measured(tmp_path, vocabulary=2**43)
-    assert found["outcome"] == "out-of-memory"
-    assert "can't allocate memory" in found["reason"]
+def test_two_processes_of_an_encoder_decoder_are_measured_together(tmp_path):
+    fsdp = cell()["parallel"] | {"name": "fsdp", "engine": "fsdp"}
+    found = measured(tmp_path, family="bart", parallel=fsdp, processes=2, precision="bf16")
+    assert found["outcome"] == "finished"
+    assert found["samples_per_second"] == pytest.approx(4 / found["step_seconds"]["median"])
+    assert [rank["rank"] for rank in found["ranks"]] == [0, 1]
+    assert found["peak_memory"] == max(rank["peak_host_memory"] for rank in found["ranks"])
+    assert found["breakdown_reason"] is None
+    parts = found["breakdown"]
+    assert min(parts["compute"], parts["communication"], parts["optimizer"]) > 0
+    assert parts["offload"] == 0
+    assert found["tflops_megatron"] is None
+
+
+@pytest.mark.slow
+def test_the_largest_batch_within_a_limit_is_found_with_what_was_tried(tmp_path):
+    search = {"kind": "search", "batch": None, "search": {"largest": 4, "steps": 2}}
+    found = measured(tmp_path, family="opt", shape=WIDE, sequence_length=256, memory_limit=host_limit(60), **search)
+    assert found["outcome"] == "finished"
+    outcomes = {each["batch"]: each["outcome"] for each in found["tried"]}
+    assert (outcomes[1], outcomes[4]) == ("finished", "out-of-memory")
+    assert found["largest_batch"] == max(batch for batch, outcome in outcomes.items() if outcome == "finished")
+    assert "can't allocate memory" in next(each["reason"] for each in found["tried"] if each["batch"] == 4)
     assert found["tokens_per_second"] is None
 
 
 @pytest.mark.slow
-def test_two_processes_of_an_encoder_decoder_are_measured_together(tmp_path):
-    fsdp = {"name": "fsdp", "engine": "fsdp", "options": {}}
-    found = measured(tmp_path, family="bart", parallel=fsdp, processes=2, precision="bf16")
-    assert found["outcome"] == "finished"
-    assert found["samples_per_second"] == pytest.approx(4 / found["step_seconds"]["median"])
+def test_memory_that_runs_out_in_two_processes_is_a_row_with_the_reason(tmp_path):
+    ddp = cell()["parallel"] | {"name": "ddp", "engine": "ddp"}
+    limited = {"memory_limit": host_limit(60), "batch": 8, "sequence_length": 256}
+    found = measured(tmp_path, family="opt", shape=WIDE, parallel=ddp, processes=2, **limited)
+    assert (found["outcome"], found["memory_limit"]) == ("out-of-memory", host_limit(60))
+    assert "can't allocate memory" in found["reason"]
+    assert found["tokens_per_second"] is None
+
+
+def test_a_crash_that_only_a_limit_brings_is_out_of_memory(tmp_path, failing):
+    assert psutil.virtual_memory().available > 2**30
+    found = measured(tmp_path, name="needs-memory", memory_limit=host_limit(60))
+    assert found["outcome"] == "out-of-memory"
+    assert found["reason"] == (
+        "failing ended with status -11; so twice under a limit of 0.06 GB, and with more memory it ends well"
+    )
+
+
+def test_a_crash_that_does_not_come_again_is_none(tmp_path, failing):
+    found = measured(tmp_path, name="flake", memory_limit=host_limit(60))
+    assert (found["outcome"], found["tokens_per_second"]) == ("finished", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("bug", host_limit(60)), ("bug", None), ("needs-memory", {"kind": "device", "bytes": 1})]
+)
+def test_a_crash_with_enough_memory_is_a_failure(tmp_path, failing, name, limit):
+    with pytest.raises(LaunchError):
+        measured(tmp_path, name=name, memory_limit=limit)
+
+
+def test_a_killed_process_is_no_outcome_under_a_limit(tmp_path, failing):
+    with pytest.raises(LaunchError) as raised:
+        measured(tmp_path, name="killed", memory_limit=host_limit(60))
+    assert raised.value.killed

@@ -64,7 +64,9 @@ def breakdown(step: Callable[[], object], owner: Any, steps: int) -> dict[str, A
             profiler.stop()
             parts = attribute(spans(profiler.events() or []))
         except RuntimeError as error:
-            reason = f"torch's profiler gave no events: {error}"
+            reason = f"torch's profiler did not end well: {error}"
+        if not any(parts.values()):
+            reason = reason or "torch's profiler saw no step"
     (failed,) = group.max_over_ranks([reason is not None])
     totals = group.sum_over_ranks([parts[name] for name in PARTS])
     if failed:

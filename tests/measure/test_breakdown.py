@@ -1,0 +1,85 @@
+import time
+
+import pytest
+import torch
+
+from trainyard.measure.breakdown import PARTS, Span, attribute, breakdown
+
+WINDOW = Span(0.0, 100.0, 6, "other")
+
+
+def test_every_moment_of_a_step_belongs_to_one_part():
+    found = attribute(
+        [WINDOW, Span(10, 60, 3, "compute"), Span(40, 90, 4, "communication"), Span(95, 120, 5, "optimizer")]
+    )
+    assert found == {"compute": 50, "communication": 30, "optimizer": 5, "offload": 0, "other": 15}
+
+
+def test_what_computes_hides_what_is_under_way_on_the_device():
+    found = attribute(
+        [WINDOW, Span(0, 50, 0, "compute"), Span(20, 80, 1, "communication"), Span(70, 100, 2, "offload")]
+    )
+    assert found == {"compute": 50, "communication": 30, "optimizer": 0, "offload": 20, "other": 0}
+
+
+def test_time_outside_the_steps_is_not_counted():
+    assert attribute([WINDOW, Span(150, 200, 3, "compute")])["compute"] == 0
+    assert attribute([]) == dict.fromkeys(PARTS, 0.0)
+
+
+def test_a_real_step_adds_up_and_shows_what_it_does():
+    weight = torch.rand(512, 512, requires_grad=True)
+    optimizer = torch.optim.AdamW([weight])
+    seconds = []
+
+    def step():
+        start = time.perf_counter()
+        (weight @ weight).sum().backward()
+        time.sleep(0.05)
+        optimizer.step()
+        seconds.append(time.perf_counter() - start)
+
+    found = breakdown(step, object(), steps=3)
+    assert found["breakdown_reason"] is None
+    parts = found["breakdown"]
+    assert sum(parts.values()) == pytest.approx(sum(seconds) / 3, rel=0.2)
+    assert parts["other"] > 0.045
+    assert min(parts["compute"], parts["optimizer"]) > 0
+    assert parts["communication"] == parts["offload"] == 0
+
+
+class Wrapper:
+    """An optimizer that is none of torch's."""
+
+    def step(self):
+        time.sleep(0.02)
+
+
+class Owner:
+    def __init__(self):
+        self.optimizer = Wrapper()
+
+    def train_step(self):
+        self.optimizer.step()
+
+
+def test_an_optimizer_that_a_framework_wraps_is_told_apart():
+    owner = Owner()
+    found = breakdown(owner.train_step, owner, steps=1)["breakdown"]
+    assert found["optimizer"] > 0.018
+    assert "step" not in vars(owner.optimizer)
+
+
+def test_nothing_is_profiled_unless_asked_for():
+    assert breakdown(lambda: pytest.fail("a step"), object(), steps=0)["breakdown"] is None
+
+
+def test_a_profiler_that_does_not_start_is_a_null_with_the_reason_and_the_steps_are_taken(monkeypatch):
+    def fail(_):
+        raise RuntimeError("no CUPTI here")
+
+    monkeypatch.setattr(torch.profiler.profile, "start", fail)
+    taken = []
+    found = breakdown(lambda: taken.append(1), object(), steps=2)
+    assert found == {"breakdown": None, "breakdown_reason": "torch's profiler did not start: no CUPTI here"}
+    assert len(taken) == 2

@@ -1,0 +1,51 @@
+import pytest
+
+from trainyard.config.catalogue import Model
+from trainyard.config.shapes import flops_per_token, megatron_flops
+from trainyard.measure.rates import speed, utilisation
+from trainyard.parallel.peaks import Peak
+
+SHAPE = {"layers": 2, "width": 32, "heads": 4, "context": 32, "vocabulary": 300}
+TOP = Peak(1e12, "a datasheet")
+
+
+def cell(family="gpt2", **other):
+    model = {"name": "tiny", "family": family, "tokenizer": "bytes", "shape": SHAPE}
+    return {
+        "model": model,
+        "processes": 2,
+        "batch": 8,
+        "sequence_length": 10,
+        "activation_checkpointing": False,
+    } | other
+
+
+def test_throughput_is_of_all_data_ranks_by_the_median_step():
+    found = speed([1.0, 2.0, 4.0], cell(), data_ranks=2)
+    assert (found["samples_per_second"], found["tokens_per_second"]) == (8.0, 80.0)
+    assert found["step_seconds"] == pytest.approx({"median": 2.0, "p10": 1.2, "p90": 3.6})
+
+
+def test_processes_that_share_a_copy_of_the_model_take_one_batch():
+    assert speed([2.0], cell(), data_ranks=1)["samples_per_second"] == 4.0
+
+
+def test_flops_are_counted_by_both_forms_for_one_process():
+    found = utilisation([2.0], cell(), data_ranks=2, top=TOP)
+    model = Model.of_job(cell()["model"])
+    assert found["tflops"] == pytest.approx(8 * 10 * flops_per_token(model, 10) / 2.0 / 1e12)
+    assert found["tflops_megatron"] == pytest.approx(megatron_flops(model, 8, 10, False) / 2.0 / 1e12)
+    assert found["mfu"] == pytest.approx(found["tflops"])
+    assert found["peak_source"] == "a datasheet"
+
+
+def test_processes_that_share_a_copy_of_the_model_share_its_work():
+    alone, shared = (utilisation([2.0], cell(), data_ranks=ranks, top=TOP) for ranks in (2, 1))
+    for count in ("tflops", "tflops_megatron", "mfu"):
+        assert shared[count] == pytest.approx(alone[count] / 2)
+
+
+@pytest.mark.parametrize(("family", "holds"), [("opt", True), ("gpt2", True), ("llama", False), ("bart", False)])
+def test_megatrons_form_is_given_where_it_holds(family, holds):
+    found = utilisation([2.0], cell(family), data_ranks=2, top=TOP)
+    assert (found["tflops_megatron"] is not None) is holds

@@ -1,0 +1,19 @@
+import math
+
+import pytest
+
+from trainyard.measure.search import largest
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 6, 16, 100])
+@pytest.mark.parametrize("limit", [0, 1, 2, 3, 5, 16, 63, 100, 1000])
+def test_the_largest_that_fits_is_found_in_few_trials(most, limit):
+    tried = []
+
+    def fits(batch):
+        tried.append(batch)
+        return batch <= limit
+
+    assert largest(fits, most) == (min(most, limit) or None)
+    assert len(tried) == len(set(tried)) <= 2 * math.log2(most) + 2
+    assert all(1 <= batch <= most for batch in tried)
