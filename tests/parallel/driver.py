@@ -5,6 +5,7 @@ It is started by the launcher itself, as training is, since an engine is only it
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -60,6 +61,7 @@ def engine(arguments: dict, clip: float | None = None) -> Engine:
         tensor=arguments.get("tensor", 1),
         pipeline=arguments.get("pipeline", 1),
         family=arguments["family"],
+        scratch=Path(tempfile.mkdtemp(dir=arguments["folder"])),
         device=arguments.get("device", "cpu"),
     )
     made = objective(
@@ -152,7 +154,7 @@ def resume(arguments: dict) -> dict:
     states = [straight.full_state(), resumed.full_state()]
     if states[0] is None or states[1] is None:
         return {}
-    fresh = objective(family).model.state_dict()
+    fresh = objective(family, arguments.get("shape")).model.state_dict()
     return {
         "on": on,
         "again": again,
