@@ -48,10 +48,11 @@ TOLERANCES: dict[Precision, Tolerance] = {
     ),
 }
 SHARED_MATRICES = Tolerance(
-    1e-4,
+    5e-4,
     20,
     "processes that share a matrix add up its products in another order than one process does, from the first step "
-    "on, and training magnifies the difference",
+    "on: where a unit of ReLU is thereby on in one run and off in the other, twenty steps magnify the last bit "
+    "hundreds of times (1.3e-4 measured in T5, under 1e-6 in families without ReLU)",
 )
 PARAMETERS_IN_BF16 = Tolerance(
     5e-3,
