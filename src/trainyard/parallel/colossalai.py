@@ -85,6 +85,12 @@ def _spread(objective: nn.Module, settings: EngineSettings) -> "Spread":
 
         level, offload = int(options.pop("level", 2)), bool(options.pop("offload", False))
         found = LowLevelZero(objective, settings, level, offload, initial_scale)
+    elif plugin == "gemini":
+        from trainyard.parallel.colossalai_gemini import Gemini, Placement  # noqa: PLC0415
+
+        fractions = (float(options.pop(f"offload_{part}_fraction", 0.0)) for part in ("optimizer", "parameters"))
+        placement = Placement(str(options.pop("placement", "static")), *fractions)
+        found = Gemini(objective, settings, placement, initial_scale)
     elif plugin == "hybrid":
         from trainyard.parallel.colossalai_hybrid import Hybrid  # noqa: PLC0415
 

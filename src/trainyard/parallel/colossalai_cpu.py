@@ -73,7 +73,7 @@ def use_cpu() -> None:
     set_accelerator(Accelerator())
     LowLevelZeroOptimizer._sanity_checks = _check_dtypes
     # Its tensor parallel gathers on the GPU; its pipelines set the CUDA device, and compare gloo's name with this one.
-    torch.Tensor.cuda = _stay
+    torch.Tensor.cuda = _stay  # pyright: ignore[reportAttributeAccessIssue]
     torch.cuda.set_device = _set_cuda_device
     if not hasattr(torch.distributed.Backend, "HCCL"):
         torch.distributed.Backend.HCCL = "hccl"  # pyright: ignore[reportAttributeAccessIssue]

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trainyard.errors import InputError
-from trainyard.labels import NOT_PREDICTED
 from trainyard.parallel import engine, group
 from trainyard.parallel.colossalai_import import (
     HybridParallelPlugin,
@@ -23,6 +22,7 @@ from trainyard.parallel.colossalai_import import (
     is_distributed_tensor,
     to_unpadded_tensor,
 )
+from trainyard.parallel.colossalai_loss import names_by_tensor, summed_loss, with_plain_head
 from trainyard.parallel.colossalai_scale import LossScale, arguments
 from trainyard.parallel.colossalai_spread import Spread, gathered
 from trainyard.parallel.engine import Batch, EngineSettings, fp32_copy
@@ -36,11 +36,10 @@ class Hybrid(Spread):
     """
 
     def __init__(self, objective: nn.Module, settings: EngineSettings, level: int, initial_scale: float) -> None:
-        model: Any = objective.model
-        model.get_output_embeddings().__class__ = nn.Linear
+        model = with_plain_head(objective.model)
         use_eager_attention(model)
         self.level, self.rows = level, _rows(settings)
-        self.names = _tied_names(model)
+        self.names = list(names_by_tensor(model).values())
         count_fused_parts()
         self.plugin = HybridParallelPlugin(
             tp_size=settings.tensor,
@@ -193,17 +192,6 @@ def _is_part(tensor: Tensor) -> bool:
     return is_distributed_tensor(tensor) or is_customized_distributed_tensor(tensor)
 
 
-def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """The sum of the cross-entropy over predicted tokens, in fp32.
-
-    Args:
-        logits: (batch, time or more, vocabulary); beyond the labels it is padding.
-        labels: (batch, time), -100 where nothing is predicted.
-    """
-    predictions = logits[:, : labels.shape[1]].flatten(0, 1).float()
-    return F.cross_entropy(predictions, labels.flatten(), ignore_index=NOT_PREDICTED, reduction="sum")
-
-
 def _inputs(batch: Batch) -> dict[str, Tensor]:
     """What the model reads of a batch; shardformer's models want a mask."""
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
@@ -217,14 +205,6 @@ def _joined(batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         longest = max(batch[name].shape[1] for batch in batches)
         joined[name] = torch.cat([F.pad(batch[name], (0, longest - batch[name].shape[1])) for batch in batches])
     return joined
-
-
-def _tied_names(model: nn.Module) -> list[list[str]]:
-    """The names of the model's state, those of one tensor together."""
-    names: dict[int, list[str]] = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        names.setdefault(id(tensor), []).append(name)
-    return list(names.values())
 
 
 def _rows(settings: EngineSettings) -> int:

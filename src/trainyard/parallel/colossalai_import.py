@@ -18,6 +18,8 @@ with warnings.catch_warnings():
     from colossalai.tensor.d_tensor import is_customized_distributed_tensor, is_distributed_tensor
     from colossalai.tensor.padded_tensor import to_unpadded_tensor
     from colossalai.zero import LowLevelZeroOptimizer
+    from colossalai.zero.gemini import gemini_optimizer
+    from colossalai.zero.gemini.utils import get_temp_total_chunk_on_cuda
 
 __all__ = [
     "Booster",
@@ -29,6 +31,8 @@ __all__ = [
     "Plugin",
     "TorchDDPPlugin",
     "gather_distributed_param",
+    "gemini_optimizer",
+    "get_temp_total_chunk_on_cuda",
     "hybrid_parallel_plugin",
     "is_customized_distributed_tensor",
     "is_distributed_tensor",

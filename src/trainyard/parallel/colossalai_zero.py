@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from trainyard.parallel import engine
+from trainyard.parallel import engine, group
 from trainyard.parallel.colossalai_import import LowLevelZeroPlugin
 from trainyard.parallel.colossalai_scale import LossScale, arguments
 from trainyard.parallel.colossalai_spread import Spread, gathered
@@ -34,7 +35,9 @@ class LowLevelZero(Spread):
             overlap_communication=settings.device == "cuda",
             **arguments(initial_scale),  # pyright: ignore[reportArgumentType]
         )
+        before = {parameter: parameter.detach().to("cpu", copy=True) for parameter in objective.parameters()}
         super().__init__(objective, settings, plugin, engine.adamw(objective, settings))
+        self._start_from(before)
         self.loss_scale = LossScale(self.optimizer.mixed_precision_mixin)
 
     @override
@@ -66,6 +69,14 @@ class LowLevelZero(Spread):
             master.copy_(saved)
         self.optimizer.optim.load_state_dict(state["optimizer"])
         self.loss_scale.load_state_dict(state["scale"])
+
+    def _start_from(self, weights: Mapping[nn.Parameter, Tensor]) -> None:
+        """Let the masters hold the weights as they were before they were cast."""
+        masters, padding = self.optimizer.get_working_to_master_map(), self.optimizer.get_param_padding_map()
+        for parameter, whole in weights.items():
+            if id(parameter) in masters:
+                padded = F.pad(whole.flatten(), (0, padding[id(parameter)]))
+                masters[id(parameter)].copy_(padded.chunk(group.world_size())[group.rank()])
 
     @override
     def _synchronised(self, last: bool) -> AbstractContextManager[None]:
