@@ -18,6 +18,7 @@ def write_run(folder, losses, outcome="finished", reason=None, precision="fp32",
         "run": folder.name,
         "parallel": parallel or setting(),
         "precision": precision,
+        "device": "cpu",
         "processes": 2,
         "dataset": "stories",
         "model": {"name": "gpt2-tiny"},
@@ -95,6 +96,15 @@ def test_a_setting_that_rounds_otherwise_says_so_by_its_options(parallel, precis
     allowed = tolerance(parallel, precision)
     assert (allowed.difference, allowed.steps) == (difference, steps)
     assert allowed.reason
+
+
+@pytest.mark.parametrize(
+    ("parallel", "precision", "difference"),
+    [(setting(), "fp32", 1e-5), (setting(tensor=2), "fp32", 5e-4), (setting(), "bf16", 2e-2)],
+)
+def test_a_gpu_may_add_in_another_order_in_fp32(parallel, precision, difference):
+    allowed = tolerance(parallel, precision, "cuda")
+    assert (allowed.difference, allowed.steps) == (difference, 20)
 
 
 def test_steps_that_the_loss_scale_skipped_are_counted(tmp_path):
