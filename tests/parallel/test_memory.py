@@ -1,0 +1,199 @@
+import itertools
+import json
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainyard.config.catalogue import Model, ParallelSetting
+from trainyard.config.load import parse_entries
+from trainyard.config.shapes import parameters
+from trainyard.measure.throughput import measure
+from trainyard.models.build import build
+from trainyard.models.objective import Objective
+from trainyard.parallel.activations import Activations, Batch, activations
+from trainyard.parallel.held import Job
+from trainyard.parallel.memory import Prediction, held, predict
+from trainyard.parallel.room import prediction
+
+CONFIG = Path(__file__).parents[2] / "config"
+SETTINGS: dict[str, ParallelSetting] = parse_entries(ParallelSetting, CONFIG / "parallel.yaml")
+MODELS: dict[str, Model] = parse_entries(Model, CONFIG / "models.yaml")
+GB = 1e9
+
+
+def model(family="gpt2", **shape) -> Model:
+    usual = {"layers": 4, "width": 48, "heads": 4, "context": 64, "vocabulary": 300, "feed_forward": 112}
+    usual |= {"key_value_heads": 2} if family in ("gpt2_modern", "llama") else {}
+    usual |= {"decoder_layers": 3} if family in ("bart", "t5") else {}
+    return Model.model_validate({"title": "", "family": family, "tokenizer": "bytes", "shape": usual | shape})
+
+
+def predicted(parallel="ddp", name="gpt2-52m", **settings) -> Prediction:
+    usual = {"processes": 2, "precision": "fp32", "micro_batch": 4, "sequence_length": 128, "device": "cpu"}
+    found = predict(MODELS[name], SETTINGS[parallel], **(usual | settings))
+    assert found is not None
+    return found
+
+
+# Rajbhandari et al. 2020, figure 1: 7.5B parameters over 64 GPUs, mixed precision and Adam, in GB: its gradients
+# have 2 bytes a parameter; ours are summed in fp32, and not of its count
+@pytest.mark.parametrize(
+    ("engine", "options", "arithmetic", "gradients", "expected"),
+    [
+        ("ddp", {}, "autocast", 0, 120.0),
+        ("deepspeed", {"stage": 1}, "half", 2, 31.4),
+        ("deepspeed", {"stage": 2}, "half", 2 / 64, 16.6),
+        ("deepspeed", {"stage": 3}, "half", 2 / 64, 1.9),
+    ],
+)
+def test_weights_and_states_are_those_of_the_zero_paper(engine, options, arithmetic, gradients, expected):
+    large = model(layers=36, width=4096, heads=32, feed_forward=4 * 4096, vocabulary=50257, context=1024)
+    count = parameters(large)
+    assert count == pytest.approx(7.5e9, rel=0.01)
+    job = Job(large, arithmetic, Activations(0, 0), positions=1, ranks=64, options=options)
+    found = held(engine, job)
+    assert found is not None
+    own = found.gradients if engine == "ddp" else gradients * count
+    total = (found.parameters + found.optimizer + own) * 7.5e9 / count / GB
+    assert round(total, 1) == expected
+
+
+def saved_by_autograd(entry: Model, arithmetic: str, dropout: float, checkpointing: bool) -> int:
+    """Bytes that a forward pass on 3 rows keeps, less weights, their copies in bf16 and the head's gradient."""
+    objective = Objective(build(entry, "tiny", dropout=dropout, activation_checkpointing=checkpointing))
+    if arithmetic == "half":
+        objective.to(torch.bfloat16)
+    weights = list(objective.parameters())
+    left_out = {weight.untyped_storage().data_ptr() for weight in weights}
+    shapes = {shape for weight in weights for shape in (tuple(weight.shape), tuple(weight.shape)[::-1])}
+    kept = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in left_out and tuple(tensor.shape) not in shapes:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    def tokens(length: int) -> Tensor:
+        return torch.randint(0, 300, (3, length))
+
+    batch = {"input_ids": tokens(40), "labels": tokens(40)}
+    if entry.sequence_to_sequence:
+        batch |= {"attention_mask": torch.ones(3, 40, dtype=torch.int64), "decoder_input_ids": tokens(24)}
+        batch["labels"] = tokens(24)
+    autocast = torch.autocast("cpu", torch.bfloat16) if arithmetic == "autocast" else nullcontext()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast:
+        objective(**batch)
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gpt2_modern", "opt", "llama", "bart", "t5"])
+def test_activations_are_what_autograd_keeps(family):
+    entry = model(family)
+    for arithmetic, dropout, checkpointing in itertools.product(
+        ("fp32", "autocast", "half"), (0.0, 0.1), (False, True)
+    ):
+        found = activations(entry, Batch(3, 40, 24), arithmetic, dropout=dropout, checkpointing=checkpointing)
+        kept = saved_by_autograd(entry, arithmetic, dropout, checkpointing)
+        assert found.kept == pytest.approx(kept, rel=0.05), (arithmetic, dropout, checkpointing)
+
+
+def test_more_of_anything_needs_more():
+    usual = predicted().total
+    assert predicted(micro_batch=8).total > usual
+    assert predicted(sequence_length=256).total > usual
+    assert predicted(name="gpt2-83m").total > usual
+    assert predicted(accumulation=2).total >= usual
+
+
+def test_activation_checkpointing_needs_less():
+    large = {"micro_batch": 16, "sequence_length": 512}
+    assert predicted(**large, activation_checkpointing=True).total < 0.5 * predicted(**large).total
+
+
+@pytest.mark.parametrize("arithmetic", ["fp32", "half"])
+def test_each_level_of_zero_shares_out_more(arithmetic):
+    def states(stage: int, ranks: int) -> float:
+        job = Job(MODELS["gpt2-52m"], arithmetic, Activations(0, 0), 1, ranks=ranks, options={"stage": stage})
+        found = held("deepspeed", job)
+        assert found is not None
+        return found.parameters + found.optimizer + max(found.gradients, found.between)
+
+    shared = [states(stage, 64) for stage in range(4)]
+    assert sorted(shared, reverse=True) == shared
+    assert all(states(stage, 64) < states(stage, 2) for stage in (1, 2, 3))
+
+
+@pytest.mark.parametrize("parallel", ["zero1", "zero2", "zero3", "fsdp"])
+def test_more_processes_need_less_each(parallel):
+    assert predicted(parallel, processes=8).total < predicted(parallel, processes=2).total
+
+
+def test_tensor_and_pipeline_parallel_divide_the_blocks():
+    for name in ("tensor", "pipeline"):
+        assert predicted(name, name="opt-1.3b").parameters < 0.6 * predicted("single", name="opt-1.3b").parameters
+
+
+def test_what_is_offloaded_leaves_a_gpu_but_not_a_cpu():
+    on_gpu, offloaded = (predicted(name, precision="bf16", device="cuda") for name in ("zero2", "zero2-offload"))
+    assert offloaded.kind == "device"
+    assert offloaded.optimizer == 0 < on_gpu.optimizer <= offloaded.host
+    on_cpu = predicted("zero2-offload", precision="bf16")
+    assert (on_cpu.kind, on_cpu.host) == ("host", 0)
+    assert on_cpu.optimizer == on_gpu.optimizer
+
+
+def test_parts_add_up_to_the_total_as_a_measurement_holds_them():
+    found = predicted().figures()
+    parts = ("parameters", "gradients", "optimizer", "activations", "buffers")
+    assert found["total"] == sum(found[part] for part in parts)
+    assert json.loads(json.dumps(found))["kind"] == "host"
+
+
+def test_every_setting_of_the_catalogue_is_counted():
+    for name, setting in SETTINGS.items():
+        found = predict(
+            MODELS["gpt2-52m"], setting, processes=4, precision="bf16", micro_batch=4, sequence_length=64, device="cuda"
+        )
+        assert found is not None, name
+        assert found.total > 0, name
+
+
+def test_predicting_imports_no_torch():
+    code = "import sys, trainyard.parallel.memory, trainyard.parallel.room; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=os.environ | {"PYTHONPATH": "src"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("parallel", "precision"), [("single", "fp32"), ("zero2", "bf16")])
+def test_prediction_is_within_15_percent_of_what_50_million_parameters_take(tmp_path, parallel, precision):
+    setting = SETTINGS[parallel]
+    cell = {
+        "kind": "cell",
+        "study": "memory",
+        "cell": parallel,
+        "model": {"name": "gpt2-52m", **MODELS["gpt2-52m"].for_job(pretrained=False)},
+        "parallel": {"name": parallel, **setting.for_job()},
+        "processes": 1 if setting.one_process else 2,
+        "threads": 1,
+        "device": "cpu",
+        "precision": precision,
+        "batch": 2,
+        "sequence_length": 128,
+        "steps": 3,
+        "warmup_steps": 0,
+        "profiled_steps": 0,
+        "activation_checkpointing": False,
+        "memory_limit": None,
+    }
+    measure(cell, tmp_path / "cell.json", tmp_path / "log")
+    increase = json.loads((tmp_path / "cell.json").read_text())["peak_memory_increase"]
+    found = prediction(cell)
+    assert found is not None
+    assert found.total == pytest.approx(increase, rel=0.15)
