@@ -15,8 +15,7 @@ USUAL = ("no limit", "kept")  # said only where others differ
 
 def read_cells(paths: Iterable[Path]) -> list[Cell]:
     """The measured cells in these files, in the given order."""
-    predicted = {"predicted_memory": None, "prediction_error": None}
-    return [predicted | _told(found) for found in read_all(paths) if found["kind"] == "cell"]
+    return [_told(found) for found in read_all(paths) if found["kind"] == "cell"]
 
 
 def read_searches(paths: Iterable[Path]) -> list[Cell]:
