@@ -68,6 +68,7 @@ def test_every_token_of_a_random_batch_is_predicted(family):
 def test_a_cell_that_this_machine_cannot_do_starts_nothing_and_has_null_figures(tmp_path):
     found = measured(tmp_path, "needs a GPU")
     assert (found["outcome"], found["reason"], found["tokens_per_second"]) == ("unsupported", "needs a GPU", None)
+    assert found["predicted_memory"] is None
     assert not (tmp_path / "log").exists()
 
 
@@ -86,6 +87,8 @@ def test_a_measured_cell_has_speed_memory_and_utilisation_with_their_sources(tmp
     # libraries belong to what the process had before
     assert 0 < found["peak_memory_increase"] < 40e6 < found["peak_memory"]
     assert [step["step"] for step in found["memory_by_step"]] == [1, 2, 3, 4, 5]
+    total = found["predicted_memory"]["total"]
+    assert found["prediction_error"] == pytest.approx(total / found["peak_memory_increase"] - 1)
     assert found["mfu"] == pytest.approx(found["tflops"] * 1e12 / found["peak_flops"])
     assert found["tflops_megatron"] > 0
     assert "measured here" in found["peak_source"]
@@ -126,6 +129,7 @@ def test_memory_that_runs_out_in_two_processes_is_a_row_with_the_reason(tmp_path
     assert (found["outcome"], found["memory_limit"]) == ("out-of-memory", host_limit(60))
     assert "can't allocate memory" in found["reason"]
     assert found["tokens_per_second"] is None
+    assert found["predicted_memory"]["total"] > 60e6
 
 
 def test_a_crash_that_only_a_limit_brings_is_out_of_memory(tmp_path, failing):
