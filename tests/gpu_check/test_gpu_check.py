@@ -135,7 +135,7 @@ def test_every_setting_that_runs_here_is_within_its_tolerance_and_what_cannot_ru
         else:
             assert row["within"], row["name"]
             assert len(row["by_step"]) == row["compared_steps"] == 20
-    assert {row["precision"] for row in parity if row["within"]} >= {"fp32", "bf16"}
+    assert {row["precision"] for row in parity if row.get("within")} >= {"fp32", "bf16"}
 
 
 @pytest.mark.slow

@@ -34,7 +34,14 @@ def test_a_case_that_raises_says_which_and_why_after_those_before_it(tmp_path):
 def test_a_case_that_hangs_is_ended_and_one_that_time_does_not_allow_says_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(ranks, "CASE_SECONDS", 2.0)
     ending, told = run(tmp_path, [curve("first"), curve("endless", steps=10**6), curve("next")])
-    assert (ending.kind, ending.begun, told) == ("failed", "endless", ["first"])
+    assert (ending.kind, ending.begun, told) == ("stalled", "endless", ["first"])
     assert ending.reason == "said nothing for 2 s and was ended"
     ending, told = run(tmp_path, [curve("first")], seconds=0.5)
     assert (ending.kind, ending.begun, told) == ("stopped", None, [])
+
+
+@pytest.mark.slow
+def test_one_process_as_on_a_machine_with_one_gpu_takes_deepspeed_through_its_steps(tmp_path):
+    zero2 = {"name": "zero2", "engine": "deepspeed", "options": {"stage": 2}, "tensor": 1, "pipeline": 1}
+    ending, told = run(tmp_path, [curve("parity", kind="parity", parallel=zero2)])
+    assert (ending.kind, told) == ("finished", ["parity"]), ending.reason

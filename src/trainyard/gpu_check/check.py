@@ -124,13 +124,15 @@ class Check:
             )
             if ending.kind in ("finished", "stopped"):
                 return
-            row = {"outcome": ending.kind, "reason": ending.reason, "log": str(log.relative_to(REPOSITORY))}
+            outcome = "out-of-memory" if ending.kind == "out-of-memory" else "failed"
+            row = {"outcome": outcome, "reason": ending.reason, "log": str(log.relative_to(REPOSITORY))}
             # before the first case it is the start that failed, as it would again
             for name in [ending.begun] if ending.begun else list(left):
                 self._keep(left.pop(name), row)
-            if ending.kind == "out-of-memory" and told["kind"] == "measure":
-                for name in list(left):  # they are larger
-                    self._keep(left.pop(name), {**row, "reason": f"not tried: {ending.begun} ran out of memory"})
+            # what comes after is larger, or would take as long
+            if ending.kind == "stalled" or (ending.kind == "out-of-memory" and told["kind"] == "measure"):
+                for name in list(left):
+                    self._keep(left.pop(name), {**row, "reason": f"not tried: {ending.begun} {_came_to(ending)}"})
 
     def _keep(self, case: Case, row: dict[str, Any]) -> None:
         with self._telling:
@@ -139,6 +141,10 @@ class Check:
             todo = sum(each.unsupported is None for each in self.cases)
             rows = {row["name"]: row for row in self.rows()}
             print(f"[{done:3d}/{todo}] {line(rows[case.name])}", flush=True)
+
+
+def _came_to(ending: ranks.Ending) -> str | None:
+    return "ran out of memory" if ending.kind == "out-of-memory" else ending.reason
 
 
 def _cores() -> int:

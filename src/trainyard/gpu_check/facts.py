@@ -5,6 +5,7 @@ CUDA for its devices keeps some of their memory as long as it lives.
 """
 
 import json
+import os
 import platform
 import re
 import subprocess
@@ -31,7 +32,7 @@ class Facts:
         device: what the cases run on.
         names: of its GPUs, or of its CPU.
         memory: of the smallest GPU, in bytes; None for a CPU.
-        in_use: memory of a GPU that something else holds, in bytes, the largest of all; None for a CPU.
+        in_use: memory of a GPU that something else holds, in bytes, the largest of all; None if nobody tells.
         capability: CUDA's compute capability of the first GPU, such as "7.5".
         bf16: whether the device itself computes in bf16.
         versions: of Python, of packages, of CUDA and of the driver; None: not there.
@@ -87,6 +88,7 @@ def _no_gpu(facts: Facts) -> str:
 
 def look(device: Device) -> Facts:
     """This machine's, in this process."""
+    in_use = _in_use()  # before this process takes some itself
     import torch  # noqa: PLC0415
     import transformers  # noqa: F401, PLC0415
 
@@ -95,13 +97,13 @@ def look(device: Device) -> Facts:
     if device == "cpu":
         return Facts("cpu", [processor_name()], None, None, None, True, versions)
     numbers = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
-    memory = [torch.cuda.mem_get_info(number) for number in numbers]  # free, total
+    memory = [torch.cuda.get_device_properties(number).total_memory for number in numbers]
     bf16 = bool(numbers) and torch.cuda.is_bf16_supported(including_emulation=False)
     return Facts(
         "cuda",
         [torch.cuda.get_device_name(number) for number in numbers],
-        min((total for _, total in memory), default=None),
-        max((total - free for free, total in memory), default=None),
+        min(memory, default=None),
+        in_use,
         ".".join(str(part) for part in torch.cuda.get_device_capability(0)) if numbers else None,
         bf16,
         versions,
@@ -112,6 +114,19 @@ def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
+        return None
+
+
+def _in_use() -> int | None:
+    """The most memory that is taken of any GPU that this process may use, in bytes, as nvidia-smi tells."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    asked = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(
+            [*asked, *(["-i", visible] if visible else [])], capture_output=True, text=True, check=True, timeout=60
+        )
+        return max(int(line) for line in done.stdout.split()) * 2**20
+    except (OSError, subprocess.SubprocessError, ValueError):
         return None
 
 
