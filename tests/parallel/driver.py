@@ -165,11 +165,22 @@ def resume(arguments: dict) -> dict:
     }
 
 
+def causal(arguments: dict) -> float:
+    """How much the loss of the earlier tokens changes with the last one, which they must not see."""
+    made, batch = engine(arguments), micro_batch(arguments["family"], 0, 0)
+    tokens, labels = batch["input_ids"], batch["input_ids"].roll(-1, dims=1)
+    labels[:, -1] = -100
+    other = tokens.clone()
+    other[:, -1] = (tokens[:, -1] + 7) % VOCABULARY
+    losses = [float(made.loss_sum({"input_ids": ids, "labels": labels})) for ids in (tokens, other)]
+    return abs(losses[0] - losses[1])
+
+
 def main() -> None:
     arguments = json.loads(Path(sys.argv[1]).read_text())
     kind = load_engine(arguments["engine"])
     kind.start(arguments.get("device", "cpu"))
-    found = {"curves": curves, "resume": resume}[arguments["what"]](arguments)
+    found = {"curves": curves, "resume": resume, "causal": causal}[arguments["what"]](arguments)
     if group.rank() == 0:
         Path(arguments["output"]).write_text(json.dumps(found))
     group.stop()

@@ -10,6 +10,11 @@ ENGINES = {
     "zero1-deepspeed": ("deepspeed", {"stage": 1}, False),
     "zero2": ("deepspeed", {"stage": 2}, True),
     "zero3": ("deepspeed", {"stage": 3}, True),
+    "torch-ddp": ("colossalai", {"plugin": "torch-ddp"}, False),
+    "low-level-zero-1": ("colossalai", {"plugin": "low-level-zero", "level": 1}, False),
+    "low-level-zero-1-offload": ("colossalai", {"plugin": "low-level-zero", "level": 1, "offload": True}, False),
+    "low-level-zero": ("colossalai", {"plugin": "low-level-zero", "level": 2}, True),
+    "low-level-zero-offload": ("colossalai", {"plugin": "low-level-zero", "level": 2, "offload": True}, True),
 }
 STEPS = 100
 CURVES = {

@@ -12,6 +12,9 @@ ENGINES = {
     "zero1-deepspeed": ("deepspeed", {"stage": 1}),
     "zero2": ("deepspeed", {"stage": 2}),
     "zero3": ("deepspeed", {"stage": 3}),
+    "torch-ddp": ("colossalai", {"plugin": "torch-ddp"}),
+    "low-level-zero-1-offload": ("colossalai", {"plugin": "low-level-zero", "level": 1, "offload": True}),
+    "low-level-zero": ("colossalai", {"plugin": "low-level-zero", "level": 2}),
 }
 
 

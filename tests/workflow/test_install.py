@@ -56,6 +56,7 @@ STAGES = {
         "trainyard.measure.throughput",
     ),
     "deepspeed": ("trainyard.train.run", "trainyard.train.main", "trainyard.parallel.deepspeed"),
+    "colossalai": ("trainyard.train.run", "trainyard.train.main", "trainyard.parallel.colossalai"),
     "evaluate": ("trainyard.evaluate.perplexity", "trainyard.evaluate.hellaswag", "trainyard.evaluate.rouge"),
     "report": ("trainyard.report.overview", "trainyard.report.comparison", "trainyard.report.scaling"),
 }

@@ -15,6 +15,13 @@ from trainyard.parallel.engine import Batch, EngineSettings, Step
 if TYPE_CHECKING:
     from trainyard.parallel.colossalai_spread import Spread
 
+_OPTIONS = {
+    "torch-ddp": set(),
+    "low-level-zero": {"level", "offload"},
+    "gemini": {"placement", "offload_optimizer_fraction", "offload_parameters_fraction"},
+    "hybrid": {"level"},
+}
+
 
 class Engine(engine.Engine):
     """A model and its AdamW, spread by one of ColossalAI's plugins through its Booster."""
@@ -73,31 +80,25 @@ def _spread(objective: nn.Module, settings: EngineSettings) -> "Spread":
     Raises:
         InputError: there is no such plugin, or an option that it doesn't have.
     """
-    options = dict(settings.options)
-    plugin, initial_scale = options.pop("plugin", None), float(options.pop("initial_scale", 2.0**16))
-    found = None
+    plugin, options = str(settings.options.get("plugin")), settings.options
+    odd = options.keys() - {"plugin", "initial_scale"} - _OPTIONS.get(plugin, set())
+    if plugin not in _OPTIONS or odd:
+        what = f"no option {', '.join(sorted(odd))} for {plugin}" if plugin in _OPTIONS else f"no plugin {plugin}"
+        raise InputError(f"config/parallel.yaml: the engine colossalai has {what}; plugins are {', '.join(_OPTIONS)}")
+    scale, level = float(options.get("initial_scale", 2.0**16)), int(options.get("level", 0))
     if plugin == "torch-ddp":
         from trainyard.parallel.colossalai_ddp import TorchDDP  # noqa: PLC0415
 
-        found = TorchDDP(objective, settings, initial_scale)
-    elif plugin == "low-level-zero":
+        return TorchDDP(objective, settings, scale)
+    if plugin == "low-level-zero":
         from trainyard.parallel.colossalai_zero import LowLevelZero  # noqa: PLC0415
 
-        level, offload = int(options.pop("level", 2)), bool(options.pop("offload", False))
-        found = LowLevelZero(objective, settings, level, offload, initial_scale)
-    elif plugin == "gemini":
+        return LowLevelZero(objective, settings, level or 2, bool(options.get("offload", False)), scale)
+    if plugin == "gemini":
         from trainyard.parallel.colossalai_gemini import Gemini, Placement  # noqa: PLC0415
 
-        fractions = (float(options.pop(f"offload_{part}_fraction", 0.0)) for part in ("optimizer", "parameters"))
-        placement = Placement(str(options.pop("placement", "static")), *fractions)
-        found = Gemini(objective, settings, placement, initial_scale)
-    elif plugin == "hybrid":
-        from trainyard.parallel.colossalai_hybrid import Hybrid  # noqa: PLC0415
+        fractions = (float(options.get(f"offload_{part}_fraction", 0.0)) for part in ("optimizer", "parameters"))
+        return Gemini(objective, settings, Placement(str(options.get("placement", "static")), *fractions), scale)
+    from trainyard.parallel.colossalai_hybrid import Hybrid  # noqa: PLC0415
 
-        found = Hybrid(objective, settings, int(options.pop("level", 0)), initial_scale)
-    if found is None or options:
-        raise InputError(
-            "config/parallel.yaml: the engine colossalai has no "
-            + (f"plugin {plugin!r}" if found is None else f"option {', '.join(options)} for {plugin}")
-        )
-    return found
+    return Hybrid(objective, settings, level, scale)

@@ -5,11 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 # CpuAccelerator's methods raise, which a type checker takes for their type
 # pyright: reportIncompatibleMethodOverride=false
 import torch
-from colossalai.accelerator import set_accelerator
-from colossalai.accelerator.cpu_accelerator import CpuAccelerator
 from typing_extensions import override
 
-from trainyard.parallel.colossalai_import import LowLevelZeroOptimizer
+from trainyard.parallel.colossalai_import import CpuAccelerator, LowLevelZeroOptimizer, set_accelerator
 
 
 class Queue:

@@ -22,7 +22,7 @@ from trainyard.parallel.colossalai_import import (
     is_distributed_tensor,
     to_unpadded_tensor,
 )
-from trainyard.parallel.colossalai_loss import names_by_tensor, summed_loss, with_plain_head
+from trainyard.parallel.colossalai_loss import names_by_tensor, summed_loss, use_eager_attention, with_plain_head
 from trainyard.parallel.colossalai_scale import LossScale, arguments
 from trainyard.parallel.colossalai_spread import Spread, gathered
 from trainyard.parallel.engine import Batch, EngineSettings, fp32_copy
@@ -166,17 +166,6 @@ class Hybrid(Spread):
             return fp32_copy(to_unpadded_tensor(gather_distributed_param(parameter)))
         finally:
             parameter.data = working
-
-
-def use_eager_attention(model: nn.Module) -> None:
-    """Let attention go the plain way, in which ColossalAI's form of GPT-2 is causal.
-
-    Its forward makes the causal mask for the eager form alone; transformers' `sdpa` would be given none.
-    """
-    for module in model.modules():
-        config = getattr(module, "config", None)
-        if config is not None:
-            config._attn_implementation = "eager"
 
 
 def count_fused_parts() -> None:

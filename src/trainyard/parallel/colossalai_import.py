@@ -4,6 +4,8 @@ import warnings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # on apex, TensorNVMe and deprecated names of torch
+    from colossalai.accelerator import set_accelerator
+    from colossalai.accelerator.cpu_accelerator import CpuAccelerator
     from colossalai.booster import Booster
     from colossalai.booster.plugin import (
         GeminiPlugin,
@@ -23,6 +25,7 @@ with warnings.catch_warnings():
 
 __all__ = [
     "Booster",
+    "CpuAccelerator",
     "GeminiPlugin",
     "HybridParallelPlugin",
     "LowLevelZeroOptimizer",
@@ -36,5 +39,6 @@ __all__ = [
     "hybrid_parallel_plugin",
     "is_customized_distributed_tensor",
     "is_distributed_tensor",
+    "set_accelerator",
     "to_unpadded_tensor",
 ]

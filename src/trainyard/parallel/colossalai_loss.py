@@ -1,4 +1,4 @@
-"""The training objective in plain operations, for plugins that take the model apart or hook its operations."""
+"""Model and objective in plain operations, for plugins that take them apart or hook into them."""
 
 from typing import Any
 
@@ -24,6 +24,17 @@ def with_plain_head(model: Any) -> Any:
     """The model with a head as it was before an `Objective` took it."""
     model.get_output_embeddings().__class__ = nn.Linear
     return model
+
+
+def use_eager_attention(model: nn.Module) -> None:
+    """Let attention go the plain way, in which ColossalAI's form of GPT-2 is causal.
+
+    Its forward makes the causal mask for the eager form alone; transformers' `sdpa` would be given none.
+    """
+    for module in model.modules():
+        config = getattr(module, "config", None)
+        if config is not None:
+            config._attn_implementation = "eager"
 
 
 def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
