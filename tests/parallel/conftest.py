@@ -21,15 +21,15 @@ def _drivers_can_be_launched():
 
 @pytest.fixture(scope="session")
 def drive(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """Run driver.py in so many processes of one thread, and give what it wrote."""
+    """Run driver.py, or another beside it, in so many processes of one thread, and give what it wrote."""
 
-    def run(processes: int, **arguments: Any) -> Any:
+    def run(processes: int, driver: str = "driver", **arguments: Any) -> Any:
         folder = tmp_path_factory.mktemp("drive")
         written = folder / "arguments.json"
         arguments |= {"output": str(folder / "output.json"), "folder": str(folder / "state")}
         (folder / "state").mkdir()
         written.write_text(json.dumps(arguments))
-        assert launch.launch("driver", [str(written)], processes, 1, folder / "log") is None
+        assert launch.launch(driver, [str(written)], processes, 1, folder / "log") is None
         return json.loads((folder / "output.json").read_text())
 
     return run

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trainyard.parallel import engine, group
-from trainyard.parallel.deepspeed_configuration import Options, configuration
+from trainyard.parallel.deepspeed_configuration import Options, Size, configuration, locked_bytes
 from trainyard.parallel.deepspeed_shards import Shards
 from trainyard.parallel.engine import Batch, EngineSettings, Step, fp32_copy
 from trainyard.parallel.extensions import load_async_io
+from trainyard.parallel.locked_memory import require_lockable
 
 _TAG = "state"
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -43,17 +44,21 @@ class Engine(engine.Engine):
         deepspeed = _import(device)
         # Its shared-memory collectives on CPUs are a C++ extension; without them it uses gloo.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        # It asks for this where there is one process too, which torchrun hasn't numbered.
+        os.environ.setdefault("LOCAL_RANK", "0")
         deepspeed.init_distributed(dist_backend="gloo" if device == "cpu" else "nccl", auto_mpi_discovery=False)
 
     def __init__(self, objective: nn.Module, settings: EngineSettings) -> None:
         super().__init__(objective, settings)
         self.options = Options.of(settings)
         deepspeed = _import(settings.device)
+        sizes = [parameter.numel() for parameter in objective.parameters()]
+        size = Size(sum(sizes), max(sizes), group.world_size())
         if self.options.swaps:
+            require_lockable(locked_bytes(settings, size))
             load_async_io()
         exact = {parameter: parameter.data for parameter in objective.parameters() if parameter.requires_grad}
-        sizes = [parameter.numel() for parameter in objective.parameters()]
-        config = configuration(settings, sum(sizes), max(sizes))
+        config = configuration(settings, size)
         optimizer = engine.adamw(objective, settings)
         if self.options.stage == 3:
             # By hand, since initialize() would hold the whole model on the device, and swap an fp32 model in bf16.

@@ -1,5 +1,6 @@
 """What DeepSpeed is told: the options of config/parallel.yaml, and its configuration made of them."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, model_validator
@@ -9,10 +10,13 @@ from trainyard.config.load import parse
 if TYPE_CHECKING:
     from trainyard.parallel.engine import EngineSettings
 
-# DeepSpeed's own, but never more than the model has: buffers of that many elements are allocated at once
+# DeepSpeed's own, but never more than the model has (of what persists, a hundredth of it): that many are allocated
 _BUCKET = 500_000_000
 _PREFETCH = 50_000_000
 _PERSISTENT = 100_000
+# a tenth of DeepSpeed's: each in memory takes 16 bytes
+_SWAPPED_AT_ONCE = 100_000_000
+_OPTIMIZER_BUFFERS, _PARAMETER_BUFFERS = 4, 5
 
 
 class Options(BaseModel):
@@ -72,7 +76,27 @@ class Options(BaseModel):
         return parse(cls, dict(settings.options), "config/parallel.yaml: options")
 
 
-def configuration(settings: "EngineSettings", parameters: int = _BUCKET, largest: int = _BUCKET) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Size:
+    """What DeepSpeed's buffers are cut for.
+
+    Attributes:
+        parameters: of the model.
+        largest: elements of its largest parameter.
+        processes: over which each is split.
+    """
+
+    parameters: int
+    largest: int
+    processes: int
+
+    @property
+    def largest_part(self) -> int:
+        """Elements that a process holds of the largest parameter."""
+        return -(-self.largest // self.processes)
+
+
+def configuration(settings: "EngineSettings", size: Size) -> dict[str, Any]:
     """DeepSpeed's configuration for these settings.
 
     Clipping is always stated: left out, DeepSpeed 0.19 clips at 1.0; 0 does not clip.
@@ -83,8 +107,7 @@ def configuration(settings: "EngineSettings", parameters: int = _BUCKET, largest
 
     Args:
         settings: of the engine.
-        parameters: how many the model has.
-        largest: elements of its largest parameter.
+        size: of the model and the group.
 
     Raises:
         InputError: an option is unknown or does not fit.
@@ -95,7 +118,7 @@ def configuration(settings: "EngineSettings", parameters: int = _BUCKET, largest
         "gradient_accumulation_steps": settings.accumulation,
         "gradient_clipping": settings.clip or 0.0,
         "steps_per_print": None,
-        "zero_optimization": _zero(options, settings, parameters, largest),
+        "zero_optimization": _zero(options, settings, size),
         # torch's fused AdamW, which needs no compiler, steps what lies on the CPU too
         "zero_force_ds_cpu_optimizer": False,
         "data_types": {"grad_accum_dtype": "fp32"},
@@ -114,30 +137,56 @@ def configuration(settings: "EngineSettings", parameters: int = _BUCKET, largest
     }
 
 
-def _zero(options: Options, settings: "EngineSettings", parameters: int, largest: int) -> dict[str, Any]:
+def _zero(options: Options, settings: "EngineSettings", size: Size) -> dict[str, Any]:
     """The part `zero_optimization`."""
     pinned = settings.device == "cuda"
     folder = None if settings.scratch is None else str(settings.scratch)
     found: dict[str, Any] = {
         "stage": options.stage,
-        "reduce_bucket_size": options.reduce_bucket or min(_BUCKET, parameters),
-        "allgather_bucket_size": options.allgather_bucket or min(_BUCKET, parameters),
+        "reduce_bucket_size": options.reduce_bucket or min(_BUCKET, size.parameters),
+        "allgather_bucket_size": options.allgather_bucket or min(_BUCKET, size.parameters),
     }
     if options.offload_optimizer:
-        found["offload_optimizer"] = {"device": options.offload_optimizer, "nvme_path": folder, "pin_memory": pinned}
+        found["offload_optimizer"] = {
+            "device": options.offload_optimizer,
+            "nvme_path": folder,
+            "pin_memory": pinned,
+            "buffer_count": _OPTIMIZER_BUFFERS,
+        }
     if options.offload_parameters:
         found["offload_param"] = {
             "device": options.offload_parameters,
             "nvme_path": folder,
             "pin_memory": pinned,
-            "buffer_size": largest,
+            "buffer_count": _PARAMETER_BUFFERS,
+            "buffer_size": size.largest_part,
+            "max_in_cpu": 0,
         }
     if options.stage == 3:
-        found["stage3_prefetch_bucket_size"] = _or(options.prefetch_bucket, min(_PREFETCH, parameters))
-        found["stage3_param_persistence_threshold"] = _or(options.persistence_threshold, _PERSISTENT)
-        if options.sub_group:
-            found["sub_group_size"] = options.sub_group
+        found["stage3_prefetch_bucket_size"] = _or(options.prefetch_bucket, min(_PREFETCH, size.parameters))
+        found["stage3_param_persistence_threshold"] = _or(
+            options.persistence_threshold, min(_PERSISTENT, size.parameters // 100)
+        )
+        if _sub_group(options):
+            found["sub_group_size"] = _sub_group(options)
     return found
+
+
+def locked_bytes(settings: "EngineSettings", size: Size) -> int:
+    """How much memory the buffers lock that files are read into and written from."""
+    options = Options.of(settings)
+    part = min(-(-size.parameters // size.processes), (_sub_group(options) or size.parameters) + size.largest_part)
+    locked = 0
+    if options.offload_optimizer == "nvme":
+        locked += 4 * _OPTIMIZER_BUFFERS * part
+    if options.offload_parameters == "nvme":
+        width = 4 if settings.precision == "fp32" else 2
+        locked += width * (_PARAMETER_BUFFERS * size.largest_part + size.processes * part)
+    return locked
+
+
+def _sub_group(options: Options) -> int | None:
+    return options.sub_group or (_SWAPPED_AT_ONCE if options.swaps else None)
 
 
 def _or(given: int | None, default: int) -> int:

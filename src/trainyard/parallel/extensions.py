@@ -1,9 +1,12 @@
 """Builds DeepSpeed's C++ extensions once for all processes and all time."""
 
+import importlib.util
 import os
 import platform
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
@@ -15,39 +18,83 @@ from filelock import FileLock
 
 from trainyard.errors import InputError
 
+# `async_io` takes symbols of `pin_memory`, which goes first
+_PARTS = {"pin_memory": "PinMemoryBuilder", "async_io": "AsyncIOBuilder"}
+
 
 def load_async_io() -> None:
     """Have DeepSpeed's `async_io`, which reads and writes swap files, in this process; build it if it is not there.
 
-    Every rank calls it. One builds and the others wait for the lock, which the system frees when its holder
-    dies. torch's own lock is a file that stays behind a killed build, and everybody then waits for it for ever:
-    whoever holds ours may delete it. What a killed build leaves half written ninja builds again.
+    Every rank calls it: one builds, and the others wait for its lock, which the system frees when the holder
+    dies. (torch's own lock is a file that stays behind a killed build, and everybody then waits for ever.)
+    Each attempt has a folder of its own, which becomes the one that all load from when it is whole: compilers
+    that outlive a killed build write into a folder that nobody reads.
 
     Raises:
         InputError: it can't be built here; the message says what may be missing.
     """
-    from deepspeed.accelerator import get_accelerator  # noqa: PLC0415
-
     folder = extensions_folder()
     if re.search(r"\s", str(folder)):
-        raise InputError(f"{folder}: torch links no extensions in a path with spaces; set TORCH_EXTENSIONS_DIR")
+        raise InputError(f"{folder}: torch links no extension in a path with spaces; set TORCH_EXTENSIONS_DIR")
     folder.mkdir(parents=True, exist_ok=True)
+    built = folder / "built"
+    with FileLock(folder / "lock"):
+        if not built.exists():
+            for left in folder.glob("attempt-*"):
+                shutil.rmtree(left, ignore_errors=True)
+            attempt = Path(tempfile.mkdtemp(prefix="attempt-", dir=folder))
+            _build(attempt)
+            attempt.rename(built)
+            return
+    for name in _PARTS:
+        _load(name, built / name / f"{name}.so")
+
+
+def extensions_folder() -> Path:
+    """Where the extensions of these versions, built for this processor, lie.
+
+    They are in $TORCH_EXTENSIONS_DIR, or else ~/.cache: never in the repository, whose path may hold spaces.
+    """
+    root = os.environ.get("TORCH_EXTENSIONS_DIR") or Path("~/.cache/torch_extensions").expanduser()
+    versions = [platform.python_version(), *(version(package) for package in ("torch", "deepspeed"))]
+    key = sha256("\n".join([*versions, platform.machine(), _processor_flags()]).encode()).hexdigest()[:12]
+    return Path(root) / f"trainyard-{key}"
+
+
+def _build(folder: Path) -> None:
+    """Build and load the parts in `folder`, by DeepSpeed's builders."""
     # ninja lies beside Python, where nobody looks for it unless the environment is activated
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    with FileLock(folder / ".lock"), _environment({"TORCH_EXTENSIONS_DIR": str(folder), "PATH": path}):
-        for left in folder.glob("*/lock"):
-            left.unlink()
-        _load(get_accelerator().create_op_builder("AsyncIOBuilder"))
+    with _environment({"TORCH_EXTENSIONS_DIR": str(folder), "PATH": path}):
+        for name in _PARTS:
+            try:
+                _builder(name).load(verbose=False)
+            except (RuntimeError, ImportError, OSError) as error:
+                raise InputError(
+                    f"DeepSpeed's extension {name} can't be built here: {error}\n"
+                    "It takes g++, ninja and libaio (Debian: apt-get install g++ libaio-dev)"
+                ) from error
 
 
-def _load(builder: Any) -> None:
-    try:
-        builder.load(verbose=False)
-    except (RuntimeError, ImportError, OSError) as error:
-        raise InputError(
-            f"DeepSpeed's extension {builder.NAME} can't be built here: {error}\n"
-            "It takes g++, ninja and libaio (Debian: apt-get install g++ ninja-build libaio-dev)"
-        ) from error
+def _load(name: str, path: Path) -> None:
+    """Load what was built, and have DeepSpeed's builder find it loaded."""
+    builder = _builder(name)
+    if path.exists() and name not in builder._loaded_ops:
+        specification = importlib.util.spec_from_file_location(name, path)
+        assert specification is not None
+        assert specification.loader is not None
+        module = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(module)
+        builder._loaded_ops[name] = module
+    builder.load(verbose=False)
+
+
+def _builder(name: str) -> Any:
+    from deepspeed.accelerator import get_accelerator  # noqa: PLC0415
+
+    accelerator = get_accelerator()
+    assert accelerator is not None
+    return accelerator.create_op_builder(_PARTS[name])
 
 
 @contextmanager
@@ -62,17 +109,6 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def extensions_folder() -> Path:
-    """Where the extensions of these versions, built for this processor, lie.
-
-    They are in $TORCH_EXTENSIONS_DIR, or else ~/.cache: never in the repository, whose path may hold spaces.
-    """
-    root = os.environ.get("TORCH_EXTENSIONS_DIR") or Path("~/.cache/trainyard/extensions").expanduser()
-    versions = [platform.python_version(), *(version(package) for package in ("torch", "deepspeed"))]
-    key = sha256("\n".join([*versions, platform.machine(), _processor_flags()]).encode()).hexdigest()[:12]
-    return Path(root) / f"trainyard-{key}"
 
 
 def _processor_flags() -> str:
