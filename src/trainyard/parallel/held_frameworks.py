@@ -102,23 +102,23 @@ def colossalai(job: Job) -> Held | None:
 
 
 def _low_level_zero(job: Job) -> Held:
-    """Weights whole, masters and moments in parts (zero/low_level/low_level_optim.py).
+    """Weights whole, masters and moments in parts; gradients in parts at level 2 (zero/low_level/low_level_optim.py).
 
-    At level 2 too the whole gradient stays: what is kept of each is a view of it. Buckets hold 12 x 2^20 elements,
-    or the one parameter that is larger, in a flat copy; level 2 scatters it, in gloo through another copy.
+    Gradients are exchanged in flat copies, the largest of them of the table of tokens; level 2 scatters it, in gloo
+    through another copy. A step takes the norm of a part in fp64, and gathers weights in flat copies.
     """
-    part = 4 * job.all / job.ranks
-    gradients = job.size * job.all
-    flat = job.size * max(12 * 2**20, job.head)
-    scattered = flat * (1 + 1 / job.ranks) if job.options.get("level", 2) == 2 else 0.0
-    masters = part if job.size == 2 else 0.0  # in fp32 a step needs no copy of the gradient
+    part, table = 4 * job.all / job.ranks, job.size * job.head
+    second = int(job.options.get("level", 2)) == 2
+    gradients = job.size * job.all / (job.ranks if second else 1)
+    blocks = job.size * job.blocks / (job.ranks if second else 1)
+    masters = part if job.size == 2 else 0.0  # of gradients; in fp32 they need no copy
     always = Held(
         parameters=job.size * job.all,
         optimizer=3 * part,
-        made=job.size * job.blocks,
+        made=blocks,
         between=gradients,
-        exchanged=gradients + flat + scattered,
-        stepping=gradients + masters,
+        exchanged=blocks + table * ((3 + 1 / job.ranks) if second else 2),
+        stepping=gradients + max(masters + 8 * job.head / job.ranks, table * (2 + 1 / job.ranks)),
     )
     if job.on_cpu or not job.options.get("offload"):
         return always
