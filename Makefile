@@ -6,7 +6,7 @@ RUN := PYTHONPATH=src $(BIN)/python
 SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
 
-.PHONY: demo install install-dev test test-long lint bench-training bench-dry-run gpu-check schema lock clean help
+.PHONY: demo install install-dev test test-long lint bench-training bench-dry-run gpu-check support schema lock clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -54,6 +54,9 @@ bench-dry-run: install  ## seconds that a dry run of each study, and of 1,000 ru
 
 gpu-check:  ## parity, memory and speed on this machine's NVIDIA GPUs, without a network (PYTHON=, ARGS=)
 	PYTHONPATH=src "$${PYTHON:-python3}" -m trainyard.gpu_check $(ARGS)
+
+support: install  ## write the page of what each parallel setting trains from the results of the study parallel-settings
+	$(RUN) -m trainyard.report.support results/parallel-settings docs/benchmarks/colossalai-hybrid --output docs/reference/parallel-settings.md
 
 schema: install  ## write config/schema and the reference page from the typed models
 	$(RUN) -m trainyard.config.schema config/schema
