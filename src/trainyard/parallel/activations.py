@@ -57,6 +57,7 @@ class _Operations:
     parts: int
     rows: int
     tokens: int
+    eager: bool
 
     @property
     def stream(self) -> int:
@@ -116,13 +117,14 @@ class _Operations:
         heads = shape.heads / self.parts
         queries = heads * head_width(shape)
         dropped = self.dropout > 0 and drops and self.on_cpu
-        squared = dropped or bias
+        squared = dropped or bias or self.eager
         few = (shape.key_value_heads or shape.heads) / self.parts * head_width(shape)
         pairs = 2 * self.rows * keys * (few if shared and not squared else queries)
         size = 4 if squared else self.compute
         kept = self.elements(queries, size) + pairs * size + self.elements(queries, self.compute)
         if not squared:
             return kept + self.elements(heads, 4)
+        dropped = dropped or (self.eager and self.dropout > 0 and drops)
         return kept + self.elements((3 if dropped else 1) * heads * keys, 4)
 
 
@@ -227,6 +229,7 @@ def activations(
     on_cpu: bool = True,
     tensor: int = 1,
     pipeline: int = 1,
+    eager: bool = False,
 ) -> Activations:
     """What one micro-batch keeps.
 
@@ -239,11 +242,12 @@ def activations(
         on_cpu: where dropout's masks are as wide as what they mask, and attention with dropout keeps its squares.
         tensor: processes that share each matrix.
         pipeline: processes that share the blocks; what the one with the most keeps.
+        eager: attention keeps its squares everywhere.
     """
     rate = model.shape.dropout if dropout is None else dropout
 
     def operations(tokens: int) -> _Operations:
-        return _Operations(model, arithmetic, rate, on_cpu, tensor, batch.rows, batch.rows * tokens)
+        return _Operations(model, arithmetic, rate, on_cpu, tensor, batch.rows, batch.rows * tokens, eager)
 
     stacks = _stacks(model, batch, operations)
     kept = working = 0.0

@@ -45,7 +45,7 @@ class Job:
         pipeline: processes that share the blocks.
         options: the parallel setting's.
         on_cpu: whether the CPU computes; what is offloaded lies in the same memory then.
-        accumulates: whether a step has several micro-batches.
+        plain_head: whether the logits of all positions are made at once.
     """
 
     model: Model
@@ -57,7 +57,7 @@ class Job:
     pipeline: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
     on_cpu: bool = True
-    accumulates: bool = False
+    plain_head: bool = False
 
     @property
     def whole(self) -> int:
@@ -105,6 +105,8 @@ class Job:
         """What the head needs while it makes the loss, besides its gradient in fp32 (models/objective.py)."""
         compute = 4 if self.arithmetic == "fp32" else 2
         vocabulary = self.model.shape.vocabulary
+        if self.plain_head:  # all of them, in fp32 too, and their gradient
+            return self.positions * vocabulary * (compute + 8)
         slices = math.ceil(self.positions * vocabulary / _LOGITS_AT_ONCE[self.on_cpu])
         one = math.ceil(self.positions / slices) * vocabulary
         scores = 0 if self.on_cpu else one * 8  # their logarithm in fp32 and its exponential, of all rows at once

@@ -98,7 +98,8 @@ def colossalai(job: Job) -> Held | None:
     plugin = job.options["plugin"]
     if plugin == "torch-ddp":
         return ddp(job)
-    return _low_level_zero(job) if plugin == "low-level-zero" else None
+    counts = {"low-level-zero": _low_level_zero, "gemini": _gemini, "hybrid": _hybrid}
+    return counts[plugin](job) if plugin in counts else None
 
 
 def _low_level_zero(job: Job) -> Held:
@@ -123,3 +124,37 @@ def _low_level_zero(job: Job) -> Held:
     if job.on_cpu or not job.options.get("offload"):
         return always
     return replace(always, optimizer=0.0, host=3 * part)
+
+
+def _gemini(job: Job) -> Held:
+    """Weights in 16 bits, masters and moments, all in parts of chunks (zero/gemini).
+
+    A chunk is gathered while its weights are used, and is where their gradients lie afterwards. What is placed by
+    the warm-up is on the host as far as the GPU lacks room: here all of the optimizer.
+    """
+    part = job.all / job.ranks
+    placed = job.options.get("placement") == "auto"
+    away = 1.0 if placed else float(job.options.get("offload_optimizer_fraction", 0.0))
+    weights_away = 0.0 if placed else float(job.options.get("offload_parameters_fraction", 0.0))
+    chunk = job.size * max(job.head, min(2**25, job.all / 8))
+    return Held(
+        parameters=job.size * part * (1 - weights_away),
+        optimizer=12 * part * (1 - away),
+        gathered=2 * chunk,
+        exchanged=2 * chunk,
+        stepping=4 * part * (1 - away),
+        host=12 * part * away + job.size * part * weights_away,
+    )
+
+
+def _hybrid(job: Job) -> Held:
+    """Tensor and pipeline parallel as in `single`, with ZeRO-1 over the copies of the model where `level` is 1."""
+    ranks = job.ranks if int(job.options.get("level", 0)) else 1
+    return Held(
+        parameters=job.size * job.all,
+        optimizer=(12 if job.size == 2 or ranks > 1 else 8) * job.all / ranks,
+        made=job.size * job.blocks,
+        between=job.size * job.all,
+        exchanged=job.size * (job.all + job.head),
+        stepping=(job.size + 4 / ranks) * job.all,
+    )

@@ -115,6 +115,7 @@ def predict(
         on_cpu=on_cpu,
         tensor=setting.tensor,
         pipeline=setting.pipeline,
+        eager=setting.options.get("plugin") == "hybrid",
     )
     job = Job(
         model,
@@ -126,6 +127,7 @@ def predict(
         pipeline=setting.pipeline,
         options=setting.options,
         on_cpu=on_cpu,
+        plain_head=setting.options.get("plugin") in ("gemini", "hybrid"),
     )
     on = held(setting.engine, job)
     if on is None:
