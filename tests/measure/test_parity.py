@@ -7,8 +7,8 @@ from trainyard.files import write_json
 from trainyard.measure.parity import TOLERANCES, compare, tolerance
 
 
-def setting(tensor=1, **options):
-    return {"name": "zero2", "options": options, "tensor": tensor}
+def setting(tensor=1, pipeline=1, **options):
+    return {"name": "zero2", "options": options, "tensor": tensor, "pipeline": pipeline}
 
 
 def write_run(folder, losses, outcome="finished", reason=None, precision="fp32", tokens=100, parallel=None, skipped=()):
@@ -85,6 +85,7 @@ def test_fp32_is_judged_by_every_step(tmp_path):
     [
         (setting(), "fp32", 1e-6, None),
         (setting(tensor=2), "fp32", 5e-4, 20),
+        (setting(pipeline=2), "fp32", 1e-5, 20),
         (setting(offload_optimizer="nvme"), "fp32", 1e-6, None),
         (setting(offload_parameters="cpu"), "fp32", 1e-6, None),
         (setting(offload_optimizer="nvme", offload_parameters="nvme"), "fp32", 5e-3, 20),
