@@ -14,8 +14,8 @@ from trainyard.parallel.held import Held, Job, Moment
 from trainyard.parallel.held_frameworks import colossalai, deepspeed
 from trainyard.parallel.held_torch import ddp, fsdp, single, tensor, zero1
 
-# measured (docs/explanation/memory.md): what libraries keep for themselves from the first real step on, in bytes;
-# and glibc's free pieces among the activations, which it neither uses again nor gives back, as a part of them
+# measured on CPUs (docs/explanation/memory.md): what libraries keep for themselves from the first real step on, in
+# bytes; and glibc's free pieces among the activations, as a part of them
 _RUNTIME = 30e6
 _FRAGMENTS = 1 / 3
 
@@ -41,8 +41,9 @@ class Prediction:
         parameters: weights, and the copies of them that compute.
         gradients: of them, in whatever buffers they lie.
         optimizer: masters in fp32 and AdamW's two moments.
-        activations: what the forward pass keeps for the backward pass, and what that holds of its own.
-        buffers: the loss's, and those in which processes exchange.
+        activations: what the forward pass keeps for the backward pass, and what that holds of its own; on a CPU
+            their memory is not given back.
+        buffers: the loss's, some in which processes exchange, and what libraries and the allocator keep.
         kind: which memory it is about: the device's that computes, or the host's where that is a CPU.
         host: what is offloaded to the host, where a GPU computes.
         moment: when the peak is.
@@ -179,7 +180,10 @@ def _moments(job: Job, on: Held, accumulates: bool) -> Iterator[Moment]:
     yield replace(passing, name="the backward pass", gradients=passing.gradients + head, activations=working)
     # the table of tokens has a second gradient, of the embedding, before both are added
     made = on.gradients + max(on.made, on.between if accumulates else 0.0) + 2 * head
-    yield replace(passing, name="ending the backward pass", gradients=made, activations=0.0)
-    after = replace(passing, parameters=on.parameters, activations=0.0)
+    # glibc's heap, in which activations lie, never shrinks, and gradients of the blocks fill what these leave;
+    # a GPU's allocator uses their memory again for anything
+    left = working if job.on_cpu else 0.0
+    yield replace(passing, name="ending the backward pass", gradients=made, activations=max(0.0, left - on.made))
+    after = replace(passing, parameters=on.parameters, activations=left)
     yield replace(after, name="exchanging gradients", gradients=on.gradients + on.exchanged)
     yield replace(after, name="the optimizer's step", gradients=on.gradients + on.stepping)
