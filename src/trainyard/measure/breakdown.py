@@ -1,5 +1,6 @@
 """Where the time of a step goes: compute, communication, optimizer, offload and the rest, from torch's profiler."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,9 +14,21 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from trainyard.parallel import group
 
 PARTS: tuple[str, ...] = ("compute", "communication", "optimizer", "offload", "other")
-_STEP, _OPTIMIZER = "trainyard::step", "trainyard::optimizer"
+_STEP, _OPTIMIZER, _OFFLOAD = "trainyard::step", "trainyard::optimizer", "trainyard::offload"
 _COMMUNICATION = ("c10d", "_c10d_functional::", "gloo:", "nccl")
 _COPIES = ("Memcpy HtoD", "Memcpy DtoH")
+# where DeepSpeed reads and writes its swap files, and waits for them: no operator, which the profiler would see
+_SWAPS = {
+    "partitioned_optimizer_swapper.PartitionedOptimizerSwapper": (
+        ("swap_in_optimizer_state", "swap_out_optimizer_state", "swap_out_gradients", "flush_gradients")
+    ),
+    "pipelined_optimizer_swapper.PipelinedOptimizerSwapper": (
+        ("swap_in_optimizer_state", "swap_out_optimizer_state", "swap_out_gradients", "flush_gradients")
+    ),
+    "partitioned_param_swapper.AsyncPartitionedParameterSwapper": (
+        ("swap_in", "swap_into_buffer", "swap_out_and_release", "synchronize_reads", "synchronize_writes")
+    ),
+}
 
 
 class Span(NamedTuple):
@@ -54,7 +67,7 @@ def breakdown(step: Callable[[], object], owner: Any, steps: int) -> dict[str, A
         profiler.start()
     except RuntimeError as error:
         reason = f"torch's profiler did not start: {error}"
-    with _optimizer_marked(owner):
+    with _marked(owner):
         for _ in range(steps):  # whatever the profiler does: the other ranks wait in these steps
             with record_function(_STEP):
                 step()
@@ -149,6 +162,8 @@ def _of_call(event: FunctionEvent) -> tuple[int, str]:
         name = within.name
         if name.startswith(_COMMUNICATION):
             return _OPERATOR, "communication"
+        if name == _OFFLOAD:
+            return order, "offload"
         if name == _OPTIMIZER or name.startswith("Optimizer.step"):
             return order, "optimizer"
         if not within.is_user_annotation:
@@ -160,13 +175,19 @@ def _of_call(event: FunctionEvent) -> tuple[int, str]:
 
 
 @contextmanager
-def _optimizer_marked(owner: Any) -> Iterator[None]:
-    """Mark the time in optimizers that torch's profiler doesn't know: those that frameworks wrap around torch's."""
+def _marked(owner: Any) -> Iterator[None]:
+    """Mark what torch's profiler doesn't know: optimizers that frameworks wrap around torch's, and swap files."""
     with ExitStack() as stack:
         for name in ("optimizer", "engine"):
             wrapper = getattr(owner, name, None)
-            if wrapper is None or isinstance(wrapper, torch.optim.Optimizer) or not hasattr(wrapper, "step"):
-                continue
-            wrapper.step = record_function(_OPTIMIZER)(wrapper.step)
-            stack.callback(delattr, wrapper, "step")
+            if wrapper is not None and hasattr(wrapper, "step") and not isinstance(wrapper, torch.optim.Optimizer):
+                wrapper.step = record_function(_OPTIMIZER)(wrapper.step)
+                stack.callback(delattr, wrapper, "step")
+        for place, methods in _SWAPS.items():
+            module, _, kind = place.partition(".")
+            swapper = getattr(sys.modules.get(f"deepspeed.runtime.swap_tensor.{module}"), kind, None)
+            for method in methods if swapper else ():
+                plain = getattr(swapper, method)
+                setattr(swapper, method, record_function(_OFFLOAD)(plain))
+                stack.callback(setattr, swapper, method, plain)
         yield
