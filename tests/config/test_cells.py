@@ -1,0 +1,65 @@
+"""From the grids of `measure` to cells and searches."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from trainyard.config.cells import Cell
+from trainyard.config.plan import Plan
+from trainyard.errors import InputError
+
+GRID = {"models": ["opt-tiny"], "parallel": ["ddp"], "batch": [8], "sequence_length": [128]}
+
+
+def cells_of(plan: Callable[..., Plan], *grids: dict[str, Any], **config: Any) -> dict[str, Cell]:
+    study = {"title": "t", "question": "q", "measure": [GRID | grid for grid in grids]}
+    return plan(study, **config).studies["s"].cells
+
+
+def test_a_grid_is_a_product_and_a_search_stands_beside_its_batches(plan: Callable[..., Plan]) -> None:
+    found = cells_of(plan, {"processes": [1, 2], "batch": [1, 8], "search": {"largest": 64}})
+    assert list(found) == [
+        f"opt-tiny_ddp-x{processes}_fp32_{batch}_sequence128"
+        for processes in (1, 2)
+        for batch in ("batch1", "batch8", "largest-batch")
+    ]
+    search = found["opt-tiny_ddp-x2_fp32_largest-batch_sequence128"].specification
+    assert (search["kind"], search["batch"], search["search"]) == ("search", None, {"largest": 64, "steps": 2})
+    assert found["opt-tiny_ddp-x1_fp32_batch8_sequence128"].specification["kind"] == "cell"
+
+
+def test_a_setting_of_one_process_has_no_cells_in_several(plan: Callable[..., Plan]) -> None:
+    found = cells_of(plan, {"parallel": ["single", "ddp"], "processes": [1, 2]})
+    assert [name.split("_")[1] for name in found] == ["single-x1", "ddp-x1", "ddp-x2"]
+
+
+@pytest.mark.parametrize(
+    ("device", "limit"),
+    [("cpu", {"kind": "host", "bytes": 250_000_000}), ("cuda", {"kind": "device", "bytes": 15_000_000_000})],
+)
+def test_a_limit_is_of_the_memory_where_the_cell_computes_and_is_named_alike(
+    plan: Callable[..., Plan], device: str, limit: dict[str, Any]
+) -> None:
+    found = cells_of(plan, {}, {"host_memory_gb": 0.25, "device_memory_gb": 15}, device=device)
+    free, limited = found.values()
+    assert limited.name == "opt-tiny_ddp-x1_fp32_batch8_sequence128_host0.25gb_device15gb"
+    assert (free.specification["memory_limit"], limited.specification["memory_limit"]) == (None, limit)
+
+
+@pytest.mark.parametrize(
+    ("grids", "said"),
+    [
+        ([{}, {}], "measure: the cell opt-tiny_ddp-x1_fp32_batch8_sequence128 stands in two grids"),
+        ([{}, {"sequence_length": [512]}], "measure.1.sequence_length: 512, but opt-tiny reads 256 tokens at most"),
+        ([{"parallel": ["dpp"]}], "measure.0.parallel: no parallel setting is called 'dpp'; did you mean 'ddp'"),
+        ([{"host_memory_gb": 0}], "measure.0.host_memory_gb"),
+        ([{"search": {}}], "measure.0.search.largest"),
+    ],
+)
+def test_a_mistake_in_a_grid_is_named_with_its_place(
+    plan: Callable[..., Plan], grids: list[dict[str, Any]], said: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        cells_of(plan, *grids)
+    assert said in str(error.value)
