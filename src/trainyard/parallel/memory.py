@@ -14,9 +14,10 @@ from trainyard.parallel.held import Held, Job, Moment
 from trainyard.parallel.held_frameworks import colossalai, deepspeed
 from trainyard.parallel.held_torch import ddp, fsdp, single, tensor, zero1
 
-# measured on CPUs (docs/explanation/memory.md): what libraries keep for themselves from the first real step on, in
-# bytes; and glibc's free pieces among the activations, as a part of them
+# measured on CPUs (docs/explanation/memory.md): what libraries keep for themselves from the first real step on, and
+# DeepSpeed from its start, in bytes; and glibc's free pieces among the activations, as a part of them
 _RUNTIME = 30e6
+_RUNTIME_OF_DEEPSPEED = 45e6
 _FRAGMENTS = 1 / 3
 
 _ENGINES: dict[str, Callable[[Job], Held | None]] = {
@@ -134,7 +135,8 @@ def predict(
     if on is None:
         return None
     peak = max(_moments(job, on, accumulation > 1 or pieces > 1), key=lambda each: each.total)
-    slack = _RUNTIME + _FRAGMENTS * kept.kept if on_cpu else 0.0
+    runtime = _RUNTIME + (_RUNTIME_OF_DEEPSPEED if setting.engine == "deepspeed" else 0.0)
+    slack = runtime + _FRAGMENTS * kept.kept if on_cpu else 0.0
     return Prediction(
         parameters=round(peak.parameters),
         gradients=round(peak.gradients),
