@@ -129,7 +129,8 @@ class Held:
         optimizer: always, from the first step.
         gradients: always, from the first step: in buffers that stay.
         buffers: always, from the first step.
-        gathered: weights that come for forward and backward passes.
+        gathered: weights of blocks that come for forward and backward passes.
+        tables: as `gathered`, of what is outside of the blocks.
         made: gradients of the blocks, as the backward pass leaves them.
         between: gradients that stay from one micro-batch to the next of a step.
         exchanged: gradients and buffers while processes sum gradients.
@@ -142,6 +143,7 @@ class Held:
     gradients: float = 0.0
     buffers: float = 0.0
     gathered: float = 0.0
+    tables: float = 0.0
     made: float = 0.0
     between: float = 0.0
     exchanged: float = 0.0

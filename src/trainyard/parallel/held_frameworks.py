@@ -83,7 +83,8 @@ def _zero_3(job: Job, bucket: float) -> Held:
         optimizer=optimizer,
         gradients=part + more,
         buffers=bucket,
-        gathered=job.size * min(job.all, 1e9),
+        gathered=job.size * min(job.blocks, 1e9),
+        tables=job.size * job.ends,
         exchanged=2 * bucket + job.size * job.all / job.ranks,
         stepping=part,
     )

@@ -43,7 +43,8 @@ def fsdp(job: Job) -> Held:
     return Held(
         parameters=4 * job.all / job.ranks,
         optimizer=8 * job.all / job.ranks,
-        gathered=job.size * (job.ends + 2 * job.block),
+        gathered=2 * job.size * job.block,
+        tables=job.size * job.ends,
         made=4 * job.blocks / job.ranks,
         between=job.size * job.all,
         exchanged=4 * job.blocks / job.ranks + 4 * job.ends * (2 + 1 / job.ranks),

@@ -168,7 +168,7 @@ def _moments(job: Job, on: Held, accumulates: bool) -> Iterator[Moment]:
     kept, head = job.activations.kept, job.size * job.head
     passing = Moment(
         "the loss",
-        on.parameters + on.gathered,
+        on.parameters + on.gathered + on.tables,
         on.gradients + (on.between if accumulates else 0.0),
         on.optimizer,
         kept,
@@ -182,10 +182,10 @@ def _moments(job: Job, on: Held, accumulates: bool) -> Iterator[Moment]:
     yield replace(passing, name="the backward pass", gradients=passing.gradients + head, activations=working)
     # the table of tokens has a second gradient, of the embedding, before both are added
     made = on.gradients + max(on.made, on.between if accumulates else 0.0) + 2 * head
-    # glibc's heap, in which activations lie, never shrinks, and gradients of the blocks fill what these leave;
-    # a GPU's allocator uses their memory again for anything
-    left = working if job.on_cpu else 0.0
+    # glibc's heap, in which activations and gathered blocks lie, never shrinks, and gradients of the blocks fill what
+    # these leave; a GPU's allocator uses their memory again for anything
+    left, gathered = (working, on.gathered) if job.on_cpu else (0.0, 0.0)
     yield replace(passing, name="ending the backward pass", gradients=made, activations=max(0.0, left - on.made))
-    after = replace(passing, parameters=on.parameters, activations=left)
+    after = replace(passing, parameters=on.parameters + gathered, activations=left)
     yield replace(after, name="exchanging gradients", gradients=on.gradients + on.exchanged)
     yield replace(after, name="the optimizer's step", gradients=on.gradients + on.stepping)
