@@ -34,7 +34,7 @@ def _import(device: Literal["cpu", "cuda"]) -> Any:
 class Engine(engine.Engine):
     """DeepSpeed around torch's AdamW.
 
-    Level 0 is torch's autocast below fp32; the others hold the model in bf16 or fp16, with masters in fp32.
+    Below fp32, level 0 is torch's autocast; the others hold the model in bf16 or fp16, with masters in fp32.
     """
 
     @override
@@ -66,6 +66,8 @@ class Engine(engine.Engine):
             deepspeed.zero.Init(module=objective, config_dict_or_path=config)
         objective.to(self.device)
         self.engine, *_ = deepspeed.initialize(model=objective, optimizer=optimizer, config=config)
+        # Level 0 sets it for the whole process, and later engines of other levels would sum in bf16 for it.
+        deepspeed.runtime.torch_autocast.TORCH_AUTOCAST_INITIALIZED = False
         self.shards = Shards(self.engine.optimizer) if self.options.stage == 3 else None
         if settings.precision != "fp32":
             self._start_masters(exact)

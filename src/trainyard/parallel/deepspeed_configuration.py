@@ -133,7 +133,13 @@ def configuration(settings: "EngineSettings", size: Size) -> dict[str, Any]:
         return found
     return found | {
         "bf16": {"enabled": precision == "bf16", "immediate_grad_update": True},
-        "fp16": {"enabled": precision == "fp16", "initial_scale_power": 16},
+        # the loss scale as torch has it: halved by each overflow, doubled by 2,000 steps without one
+        "fp16": {
+            "enabled": precision == "fp16",
+            "initial_scale_power": 16,
+            "hysteresis": 1,
+            "loss_scale_window": 2000,
+        },
     }
 
 
