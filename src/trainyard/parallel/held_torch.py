@@ -37,13 +37,14 @@ def zero1(job: Job) -> Held:
 def fsdp(job: Job) -> Held:
     """FSDP2: each block, and the rest as one, are gathered in the dtype that computes; the rest stays for the step.
 
-    A block is gathered while another computes. Gradients are summed in fp32: what goes in, gloo's copy of it,
-    and this process's part of the sum.
+    A block is gathered while another computes. On a CPU its flat buffer, its weights and its gradients are freed
+    among activations that stay, and glibc's heap grows by as much for the next block. Gradients are summed in fp32:
+    what goes in, gloo's copy of it, and this process's part of the sum.
     """
     return Held(
         parameters=4 * job.all / job.ranks,
         optimizer=8 * job.all / job.ranks,
-        gathered=2 * job.size * job.block,
+        gathered=job.size * (3 * job.blocks if job.on_cpu else 2 * job.block),
         tables=job.size * job.ends,
         made=4 * job.blocks / job.ranks,
         between=job.size * job.all,
