@@ -32,7 +32,7 @@ class Hybrid(Spread):
     """Shardformer's form of the model, over a mesh of processes (data, pipeline, tensor), the last one innermost.
 
     It takes transformers' classes apart, so it is given the model without our objective, with a plain head and
-    with attention in the eager form: with `sdpa`, GPT-2 would see the tokens to come (ColossalAI 0.5.0).
+    with attention in the eager form: with `sdpa`, in a pipeline GPT-2 would see the tokens to come (ColossalAI 0.5.0).
     """
 
     def __init__(self, objective: nn.Module, settings: EngineSettings, level: int, initial_scale: float) -> None:
@@ -96,7 +96,7 @@ class Hybrid(Spread):
     def loss_sum(self, batch: Batch) -> Tensor:
         if self.settings.pipeline == 1:
             return super().loss_sum(batch)
-        loss = torch.zeros((), device=batch["labels"].device)
+        loss = torch.zeros((), dtype=torch.float64, device=batch["labels"].device)
 
         def criterion(outputs: Any, _inputs: Any) -> Tensor:
             return loss.copy_(summed_loss(outputs.logits, batch["labels"]))

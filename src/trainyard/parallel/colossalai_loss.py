@@ -16,7 +16,7 @@ class PlainObjective(nn.Module):
         self.model: Any = with_plain_head(model)
 
     def forward(self, labels: Tensor, **inputs: Tensor) -> Tensor:
-        """The sum of the cross-entropy over all predicted tokens, a scalar in fp32, as `Objective` gives it."""
+        """The sum of the cross-entropy over all predicted tokens, a scalar, as `Objective` gives it."""
         return summed_loss(self.model(**inputs).logits, labels)
 
 
@@ -29,7 +29,7 @@ def with_plain_head(model: Any) -> Any:
 def use_eager_attention(model: nn.Module) -> None:
     """Let attention go the plain way, in which ColossalAI's form of GPT-2 is causal.
 
-    Its forward makes the causal mask for the eager form alone; transformers' `sdpa` would be given none.
+    In a pipeline it makes a causal mask for the eager form alone, and transformers' `sdpa` is given none.
     """
     for module in model.modules():
         config = getattr(module, "config", None)
@@ -38,14 +38,17 @@ def use_eager_attention(model: nn.Module) -> None:
 
 
 def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """The sum of the cross-entropy over predicted tokens, in fp32.
+    """The sum of the cross-entropy over predicted tokens, of fp32 losses in fp64.
+
+    A sum of thousands in fp32 is itself a millionth of a nat a token away, as much as parity allows.
 
     Args:
         logits: (batch, time or more, vocabulary); beyond the labels it is padding.
         labels: (batch, time), -100 where nothing is predicted.
     """
     predictions = logits[:, : labels.shape[1]].flatten(0, 1).float()
-    return F.cross_entropy(predictions, labels.flatten(), ignore_index=NOT_PREDICTED, reduction="sum")
+    losses = F.cross_entropy(predictions, labels.flatten(), ignore_index=NOT_PREDICTED, reduction="none")
+    return losses.double().sum()
 
 
 def names_by_tensor(model: nn.Module) -> dict[int, list[str]]:
