@@ -36,6 +36,14 @@ def test_a_gpu_without_bf16_is_measured_in_fp16_and_says_what_it_lacks():
     assert reasons["parity tensor-x2 gpt2-tiny fp32"] == "needs 2 GPUs, 1 here"
 
 
+def test_gemini_on_a_torch_that_colossalai_was_not_released_for_is_an_experiment_and_comes_last():
+    made, found = cases(THREE)
+    assert found["measure gemini-x3 gpt2-124m bf16 batch 4"].experiment
+    assert not found["measure low-level-zero-x3 gpt2-124m bf16 batch 4"].experiment
+    experiments = [case.experiment for case in made.all()]
+    assert experiments == sorted(experiments)
+
+
 def test_settings_that_share_a_model_take_as_many_gpus_as_make_whole_copies():
     _, found = cases(THREE)
     assert found["parity ddp-x3 gpt2-tiny fp32"].specification["data_ranks"] == 3

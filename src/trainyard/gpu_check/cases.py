@@ -97,8 +97,6 @@ class Cases:
         if self.choice == "tiny":
             models, settings = _PROBED[:1], _TINY_SETTINGS[:1]
         for name, model, batch in itertools.product(settings, models, batches):
-            if name not in self.settings:
-                continue
             more = {"batch": batch, "sequence_length": length}
             yield self._case("measure", name, self.settings[name], model, self._half(), (model,), **more)
 

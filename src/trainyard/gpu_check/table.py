@@ -36,7 +36,7 @@ def markdown(content: Mapping[str, Any]) -> str:
         _parity([row for row in rows if row["kind"] == "parity"]),
         _measured([row for row in rows if row["kind"] == "measure"]),
         _limits([row for row in rows if row["kind"] in ("limit", "too-large")]),
-        _experiments([row for row in rows if row["experiment"]]),
+        _experiments([row for row in rows if row["experiment"] and row["outcome"] != "unsupported"]),
         _reasons(rows),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -190,7 +190,7 @@ def _reasons(rows: Sequence[Row]) -> str:
     """Why cases have no figures, those of one reason together; experiments and limits have said so."""
     names: dict[str, list[str]] = {}
     for row in rows:
-        told = row["experiment"] or row["kind"] in ("limit", "too-large")
+        told = row["kind"] in ("limit", "too-large") or (row["experiment"] and row["outcome"] != "unsupported")
         if row["outcome"] not in ("finished", "not run") and not told:
             names.setdefault(f"{row['outcome']}: {row['reason']}", []).append(row["name"])
     if not names:
