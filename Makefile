@@ -56,7 +56,7 @@ gpu-check:  ## parity, memory and speed on this machine's NVIDIA GPUs, without a
 	PYTHONPATH=src "$${PYTHON:-python3}" -m trainyard.gpu_check $(ARGS)
 
 support: install  ## write the page of what each parallel setting trains from the results of the study parallel-settings
-	$(RUN) -m trainyard.report.support results/parallel-settings docs/benchmarks/colossalai-hybrid --output docs/reference/parallel-settings.md
+	$(RUN) -m trainyard.report.support results/parallel-settings --output docs/reference/parallel-settings.md
 
 schema: install  ## write config/schema and the reference page from the typed models
 	$(RUN) -m trainyard.config.schema config/schema
