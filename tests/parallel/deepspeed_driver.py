@@ -19,7 +19,7 @@ from driver import micro_batch, objective
 from trainyard.parallel import deepspeed, group
 from trainyard.parallel.engine import Engine, EngineSettings, load_engine
 
-LARGE = {"width": 128, "vocabulary": 1200}
+LARGE = {"width": 128, "vocabulary": 4200}
 
 
 def engine(

@@ -12,10 +12,20 @@ ENGINES = {
     "zero1-deepspeed": ("deepspeed", {"stage": 1}),
     "zero2": ("deepspeed", {"stage": 2}),
     "zero3": ("deepspeed", {"stage": 3}),
+    "zero2-offload": ("deepspeed", {"stage": 2, "offload_optimizer": "cpu"}),
+    "zero3-offload": ("deepspeed", {"stage": 3, "offload_optimizer": "cpu", "offload_parameters": "cpu"}),
+    "zero3-infinity-parameters": (
+        "deepspeed",
+        {"stage": 3, "offload_optimizer": "nvme", "offload_parameters": "nvme", "sub_group": 300_000},
+    ),
     "torch-ddp": ("colossalai", {"plugin": "torch-ddp"}),
     "low-level-zero-1-offload": ("colossalai", {"plugin": "low-level-zero", "level": 1, "offload": True}),
     "low-level-zero": ("colossalai", {"plugin": "low-level-zero", "level": 2}),
 }
+
+
+# large enough that DeepSpeed swaps it: parts of 1 MiB and more
+SHAPES = {"zero3-infinity-parameters": {"width": 128, "vocabulary": 8400}}
 
 
 @pytest.mark.slow
@@ -28,6 +38,8 @@ def test_steps_saved_loaded_and_taken_on_are_bitwise_those_taken_straight(name, 
         settings["accumulation"] = 4
     if engine in ("tensor", "pipeline"):
         settings[engine] = 2
+    if name in SHAPES:
+        settings["shape"] = SHAPES[name]
     # bf16, where masters and what is computed with are two things
     found = drive(processes, what="resume", family="gpt2", steps=4, precision="bf16", **settings)
     assert found["again"] == found["on"]
