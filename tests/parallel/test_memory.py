@@ -5,6 +5,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,8 +35,14 @@ def model(family="gpt2", **shape) -> Model:
     return Model.model_validate({"title": "", "family": family, "tokenizer": "bytes", "shape": usual | shape})
 
 
-def predicted(parallel="ddp", name="gpt2-52m", **settings) -> Prediction:
-    usual = {"processes": 2, "precision": "fp32", "micro_batch": 4, "sequence_length": 128, "device": "cpu"}
+def predicted(parallel: str = "ddp", name: str = "gpt2-52m", **settings: Any) -> Prediction:
+    usual: dict[str, Any] = {
+        "processes": 2,
+        "precision": "fp32",
+        "micro_batch": 4,
+        "sequence_length": 128,
+        "device": "cpu",
+    }
     found = predict(MODELS[name], SETTINGS[parallel], **(usual | settings))
     assert found is not None
     return found
@@ -113,7 +120,7 @@ def test_more_of_anything_needs_more():
 
 
 def test_activation_checkpointing_needs_less():
-    large = {"micro_batch": 16, "sequence_length": 512}
+    large: dict[str, Any] = {"micro_batch": 16, "sequence_length": 512}
     assert predicted(**large, activation_checkpointing=True).total < 0.5 * predicted(**large).total
 
 
