@@ -24,7 +24,7 @@ from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging
 
-from trainyard.config.catalogue import Model, Precision
+from trainyard.config.catalogue import SEQUENCE_TO_SEQUENCE, Family, Model, Precision
 from trainyard.config.train import Train
 from trainyard.data.loader import Loader
 from trainyard.data.shards import write_shards
@@ -85,6 +85,17 @@ def make_data(folder: Path, train: Train, steps: int) -> Rows:
     return Rows(tokens[:-1].reshape(rows, length).tolist())
 
 
+def require_comparable(family: Family, arguments: TrainingArguments) -> None:
+    """Refuse what the Trainer trains with another gradient than ours.
+
+    transformers 5.23 multiplies loss and gradient of BART and T5 by the number of accumulation steps and of
+    processes: their models take no count of tokens, and it thinks that they do.
+    """
+    factor = arguments.gradient_accumulation_steps * arguments.world_size
+    if family in SEQUENCE_TO_SEQUENCE and factor > 1:
+        raise ValueError(f"the Trainer multiplies the gradient of {family} by {factor}: it is no peer there")
+
+
 def compare(
     precision: Precision, compiled: bool, steps: int, device: Literal["cpu", "cuda"]
 ) -> tuple[list[float], list[float]]:
@@ -128,6 +139,7 @@ def compare(
             report_to="none",
             disable_tqdm=True,
         )
+        require_comparable(MODEL.family, arguments)
         with MetricsFile(folder / "metrics.jsonl") as metrics:
             loop = Loop(train, engine, loader, metrics, folder / "checkpoints")
             turns = InTurn(lambda step: metrics.append(loop.step(step)))

@@ -61,7 +61,7 @@ def precision(arguments: dict) -> dict:
     """The losses in bf16 of the engines that hold weights alike, and of fp16, which no CPU is said to have."""
     from deepspeed.accelerator import get_accelerator  # noqa: PLC0415
 
-    levels = {f"zero{stage}": {"stage": stage} for stage in range(4)}
+    levels: dict[str, dict[str, Any]] = {f"zero{stage}": {"stage": stage} for stage in range(4)}
     levels["zero3-offload"] = {"stage": 3, "offload_optimizer": "cpu", "offload_parameters": "cpu"}
     found: dict[str, Any] = {name: losses(engine(arguments, options, "bf16"), 20) for name, options in levels.items()}
     found["fsdp"] = losses(engine(arguments, {}, "bf16", "fsdp"), 20)

@@ -5,8 +5,7 @@ from torch import nn
 
 from trainyard.config.catalogue import ParallelSetting
 from trainyard.errors import InputError
-from trainyard.parallel.deepspeed import configuration
-from trainyard.parallel.engine import Engine, EngineSettings, load_engine, parameter_groups, predicted_tokens
+from trainyard.parallel.engine import Engine, load_engine, parameter_groups, predicted_tokens
 from trainyard.parallel.fsdp import blocks
 
 
@@ -31,11 +30,6 @@ def test_weight_decay_is_for_matrices_alone_and_frozen_parameters_are_in_no_grou
     assert [parameter.shape for parameter in decayed["params"]] == [(5, 4), (3, 4)]
     assert [parameter.shape for parameter in plain["params"]] == [(4,), (4,), (3,)]
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
-
-
-def test_deepspeed_is_always_told_its_clipping_since_it_clips_at_one_otherwise():
-    assert configuration(EngineSettings(clip=None), 2)["gradient_clipping"] == 0.0
-    assert configuration(EngineSettings(clip=0.5), 2)["gradient_clipping"] == 0.5
 
 
 def test_only_labels_that_are_predicted_count():
