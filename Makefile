@@ -25,7 +25,7 @@ install: $(VENV)/installed  ## make .venv with the pinned dependencies
 
 install-dev: $(VENV)/installed-dev
 
-$(VENV)/installed: requirements.lock workflow/install.sh
+$(VENV)/installed: requirements.lock requirements-colossalai.lock workflow/install.sh
 	@workflow/install.sh $(VENV)
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock

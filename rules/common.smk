@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 ROOT = Path(workflow.current_basedir).parent
 sys.path.insert(0, str(ROOT / "src"))
@@ -12,6 +13,7 @@ from trainyard.config.dag import Dag
 from trainyard.config.plan import make_plan
 from trainyard.errors import InputError
 from trainyard.gpus import gpus
+from trainyard.parallel.room import warnings
 
 try:
     PLAN = make_plan(config, Path("config"))
@@ -23,6 +25,10 @@ CONDA = "conda" in {
 }
 JOBS = Dag(PLAN, ROOT / "envs", CONDA)
 TEMPLATES = files_hash(ROOT / "src/trainyard/report/templates")
+
+if workflow.is_main_process:
+    for line in warnings(JOBS.possible()):
+        logger.warning(line)
 
 # As many jobs at once as the machine's GPUs are for. A cluster has its own idea of them: it is asked by gres, and
 # this resource, whose name it doesn't know, counts inside one of its jobs alone.

@@ -108,23 +108,32 @@ class Dag:
 
     def framework_environment(self, wildcards: Wildcards) -> str:
         """Frameworks have an environment of their own; torch's own engines share one."""
-        return self.environment(self._stage(wildcards))
+        return self._environment_of(self.execution(wildcards))
 
-    def _stage(self, wildcards: Wildcards) -> str:
-        return framework(self.specification(wildcards)["parallel"]["packages"]) or "train"
+    def _environment_of(self, execution: Execution) -> str:
+        return self.environment(framework(execution.specification["parallel"]["packages"]) or "train")
 
     def capabilities(self, wildcards: Wildcards) -> dict[str, Any]:
         """The facts of the machine that its parallel setting needs."""
-        execution = self.execution(wildcards)
-        pinned = pins(Path(self.framework_environment(wildcards))) if self.conda else None
+        return self._capabilities(self.execution(wildcards))
+
+    def _capabilities(self, execution: Execution) -> dict[str, Any]:
+        pinned = pins(Path(self._environment_of(execution))) if self.conda else None
         return self.plan.machine.capabilities(self.catalogues.parallel[execution.entry], execution.compiled, pinned)
 
     def unsupported(self, wildcards: Wildcards) -> str | None:
         """Why it can't be done here, or None."""
-        execution = self.execution(wildcards)
+        return self._unsupported(self.execution(wildcards))
+
+    def _unsupported(self, execution: Execution) -> str | None:
         at = execution.specification
         setting, family = self.catalogues.parallel[execution.entry], at["model"]["family"]
-        return unsupported(setting, family, at["precision"], at["processes"], self.capabilities(wildcards))
+        return unsupported(setting, family, at["precision"], at["processes"], self._capabilities(execution))
+
+    def possible(self) -> list[Execution]:
+        """Every run, probe and cell that can be done here."""
+        every = (job for study in self.plan.studies.values() for job in (*study.runs.values(), *study.cells.values()))
+        return [job for job in every if self._unsupported(job) is None]
 
     def threads(self, wildcards: Wildcards) -> int:
         """Cores that it needs."""

@@ -124,7 +124,6 @@ def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path) ->
             config=_for_training(configuration(entry, dropout)),
             local_files_only=True,
             use_safetensors=True,
-            dtype=torch.float32,
             output_loading_info=True,
         )
     except UNREADABLE as error:
@@ -135,6 +134,7 @@ def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path) ->
     bias = getattr(model, "final_logits_bias", None)
     if bias is not None and bias.any():
         raise InputError(f"{folder}: {name} has a bias on its logits, which training leaves out")
+    model.float()
     own = family(entry).MODEL
     if isinstance(model, own):
         return model
