@@ -57,7 +57,9 @@ class Engine(engine.Engine):
         if self.options.swaps:
             require_lockable(locked_bytes(settings, size))
             load_async_io()
-        exact = {parameter: parameter.data for parameter in objective.parameters() if parameter.requires_grad}
+        exact = {}
+        if settings.precision != "fp32":
+            exact = {parameter: parameter.data for parameter in objective.parameters() if parameter.requires_grad}
         config = configuration(settings, size)
         optimizer = engine.adamw(objective, settings)
         if self.options.stage == 3:
@@ -69,7 +71,7 @@ class Engine(engine.Engine):
         # Level 0 sets it for the whole process, and later engines of other levels would sum in bf16 for it.
         deepspeed.runtime.torch_autocast.TORCH_AUTOCAST_INITIALIZED = False
         self.shards = Shards(self.engine.optimizer) if self.options.stage == 3 else None
-        if settings.precision != "fp32":
+        if exact:
             self._start_masters(exact)
 
     @override
