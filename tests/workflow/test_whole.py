@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from repository import Repository
+from repository import ROOT, Repository
 
 pytestmark = pytest.mark.slow
 
@@ -67,9 +67,19 @@ def test_a_job_can_be_run_by_hand_from_its_job_file(repository: Repository) -> N
     assert parity.read_text() == before
 
 
-@pytest.mark.parametrize("study", ["demo", "real-small", "opt-plugins", "gpt2-fineweb", "gpt2-family", "summarisation"])
+@pytest.mark.parametrize("study", sorted(path.stem for path in (ROOT / "config" / "studies").glob("*.yaml")))
 def test_every_study_dry_runs(repository: Repository, study: str) -> None:
-    assert "Train" in repository.snakemake("-n", "--config", f"studies={study}").stdout
+    said = repository.snakemake("-n", "--config", f"studies={study}").stdout
+    assert any(deed in said for deed in ("Train", "Probe", "Measure"))
+
+
+def test_a_dry_run_warns_of_what_needs_more_memory_than_there_is(repository: Repository) -> None:
+    grid = {"models": ["opt-1.3b"], "parallel": ["ddp"], "processes": [64], "batch": [64], "sequence_length": [2048]}
+    repository.write_study("huge", {"title": "t", "question": "q", "measure": [grid]})
+    said = repository.snakemake("-n", "--config", "studies=huge", "device=cpu")
+    (line,) = [line for line in (said.stdout + said.stderr).splitlines() if "will need about" in line]
+    assert line.startswith("huge/opt-1.3b_ddp-x64_fp32_batch64_sequence2048: ")
+    assert "in each of 64 processes, and this machine has" in line
 
 
 def test_the_catalogues_place_dry_runs(repository: Repository) -> None:
