@@ -88,9 +88,8 @@ def test_fp32_is_judged_by_every_step(tmp_path):
         (setting(pipeline=2), "fp32", 1e-5, 20),
         (setting(offload_optimizer="nvme"), "fp32", 1e-6, None),
         (setting(offload_parameters="cpu"), "fp32", 1e-6, None),
-        (setting(offload_optimizer="nvme", offload_parameters="nvme"), "fp32", 5e-3, 20),
+        (setting(offload_optimizer="nvme", offload_parameters="nvme"), "fp32", 1e-6, None),
         (setting(tensor=2), "bf16", 2e-2, 20),
-        (setting(offload_parameters="nvme"), "fp16", 1e-2, 20),
     ],
 )
 def test_a_setting_that_rounds_otherwise_says_so_by_its_options(parallel, precision, difference, steps):

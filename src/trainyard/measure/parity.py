@@ -61,14 +61,6 @@ LAID_OUT_BLOCKS = Tolerance(
     "the two are added: another order than one process's, which rounds a loss otherwise in its last bits (under 1e-6 "
     "measured in 20 steps), and which OPT's ReLU magnifies to 3e-4 by step 60",
 )
-PARAMETERS_IN_BF16 = Tolerance(
-    5e-3,
-    20,
-    "parameters on NVMe are kept in bf16, whatever the precision of the arithmetic: each is rounded by up to a part "
-    "of 2^-9 (2e-3) before it is used",
-)
-
-
 FP32_ON_GPU = Tolerance(
     1e-5,
     20,
@@ -81,11 +73,9 @@ FP32_ON_GPU = Tolerance(
 def tolerance(parallel: Mapping[str, Any], precision: Precision, device: str = "cpu") -> Tolerance:
     """What a parallel setting (as spec.json has it) is allowed: its precision's tolerance, or one for what it rounds.
 
-    In fp32 four things leave the reference's arithmetic: the option `offload_parameters: nvme`, `tensor` and
-    `pipeline` above one, and a GPU. In bf16 and fp16 all drown in the precision's own rounding.
+    In fp32 three things leave the reference's arithmetic: `tensor` and `pipeline` above one, and a GPU. In bf16 and
+    fp16 all drown in the precision's own rounding.
     """
-    if precision == "fp32" and parallel["options"].get("offload_parameters") == "nvme":
-        return PARAMETERS_IN_BF16
     if precision == "fp32" and parallel["tensor"] > 1:
         return SHARED_MATRICES
     if precision == "fp32" and parallel["pipeline"] > 1:
