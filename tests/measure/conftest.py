@@ -6,7 +6,7 @@ import pytest
 from trainyard.parallel import launch
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _process_of_tests_can_be_launched():
     """Processes of a launch import our code alone; here, failing.py beside this file too."""
     with pytest.MonkeyPatch.context() as patch:
