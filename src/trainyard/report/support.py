@@ -112,7 +112,7 @@ def _support_row(name: str, setting: ParallelSetting, probes: Sequence[Probe]) -
 def _framework(setting: ParallelSetting, probes: Sequence[Probe]) -> str:
     """Its packages with the versions that it ran with."""
     names = ["torch", *(re.split(r"[<>=!~ ]", package)[0] for package in setting.packages)]
-    names = [name for name in names if name != "transformers"]
+    names = [name for name in dict.fromkeys(names) if name != "transformers"]
     ran = [probe.provenance["versions"] for probe in probes if probe.parity["outcome"] == "finished"]
     versions = {name: sorted({each[name] for each in ran if each.get(name)}) for name in names}
     return ", ".join(f"{name} {' and '.join(versions[name])}".strip() for name in reversed(names))
