@@ -12,8 +12,10 @@ pytestmark = pytest.mark.slow
 GPT2 = "tinyworld_gpt2-tiny_single-x1_fp32_seed1"
 MODERN = "tinyworld_gpt2-modern-tiny_single-x1_fp32_seed1"
 BART = "tinyworld-dialogues_bart-tiny_single-x1_fp32_seed1"
-PROBE = "probe_tinyworld_gpt2-tiny_{}_fp32_seed1"
-REFERENCE, ZERO1, ZERO2 = (PROBE.format(name) for name in ("reference-x1", "zero1-x2", "zero2-x2"))
+PROBE = "probe_tinyworld_gpt2-tiny_{}_seed1"
+REFERENCE, ZERO1, ZERO2 = (
+    PROBE.format(name) for name in ("reference-x1_fp32_ranks2", "zero1-x2_fp32", "zero2-x2_fp32")
+)
 
 
 def trained(jobs: list[str]) -> set[str]:
