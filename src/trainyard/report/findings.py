@@ -14,6 +14,7 @@ from trainyard.report.measured import varying as varying_cells
 from trainyard.report.results import Run, difference, label, telling
 
 PREDICTED = 0.15  # of the measured increase: what a prediction of memory is to stay within
+LARGE = 2**28  # bytes: below, what libraries keep outweighs what a model takes
 
 
 @dataclass(frozen=True)
@@ -237,8 +238,9 @@ def _largest_batches(searches: Sequence[Cell]) -> list[str]:
 
 
 def _predictions(cells: Sequence[Cell]) -> list[str]:
-    """How far predicted memory lies from the measured increase."""
-    errors = [abs(cell["prediction_error"]) for cell in cells if cell["prediction_error"] is not None]
+    """How far predicted memory lies from the measured increase, where that is more than what libraries keep."""
+    large = [cell for cell in cells if (cell["peak_memory_increase"] or 0) >= LARGE]
+    errors = [abs(cell["prediction_error"]) for cell in large if cell["prediction_error"] is not None]
     if not errors:
         return []
     near = sum(error <= PREDICTED for error in errors)
