@@ -136,7 +136,7 @@ def _no_device(setting: ParallelSetting, precision: Precision, processes: int, d
         return "needs an NVIDIA GPU, none here"
     if precision in setting.gpu_precision:
         others = [each for each in setting.precision if each not in setting.gpu_precision]
-        return f"{precision} needs a GPU: on CPUs it trains in {' or '.join(others)}"
+        return f"{precision} needs a GPU" + (f": on CPUs it trains in {' or '.join(others)}" if others else "")
     return None
 
 
