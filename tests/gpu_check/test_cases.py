@@ -6,7 +6,8 @@ from trainyard.config.shapes import parameters
 from trainyard.gpu_check.cases import Cases, activation_bytes
 from trainyard.gpu_check.facts import Facts
 from trainyard.gpu_check.state import State
-from trainyard.gpu_check.verdict import FP32_ON_GPU, judged
+from trainyard.gpu_check.verdict import judged
+from trainyard.measure.parity import FP32_ON_GPU
 
 VERSIONS: dict[str, str | None] = {
     "python": "3.12.3",

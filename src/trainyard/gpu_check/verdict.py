@@ -6,23 +6,8 @@ from typing import Any
 
 from trainyard.config.catalogue import Model, ParallelSetting
 from trainyard.gpu_check.cases import Case, reference_name
-from trainyard.measure.parity import Tolerance, judge, tolerance
+from trainyard.measure.parity import judge, tolerance
 from trainyard.parallel.memory import predict
-
-FP32_ON_GPU = Tolerance(
-    1e-5,
-    20,
-    "on a GPU a setting's kernels may add in another order than the reference's (a gradient laid flat, a state that "
-    "the CPU updates, NCCL's rings): each step rounds a loss of 6 nats otherwise in its last bits (5e-7 each), and "
-    "training magnifies that over 20 steps; TF32 is off",
-)
-
-
-def allowed(specification: Mapping[str, Any]) -> Tolerance:
-    """What a parity case may differ by: what a probe may (measure/parity.py), and in fp32 on a GPU a little more."""
-    found = tolerance(specification["parallel"], specification["precision"])
-    on_gpu = specification["device"] == "cuda" and specification["precision"] == "fp32"
-    return FP32_ON_GPU if on_gpu and found.difference < FP32_ON_GPU.difference else found
 
 
 def judged(case: Case, row: Mapping[str, Any] | None, references: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -80,7 +65,8 @@ def _prediction(told: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, An
 
 
 def _parity(case: Case, row: Mapping[str, Any], reference: Mapping[str, Any] | None) -> dict[str, Any]:
-    limit = allowed(case.specification)
+    told = case.specification
+    limit = tolerance(told["parallel"], told["precision"], told["device"])
     found: dict[str, Any] = {"tolerance": limit.difference, "tolerance_reason": limit.reason, "within": None}
     if row["outcome"] != "finished":
         return found | {"right": False}
