@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
+from trainyard.config.catalogue import BytesTokenizer
+from trainyard.data.tokenizers import make_tokenizer
 from trainyard.errors import InputError
 from trainyard.models.build import build
 from trainyard.models.export import export
@@ -79,6 +81,16 @@ def test_a_tokenizer_that_pads_otherwise_is_refused(tmp_path: Path) -> None:
     tokenizer = tokenizer_folder(tmp_path / "tokenizer", pad=7)
     with pytest.raises(InputError, match="pads with token 7, the model with 0"):
         export(MODELS["bart-tiny"], {}, tmp_path / "model", tokenizer)
+
+
+@pytest.mark.parametrize(("name", "after"), [("gpt2-tiny", []), ("bart-tiny", [2])])
+def test_a_causal_models_tokenizer_leaves_a_text_open(name: str, after: list[int], tmp_path: Path) -> None:
+    make_tokenizer("bytes", BytesTokenizer(title="Bytes", kind="bytes", vocabulary=260), tmp_path / "bytes")
+    state = build(MODELS[name], name, seed=1).state_dict()
+    export(MODELS[name], state, tmp_path / "model", tmp_path / "bytes")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model", local_files_only=True)
+    assert tokenizer("ab")["input_ids"] == [4 + ord("a"), 4 + ord("b"), *after]
+    assert tokenizer.decode(tokenizer("ab c")["input_ids"], skip_special_tokens=True) == "ab c"
 
 
 def test_exporting_leaves_the_random_numbers_alone(tiny: str, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def export(
         entry: the catalogue's entry, whose shape the weights have.
         state: fp32 tensors on the CPU under the names of `build`'s model; tied weights once or more.
         folder: where to; one that is there is replaced.
-        tokenizer: a tokenizer's folder, whose files are copied in.
+        tokenizer: a tokenizer's folder, whose files are copied in; a causal model's puts no token after a text.
         card: the text of README.md (`trainyard.models.card.model_card`).
         record: the content of trainyard.json.
 
@@ -52,6 +52,8 @@ def export(
             for file in sorted(tokenizer.iterdir()):
                 if file.is_file() and file.name not in _NOT_COPIED:
                     shutil.copy(file, draft)
+            if not config.is_encoder_decoder:
+                _end_no_text(draft / "tokenizer.json")
         if card is not None:
             write_text(draft / "README.md", card)
         if record is not None:
@@ -77,6 +79,18 @@ def write_weights(kind: Any, config: PretrainedConfig, state: Mapping[str, Tenso
     model.config.use_cache = True
     logging.disable_progress_bar()
     model.save_pretrained(folder)
+
+
+def _end_no_text(path: Path) -> None:
+    """Let a tokenizer put no token after a text: a causal model goes on where its text ends.
+
+    lm-evaluation-harness encodes with a tokenizer's own template, and would take
+    such a token for the context's last.
+    """
+    content = read_json(path)
+    template = (content.get("post_processor") or {}).get("single")
+    if template and "SpecialToken" in template[-1]:
+        write_json(path, content | {"post_processor": None})
 
 
 def _check_special_tokens(config: PretrainedConfig, tokenizer: Path) -> None:
