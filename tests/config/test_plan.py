@@ -165,3 +165,69 @@ def test_a_run_that_starts_from_weights_depends_on_them(plan: Callable[..., Plan
     train = {"steps": 1, "batch": 1, "sequence_length": 64, "learning_rate": 1e-3, "initial": "pretrained"}
     (run,) = plan(study(models=["gpt2-124m"], train=train)).studies["s"].trainings
     assert run.specification["model"]["weights"]
+
+
+def kept(**evaluate: Any) -> dict[str, Any]:
+    """A study whose run keeps two steps."""
+    train = {"steps": 100, "batch": 8, "sequence_length": 64, "learning_rate": 1e-3, "keep_steps": [40, 20]}
+    return study(train=train, evaluate=evaluate)
+
+
+def names_of(files: list[str]) -> list[str]:
+    return [Path(file).stem for file in files]
+
+
+def test_kept_stands_for_every_step_that_a_run_keeps(plan: Callable[..., Plan]) -> None:
+    made = plan(kept(perplexity={}, checkpoints=["best", "kept"])).studies["s"]
+    assert names_of(made.evaluation_files) == [
+        f"perplexity-tinyworld-test@{at}" for at in ("best", "step-40", "step-20")
+    ]
+
+
+def test_a_metric_may_have_checkpoints_of_its_own(plan: Callable[..., Plan]) -> None:
+    endings = {"datasets": ["tinyworld-endings"], "checkpoints": ["kept"]}
+    made = plan(kept(perplexity={}, hellaswag=endings, checkpoints=["last"])).studies["s"]
+    scored = [(each.metric, model.checkpoint) for model, each in made.by_evaluation.values()]
+    assert scored == [("perplexity", "last"), ("hellaswag", "step-40"), ("hellaswag", "step-20")]
+
+
+def test_models_are_compared_by_their_ends_and_by_their_last_step_where_no_end_was_evaluated(
+    plan: Callable[..., Plan],
+) -> None:
+    endings = {"datasets": ["tinyworld-endings"], "checkpoints": ["kept"]}
+    made = plan(kept(perplexity={}, hellaswag=endings, checkpoints=["best", "last", "kept"])).studies["s"]
+    assert names_of(made.compared_files) == [
+        "perplexity-tinyworld-test@best",
+        "perplexity-tinyworld-test@last",
+        "hellaswag-tinyworld-endings-harness-0shot@step-40",
+    ]
+
+
+def test_samples_give_texts_and_no_scores(plan: Callable[..., Plan]) -> None:
+    made = plan(kept(samples={"prompts": 2}, checkpoints=["best"])).studies["s"]
+    assert made.evaluation_files == made.compared_files == []
+    ((file, rows),) = made.text_files.items()
+    assert Path(file).name == "samples-tinyworld-test@best.json"
+    assert rows == "results/data/tinyworld/rows/test.parquet"
+
+
+def test_summaries_of_compared_models_are_texts_too(plan: Callable[..., Plan]) -> None:
+    train = {"steps": 100, "batch": 8, "learning_rate": 1e-3, "keep_steps": [50]}
+    lengths = {"source_length": 128, "target_length": 40}
+    made = plan(
+        study(
+            datasets=["tinyworld-dialogues"],
+            models=["bart-1m"],
+            train=train | lengths,
+            evaluate={"rouge": {}, "checkpoints": ["best", "kept"]},
+        )
+    ).studies["s"]
+    assert names_of(list(made.text_files)) == ["rouge-tinyworld-dialogues-test@best"]
+    assert len(made.evaluation_files) == 2
+
+
+def test_an_hour_of_a_device_has_a_price_where_the_configuration_gives_one(plan: Callable[..., Plan]) -> None:
+    prices = plan(study(), prices={"currency": "EUR", "cuda": 2.5}).config.prices
+    assert prices is not None
+    assert (prices.hour("cuda"), prices.hour("cpu")) == (2.5, None)
+    assert plan(study()).config.prices is None

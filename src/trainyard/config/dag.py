@@ -194,7 +194,8 @@ class Dag:
     def evaluation_code(self, wildcards: Wildcards) -> str:
         """The code of one metric, its module of `evaluate` included."""
         metric = self._evaluated(wildcards)[1].metric
-        return code_hash(f"trainyard.evaluate.{metric}", f"trainyard.evaluate.modules.{metric}.{metric}")
+        scores = [] if metric == "samples" else [f"trainyard.evaluate.modules.{metric}.{metric}"]
+        return code_hash(f"trainyard.evaluate.{metric}", *scores)
 
     def evaluation_memory(self, wildcards: Wildcards) -> int:
         """Megabytes to ask for."""
@@ -232,7 +233,10 @@ class Dag:
             "summaries": [f"{run.folder}/summary.json" for run in plan.trainings],
             "metrics": [f"{run.folder}/metrics.jsonl" for run in plan.trainings],
             "everything": [f"{run.folder}/provenance.json" for run in plan.runs.values()],
-            "evaluations": plan.evaluation_files,
+            "evaluations": plan.compared_files,
+            "by_step": plan.evaluation_files,
+            "texts": list(plan.text_files),
+            "texts_rows": sorted(set(plan.text_files.values())),
             "parity": [f"{run.folder}/parity.json" for run in plan.probes],
             "cells": [cell.file for cell in plan.cells.values()],
             "shortcuts": [f"{RESULTS}/{study}/shortcuts/{dataset}.json" for dataset in plan.choice_datasets],

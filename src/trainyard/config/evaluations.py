@@ -1,6 +1,6 @@
 """From the `evaluate` settings of a study to single evaluations."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,19 +9,29 @@ from trainyard.config.load import choose
 from trainyard.config.study import Evaluate
 from trainyard.errors import InputError
 
-Metric = Literal["perplexity", "hellaswag", "rouge"]
-KIND_OF_DATA: dict[Metric, str] = {"perplexity": "text", "hellaswag": "choices", "rouge": "pairs"}
+Metric = Literal["perplexity", "hellaswag", "rouge", "samples"]
+KIND_OF_DATA: dict[Metric, str] = {"perplexity": "text", "hellaswag": "choices", "rouge": "pairs", "samples": "text"}
+KEPT = "kept"  # stands for every step whose model a run keeps
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One metric on one split by one protocol; a file for each model that it is run on."""
+    """One metric on one split by one protocol; a file for each model that it is run on.
+
+    `samples` is none in earnest: texts to read, with no value.
+    """
 
     name: str
     metric: Metric
     dataset: str
     split: str
     settings: dict[str, Any]
+    checkpoints: tuple[str, ...]
+
+    def on(self, steps: Sequence[int]) -> list[str]:
+        """The models of a run that it is run on: best, last, step-N; `steps` are those that the run keeps."""
+        kept = [f"step-{step}" for step in steps]
+        return list(dict.fromkeys(name for each in self.checkpoints for name in (kept if each == KEPT else [each])))
 
 
 def evaluations(evaluate: Evaluate, own: str | None, datasets: dict[str, Dataset], place: str) -> list[Evaluation]:
@@ -49,22 +59,31 @@ def evaluations(evaluate: Evaluate, own: str | None, datasets: dict[str, Dataset
 
 
 def _expand(evaluate: Evaluate, own: str | None) -> Iterator[Evaluation]:
+    told = {"datasets", "split", "checkpoints"}
     if perplexity := evaluate.perplexity:
-        settings = perplexity.model_dump(exclude={"datasets", "split"})
+        settings = perplexity.model_dump(exclude=told)
         for dataset in perplexity.datasets or [own or ""]:
             name = f"perplexity-{dataset}-{perplexity.split}"
-            yield Evaluation(name, "perplexity", dataset, perplexity.split, settings)
+            on = tuple(perplexity.checkpoints or evaluate.checkpoints)
+            yield Evaluation(name, "perplexity", dataset, perplexity.split, settings, on)
     if hellaswag := evaluate.hellaswag:
         for dataset in hellaswag.datasets:
             for protocol in hellaswag.protocols:
                 for shots in hellaswag.shots:
                     name = f"hellaswag-{dataset}-{protocol}-{shots}shot"
                     settings = {"protocol": protocol, "shots": shots, "limit": hellaswag.limit}
-                    yield Evaluation(name, "hellaswag", dataset, hellaswag.split, settings)
+                    on = tuple(hellaswag.checkpoints or evaluate.checkpoints)
+                    yield Evaluation(name, "hellaswag", dataset, hellaswag.split, settings, on)
     if rouge := evaluate.rouge:
-        settings = rouge.model_dump(exclude={"datasets", "split"})
+        settings = rouge.model_dump(exclude=told)
         for dataset in rouge.datasets or [own or ""]:
-            yield Evaluation(f"rouge-{dataset}-{rouge.split}", "rouge", dataset, rouge.split, settings)
+            on = tuple(rouge.checkpoints or evaluate.checkpoints)
+            yield Evaluation(f"rouge-{dataset}-{rouge.split}", "rouge", dataset, rouge.split, settings, on)
+    if samples := evaluate.samples:
+        settings = samples.model_dump(exclude=told)
+        for dataset in samples.datasets or [own or ""]:
+            on = tuple(samples.checkpoints or evaluate.checkpoints)
+            yield Evaluation(f"samples-{dataset}-{samples.split}", "samples", dataset, samples.split, settings, on)
 
 
 def fits(evaluation: Evaluation, model: Model) -> bool:

@@ -1,7 +1,9 @@
 """Everything that the configuration asks for: what Snakemake's rules are made from."""
 
 import functools
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,9 +11,10 @@ from pydantic import BeforeValidator, Field
 
 from trainyard.config.catalogue import Dataset, Entry, Model, ParallelSetting, Tokenizer
 from trainyard.config.cells import Cell, cells
-from trainyard.config.evaluations import Evaluation, evaluations, fits
+from trainyard.config.evaluations import KEPT, Evaluation, evaluations, fits
 from trainyard.config.load import choose, nearest, parse, parse_entries, read_yaml
 from trainyard.config.machine import Machine, find_device
+from trainyard.config.prices import Prices
 from trainyard.config.runs import RESULTS, Catalogues, Expansion, Run
 from trainyard.config.study import Study
 from trainyard.errors import InputError
@@ -39,6 +42,7 @@ class Config(Entry):
         default_factory=dict,
         description="the bin/python of a framework that has an environment of its own: {colossalai: PATH}",
     )
+    prices: Prices | None = Field(None, description="of a device's hour, for quality against cost; it changes no run")
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,18 @@ class EvaluatedModel:
     source_length: int
     evaluations: tuple[Evaluation, ...]
 
+    @property
+    def step(self) -> int | None:
+        """N of step-N; None of best, last and pretrained."""
+        return int(self.checkpoint.removeprefix("step-")) if self.checkpoint.startswith("step-") else None
+
     def file(self, study: str, evaluation: Evaluation) -> str:
         """Where the result of one evaluation stands."""
         return f"{RESULTS}/{study}/{self.run}/evaluate/{evaluation.name}@{self.checkpoint}.json"
+
+
+def _step(found: tuple[EvaluatedModel, Evaluation]) -> int:
+    return found[0].step or 0
 
 
 @dataclass(frozen=True)
@@ -82,18 +95,23 @@ class StudyPlan:
     @functools.cached_property
     def evaluated(self) -> list[EvaluatedModel]:
         """Every model that is evaluated: the checkpoints of its runs, and pretrained models as they are."""
-        of_runs = [
-            self._of_run(run, checkpoint)
-            for run in self.trainings
-            for checkpoint in (run.evaluate.checkpoints if run.evaluate else [])
-        ]
+        of_runs = [model for run in self.trainings if run.evaluate for model in self._of_run(run)]
         return of_runs + [self._as_it_is(model) for model in self.study.pretrained]
 
-    def _of_run(self, run: Run, checkpoint: str) -> EvaluatedModel:
+    def _of_run(self, run: Run) -> list[EvaluatedModel]:
         at = run.specification
-        own = at["dataset"]
         folder = f"{RESULTS}/{self.name}/{run.name}/models"
-        return self._evaluated(run.name, checkpoint, at["model"]["name"], own, folder, at["train"]["source_length"])
+        length, steps = at["train"]["source_length"], at["train"]["keep_steps"]
+        whole = self._evaluated(run.name, "", at["model"]["name"], at["dataset"], folder, length)
+        _check_checkpoints(run, whole.evaluations, self.place)
+        by_checkpoint: dict[str, list[Evaluation]] = {}
+        for evaluation in whole.evaluations:
+            for checkpoint in evaluation.on(steps):
+                by_checkpoint.setdefault(checkpoint, []).append(evaluation)
+        return [
+            replace(whole, checkpoint=checkpoint, evaluations=tuple(found))
+            for checkpoint, found in by_checkpoint.items()
+        ]
 
     def _as_it_is(self, model: str) -> EvaluatedModel:
         length = min(512, self.catalogues.models[model].shape.context)
@@ -121,8 +139,31 @@ class StudyPlan:
 
     @functools.cached_property
     def evaluation_files(self) -> list[str]:
-        """The results of all evaluations."""
-        return [model.file(self.name, evaluation) for model in self.evaluated for evaluation in model.evaluations]
+        """The results of all evaluations that give a value."""
+        return [model.file(self.name, each) for model, each in self.by_evaluation.values() if each.metric != "samples"]
+
+    @functools.cached_property
+    def compared_files(self) -> list[str]:
+        """Of those the ones that models are compared by: of a run with steps besides best or last, not the steps."""
+        of_model: dict[tuple[str, str], list[tuple[EvaluatedModel, Evaluation]]] = {}
+        for model, each in self.by_evaluation.values():
+            if each.metric != "samples":
+                of_model.setdefault((model.run, each.name), []).append((model, each))
+        compared = set()
+        for found in of_model.values():
+            ends = [(model, each) for model, each in found if model.step is None]
+            compared |= {model.file(self.name, each) for model, each in ends or [max(found, key=_step)]}
+        return [file for file in self.evaluation_files if file in compared]
+
+    @functools.cached_property
+    def text_files(self) -> dict[str, str]:
+        """Results that hold texts to read, samples and summaries of compared models, each with the rows it is from."""
+        return {
+            file: f"{RESULTS}/data/{each.dataset}/rows/{each.split}.parquet"
+            for model, each in self.by_evaluation.values()
+            if (file := model.file(self.name, each))
+            and (each.metric == "samples" or (each.metric == "rouge" and file in self.compared_files))
+        }
 
     @functools.cached_property
     def choice_datasets(self) -> list[str]:
@@ -219,17 +260,25 @@ def plan_study(name: str, folder: Path, catalogues: Catalogues, machine: Machine
     runs = Expansion(name, study, place, catalogues, machine.device).runs()
     measured = cells(name, study.measure, catalogues, machine.device, f"{place}: measure")
     plan = StudyPlan(name, study, place, catalogues, runs, measured)
-    for run in plan.trainings:
-        _check_checkpoints(run, place)
     _ = plan.by_evaluation
     return plan
 
 
-def _check_checkpoints(run: Run, place: str) -> None:
+def _check_checkpoints(run: Run, evaluations: Sequence[Evaluation], place: str) -> None:
     best = ["best"] if run.specification["data"]["validation"] else []
-    kept = [*best, "last", *(f"step-{step}" for step in run.specification["train"]["keep_steps"])]
-    for checkpoint in run.evaluate.checkpoints if run.evaluate else []:
-        if checkpoint not in kept:
-            raise InputError(
-                f"{place}: evaluate.checkpoints: {run.name} keeps no {checkpoint!r}{nearest(checkpoint, kept)}"
-            )
+    steps = run.specification["train"]["keep_steps"]
+    known = [*best, "last", KEPT, *(f"step-{step}" for step in steps)]
+    for evaluation in evaluations:
+        own = getattr(run.evaluate, evaluation.metric).checkpoints
+        here = f"{place}: evaluate.{evaluation.metric + '.' if own else ''}checkpoints: {run.name}"
+        for checkpoint in evaluation.checkpoints:
+            if checkpoint == KEPT and not steps:
+                raise InputError(f"{here} keeps no steps; name some in its train.keep_steps")
+            if checkpoint not in known:
+                raise InputError(f"{here} keeps no {checkpoint!r}{_remedy(checkpoint, known)}")
+
+
+def _remedy(checkpoint: str, known: Sequence[str]) -> str:
+    if step := re.fullmatch(r"step-(\d+)", checkpoint):
+        return f"; add {step[1]} to its train.keep_steps"
+    return nearest(checkpoint, known)

@@ -10,11 +10,12 @@ from pydantic_core import PydanticUndefined
 
 from trainyard.config import catalogue, study
 from trainyard.config.plan import Config
+from trainyard.config.prices import Prices
 from trainyard.config.train import Train
 from trainyard.files import write_text
 
 SECTIONS: dict[str, list[type[BaseModel]]] = {
-    "config/config.yaml": [Config],
+    "config/config.yaml": [Config, Prices],
     "config/studies/*.yaml": [
         study.Study,
         study.Grid,
@@ -23,6 +24,7 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
         study.Perplexity,
         study.Hellaswag,
         study.Rouge,
+        study.Samples,
         study.Probes,
         study.Measure,
         study.Search,

@@ -272,6 +272,9 @@ class Expansion:
             raise InputError(f"{place}.datasets: {at.dataset} has no split 'train' to train on")
         if train.initial == "pretrained" and model.weights is None:
             raise InputError(f"{place}.train.initial: {at.model} has no pretrained weights in config/models.yaml")
+        last = train.steps or (train.tokens or 0) // (rows_a_step(train, f"{place}.train") * train.sequence_length)
+        if last and max(train.keep_steps, default=0) > last:
+            raise InputError(f"{place}.train.keep_steps: {max(train.keep_steps)} lies after the last step, {last}")
         longest = max(train.source_length, train.target_length) if summarisation else train.sequence_length
         if longest > model.shape.context:
             raise InputError(

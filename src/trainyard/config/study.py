@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from trainyard.config.catalogue import Entry, NonNegativeInt, PositiveInt, Precision, Split
 
 Gigabytes = Annotated[float, Field(gt=0)]
+Checkpoints = Annotated[list[str], Field(min_length=1)]
 
 
 class Perplexity(Entry):
@@ -14,6 +15,7 @@ class Perplexity(Entry):
 
     datasets: list[str] = Field(default_factory=list, description="the run's own unless told")
     split: Split = "test"
+    checkpoints: Checkpoints | None = Field(None, description="those of `evaluate` unless told")
     context: PositiveInt | None = Field(None, description="window in tokens; the model's own unless told")
     stride: PositiveInt | None = Field(None, description="tokens between windows; half a window unless told")
     limit: PositiveInt | None = Field(None, description="first documents only")
@@ -24,6 +26,7 @@ class Hellaswag(Entry):
 
     datasets: list[str] = Field(default_factory=lambda: ["hellaswag"], min_length=1)
     split: Split = "validation"
+    checkpoints: Checkpoints | None = Field(None, description="those of `evaluate` unless told")
     protocols: list[Literal["harness", "completion"]] = Field(default_factory=lambda: ["harness"], min_length=1)
     shots: list[NonNegativeInt] = Field(default_factory=lambda: [0], min_length=1)
     limit: PositiveInt | None = Field(None, description="first items only")
@@ -34,6 +37,7 @@ class Rouge(Entry):
 
     datasets: list[str] = Field(default_factory=list, description="the run's own unless told")
     split: Split = "test"
+    checkpoints: Checkpoints | None = Field(None, description="those of `evaluate` unless told")
     limit: PositiveInt | None = Field(None, description="first rows only")
     beams: PositiveInt = 4
     min_length: NonNegativeInt = 0
@@ -42,13 +46,29 @@ class Rouge(Entry):
     length_penalty: float = 1.0
 
 
+class Samples(Entry):
+    """Documents that a causal model continues: to read, not to score."""
+
+    datasets: list[str] = Field(default_factory=list, description="the run's own unless told")
+    split: Split = "test"
+    checkpoints: Checkpoints | None = Field(None, description="those of `evaluate` unless told")
+    prompts: PositiveInt = Field(4, description="documents, the first that go on after the prompt")
+    prompt_words: PositiveInt = Field(16, description="first words of a document, which are given")
+    new_tokens: PositiveInt = Field(64, description="at most, after the prompt")
+    temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="0: always the likeliest token")
+    seed: NonNegativeInt = Field(1, description="of the draws, where the temperature is above 0")
+
+
 class Evaluate(Entry):
     """What is evaluated, on which of a run's models."""
 
     perplexity: Perplexity | None = None
     hellaswag: Hellaswag | None = None
     rouge: Rouge | None = None
-    checkpoints: list[str] = Field(default_factory=lambda: ["best"], min_length=1)
+    samples: Samples | None = None
+    checkpoints: Checkpoints = Field(
+        default_factory=lambda: ["best"], description="best, last, step-N, or kept: every step of train.keep_steps"
+    )
 
 
 class Grid(Entry):

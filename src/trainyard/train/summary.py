@@ -65,6 +65,7 @@ def summarise(
         "validation_loss": validated[-1]["validation_loss"] if validated else None,
         "best": {"step": best["step"], "validation_loss": best["validation_loss"]} if best else None,
         **_speed(rows, started, specification["processes"]),
+        "flops_per_token": started.get("flops_per_token"),
         "mfu_formula": started.get("mfu_formula"),
         "peak_flops": started.get("peak_flops"),
         "peak_source": started.get("peak_source"),

@@ -1,0 +1,21 @@
+"""What a device costs an hour."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from trainyard.config.catalogue import Entry
+
+Price = Annotated[float, Field(gt=0)]
+
+
+class Prices(Entry):
+    """What one process's device costs an hour: a choice of the machine, which changes no result."""
+
+    currency: str = Field(description="as the report writes it: EUR, USD")
+    cpu: Price | None = Field(None, description="an hour of the cores of one process")
+    cuda: Price | None = Field(None, description="an hour of one GPU")
+
+    def hour(self, device: str) -> float | None:
+        """The price of an hour of a device, `cpu` or `cuda`; None where none is given."""
+        return {"cpu": self.cpu, "cuda": self.cuda}[device]

@@ -1,0 +1,101 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from trainyard.errors import InputError
+from trainyard.evaluate.continuations import continuations
+from trainyard.evaluate.samples import run
+from trainyard.evaluate.write import Names
+
+Write = Callable[..., Path]
+ROWS = [
+    {"text": "Too short."},
+    {"text": "Ada is in the kitchen. Ben took the red ball to the garden, and then he went home."},
+    {"text": "  A man <b>is</b>\nsitting on a roof & he starts pulling up roofing."},
+    {"text": "The dog is running around, trying to avoid a bath."},
+]
+
+
+def sampled(folder: Path, rows: Path, names: Names, **settings: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    output = rows.with_name("out.json")
+    run(folder, rows, {"prompt_words": 3, "new_tokens": 9, **settings}, output, names)
+    return json.loads(output.read_text(encoding="utf-8")), pq.read_table(output.with_suffix(".parquet")).to_pylist()
+
+
+def test_the_first_long_documents_are_continued_beside_how_they_go_on(
+    causal_folder: Path, write_rows: Write, names: Names
+):
+    result, items = sampled(causal_folder, write_rows(ROWS), names, prompts=2)
+    assert [(item["row"], item["prompt"]) for item in items] == [(1, "Ada is in"), (2, "  A man <b>is</b>")]
+    for item in items:
+        text = ROWS[item["row"]]["text"].removeprefix(item["prompt"])
+        assert item["target"]
+        assert text.startswith(item["target"])
+        assert item["target"][0].isspace()
+        assert 0 <= item["new_tokens"] <= 9
+    assert (result["metric"], result["values"], result["reason"], result["n"]) == ("samples", None, None, 2)
+    assert result["settings"]["temperature"] == 0
+
+
+def test_greedy_text_is_what_transformers_generates(causal_folder: Path, write_rows: Write, names: Names):
+    _, items = sampled(causal_folder, write_rows(ROWS), names, batch=1)
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(causal_folder), AutoTokenizer.from_pretrained(causal_folder)
+    for item in items:
+        ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer(item["prompt"], add_special_tokens=False).input_ids]])
+        with torch.no_grad():
+            output = model.generate(
+                ids, attention_mask=torch.ones_like(ids), max_new_tokens=9, do_sample=False, pad_token_id=0
+            )
+        assert item["prompt_tokens"] == ids.shape[1]
+        assert item["prediction"] == tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_a_prompt_in_a_batch_is_continued_as_it_is_alone(causal_folder: Path, temperature: float):
+    model = AutoModelForCausalLM.from_pretrained(causal_folder).eval()
+    prompts = [[5, 6, 7], [8, 9], [10, 11, 12], [13, 14], [15, 16, 17]]
+    together = continuations(model, prompts, 12, end=None, temperature=temperature, seed=3)
+    assert together == continuations(model, prompts, 12, end=None, temperature=temperature, seed=3, batch=1)
+    assert {len(tokens) for tokens in together} == {12}
+
+
+def test_the_seed_decides_what_is_drawn(causal_folder: Path, write_rows: Write, names: Names):
+    path = write_rows(ROWS)
+    first = sampled(causal_folder, path, names, temperature=1.0, seed=1)
+    assert first == sampled(causal_folder, path, names, temperature=1.0, seed=1)
+    assert first[1] != sampled(causal_folder, path, names, temperature=1.0, seed=2)[1]
+
+
+def test_a_text_ends_with_its_end_token(causal_folder: Path):
+    model = AutoModelForCausalLM.from_pretrained(causal_folder).eval()
+    (whole,) = continuations(model, [[5, 6]], 12, end=None)
+    (cut,) = continuations(model, [[5, 6]], 12, end=whole[4])
+    assert cut == whole[: whole.index(whole[4])]
+
+
+def test_more_than_the_model_takes_is_refused(causal_folder: Path, write_rows: Write, names: Names):
+    with pytest.raises(InputError, match="new_tokens 62 are more than the 64 that .* takes; make prompt_words"):
+        sampled(causal_folder, write_rows(ROWS), names, new_tokens=62)
+
+
+def test_rows_that_are_all_too_short_are_named(causal_folder: Path, write_rows: Write, names: Names):
+    with pytest.raises(InputError, match=r"rows.parquet: none of the first 4 rows goes on after 30 words"):
+        sampled(causal_folder, write_rows(ROWS), names, prompt_words=30)
+
+
+def test_a_sequence_to_sequence_model_is_refused(bart_folder: Path, write_rows: Write, names: Names):
+    with pytest.raises(InputError, match="needs a causal model"):
+        sampled(bart_folder, write_rows(ROWS), names)
+
+
+def test_a_run_without_a_model_gives_its_reason_and_no_texts(tmp_path: Path, write_rows: Write, names: Names):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/NONE.txt").write_text("diverged: at step 3", encoding="utf-8")
+    result, items = sampled(tmp_path / "models/best", write_rows(ROWS), names)
+    assert (result["values"], result["reason"], items) == (None, "diverged: at step 3", [])
