@@ -45,7 +45,8 @@ def test_the_first_long_documents_are_continued_beside_how_they_go_on(
 
 def test_greedy_text_is_what_transformers_generates(causal_folder: Path, write_rows: Write, names: Names):
     _, items = sampled(causal_folder, write_rows(ROWS), names, batch=1)
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(causal_folder), AutoTokenizer.from_pretrained(causal_folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(causal_folder)
+    tokenizer = AutoTokenizer.from_pretrained(causal_folder)
     for item in items:
         ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer(item["prompt"], add_special_tokens=False).input_ids]])
         with torch.no_grad():
@@ -80,7 +81,7 @@ def test_a_text_ends_with_its_end_token(causal_folder: Path):
 
 
 def test_more_than_the_model_takes_is_refused(causal_folder: Path, write_rows: Write, names: Names):
-    with pytest.raises(InputError, match="new_tokens 62 are more than the 64 that .* takes; make prompt_words"):
+    with pytest.raises(InputError, match=r"new_tokens 62 are more than the 64 that .* takes; make prompt_words"):
         sampled(causal_folder, write_rows(ROWS), names, new_tokens=62)
 
 
