@@ -8,7 +8,8 @@ import pytest
 from evaluate.loading import init_dynamic_modules
 
 import evaluate
-from trainyard.evaluate import hellaswag, intervals, library, perplexity, rouge
+from trainyard import intervals
+from trainyard.evaluate import hellaswag, library, perplexity, rouge
 from trainyard.evaluate.hellaswag_items import Item
 from trainyard.evaluate.write import Names
 

@@ -11,13 +11,13 @@ from pydantic import Field
 from trainyard.config.catalogue import NonNegativeInt, PositiveInt
 from trainyard.errors import InputError
 from trainyard.evaluate.hellaswag_items import Item, Protocol, encode_pairs, make_item, queries, with_shots
-from trainyard.evaluate.intervals import Estimates, as_json, finite, proportion, unflat
 from trainyard.evaluate.library import compute
 from trainyard.evaluate.load import Placement, load_causal, longest, reason_for_no_model
 from trainyard.evaluate.rows import read_rows, rows_sha256
 from trainyard.evaluate.score import log_likelihoods
 from trainyard.evaluate.tokens import start_token
 from trainyard.evaluate.write import Names, Result, write_result
+from trainyard.intervals import Estimates, as_json, finite, proportion, unflat
 
 COLUMNS = ("id", "activity_label", "ctx_a", "ctx_b", "ctx", "endings", "label", "level")
 PROTOCOLS: dict[Protocol, str] = {

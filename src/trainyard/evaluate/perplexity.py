@@ -11,13 +11,13 @@ from pydantic import Field
 
 from trainyard.config.catalogue import PositiveInt
 from trainyard.errors import InputError
-from trainyard.evaluate.intervals import Estimates, finite, ratio, unflat
 from trainyard.evaluate.library import compute
 from trainyard.evaluate.load import Placement, load_causal, longest, reason_for_no_model
 from trainyard.evaluate.rows import read_rows
 from trainyard.evaluate.score import Query, log_likelihoods
 from trainyard.evaluate.tokens import encode, start_token
 from trainyard.evaluate.write import Names, Result, write_result
+from trainyard.intervals import Estimates, finite, ratio, unflat
 
 PROTOCOL = (
     "Each document alone, in windows of `context` tokens that advance by `stride`; every token is scored once, "

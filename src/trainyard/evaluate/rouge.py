@@ -12,12 +12,12 @@ from rouge_score.rouge_scorer import RougeScorer
 from trainyard.config.catalogue import NonNegativeInt, PositiveInt
 from trainyard.errors import InputError
 from trainyard.evaluate.generate import generate, generation_config
-from trainyard.evaluate.intervals import Estimates, as_json, bootstrap_means, unflat
 from trainyard.evaluate.library import compute
 from trainyard.evaluate.load import Placement, load_sequence_to_sequence, longest, reason_for_no_model
 from trainyard.evaluate.rows import read_rows
 from trainyard.evaluate.sentences import sentences
 from trainyard.evaluate.write import Names, Result, write_result
+from trainyard.intervals import Estimates, as_json, bootstrap_means, unflat
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 LEAD = 3

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainyard.evaluate.intervals import Estimate, as_json
 from trainyard.evaluate.rows import rows_sha256
 from trainyard.files import read_json, whole_file, write_json
+from trainyard.intervals import Estimate, as_json
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "evaluate", "rouge_score", "nltk")
 ORIGINS = ("origin.json", "trainyard.json")  # of a model that was fetched, and of one that a run exported

@@ -8,7 +8,7 @@ import numpy as np
 import evaluate
 from trainyard.evaluate.hellaswag import estimates, score
 from trainyard.evaluate.hellaswag_items import Item
-from trainyard.evaluate.intervals import flat
+from trainyard.intervals import flat
 
 
 class Hellaswag(evaluate.Metric):

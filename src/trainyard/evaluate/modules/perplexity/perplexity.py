@@ -5,8 +5,8 @@ from typing import Any
 import datasets
 
 import evaluate
-from trainyard.evaluate.intervals import flat
 from trainyard.evaluate.perplexity import PROTOCOL, estimates, sizes
+from trainyard.intervals import flat
 
 
 class Perplexity(evaluate.Metric):

@@ -5,8 +5,8 @@ from typing import Any
 import datasets
 
 import evaluate
-from trainyard.evaluate.intervals import flat
 from trainyard.evaluate.rouge import PROTOCOL, estimates, score
+from trainyard.intervals import flat
 
 
 class Rouge(evaluate.Metric):
