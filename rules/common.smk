@@ -49,6 +49,7 @@ wildcard_constraints:
     study="[^/@]+",
     run="[^/@]+",
     dataset="[^/@]+",
+    training="[^/@]+",
     tokenizer="[^/@]+",
     model="[^/@]+",
     split="train|validation|test",

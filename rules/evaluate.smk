@@ -1,4 +1,4 @@
-# Perplexity, HellaSwag and ROUGE of every model, and the shortcuts that a model must beat.
+# Perplexity, HellaSwag and ROUGE of every model, the shortcuts that a model must beat, and what training text gave away.
 rule evaluate:
     input:
         models=JOBS.evaluated_models,
@@ -51,3 +51,29 @@ rule shortcuts:
         "Score the shortcuts on {wildcards.dataset}"
     script:
         "../workflow/scripts/shortcuts.py"
+
+
+rule contamination:
+    input:
+        training="results/data/{training}/rows/train.parquet",
+        items="results/data/{dataset}/rows/{split}.parquet",
+    output:
+        overlap="results/{study}/contamination/{training}/{dataset}-{split}.json",
+        items="results/{study}/contamination/{training}/{dataset}-{split}.parquet",
+    log:
+        "logs/{study}/contamination/{training}/{dataset}-{split}.log",
+    benchmark:
+        "logs/{study}/contamination/{training}/{dataset}-{split}.benchmark.jsonl"
+    conda:
+        JOBS.environment("evaluate")
+    threads: JOBS.looking_threads
+    resources:
+        mem_mb=8000,
+        runtime=JOBS.looking_minutes,
+    params:
+        ngram=JOBS.ngram,
+        code=code_hash("trainyard.evaluate.contamination"),
+    message:
+        "Look for {wildcards.dataset}, split {wildcards.split}, in the text of {wildcards.training}"
+    script:
+        "../workflow/scripts/contamination.py"

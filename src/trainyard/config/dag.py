@@ -224,6 +224,19 @@ class Dag:
         texts = [at["dataset"] for at in trained if at["train"]["initial"] == "scratch"]
         return f"{RESULTS}/data/{texts[0]}/rows/train.parquet" if texts else []
 
+    def ngram(self, wildcards: Wildcards) -> int:
+        """The words of an n-gram that is looked for in a training text."""
+        place = (wildcards.training, wildcards.dataset, wildcards.split)
+        return self._study(wildcards).contaminations[place]
+
+    def looking_threads(self, wildcards: Wildcards) -> int:
+        """Threads to look through a training text with: one where that is a matter of seconds."""
+        return 8 if (self.catalogues.datasets[wildcards.training].tokens or 0) > 100_000_000 else 1
+
+    def looking_minutes(self, wildcards: Wildcards) -> int:
+        """Minutes to ask for, by the size of the training text, at half a million tokens a second."""
+        return 15 + (self.catalogues.datasets[wildcards.training].tokens or 0) // 30_000_000
+
     # the report
 
     def results(self, study: str) -> dict[str, list[str]]:
@@ -240,6 +253,7 @@ class Dag:
             "parity": [f"{run.folder}/parity.json" for run in plan.probes],
             "cells": [cell.file for cell in plan.cells.values()],
             "shortcuts": [f"{RESULTS}/{study}/shortcuts/{dataset}.json" for dataset in plan.choice_datasets],
+            "contamination": plan.contamination_files,
             "statistics": [
                 f"{RESULTS}/data/{dataset}/{tokenizer}/statistics.json" for dataset, tokenizer in plan.tokenized
             ],
@@ -250,8 +264,10 @@ class Dag:
         return lambda wildcards: {name: self.results(wildcards.study)[kind] for name, kind in names.items()}
 
     def study(self, wildcards: Wildcards) -> dict[str, Any]:
-        """The study as it was read."""
-        return self._study(wildcards).study.model_dump(mode="json")
+        """The study as it was read, without what only a result of its own depends on."""
+        study = self._study(wildcards).study
+        own = {"evaluate": {"contamination"}}
+        return study.model_dump(mode="json", exclude={**own, "grids": {"__all__": own}})
 
     def study_models(self, wildcards: Wildcards) -> dict[str, Any]:
         """The catalogue's entries that the study names anywhere."""
@@ -287,6 +303,7 @@ class Dag:
             "overview": True,
             "comparison": True,
             "levels": plan.choice_datasets,
+            "contamination": plan.contaminations,
             "scaling": plan.study.scaling,
             "parity": plan.probes,
             "measure": plan.cells,

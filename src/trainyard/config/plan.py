@@ -166,6 +166,41 @@ class StudyPlan:
         }
 
     @functools.cached_property
+    def contaminations(self) -> dict[tuple[str, str, str], int]:
+        """What is looked for where: the words of an n-gram by dataset trained on, dataset scored on and its split.
+
+        Raises:
+            InputError: nothing is trained here that could be looked through, or two sizes are asked for of the same.
+        """
+        sizes: dict[tuple[str, str, str], int] = {}
+        for model, each in self.by_evaluation.values():
+            run = self.runs.get(model.run)
+            if each.metric == "samples" or not (run and run.evaluate and run.evaluate.contamination):
+                continue
+            ngram = run.evaluate.contamination.ngram
+            place = (run.specification["dataset"], each.dataset, each.split)
+            if sizes.setdefault(place, ngram) != ngram:
+                raise InputError(
+                    f"{self.place}: evaluate.contamination.ngram: {ngram} and {sizes[place]} for {each.dataset} "
+                    f"{each.split} in {place[0]}; give one"
+                )
+        asked = [self.study.evaluate, *(grid.evaluate for grid in self.study.grids)]
+        if not sizes and any(evaluate and evaluate.contamination for evaluate in asked):
+            raise InputError(
+                f"{self.place}: evaluate.contamination: no run is trained here and scored, so there is no text to look "
+                "through; remove it"
+            )
+        return sizes
+
+    @functools.cached_property
+    def contamination_files(self) -> list[str]:
+        """The results of looking."""
+        return [
+            f"{RESULTS}/{self.name}/contamination/{training}/{dataset}-{split}.json"
+            for training, dataset, split in self.contaminations
+        ]
+
+    @functools.cached_property
     def choice_datasets(self) -> list[str]:
         """Datasets of multiple-choice items, whose shortcuts stand beside the models' scores."""
         return sorted({each.dataset for _, each in self.by_evaluation.values() if each.metric == "hellaswag"})
@@ -260,7 +295,7 @@ def plan_study(name: str, folder: Path, catalogues: Catalogues, machine: Machine
     runs = Expansion(name, study, place, catalogues, machine.device).runs()
     measured = cells(name, study.measure, catalogues, machine.device, f"{place}: measure")
     plan = StudyPlan(name, study, place, catalogues, runs, measured)
-    _ = plan.by_evaluation
+    _ = plan.by_evaluation, plan.contaminations
     return plan
 
 

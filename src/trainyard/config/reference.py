@@ -25,6 +25,7 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
         study.Hellaswag,
         study.Rouge,
         study.Samples,
+        study.Contamination,
         study.Probes,
         study.Measure,
         study.Search,

@@ -59,6 +59,12 @@ class Samples(Entry):
     seed: NonNegativeInt = Field(1, description="of the draws, where the temperature is above 0")
 
 
+class Contamination(Entry):
+    """Items that share an n-gram of words with the training text, and scores without them."""
+
+    ngram: PositiveInt = Field(13, description="words of an n-gram; a shorter item can share none")
+
+
 class Evaluate(Entry):
     """What is evaluated, on which of a run's models."""
 
@@ -66,6 +72,9 @@ class Evaluate(Entry):
     hellaswag: Hellaswag | None = None
     rouge: Rouge | None = None
     samples: Samples | None = None
+    contamination: Contamination | None = Field(
+        None, description="of everything above that is scored, against the text that each run is trained on"
+    )
     checkpoints: Checkpoints = Field(
         default_factory=lambda: ["best"], description="best, last, step-N, or kept: every step of train.keep_steps"
     )

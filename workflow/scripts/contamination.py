@@ -1,0 +1,26 @@
+"""Rule contamination: the items whose n-grams stand in a training text."""
+
+import sys
+from pathlib import Path
+
+# in place of this folder, where files are called as modules of Python are
+sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
+
+from trainyard.evaluate.contamination import contamination
+from trainyard.job import Job, run_job
+
+
+def main(job: Job) -> None:
+    contamination(
+        training=Path(job.input["training"]),
+        items=Path(job.input["items"]),
+        output=Path(job.output["overlap"]),
+        trained_on=job.wildcards["training"],
+        dataset=job.wildcards["dataset"],
+        split=job.wildcards["split"],
+        ngram=job.params["ngram"],
+        threads=job.threads,
+    )
+
+
+run_job(globals(), main)
