@@ -43,7 +43,7 @@ def test_scores_stand_with_error_protocol_and_number_of_items(full):
     table = made(full)
     key = next(column.key for column in table.columns if column.key.endswith(":acc"))
     cell = row_of(table, "gpt2-1m-s1")[key]
-    assert (cell.text, cell.detail) == ("54.2", "± 1.1")
+    assert (cell.text, cell.detail) == ("54.2", "± 1.1\n[52.1, 56.4]")
     assert cell.tip.startswith("n = 2,000; how it was done")
     assert "shots 0" in cell.tip
     assert cell.more["n"] == 2000
@@ -126,7 +126,7 @@ def test_rouge_shows_its_interval_and_the_baseline_on_the_same_rows(empty):
     empty.add_evaluation("r", "rouge", values, baselines=lead)
     table = made(empty)
     key = next(column.key for column in table.columns if column.key.endswith(":rougeLsum"))
-    assert (row_of(table, "r")[key].text, row_of(table, "r")[key].detail) == ("44.2", "[43.2, 45.2]")
+    assert (row_of(table, "r")[key].text, row_of(table, "r")[key].detail) == ("44.2", "± 0.5\n[43.2, 45.2]")
     assert [row.cells["run"].text for row in table.rows if row.section.startswith("Baselines")] == ["lead3"]
 
 
@@ -153,8 +153,8 @@ def test_an_accuracy_at_chance_says_so_and_one_above_does_not(empty):
         empty.add_evaluation(run, "hellaswag", {"acc": (acc, 0.045)}, settings={"protocol": "harness", "shots": 0})
     table = made(empty)
     key = next(column.key for column in table.columns if column.key.endswith(":acc"))
-    assert row_of(table, "guesses")[key].detail == "± 4.5 chance"
-    assert row_of(table, "knows")[key].detail == "± 4.5"
+    assert row_of(table, "guesses")[key].detail == "± 4.5\n[18.2, 35.8]\nchance"
+    assert row_of(table, "knows")[key].detail == "± 4.5\n[33.2, 50.8]"
 
 
 def test_what_all_runs_share_stands_below_the_table_and_in_the_csv_alone(empty):

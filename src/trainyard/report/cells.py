@@ -6,6 +6,7 @@ from typing import Any
 from trainyard.report.format import PERCENT, counted, listed, scientific, score
 from trainyard.report.html import Cell
 from trainyard.report.results import Score
+from trainyard.report.seeds import spread
 
 BADGES = {"finished": "good", "diverged": "bad", "out-of-memory": "bad", "unsupported": "warn"}
 SAME = "equal bit by bit"
@@ -17,20 +18,35 @@ def outcome_cell(outcome: str, reason: str | None) -> Cell:
 
 
 def score_cell(name: str, value: Score, rivals: str = "", tip: str = "", remark: str = "", **more: Any) -> Cell:
-    """A score with its standard error; with its interval for ROUGE and where all items agree."""
-    text, detail = score(name, value.value), ""
-    if value.low is not None and value.high is not None and (name.startswith("rouge") or value.error == 0):
-        text = score(name, value.value, 1)
-        detail = f"[{score(name, value.low, 1)}, {score(name, value.high, 1)}]"
-    elif value.error is not None:
-        digits = _digits(name, value)
-        text, detail = score(name, value.value, digits), f"± {score(name, value.error, digits)}"
-    raw = {"standard_error": value.error, "low": value.low, "high": value.high, **more}
-    return Cell(text, value.value, raw, tip, rivals=rivals, detail=f"{detail} {remark}".strip())
+    """A score with its standard error and its 95 % interval; no error where all items agree, which leaves it at 0."""
+    digits = _digits(name, value)
+    lines = [f"± {score(name, value.error, digits)}"] if value.error else []
+    low, high = value.interval if value.error is not None else (value.low, value.high)
+    if low is not None and high is not None:
+        lines.append(f"[{score(name, low, digits)}, {score(name, high, digits)}]")
+    raw = {"standard_error": value.error, "low": low, "high": high, **more}
+    detail = "\n".join([*lines, remark] if remark else lines)
+    return Cell(score(name, value.value, digits), value.value, raw, tip, rivals=rivals, detail=detail)
+
+
+def spread_cell(name: str, values: Sequence[float], tip: str = "") -> Cell:
+    """The mean of two or more seeds with their sample standard deviation; in the CSV the mean's error and interval."""
+    found = spread(values)
+    assert found is not None
+    digits = _digits(name, Score(found.mean, found.deviation))
+    raw = {"standard_deviation": found.deviation, "seeds": found.n}
+    raw |= {"standard_error": found.standard_error, "low": found.low, "high": found.high}
+    each = ", ".join(score(name, value, digits) for value in sorted(values))
+    text = f"{found.n} seeds: {each}; 95 % interval of the mean {score(name, found.low, digits)} to "
+    text += score(name, found.high, digits)
+    detail = f"± {score(name, found.deviation, digits)}"
+    return Cell(score(name, found.mean, digits), found.mean, raw, f"{tip}\n{text}".strip(), detail=detail)
 
 
 def _digits(name: str, value: Score) -> int | None:
-    """More decimals where the error would read as zero."""
+    """One decimal of a ROUGE; more of others where the error would read as zero."""
+    if name.startswith("rouge"):
+        return 1
     error = (value.error or 0.0) * (100 if name in PERCENT else 1)
     return None if error == 0 or error >= 0.01 else 4
 

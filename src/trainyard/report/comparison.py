@@ -8,21 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.config.study import Published, Study
-from trainyard.report.cells import outcome_cell, score_cell, verdict
-from trainyard.report.format import PERCENT, TITLES, clip, duration, fixed, score, size
+from trainyard.report.cells import outcome_cell, score_cell, spread_cell, verdict
+from trainyard.report.format import PERCENT, TITLES, clip, counted, duration, fixed, score, size
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
+from trainyard.report.pairs import NOISE, pairs, pairs_over_seeds, told
 from trainyard.report.results import (
     Evaluation,
     Run,
     guesses,
+    model_labels,
     read_all,
     read_evaluations,
     read_runs,
     run_labels,
     varying,
 )
+from trainyard.report.seeds import Configuration, configurations, repeated
 
 PUBLISHED = "Published by others, as their sources state them"
+SEEDS = "Runs that differ in their seed alone: mean ± sample standard deviation"
 BASELINES = "Baselines on the same rows"
 SHOWN = {
     "perplexity": ("perplexity_token", "perplexity_word", "perplexity_byte"),
@@ -49,7 +53,10 @@ FIGURES = {
 NOTES = [
     "± is one standard error, [a, b] a 95 % interval; “chance” marks accuracies within two errors of it. "
     "Point at a value for protocol, number of items and settings.",
-    "Bold is the best of its column; a dotted line marks what lies within two combined standard errors of it. "
+    "Bold is the best of its column; a dotted line marks what lies within noise of it: a paired test on the same items "
+    "can't tell them apart (p of 0.05 or more, by Holm's correction for all tests of the column), or, without such a "
+    "test, they lie within two combined standard errors. Point at a score for its difference from the best; every "
+    "pair stands in the table of paired differences. "
     "Losses compete only on the same dataset and tokenizer, perplexities a token only with the same tokenizer.",
     "Speed and MFU marked “shared” were taken while other jobs ran: compare them in the table of speed and memory.",
 ]
@@ -91,20 +98,24 @@ def compare(
     names = list(dict.fromkeys(["model", *varying(runs), "parallel", "precision"]))
     labels = run_labels(runs, {run.name for run in runs})
     known = {run.name: run for run in runs}
-    rows = []
+    scored: list[tuple[Row, dict[str, Evaluation]]] = []
     for run in runs:
         checkpoints = [checkpoint for name, checkpoint in by_model if name == run.name] or [""]
         for checkpoint in checkpoints:
             cells = {"run": Cell(labels[run.name], run.name, tip=f"{run.name}: {run.folder}")}
             cells |= _run_cells(run, checkpoint) | _parity_cell(run, parity)
-            rows.append(Row(cells | _scores(by_model.get((run.name, checkpoint), {}), run.tokenizer)))
+            found = by_model.get((run.name, checkpoint), {})
+            scored.append((Row(cells | _scores(found, run.tokenizer)), found))
     for (name, checkpoint), found in by_model.items():
         if name not in known:
             cells = {key: Cell(name, name) for key in ("run", "model")}
             cells["checkpoint"] = Cell(checkpoint, checkpoint)
             cells["outcome"] = Cell("evaluated", "evaluated", tip="evaluated as it is, not trained here", kind="plain")
             tokenizer = next((run.tokenizer for run in runs if run.coordinates["model"] == name), name)
-            rows.append(Row(cells | _scores(found, tokenizer)))
+            scored.append((Row(cells | _scores(found, tokenizer)), found))
+    _set_against_best(scored, runs)
+    rows = [row for row, _ in scored]
+    rows += _over_seeds(configurations(runs), evaluations)
     rows += _baselines(groups)
     rows += [_published(entry, groups) for entry in study.published]
     columns = _columns(names, groups, rows, set(varying(runs)))
@@ -154,19 +165,21 @@ def _run_cells(run: Run, checkpoint: str) -> dict[str, Cell]:
             cells[key] = Cell(fixed(summary[key]), summary[key], tip=tip, kind=kind, rivals=rivals)
     speed = summary["tokens_per_second"]
     shared = summary["timing"] != "alone"
-    timed = {"kind": "muted" if shared else "", "detail": "shared" if shared else ""}
+    kind, detail = ("muted", "shared") if shared else ("", "")
     if speed is not None:
         tip = f"median step without warm-up; {duration(summary['elapsed_seconds'])} in all"
-        cells["tokens_per_second"] = Cell(fixed(speed, 0), speed, {"timing": summary["timing"]}, tip, **timed)
+        cells["tokens_per_second"] = Cell(
+            fixed(speed, 0), speed, {"timing": summary["timing"]}, tip, kind, detail=detail
+        )
     device = summary["peak_device_memory"]
     memory = summary["peak_host_memory"] if device is None else device
     if memory is not None:
-        kind = "host" if device is None else "device"
-        cells["peak_memory"] = Cell(size(memory), memory, {"kind": kind}, tip=f"{kind} memory, largest over processes")
+        of = "host" if device is None else "device"
+        cells["peak_memory"] = Cell(size(memory), memory, {"kind": of}, tip=f"{of} memory, largest over processes")
     if summary["mfu"] is not None:
         tip = f"{summary['mfu_formula']}; peak {summary['peak_flops']:.3g} FLOP/s, {summary['peak_source']}"
         text = f"{100 * summary['mfu']:.1f}"
-        cells["mfu"] = Cell(text, summary["mfu"], {"timing": summary["timing"]}, tip, **timed)
+        cells["mfu"] = Cell(text, summary["mfu"], {"timing": summary["timing"]}, tip, kind, detail=detail)
     return cells
 
 
@@ -195,6 +208,55 @@ def _scores(found: dict[str, Evaluation], tokenizer: str) -> dict[str, Cell]:
                 remark, tip = "chance", f"within two standard errors of chance; {tip}"
             cells[f"{group}:{name}"] = score_cell(name, scores[name], rivals, tip, remark, n=evaluation.raw["n"])
     return cells
+
+
+def _set_against_best(scored: Sequence[tuple[Row, dict[str, Evaluation]]], runs: Sequence[Run]) -> None:
+    """Let each score say whether a paired test can tell it from the best of its rivals."""
+    columns: dict[tuple[str, str], list[tuple[Row, str, Evaluation]]] = {}
+    for row, found in scored:
+        for group, evaluation in found.items():
+            for name in evaluation.scores.keys() & set(SHOWN[evaluation.metric]):
+                key = f"{group}:{name}"
+                columns.setdefault((key, row.cells[key].rivals), []).append((row, name, evaluation))
+    for (key, _), rivals in columns.items():
+        group = [evaluation for _, _, evaluation in rivals]
+        names = model_labels(runs, group)
+        tested = pairs(group, rivals[0][1])
+        for pair in tested:
+            if pair.first == tested[0].first:
+                cells = rivals[pair.second][0].cells
+                noise = None if pair.p is None else pair.verdict == NOISE
+                tip = f"{names[pair.first]} against this: {told(rivals[0][1], pair)}\n{cells[key].tip}"
+                cells[key] = replace(cells[key], noise=noise, tip=tip)
+
+
+def _over_seeds(found: Sequence[Configuration], evaluations: Sequence[Evaluation]) -> list[Row]:
+    """A row for each configuration and checkpoint: mean and standard deviation over seeds."""
+    rows: dict[tuple[str, str], Row] = {}
+    figures = repeated(found, evaluations)
+    for figure in sorted(figures, key=lambda figure: not figure.checkpoint):  # losses stand in every row there is
+        tested = {pair.second: pair for pair in pairs_over_seeds(figure) if pair.first == figure.ranking[0]}
+        best = figure.configurations[figure.ranking[0]].label
+        for place, (configuration, values) in enumerate(zip(figure.configurations, figure.values, strict=True)):
+            tip = f"{best} against this: {told(figure.name, tested[place])}" if place in tested else ""
+            key = f"{figure.evaluation}:{figure.name}" if figure.evaluation else figure.name
+            own = [checkpoint for label, checkpoint in rows if label == configuration.label]
+            for checkpoint in [figure.checkpoint] if figure.checkpoint else own or [""]:
+                row = rows.setdefault((configuration.label, checkpoint), Row(_place(configuration, checkpoint), SEEDS))
+                row.cells[key] = spread_cell(figure.name, values, tip)
+    return list(rows.values())
+
+
+def _place(configuration: Configuration, checkpoint: str) -> dict[str, Cell]:
+    """What the runs of a configuration share, and their seeds."""
+    first = configuration.runs[0]
+    seeds = ", ".join(run.coordinates["seed"] for run in configuration.runs)
+    cells = {name: Cell(value, value) for name, value in first.coordinates.items()}
+    cells["seed"] = Cell(seeds, seeds)
+    if checkpoint:
+        cells["checkpoint"] = Cell(checkpoint, checkpoint)
+    number = counted(len(configuration.runs), "seed")
+    return cells | {"run": Cell(configuration.label, f"{configuration.label}, {number}", detail=number)}
 
 
 def describe(evaluation: Evaluation) -> str:

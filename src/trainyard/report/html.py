@@ -28,7 +28,7 @@ class Cell:
         value: the raw value, for sorting and for the CSV.
         more: further raw values for the CSV, by the end of their column's name (`standard_error`, `n`).
         tip: what a reader sees when pointing at it.
-        detail: what stands small below the text: its uncertainty, or a remark.
+        detail: what stands small below the text, a line each: its uncertainty, its interval, a remark.
         kind: a class of the style sheet: `good`, `bad`, `warn`, `plain` (badges), `muted`, `code`, `path`.
         rivals: only cells with the same word compete for the best of their column.
     """
@@ -40,6 +40,7 @@ class Cell:
     kind: str = ""
     rivals: str = ""
     detail: str = ""
+    noise: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,10 @@ def missing(tip: str = "") -> Cell:
 
 
 def best_cells(table: Table) -> tuple[set[int], set[int]]:
-    """The cells (by id) that are the best of their column, and those within two combined standard errors of it.
+    """The cells (by id) that are the best of their column, and those that can't be told from it.
 
-    A column competes where it says which end is best and two or more rivals have a number.
+    A column competes where it says which end is best and two or more rivals have a number. What can't
+    be told from the best is what a test says, or else what lies within two combined standard errors.
     """
     best: set[int] = set()
     near: set[int] = set()
@@ -114,7 +116,7 @@ def best_cells(table: Table) -> tuple[set[int], set[int]]:
                 error = (_error(cell) ** 2 + _error(winner) ** 2) ** 0.5
                 if value == top:
                     best.add(id(cell))
-                elif error and abs(value - top) < 2 * error:
+                elif cell.noise or (cell.noise is None and error and abs(value - top) < 2 * error):
                     near.add(id(cell))
     return best, near
 

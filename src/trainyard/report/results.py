@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.files import read_json, read_json_lines
+from trainyard.report.itemwise import Items, read_items
 
 CHANCE = 0.25  # of four endings
 WIDE = 1.96  # standard errors from a value to the end of its 95 % interval
@@ -129,6 +130,11 @@ class Evaluation:
             for name, values in baselines.items()
             if values
         }
+
+    @cached_property
+    def items(self) -> Items | str:
+        """What was scored item by item, or why that can't be read."""
+        return read_items(self.path.with_suffix(".parquet"), self.metric)
 
     @property
     def shots(self) -> int | None:
