@@ -216,7 +216,10 @@ rule comparison_table:
     input:
         unpack(
             JOBS.reads(
-                summaries="summaries", evaluations="evaluations", parity="parity"
+                summaries="summaries",
+                evaluations="evaluations",
+                items="items",
+                parity="parity",
             )
         ),
     output:
@@ -244,6 +247,36 @@ rule comparison_table:
         "Tabulate the report of {wildcards.study}: {rule}"
     script:
         "../workflow/scripts/table.py"
+
+
+use rule comparison_table as differences_table with:
+    input:
+        unpack(
+            JOBS.reads(summaries="summaries", evaluations="evaluations", items="items")
+        ),
+    output:
+        table=shown(
+            "differences.html",
+            "differences",
+            "Evaluation",
+            "paired differences",
+            "table",
+        ),
+        numbers=shown(
+            "differences.csv",
+            "differences",
+            "Evaluation",
+            "paired differences",
+            "numbers",
+        ),
+    log:
+        "logs/{study}/report/differences-table.log",
+    benchmark:
+        "logs/{study}/report/differences-table.benchmark.jsonl"
+    params:
+        module="differences",
+        study=JOBS.study,
+        code=report_code("differences"),
 
 
 use rule comparison_table as levels_table with:
@@ -441,6 +474,7 @@ rule overview:
             JOBS.reads(
                 summaries="summaries",
                 evaluations="evaluations",
+                items="items",
                 parity="parity",
                 cells="cells",
                 shortcuts="shortcuts",

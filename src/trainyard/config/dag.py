@@ -247,6 +247,7 @@ class Dag:
             "metrics": [f"{run.folder}/metrics.jsonl" for run in plan.trainings],
             "everything": [f"{run.folder}/provenance.json" for run in plan.runs.values()],
             "evaluations": plan.compared_files,
+            "items": [str(Path(file).with_suffix(".parquet")) for file in plan.compared_files],
             "by_step": plan.evaluation_files,
             "texts": list(plan.text_files),
             "texts_rows": sorted(set(plan.text_files.values())),
@@ -299,9 +300,11 @@ class Dag:
     def report(self, study: str) -> list[str]:
         """Every page, figure and table of a study's report."""
         plan = self.plan.studies[study]
+        evaluated = [Path(file).name.partition("@")[0] for file in plan.compared_files]
         wanted = {
             "overview": True,
             "comparison": True,
+            "differences": len(set(evaluated)) < len(evaluated),
             "levels": plan.choice_datasets,
             "contamination": plan.contaminations,
             "scaling": plan.study.scaling,
