@@ -73,6 +73,53 @@ use rule loss_by_step as scores_figure with:
         code=report_code("scores"),
 
 
+use rule loss_by_step as quality_by_step with:
+    input:
+        unpack(
+            JOBS.reads(
+                summaries="summaries",
+                metrics="metrics",
+                evaluations="by_step",
+                shortcuts="shortcuts",
+            )
+        ),
+    output:
+        figure=shown(
+            "quality-by-step.svg", "quality", "Evaluation", "quality by step", "figure"
+        ),
+    log:
+        "logs/{study}/report/quality-by-step.log",
+    benchmark:
+        "logs/{study}/report/quality-by-step.benchmark.jsonl"
+    params:
+        module="quality",
+        options={"along": "step"},
+        study=JOBS.study,
+        prices=JOBS.prices,
+        code=report_code("quality"),
+
+
+use rule quality_by_step as quality_by_cost with:
+    output:
+        figure=shown(
+            "quality-by-cost.svg",
+            "quality",
+            "Evaluation",
+            "quality against cost",
+            "figure",
+        ),
+    log:
+        "logs/{study}/report/quality-by-cost.log",
+    benchmark:
+        "logs/{study}/report/quality-by-cost.benchmark.jsonl"
+    params:
+        module="quality",
+        options={"along": "cost"},
+        study=JOBS.study,
+        prices=JOBS.prices,
+        code=report_code("quality"),
+
+
 use rule loss_by_step as levels_figure with:
     input:
         unpack(
@@ -301,6 +348,27 @@ use rule comparison_table as levels_table with:
         code=report_code("levels"),
 
 
+use rule comparison_table as quality_table with:
+    input:
+        unpack(
+            JOBS.reads(summaries="summaries", metrics="metrics", evaluations="by_step")
+        ),
+    output:
+        table=shown("quality.html", "quality", "Evaluation", "quality by step", "table"),
+        numbers=shown(
+            "quality.csv", "quality", "Evaluation", "quality by step", "numbers"
+        ),
+    log:
+        "logs/{study}/report/quality-table.log",
+    benchmark:
+        "logs/{study}/report/quality-table.benchmark.jsonl"
+    params:
+        module="quality_table",
+        study=JOBS.study,
+        prices=JOBS.prices,
+        code=report_code("quality_table"),
+
+
 use rule comparison_table as scaling_table with:
     input:
         unpack(JOBS.reads(summaries="summaries")),
@@ -436,7 +504,7 @@ use rule comparison_table as sources_table with:
         unpack(
             JOBS.reads(
                 summaries="everything",
-                evaluations="evaluations",
+                evaluations="evaluated",
                 parity="parity",
                 cells="cells",
                 shortcuts="shortcuts",
@@ -466,6 +534,37 @@ use rule comparison_table as sources_table with:
         module="sources",
         study=JOBS.study,
         code=report_code("sources"),
+
+
+rule samples:
+    input:
+        unpack(
+            JOBS.reads(
+                summaries="summaries",
+                texts="texts",
+                written="texts_items",
+                rows="texts_rows",
+            )
+        ),
+    output:
+        page=shown("samples.html", "samples", "Evaluation", "samples", "page"),
+    log:
+        "logs/{study}/report/samples.log",
+    benchmark:
+        "logs/{study}/report/samples.benchmark.jsonl"
+    conda:
+        JOBS.environment("report")
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        study=JOBS.study,
+        code=report_code("samples"),
+    message:
+        "Show the samples of {wildcards.study}"
+    script:
+        "../workflow/scripts/samples.py"
 
 
 rule overview:

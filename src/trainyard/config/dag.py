@@ -249,7 +249,9 @@ class Dag:
             "evaluations": plan.compared_files,
             "items": [str(Path(file).with_suffix(".parquet")) for file in plan.compared_files],
             "by_step": plan.evaluation_files,
+            "evaluated": list(dict.fromkeys([*plan.evaluation_files, *plan.text_files])),
             "texts": list(plan.text_files),
+            "texts_items": [str(Path(file).with_suffix(".parquet")) for file in plan.text_files],
             "texts_rows": sorted(set(plan.text_files.values())),
             "parity": [f"{run.folder}/parity.json" for run in plan.probes],
             "cells": [cell.file for cell in plan.cells.values()],
@@ -279,6 +281,12 @@ class Dag:
         known = sorted(named & set(self.catalogues.models))
         return {name: self.catalogues.models[name].model_dump(mode="json") for name in known}
 
+    @property
+    def prices(self) -> dict[str, Any] | None:
+        """What a device's hour costs, where the configuration says so."""
+        prices = self.plan.config.prices
+        return prices.model_dump() if prices else None
+
     def figures(self, study: str) -> dict[str, str]:
         """Title and file of each figure of a study, in the order of its overview."""
         plan = self.plan.studies[study]
@@ -287,6 +295,8 @@ class Dag:
             "Loss by tokens": ("loss-by-tokens", plan.trainings),
             "Loss by time": ("loss-by-time", plan.trainings),
             "Scores": ("scores", plan.evaluation_files),
+            "Quality by step": ("quality-by-step", plan.has_steps),
+            "Quality against cost": ("quality-by-cost", plan.trainings),
             "Scores by level": ("levels", plan.choice_datasets),
             "Scaling law": ("scaling", plan.study.scaling),
             "Parity with the reference": ("parity", plan.probes),
@@ -306,6 +316,8 @@ class Dag:
             "comparison": True,
             "differences": len(set(evaluated)) < len(evaluated),
             "levels": plan.choice_datasets,
+            "quality": plan.has_steps,
+            "samples": plan.text_files,
             "contamination": plan.contaminations,
             "scaling": plan.study.scaling,
             "parity": plan.probes,

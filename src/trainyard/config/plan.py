@@ -155,6 +155,11 @@ class StudyPlan:
             compared |= {model.file(self.name, each) for model, each in ends or [max(found, key=_step)]}
         return [file for file in self.evaluation_files if file in compared]
 
+    @property
+    def has_steps(self) -> bool:
+        """Whether a run is evaluated at several steps, or at one beside its end."""
+        return len(self.evaluation_files) > len(self.compared_files)
+
     @functools.cached_property
     def text_files(self) -> dict[str, str]:
         """Results that hold texts to read, samples and summaries of compared models, each with the rows it is from."""

@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.config.catalogue import Model
+from trainyard.config.prices import Prices
 from trainyard.config.study import Study
 
-FILES = ("evaluations", "parity", "cells", "shortcuts", "statistics")
+FILES = ("evaluations", "parity", "cells", "shortcuts", "statistics", "texts", "rows")
 
 
 def arguments(files: Mapping[str, Sequence[str]], params: Mapping[str, Any]) -> dict[str, Any]:
-    """The study, the folders of its runs (from their summaries), its models and its result files, where given."""
+    """The study, the folders of its runs (from their summaries), its models, prices and result files, where given."""
     given: dict[str, Any] = {"study": Study.model_validate(params["study"])}
     if "summaries" in files:
         given["runs"] = [Path(file).parent for file in files["summaries"]]
     if "models" in params:
         given["models"] = {name: Model.model_validate(entry) for name, entry in params["models"].items()}
+    if "prices" in params:
+        given["prices"] = Prices.model_validate(params["prices"]) if params["prices"] else None
     return given | {name: [Path(file) for file in files[name]] for name in FILES if name in files}

@@ -48,7 +48,7 @@ def draw(study: Study, *, runs: Sequence[Path], axis: Along, output: Path) -> No
         by_place.setdefault((run.coordinates["dataset"], run.tokenizer), []).append(run)
     groups = list(by_place.values())
     few = max(len(group) for group in groups) <= FEW
-    coordinate = None if few else _telling(shown)
+    coordinate = None if few else coordinate_of(shown)
     labels = [_labels(group, coordinate) for group in groups]
     margin = 0.0068 * max(len(clip(text, LONGEST)) for texts in labels for text in texts) + (0.1 if few else 0.085)
     known = [run.name for run in shown] if few else [text for texts in labels for text in texts]
@@ -72,7 +72,7 @@ def draw(study: Study, *, runs: Sequence[Path], axis: Along, output: Path) -> No
             for column, (key, title, figure) in enumerate(chosen):
                 place = (0.06 + column * (width + 0.06), (top - TALL + 0.6) / height, width, (TALL - 1.4) / height)
                 axes = drawing.add_axes(place)
-                _panel(axes, row, key, title, _published(study, figure, dataset, group, len(groups) == 1))
+                _panel(axes, row, key, title, published_losses(study, figure, dataset, group, len(groups) == 1))
                 panels.append(axes)
             if few:
                 _direct(panels, row)
@@ -114,7 +114,7 @@ def smooth(values: Sequence[float], window: int) -> list[float]:
     return result
 
 
-def _telling(runs: Sequence[Run]) -> str:
+def coordinate_of(runs: Sequence[Run]) -> str:
     """The coordinate to colour many runs by: the one with most values that the palette can hold."""
     counts = {name: len({run.coordinates[name] for run in runs}) for name in COORDINATES if name != "seed"}
     fitting = {name: count for name, count in counts.items() if 1 < count <= len(style.PALETTE)}
@@ -214,7 +214,9 @@ def _curves(axes: Axes, curves: Sequence[Points], tints: Sequence[str], marked: 
         )
 
 
-def _published(study: Study, figure: str, dataset: str, runs: Sequence[Run], alone: bool) -> list[tuple[float, str]]:
+def published_losses(
+    study: Study, figure: str, dataset: str, runs: Sequence[Run], alone: bool
+) -> list[tuple[float, str]]:
     """Published losses that belong beside these runs: on the dataset that their text names, else of a model here."""
     models = {run.coordinates["model"] for run in runs}
     return [

@@ -1,0 +1,219 @@
+"""Quality by step, and against what it cost: FLOPs, device hours, money."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from trainyard.config.prices import Prices
+from trainyard.config.study import Study
+from trainyard.report import style
+from trainyard.report.charts import LOSS, Chart, Line, loss_charts, score_charts
+from trainyard.report.costs import FLOPS, Cost, asked, front
+from trainyard.report.curves import coordinate_of
+from trainyard.report.format import clip, scientific, score, tick
+from trainyard.report.results import read_all, read_evaluations, read_runs
+
+Along = Literal["step", "cost"]
+FEW = 8
+LONGEST = 28
+DOTTED = 12  # points of a line that are marked, at most
+TALL = 3.2  # inches of a chart
+ONCE = (
+    "Each run was evaluated once. `train: {keep_steps: [...]}` with `evaluate: {checkpoints: [best, kept]}` shows how "
+    "quality grows."
+)
+BEST = "#fcd34d"
+MARGIN, GAP = 0.25, 0.065  # parts of the width: for labels on the right, left of each panel
+ACROSS = 4  # entries of the legend in a row
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What runs along the bottom of a panel."""
+
+    title: str
+    value: Callable[[Cost], float | None]
+    text: Callable[[float], str]
+    logarithmic: bool
+
+
+def draw(
+    study: Study,
+    *,
+    runs: Sequence[Path],
+    evaluations: Sequence[Path],
+    shortcuts: Sequence[Path],
+    prices: Prices | None,
+    along: Along,
+    output: Path,
+) -> None:
+    """Draw a row for each evaluation: every run a line of its evaluated steps, with 95 % intervals.
+
+    By step there is a panel of steps, and one of tokens where runs differ in tokens a step.
+    Against cost there is a panel of training FLOPs and one of device hours, or of money where
+    hours have a price; validation loss stands there too, and the front of what is best at each cost.
+
+    Args:
+        study: gives the published results.
+        runs: folders with spec.json, summary.json and metrics.jsonl.
+        evaluations: evaluation files of every evaluated step, and of pretrained models.
+        shortcuts: shortcuts/*.json.
+        prices: of a device's hour.
+        along: what runs along the bottom.
+        output: the SVG.
+    """
+    known = read_runs(runs)
+    charts = score_charts(study, known, read_evaluations(evaluations), read_all(shortcuts), prices)
+    if along == "step":
+        charts = [chart for chart in charts if any(len(line.points) > 1 for line in chart.lines)]
+    else:
+        charts = [*loss_charts(study, known, prices), *charts]
+        charts = [
+            chart
+            for chart in charts
+            if len(chart.lines) > 1 or (chart.figure != LOSS and len(chart.lines[0].points) > 1)
+        ]
+    if not charts:
+        style.empty(output, ONCE if along == "step" else "No two models of this study have a cost and a score.")
+        return
+    few = max(len(chart.lines) for chart in charts) <= FEW
+    coordinate = None if few else coordinate_of([line.run for chart in charts for line in chart.lines])
+    tints = style.colours([_key(line, coordinate) for chart in charts for line in chart.lines])
+    handles = [Line2D([], [], color=tint, label=clip(text, LONGEST)) for text, tint in tints.items() if coordinate]
+    handles += [Line2D([], [], color=BEST, linewidth=6, label="best at each cost")] if along == "cost" else []
+    axes = [_axes(chart, along, prices) for chart in charts]
+    head = 0.1 + 0.25 * math.ceil(len(handles) / ACROSS)
+    height = TALL * len(charts) + head + 0.1
+    width = (1 - MARGIN) / max(len(chosen) for chosen in axes) - GAP
+    with style.figure(output, height=height) as drawing:
+        for index, (chart, chosen) in enumerate(zip(charts, axes, strict=True)):
+            top = height - head - TALL * index
+            drawing.text(0.012, top / height, clip(chart.title, 80), fontsize=12, fontweight="bold", va="top")
+            colours = [tints[_key(line, coordinate)] for line in chart.lines]
+            for column, axis in enumerate(chosen):
+                place = (GAP + column * (width + GAP), (top - TALL + 0.72) / height, width, (TALL - 1.1) / height)
+                panel = drawing.add_axes(place)
+                _panel(panel, chart, axis, colours, marked=few)
+                panel.set_ylabel(chart.unit if column == 0 else "", fontsize=10)
+                if axis is chosen[-1]:
+                    style.label_ends(panel, _ends(chart, colours if few else []))
+        if handles:
+            drawing.legend(handles=handles, loc="upper right", bbox_to_anchor=(0.995, 1.0), ncols=ACROSS)
+        if along == "cost" and any(run.summary["timing"] != "alone" for run in known):
+            style.note(drawing, "Hours were taken while other jobs ran on the machine: FLOPs compare, hours hardly do.")
+
+
+def _key(line: Line, coordinate: str | None) -> str:
+    """What gives a line its colour."""
+    return line.run.coordinates[coordinate] if coordinate else line.name
+
+
+def _axes(chart: Chart, along: Along, prices: Prices | None) -> list[Axis]:
+    """The panels of a chart: those that say something, of which all its lines have the figure."""
+    costs = [point.cost for line in chart.lines for point in line.points]
+    if along == "step":
+        axes = [Axis("optimizer step", lambda cost: cost.step, tick, False)]
+        if len({round(cost.tokens / cost.step) for cost in costs}) > 1:
+            axes.append(Axis("predicted tokens", lambda cost: cost.tokens, tick, False))
+        return axes
+    hours = Axis("device hours (elapsed time x processes)", lambda cost: cost.hours, tick, True)
+    if prices and all(cost.money is not None for cost in costs):
+        hours = Axis(f"{clip(prices.currency, 8)} ({asked(prices)})", lambda cost: cost.money, tick, True)
+    if any(cost.flops is None for cost in costs):
+        return [hours]
+    return [Axis(f"training FLOPs, {FLOPS}", lambda cost: cost.flops, scientific, True), hours]
+
+
+def _panel(panel: Axes, chart: Chart, axis: Axis, colours: Sequence[str], marked: bool) -> None:
+    scale = chart.scale
+    points = []
+    for line, colour in zip(chart.lines, colours, strict=True):
+        x = [axis.value(point.cost) or 0.0 for point in line.points]
+        y = [scale * point.score.value for point in line.points]
+        ends = [point.score.interval for point in line.points]
+        points += list(zip(x, y, strict=True))
+        down = [value - scale * low for value, (low, _) in zip(y, ends, strict=True)]
+        up = [scale * high - value for value, (_, high) in zip(y, ends, strict=True)]
+        bars = [[max(0.0, length) for length in lengths] for lengths in (down, up)]
+        dots = "o-" if marked and len(x) <= DOTTED else "-"
+        panel.errorbar(
+            x, y, yerr=bars if any(map(any, bars)) else None, fmt=dots, color=colour, markersize=4.5, linewidth=1.6,
+            elinewidth=1.1, capsize=2, zorder=3,
+        )  # fmt: skip
+    for _, value in chart.levels:
+        panel.axhline(scale * value, color=style.FAINT, linewidth=1.1, linestyle=(0, (5, 4)), zorder=1)
+    _limits(panel, chart, axis, points)
+    if axis.logarithmic:
+        best = [points[place] for place in front(points, chart.high)]
+        x, y = [[point[side] for point in best] for side in (0, 1)]
+        panel.plot(
+            [*x, panel.get_xlim()[1]], [*y, y[-1]], drawstyle="steps-post", color=BEST, alpha=0.6, linewidth=6, zorder=2
+        )
+    panel.set_xlabel(axis.title, fontsize=9.5)
+
+
+def _limits(panel: Axes, chart: Chart, axis: Axis, points: Sequence[tuple[float, float]]) -> None:
+    """Scales, limits and ticks: cost on a logarithmic axis, and losses and perplexities too."""
+    scale = chart.scale
+    ends = [scale * end for line in chart.lines for point in line.points for end in point.score.interval]
+    values = [*(y for _, y in points), *ends, *(scale * value for _, value in chart.levels)]
+    low, high = min(values), max(values)
+    if chart.high:
+        room = 0.07 * (high - low) or 1.0
+        panel.set_ylim(max(0.0, low - room), high + room)
+        panel.yaxis.set_major_locator(MaxNLocator(5))
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+    else:
+        low = min(value for value in values if value > 0)
+        room = (high / low) ** 0.07 if high > low else 1.05
+        panel.set_yscale("log")
+        panel.set_ylim(low / room, high * room)
+        _log_ticks(panel.yaxis, low / room, high * room, tick)
+    x = [cost for cost, _ in points]
+    if axis.logarithmic:
+        low, high = min(x), max(x)
+        room = (high / low) ** 0.06 if high > low else 1.5
+        panel.set_xscale("log")
+        panel.set_xlim(low / room, high * room)
+        _log_ticks(panel.xaxis, low / room, high * room, axis.text)
+    else:
+        panel.set_xlim(0, 1.04 * max(x))
+        panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: axis.text(value)))
+
+
+def _log_ticks(axis: object, low: float, high: float, text: Callable[[float], str]) -> None:
+    """Some four to eight round numbers on a logarithmic axis."""
+    steps = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))
+    choices = [
+        [place for place in LogLocator(subs=parts, numticks=99).tick_values(low, high) if low <= place <= high]
+        for parts in steps
+    ]
+    places = next((found for found in choices if len(found) >= 4), None)
+    if places is None:
+        places = [place for place in MaxNLocator(5).tick_values(low, high) if low <= place <= high]
+    while len(places) > 8:
+        places = places[::2]
+    axis.set_ticks(places)  # pyright: ignore[reportAttributeAccessIssue]
+    axis.set_ticks([], minor=True)  # pyright: ignore[reportAttributeAccessIssue]
+    axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))  # pyright: ignore[reportAttributeAccessIssue]
+    axis.set_minor_formatter(NullFormatter())  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _ends(chart: Chart, colours: Sequence[str]) -> list[tuple[float, str, str]]:
+    """A label for the end of each line, unless there are too many, and for each level."""
+    ends = [
+        (line.points[-1].score.value, line.label, colour) for line, colour in zip(chart.lines, colours, strict=False)
+    ]
+    ends += [(value, text, style.FAINT) for text, value in chart.levels]
+    digits = 3 if chart.figure == LOSS else None
+    return [
+        (chart.scale * value, f"{clip(text, LONGEST)}  {score(chart.figure, value, digits)}", colour)
+        for value, text, colour in ends
+    ]

@@ -1,0 +1,18 @@
+"""Rule samples: what the models of a study wrote."""
+
+import sys
+from pathlib import Path
+
+# in place of this folder, whose tokenize.py and statistics.py would stand in for Python's own
+sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
+
+from trainyard.job import Job, run_job
+from trainyard.report.arguments import arguments
+from trainyard.report.samples import write
+
+
+def main(job: Job) -> None:
+    write(**arguments(job.input, job.params), output=Path(job.output["page"]))
+
+
+run_job(globals(), main)
