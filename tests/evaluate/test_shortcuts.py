@@ -1,5 +1,6 @@
 import json
 import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -108,10 +109,8 @@ def test_the_classifier_of_endings_learns_nothing_from_the_item_it_scores(tmp_pa
 def test_levels_are_scored_apart_and_no_level_is_none(tmp_path: Path) -> None:
     items = [item("in Rome", ["Rome", "Bath"], 0, "easy"), item("in Rome", ["Rome", "Bath"], 1, "hard")]
     levels = scored(tmp_path, items)["baselines"]["last-mentioned"]["levels"]
-    assert levels == {
-        "easy": {"n": 1, "value": 1, "standard_error": 0},
-        "hard": {"n": 1, "value": 0, "standard_error": 0},
-    }
+    assert {level: (found["n"], found["value"]) for level, found in levels.items()} == {"easy": (1, 1), "hard": (1, 0)}
+    assert levels["easy"]["standard_error"] is None  # one answer has no spread
     assert scored(tmp_path, [item("in Rome", ["Rome", "Bath"], 0)])["baselines"]["last-mentioned"]["levels"] == {}
 
 
@@ -149,3 +148,22 @@ def test_no_shortcut_scores_on_tinyworld(tmp_path: Path) -> None:
         for level in baseline["levels"].values():
             assert level["n"] == 1000
             assert abs(level["value"] - 0.25) <= 0.041
+
+
+def test_answers_have_wilsons_interval_and_guesses_students(tmp_path: Path) -> None:
+    right = [item("in Rome", ["Rome", "Bath"], int(number < 4)) for number in range(10)]
+    found = scored(tmp_path, right)["baselines"]["last-mentioned"]["acc"]
+    assert found["value"] == 0.6
+    assert (found["low"], found["high"]) == pytest.approx((0.3127, 0.8318), abs=1e-4)  # Wilson 1927, 6 of 10
+    mixed = [*right, item("Nothing is told.", ["Rome", "Bath"], 0), item("in Oslo", ["Oslo", "Bath"], 0)]
+    found = scored(tmp_path, mixed)["baselines"]["last-mentioned"]["acc"]
+    points = [1.0] * 7 + [0.0] * 4 + [0.5]
+    error = statistics.stdev(points) / math.sqrt(12)
+    assert found["standard_error"] == pytest.approx(error)
+    assert found["low"] == pytest.approx(statistics.fmean(points) - 2.2010 * error, abs=1e-4)  # t of 11 degrees
+
+
+def test_a_shortcut_that_always_ties_is_sure_of_chance(tmp_path: Path) -> None:
+    rows = [item("Nothing is told.", ["one", "two", "three", "four"], label) for label in range(4)]
+    found = scored(tmp_path, rows)["baselines"]["last-mentioned"]["acc"]
+    assert found == {"value": 0.25, "standard_error": 0.0, "low": 0.25, "high": 0.25}

@@ -85,7 +85,7 @@ def test_a_second_model_within_two_errors_is_noise(empty):
     for run, value in (("a", 0.50), ("b", 0.49)):
         empty.add_run(run, recipe=run)
         empty.add_levels(run, {"facts": value})
-    assert "Second is b with 49.0 ± 2.2 %, within noise of it." in said(empty)["Endings"]
+    assert "Second is b with 49.0 ± 2.2 %, within noise of it (0.3 combined standard errors)." in said(empty)["Endings"]
 
 
 @pytest.mark.parametrize(("after", "verdict"), [(30.0, "7.1 combined"), (39.5, "within noise: 0.4 combined")])
@@ -105,7 +105,7 @@ def test_rouge_is_set_beside_its_baseline(empty):
     empty.add_evaluation("r", "rouge", values, n=100, baselines=lead)
     text = said(empty)["Summaries"]
     assert "100 rows: bart-tiny reaches ROUGE-1 44.0 [43.0, 45.0]" in text
-    assert "lead3 has ROUGE-1 30.0: the model is 19.8 standard errors above it" in text
+    assert "lead3 has ROUGE-1 30.0 [29.0, 31.0]: the model is 19.8 standard errors above it" in text
 
 
 def test_parity_names_the_largest_difference_and_what_could_not_run(full):

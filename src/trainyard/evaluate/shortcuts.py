@@ -11,12 +11,16 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypedDict
+
+import numpy as np
 
 from trainyard.errors import InputError
 from trainyard.evaluate.rows import read_rows, rows_sha256
 from trainyard.files import write_json
+from trainyard.intervals import proportion, ratio
 
 WORD = re.compile(r"\w+")
 CORPUS_ROWS = 50_000  # enough that the counts of common words settle; a corpus of billions of tokens has no end
@@ -204,6 +208,11 @@ def _points(scores: list[float], label: int) -> float:
     return 1 / scores.count(best) if scores[label] == best else 0.0
 
 
-def _accuracy(points: list[float]) -> dict[str, float]:
-    error = statistics.stdev(points) / math.sqrt(len(points)) if len(points) > 1 else 0.0
-    return {"value": statistics.fmean(points), "standard_error": error}
+def _accuracy(points: list[float]) -> dict[str, float | None]:
+    """The mean with its standard error and 95 % interval: Student's t, or Wilson's where none is a guess."""
+    worth = np.array(points)
+    if np.isin(worth, (0.0, 1.0)).all():
+        return asdict(proportion(worth))
+    found = ratio(worth, np.ones(len(worth)))
+    low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (found.low, found.high))
+    return {"value": found.value, "standard_error": found.standard_error, "low": low, "high": high}

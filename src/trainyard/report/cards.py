@@ -39,11 +39,13 @@ def cards(evidence: Evidence) -> list[Card]:
     for items in gather(runs, evidence.evaluations, evidence.shortcuts)[:1]:
         top = items.models[0]
         value = top.levels[ALL][1]
-        remark = f"{top.title}; {items.title}; chance {fixed(100 * items.chance, 0)} %"
+        low, high = (fixed(100 * end, 1) for end in value.interval)
+        remark = f"95 % interval {low} to {high}; {top.title}; {items.title}; chance {fixed(100 * items.chance, 0)} %"
         found.append(Card("right endings", percent(value.value, value.error), remark))
     for metric, name, title in (("perplexity", "perplexity_word", "perplexity a word"), ("rouge", "rougeL", "ROUGE-L")):
         for top in ranked(evidence, metric, name)[:1]:
-            remark = f"{top.labels[0]}; {top.title}"
+            low, high = (score(name, end) for end in top.scores[0].interval)
+            remark = f"95 % interval {low} to {high}; {top.labels[0]}; {top.title}"
             found.append(Card(title, score(name, top.scores[0].value), remark))
     compared = [probe for probe in evidence.parity if probe["within"] is not None]
     if compared:

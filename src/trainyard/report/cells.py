@@ -9,6 +9,7 @@ from trainyard.report.results import Score
 from trainyard.report.seeds import spread
 
 BADGES = {"finished": "good", "diverged": "bad", "out-of-memory": "bad", "unsupported": "warn"}
+SEEDS = "Runs that differ in their seed alone: mean ± sample standard deviation"
 SAME = "equal bit by bit"
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.config.study import Published, Study
-from trainyard.report.cells import outcome_cell, score_cell, spread_cell, verdict
+from trainyard.report.cells import SEEDS, outcome_cell, score_cell, spread_cell, verdict
 from trainyard.report.format import PERCENT, TITLES, clip, counted, duration, fixed, score, size
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
-from trainyard.report.pairs import NOISE, pairs, pairs_over_seeds, told
+from trainyard.report.pairs import WITHIN, pairs, pairs_over_seeds, told
 from trainyard.report.results import (
     Evaluation,
     Run,
@@ -26,7 +26,6 @@ from trainyard.report.results import (
 from trainyard.report.seeds import Configuration, configurations, repeated
 
 PUBLISHED = "Published by others, as their sources state them"
-SEEDS = "Runs that differ in their seed alone: mean ± sample standard deviation"
 BASELINES = "Baselines on the same rows"
 SHOWN = {
     "perplexity": ("perplexity_token", "perplexity_word", "perplexity_byte"),
@@ -225,7 +224,7 @@ def _set_against_best(scored: Sequence[tuple[Row, dict[str, Evaluation]]], runs:
         for pair in tested:
             if pair.first == tested[0].first:
                 cells = rivals[pair.second][0].cells
-                noise = None if pair.p is None else pair.verdict == NOISE
+                noise = None if pair.p is None else pair.verdict == WITHIN
                 tip = f"{names[pair.first]} against this: {told(rivals[0][1], pair)}\n{cells[key].tip}"
                 cells[key] = replace(cells[key], noise=noise, tip=tip)
 

@@ -1,18 +1,19 @@
 """What the scores on four-way endings say, in sentences."""
 
-from trainyard.report.evidence import Evidence
+from trainyard.report.evidence import Evidence, ranked
 from trainyard.report.format import fixed, listed, percent
 from trainyard.report.items import ALL, CLEAR, Items, Scored, beaten, gather, misled, pooled
-from trainyard.report.results import Score, difference, guesses
+from trainyard.report.results import Score, guesses
+from trainyard.report.verdicts import NOISE, near_best, of_second, over_seeds
 
-NOISE = 2.0  # combined standard errors: less is called noise
 MOST = 12
 
 
 def endings(evidence: Evidence) -> list[str]:
     """The best model against chance and shortcuts, by level, and how far the second lies below it."""
     said = []
-    for items in gather(evidence.runs, evidence.evaluations, evidence.shortcuts):
+    groups = ranked(evidence, "hellaswag", "acc")
+    for items, group in zip(gather(evidence.runs, evidence.evaluations, evidence.shortcuts), groups, strict=True):
         best = items.models[0]
         n, value = best.levels[ALL]
         text = f"{best.title} names the right ending in {_share(value)} of {n:,} items ({items.title})"
@@ -22,16 +23,15 @@ def endings(evidence: Evidence) -> list[str]:
         said.append(f"{text}.")
         said += _by_level(best, items)
         if len(items.models) > 1:
-            second = items.models[1].levels[ALL][1]
-            apart = difference(value, second)
-            if apart is not None:
-                verdict = "within noise of it" if apart < NOISE else f"{fixed(apart, 1)} combined standard errors below"
-                said.append(f"Second is {items.models[1].title} with {_share(second)}, {verdict}.")
+            second = _share(items.models[1].levels[ALL][1])
+            said.append(f"Second is {items.models[1].title} with {second}, {of_second(group, 'acc')}.")
+            if near := near_best(group, "acc"):
+                said.append(f"Within noise of the best too: {listed(near[:MOST])}.")
         said += _misled(items)
         guessing = [model.title for model in items.models if guesses(model.levels[ALL][1], items.chance)]
         if guessing:
             said.append(f"Within noise of chance: {listed(guessing[:MOST])}.")
-    return said
+    return said + over_seeds(evidence, ("acc",))
 
 
 def _misled(items: Items) -> list[str]:

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from trainyard.report import scaling
 from trainyard.report.cells import allowance, nearest, probe_label, same_bits
-from trainyard.report.endings import MOST, NOISE, distance, endings
+from trainyard.report.endings import MOST, distance, endings
 from trainyard.report.evidence import Evidence, Ranked, best_loss, by_data, ranked
 from trainyard.report.format import clip, counted, duration, fixed, listed, probed, scientific, short, size
 from trainyard.report.measured import PLACE, Cell, by_place, cell_label
 from trainyard.report.measured import varying as varying_cells
-from trainyard.report.results import Run, difference, label, telling
+from trainyard.report.paired import Paired, against_baseline, paired
+from trainyard.report.results import Run, Score, difference, label, telling
+from trainyard.report.seeds import LOSSES
+from trainyard.report.verdicts import NOISE, near_best, of_second, one_test, over_seeds
 
 PREDICTED = 0.15  # of the measured increase: what a prediction of memory is to stay within
 LARGE = 2**28  # bytes: below, what libraries keep outweighs what a model takes
@@ -55,7 +58,7 @@ def _training(evidence: Evidence) -> list[str]:
             text += f", the lowest of {counted(len(group), 'run')}; the highest is {label(group[-1][1], names)} with "
             text += fixed(group[-1][0])
         said.append(f"{text}.")
-    return said + _seeds(evidence.runs) + _published(evidence)
+    return said + _seeds(evidence.runs) + over_seeds(evidence, LOSSES) + _published(evidence)
 
 
 def _seeds(runs: Sequence[Run]) -> list[str]:
@@ -94,42 +97,53 @@ def _published(evidence: Evidence) -> list[str]:
 def _perplexity(evidence: Evidence) -> list[str]:
     said = []
     for group in ranked(evidence, "perplexity", "perplexity_word"):
-        first = group.scores[0]
-        low, high = first.interval
-        said.append(
-            f"{group.title}: {group.labels[0]} has the lowest perplexity a word, {fixed(first.value, 2)} "
-            f"(95 % interval {fixed(low, 2)} to {fixed(high, 2)})."
-            if len(group.scores) > 1
-            else f"{group.title}: {group.labels[0]} has a perplexity of {fixed(first.value, 2)} a word "
-            f"(95 % interval {fixed(low, 2)} to {fixed(high, 2)})."
-        )
-        said += _against_pretrained(evidence, group)
+        what = "the lowest perplexity a word," if len(group.scores) > 1 else "a perplexity a word of"
+        said.append(f"{group.title}: {group.labels[0]} has {what} {_with_interval(group.scores[0])}.")
         if len(group.scores) > 1:
-            apart = difference(group.scores[1], first)
-            if apart is not None and apart < NOISE:
-                said.append(f"{group.labels[1]} lies within noise of it ({fixed(apart, 1)} combined standard errors).")
-    return said
+            phrase = of_second(group, "perplexity_word")
+            said.append(f"Second is {group.labels[1]} with {_with_interval(group.scores[1])}, {phrase}.")
+            said += _near(group, "perplexity_word")
+        said += _against_pretrained(evidence, group)
+    return said + over_seeds(evidence, ("perplexity_word",))
+
+
+def _with_interval(value: Score) -> str:
+    low, high = value.interval
+    return f"{fixed(value.value, 2)} (95 % interval {fixed(low, 2)} to {fixed(high, 2)})"
+
+
+def _bracketed(value: Score) -> str:
+    low, high = value.interval
+    return f"{fixed(value.value, 1)} [{fixed(low, 1)}, {fixed(high, 1)}]"
+
+
+def _near(group: Ranked, name: str) -> list[str]:
+    near = near_best(group, name)
+    return [f"Within noise of the best too: {listed(near[:MOST])}."] if near else []
 
 
 def _against_pretrained(evidence: Evidence, group: Ranked) -> list[str]:
     """What training did to models that were evaluated untouched too."""
     models = {run.name: run.coordinates["model"] for run in evidence.runs}
     before = {
-        each.run: value
+        each.run: (each, value)
         for each, value in zip(group.evaluations, group.scores, strict=True)
         if each.checkpoint == "pretrained"
     }
     said = []
     for each, text, after in zip(group.evaluations, group.labels, group.scores, strict=True):
-        start = before.get(models.get(each.run, ""))
-        if start is None or each.checkpoint == "pretrained":
+        found = before.get(models.get(each.run, ""))
+        if found is None or each.checkpoint == "pretrained":
             continue
-        apart = difference(start, after)
-        noise = "" if apart is None else f", {_noise(apart)}"
-        said.append(
-            f"Training took {text} from {fixed(start.value, 2)} to {fixed(after.value, 2)} a word "
-            f"({fixed(100 * (after.value / start.value - 1), 1)} %{noise})."
-        )
+        untouched, start = found
+        tested = paired(each, untouched, "perplexity_word")
+        errors = difference(start, after)
+        if isinstance(tested, Paired):
+            change = one_test("perplexity_word", tested)
+        else:
+            change = f"{fixed(100 * (after.value / start.value - 1), 1)} %"
+            change += "" if errors is None else f", {_noise(errors)}"
+        said.append(f"Training took {text} from {fixed(start.value, 2)} to {fixed(after.value, 2)} a word ({change}).")
     return said
 
 
@@ -145,15 +159,21 @@ def _rouge(evidence: Evidence) -> list[str]:
         best = group.evaluations[0]
         parts = []
         for name, title in (("rouge1", "ROUGE-1"), ("rouge2", "ROUGE-2"), ("rougeL", "ROUGE-L")):
-            value = best.scores[name]
-            low, high = value.interval
-            parts.append(f"{title} {fixed(value.value, 1)} [{fixed(low, 1)}, {fixed(high, 1)}]")
+            parts.append(f"{title} {_bracketed(best.scores[name])}")
         said.append(f"{group.title}, {best.raw['n']:,} rows: {group.labels[0]} reaches {listed(parts)}.")
+        if len(group.scores) > 1:
+            second = _bracketed(group.scores[1])
+            said.append(f"Second is {group.labels[1]} with ROUGE-1 {second}, {of_second(group, 'rouge1')}.")
+            said += _near(group, "rouge1")
         for name, values in best.baselines.items():
-            apart = difference(group.scores[0], values["rouge1"])
-            verdict = "" if apart is None else f": the model is {distance(apart)} it"
-            said.append(f"The baseline {name} has ROUGE-1 {fixed(values['rouge1'].value, 1)}{verdict}.")
-    return said
+            tested = against_baseline(best, name, "rouge1")
+            errors = difference(group.scores[0], values["rouge1"])
+            if isinstance(tested, Paired):
+                verdict = f": the model less the baseline is {one_test('rouge1', tested)}"
+            else:
+                verdict = "" if errors is None else f": the model is {distance(errors)} it"
+            said.append(f"The baseline {name} has ROUGE-1 {_bracketed(values['rouge1'])}{verdict}.")
+    return said + over_seeds(evidence, ("rouge1",))
 
 
 def _parity(evidence: Evidence) -> list[str]:

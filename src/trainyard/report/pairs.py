@@ -12,7 +12,7 @@ from trainyard.report.seeds import LOSSES, WELCH, Repeated, Welch, welch
 
 SIGNIFICANT = 0.05
 MOST = 8  # models: of more, only the best is set against the others
-BETTER, NOISE, UNTESTED = "better", "within noise", "not tested"
+BETTER, WITHIN, UNTESTED = "better", "within noise", "not tested"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Pair:
     @property
     def verdict(self) -> str:
         """`better`: the first is, at the level of 5 %; `within noise`; or `not tested`."""
-        return UNTESTED if self.p is None else BETTER if self.p < SIGNIFICANT else NOISE
+        return UNTESTED if self.p is None else BETTER if self.p < SIGNIFICANT else WITHIN
 
 
 def pairs(group: Sequence[Evaluation], name: str) -> list[Pair]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainyard.errors import InputError
-from trainyard.report.cells import allowance, nearest
+from trainyard.report.cells import SEEDS, allowance, nearest
 from trainyard.report.format import clip, fixed, probed, scientific, size
 
 WIDEST = 22
@@ -28,6 +28,8 @@ NUMBERS = (
 def table(path: Path) -> str:
     """The chosen columns of a comparison's CSV, aligned; below it levels and parity, from the files beside it.
 
+    Scores stand with one standard error and, in brackets, their 95 % interval.
+
     Raises:
         InputError: the file is missing or is no comparison.
     """
@@ -36,11 +38,13 @@ def table(path: Path) -> str:
         raise InputError(f"{path}: no such file; run the study first")
     if rows and "model" not in rows[0]:
         raise InputError(f"{path}: has no column `model`; give the comparison.csv of a study's report")
+    over_seeds = [row for row in rows if row.get("section") == SEEDS]
     rows = [row for row in rows if not row.get("section")]
     if not rows:
         return f"{path}: no runs"
     parts = [
         _comparison(rows),
+        f"mean ± standard deviation over seeds\n{_comparison(over_seeds)}" if over_seeds else "",
         _levels(_read(path.with_name("levels.csv"))),
         _parity(_read(path.with_name("parity.csv"))),
     ]
@@ -140,12 +144,15 @@ def _number(name: str, row: dict[str, str], key: str) -> str:
         return size(value)
     if name == "tokens_per_second":
         return fixed(value, 0)
-    error = row.get(f"{key}_standard_error")
-    if name.startswith("rouge"):
-        error = ""  # a bootstrap's: the report has the interval
     scale, digits = {"acc": (100, 1), "training_loss": (1, 3), "validation_loss": (1, 3)}.get(name, (1, 2))
+    digits = 1 if name.startswith("rouge") else digits
+    error, low, high = (row.get(f"{key}_{part}") for part in ("standard_error", "low", "high"))
     text = fixed(scale * value, digits)
-    return f"{text} ± {fixed(scale * float(error), digits)}" if error else text
+    if error:
+        text += f" ± {fixed(scale * float(error), digits)}"
+    return (
+        f"{text} [{fixed(scale * float(low), digits)}, {fixed(scale * float(high), digits)}]" if low and high else text
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
