@@ -258,7 +258,7 @@ def _look_through(path: Path, held: Held, threads: int) -> tuple[int, int, npt.N
     columns = [name for name in ("text", "source", "target") if name in _columns(path)]
     if not columns:
         raise InputError(f"{path}: no column text, source or target; multiple-choice items are no training text")
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         groups, total = file.num_row_groups, file.metadata.num_rows
     if not total:
         raise InputError(f"{path}: no rows to look through")
@@ -282,7 +282,8 @@ def _look_through(path: Path, held: Held, threads: int) -> tuple[int, int, npt.N
 
 def _batches(path: Path, columns: list[str], groups: Sequence[int]) -> Iterator[pa.RecordBatch]:
     try:
-        with pq.ParquetFile(path) as file:
+        # with pre_buffer pyarrow reads the compressed file whole
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             yield from file.iter_batches(BATCH_ROWS, row_groups=list(groups), columns=columns, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: damaged or truncated Parquet ({error}); delete it and run again") from None
