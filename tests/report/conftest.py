@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from trainyard.config.catalogue import Model
@@ -32,6 +35,7 @@ MODELS = {
     "gpt2-250k": model("gpt2", 2, 64),
     "bart-tiny": model("bart", 2, 64),
 }
+WIDTHS = {name: entry["shape"]["width"] for name, entry in MODELS.items()}
 STUDY: dict[str, Any] = {
     "title": f"Small models of a small world {HOSTILE}",
     "question": "Does a model of a million parameters learn the facts of tinyworld?",
@@ -151,6 +155,7 @@ class Results:
             "tokens_per_second": 20_480.0 if began else None,
             "step_seconds": {"median": 0.1, "p10": 0.09, "p90": 0.12},
             "mfu": 0.31 if began else None,
+            "flops_per_token": None if model.startswith("bart") else 6.0 * WIDTHS[model] ** 2,
             "mfu_formula": "6 N + 12 L h Q T",
             "peak_flops": 5e10,
             "peak_source": "measured by a matrix product",
@@ -226,6 +231,37 @@ class Results:
         rows.parent.mkdir(parents=True, exist_ok=True)
         rows.touch()
         self.evaluations.append(path)
+        return path
+
+    def add_items(
+        self, run: str, metric: str, columns: dict[str, Any], *, rows_sha256: str = "ab" * 32, **more: Any
+    ) -> Path:
+        """An evaluation whose scores follow from its items: their columns, in the order of their rows."""
+        items = {name: np.asarray(column) for name, column in columns.items()}
+        n = len(next(iter(items.values())))
+
+        def mean(values: np.ndarray) -> tuple[float, float]:
+            return float(values.mean()), float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else 0.0
+
+        if metric == "hellaswag":
+            items = {"correct": items["correct"], "correct_norm": items.get("correct_norm", items["correct"])}
+            values = {"acc": mean(items["correct"]), "acc_norm": mean(items["correct_norm"])}
+        elif metric == "perplexity":
+            items = {name: items.get(name, np.full(n, 10)) for name in ("tokens", "words", "bytes")} | items
+            loss = -items["log_likelihood"].sum()
+            values = {
+                f"perplexity_{name}": (math.exp(loss / items[f"{name}s"].sum()), 0.1)
+                for name in ("token", "word", "byte")
+            }
+        else:
+            kinds = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+            items = {name: items.get(name, items["rouge1"]) for name in kinds} | {
+                f"lead3_{name}": items.get("lead3", items["rouge1"]) for name in kinds
+            }
+            values = {name: mean(items[name]) for name in kinds}
+            more.setdefault("baselines", {"lead3": {name: mean(items[f"lead3_{name}"])[0] for name in kinds}})
+        path = self.add_evaluation(run, metric, values, n=n, rows_sha256=rows_sha256, **more)
+        pq.write_table(pa.table({"row": columns.get("row", np.arange(n)), **items}), path.with_suffix(".parquet"))
         return path
 
     def add_levels(self, run: str, scores: dict[str, float], n: int = 500) -> Path:
