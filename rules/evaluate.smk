@@ -56,10 +56,10 @@ rule shortcuts:
 rule contamination:
     input:
         training="results/data/{training}/rows/train.parquet",
-        items="results/data/{dataset}/rows/{split}.parquet",
+        evaluated="results/data/{dataset}/rows/{split}.parquet",
     output:
         overlap="results/{study}/contamination/{training}/{dataset}-{split}.json",
-        items="results/{study}/contamination/{training}/{dataset}-{split}.parquet",
+        affected="results/{study}/contamination/{training}/{dataset}-{split}.parquet",
     log:
         "logs/{study}/contamination/{training}/{dataset}-{split}.log",
     benchmark:

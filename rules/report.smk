@@ -265,8 +265,9 @@ rule comparison_table:
             JOBS.reads(
                 summaries="summaries",
                 evaluations="evaluations",
-                items="items",
+                scored="items",
                 parity="parity",
+                contamination="contamination",
             )
         ),
     output:
@@ -299,7 +300,9 @@ rule comparison_table:
 use rule comparison_table as differences_table with:
     input:
         unpack(
-            JOBS.reads(summaries="summaries", evaluations="evaluations", items="items")
+            JOBS.reads(
+                summaries="summaries", evaluations="evaluations", scored="items"
+            )
         ),
     output:
         table=shown(
@@ -346,6 +349,55 @@ use rule comparison_table as levels_table with:
         module="levels",
         study=JOBS.study,
         code=report_code("levels"),
+
+
+use rule comparison_table as contamination_table with:
+    input:
+        unpack(
+            JOBS.reads(
+                summaries="summaries",
+                evaluations="evaluations",
+                items="items",
+                contamination="contamination",
+            )
+        ),
+    output:
+        table=shown(
+            "contamination.html",
+            "contamination",
+            "Evaluation",
+            "contamination",
+            "table",
+        ),
+        numbers=shown(
+            "contamination.csv",
+            "contamination",
+            "Evaluation",
+            "contamination",
+            "numbers",
+        ),
+        scores=shown(
+            "contamination-scores.csv",
+            "contamination",
+            "Evaluation",
+            "contamination: scores",
+            "numbers",
+        ),
+        items=shown(
+            "contamination-items.csv",
+            "contamination",
+            "Evaluation",
+            "contamination: items",
+            "numbers",
+        ),
+    log:
+        "logs/{study}/report/contamination-table.log",
+    benchmark:
+        "logs/{study}/report/contamination-table.benchmark.jsonl"
+    params:
+        module="contamination",
+        study=JOBS.study,
+        code=report_code("contamination"),
 
 
 use rule comparison_table as quality_table with:
@@ -509,6 +561,7 @@ use rule comparison_table as sources_table with:
                 cells="cells",
                 shortcuts="shortcuts",
                 statistics="statistics",
+                contamination="contamination",
             )
         ),
     output:
@@ -572,11 +625,13 @@ rule overview:
         unpack(
             JOBS.reads(
                 summaries="summaries",
+                metrics="metrics",
                 evaluations="evaluations",
-                items="items",
+                scored="items",
                 parity="parity",
                 cells="cells",
                 shortcuts="shortcuts",
+                contamination="contamination",
             )
         ),
         figures=lambda wildcards: list(JOBS.figures(wildcards.study).values()),

@@ -9,6 +9,8 @@ from trainyard.config.prices import Prices
 from trainyard.report import quality, quality_table
 from trainyard.report.charts import score_charts
 from trainyard.report.costs import cost_at, front, step_of
+from trainyard.report.evidence import Evidence
+from trainyard.report.leaders import leaders
 from trainyard.report.results import read_evaluations, read_runs
 
 EURO = Prices(currency="EUR", cpu=0.5)
@@ -184,3 +186,35 @@ def test_a_model_that_is_missing_has_its_reason_in_the_table(full):
     page, rows = tabulated(full)
     assert "no model: &lt;script&gt;" in page
     assert len(rows) == 6
+
+
+def said(results):
+    evidence = Evidence(
+        study=results.study,
+        runs=read_runs(results.runs),
+        evaluations=[],
+        parity=[],
+        cells=[],
+        searches=[],
+        shortcuts=[],
+        models=results.models,
+    )
+    return leaders(evidence)
+
+
+def test_who_leads_up_to_which_cost_is_said(empty):
+    empty.add_run("small", model="gpt2-250k", end=1.5)
+    empty.add_run("large", end=1.2)
+    (sentence,) = said(empty)
+    assert sentence.startswith("The lowest loss on tinyworld validation, bpe-512 tokens for what training costs has ")
+    assert sentence.index("gpt2-250k up to") < sentence.index(" FLOPs and gpt2-1m beyond.")
+
+
+def test_a_run_that_leads_everywhere_and_runs_without_flops_are_said_so_or_not_at_all(empty):
+    empty.add_run("small", model="gpt2-250k", end=1.2)
+    empty.add_run("large", end=1.5)
+    assert said(empty) == [
+        "gpt2-250k has the lowest loss on tinyworld validation, bpe-512 tokens at every cost of training."
+    ]
+    empty.add_run("other", model="bart-tiny", end=1.2)
+    assert said(empty) == []

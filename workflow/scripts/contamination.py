@@ -13,7 +13,7 @@ from trainyard.job import Job, run_job
 def main(job: Job) -> None:
     contamination(
         training=Path(job.input["training"]),
-        items=Path(job.input["items"]),
+        items=Path(job.input["evaluated"]),
         output=Path(job.output["overlap"]),
         trained_on=job.wildcards["training"],
         dataset=job.wildcards["dataset"],

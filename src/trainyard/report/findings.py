@@ -9,11 +9,11 @@ from trainyard.report.cells import allowance, nearest, probe_label, same_bits
 from trainyard.report.endings import MOST, distance, endings
 from trainyard.report.evidence import Evidence, Ranked, best_loss, by_data, ranked
 from trainyard.report.format import clip, counted, duration, fixed, listed, probed, scientific, short, size
+from trainyard.report.leaders import leaders
 from trainyard.report.measured import PLACE, Cell, by_place, cell_label
 from trainyard.report.measured import varying as varying_cells
 from trainyard.report.paired import Paired, against_baseline, paired
 from trainyard.report.results import Run, Score, difference, label, telling
-from trainyard.report.seeds import LOSSES
 from trainyard.report.verdicts import NOISE, near_best, of_second, one_test, over_seeds
 
 PREDICTED = 0.15  # of the measured increase: what a prediction of memory is to stay within
@@ -32,6 +32,7 @@ def findings(evidence: Evidence) -> list[Finding]:
     """Everything that can be said, topic by topic; a topic without figures is left out."""
     topics: list[tuple[str, Callable[[Evidence], list[str]]]] = [
         ("Training", _training),
+        ("Cost", leaders),
         ("Endings", endings),
         ("Perplexity", _perplexity),
         ("Summaries", _rouge),
@@ -58,7 +59,8 @@ def _training(evidence: Evidence) -> list[str]:
             text += f", the lowest of {counted(len(group), 'run')}; the highest is {label(group[-1][1], names)} with "
             text += fixed(group[-1][0])
         said.append(f"{text}.")
-    return said + _seeds(evidence.runs) + over_seeds(evidence, LOSSES) + _published(evidence)
+    repeats = over_seeds(evidence, ("validation_loss",)) or over_seeds(evidence, ("training_loss",))
+    return said + _seeds(evidence.runs) + repeats + _published(evidence)
 
 
 def _seeds(runs: Sequence[Run]) -> list[str]:

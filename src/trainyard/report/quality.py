@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -30,6 +30,7 @@ ONCE = (
 )
 BEST = "#fcd34d"
 MARGIN, GAP = 0.25, 0.065  # parts of the width: for labels on the right, left of each panel
+LEAST_TICKS = 4  # else they are spaced evenly
 ACROSS = 4  # entries of the legend in a row
 
 
@@ -106,7 +107,10 @@ def draw(
         if handles:
             drawing.legend(handles=handles, loc="upper right", bbox_to_anchor=(0.995, 1.0), ncols=ACROSS)
         if along == "cost" and any(run.summary["timing"] != "alone" for run in known):
-            style.note(drawing, "Hours were taken while other jobs ran on the machine: FLOPs compare, hours hardly do.")
+            style.note(
+                drawing,
+                "Times were taken while other jobs ran on the machine: FLOPs compare, hours and money hardly do.",
+            )
 
 
 def _key(line: Line, coordinate: str | None) -> str:
@@ -174,36 +178,35 @@ def _limits(panel: Axes, chart: Chart, axis: Axis, points: Sequence[tuple[float,
         room = (high / low) ** 0.07 if high > low else 1.05
         panel.set_yscale("log")
         panel.set_ylim(low / room, high * room)
-        _log_ticks(panel.yaxis, low / room, high * room, tick)
+        _log_ticks(panel.yaxis, low / room, high * room, 0.12, tick)
     x = [cost for cost, _ in points]
     if axis.logarithmic:
         low, high = min(x), max(x)
         room = (high / low) ** 0.06 if high > low else 1.5
         panel.set_xscale("log")
         panel.set_xlim(low / room, high * room)
-        _log_ticks(panel.xaxis, low / room, high * room, axis.text)
+        _log_ticks(panel.xaxis, low / room, high * room, 0.17, axis.text)
     else:
         panel.set_xlim(0, 1.04 * max(x))
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: axis.text(value)))
 
 
-def _log_ticks(axis: object, low: float, high: float, text: Callable[[float], str]) -> None:
-    """Some four to eight round numbers on a logarithmic axis."""
-    steps = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))
+def _log_ticks(axis: Any, low: float, high: float, apart: float, text: Callable[[float], str]) -> None:
+    """Round numbers on a logarithmic axis, no two nearer than `apart` of its length."""
     choices = [
-        [place for place in LogLocator(subs=parts, numticks=99).tick_values(low, high) if low <= place <= high]
-        for parts in steps
+        LogLocator(subs=subs, numticks=99).tick_values(low, high) for subs in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))
     ]
-    places = next((found for found in choices if len(found) >= 4), None)
-    if places is None:
-        places = [place for place in MaxNLocator(5).tick_values(low, high) if low <= place <= high]
-    while len(places) > 8:
-        places = places[::2]
-    axis.set_ticks(places)  # pyright: ignore[reportAttributeAccessIssue]
-    axis.set_ticks([], minor=True)  # pyright: ignore[reportAttributeAccessIssue]
-    axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))  # pyright: ignore[reportAttributeAccessIssue]
-    axis.set_minor_formatter(NullFormatter())  # pyright: ignore[reportAttributeAccessIssue]
+    inside = [[place for place in places if low <= place <= high] for places in choices]
+    linear = [place for place in MaxNLocator(5).tick_values(low, high) if low <= place <= high]
+    places: list[float] = []
+    for place in next((found for found in inside if len(found) >= LEAST_TICKS), linear):
+        if not places or math.log(place / places[-1]) >= apart * math.log(high / low):
+            places.append(place)
+    axis.set_ticks(places)
+    axis.set_ticks([], minor=True)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _ends(chart: Chart, colours: Sequence[str]) -> list[tuple[float, str, str]]:
