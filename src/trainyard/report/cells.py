@@ -6,7 +6,7 @@ from typing import Any
 from trainyard.report.format import PERCENT, counted, listed, scientific, score
 from trainyard.report.html import Cell
 from trainyard.report.results import Score
-from trainyard.report.seeds import spread
+from trainyard.report.seeds import LOSSES, spread
 
 BADGES = {"finished": "good", "diverged": "bad", "out-of-memory": "bad", "unsupported": "warn"}
 SEEDS = "Runs that differ in their seed alone: mean ± sample standard deviation"
@@ -45,9 +45,11 @@ def spread_cell(name: str, values: Sequence[float], tip: str = "") -> Cell:
 
 
 def _digits(name: str, value: Score) -> int | None:
-    """One decimal of a ROUGE; more of others where the error would read as zero."""
+    """One decimal of a ROUGE, three of a loss; more of others where the error would read as zero."""
     if name.startswith("rouge"):
         return 1
+    if name in LOSSES:
+        return 3
     error = (value.error or 0.0) * (100 if name in PERCENT else 1)
     return None if error == 0 or error >= 0.01 else 4
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from trainyard.config.study import Study
 from trainyard.report.format import TITLES, counted
 from trainyard.report.html import Cell, Column, Raw, Row, Table, write_table
+from trainyard.report.itemwise import RESAMPLES, SEED
 from trainyard.report.paired import Paired
 from trainyard.report.pairs import (
     BETTER,
@@ -23,18 +24,19 @@ from trainyard.report.results import Evaluation, Run, model_labels, read_evaluat
 from trainyard.report.seeds import LOSSES, configurations, repeated
 
 TESTED = {
-    "perplexity": ("perplexity_word", "perplexity_token"),
+    "perplexity": ("perplexity_word",),  # of one tokenizer a token's has the same p, of several it does not compare
     "hellaswag": ("acc", "acc_norm"),
     "rouge": ("rouge1", "rouge2", "rougeL", "rougeLsum"),
 }
 OVER_SEEDS = "Configurations over their seeds"
 NOTES = [
     "Each difference is the first less the second; the first has the better figure. That of a perplexity is in percent "
-    "of it, and the same test holds for all its units.",
+    "of it; a perplexity a token or a byte of the same models has the same p.",
     "“Better”: p is below 0.05 by Holm's correction for all tests of the same figure; “within noise”: it is not. "
     f"Of more than {MOST} models the best alone is set against each other one.",
-    "McNemar's exact test counts the items that one model alone has right; the bootstrap draws whole documents or "
-    "rows. Both ask whether these trained models differ; whether their configurations do, a test over seeds says.",
+    "McNemar's exact test counts the items that one model alone has right; the paired bootstrap draws whole documents "
+    f"or rows ({RESAMPLES:,} resamples from seed {SEED}). Both ask whether these trained models differ; whether their "
+    "configurations do, a test over seeds says.",
 ]
 
 
@@ -77,7 +79,7 @@ def _of_models(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> Iterat
             members = [place for place, each in enumerate(group) if name in each.scores]
             tested = pairs([group[place] for place in members], name)
             same = next((other for other, known in told.items() if known == tested and tested), None)
-            if same is not None and group[0].metric != "perplexity":
+            if same is not None:
                 continue  # the same answers by another name, as acc_norm where all endings are of one length
             told[name] = tested
             for pair in tested:
@@ -89,8 +91,11 @@ def _of_models(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> Iterat
 
 
 def _over_seeds(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> Iterator[Row]:
-    for figure in repeated(configurations(runs), evaluations):
-        if figure.name in (*LOSSES, *(name for names in TESTED.values() for name in names)):
+    names = {*LOSSES, *(name for names in TESTED.values() for name in names)}
+    figures = [figure for figure in repeated(configurations(runs), evaluations) if figure.name in names]
+    for index, figure in enumerate(figures):
+        told = [(known.title, known.checkpoint, known.values) for known in figures[:index] if known.evaluation]
+        if (figure.title, figure.checkpoint, figure.values) not in told:
             place = f"{OVER_SEEDS}: {figure.title}"
             for pair in pairs_over_seeds(figure):
                 ends = [

@@ -22,12 +22,12 @@ import numpy as np
 from scipy import stats
 
 from trainyard.intervals import LEVEL
-from trainyard.report.itemwise import RESAMPLES, SEED, Items
+from trainyard.report.itemwise import RESAMPLES, Items
 from trainyard.report.results import Evaluation
 
 FEWEST = 20  # items: below, percentiles of a bootstrap are too narrow
-MCNEMAR = "McNemar, exact"
-BOOTSTRAP = f"paired bootstrap, {RESAMPLES:,} resamples, seed {SEED}"
+MCNEMAR = "McNemar's exact test"
+BOOTSTRAP = "paired bootstrap"
 CORRECT = {"acc": "correct", "acc_norm": "correct_norm"}
 UNITS = {
     "loss_token": "tokens",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from trainyard.report.format import PERCENT, fixed, scientific
+from trainyard.report.itemwise import RESAMPLES
 from trainyard.report.paired import UNITS, Paired, holm, paired
 from trainyard.report.results import Evaluation
 from trainyard.report.seeds import LOSSES, WELCH, Repeated, Welch, welch
@@ -118,8 +119,9 @@ def sizes(found: Paired | Welch) -> str:
     """What a test is made on."""
     if isinstance(found, Welch):
         return "{} and {} seeds, whose spreads {}".format(*found.n, "overlap" if found.overlap else "lie apart")
-    text = f"n = {found.n:,}"
-    return "{}, right alone: {:,} and {:,}".format(text, *found.discordant) if found.discordant else text
+    if found.discordant:
+        return "n = {:,}, right alone: {:,} and {:,}".format(found.n, *found.discordant)
+    return f"n = {found.n:,}, {RESAMPLES:,} resamples"
 
 
 def name_of(found: Paired | Welch) -> str:

@@ -199,15 +199,20 @@ def varying(runs: Sequence[Run]) -> list[str]:
     return [name for name in COORDINATES if len({run.coordinates[name] for run in runs}) > 1]
 
 
-def telling(runs: Sequence[Run]) -> list[str]:
-    """As few coordinates as tell the runs apart, in their fixed order: the most telling first, until none adds any."""
+def telling(runs: Sequence[Run], without: str = "") -> list[str]:
+    """As few coordinates as tell the runs apart, in their fixed order: the most telling first, until none adds any.
+
+    Args:
+        runs: any runs.
+        without: a coordinate that is left out.
+    """
     chosen: list[str] = []
 
     def kinds(names: Sequence[str]) -> int:
         return len({tuple(run.coordinates[name] for name in names) for run in runs})
 
     # of equally telling coordinates the first of these
-    candidates = sorted(varying(runs), key=_PLAIN.index)
+    candidates = sorted((name for name in varying(runs) if name != without), key=_PLAIN.index)
     while candidates:
         best = max(candidates, key=lambda name: kinds([*chosen, name]))
         if kinds([*chosen, best]) == kinds(chosen):

@@ -11,6 +11,7 @@ from trainyard.config.study import Study
 from trainyard.report import style
 from trainyard.report.format import PERCENT, TITLES, clip, score, tick
 from trainyard.report.results import CHANCE, Evaluation, Score, model_labels, read_evaluations, read_runs
+from trainyard.report.seeds import Configuration, configurations, spread
 
 PANELS = {
     "perplexity": ("perplexity_word", "perplexity_byte"),
@@ -23,19 +24,30 @@ GAP = 0.035
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A model with its 95 % interval, or a configuration with the mean and the standard deviation of its seeds."""
+
+    name: str
+    score: Score
+    seeds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Panel:
-    """One metric of one evaluation: models from best to worst, then baselines."""
+    """One metric of one evaluation: models and configurations from best to worst, then baselines."""
 
     metric: str
     items: str
     name: str
-    scores: list[tuple[str, Score]]
+    scores: list[Mark]
     baselines: list[tuple[str, Score]]
     left_out: int
 
 
 def draw(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path], output: Path) -> None:
     """Draw a panel for each metric of each evaluation: points with 95 % intervals, baselines as dashed lines.
+
+    Runs that differ in their seed alone are one mark: their mean, a bar of one standard deviation, a dot for each.
 
     Args:
         study: whose evaluations they are.
@@ -51,8 +63,9 @@ def draw(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path], out
         style.empty(output, f"No model of “{study.title}” has a score.")
         return
     known = read_runs(runs)
-    rows = [_distinct(_panels(group, model_labels(known, group))) for group in groups.values()]
-    models = list(dict.fromkeys(name for row in rows for panel in row for name, _ in panel.scores))
+    repeats = configurations(known)
+    rows = [_distinct(_panels(group, model_labels(known, group), repeats)) for group in groups.values()]
+    models = list(dict.fromkeys(mark.name for row in rows for panel in row for mark in panel.scores))
     palette = style.colours(models)
     # a row for each evaluation, as high as its fullest panel needs
     heights = [0.3 * max(len(panel.scores) for panel in row) + FRAME for row in rows]
@@ -66,12 +79,14 @@ def draw(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path], out
             drawing.text(
                 0.012, (top - 0.12) / height, clip(row[0].items, 100), fontsize=12, fontweight="bold", va="top"
             )
-            order = [name for name, _ in row[0].scores]
+            order = [mark.name for mark in row[0].scores]
             for column, panel in enumerate(row):
                 left = margin + column * (width + GAP)
                 axes = drawing.add_axes((left, (top - tall + 0.55) / height, width, (tall - FRAME + 0.25) / height))
                 _draw_panel(axes, panel, palette, order, named=column == 0)
             top -= tall
+        if any(mark.seeds for row in rows for panel in row for mark in panel.scores):
+            style.note(drawing, "Diamonds: mean over seeds, bar of one standard deviation. Other bars: 95 % intervals.")
 
 
 def _distinct(panels: Sequence[Panel]) -> list[Panel]:
@@ -86,31 +101,55 @@ def _distinct(panels: Sequence[Panel]) -> list[Panel]:
     return found
 
 
-def _panels(group: Sequence[Evaluation], labels: Sequence[str]) -> list[Panel]:
+def _panels(group: Sequence[Evaluation], labels: Sequence[str], repeats: Sequence[Configuration]) -> list[Panel]:
     found = []
     first = group[0]
     for name in PANELS[first.metric]:
-        scores = [(title, each.scores[name]) for each, title in zip(group, labels, strict=True) if name in each.scores]
-        if not scores:
+        scored = [(each, title) for each, title in zip(group, labels, strict=True) if name in each.scores]
+        marks = _marks(scored, name, repeats)
+        if not marks:
             continue
-        scores.sort(key=lambda item: item[1].value, reverse=first.metric != "perplexity")
+        marks.sort(key=lambda mark: mark.score.value, reverse=first.metric != "perplexity")
         baselines = [(title, values[name]) for title, values in first.baselines.items() if name in values]
         if first.metric == "hellaswag":
             baselines.append(("chance", Score(CHANCE)))
-        found.append(Panel(TITLES[name], first.title, name, scores[:MOST], baselines, len(scores) - MOST))
+        found.append(Panel(TITLES[name], first.title, name, marks[:MOST], baselines, len(marks) - MOST))
     return found
+
+
+def _marks(group: Sequence[tuple[Evaluation, str]], name: str, repeats: Sequence[Configuration]) -> list[Mark]:
+    """A mark for each model, but one for those that differ in their seed alone."""
+    owners = {run.name: configuration.label for configuration in repeats for run in configuration.runs}
+    several = len({each.checkpoint for each, _ in group if each.run in owners}) > 1
+    together: dict[tuple[str, str], list[Score]] = {}
+    for each, title in group:
+        at = f" ({each.checkpoint})" if several else ""
+        owner = owners.get(each.run)
+        key = (f"{owner}{at}, over seeds", "") if owner else (title, each.run)
+        together.setdefault(key, []).append(each.scores[name])
+    marks = []
+    for (title, _), found in together.items():
+        values = tuple(value.value for value in found)
+        if over := spread(values):
+            ends = (over.mean - over.deviation, over.mean + over.deviation)
+            marks.append(Mark(title, Score(over.mean, over.deviation, *ends), values))
+        else:
+            marks.append(Mark(title, found[0]))
+    return marks
 
 
 def _draw_panel(axes: Axes, panel: Panel, palette: dict[str, str], order: list[str], named: bool) -> None:
     scale = 100 if panel.name in PERCENT else 1
-    for name, value in panel.scores:
-        place = order.index(name)
+    for mark in panel.scores:
+        place, colour, value = order.index(mark.name), palette[mark.name], mark.score
         low, high = value.interval
-        axes.plot([scale * low, scale * high], [place, place], color=palette[name], linewidth=2, solid_capstyle="round")
-        axes.plot(scale * value.value, place, "o", color=palette[name], markersize=7)
+        axes.plot([scale * low, scale * high], [place, place], color=colour, linewidth=2, solid_capstyle="round")
+        axes.plot(scale * value.value, place, "D" if mark.seeds else "o", color=colour, markersize=7)
+        dots = [scale * each for each in mark.seeds]
+        axes.plot(dots, [place + 0.22] * len(dots), ".", color=colour, markersize=5, alpha=0.6)
         axes.annotate(
             score(panel.name, value.value),
-            (scale * max(high, value.value), place),
+            (max([scale * high, scale * value.value, *dots]), place),
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
@@ -128,7 +167,7 @@ def _draw_panel(axes: Axes, panel: Panel, palette: dict[str, str], order: list[s
             fontsize=9,
             color=style.FAINT,
         )
-    ends = [scale * end for _, value in panel.scores for end in value.interval]
+    ends = [scale * end for mark in panel.scores for end in (*mark.score.interval, *mark.seeds)]
     ends += [scale * value.value for _, value in panel.baselines]
     room = 0.14 * (max(ends) - min(ends)) or 0.05 * abs(max(ends)) or 1.0
     axes.set_xlim(min(ends) - room, max(ends) + 2.2 * room)

@@ -106,9 +106,13 @@ def configurations(runs: Sequence[Run]) -> list[Configuration]:
         if run.finished:
             rest = {key: value for key, value in run.specification.items() if key not in ("run", "seed")}
             groups.setdefault(json.dumps(rest, sort_keys=True), []).append(run)
+    names = telling([group[0] for group in groups.values()], without="seed")
     several = [group for group in groups.values() if len({run.coordinates["seed"] for run in group}) > 1]
-    names = [name for name in telling([group[0] for group in several]) if name != "seed"]
-    return [Configuration(label(group[0], names), group) for group in several]
+    labels = [label(group[0], names) for group in several]
+    return [
+        Configuration(text if labels.count(text) == 1 else group[0].name, group)
+        for text, group in zip(labels, several, strict=True)
+    ]
 
 
 def repeated(found: Sequence[Configuration], evaluations: Sequence[Evaluation]) -> list[Repeated]:

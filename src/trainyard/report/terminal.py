@@ -146,13 +146,13 @@ def _number(name: str, row: dict[str, str], key: str) -> str:
         return fixed(value, 0)
     scale, digits = {"acc": (100, 1), "training_loss": (1, 3), "validation_loss": (1, 3)}.get(name, (1, 2))
     digits = 1 if name.startswith("rouge") else digits
-    error, low, high = (row.get(f"{key}_{part}") for part in ("standard_error", "low", "high"))
+    parts = [row.get(f"{key}_{part}") for part in ("standard_deviation", "standard_error", "low", "high")]
+    deviation, error, low, high = (fixed(scale * float(part), digits) if part else "" for part in parts)
     text = fixed(scale * value, digits)
-    if error:
-        text += f" ± {fixed(scale * float(error), digits)}"
-    return (
-        f"{text} [{fixed(scale * float(low), digits)}, {fixed(scale * float(high), digits)}]" if low and high else text
-    )
+    if deviation:
+        return f"{text} ± {deviation}"
+    text += f" ± {error}" if error else ""
+    return f"{text} [{low}, {high}]" if low and high else text
 
 
 def main(arguments: Sequence[str]) -> int:

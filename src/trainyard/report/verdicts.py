@@ -6,7 +6,7 @@ from trainyard.report.cells import spread_cell
 from trainyard.report.evidence import Evidence, Ranked
 from trainyard.report.format import TITLES, fixed
 from trainyard.report.paired import Paired
-from trainyard.report.pairs import UNTESTED, WITHIN, Pair, apart, likely, name_of, pairs, pairs_over_seeds
+from trainyard.report.pairs import BETTER, UNTESTED, WITHIN, Pair, apart, likely, name_of, pairs, pairs_over_seeds
 from trainyard.report.results import difference
 from trainyard.report.seeds import Welch, configurations, repeated
 
@@ -54,11 +54,13 @@ def over_seeds(evidence: Evidence, names: Sequence[str]) -> list[str]:
             said.append(f"{place}: {texts[best]}.")
             continue
         pair = next(pair for pair in pairs_over_seeds(figure) if (pair.first, pair.second) == (best, others[0]))
-        verdict = f"not tested ({pair.found})"
         if isinstance(pair.found, Welch):
-            spreads = "their spreads overlap" if pair.found.overlap else "their spreads lie apart"
-            verdict = f"{pair.verdict}, {spreads} ({_tested(figure.name, pair, 'difference')})"
-        said.append(f"{place}: best is {texts[best]}, second {texts[others[0]]}: {verdict}.")
+            verdict = "better than" if pair.verdict == BETTER else "within noise of"
+            text = f"{place}: best is {texts[best]}, {verdict} the second, {texts[others[0]]}"
+            spreads = "overlap" if pair.found.overlap else "lie apart"
+            said.append(f"{text}; their spreads {spreads} ({_tested(figure.name, pair, 'difference')}).")
+        else:
+            said.append(f"{place}: best is {texts[best]}, second {texts[others[0]]}; not tested ({pair.found}).")
     return said
 
 
