@@ -383,7 +383,7 @@ use rule comparison_table as contamination_table with:
             "contamination: scores",
             "numbers",
         ),
-        items=shown(
+        affected=shown(
             "contamination-items.csv",
             "contamination",
             "Evaluation",

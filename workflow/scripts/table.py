@@ -14,7 +14,7 @@ from trainyard.report.arguments import arguments
 
 def main(job: Job) -> None:
     tabulate = importlib.import_module(f"trainyard.report.{job.params['module']}").tabulate
-    tabulate(**arguments(job.input, job.params), table=Path(job.output["table"]), numbers=Path(job.output["numbers"]))
+    tabulate(**arguments(job.input, job.params), **{name: Path(path) for name, path in job.output.items()})
 
 
 run_job(globals(), main)

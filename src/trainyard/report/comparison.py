@@ -11,6 +11,7 @@ from trainyard.config.study import Published, Study
 from trainyard.report.cells import SEEDS, outcome_cell, score_cell, spread_cell, verdict
 from trainyard.report.format import PERCENT, TITLES, clip, counted, duration, fixed, score, size
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
+from trainyard.report.overlap import Overlap, read_overlaps, remarks
 from trainyard.report.pairs import WITHIN, pairs, pairs_over_seeds, told
 from trainyard.report.results import (
     Evaluation,
@@ -67,6 +68,7 @@ def tabulate(
     runs: Sequence[Path],
     evaluations: Sequence[Path],
     parity: Sequence[Path],
+    contamination: Sequence[Path] = (),
     table: Path,
     numbers: Path,
 ) -> None:
@@ -77,15 +79,21 @@ def tabulate(
         runs: folders with spec.json and summary.json.
         evaluations: evaluation files of runs and of pretrained models.
         parity: parity.json of the probes.
+        contamination: contamination/*/*.json.
         table: the HTML page.
         numbers: the CSV.
     """
-    compared = compare(study, read_runs(runs), read_evaluations(evaluations), read_all(parity))
+    found = read_evaluations(evaluations)
+    compared = compare(study, read_runs(runs), found, read_all(parity), read_overlaps(contamination))
     write_table(compared, study.title, table, numbers)
 
 
 def compare(
-    study: Study, runs: Sequence[Run], evaluations: Sequence[Evaluation], parity: Sequence[dict[str, Any]]
+    study: Study,
+    runs: Sequence[Run],
+    evaluations: Sequence[Evaluation],
+    parity: Sequence[dict[str, Any]],
+    overlaps: Sequence[Overlap] = (),
 ) -> Table:
     """The comparison as a table: a row for each run and evaluated checkpoint, baselines and published rows apart."""
     by_model: dict[tuple[str, str], dict[str, Evaluation]] = {}
@@ -128,6 +136,7 @@ def compare(
     ]
     notes = [
         *notes,
+        *remarks(overlaps),
         *(f"{second.title} equals {first.title} in every row; the CSV has it." for first, second in repeated),
     ]
     hidden = {second.key for _, second in repeated}

@@ -13,6 +13,7 @@ from trainyard.report.evidence import Evidence
 from trainyard.report.findings import findings
 from trainyard.report.html import fragment, render
 from trainyard.report.measured import read_cells, read_searches
+from trainyard.report.overlap import read_overlaps
 from trainyard.report.results import read_all, read_evaluations, read_runs
 
 
@@ -24,6 +25,7 @@ def write(
     parity: Sequence[Path],
     cells: Sequence[Path],
     shortcuts: Sequence[Path],
+    contamination: Sequence[Path] = (),
     models: Mapping[str, Model],
     figures: Mapping[str, Path],
     output: Path,
@@ -37,6 +39,7 @@ def write(
         parity: parity.json of the probes.
         cells: measure/*.json.
         shortcuts: shortcuts/*.json.
+        contamination: contamination/*/*.json.
         models: the catalogue.
         figures: SVG files by title, in their order on the page.
         output: the HTML page.
@@ -51,7 +54,8 @@ def write(
         shortcuts=read_all(shortcuts),
         models=models,
     )
-    table = compare(study, evidence.runs, evidence.evaluations, evidence.parity)
+    overlaps = read_overlaps(contamination)
+    table = compare(study, evidence.runs, evidence.evaluations, evidence.parity, overlaps)
     page = render(
         "overview.html",
         study=study,

@@ -27,6 +27,7 @@ def tabulate(
     cells: Sequence[Path],
     shortcuts: Sequence[Path],
     statistics: Sequence[Path],
+    contamination: Sequence[Path] = (),
     table: Path,
     numbers: Path,
 ) -> None:
@@ -40,6 +41,7 @@ def tabulate(
         cells: measure/*.json.
         shortcuts: shortcuts/*.json.
         statistics: statistics.json of each dataset under each tokenizer.
+        contamination: contamination/*/*.json.
         table: the HTML page.
         numbers: the CSV.
     """
@@ -48,6 +50,7 @@ def tabulate(
     rows += [row for path in parity for row in _with_log("parity", path.parent.name, "difference by step", path)]
     rows += [row for path in cells for row in _with_log("measure", path.stem, "speed and memory", path)]
     rows += [row for path in shortcuts for row in _with_log("shortcuts", path.stem, "baselines", path)]
+    rows += [row for path in contamination for row in _contamination(path)]
     rows += [_file("data", path.parents[1].name, f"statistics under {path.parent.name}", path) for path in statistics]
     columns = [
         Column("kind", "figure", text=True),
@@ -85,6 +88,19 @@ def _evaluation(path: Path) -> Iterator[Row]:
         model = results / "models" / run if pretrained else path.parents[1] / "models" / evaluation["checkpoint"]
         yield _file("evaluation", run, f"input: model ({_origin(origin)})", model)
     yield from _log("evaluation", run, path.parents[2], Path("evaluate", run, path.stem))
+
+
+def _contamination(path: Path) -> Iterator[Row]:
+    found, results = read_json(path), path.parents[3]
+    yield _file("contamination", path.stem, f"overlap with {found['training']}", path)
+    yield _file("contamination", path.stem, "item by item", path.with_suffix(".parquet"))
+    for dataset, split, sha256 in (
+        (found["training"], "train", found["training_sha256"]),
+        (found["dataset"], found["split"], found["rows_sha256"]),
+    ):
+        rows = results / "data" / dataset / "rows" / f"{split}.parquet"
+        yield _file("contamination", path.stem, f"input: rows of {dataset}", rows, sha256)
+    yield from _log("contamination", path.stem, path.parents[2], Path("contamination", path.parent.name, path.stem))
 
 
 def _origin(origin: Mapping[str, Any]) -> str:
