@@ -357,7 +357,7 @@ use rule comparison_table as contamination_table with:
             JOBS.reads(
                 summaries="summaries",
                 evaluations="evaluations",
-                items="items",
+                scored="items",
                 contamination="contamination",
             )
         ),
