@@ -21,6 +21,7 @@ TRAIN = {
     "validate_every": 3,
     "validation_tokens": 1024,
     "checkpoint_every": 3,
+    "keep_steps": [4],
 }
 MICRO = {
     "title": "Micro",
@@ -33,7 +34,8 @@ MICRO = {
             "train": TRAIN,
             "evaluate": {
                 "perplexity": {"split": "test", "limit": 20},
-                "hellaswag": {"datasets": ["tinyworld-endings"], "limit": 40},
+                "hellaswag": {"datasets": ["tinyworld-endings"], "limit": 40, "checkpoints": ["best", "kept"]},
+                "samples": {"prompts": 2, "prompt_words": 8, "new_tokens": 8},
             },
         },
         {

@@ -109,3 +109,24 @@ def test_the_order_of_keys_reruns_nothing(repository: Repository) -> None:
 def test_the_mirror_reruns_nothing(repository: Repository) -> None:
     done = repository.snakemake("-n", "--config", "studies=micro", f"mirror={repository.folder}")
     assert "Nothing to be done" in done.stderr + done.stdout
+
+
+def test_prices_draw_quality_anew_and_no_more(repository: Repository) -> None:
+    with repository.edited("config/config.yaml", "prices: null", "prices: {currency: EUR, cpu: 0.05}"):
+        jobs = repository.would_run()
+    assert {job.rpartition(" ")[2] for job in jobs if "report" in job} == {
+        "quality_by_step",
+        "quality_by_cost",
+        "quality_table",
+    }
+    assert kinds(jobs) == {"Draw", "Tabulate", "Write"}
+
+
+def test_another_kept_step_trains_anew_and_another_evaluated_one_does_not(repository: Repository) -> None:
+    study = copy.deepcopy(MICRO)
+    study["grids"][0]["evaluate"]["perplexity"]["checkpoints"] = ["best", "kept"]
+    jobs = repository.would_run_as(study)
+    assert trained(jobs) == set()
+    assert len([job for job in jobs if job.startswith("Evaluate perplexity")]) == 2
+    study["grids"][0]["overrides"] = {"models": {"gpt2-modern-tiny": {"keep_steps": [2, 4]}}}
+    assert trained(repository.would_run_as(study)) == {MODERN}

@@ -47,12 +47,49 @@ def test_the_comparison_table_holds_every_run(repository: Repository) -> None:
     assert any("gpt2-modern-tiny" in str(row) for row in rows)
 
 
+def test_a_kept_step_is_evaluated_and_stands_in_the_table_of_quality_by_step_alone(repository: Repository) -> None:
+    report = repository.folder / "results/micro/report"
+    found = {}
+    for name in ("quality", "comparison"):
+        with (report / f"{name}.csv").open() as file:
+            found[name] = [row.get("checkpoint") for row in csv.DictReader(file)]
+    assert found["quality"].count("step-4") == 2
+    assert "step-4" not in found["comparison"]
+
+
+def test_the_samples_of_every_model_stand_on_one_page(repository: Repository) -> None:
+    page = (repository.folder / "results/micro/report/samples.html").read_text()
+    for part in ("Continuations: tinyworld test", "Summaries: tinyworld-dialogues test", "gpt2-modern-tiny"):
+        assert part in page
+
+
 def test_the_report_holds_every_figure_and_table(repository: Repository) -> None:
     repository.snakemake("--report", "report.html", "--config", "studies=micro")
     report = (repository.folder / "report.html").read_text()
-    for product in ("loss-by-step.svg", "levels.svg", "scaling.svg", "parity.svg", "measure.svg", "overview.html"):
+    for product in (
+        "loss-by-step.svg",
+        "quality-by-step.svg",
+        "quality-by-cost.svg",
+        "samples.html",
+        "levels.svg",
+        "scaling.svg",
+        "parity.svg",
+        "measure.svg",
+        "overview.html",
+    ):
         assert product in report
-    for table in ("comparison", "levels", "scaling", "parity", "measure", "data", "models", "environment", "sources"):
+    for table in (
+        "comparison",
+        "quality",
+        "levels",
+        "scaling",
+        "parity",
+        "measure",
+        "data",
+        "models",
+        "environment",
+        "sources",
+    ):
         assert f"{table}.html" in report
         assert f"{table}.csv" in report
 
