@@ -92,7 +92,7 @@ def apart(name: str, found: Paired | Welch) -> tuple[str, str]:
     of = unit(name, found)
     parts = [_shown(name, of, part) for part in (found.difference, found.low, found.high)]
     width = parts[2] - parts[1]
-    digits = 1 if width >= 1 or width == 0 else min(4, 1 - math.floor(math.log10(width)))
+    digits = 1 if width >= 1 or width < 1e-9 else min(4, 1 - math.floor(math.log10(width)))  # two that count
     value, low, high = (fixed(part, digits) for part in parts)
     signed = value if parts[0] <= 0 else f"+{value}"
     return f"{signed} {of}".strip(), f"[{low}, {high}]"

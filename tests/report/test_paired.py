@@ -1,0 +1,319 @@
+"""Paired tests between two evaluations of the same items."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from trainyard.errors import InputError
+from trainyard.report.itemwise import RESAMPLES, Items
+from trainyard.report.paired import BOOTSTRAP, FEWEST, Paired, against_baseline, bootstrap, holm, mcnemar, paired
+from trainyard.report.results import Evaluation, read_evaluations
+
+HELLASWAG = {"protocol": "harness", "shots": 0, "limit": None}
+
+
+def answers(alone: int, other: int, both: int = 100, none: int = 50) -> tuple[np.ndarray, np.ndarray]:
+    """Right and wrong answers of two models, by how many items each alone has right."""
+    first = [True] * both + [True] * alone + [False] * other + [False] * none
+    second = [True] * both + [False] * alone + [True] * other + [False] * none
+    return np.array(first), np.array(second)
+
+
+def of_values(**columns: np.ndarray) -> Items:
+    return Items(np.arange(len(next(iter(columns.values())))), columns)
+
+
+def result(found: Paired | str) -> Paired:
+    assert isinstance(found, Paired), found
+    return found
+
+
+def both(
+    results: Any, metric: str, first: dict[str, Any], second: dict[str, Any], **more: Any
+) -> tuple[Evaluation, Evaluation]:
+    """Two models' evaluations with these items."""
+    settings = {"settings": HELLASWAG} if metric == "hellaswag" else {}
+    for run, columns in (("a", first), ("b", second)):
+        results.add_items(run, metric, columns, **{**settings, **more})
+    one, other = read_evaluations(results.evaluations[-2:])
+    return one, other
+
+
+# McNemar
+
+
+def test_mcnemars_p_is_the_two_sided_binomial_of_the_discordant_items() -> None:
+    tail = sum(math.comb(35, k) for k in range(11)) / 2**35
+    found = mcnemar(*answers(10, 25))
+    assert found.p == pytest.approx(2 * tail)
+    assert found.discordant == (10, 25)
+    assert found.difference == pytest.approx(-15 / 185)
+
+
+@pytest.mark.parametrize(
+    ("alone", "other", "p"),
+    [(121, 59, 0.000004), (70, 59, 0.378688), (80, 59, 0.089452), (30, 60, 0.00206), (10, 30, 0.002221), (10, 10, 1.0)],
+)
+def test_mcnemar_agrees_with_the_calculator_that_statsmodels_is_tested_by(alone: int, other: int, p: float) -> None:
+    # Vassar College's calculator, as in statsmodels' test_mcnemar_exact (stats/tests/test_nonparametric.py)
+    assert mcnemar(*answers(alone, other, both=101, none=33)).p == pytest.approx(p, abs=1e-6)
+
+
+def test_the_interval_of_a_difference_of_shares_is_bonett_and_prices() -> None:
+    # airway data of Fagerland, Lydersen and Laake 2014 (Statistics in Medicine 33, 2850), table V: 1 and 7 of 21
+    found = mcnemar(*answers(1, 7, both=1, none=12))
+    assert found.p == pytest.approx(2 * 9 / 2**8)
+    assert (found.low, found.high) == pytest.approx((-0.508, -0.013), abs=5e-4)
+
+
+def test_models_that_agree_on_every_item_do_not_differ() -> None:
+    found = mcnemar(*answers(0, 0))
+    assert (found.difference, found.p) == (0.0, 1.0)
+    assert found.low == -found.high < 0  # yet the items can't exclude a small difference
+
+
+def test_few_discordant_items_are_never_enough() -> None:
+    assert mcnemar(*answers(5, 0)).p > 0.05 > mcnemar(*answers(6, 0)).p
+
+
+def test_the_intervals_ends_are_shares() -> None:
+    found = mcnemar(*answers(3, 0, both=0, none=0))
+    assert -1 <= found.low <= found.high <= 1
+
+
+# bootstrap
+
+
+def test_a_constant_difference_is_certain() -> None:
+    scores = np.random.default_rng(0).normal(40, 10, 100)
+    found = result(bootstrap(of_values(x=scores + 3.0), of_values(x=scores), "x", "x"))
+    assert (found.difference, found.low, found.high) == pytest.approx((3.0, 3.0, 3.0))
+    assert found.p == pytest.approx(2 / (RESAMPLES + 1))
+
+
+def test_the_interval_of_a_mean_is_the_normal_one_where_items_are_many() -> None:
+    generator = np.random.default_rng(1)
+    first, second = generator.normal(0.1, 1, 2000), generator.normal(0, 1, 2000)
+    found = result(bootstrap(of_values(x=first), of_values(x=second), "x", "x"))
+    half = 1.96 * np.std(first - second, ddof=1) / math.sqrt(2000)
+    assert found.high - found.low == pytest.approx(2 * half, rel=0.03)
+
+
+def test_a_perplexitys_difference_is_the_logarithm_of_first_over_second(empty: Any) -> None:
+    generator = np.random.default_rng(2)
+    tokens = generator.integers(5, 50, 80)
+    likelihoods = -2.0 * tokens + generator.normal(0, 3, (2, 80))
+    first, second = both(
+        empty, "perplexity", *({"log_likelihood": each, "tokens": tokens, "words": tokens} for each in likelihoods)
+    )
+    found = result(paired(first, second, "perplexity_word"))
+    logs = [math.log(each.scores["perplexity_word"].value) for each in (first, second)]
+    assert found.difference == pytest.approx(logs[0] - logs[1])
+    assert found.low < found.difference < found.high
+    assert result(paired(first, second, "perplexity_token")).p == found.p
+
+
+def test_whole_documents_are_drawn_so_a_long_one_counts_for_its_length() -> None:
+    short = np.full(40, 10)
+    sizes = np.where(np.arange(40) == 0, 4000, short)
+    losses = np.random.default_rng(3).normal(0, 1, (2, 40))
+    losses[0, 0] += 200
+    items = [of_values(loss=each, units=sizes) for each in losses]
+    found = result(bootstrap(items[0], items[1], "loss", "loss", "units"))
+    assert found.low < -0.01  # the long document, drawn twice
+    assert found.high > -0.02  # or not at all
+    assert found.p > 0.05
+
+
+def test_p_is_below_the_level_where_the_interval_leaves_zero_out() -> None:
+    generator = np.random.default_rng(4)
+    values = generator.normal(0.2, 1, (60, 50))
+    zero = np.zeros(50)
+    for row in values:
+        found = result(bootstrap(of_values(x=row), of_values(x=zero), "x", "x"))
+        if not 0.045 < found.p < 0.055:
+            assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
+
+
+def test_samples_are_the_same_in_every_process() -> None:
+    values = np.random.default_rng(5).normal(0, 1, 100)
+    first, second = (of_values(x=values).resampled["x"] for _ in range(2))
+    assert np.array_equal(first, second)
+    assert first[:3] == pytest.approx(
+        [values[rows].sum() for rows in np.random.Generator(np.random.PCG64(1)).integers(0, 100, (3, 100))]
+    )
+
+
+def test_items_beyond_what_memory_holds_at_once_are_drawn_in_parts() -> None:
+    values = np.random.default_rng(6).normal(0, 1, 1000)  # 2,097 samples at a time
+    sums = of_values(x=values).resampled["x"]
+    assert sums.shape == (RESAMPLES,)
+    assert sums.std() == pytest.approx(values.std() * math.sqrt(1000), rel=0.03)
+
+
+# calibration
+
+
+def test_where_there_is_no_difference_five_percent_are_called_one() -> None:
+    generator = np.random.default_rng(7)
+    cases, count = 400, 200
+    values = generator.normal(0, 1, (2 * cases, count)) + generator.normal(0, 2, count)  # items are hard or easy
+    items = of_values(**{str(index): column for index, column in enumerate(values)})
+    p = [result(bootstrap(items, items, str(2 * case), str(2 * case + 1))).p for case in range(cases)]
+    # 20 of 400 are expected; 8 to 34 hold 99.7 % of binomial draws
+    assert 8 <= sum(each < 0.05 for each in p) <= 34
+
+
+def test_mcnemar_calls_no_more_than_five_percent_of_equal_models_different() -> None:
+    generator = np.random.default_rng(8)
+    hard = generator.random(1000)
+    draws = generator.random((400, 2, 1000)) < hard
+    # exact, so below the level: 20 of 400 at most are expected
+    assert sum(mcnemar(first, second).p < 0.05 for first, second in draws) <= 34
+
+
+def test_a_real_difference_is_found() -> None:
+    generator = np.random.default_rng(9)
+    hard = generator.random((200, 1000)) * 0.8
+    found = [mcnemar(*(generator.random((2, 1000)) < np.stack([items + 0.1, items]))) for items in hard]
+    assert sum(each.p < 0.05 and each.difference > 0 for each in found) >= 190
+    items = generator.normal(0, 3, 300)
+    better = of_values(base=items, **{str(case): items + 0.5 + generator.normal(0, 1, 300) for case in range(100)})
+    p = [result(bootstrap(better, better, str(case), "base")).p for case in range(100)]
+    assert sum(each < 0.05 for each in p) >= 95
+
+
+def test_intervals_hold_the_true_difference() -> None:
+    generator = np.random.default_rng(10)
+    hard = generator.random((400, 500)) * 0.9
+    held = 0
+    for items in hard:
+        truth = np.stack([np.minimum(1.0, items + 0.05), items])
+        found = mcnemar(*(generator.random((2, 500)) < truth))
+        held += found.low <= np.mean(truth[0] - truth[1]) <= found.high
+    assert held >= 367  # of 380 expected: three standard deviations below
+
+
+# what is compared
+
+
+@pytest.mark.parametrize(
+    ("metric", "column", "name"),
+    [
+        ("hellaswag", "correct", "acc"),
+        ("hellaswag", "correct", "acc_norm"),
+        ("perplexity", "log_likelihood", "perplexity_byte"),
+        ("rouge", "rouge1", "rougeLsum"),
+    ],
+)
+def test_identical_models_do_not_differ(empty: Any, metric: str, column: str, name: str) -> None:
+    values = np.random.default_rng(11).normal(-30, 5, 50)
+    same = {column: values > -30 if metric == "hellaswag" else values}
+    found = result(paired(*both(empty, metric, same, same), name))
+    assert (found.difference, found.p) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("metric", "column", "name"), [("hellaswag", "correct", "acc"), ("rouge", "rouge1", "rouge1")])
+def test_the_order_of_items_changes_nothing(empty: Any, metric: str, column: str, name: str) -> None:
+    generator = np.random.default_rng(12)
+    values = generator.normal(40, 10, (2, 60))
+    first, second = values > 40 if metric == "hellaswag" else values
+    straight = paired(*both(empty, metric, {column: first}, {column: second}), name)
+    order = generator.permutation(60)
+    shuffled = paired(*both(empty, metric, {column: first}, {column: second[order], "row": order}), name)
+    assert shuffled == straight
+
+
+def test_too_few_items_are_not_resampled(empty: Any) -> None:
+    few = {"rouge1": np.arange(FEWEST - 1.0)}
+    assert paired(*both(empty, "rouge", few, few), "rouge1") == "19 items are too few for a bootstrap: 20 at least"
+
+
+def test_perplexities_a_token_of_other_tokenizers_are_not_compared(empty: Any) -> None:
+    first = {"log_likelihood": np.full(30, -20.0), "tokens": np.full(30, 10)}
+    pair = both(empty, "perplexity", first, first | {"tokens": np.full(30, 12)})
+    assert "by another tokenizer" in str(paired(*pair, "perplexity_token"))
+    assert isinstance(paired(*pair, "perplexity_word"), Paired)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"rows_sha256": "cd" * 32}, "the files of rows differ"),
+        ({"rows_sha256": None}, "the rows' hash is not recorded"),
+        ({"settings": HELLASWAG | {"limit": 50}}, "limit: None and 50"),
+        ({"settings": HELLASWAG | {"protocol": "completion"}}, "protocol: harness and completion"),
+        ({"settings": HELLASWAG | {"shots": 5}}, "shots: 0 and 5"),
+        ({"split": "validation"}, "split: test and validation"),
+    ],
+)
+def test_other_items_or_another_protocol_are_not_compared(empty: Any, change: dict[str, Any], reason: str) -> None:
+    pair = both(empty, "hellaswag", {"correct": [True] * 30}, {"correct": [True] * 30})
+    pair[1].raw.update(change)
+    assert reason in str(paired(*pair, "acc"))
+
+
+def test_the_draw_of_shots_matters_where_there_are_shots_alone(empty: Any) -> None:
+    right = {"correct": [True] * 30}
+    for shots, reason in ((0, ""), (5, "seed: 1 and 2")):
+        pair = both(empty, "hellaswag", right, right, settings=HELLASWAG | {"shots": shots, "seed": 1})
+        pair[1].raw["settings"] = pair[1].raw["settings"] | {"seed": 2}
+        found = paired(*pair, "acc")
+        assert (found == reason) if reason else isinstance(found, Paired)
+
+
+def test_speed_settings_do_not_matter(empty: Any) -> None:
+    right = {"correct": [True] * 30}
+    pair = both(empty, "hellaswag", right, right)
+    pair[1].raw["settings"] = pair[1].raw["settings"] | {"batch_tokens": 8192, "device": "cuda", "dtype": "bfloat16"}
+    assert isinstance(paired(*pair, "acc"), Paired)
+
+
+def test_other_rows_are_not_compared(empty: Any) -> None:
+    pair = both(empty, "hellaswag", {"correct": [True] * 3}, {"correct": [True] * 3, "row": [0, 1, 3]})
+    assert paired(*pair, "acc") == "other rows were scored"
+
+
+def test_missing_items_are_said(empty: Any) -> None:
+    pair = both(empty, "hellaswag", {"correct": [True] * 3}, {"correct": [True] * 3})
+    pair[1].path.with_suffix(".parquet").unlink()
+    assert "b: there is no " in str(paired(*pair, "acc"))
+
+
+def test_items_of_an_earlier_version_are_said(empty: Any) -> None:
+    pair = both(empty, "hellaswag", {"correct": [True] * 3}, {"correct": [True] * 3})
+    pq.write_table(pa.table({"correct": [True]}), pair[1].path.with_suffix(".parquet"))
+    assert "has no column row, correct_norm: evaluate again" in str(paired(*pair, "acc"))
+
+
+@pytest.mark.parametrize("damage", ["torn", "twice"])
+def test_damaged_items_are_an_error(empty: Any, damage: str) -> None:
+    pair = both(empty, "hellaswag", {"correct": [True] * 3}, {"correct": [True] * 3})
+    path: Path = pair[1].path.with_suffix(".parquet")
+    if damage == "torn":
+        path.write_bytes(path.read_bytes()[:-9])
+    else:
+        pq.write_table(pa.table({"row": [0, 0], "correct": [True] * 2, "correct_norm": [True] * 2}), path)
+    with pytest.raises(InputError, match=r"\.parquet: .*evaluate again"):
+        paired(*pair, "acc")
+
+
+def test_a_summary_is_compared_with_its_baseline_on_the_same_rows(empty: Any) -> None:
+    generator = np.random.default_rng(13)
+    scores = generator.normal(40, 5, 50)
+    empty.add_items("a", "rouge", {"rouge1": scores, "lead3": scores - generator.normal(5, 1, 50)})
+    found = result(against_baseline(read_evaluations(empty.evaluations)[0], "lead3", "rouge1"))
+    assert found.low < 5 < found.high
+    assert found.test == BOOTSTRAP
+
+
+def test_holms_method_is_that_of_rs_p_adjust() -> None:
+    # p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") in R
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
