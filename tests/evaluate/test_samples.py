@@ -61,8 +61,8 @@ def test_greedy_text_is_what_transformers_generates(causal_folder: Path, write_r
 def test_a_prompt_in_a_batch_is_continued_as_it_is_alone(causal_folder: Path, temperature: float):
     model = AutoModelForCausalLM.from_pretrained(causal_folder).eval()
     prompts = [[5, 6, 7], [8, 9], [10, 11, 12], [13, 14], [15, 16, 17]]
-    together = continuations(model, prompts, 12, end=None, temperature=temperature, seed=3)
-    assert together == continuations(model, prompts, 12, end=None, temperature=temperature, seed=3, batch=1)
+    together = continuations(model, prompts, 12, ends=(), temperature=temperature, seed=3)
+    assert together == continuations(model, prompts, 12, ends=(), temperature=temperature, seed=3, batch=1)
     assert {len(tokens) for tokens in together} == {12}
 
 
@@ -75,8 +75,8 @@ def test_the_seed_decides_what_is_drawn(causal_folder: Path, write_rows: Write, 
 
 def test_a_text_ends_with_its_end_token(causal_folder: Path):
     model = AutoModelForCausalLM.from_pretrained(causal_folder).eval()
-    (whole,) = continuations(model, [[5, 6]], 12, end=None)
-    (cut,) = continuations(model, [[5, 6]], 12, end=whole[4])
+    (whole,) = continuations(model, [[5, 6]], 12, ends=())
+    (cut,) = continuations(model, [[5, 6]], 12, ends={whole[4], 999})
     assert cut == whole[: whole.index(whole[4])]
 
 

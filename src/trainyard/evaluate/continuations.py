@@ -1,7 +1,7 @@
 """Continuations from a causal model: the likeliest token each time, or drawn."""
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby, takewhile
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ def continuations(
     prompts: Sequence[Sequence[int]],
     new_tokens: int,
     *,
-    end: int | None,
+    ends: Collection[int],
     temperature: float = 0.0,
     seed: int = 1,
     batch: int = 16,
@@ -27,7 +27,7 @@ def continuations(
         model: a causal model of transformers, in evaluation mode.
         prompts: token ids, one or more each.
         new_tokens: how many, at most.
-        end: the token that ends a text; None where the model has none.
+        ends: the tokens that end a text.
         temperature: 0 takes the likeliest token, the first of equals; above, logits are divided by it.
         seed: of the draws.
         batch: prompts that are continued at once, at most.
@@ -36,7 +36,7 @@ def continuations(
     for places in _batches(prompts, batch):
         draws = [torch.Generator().manual_seed(1_000_003 * seed + place) for place in places]
         ids = torch.tensor([list(prompts[place]) for place in places])
-        for place, tokens in zip(places, _batch(model, ids, new_tokens, end, temperature, draws), strict=True):
+        for place, tokens in zip(places, _batch(model, ids, new_tokens, ends, temperature, draws), strict=True):
             found[place] = tokens
     return found
 
@@ -51,7 +51,12 @@ def _batches(prompts: Sequence[Sequence[int]], batch: int) -> Iterator[list[int]
 
 @torch.inference_mode()
 def _batch(
-    model: Any, ids: Tensor, new_tokens: int, end: int | None, temperature: float, draws: Sequence[torch.Generator]
+    model: Any,
+    ids: Tensor,
+    new_tokens: int,
+    ends: Collection[int],
+    temperature: float,
+    draws: Sequence[torch.Generator],
 ) -> list[list[int]]:
     """The tokens after each row of `ids`, shape `(rows, length)`."""
     columns: list[Tensor] = []
@@ -62,12 +67,11 @@ def _batch(
         past = output.past_key_values
         ids = _next(output.logits[:, -1].float().cpu(), temperature, draws)
         columns.append(ids)
-        if end is not None:
-            ended |= ids[:, 0] == end
-            if ended.all():
-                break
+        ended |= torch.tensor([token in ends for token in ids[:, 0].tolist()])
+        if ended.all():
+            break
     rows = torch.cat(columns, dim=1).tolist()
-    return [row[: row.index(end)] if end in row else row for row in rows]
+    return [list(takewhile(lambda token: token not in ends, row)) for row in rows]
 
 
 def _next(logits: Tensor, temperature: float, draws: Sequence[torch.Generator]) -> Tensor:

@@ -19,9 +19,9 @@ from trainyard.evaluate.write import Names, Result, write_result
 LOOKED_AT = 1000  # rows among which prompts are sought
 PROTOCOL = (
     "The first `prompt_words` words of a document are given, after the start token if there is one, and the model goes "
-    "on for `new_tokens` tokens or until it ends the text. Temperature 0 takes the likeliest token each time; above, "
-    "tokens are drawn from the whole vocabulary by `seed` and the document's place. The target is how the document "
-    "goes on in truth, for as many tokens."
+    "on for `new_tokens` tokens or until it ends the text, by the start token or the end token. Temperature 0 takes "
+    "the likeliest token each time; above, tokens are drawn from the whole vocabulary by `seed` and the document's "
+    "place. The target is how the document goes on in truth, for as many tokens."
 )
 SCHEMA = pa.schema(
     {
@@ -70,12 +70,12 @@ def run(
     start = start_token(tokenizer)
     begin = [] if start is None else [start]
     prompts = [begin + ids for ids in encode(tokenizer, [prompt for _, prompt, _ in found])]
-    check_lengths(prompts, chosen, longest(model), model_folder)
+    check_lengths(prompts, chosen, longest(model_folder), model_folder)
     tokens = continuations(
         model,
         prompts,
         chosen.new_tokens,
-        end=tokenizer.eos_token_id,
+        ends={start, tokenizer.eos_token_id} - {None},
         temperature=chosen.temperature,
         seed=chosen.seed,
         batch=chosen.batch,

@@ -63,7 +63,10 @@ def tabulate(
     ]
     for group, each in groups.items():
         best = "low" if each.metric == "perplexity" else "high"
-        columns += [Column(f"{group}:{name}", SHORT_TITLES[name], each.title, best) for name in SHOWN[each.metric]]
+        columns += [
+            Column(f"{group}:{name}", SHORT_TITLES[name], each.title, best, shown=name == HEADLINES[each.metric])
+            for name in SHOWN[each.metric]
+        ]
     used = {key for row in rows for key, cell in row.cells.items() if cell.value is not None}
     columns = [column for column in columns if column.key in used]
     write_table(
@@ -135,5 +138,6 @@ def _notes(prices: Prices | None) -> list[str]:
         "“front”: no other model that cost as little or less is as good, by FLOPs (by device hours where FLOPs are not "
         "counted) and by the figure that is drawn; an interval may hold another order.",
         "± is one standard error, [a, b] a 95 % interval. Point at a value for protocol, number of items and settings.",
+        "One figure of each evaluation stands here, the one that is drawn; the CSV has all of them.",
     ]
     return [*notes, f"{prices.currency} for {asked(prices)}."] if prices else notes

@@ -88,8 +88,9 @@ def sections(runs: Sequence[Run], evaluations: Sequence[Evaluation], rows: Seque
 
 
 def visible(text: str) -> str:
-    """The text with control characters, which a page can't show, replaced."""
-    return "".join(ABSENT if unicodedata.category(each) == "Cc" and each not in "\n\t" else each for each in text)
+    """The text without white space around it, and with control characters, which a page can't show, replaced."""
+    shown = (ABSENT if unicodedata.category(each) == "Cc" and each not in "\n\t" else each for each in text)
+    return "".join(shown).strip()
 
 
 def _continuations(group: Sequence[Evaluation], labels: Sequence[str], runs: Sequence[Run], _rows: Path) -> Section:
