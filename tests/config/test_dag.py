@@ -83,3 +83,15 @@ def test_the_threads_of_an_evaluation_are_a_setting_and_not_the_cores_given(dag:
         study="s", run=run, evaluation="hellaswag-tinyworld-endings-harness-0shot", checkpoint="best"
     )
     assert jobs.evaluation(wildcards)["settings"]["threads"] == 2
+
+
+def test_the_items_of_compared_evaluations_stand_beside_them(dag: Make) -> None:
+    found = dag(grid("tinyworld"), grid("tinyworld", model="opt-tiny")).results("s")
+    assert len(found["evaluations"]) == 2
+    assert found["items"] == [file.removesuffix(".json") + ".parquet" for file in found["evaluations"]]
+
+
+def test_differences_are_tabulated_where_two_models_share_an_evaluation(dag: Make) -> None:
+    page = "results/s/report/differences.html"
+    assert page in dag(grid("tinyworld"), grid("tinyworld", model="opt-tiny")).report("s")
+    assert page not in dag(grid("tinyworld")).report("s")

@@ -47,6 +47,13 @@ def test_the_comparison_table_holds_every_run(repository: Repository) -> None:
     assert any("gpt2-modern-tiny" in str(row) for row in rows)
 
 
+def test_two_models_on_the_same_items_are_tested_against_each_other(repository: Repository) -> None:
+    with (repository.folder / "results/micro/report/differences.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["test"] for row in rows} == {"McNemar's exact test", "paired bootstrap"}
+    assert all(row["verdict"] in ("better", "within noise") for row in rows)
+
+
 def test_a_kept_step_is_evaluated_and_stands_in_the_table_of_quality_by_step_alone(repository: Repository) -> None:
     report = repository.folder / "results/micro/report"
     found = {}
@@ -80,6 +87,7 @@ def test_the_report_holds_every_figure_and_table(repository: Repository) -> None
         assert product in report
     for table in (
         "comparison",
+        "differences",
         "quality",
         "levels",
         "scaling",
