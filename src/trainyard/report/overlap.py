@@ -48,6 +48,6 @@ def remarks(overlaps: Sequence[Overlap]) -> list[str]:
         text = f"{fixed(100 * overlap.raw['share'], 1)} % of the items of {overlap.title} ({overlap.raw['training']})"
         lines.setdefault(overlap.raw["ngram"], []).append(text)
     return [
-        f"{listed(shares)} share {ngram} words in a row with the training data (in brackets); see Contamination."
+        f"{listed(shares)} share an n-gram of {ngram} words with the training data (in brackets); see Contamination."
         for ngram, shares in lines.items()
     ]

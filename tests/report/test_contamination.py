@@ -1,0 +1,275 @@
+"""What training text gave away: shares, affected items, and scores on the clean ones."""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from trainyard.intervals import proportion, ratio
+from trainyard.report import comparison, contamination, overview, sources
+from trainyard.report.clean import clean
+from trainyard.report.itemwise import Items
+from trainyard.report.overlap import read_overlaps, remarks
+
+HARNESS = {"protocol": "harness", "shots": 0}
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> dict[str, Path]:
+    names = {"table": "c.html", "numbers": "c.csv", "scores": "scores.csv", "affected": "items.csv"}
+    return {name: tmp_path / file for name, file in names.items()}
+
+
+def overlap(results: Any, affected: dict[int, str], n: int, dataset: str = "tinyworld-endings", **more: Any) -> Path:
+    """What the rule leaves: `affected` is the shared n-gram by row; each item has 10 n-grams and shares 4."""
+    path = results.folder / "contamination" / "tinyworld" / f"{dataset}-test.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    items = [
+        {"row": row, "ngrams": 10, "overlapping": 4 * there, "contaminated": there, "example": affected.get(row)}
+        for row in range(n)
+        for there in [row in affected]
+    ]
+    schema = pa.schema(
+        {
+            "row": pa.int64(),
+            "ngrams": pa.int64(),
+            "overlapping": pa.int64(),
+            "contaminated": pa.bool_(),
+            "example": pa.string(),
+        }
+    )
+    pq.write_table(pa.Table.from_pylist(items, schema=schema), path.with_suffix(".parquet"))
+    found = {
+        "training": "tinyworld",
+        "dataset": dataset,
+        "split": "test",
+        "ngram": 13,
+        "n": n,
+        "contaminated": len(affected),
+        "share": len(affected) / n,
+        "short": 1,
+        "overlap": 0.4 * len(affected) / n,
+        "texts": "context and the right ending, as one text",
+        "training_rows": 50_000,
+        "training_words": 2_589_028,
+        "training_sha256": "ab" * 32,
+        "rows_sha256": "cd" * 32,
+        **more,
+    }
+    path.write_text(json.dumps(found))
+    return path
+
+
+def scored(results: Any, run: str, correct: list[bool], **more: Any) -> Path:
+    """A HellaSwag result with its items."""
+    share = sum(correct) / len(correct)
+    error = math.sqrt(share * (1 - share) / (len(correct) - 1))
+    path = results.add_evaluation(
+        run, "hellaswag", {"acc": (share, error), "acc_norm": (share, error)}, settings=HARNESS, n=len(correct), **more
+    )
+    columns = {"row": range(len(correct)), "correct": correct, "correct_norm": correct}
+    pq.write_table(pa.table({name: list(column) for name, column in columns.items()}), path.with_suffix(".parquet"))
+    return path
+
+
+def tabulated(results: Any, found: list[Path], outputs: dict[str, Path]) -> str:
+    contamination.tabulate(
+        results.study, runs=results.runs, evaluations=results.evaluations, contamination=found, **outputs
+    )
+    return outputs["table"].read_text()
+
+
+def test_a_score_stands_again_on_the_clean_items_alone(empty: Any, outputs: dict[str, Path]) -> None:
+    empty.add_run("r")
+    scored(empty, "r", [True] * 6 + [False] * 4)
+    tabulated(empty, [overlap(empty, {0: "a b", 1: "c d", 9: "e f"}, 10)], outputs)
+    first = rows(outputs["scores"])[0]
+    kept = proportion(np.array([True] * 4 + [False] * 3))
+    assert (first["all"], first["n"], first["n_clean"]) == ("0.6", "10", "7")
+    assert float(first["clean"]) == kept.value == 4 / 7
+    assert (float(first["clean_low"]), float(first["clean_high"])) == (kept.low, kept.high)
+    assert float(first["clean_standard_error"]) == kept.standard_error
+    assert float(first["difference"]) == pytest.approx(4 / 7 - 0.6)
+    assert first["verdict"] == "within noise"
+
+
+def test_only_what_was_scored_counts_and_only_affected_evaluations_stand_again(
+    empty: Any, outputs: dict[str, Path]
+) -> None:
+    """Rows past the limit are affected, those before it are not."""
+    empty.add_run("r")
+    scored(empty, "r", [True, False, True])
+    page = tabulated(empty, [overlap(empty, {3: "a b", 4: "c d"}, 5)], outputs)
+    assert rows(outputs["scores"]) == []
+    assert "No item that was scored is contaminated." in page
+    assert rows(outputs["numbers"])[0]["contaminated"] == "2"
+
+
+def test_where_every_item_is_contaminated_there_is_no_clean_score(empty: Any, outputs: dict[str, Path]) -> None:
+    empty.add_run("r")
+    scored(empty, "r", [True, False])
+    page = tabulated(empty, [overlap(empty, {0: "a", 1: "b"}, 2)], outputs)
+    assert [(row["clean"], row["n_clean"]) for row in rows(outputs["scores"])] == [("", "0"), ("", "0")]
+    assert "every item is contaminated" in page
+
+
+def test_every_affected_item_is_in_the_csv_and_the_first_fifty_on_the_page(
+    empty: Any, outputs: dict[str, Path]
+) -> None:
+    page = tabulated(empty, [overlap(empty, {row: f"the <b>words</b> & of {row}." for row in range(60)}, 100)], outputs)
+    table = rows(outputs["affected"])
+    assert [row["row"] for row in table] == [str(row) for row in range(60)]
+    assert (table[7]["ngrams"], table[7]["overlapping"], table[7]["share"]) == ("10", "4", "0.4")
+    assert table[7]["example"] == "the <b>words</b> & of 7."
+    assert "the &lt;b&gt;words&lt;/b&gt; &amp; of 49." in page
+    assert "of 50." not in page
+    assert "<b>words" not in page
+
+
+def test_the_share_stands_with_what_was_looked_through(empty: Any, outputs: dict[str, Path]) -> None:
+    page = tabulated(empty, [overlap(empty, {2: "a b"}, 8)], outputs)
+    assert rows(outputs["numbers"]) == [
+        {
+            "items": "tinyworld-endings test",
+            "training": "tinyworld",
+            "contaminated": "1",
+            "share": "0.125",
+            "overlap": "0.05",
+            "n": "8",
+            "short": "1",
+            "ngram": "13",
+            "training_rows": "50000",
+            "training_words": "2589028",
+        }
+    ]
+    assert "context and the right ending, as one text; rows cdcd" in page
+
+
+def test_what_was_not_looked_through_says_why(empty: Any, outputs: dict[str, Path]) -> None:
+    empty.add_run("r")
+    empty.add_run("s", dataset="other")
+    scored(empty, "r", [True, False])
+    scored(empty, "s", [True, False])
+    empty.add_evaluation("gpt2-1m", "hellaswag", None, checkpoint="pretrained", settings=HARNESS)
+    tabulated(empty, [overlap(empty, {0: "a b"}, 2)], outputs)
+    assert [(row["training"], row["share_reason"]) for row in rows(outputs["numbers"])] == [
+        ("tinyworld", ""),
+        ("other", "the study does not ask for it: evaluate.contamination"),
+        ("that of gpt2-1m", "trained elsewhere: its training text is not here"),
+    ]
+    assert len(rows(outputs["scores"])) == 2
+
+
+def test_the_comparison_and_the_overview_say_the_share_and_where_more_stands(
+    empty: Any, outputs: dict[str, Path], tmp_path: Path
+) -> None:
+    empty.add_run("r")
+    scored(empty, "r", [True, False])
+    found = [overlap(empty, {0: "a b"}, 2), overlap(empty, {}, 8, "tinyworld")]
+    said = (
+        "50.0 % of the items of tinyworld-endings test (tinyworld) and 0.0 % of the items of tinyworld test "
+        "(tinyworld) share an n-gram of 13 words with the training data (in brackets); see Contamination."
+    )
+    assert remarks(read_overlaps(found)) == [said]
+    both = {"runs": empty.runs, "evaluations": empty.evaluations, "parity": [], "contamination": found}
+    comparison.tabulate(empty.study, **both, table=outputs["table"], numbers=outputs["numbers"])
+    assert said in outputs["table"].read_text()
+    more = {"cells": [], "shortcuts": [], "models": empty.models, "figures": {}}
+    overview.write(empty.study, **both, **more, output=tmp_path / "overview.html")
+    assert said in (tmp_path / "overview.html").read_text()
+
+
+def test_it_leads_back_to_both_inputs(empty: Any, outputs: dict[str, Path]) -> None:
+    path = overlap(empty, {0: "a b"}, 2)
+    log = empty.root / "logs" / "demo" / "contamination" / "tinyworld" / "tinyworld-endings-test.log"
+    log.parent.mkdir(parents=True)
+    log.touch()
+    sources.tabulate(
+        empty.study,
+        runs=[],
+        evaluations=[],
+        parity=[],
+        cells=[],
+        shortcuts=[],
+        statistics=[],
+        contamination=[path],
+        table=outputs["table"],
+        numbers=outputs["numbers"],
+    )
+    data = empty.root / "results" / "data"
+    assert [(row["path"], row["sha256"]) for row in rows(outputs["numbers"])] == [
+        (str(path), ""),
+        (str(path.with_suffix(".parquet")), ""),
+        (str(data / "tinyworld" / "rows" / "train.parquet"), "ab" * 32),
+        (str(data / "tinyworld-endings" / "rows" / "test.parquet"), "cd" * 32),
+        (str(log), ""),
+    ]
+
+
+def documents(count: int) -> Items:
+    draw = np.random.default_rng(5)
+    tokens = draw.integers(5, 200, count)
+    columns = {
+        "tokens": tokens,
+        "words": tokens // 2 + 1,
+        "bytes": 4 * tokens,
+        "log_likelihood": -tokens * draw.normal(3, 0.4, count),
+        "rouge1": draw.uniform(0, 60, count),
+        "correct": draw.random(count) < 0.4,
+    }
+    return Items(np.arange(count), columns)
+
+
+def test_a_clean_perplexity_is_the_ratio_over_clean_documents() -> None:
+    items = documents(50)
+    kept = np.arange(50) % 3 > 0
+    losses = -items.columns["log_likelihood"]
+    expected = ratio(losses[kept], items.columns["words"][kept].astype(float)).exponential()
+    found = clean(items, kept, "perplexity_word", {})
+    assert (found.value.value, found.value.low, found.value.high) == (expected.value, expected.low, expected.high)
+    whole = math.exp(losses.sum() / items.columns["words"].sum())
+    assert found.difference == pytest.approx(expected.value - whole)
+    bits = clean(items, kept, "bits_per_byte", {}).value.value
+    assert bits == pytest.approx(losses[kept].sum() / items.columns["bytes"][kept].sum() / math.log(2))
+
+
+def test_a_clean_rouge_is_the_mean_of_clean_rows_with_the_evaluations_own_bootstrap() -> None:
+    items = documents(50)
+    kept = np.arange(50) < 20
+    found = clean(items, kept, "rouge1", {"resamples": 500, "seed": 3})
+    assert found.value.value == pytest.approx(items.columns["rouge1"][:20].mean())
+    assert found == clean(items, kept, "rouge1", {"resamples": 500, "seed": 3})
+    assert found.value.low is not None
+    assert found.value.low < found.value.value
+
+
+@pytest.mark.parametrize("name", ["acc", "loss_token", "perplexity_word", "bits_per_byte", "rouge1"])
+def test_the_error_of_the_difference_is_that_of_resampled_items(name: str) -> None:
+    """2,000 bootstrap samples: their own error is about 1.6 %, the bound is four of these."""
+    items = documents(400)
+    kept = np.arange(400) % 4 > 0
+    own = {"resamples": 10, "seed": 1}
+    found = clean(items, kept, name, own)
+    draw = np.random.default_rng(0)
+    differences = []
+    for _ in range(2000):
+        chosen = draw.integers(0, 400, 400)
+        sample = Items(np.arange(400), {key: column[chosen] for key, column in items.columns.items()})
+        differences.append(clean(sample, kept[chosen], name, {"resamples": 2, "seed": 1}).difference)
+    assert found.error == pytest.approx(np.std(differences), rel=0.064)
+
+
+def test_where_nothing_is_left_out_nothing_differs() -> None:
+    found = clean(documents(30), np.ones(30, bool), "perplexity_token", {})
+    assert (found.difference, found.error) == (0, pytest.approx(0, abs=1e-12))
