@@ -78,6 +78,9 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("evaluate", {"samples": {"datasets": ["samsum"]}}, ["evaluate.samples.datasets: samsum holds pairs"]),
         ("evaluate", {"samples": {"temperature": -1.0}}, ["samples.temperature", "greater than or equal to 0"]),
         ("grids.0.train.keep_steps", [4, 11], ["grids.0.train.keep_steps: 11 lies after the last step, 10"]),
+        ("evaluate", {"contamination": {"ngrams": 8}}, ["evaluate.contamination.ngrams: no such key", "'ngram'"]),
+        ("evaluate", {"contamination": {"ngram": 0}}, ["evaluate.contamination.ngram", "greater than 0"]),
+        ("evaluate", {"contamination": {}}, ["evaluate.contamination: no run is trained here and scored", "remove it"]),
         ("pretrained", ["gpt2-tiny"], ["pretrained: gpt2-tiny has no pretrained weights"]),
         ("probes", [{"parallel": ["ddp"], "train": {"clip": 1.0}}], ["probes.0.train.clip: every probe has its own"]),
         ("pretrained", ["gpt2-124m"], ["no metric of the study's `evaluate` can be had of gpt2-124m"]),
@@ -146,3 +149,12 @@ def test_a_model_whose_vocabulary_is_too_small_for_its_tokenizer_is_named(folder
     (folder / "models.yaml").write_text(yaml.safe_dump(models))
     with pytest.raises(InputError, match=r"gpt2-124m.shape.vocabulary: 50000 is less than the 50257 tokens of gpt2"):
         make_plan({"studies": "demo"}, folder)
+
+
+def test_one_pair_of_data_has_one_size_of_n_grams(plan: Callable[..., Plan]) -> None:
+    study = copy.deepcopy(GOOD)
+    study["grids"].append({**copy.deepcopy(GOOD["grids"][0]), "models": ["opt-tiny"]})
+    for grid, ngram in zip(study["grids"], (8, 13), strict=True):
+        grid["evaluate"] = {"perplexity": {}, "contamination": {"ngram": ngram}}
+    with pytest.raises(InputError, match=r"contamination\.ngram: 13 and 8 for tinyworld test in tinyworld; give one"):
+        plan(study)

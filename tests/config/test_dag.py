@@ -95,3 +95,58 @@ def test_differences_are_tabulated_where_two_models_share_an_evaluation(dag: Mak
     page = "results/s/report/differences.html"
     assert page in dag(grid("tinyworld"), grid("tinyworld", model="opt-tiny")).report("s")
     assert page not in dag(grid("tinyworld")).report("s")
+
+
+CONTAMINATION = SimpleNamespace(study="s", training="tinyworld", dataset="tinyworld-endings", split="validation")
+FILE = "results/s/contamination/tinyworld/tinyworld-endings-validation.json"
+
+
+def asked(made: dict[str, Any], ngram: int | None = None) -> dict[str, Any]:
+    """A grid that looks for what the training text gives away."""
+    contamination = {} if ngram is None else {"ngram": ngram}
+    return made | {"evaluate": made["evaluate"] | {"contamination": contamination}}
+
+
+def test_contamination_is_looked_for_exactly_when_asked(dag: Make) -> None:
+    page = "results/s/report/contamination.html"
+    jobs = dag(grid("tinyworld"))
+    assert jobs.results("s")["contamination"] == []
+    assert page not in jobs.report("s")
+    jobs = dag(asked(grid("tinyworld")))
+    assert jobs.results("s")["contamination"] == [FILE]
+    assert page in jobs.report("s")
+    assert jobs.ngram(CONTAMINATION) == 13
+
+
+def test_contamination_is_looked_for_in_the_text_of_each_run_once(dag: Make) -> None:
+    """Two models on one text share a file; another text, and the text's own test split, have theirs; samples none."""
+    both = asked(grid("tinyworld"), ngram=8)
+    both["models"] = ["gpt2-tiny", "opt-tiny"]
+    both["datasets"] = ["tinyworld", "netflix-shows"]
+    both["evaluate"] |= {"perplexity": {"split": "test"}, "samples": {"split": "validation"}}
+    jobs = dag(both)
+    assert jobs.results("s")["contamination"] == [
+        f"results/s/contamination/{training}/{items}.json"
+        for training in ("tinyworld", "netflix-shows")
+        for items in (f"{training}-test", "tinyworld-endings-validation")
+    ]
+    assert jobs.ngram(CONTAMINATION) == 8
+
+
+def test_pretrained_models_have_no_text_to_look_through(dag: Make) -> None:
+    shared = {"hellaswag": {"datasets": ["tinyworld-endings"]}, "contamination": {}}
+    jobs = dag({**grid("tinyworld"), "evaluate": None}, pretrained=["gpt2-124m"], evaluate=shared)
+    assert jobs.results("s")["contamination"] == [FILE]
+
+
+def test_a_small_text_takes_one_thread_and_a_large_one_several(dag: Make) -> None:
+    jobs = dag(grid("tinyworld"))
+    small, large = (SimpleNamespace(training=name) for name in ("tinyworld", "fineweb-10b"))
+    assert (jobs.looking_threads(small), jobs.looking_threads(large)) == (1, 8)
+    assert jobs.looking_minutes(small) < jobs.looking_minutes(large) < 600
+
+
+def test_the_size_of_n_grams_is_no_matter_of_other_pages(dag: Make) -> None:
+    at = SimpleNamespace(study="s")
+    plain, other = (dag(asked(grid("tinyworld"), ngram)).study(at) for ngram in (8, 13))
+    assert plain == other == dag(grid("tinyworld")).study(at)
