@@ -13,12 +13,12 @@ rule evaluate:
         "logs/{study}/evaluate/{run}/{evaluation}@{checkpoint}.benchmark.jsonl"
     conda:
         JOBS.environment("evaluate")
-    threads: 2
+    threads: JOBS.evaluation_threads
     resources:
         mem_mb=JOBS.evaluation_memory,
         runtime=600,
-        gres="gpu:1" if ON_GPUS else "",
-        slots=int(ON_GPUS),
+        gres=JOBS.evaluation_gres if ON_GPUS else "",
+        slots=JOBS.evaluation_processes if ON_GPUS else 0,
     params:
         specification=JOBS.evaluation,
         code=JOBS.evaluation_code,

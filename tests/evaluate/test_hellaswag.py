@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trainyard.errors import InputError
 from trainyard.evaluate.hellaswag import run
-from trainyard.evaluate.hellaswag_items import encode_pairs, fit, make_item, preprocess, queries, with_shots
+from trainyard.evaluate.hellaswag_items import Shots, encode_pairs, fit, make_item, preprocess, queries, with_shots
 from trainyard.evaluate.score import batches
 from trainyard.evaluate.write import Names
 from trainyard.files import sha256_file
@@ -108,14 +108,28 @@ def test_the_completion_form_leaves_the_text_as_it_is():
 
 
 def test_shots_are_solved_items_before_an_empty_line():
-    pool = [make_item(row, "harness") for row in make_rows(5)]
+    first, second = (make_item(row, "harness") for row in make_rows(2))
     item = make_item(ROOF, "harness")
-    first, second = random.Random("7/2").sample(pool, 2)
-    assert with_shots(item, 2, pool, 2, 7) == (
+    assert with_shots(item, [first, second]) == (
         f"{first.context} {first.endings[first.label]}\n\n{second.context} {second.endings[second.label]}\n\n"
         "Roof shingle removal: A man is sitting on a roof. He"
     )
-    assert with_shots(item, 2, pool, 0, 7) == item.context
+    assert with_shots(item, []) == item.context
+
+
+def test_one_generator_draws_the_shots_of_all_items_in_their_order():
+    pool = [make_item(row, "harness") for row in make_rows(9)]
+    generator = random.Random(7)
+    drawn = [generator.sample(pool, 2) for _ in range(6)]
+    every, some = Shots(pool, 2, "random", 7), Shots(pool, 2, "random", 7)
+    assert [every.before(position) for position in range(6)] == drawn
+    assert [some.before(position) for position in (1, 4)] == [drawn[1], drawn[4]]
+
+
+def test_the_first_shots_are_the_same_for_all_items():
+    pool = [make_item(row, "harness") for row in make_rows(9)]
+    shots = Shots(pool, 2, "first_n", 7)
+    assert shots.before(0) == shots.before(5) == pool[:2]
 
 
 def test_spaces_at_the_end_of_a_context_move_to_the_continuation(causal_folder: Path):
@@ -132,13 +146,12 @@ def test_a_context_that_is_too_long_loses_its_left_end():
 
 
 def test_endings_of_one_context_share_a_query():
-    found, cut = queries([([1, 2], [3]), ([1, 2], [4, 5]), ([6], [3]), ([1, 2, 6], [7, 8])], longest=3)
+    found = queries([([1, 2], [3]), ([1, 2], [4, 5]), ([6], [3]), ([1, 2, 6], [7, 8])], longest=3)
     assert [(query.context.tolist(), [tokens.tolist() for tokens in query.continuations]) for query in found] == [
         ([1, 2], [[3], [4, 5]]),
         ([6], [[3]]),
         ([2, 6], [[7, 8]]),
     ]
-    assert cut == 1
 
 
 @given(st.lists(st.integers(1, 90), max_size=60), st.integers(1, 200))
@@ -149,14 +162,14 @@ def test_batches_hold_each_index_once_and_fit(lengths: list[int], most: int):
         assert len(group) == 1 or len(group) * max(lengths[index] for index in group) <= most
 
 
-@pytest.mark.parametrize("shots", [0, 4])
+@pytest.mark.parametrize(("shots", "draw"), [(0, "random"), (4, "random"), (1, "first_n")])
 @pytest.mark.parametrize("protocol", ["harness", "completion"])
 def test_scores_equal_those_of_a_slow_implementation(
-    causal_folder: Path, write_rows: Write, names: Names, protocol: str, shots: int
+    causal_folder: Path, write_rows: Write, names: Names, protocol: str, shots: int, draw: str
 ):
     rows = make_rows(14)
     path = write_rows(rows)
-    result = evaluate(causal_folder, path, names, protocol=protocol, shots=shots, held_out=4, seed=5)
+    result = evaluate(causal_folder, path, names, protocol=protocol, shots=shots, draw=draw, held_out=4, seed=5)
     items = pq.read_table(path.with_name("out.parquet")).to_pylist()
     model = AutoModelForCausalLM.from_pretrained(causal_folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(causal_folder)
@@ -167,16 +180,20 @@ def test_scores_equal_those_of_a_slow_implementation(
         return f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}".strip()
 
     right, right_norm, cut = [], [], 0
+    generator = random.Random(5)
     for place, row in enumerate(rows[:10] if shots else rows):
-        drawn = random.Random(f"5/{place}").sample(rows[-4:], shots)
+        drawn = rows[-4:][:shots] if draw == "first_n" else generator.sample(rows[-4:], shots)
         solved = "".join(f"{text_of(shot)} {shot['endings'][shot['label']]}\n\n" for shot in drawn)
-        sums, lengths = [], []
+        sums, lengths, is_cut = [], [], False
         for ending in row["endings"]:
             context = tokenizer(solved + text_of(row))["input_ids"]
             continuation = tokenizer(" " + ending)["input_ids"]
-            cut += len(context) + len(continuation) > 65
+            is_cut |= len(context) + len(continuation) > 65
             sums.append(slow_sum(model, context[-(65 - len(continuation)) :], continuation))
             lengths.append(len(ending) if protocol == "harness" else len(continuation))
+        cut += is_cut
+        assert items[place]["row"] == place
+        assert items[place]["cut"] == is_cut
         assert items[place]["log_likelihoods"] == pytest.approx(sums, rel=1e-5)
         assert items[place]["lengths"] == lengths
         right.append(int(np.argmax(sums)) == row["label"])
@@ -185,7 +202,7 @@ def test_scores_equal_those_of_a_slow_implementation(
     assert result["values"]["acc"]["value"] == np.mean(right)
     assert result["values"]["acc_norm"]["value"] == np.mean(right_norm)
     assert result["settings"]["cut_contexts"] == cut
-    assert (cut > 0) == bool(shots)
+    assert (cut > 0) == (shots == 4)
 
 
 def test_each_level_has_its_own_scores(causal_folder: Path, write_rows: Write, names: Names):

@@ -34,7 +34,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
 def test_the_rouge_module_gives_our_values(load: Load):
     predictions, targets = ["Ben took a ball. Ada left.", "A dog."], ["Ada left. Ben took the ball.", "A dog runs."]
     found = load("rouge").compute(predictions=predictions, references=targets, resamples=40, seed=3)
-    assert found == intervals.flat(rouge.estimates(rouge.score(predictions, targets), 40, 3))
+    assert found == intervals.flat(rouge.estimates(rouge.score(predictions, targets, stemmer=True), 40, 3))
     assert found["rougeLsum"] > found["rougeL"]
 
 
@@ -52,11 +52,9 @@ def test_the_perplexity_module_gives_the_values_of_an_evaluation(
     texts = ["Ada is in the kitchen.", "Ben took the red ball to the garden."]
     path = write_rows([{"text": text} for text in texts])
     perplexity.run(causal_folder, path, {}, path.with_name("out.json"), names)
-    items = pq.read_table(path.with_name("out.parquet")).to_pylist()
+    items = pq.read_table(path.with_name("out.parquet")).to_pydict()
     found = load("perplexity").compute(
-        predictions=[item["log_likelihood"] for item in items],
-        references=texts,
-        tokens=[item["tokens"] for item in items],
+        predictions=items["log_likelihood"], **{name: items[name] for name in perplexity.COUNTS}
     )
     assert found == intervals.flat(perplexity.estimates(items))
 
@@ -64,38 +62,52 @@ def test_the_perplexity_module_gives_the_values_of_an_evaluation(
 def test_the_rouge_module_gives_the_scores_of_each_row_when_asked(load: Load):
     predictions, targets = ["Ben took a ball.", "A dog."], ["Ben took the ball.", "A dog runs."]
     found = load("rouge").compute(predictions=predictions, references=targets, by_row=True)
-    assert found["by_row"] == rouge.score(predictions, targets).tolist()
+    assert found["by_row"] == rouge.score(predictions, targets, stemmer=True).tolist()
 
 
-@pytest.mark.parametrize("metric", ["perplexity", "hellaswag", "rouge"])
+def doubled(metric: str, folder: Path, name: str, double: str) -> Path:
+    """A copy of a metric's module, in which an imported function's result is doubled; the folder of modules."""
+    changed = folder / "changed" / metric / f"{metric}.py"
+    changed.parent.mkdir(parents=True)
+    text = (MODULES / metric / f"{metric}.py").read_text().replace(f" {name}\n", f" {name} as as_it_is\n")
+    changed.write_text(f"{text}\n\n{double}\n")
+    return folder / "changed"
+
+
+@pytest.mark.parametrize("metric", ["perplexity", "hellaswag"])
 def test_headline_values_are_those_that_the_module_computes(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str
 ):
     """A module whose every value is doubled doubles the values of an evaluation."""
     _ = load  # for its caches
-    changed = tmp_path / "changed" / metric / f"{metric}.py"
-    changed.parent.mkdir(parents=True)
-    text = (
-        (MODULES / metric / f"{metric}.py")
-        .read_text()
-        .replace("intervals import flat", "intervals import flat as as_it_is")
-    )
-    double = "def flat(found):\n    return as_it_is({name: estimate.scaled(2) for name, estimate in found.items()})"
-    changed.write_text(f"{text}\n\n{double}\n")
 
     def headline() -> intervals.Estimates:
         if metric == "perplexity":
-            return perplexity.headline(["Ada is in", "the kitchen"], np.array([3, 4]), np.array([-5.0, -6.5]))
-        if metric == "hellaswag":
-            items = [Item("", "", "", [], label) for label in (0, 1)]
-            return hellaswag.headline(items, np.array([-1.0, -2.0, -3.0, -1.0]), np.array([[1, 1], [1, 1]]))
-        return rouge.headline(
-            ["Ben took a ball.", "A dog."], ["Ben has it.", "A dog runs."], rouge.Settings.model_validate({})
-        )[0]
+            columns = {"log_likelihood": np.array([-5.0, -6.5]), **dict.fromkeys(perplexity.COUNTS, np.array([3, 4]))}
+            return perplexity.headline(columns)
+        likelihoods = ([-1.0, -2.0], [-3.0, -1.0])
+        return hellaswag.headline(
+            [
+                {"log_likelihoods": each, "label": label, "lengths": [1, 1]}
+                for label, each in zip((0, 1), likelihoods, strict=True)
+            ]
+        )
 
     before = headline()
-    monkeypatch.setattr(library, "MODULES", tmp_path / "changed")
+    double = "def flat(found):\n    return as_it_is({name: estimate.scaled(2) for name, estimate in found.items()})"
+    monkeypatch.setattr(library, "MODULES", doubled(metric, tmp_path, "flat", double))
     assert headline() == {name: estimate.scaled(2) for name, estimate in before.items()}
+
+
+def test_scores_of_summaries_are_those_that_the_module_computes(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    _ = load  # for its caches
+    texts = ["Ben took a ball.", "A dog."], ["Ben has it.", "A dog runs."]
+    before = rouge.by_row(*texts, stemmer=True)
+    double = "def score(*given):\n    return 2 * as_it_is(*given)"
+    monkeypatch.setattr(library, "MODULES", doubled("rouge", tmp_path, "score", double))
+    assert rouge.by_row(*texts, stemmer=True) == (2 * np.array(before)).tolist()
 
 
 def test_flat_values_and_estimates_are_the_same():

@@ -36,31 +36,33 @@ def evaluate(folder: Path, rows: Path, names: Names, **settings: object) -> dict
 
 def test_rouge_l_and_lsum_differ_where_sentences_are_in_another_order():
     target, prediction = "Ada went home. Ben took the ball.", "Ben took the ball. Ada went home."
-    _, _, longest, by_sentence = score([prediction], [target])[0]
+    _, _, longest, by_sentence = score([prediction], [target], stemmer=True)[0]
     assert longest == pytest.approx(100 * 4 / 7)
     assert by_sentence == pytest.approx(100)
 
 
-def test_scores_equal_those_of_rouge_score_to_the_last_digit():
+@pytest.mark.parametrize("stemmer", [True, False])
+def test_scores_equal_those_of_rouge_score_to_the_last_digit(stemmer: bool):
     predictions = ["Ben has taken the balls to a garden.\nAda thanked.", "", "The dogs are running."]
     targets = ["Ben took the ball to the garden.\nAda thanks him.", "A man sits on a roof.", "A dog runs."]
-    scorer = RougeScorer(list(KINDS), use_stemmer=True)
+    scorer = RougeScorer(list(KINDS), use_stemmer=stemmer)
     expected = [
         [100 * scorer.score(target, prediction)[kind].fmeasure for kind in KINDS]
         for target, prediction in zip(targets, predictions, strict=True)
     ]
-    assert score(predictions, targets).tolist() == expected
+    assert score(predictions, targets, stemmer).tolist() == expected
 
 
-def test_words_are_stemmed():
-    assert score(["dogs running"], ["dog runs"])[0, 0] == 100
+def test_words_are_stemmed_unless_told():
+    assert score(["dogs running"], ["dog runs"], stemmer=True)[0, 0] == 100
+    assert score(["dogs running"], ["dog runs"], stemmer=False)[0, 0] == 0
 
 
 def test_summaries_are_generated_scored_and_set_beside_lead_3(bart_folder: Path, write_rows: Write, names: Names):
     path = write_rows(PAIRS)
     result = evaluate(bart_folder, path, names, beams=2, batch=2, source_length=40)
     items = pq.read_table(path.with_name("out.parquet")).to_pylist()
-    scores = score([item["prediction"] for item in items], [pair["target"] for pair in PAIRS])
+    scores = score([item["prediction"] for item in items], [pair["target"] for pair in PAIRS], stemmer=True)
     lead = score(
         [
             "Ada: Where is the ball?\nBen: In the garden.\nI took it there.",
@@ -68,6 +70,7 @@ def test_summaries_are_generated_scored_and_set_beside_lead_3(bart_folder: Path,
             "The dog is running around. " * 3,
         ],
         [pair["target"] for pair in PAIRS],
+        stemmer=True,
     )
     assert result["n"] == 3
     assert [item["id"] for item in items] == ["a", "b", "c"]
@@ -124,7 +127,7 @@ def test_lengths_and_blocked_repeats_bound_what_is_generated(bart_folder: Path):
         model, beams=2, min_length=9, max_length=14, no_repeat_ngram=2, length_penalty=1.0, early=True
     )
     sources = tokenizer([pair["source"][:60] for pair in PAIRS])["input_ids"]
-    for ids in generate(model, sources, config, batch=2, title=""):
+    for ids in generate(model, sources, config, batch=2):
         summary = ids[: ids.index(tokenizer.eos_token_id, 1) + 1]
         assert 9 <= len(summary) <= 14
         assert len(set(itertools.pairwise(summary))) == len(summary) - 1
@@ -162,4 +165,4 @@ def test_a_run_without_a_model_gives_null_and_its_reason(tmp_path: Path, write_r
     result = evaluate(tmp_path / "models/best", path, names)
     assert result["values"] is None
     assert result["reason"] == "zero3 needs deepspeed"
-    assert np.array_equal(pq.read_table(path.with_name("out.parquet")).shape, (0, 11))
+    assert np.array_equal(pq.read_table(path.with_name("out.parquet")).shape, (0, 13))

@@ -9,6 +9,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 import importlib
 import os
 
+from trainyard.evaluate.spread import work_folder
 from trainyard.evaluate.write import Names
 from trainyard.job import Job, run_job
 from trainyard.parallel.slots import taken
@@ -16,23 +17,27 @@ from trainyard.parallel.slots import taken
 
 def main(job: Job) -> None:
     at = job.params["specification"]
+    names = Names(
+        study=job.wildcards["study"],
+        run=job.wildcards["run"],
+        evaluation=job.wildcards["evaluation"],
+        checkpoint=job.wildcards["checkpoint"],
+        dataset=at["dataset"],
+        split=at["split"],
+    )
+    models, rows = Path(job.input["models"]), Path(job.input["rows"])
+    model = models if names.checkpoint == "pretrained" else models / names.checkpoint
     shots = {"shots_rows": job.input["shots"]} if job.input["shots"] else {}
-    models, checkpoint = Path(job.input["models"]), job.wildcards["checkpoint"]
-    with taken(int(at["settings"]["device"] == "cuda")) as variables:
+    processes = max(1, job.threads // at["settings"]["threads"])
+    with taken(processes if at["settings"]["device"] == "cuda" else 0) as variables:
         os.environ.update(variables)  # torch looks at them when it first asks for a GPU
         importlib.import_module(f"trainyard.evaluate.{at['metric']}").run(
-            model_folder=models if checkpoint == "pretrained" else models / checkpoint,
-            rows=Path(job.input["rows"]),
-            settings=at["settings"] | shots,
+            model_folder=model,
+            rows=rows,
+            settings=at["settings"] | shots | {"processes": processes},
             output=Path(job.output["result"]),
-            names=Names(
-                study=job.wildcards["study"],
-                run=job.wildcards["run"],
-                evaluation=job.wildcards["evaluation"],
-                checkpoint=checkpoint,
-                dataset=at["dataset"],
-                split=at["split"],
-            ),
+            names=names,
+            work=work_folder(names, model, rows, job.params),
         )
 
 

@@ -197,9 +197,22 @@ class Dag:
         scores = [] if metric == "samples" else [f"trainyard.evaluate.modules.{metric}.{metric}"]
         return code_hash(f"trainyard.evaluate.{metric}", *scores)
 
+    def evaluation_processes(self, wildcards: Wildcards) -> int:
+        """How many processes share it."""
+        return self._evaluated(wildcards)[1].processes
+
+    def evaluation_threads(self, wildcards: Wildcards) -> int:
+        """Cores that it needs; the script makes of them as many processes as they are for."""
+        return EVALUATION_THREADS * self.evaluation_processes(wildcards)
+
+    def evaluation_gres(self, wildcards: Wildcards) -> str:
+        """GPUs to ask a cluster for, one a process."""
+        return f"gpu:{self.evaluation_processes(wildcards)}"
+
     def evaluation_memory(self, wildcards: Wildcards) -> int:
         """Megabytes to ask for."""
-        return 4_000 + 12 * self.catalogues.parameters(self._evaluated(wildcards)[0].model) // 1_000_000
+        one = 4_000 + 12 * self.catalogues.parameters(self._evaluated(wildcards)[0].model) // 1_000_000
+        return one * self.evaluation_processes(wildcards)
 
     def _on_choices(self, wildcards: Wildcards) -> list[tuple[EvaluatedModel, Evaluation]]:
         """Who is evaluated on a dataset of multiple-choice items, and how, in the study's order."""

@@ -1,7 +1,7 @@
 """From the `evaluate` settings of a study to single evaluations."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from trainyard.config.catalogue import Dataset, Model
@@ -27,6 +27,7 @@ class Evaluation:
     split: str
     settings: dict[str, Any]
     checkpoints: tuple[str, ...]
+    processes: int = 1
 
     def on(self, steps: Sequence[int]) -> list[str]:
         """The models of a run that it is run on: best, last, step-N; `steps` are those that the run keeps."""
@@ -46,7 +47,10 @@ def evaluations(evaluate: Evaluate, own: str | None, datasets: dict[str, Dataset
     Raises:
         InputError: a dataset that isn't there, holds something else, or lacks the split.
     """
-    found = list(_expand(evaluate, own))
+    found = [
+        each if each.metric == "samples" else replace(each, processes=evaluate.processes)
+        for each in _expand(evaluate, own)
+    ]
     for evaluation in found:
         here = f"{place}.{evaluation.metric}"
         if not evaluation.dataset:
@@ -61,17 +65,19 @@ def evaluations(evaluate: Evaluate, own: str | None, datasets: dict[str, Dataset
 def _expand(evaluate: Evaluate, own: str | None) -> Iterator[Evaluation]:
     told = {"datasets", "split", "checkpoints"}
     if perplexity := evaluate.perplexity:
-        settings = perplexity.model_dump(exclude=told)
         for dataset in perplexity.datasets or [own or ""]:
-            name = f"perplexity-{dataset}-{perplexity.split}"
-            on = tuple(perplexity.checkpoints or evaluate.checkpoints)
-            yield Evaluation(name, "perplexity", dataset, perplexity.split, settings, on)
+            for protocol in perplexity.protocols:
+                name = f"perplexity-{dataset}-{perplexity.split}" + ("-harness" if protocol == "harness" else "")
+                settings = {"protocol": protocol, **perplexity.model_dump(include={"context", "limit"})}
+                settings["stride"] = perplexity.stride if protocol == "rolling" else None
+                on = tuple(perplexity.checkpoints or evaluate.checkpoints)
+                yield Evaluation(name, "perplexity", dataset, perplexity.split, settings, on)
     if hellaswag := evaluate.hellaswag:
         for dataset in hellaswag.datasets:
             for protocol in hellaswag.protocols:
                 for shots in hellaswag.shots:
                     name = f"hellaswag-{dataset}-{protocol}-{shots}shot"
-                    settings = {"protocol": protocol, "shots": shots, "limit": hellaswag.limit}
+                    settings = {"protocol": protocol, "shots": shots, **hellaswag.model_dump(include={"draw", "limit"})}
                     on = tuple(hellaswag.checkpoints or evaluate.checkpoints)
                     yield Evaluation(name, "hellaswag", dataset, hellaswag.split, settings, on)
     if rouge := evaluate.rouge:

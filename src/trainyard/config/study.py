@@ -11,13 +11,20 @@ Checkpoints = Annotated[list[str], Field(min_length=1)]
 
 
 class Perplexity(Entry):
-    """Perplexity a token, word and byte by rolling windows."""
+    """Perplexity a token, word and byte."""
 
     datasets: list[str] = Field(default_factory=list, description="the run's own unless told")
     split: Split = "test"
     checkpoints: Checkpoints | None = Field(None, description="those of `evaluate` unless told")
+    protocols: list[Literal["rolling", "harness"]] = Field(
+        default_factory=lambda: ["rolling"],
+        min_length=1,
+        description="windows that overlap, or lm-evaluation-harness's task wikitext",
+    )
     context: PositiveInt | None = Field(None, description="window in tokens; the model's own unless told")
-    stride: PositiveInt | None = Field(None, description="tokens between windows; half a window unless told")
+    stride: PositiveInt | None = Field(
+        None, description="of protocol rolling: tokens between windows; half a window unless told"
+    )
     limit: PositiveInt | None = Field(None, description="first documents only")
 
 
@@ -29,6 +36,9 @@ class Hellaswag(Entry):
     checkpoints: Checkpoints | None = Field(None, description="those of `evaluate` unless told")
     protocols: list[Literal["harness", "completion"]] = Field(default_factory=lambda: ["harness"], min_length=1)
     shots: list[NonNegativeInt] = Field(default_factory=lambda: [0], min_length=1)
+    draw: Literal["random", "first_n"] = Field(
+        "random", description="of shots: anew for each item, or the first ones for all, which is quicker"
+    )
     limit: PositiveInt | None = Field(None, description="first items only")
 
 
@@ -44,6 +54,7 @@ class Rouge(Entry):
     max_length: PositiveInt = 62
     no_repeat_ngram: NonNegativeInt = 3
     length_penalty: float = 1.0
+    stemmer: bool = Field(True, description="compare words without their endings")
 
 
 class Samples(Entry):
@@ -74,6 +85,9 @@ class Evaluate(Entry):
     samples: Samples | None = None
     contamination: Contamination | None = Field(
         None, description="of everything above that is scored, against the text that each run is trained on"
+    )
+    processes: PositiveInt = Field(
+        1, description="that share the rows of each evaluation, each with a GPU of its own; the result is the same"
     )
     checkpoints: Checkpoints = Field(
         default_factory=lambda: ["best"], description="best, last, step-N, or kept: every step of train.keep_steps"

@@ -1,10 +1,9 @@
 """Summaries from a sequence-to-sequence model, by beam search."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from tqdm import tqdm
 from transformers import GenerationConfig
 
 
@@ -31,24 +30,28 @@ def generation_config(
 
 @torch.inference_mode()
 def generate(
-    model: Any, sources: Sequence[Sequence[int]], config: GenerationConfig, batch: int, title: str
+    model: Any,
+    sources: Sequence[Sequence[int]],
+    config: GenerationConfig,
+    batch: int,
+    done: Callable[[int], None] = lambda sources: None,
 ) -> list[list[int]]:
     """The generated token ids of each source, special tokens included, in the sources' order.
 
-    Sources are taken longest first, `batch` at a time, padded on the right and masked.
+    Sources are taken longest first, `batch` at a time, padded on the right and masked;
+    `done` is told how many each batch has finished.
     """
     order = sorted(range(len(sources)), key=lambda index: -len(sources[index]))
     result: list[list[int]] = [[] for _ in sources]
-    with tqdm(total=len(sources), desc=title, unit="row", disable=None, leave=False) as bar:
-        for start in range(0, len(order), batch):
-            rows = order[start : start + batch]
-            outputs = model.generate(
-                **_padded([sources[row] for row in rows], config.pad_token_id or 0, model.device),
-                generation_config=config,
-            )
-            for row, ids in zip(rows, outputs.tolist(), strict=True):
-                result[row] = ids
-            bar.update(len(rows))
+    for start in range(0, len(order), batch):
+        rows = order[start : start + batch]
+        outputs = model.generate(
+            **_padded([sources[row] for row in rows], config.pad_token_id or 0, model.device),
+            generation_config=config,
+        )
+        for row, ids in zip(rows, outputs.tolist(), strict=True):
+            result[row] = ids
+        done(len(rows))
     return result
 
 

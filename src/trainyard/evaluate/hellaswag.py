@@ -1,21 +1,35 @@
 """Four-way endings in HellaSwag's form: which ending does a causal model find likeliest?"""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import Field
 
 from trainyard.config.catalogue import NonNegativeInt, PositiveInt
 from trainyard.errors import InputError
-from trainyard.evaluate.hellaswag_items import Item, Protocol, encode_pairs, make_item, queries, with_shots
+from trainyard.evaluate.blocks import Block
+from trainyard.evaluate.hellaswag_items import (
+    Draw,
+    Item,
+    Protocol,
+    Shots,
+    encode_pairs,
+    make_item,
+    queries,
+    with_shots,
+)
 from trainyard.evaluate.library import compute
 from trainyard.evaluate.load import Placement, load_causal, longest, reason_for_no_model
-from trainyard.evaluate.rows import read_rows, rows_sha256
+from trainyard.evaluate.progress import Progress
+from trainyard.evaluate.rows import count_rows, read_rows, rows_sha256, stream_rows
 from trainyard.evaluate.score import log_likelihoods
-from trainyard.evaluate.tokens import start_token
+from trainyard.evaluate.spread import Task, score_items
+from trainyard.evaluate.tokens import harness_start_token
 from trainyard.evaluate.write import Names, Result, write_result
 from trainyard.intervals import Estimates, as_json, finite, proportion, unflat
 
@@ -32,6 +46,7 @@ PROTOCOLS: dict[Protocol, str] = {
 }
 SCHEMA = pa.schema(
     {
+        "row": pa.int64(),
         "id": pa.string(),
         "level": pa.string(),
         "label": pa.int64(),
@@ -41,6 +56,7 @@ SCHEMA = pa.schema(
         "chosen_norm": pa.int64(),
         "correct": pa.bool_(),
         "correct_norm": pa.bool_(),
+        "cut": pa.bool_(),
     }
 )
 
@@ -54,53 +70,102 @@ class Settings(Placement):
         None, description="rows that shots are drawn from; the split's own tail unless told"
     )
     held_out: PositiveInt = Field(100, description="rows of the tail that are kept for shots, and not scored")
-    seed: NonNegativeInt = Field(1, description="seed of the draw of shots")
+    draw: Draw = Field("random", description="of shots: anew for each item, or the same first ones for all")
+    seed: NonNegativeInt = Field(1234, description="seed of the draw of shots; the default is the harness's")
     batch_tokens: PositiveInt = Field(2048, description="tokens of a batch with its padding; one row at least")
 
 
-def run(model_folder: Path, rows: Path, settings: Mapping[str, Any], output: Path, names: Names) -> None:
+def run(
+    model_folder: Path,
+    rows: Path,
+    settings: Mapping[str, Any],
+    output: Path,
+    names: Names,
+    work: Path | None = None,
+) -> None:
     """Score the items of `rows` (kind choices) under a causal model and write the result.
 
     Raises:
         InputError: the model or the rows can't be used, or there are too few rows to draw shots from.
     """
     chosen = Settings.model_validate(settings)
-    recorded = chosen.model_dump(mode="json")
+    recorded = chosen.recorded()
     protocol = PROTOCOLS[chosen.protocol] + drawn_from(chosen)
     if reason := reason_for_no_model(model_folder):
         result = Result("hellaswag", protocol, recorded, SCHEMA, reason=reason)
         write_result(output, names, result, model_folder, rows)
         return
-    items, pool = read_items(rows, chosen)
-    model, tokenizer = load_causal(model_folder, chosen)
-    most = longest(model)
-    if most is None:
-        raise InputError(f"{model_folder}: the model's configuration doesn't say how long a sequence it takes")
-    contexts = [with_shots(item, place, pool, chosen.shots, chosen.seed) for place, item in enumerate(items)]
-    pairs = [(context, " " + ending) for context, item in zip(contexts, items, strict=True) for ending in item.endings]
-    encoded = [
-        (before or prefix(tokenizer, rows, context), after)
-        for (context, _), (before, after) in zip(pairs, encode_pairs(tokenizer, pairs), strict=True)
-    ]
-    asked, cut = queries(encoded, most)
-    sums = log_likelihoods(model, asked, chosen.batch_tokens, names.evaluation)
-    counts = lengths(items, [len(after) for _, after in encoded], chosen.protocol)
-    scored = score(items, sums, counts)
-    is_finite = finite(sums)
+    scored = output.with_suffix(".parquet")
+    given = chosen.model_dump(mode="json")
+    score_items(
+        Task("hellaswag", str(model_folder), str(rows), given, names.evaluation), chosen.processes, scored, work
+    )
+    items = pq.read_table(scored, columns=[name for name in SCHEMA.names if name != "id"]).to_pylist()
+    is_finite = finite([likelihood for item in items for likelihood in item["log_likelihoods"]])
     if chosen.shots_rows:
         recorded["shots_rows_sha256"] = rows_sha256(chosen.shots_rows)
+    recorded |= {"cut_contexts": sum(item["cut"] for item in items), "context": longest(model_folder)}
     result = Result(
         metric="hellaswag",
         protocol=protocol,
-        settings={**recorded, "cut_contexts": cut, "context": most},
+        settings=recorded,
         schema=SCHEMA,
         n=len(items),
-        values=headline(items, sums, counts) if is_finite else None,
+        values=headline(items) if is_finite else None,
         reason=None if is_finite else "the model's likelihoods are not finite",
-        items=scored,
-        extra={"levels": by_level(scored)} if is_finite else None,
+        items=None,
+        extra={"levels": by_level(items)} if is_finite else None,
     )
     write_result(output, names, result, model_folder, rows)
+
+
+class Scorer:
+    """A causal model at work on endings (see `trainyard.evaluate.spread.Scorer`)."""
+
+    columns = COLUMNS
+
+    def __init__(self, model_folder: Path, rows: Path, settings: Mapping[str, Any]) -> None:
+        self._settings = Settings.model_validate(settings)
+        self._rows = rows
+        self.stop, pool = stop_and_pool(rows, self._settings)
+        self._shots = Shots(pool, self._settings.shots, self._settings.draw, self._settings.seed)
+        most = longest(model_folder)
+        if most is None:
+            raise InputError(f"{model_folder}: the model's configuration doesn't say how long a sequence it takes")
+        self._longest = most
+        self._model, self._tokenizer = load_causal(model_folder, self._settings)
+
+    def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
+        """A row an item: its log-likelihoods, the endings chosen, and whether they are right."""
+        items = [make_item(row, self._settings.protocol) for row in block.rows]
+        contexts = [with_shots(item, self._shots.before(block.first + place)) for place, item in enumerate(items)]
+        pairs = [
+            (context, " " + ending) for context, item in zip(contexts, items, strict=True) for ending in item.endings
+        ]
+        encoded = [
+            (before or self._start(context), after)
+            for (context, _), (before, after) in zip(pairs, encode_pairs(self._tokenizer, pairs), strict=True)
+        ]
+        cut = [len(before) + len(after) > self._longest + 1 for before, after in encoded]
+        asked = queries(encoded, self._longest)
+        done = scored.pieces(len(items), len(asked))
+        sums = log_likelihoods(self._model, asked, self._settings.batch_tokens, done)
+        counts = lengths(items, [len(after) for _, after in encoded], self._settings.protocol)
+        found = score(items, sums, counts)
+        cuts = np.array(cut).reshape(counts.shape).any(axis=1).tolist()
+        return [
+            {"row": block.first + place, **item, "cut": is_cut}
+            for place, (item, is_cut) in enumerate(zip(found, cuts, strict=True))
+        ]
+
+    def _start(self, context: str) -> list[int]:
+        """What stands before an ending whose context has no token."""
+        start = harness_start_token(self._tokenizer)
+        if start is None:
+            raise InputError(
+                f"{self._rows}: the context {context!r} has no token, and the tokenizer has no start token"
+            )
+        return [start]
 
 
 def drawn_from(settings: Settings) -> str:
@@ -112,37 +177,29 @@ def drawn_from(settings: Settings) -> str:
         if settings.shots_rows
         else f"the split's own last {settings.held_out} rows, not scored"
     )
+    if settings.draw == "first_n":
+        return f"{settings.shots} shots, joined by an empty line: the first of {source}, the same for all items."
     return f"{settings.shots} shots, joined by an empty line, drawn anew for each item from {source}."
 
 
-def read_items(rows: Path, settings: Settings) -> tuple[list[Item], list[Item]]:
-    """The items to score and the items that shots are drawn from.
+def stop_and_pool(rows: Path, settings: Settings) -> tuple[int, list[Item]]:
+    """How many rows from the first are scored, and the items that shots are drawn from.
 
     Raises:
         InputError: the rows can't be read, or are too few for the shots.
     """
-    if not settings.shots or settings.shots_rows:
-        scored, tail = read_rows(rows, COLUMNS, settings.limit), []
-    else:
-        every = read_rows(rows, COLUMNS)
-        scored, tail = every[: -settings.held_out][: settings.limit], every[-settings.held_out :]
-        if not scored:
-            raise InputError(
-                f"{rows}: {len(every)} rows, of which {settings.held_out} are held out for shots: none left"
-            )
+    stop = count_rows(rows)
+    pool: list[dict[str, Any]] = []
     if settings.shots and settings.shots_rows:
-        tail = read_rows(settings.shots_rows, COLUMNS)
-    if len(tail) < settings.shots:
-        raise InputError(f"{settings.shots_rows or rows}: {len(tail)} rows to draw {settings.shots} shots from")
-    return [make_item(row, settings.protocol) for row in scored], [make_item(row, settings.protocol) for row in tail]
-
-
-def prefix(tokenizer: Any, rows: Path, context: str) -> list[int]:
-    """What stands before an ending whose context has no token."""
-    start = start_token(tokenizer)
-    if start is None:
-        raise InputError(f"{rows}: the context {context!r} has no token, and the tokenizer has no start token")
-    return [start]
+        pool = read_rows(settings.shots_rows, COLUMNS)
+    elif settings.shots:
+        if stop <= settings.held_out:
+            raise InputError(f"{rows}: {stop} rows, of which {settings.held_out} are held out for shots: none left")
+        stop -= settings.held_out
+        pool = list(itertools.islice(stream_rows(rows, COLUMNS), stop, None))
+    if len(pool) < settings.shots:
+        raise InputError(f"{settings.shots_rows or rows}: {len(pool)} rows to draw {settings.shots} shots from")
+    return min(stop, settings.limit or stop), [make_item(row, settings.protocol) for row in pool]
 
 
 def lengths(items: Sequence[Item], tokens: Sequence[int], protocol: Protocol) -> np.ndarray:
@@ -174,13 +231,13 @@ def score(items: Sequence[Item], sums: np.ndarray, counts: np.ndarray) -> list[d
     ]
 
 
-def headline(items: Sequence[Item], sums: np.ndarray, counts: np.ndarray) -> Estimates:
-    """Accuracies by the module of `evaluate`; `sums` and `counts` as in `score`."""
+def headline(scored: Sequence[Mapping[str, Any]]) -> Estimates:
+    """Accuracies of scored items by the module of `evaluate`."""
     found = compute(
         "hellaswag",
-        predictions=sums.reshape(counts.shape).tolist(),
-        references=[item.label for item in items],
-        lengths=counts.tolist(),
+        predictions=[item["log_likelihoods"] for item in scored],
+        references=[item["label"] for item in scored],
+        lengths=[item["lengths"] for item in scored],
     )
     return unflat(found, ("acc", "acc_norm"))
 

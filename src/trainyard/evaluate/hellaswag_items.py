@@ -13,6 +13,7 @@ from trainyard.evaluate.score import Query
 from trainyard.evaluate.tokens import encode
 
 Protocol = Literal["harness", "completion"]
+Draw = Literal["random", "first_n"]
 BETWEEN_SHOTS = "\n\n"
 
 
@@ -51,13 +52,33 @@ def make_item(row: Mapping[str, Any], protocol: Protocol) -> Item:
     return Item(row["id"], row["level"], context, endings, row["label"])
 
 
-def with_shots(item: Item, position: int, pool: Sequence[Item], shots: int, seed: int) -> str:
-    """The item's context after `shots` solved items, drawn from `pool` by the seed and the item's position."""
-    if not shots:
-        return item.context
-    drawn = random.Random(f"{seed}/{position}").sample(pool, shots)
-    solved = [f"{shot.context} {shot.endings[shot.label]}" for shot in drawn]
-    return BETWEEN_SHOTS.join([*solved, item.context])
+class Shots:
+    """Solved items before each item, drawn from a pool as lm-evaluation-harness draws them.
+
+    `random`: one generator of the seed draws anew for each item, in the items' order
+    (lm_eval.api.samplers.ContextSampler). `first_n`: the pool's first, the same for all
+    (FirstNSampler).
+    """
+
+    def __init__(self, pool: Sequence[Item], shots: int, draw: Draw, seed: int) -> None:
+        self._pool, self._shots, self._draw = pool, shots, draw
+        self._generator, self._position = random.Random(seed), 0
+
+    def before(self, position: int) -> list[Item]:
+        """The shots of the item at a position; positions are asked for in rising order, and may be passed over."""
+        assert position >= self._position
+        if self._draw == "first_n":
+            return list(self._pool[: self._shots])
+        drawn: list[int] = []
+        for _ in range(self._position, position + 1):
+            drawn = self._generator.sample(range(len(self._pool)), self._shots)
+        self._position = position + 1
+        return [self._pool[place] for place in drawn]
+
+
+def with_shots(item: Item, shots: Sequence[Item]) -> str:
+    """The item's context after solved items."""
+    return BETWEEN_SHOTS.join([*(f"{shot.context} {shot.endings[shot.label]}" for shot in shots), item.context])
 
 
 def encode_pairs(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
@@ -73,17 +94,16 @@ def encode_pairs(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[tuple
     return [(ids[: lengths[text]], ids[lengths[text] :]) for text, ids in zip(bare, whole, strict=True)]
 
 
-def queries(pairs: Sequence[tuple[Sequence[int], Sequence[int]]], longest: int) -> tuple[list[Query], int]:
-    """The queries that score the continuations in their order, and how many contexts were cut to fit the model.
+def queries(pairs: Sequence[tuple[Sequence[int], Sequence[int]]], longest: int) -> list[Query]:
+    """The queries that score the continuations in their order.
 
-    Contexts are cut from the left; neighbours with the same context share a query.
+    Contexts are cut from the left to fit the model; neighbours with the same context share a query.
     """
     cuts = [fit(context, continuation, longest) for context, continuation in pairs]
-    grouped = [
+    return [
         Query(np.array(context), tuple(np.array(continuation) for _, continuation in group))
         for context, group in itertools.groupby(cuts, key=lambda pair: pair[0])
     ]
-    return grouped, sum(len(context) + len(continuation) > longest + 1 for context, continuation in pairs)
 
 
 def fit(context: Sequence[int], continuation: Sequence[int], longest: int) -> tuple[list[int], list[int]]:

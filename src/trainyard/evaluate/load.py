@@ -10,6 +10,7 @@ from transformers.utils import logging
 
 from trainyard.config.catalogue import Entry, PositiveInt
 from trainyard.errors import InputError
+from trainyard.evaluate.packed import pack, packs
 
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
@@ -20,7 +21,17 @@ class Placement(Entry):
     limit: PositiveInt | None = Field(None, description="first rows only")
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
-    threads: PositiveInt = Field(1, description="threads on the CPU; the last digits depend on it")
+    threads: PositiveInt = Field(1, description="threads of a process on the CPU; the last digits depend on it")
+    processes: PositiveInt = Field(1, description="that share the rows; each has a GPU of its own where there are any")
+
+    @property
+    def packed(self) -> bool:
+        """Whether its linear layers are computed by oneDNN."""
+        return packs(self.device, getattr(torch, self.dtype))
+
+    def recorded(self) -> dict[str, Any]:
+        """The settings on which a result depends, and how linear layers are computed."""
+        return self.model_dump(mode="json", exclude={"processes"}) | {"linear": "onednn" if self.packed else "torch"}
 
 
 def reason_for_no_model(folder: Path) -> str | None:
@@ -53,9 +64,21 @@ def load_sequence_to_sequence(folder: Path, placement: Placement) -> tuple[Any, 
     return _load(AutoModelForSeq2SeqLM, folder, placement)
 
 
-def longest(model: Any) -> int | None:
-    """The longest sequence that the model takes, in tokens; None where its positions have no end (T5)."""
-    return getattr(model.config, "max_position_embeddings", None)
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of `folder`.
+
+    Raises:
+        InputError: there is none that can be used.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(folder, **LOCAL)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: cannot load the tokenizer ({error})") from None
+
+
+def longest(folder: Path) -> int | None:
+    """The longest sequence that the model of `folder` takes, in tokens; None where its positions have no end (T5)."""
+    return getattr(_configuration(folder), "max_position_embeddings", None)
 
 
 def _configuration(folder: Path) -> Any:
@@ -74,7 +97,9 @@ def _load(kind: Any, folder: Path, placement: Placement) -> tuple[Any, Any]:
     logging.disable_progress_bar()
     try:
         model = kind.from_pretrained(folder, dtype=getattr(torch, placement.dtype), use_safetensors=True, **LOCAL)
-        tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: cannot load the model or its tokenizer ({error})") from None
-    return model.to(placement.device).eval(), tokenizer
+        raise InputError(f"{folder}: cannot load the model ({error})") from None
+    model = model.to(placement.device).eval()
+    if placement.packed:
+        pack(model)
+    return model, load_tokenizer(folder)

@@ -1,104 +1,173 @@
 """Perplexity a token, word and byte by rolling windows."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import Field
 
 from trainyard.config.catalogue import PositiveInt
 from trainyard.errors import InputError
+from trainyard.evaluate.blocks import Block
 from trainyard.evaluate.library import compute
-from trainyard.evaluate.load import Placement, load_causal, longest, reason_for_no_model
-from trainyard.evaluate.rows import read_rows
+from trainyard.evaluate.load import Placement, load_causal, load_tokenizer, longest, reason_for_no_model
+from trainyard.evaluate.progress import Progress
+from trainyard.evaluate.rows import count_rows
 from trainyard.evaluate.score import Query, log_likelihoods
-from trainyard.evaluate.tokens import encode, start_token
+from trainyard.evaluate.spread import Task, score_items
+from trainyard.evaluate.tokens import encode, harness_start_token, start_token
+from trainyard.evaluate.wikitext import detokenized, harness_sizes
 from trainyard.evaluate.write import Names, Result, write_result
 from trainyard.intervals import Estimates, finite, ratio, unflat
 
-PROTOCOL = (
-    "Each document alone, in windows of `context` tokens that advance by `stride`; every token is scored once, "
-    "given the document's start or at least context - stride tokens before it. Words are split at white space, "
-    "bytes are UTF-8, both of the original text. "
-)
+Protocol = Literal["rolling", "harness"]
+PROTOCOLS: dict[Protocol, str] = {
+    "rolling": (
+        "Each document alone, in windows of `context` tokens that advance by `stride`; every token is scored once, "
+        "given the document's start or at least context - stride tokens before it. Words are split at white space, "
+        "bytes are UTF-8, both of the original text. "
+    ),
+    "harness": (
+        "As lm-evaluation-harness's task wikitext: each document alone, its text joined again as its detokenizer "
+        "does, in windows of `context` tokens that don't overlap, but for the last, which is as long as the others. "
+        "Words are what stands between white space, empty ends included, bytes are UTF-8, both of the original text. "
+    ),
+}
 WITH_START = "The first token is conditioned on {token!r} (id {id})."
 WITHOUT_START = "The tokenizer has no start token: the first token of a document is not scored, yet its bytes count."
 VALUES = ("loss_token", "perplexity_token", "perplexity_word", "perplexity_byte", "bits_per_byte")
+STARTS: dict[Protocol, Callable[[Any], int | None]] = {"rolling": start_token, "harness": harness_start_token}
+COUNTS = ("tokens", "words", "bytes")
 SCHEMA = pa.schema(
-    {"row": pa.int64(), "tokens": pa.int64(), "words": pa.int64(), "bytes": pa.int64(), "log_likelihood": pa.float64()}
+    {"row": pa.int64(), **dict.fromkeys(COUNTS, pa.int64()), "log_likelihood": pa.float64()},
 )
 
 
 class Settings(Placement):
     """The settings of a perplexity."""
 
+    protocol: Protocol = "rolling"
     context: PositiveInt | None = Field(None, description="window in tokens; the model's own unless told")
-    stride: PositiveInt | None = Field(None, description="tokens between windows; half a window unless told")
+    stride: PositiveInt | None = Field(
+        None, description="tokens between windows; half a window unless told, a whole one for the harness's protocol"
+    )
     batch_tokens: PositiveInt = Field(2048, description="tokens of a batch with its padding; one row at least")
 
 
-def run(model_folder: Path, rows: Path, settings: Mapping[str, Any], output: Path, names: Names) -> None:
+def run(
+    model_folder: Path,
+    rows: Path,
+    settings: Mapping[str, Any],
+    output: Path,
+    names: Names,
+    work: Path | None = None,
+) -> None:
     """Score the documents of `rows` (column `text`) under a causal model and write the result.
 
     Raises:
         InputError: the model or the rows can't be used, or the settings don't fit the model.
     """
     chosen = Settings.model_validate(settings)
+    protocol = PROTOCOLS[chosen.protocol]
     if reason := reason_for_no_model(model_folder):
-        result = Result("perplexity", PROTOCOL, chosen.model_dump(), SCHEMA, reason=reason)
+        result = Result("perplexity", protocol, chosen.recorded(), SCHEMA, reason=reason)
         write_result(output, names, result, model_folder, rows)
         return
-    model, tokenizer = load_causal(model_folder, chosen)
-    context, stride = resolve(chosen, longest(model), model_folder)
-    start = start_token(tokenizer)
-    texts = [(row, item["text"]) for row, item in enumerate(read_rows(rows, ["text"], chosen.limit))]
-    texts = [(row, text) for row, text in texts if text.strip()]
-    if not texts:
+    context, stride = resolve(chosen, longest(model_folder), model_folder)
+    scored = output.with_suffix(".parquet")
+    task = Task("perplexity", str(model_folder), str(rows), chosen.model_dump(mode="json"), names.evaluation)
+    score_items(task, chosen.processes, scored, work)
+    items = pq.read_table(scored)
+    if not items.num_rows:
         raise InputError(f"{rows}: no row has any text")
-    documents = [
-        np.array(ids if start is None else [start, *ids], dtype=np.int64)
-        for ids in encode(tokenizer, [text for _, text in texts])
-    ]
-    scored = np.array([len(ids) - 1 for ids in documents])
-    if not scored.sum():
+    columns = {name: items[name].to_numpy() for name in SCHEMA.names}
+    if not columns["tokens"].sum():
         raise InputError(f"{rows}: no token can be scored: each document is one token, and there is no start token")
-    sums = document_log_likelihoods(model, documents, context, stride, chosen.batch_tokens, names.evaluation)
-    items = [
-        {"row": row, "tokens": int(tokens), **sizes(text), "log_likelihood": float(total)}
-        for (row, text), tokens, total in zip(texts, scored, sums, strict=True)
-    ]
-    begin = (
-        WITHOUT_START if start is None else WITH_START.format(token=tokenizer.convert_ids_to_tokens(start), id=start)
-    )
-    is_finite = finite(sums)
+    is_finite = finite(columns["log_likelihood"])
+    start, begin = described_start(model_folder, chosen.protocol)
     result = Result(
         metric="perplexity",
-        protocol=PROTOCOL + begin,
-        settings={**chosen.model_dump(), "context": context, "stride": stride, "start_token": start},
+        protocol=protocol + begin,
+        settings={**chosen.recorded(), "context": context, "stride": stride, "start_token": start},
         schema=SCHEMA,
-        n=len(items),
-        values=headline([text for _, text in texts], scored, sums) if is_finite else None,
+        n=items.num_rows,
+        values=headline(columns) if is_finite else None,
         reason=None if is_finite else "the model's likelihoods are not finite",
-        items=items,
-        extra={"counts": {name: sum(item[name] for item in items) for name in ("tokens", "words", "bytes")}},
+        items=None,
+        extra={"counts": {name: int(columns[name].sum()) for name in COUNTS}},
     )
     write_result(output, names, result, model_folder, rows)
+
+
+class Scorer:
+    """A causal model at work on documents (see `trainyard.evaluate.spread.Scorer`)."""
+
+    columns = ("text",)
+
+    def __init__(self, model_folder: Path, rows: Path, settings: Mapping[str, Any]) -> None:
+        self._settings = Settings.model_validate(settings)
+        self._context, self._stride = resolve(self._settings, longest(model_folder), model_folder)
+        count = count_rows(rows)
+        self.stop = min(count, self._settings.limit or count)
+        self._model, self._tokenizer = load_causal(model_folder, self._settings)
+        self._start = STARTS[self._settings.protocol](self._tokenizer)
+
+    def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
+        """A row a document that has any text: its size and its log-likelihood after its first token, in nats."""
+        texts = [(block.first + place, row["text"]) for place, row in enumerate(block.rows) if row["text"].strip()]
+        as_harness = self._settings.protocol == "harness"
+        encoded = encode(self._tokenizer, [detokenized(text) if as_harness else text for _, text in texts])
+        documents = [np.array(ids if self._start is None else [self._start, *ids], dtype=np.int64) for ids in encoded]
+        sums = self._log_likelihoods(documents, scored, len(block.rows))
+        count = harness_sizes if as_harness else sizes
+        return [
+            {"row": row, "tokens": len(ids) - 1, **count(text), "log_likelihood": float(total)}
+            for (row, text), ids, total in zip(texts, documents, sums, strict=True)
+        ]
+
+    def _log_likelihoods(self, documents: list[np.ndarray], scored: Progress, rows: int) -> np.ndarray:
+        owners, cut = [], []
+        for index, ids in enumerate(documents):
+            for begin, end, count in windows(len(ids), self._context, self._stride):
+                owners.append(index)
+                cut.append(Query(ids[begin : end - count], (ids[end - count : end],)))
+        if not cut:
+            scored.scored(rows)
+            return np.zeros(len(documents))
+        done = scored.pieces(rows, len(cut))
+        sums = log_likelihoods(self._model, cut, self._settings.batch_tokens, done)
+        return np.bincount(owners, sums, minlength=len(documents))
+
+
+def described_start(model_folder: Path, protocol: Protocol) -> tuple[int | None, str]:
+    """The id of the token before a document, and the sentence of the protocol that tells of it."""
+    tokenizer = load_tokenizer(model_folder)
+    start = STARTS[protocol](tokenizer)
+    if start is None:
+        return None, WITHOUT_START
+    return start, WITH_START.format(token=tokenizer.convert_ids_to_tokens(start), id=start)
 
 
 def resolve(settings: Settings, limit: int | None, folder: Path) -> tuple[int, int]:
     """The context and the stride, in tokens.
 
     Raises:
-        InputError: the context is longer than the model takes, or the stride leaves tokens unscored.
+        InputError: the context is longer than the model takes, or the stride leaves tokens unscored, or isn't the
+            harness's in its protocol.
     """
     context = settings.context or limit
     if context is None:
         raise InputError(f"{folder}: the model has no longest sequence of its own; set context")
     if limit is not None and context > limit:
         raise InputError(f"context {context}: {folder} takes {limit} tokens at most")
+    if settings.protocol == "harness":
+        if settings.stride not in (None, context):
+            raise InputError(f"stride {settings.stride}: by the protocol harness it is the context; leave it out")
+        return context, context
     stride = settings.stride or max(1, context // 2)
     if stride > context:
         raise InputError(f"stride {stride}: no more than the context, {context}, or tokens would go unscored")
@@ -118,35 +187,20 @@ def windows(length: int, context: int, stride: int) -> Iterator[tuple[int, int, 
         done = end
 
 
-def document_log_likelihoods(
-    model: Any, documents: list[np.ndarray], context: int, stride: int, batch_tokens: int, title: str
-) -> np.ndarray:
-    """The log-likelihood of each document after its first token, in nats, shape `(documents,)`."""
-    owners, cut = [], []
-    for index, ids in enumerate(documents):
-        for begin, end, scored in windows(len(ids), context, stride):
-            owners.append(index)
-            cut.append(Query(ids[begin : end - scored], (ids[end - scored : end],)))
-    return np.bincount(owners, log_likelihoods(model, cut, batch_tokens, title), minlength=len(documents))
-
-
 def sizes(text: str) -> dict[str, int]:
     """Words and bytes of a text."""
     return {"words": len(text.split()), "bytes": len(text.encode())}
 
 
-def headline(texts: list[str], tokens: np.ndarray, sums: np.ndarray) -> Estimates:
-    """Loss, perplexities and bits a byte by the module of `evaluate`; scored tokens and sums, shapes `(documents,)`."""
-    found = compute("perplexity", predictions=sums.tolist(), references=texts, tokens=tokens.tolist())
-    return unflat(found, VALUES)
+def headline(items: Mapping[str, np.ndarray]) -> Estimates:
+    """Loss, perplexities and bits a byte by the module of `evaluate`, of columns of items, shapes `(documents,)`."""
+    given = {name: items[name].tolist() for name in COUNTS}
+    return unflat(compute("perplexity", predictions=items["log_likelihood"].tolist(), **given), VALUES)
 
 
-def estimates(items: list[dict[str, Any]]) -> Estimates:
-    """Loss (nats a token), perplexities, and bits a byte, of documents with their sizes and log-likelihoods."""
-    losses = -np.array([item["log_likelihood"] for item in items], dtype=np.float64)
-    token, word, byte = (
-        ratio(losses, np.array([item[name] for item in items], dtype=np.float64))
-        for name in ("tokens", "words", "bytes")
-    )
+def estimates(items: Mapping[str, np.ndarray]) -> Estimates:
+    """Loss (nats a token), perplexities, and bits a byte, of columns of items, shapes `(documents,)`."""
+    losses = -np.asarray(items["log_likelihood"], dtype=np.float64)
+    token, word, byte = (ratio(losses, np.asarray(items[name], dtype=np.float64)) for name in COUNTS)
     exponentials = (token.exponential(), word.exponential(), byte.exponential())
     return dict(zip(VALUES, (token, *exponentials, byte.scaled(1 / math.log(2))), strict=True))

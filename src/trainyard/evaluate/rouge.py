@@ -6,34 +6,42 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pydantic import Field
 from rouge_score.rouge_scorer import RougeScorer
 
 from trainyard.config.catalogue import NonNegativeInt, PositiveInt
 from trainyard.errors import InputError
+from trainyard.evaluate.blocks import Block
 from trainyard.evaluate.generate import generate, generation_config
 from trainyard.evaluate.library import compute
 from trainyard.evaluate.load import Placement, load_sequence_to_sequence, longest, reason_for_no_model
-from trainyard.evaluate.rows import read_rows
+from trainyard.evaluate.progress import Progress
+from trainyard.evaluate.rows import count_rows
 from trainyard.evaluate.sentences import sentences
+from trainyard.evaluate.spread import Task, score_items
 from trainyard.evaluate.write import Names, Result, write_result
-from trainyard.intervals import Estimates, as_json, bootstrap_means, unflat
+from trainyard.intervals import Estimates, as_json, bootstrap_means
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 LEAD = 3
 SOURCE_LENGTH = 512
 PROTOCOL = (
-    "F-measures of rouge_score with Porter's stemmer, times 100, mean over rows; sentences are put on lines of their "
+    "F-measures of rouge_score {stemmer}, times 100, mean over rows; sentences are put on lines of their "
     "own for rougeLsum; 95 % interval by a bootstrap over rows. Lengths of generation are tokens with the start token. "
     "lead3: the first three sentences of the source as the summary."
 )
+STEMMER = {True: "with Porter's stemmer", False: "without stemming"}
+LEADS = tuple(f"lead3_{name}" for name in KINDS)
 SCHEMA = pa.schema(
     {
+        "row": pa.int64(),
         "id": pa.string(),
         "prediction": pa.string(),
         "target": pa.string(),
-        **{name: pa.float64() for name in KINDS},
-        **{f"lead3_{name}": pa.float64() for name in KINDS},
+        **dict.fromkeys((*KINDS, *LEADS), pa.float64()),
+        "cut": pa.bool_(),
     }
 )
 
@@ -52,50 +60,97 @@ class Settings(Placement):
         None, description="longest source, in tokens, more is cut; 512 or what the model takes unless told"
     )
     batch: PositiveInt = Field(16, description="sources that are generated from at once")
+    stemmer: bool = Field(True, description="compare words without their endings, as published ROUGE mostly does")
     resamples: PositiveInt = 1000
     seed: NonNegativeInt = Field(1, description="seed of the bootstrap")
 
 
-def run(model_folder: Path, rows: Path, settings: Mapping[str, Any], output: Path, names: Names) -> None:
+def run(
+    model_folder: Path,
+    rows: Path,
+    settings: Mapping[str, Any],
+    output: Path,
+    names: Names,
+    work: Path | None = None,
+) -> None:
     """Generate a summary of each row of `rows` (kind pairs), score them and write the result.
 
     Raises:
         InputError: the model or the rows can't be used, or the lengths don't fit the model.
     """
     chosen = Settings.model_validate(settings)
+    protocol = PROTOCOL.format(stemmer=STEMMER[chosen.stemmer])
     if reason := reason_for_no_model(model_folder):
-        result = Result("rouge", PROTOCOL, chosen.model_dump(), SCHEMA, reason=reason)
+        result = Result("rouge", protocol, chosen.recorded(), SCHEMA, reason=reason)
         write_result(output, names, result, model_folder, rows)
         return
-    pairs = read_rows(rows, ("id", "source", "target"), chosen.limit)
-    model, tokenizer = load_sequence_to_sequence(model_folder, chosen)
-    source_length = resolve(chosen, longest(model), model_folder)
-    predictions, cut = summaries(
-        model, tokenizer, [pair["source"] for pair in pairs], chosen, source_length, names.evaluation
-    )
-    targets = [pair["target"] for pair in pairs]
-    values, scores = headline(predictions, targets, chosen)
-    lead_values, lead = headline([lead_sentences(pair["source"]) for pair in pairs], targets, chosen)
-    items = [
-        {
-            "id": pair["id"],
-            "prediction": prediction,
-            "target": pair["target"],
-            **dict(zip(SCHEMA.names[3:], (*own, *baseline), strict=True)),
-        }
-        for pair, prediction, own, baseline in zip(pairs, predictions, scores, lead, strict=True)
-    ]
+    source_length = resolve(chosen, longest(model_folder), model_folder)
+    scored = output.with_suffix(".parquet")
+    task = Task("rouge", str(model_folder), str(rows), chosen.model_dump(mode="json"), names.evaluation)
+    score_items(task, chosen.processes, scored, work)
+    items = pq.read_table(scored, columns=[*KINDS, *LEADS, "cut"])
+    own, lead = (np.stack([items[name].to_numpy() for name in columns], axis=1) for columns in (KINDS, LEADS))
     result = Result(
         metric="rouge",
-        protocol=PROTOCOL,
-        settings={**chosen.model_dump(), "source_length": source_length, "stemmer": True, "cut_sources": cut},
+        protocol=protocol,
+        settings={**chosen.recorded(), "source_length": source_length, "cut_sources": pc.sum(items["cut"]).as_py()},
         schema=SCHEMA,
-        n=len(pairs),
-        values=values,
-        items=items,
-        extra={"baselines": {"lead3": as_json(lead_values)}},
+        n=items.num_rows,
+        values=estimates(own, chosen.resamples, chosen.seed),
+        items=None,
+        extra={"baselines": {"lead3": as_json(estimates(lead, chosen.resamples, chosen.seed))}},
     )
     write_result(output, names, result, model_folder, rows)
+
+
+class Scorer:
+    """A sequence-to-sequence model at work on summaries (see `trainyard.evaluate.spread.Scorer`)."""
+
+    columns = ("id", "source", "target")
+
+    def __init__(self, model_folder: Path, rows: Path, settings: Mapping[str, Any]) -> None:
+        self._settings = Settings.model_validate(settings)
+        self._source_length = resolve(self._settings, longest(model_folder), model_folder)
+        count = count_rows(rows)
+        self.stop = min(count, self._settings.limit or count)
+        self._model, self._tokenizer = load_sequence_to_sequence(model_folder, self._settings)
+
+    def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
+        """A row a pair: the summary, its scores, and those of the source's first sentences."""
+        sources, targets = ([row[name] for row in block.rows] for name in ("source", "target"))
+        predictions, cut = self._summaries(sources, scored)
+        own = by_row(predictions, targets, self._settings.stemmer)
+        lead = by_row([lead_sentences(source) for source in sources], targets, self._settings.stemmer)
+        return [
+            {
+                "row": block.first + place,
+                "id": row["id"],
+                "prediction": prediction,
+                "target": row["target"],
+                **dict(zip((*KINDS, *LEADS), (*own[place], *lead[place]), strict=True)),
+                "cut": cut[place],
+            }
+            for place, (row, prediction) in enumerate(zip(block.rows, predictions, strict=True))
+        ]
+
+    def _summaries(self, sources: Sequence[str], scored: Progress) -> tuple[list[str], list[bool]]:
+        """A summary of each source, and whether the source was cut."""
+        at = self._settings
+        texts = [at.prefix + source for source in sources]
+        full = self._tokenizer(texts, verbose=False)["input_ids"]
+        short = self._tokenizer(texts, truncation=True, max_length=self._source_length)["input_ids"]
+        config = generation_config(
+            self._model,
+            at.beams,
+            at.min_length,
+            at.max_length,
+            at.no_repeat_ngram,
+            at.length_penalty,
+            at.early_stopping,
+        )
+        generated = generate(self._model, short, config, at.batch, scored.scored)
+        decoded = self._tokenizer.batch_decode(generated, skip_special_tokens=True)
+        return [text.strip() for text in decoded], [len(ids) > self._source_length for ids in full]
 
 
 def resolve(settings: Settings, most: int | None, folder: Path) -> int:
@@ -113,54 +168,22 @@ def resolve(settings: Settings, most: int | None, folder: Path) -> int:
     return settings.source_length or min(SOURCE_LENGTH, most or SOURCE_LENGTH)
 
 
-def summaries(
-    model: Any, tokenizer: Any, sources: Sequence[str], settings: Settings, source_length: int, title: str
-) -> tuple[list[str], int]:
-    """A summary of each source, and how many sources were cut to `source_length` tokens."""
-    full = tokenizer([settings.prefix + source for source in sources], verbose=False)["input_ids"]
-    short = tokenizer([settings.prefix + source for source in sources], truncation=True, max_length=source_length)[
-        "input_ids"
-    ]
-    config = generation_config(
-        model,
-        settings.beams,
-        settings.min_length,
-        settings.max_length,
-        settings.no_repeat_ngram,
-        settings.length_penalty,
-        settings.early_stopping,
-    )
-    generated = generate(model, short, config, settings.batch, title)
-    texts = [text.strip() for text in tokenizer.batch_decode(generated, skip_special_tokens=True)]
-    return texts, sum(len(ids) > source_length for ids in full)
-
-
 def lead_sentences(source: str) -> str:
     """The first three sentences of a source, one a line."""
     return "\n".join(sentences(source)[:LEAD])
 
 
-def headline(
-    predictions: Sequence[str], targets: Sequence[str], settings: Settings
-) -> tuple[Estimates, list[list[float]]]:
-    """Scores by the module of `evaluate`, and those of each row as `score` has them."""
-    found = compute(
-        "rouge",
-        predictions=predictions,
-        references=targets,
-        resamples=settings.resamples,
-        seed=settings.seed,
-        by_row=True,
-    )
-    return unflat(found, KINDS), found["by_row"]
+def by_row(predictions: Sequence[str], targets: Sequence[str], stemmer: bool) -> list[list[float]]:
+    """The scores of each row as `score` has them, by the module of `evaluate`."""
+    return compute("rouge", predictions=predictions, references=targets, stemmer=stemmer, by_row=True)["by_row"]
 
 
-def score(predictions: Sequence[str], targets: Sequence[str]) -> np.ndarray:
+def score(predictions: Sequence[str], targets: Sequence[str], stemmer: bool) -> np.ndarray:
     """F-measures in percent of each row, shape `(rows, 4)`: rouge1, rouge2, rougeL, rougeLsum.
 
     Only rougeLsum sees where sentences end; without a line for each it equals rougeL.
     """
-    scorer = RougeScorer(list(KINDS), use_stemmer=True)
+    scorer = RougeScorer(list(KINDS), use_stemmer=stemmer)
     return np.array(
         [
             [100 * found[name].fmeasure for name in KINDS]

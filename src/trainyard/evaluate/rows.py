@@ -1,6 +1,7 @@
 """The rows that an evaluation reads."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +12,60 @@ from trainyard.errors import InputError
 from trainyard.files import read_json, sha256_file
 
 
+def stream_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file one by one, with the given columns; a part of the file is in memory at a time.
+
+    Raises:
+        InputError: the file is missing or damaged, or lacks a column.
+    """
+    with _opened(path) as file:
+        missing = [name for name in columns if name not in file.schema_arrow.names]
+        if missing:
+            raise InputError(f"{path}: no column {missing[0]}; it has {', '.join(file.schema_arrow.names)}")
+        for batch in file.iter_batches(batch_size=1024, columns=list(columns)):
+            yield from batch.to_pylist()
+
+
 def read_rows(path: Path, columns: Sequence[str], limit: int | None = None) -> list[dict[str, Any]]:
     """The first `limit` rows (all of them unless told) of a Parquet file, with the given columns.
 
     Raises:
         InputError: the file is missing, damaged or empty, or lacks a column.
     """
-    try:
-        with pq.ParquetFile(path) as file:
-            missing = [name for name in columns if name not in file.schema_arrow.names]
-            if missing:
-                raise InputError(f"{path}: no column {missing[0]}; it has {', '.join(file.schema_arrow.names)}")
-            rows: list[dict[str, Any]] = []
-            for batch in file.iter_batches(columns=list(columns)):
-                rows.extend(batch.to_pylist())
-                if limit is not None and len(rows) >= limit:
-                    break
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({error}); delete it and run again") from None
+    rows: list[dict[str, Any]] = []
+    for row in stream_rows(path, columns):
+        rows.append(row)
+        if len(rows) == limit:
+            break
     if not rows:
         raise InputError(f"{path}: no rows to evaluate")
-    return rows[:limit]
+    return rows
+
+
+def count_rows(path: Path) -> int:
+    """How many rows a Parquet file has.
+
+    Raises:
+        InputError: the file is missing, damaged or empty.
+    """
+    with _opened(path) as file:
+        if not file.metadata.num_rows:
+            raise InputError(f"{path}: no rows to evaluate")
+        return file.metadata.num_rows
 
 
 def rows_sha256(rows: Path) -> str:
     """The SHA-256 of a Parquet file, from the record that its download left beside it, if there is one."""
     record = rows.with_suffix(".json")
     return read_json(record)["sha256"] if record.is_file() else sha256_file(rows)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: not a readable Parquet file ({error}); delete it and run again") from None

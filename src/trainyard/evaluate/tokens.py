@@ -14,11 +14,15 @@ def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
 
 
 def start_token(tokenizer: Any) -> int | None:
-    """The token before a text: end-of-text, which documents are trained on with, else beginning-of-sequence, else end.
-
-    lm-evaluation-harness takes beginning-of-sequence first; they differ for chat models
-    alone, whose beginning-of-sequence opens a turn.
-    """
+    """The token before a text: end-of-text, which documents are trained on with, else the harness's."""
     if END_OF_TEXT in tokenizer.all_special_tokens:
         return tokenizer.convert_tokens_to_ids(END_OF_TEXT)
+    return harness_start_token(tokenizer)
+
+
+def harness_start_token(tokenizer: Any) -> int | None:
+    """The token that lm-evaluation-harness puts before a text: beginning-of-sequence, else end.
+
+    It differs from `start_token` for chat models, whose beginning-of-sequence opens a turn.
+    """
     return tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id

@@ -32,7 +32,11 @@ class Names:
 
 @dataclass(frozen=True)
 class Result:
-    """What an evaluation found; `values` is None where there is nothing to score, for the given reason."""
+    """What an evaluation found.
+
+    `values` is None where there is nothing to score, for the given reason; `items` is
+    None where they have been written already.
+    """
 
     metric: str
     protocol: str
@@ -41,7 +45,7 @@ class Result:
     n: int = 0
     values: Mapping[str, Estimate] | None = None
     reason: str | None = None
-    items: Sequence[Mapping[str, Any]] = ()
+    items: Sequence[Mapping[str, Any]] | None = ()
     extra: Mapping[str, Any] | None = None
 
 
@@ -50,8 +54,9 @@ def write_result(output: Path, names: Names, result: Result, model_folder: Path,
 
     The JSON leads back to `rows` by their hash, and to the model by what its folder says of its origin.
     """
-    with whole_file(output.with_suffix(".parquet")) as draft:
-        pq.write_table(pa.Table.from_pylist([dict(item) for item in result.items], schema=result.schema), draft)
+    if result.items is not None:
+        with whole_file(output.with_suffix(".parquet")) as draft:
+            pq.write_table(pa.Table.from_pylist([dict(item) for item in result.items], schema=result.schema), draft)
     write_json(
         output,
         {

@@ -3,9 +3,10 @@
 from typing import Any
 
 import datasets
+import numpy as np
 
 import evaluate
-from trainyard.evaluate.perplexity import PROTOCOL, estimates, sizes
+from trainyard.evaluate.perplexity import COUNTS, PROTOCOLS, estimates
 from trainyard.intervals import flat
 
 
@@ -14,21 +15,15 @@ class Perplexity(evaluate.Metric):
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
-            description=PROTOCOL,
+            description=PROTOCOLS["rolling"],
             citation="Jelinek et al., Perplexity: a measure of the difficulty of speech recognition tasks, 1977",
-            inputs_description="predictions: the log-likelihood of each document, in nats; references: its text; "
-            "tokens: how many of its tokens were scored",
+            inputs_description="predictions: the log-likelihood of each document, in nats; tokens, words, bytes: how "
+            "many of its tokens were scored, and its size",
             features=datasets.Features(
-                {
-                    "predictions": datasets.Value("float64"),
-                    "references": datasets.Value("string"),
-                    "tokens": datasets.Value("int64"),
-                }
+                {"predictions": datasets.Value("float64"), **{name: datasets.Value("int64") for name in COUNTS}}
             ),
         )
 
     def _compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, float | None]:
-        rows = zip(predictions, references, kwargs["tokens"], strict=True)
-        return flat(
-            estimates([{"log_likelihood": total, "tokens": count, **sizes(text)} for total, text, count in rows])
-        )
+        columns = {"log_likelihood": predictions, **{name: kwargs[name] for name in COUNTS}}
+        return flat(estimates({name: np.array(values) for name, values in columns.items()}))

@@ -1,0 +1,179 @@
+"""The items of an evaluation: scored block by block, by one process or several, and gathered.
+
+A block's items depend on the block alone, not on who scores it or when: any number of
+processes gives the same file, and what a killed evaluation has finished is used again.
+
+```
+work/{study}/{run}/evaluate/{evaluation}@{checkpoint}/{key}/
+    task.json             what is scored, for the other processes
+    000012.parquet        the items of a block; whole, or not there
+```
+"""
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainyard.errors import InputError
+from trainyard.evaluate.blocks import Block, blocks
+from trainyard.evaluate.progress import Progress, progress
+from trainyard.evaluate.rows import rows_sha256
+from trainyard.evaluate.write import Names, versions
+from trainyard.files import read_json, sha256_file, sha256_json, whole_file, write_json
+
+SOURCE = Path(__file__).parents[2]
+POLL_SECONDS = 0.1
+
+
+class Scorer(Protocol):
+    """A model at work on one metric. Its module calls it `Scorer`, and makes it of the task's folder, rows, settings.
+
+    Attributes:
+        columns: what it reads of a row.
+        stop: how many rows from the first are scored.
+    """
+
+    columns: tuple[str, ...]
+    stop: int
+
+    def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
+        """The items of a block, in the form of the module's SCHEMA; counts its rows as they are scored."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is scored: a metric's module, the model, the rows and the settings, and what it is called."""
+
+    metric: str
+    model_folder: str
+    rows: str
+    settings: Mapping[str, Any]
+    title: str
+
+    @property
+    def module(self) -> Any:
+        """The metric's module."""
+        return importlib.import_module(f"trainyard.evaluate.{self.metric}")
+
+
+def work_folder(names: Names, model_folder: Path, rows: Path, depends: Mapping[str, Any]) -> Path:
+    """Where the blocks of an evaluation stand: a name for the same model, rows, packages and all that it `depends` on.
+
+    Raises:
+        InputError: the rows can't be read.
+    """
+    files = sorted(file for file in model_folder.rglob("*") if file.is_file())
+    key = sha256_json(
+        {
+            "model": {str(file.relative_to(model_folder)): sha256_file(file) for file in files},
+            "rows": rows_sha256(rows),
+            "versions": versions(),
+            "depends": depends,
+        }
+    )
+    evaluation = Path("work") / names.study / names.run / "evaluate" / f"{names.evaluation}@{names.checkpoint}"
+    return evaluation / key[:16]
+
+
+def score_items(task: Task, processes: int, output: Path, work: Path | None) -> None:
+    """Score every block and write all items to `output`.
+
+    Args:
+        task: what is scored.
+        processes: how many share it; with device `cuda` each has a GPU of its own.
+        output: the Parquet file.
+        work: where finished blocks stand until all are; a temporary folder unless told.
+
+    Raises:
+        InputError: model, rows or settings don't do.
+    """
+    with _folder(work) as folder:
+        if processes == 1:
+            score_share(task, folder, 0, 1)
+        else:
+            _in_processes(task, folder, processes)
+        _gather(folder, task.module.SCHEMA, output)
+
+
+def score_share(task: Task, folder: Path, rank: int, processes: int, parent: int | None = None) -> None:
+    """Score each `processes`-th block from number `rank` on that `folder` doesn't hold yet.
+
+    A process whose `parent` has gone ends after the batch at hand.
+    """
+    scorer: Scorer = task.module.Scorer(Path(task.model_folder), Path(task.rows), task.settings)
+    share = f" (process {rank + 1} of {processes})" if processes > 1 else ""
+    with progress(task.title + share, scorer.stop) as counter:
+        for block in blocks(Path(task.rows), scorer.columns, scorer.stop):
+            if parent is not None and os.getppid() != parent:
+                sys.exit("the evaluation that this process belongs to has ended")
+            file = folder / f"{block.index:06d}.parquet"
+            if block.index % processes != rank or file.is_file():
+                counter.passed(len(block.rows))
+                continue
+            items = scorer.score(block, counter)
+            with whole_file(file) as draft:
+                pq.write_table(pa.Table.from_pylist(items, schema=task.module.SCHEMA), draft)
+
+
+def _in_processes(task: Task, folder: Path, processes: int) -> None:
+    write_json(folder / "task.json", asdict(task))
+    command = [sys.executable, "-m", "trainyard.evaluate.spread", str(folder / "task.json"), str(processes)]
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    running = [subprocess.Popen([*command, str(rank), str(os.getpid())], env=environment) for rank in range(processes)]
+    try:
+        while None in (codes := [process.poll() for process in running]) and not any(codes):
+            time.sleep(POLL_SECONDS)
+    finally:
+        for process in running:
+            process.terminate()
+            process.wait()
+    if any(codes):
+        raise InputError(f"{task.title}: a process of the evaluation failed, and its error stands above; run again")
+
+
+def _gather(folder: Path, schema: pa.Schema, output: Path) -> None:
+    with whole_file(output) as draft, pq.ParquetWriter(draft, schema) as writer:
+        for file in sorted(folder.glob("*.parquet")):
+            writer.write_table(pq.read_table(file, schema=schema))
+
+
+@contextmanager
+def _folder(work: Path | None) -> Iterator[Path]:
+    if work is None:
+        with tempfile.TemporaryDirectory() as name:
+            yield Path(name)
+        return
+    for other in work.parent.glob("*/"):  # of other settings, another model or other code
+        if other != work:
+            shutil.rmtree(other)
+    work.mkdir(parents=True, exist_ok=True)
+    yield work
+    shutil.rmtree(work.parent)
+
+
+def main() -> None:
+    """One process of several: `python -m trainyard.evaluate.spread TASK PROCESSES RANK PARENT`."""
+    task, (processes, rank, parent) = Task(**read_json(Path(sys.argv[1]))), map(int, sys.argv[2:])
+    if task.settings["device"] == "cuda":
+        task = Task(**(asdict(task) | {"settings": {**task.settings, "device": f"cuda:{rank}"}}))
+    try:
+        score_share(task, Path(sys.argv[1]).parent, rank, processes, parent)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from trainyard.errors import InputError
+from trainyard.evaluate import blocks as blocks_module
+from trainyard.evaluate import perplexity
+from trainyard.evaluate.blocks import blocks
+from trainyard.evaluate.progress import progress
+from trainyard.evaluate.spread import work_folder
+from trainyard.evaluate.write import Names
+
+Write = Callable[..., Path]
+SOURCE = Path(perplexity.__file__).parents[2]
+TEXT = "Ada is in the kitchen. Ben took the red ball to the garden, and then he went home. "
+
+
+def documents(count: int) -> list[dict[str, Any]]:
+    """Documents of which some two hundred fill a block."""
+    return [{"text": TEXT * (18 + row % 3)} for row in range(count)]
+
+
+def evaluate(folder: Path, rows: Path, names: Names, work: Path | None = None, **settings: object) -> tuple[Any, Any]:
+    output = rows.with_name("out.json")
+    perplexity.run(folder, rows, {"context": 32, **settings}, output, names, work)
+    return json.loads(output.read_text(encoding="utf-8")), pq.read_table(output.with_suffix(".parquet"))
+
+
+def test_blocks_hold_each_row_once_and_in_order(write_rows: Write):
+    path = write_rows(documents(500))
+    found = list(blocks(path, ("text",), 450))
+    assert [block.index for block in found] == list(range(len(found)))
+    assert len(found) > 2
+    assert [block.first for block in found] == [sum(len(each.rows) for each in found[:at]) for at in range(len(found))]
+    assert [row for block in found for row in block.rows] == documents(450)
+    for block in found[:-1]:
+        assert sum(len(row["text"]) for row in block.rows[:-1]) < blocks_module.CHARACTERS
+
+
+@pytest.mark.slow
+def test_any_number_of_processes_gives_the_same_files(causal_folder: Path, write_rows: Write, names: Names):
+    path = write_rows(documents(500))
+    alone = evaluate(causal_folder, path, names, limit=480)
+    together = evaluate(causal_folder, path, names, limit=480, processes=3)
+    assert alone[0] == together[0]
+    assert alone[1].equals(together[1])
+    assert alone[1]["row"].to_pylist() == list(range(480))
+
+
+@pytest.mark.slow
+def test_a_killed_evaluation_continues_after_its_finished_blocks(
+    causal_folder: Path, write_rows: Write, names: Names, tmp_path: Path
+):
+    path, work = write_rows(documents(900)), tmp_path / "work/a-key"
+    script = (
+        "import sys; from pathlib import Path; from trainyard.evaluate.perplexity import run;"
+        "from trainyard.evaluate.write import Names; folder, rows, output, work = map(Path, sys.argv[1:5]);"
+        "run(folder, rows, {'context': 32}, output, Names(*sys.argv[5:]), work)"
+    )
+    output = tmp_path / "killed.json"
+    described = (names.study, names.run, names.evaluation, names.checkpoint, names.dataset, names.split)
+    command = [sys.executable, "-c", script, str(causal_folder), str(path), str(output), str(work), *described]
+    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(SOURCE)})
+    while not list(work.glob("*.parquet")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not output.exists()
+    finished = {file: file.stat().st_mtime_ns for file in sorted(work.glob("*.parquet"))}
+    assert 0 < len(finished) < len(list(blocks(path, ("text",), 900)))
+
+    scored = []
+    original = perplexity.Scorer.score
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(perplexity.Scorer, "score", lambda *given: scored.append(given[1].index) or original(*given))
+        continued = evaluate(causal_folder, path, names, work)
+    whole = evaluate(causal_folder, path, names)
+    assert not {int(file.stem) for file in finished} & set(scored)
+    assert continued[0] == whole[0]
+    assert continued[1].equals(whole[1])
+    assert not work.parent.exists()
+
+
+def test_blocks_of_other_settings_are_not_used(causal_folder: Path, write_rows: Write, names: Names, tmp_path: Path):
+    path, other = write_rows(documents(2)), tmp_path / "work/another-key"
+    other.mkdir(parents=True)
+    (other / "000000.parquet").write_bytes(b"nothing of use")
+    assert evaluate(causal_folder, path, names, tmp_path / "work/a-key")[0]["n"] == 2
+    assert not other.exists()
+
+
+def test_the_working_folder_changes_with_model_rows_and_settings(
+    causal_folder: Path, write_rows: Write, names: Names, tmp_path: Path
+):
+    rows, others = write_rows(documents(2)), write_rows(documents(3), "others.parquet")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(b"1")
+    found = {work_folder(names, causal_folder, rows, {"code": "1"}), work_folder(names, model, rows, {"code": "1"})}
+    found |= {work_folder(names, causal_folder, others, {"code": "1"}), work_folder(names, model, rows, {"code": "2"})}
+    (model / "model.safetensors").write_bytes(b"2")
+    found.add(work_folder(names, model, rows, {"code": "1"}))
+    assert len(found) == 5
+    assert {folder.parent for folder in found} == {Path("work/demo/tiny/evaluate/an-evaluation@best")}
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_ends_the_evaluation(
+    causal_folder: Path, write_rows: Write, names: Names, capfd: pytest.CaptureFixture[str]
+):
+    path = write_rows(documents(2))
+    with pytest.raises(InputError, match="a process of the evaluation failed, and its error stands above"):
+        evaluate(causal_folder, path, names, processes=2, device="cuda", context=32)
+    assert "torch sees no GPU here; use device cpu" in capfd.readouterr().err
+
+
+def test_progress_says_what_is_done_and_what_is_left(capsys: pytest.CaptureFixture[str]):
+    with pytest.MonkeyPatch.context() as patch, progress("perplexity of demo", 1000) as counter:
+        start = time.monotonic()
+        counter.passed(100)
+        patch.setattr(time, "monotonic", lambda: start + 10)
+        counter.scored(100)
+        patch.setattr(time, "monotonic", lambda: start + 20)
+        done = counter.pieces(200, 4)
+        done(1)
+        done(3)
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "perplexity of demo: row 250 of 1,000, 7.5 rows/s, 60 s left" in line
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_in_the_number_of_rows(causal_folder: Path, write_rows: Write, names: Names, tmp_path: Path):
+    script = (
+        "import resource, sys; from pathlib import Path; from trainyard.evaluate.perplexity import run;"
+        "from trainyard.evaluate.write import Names;"
+        "run(Path(sys.argv[1]), Path(sys.argv[2]), {'context': 32}, Path(sys.argv[3]), Names(*'abcdef'));"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+
+    def peak(count: int) -> int:
+        rows = write_rows([{"text": TEXT * 4} for _ in range(count)], f"{count}.parquet")
+        command = [sys.executable, "-c", script, str(causal_folder), str(rows), str(tmp_path / "peak.json")]
+        environment = os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
+        return int(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+
+    few, many = peak(1_000), peak(10_000)
+    assert many - few < 60_000  # kilobytes; the texts of the rows more take ten times as much once they are tokens
