@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 
 from trainyard.errors import InputError
 from trainyard.report.itemwise import RESAMPLES, Items
@@ -93,7 +94,7 @@ def test_a_constant_difference_is_certain() -> None:
     scores = np.random.default_rng(0).normal(40, 10, 100)
     found = result(bootstrap(of_values(x=scores + 3.0), of_values(x=scores), "x", "x"))
     assert (found.difference, found.low, found.high) == pytest.approx((3.0, 3.0, 3.0))
-    assert found.p == pytest.approx(2 / (RESAMPLES + 1))
+    assert found.p == 2.0**-99  # of a hundred signs that all agree
 
 
 def test_the_interval_of_a_mean_is_the_normal_one_where_items_are_many() -> None:
@@ -156,12 +157,20 @@ def test_items_beyond_what_memory_holds_at_once_are_drawn_in_parts() -> None:
     assert sums.std() == pytest.approx(values.std() * math.sqrt(1000), rel=0.03)
 
 
+def test_beyond_what_samples_resolve_p_is_that_of_the_paired_t_test() -> None:
+    generator = np.random.default_rng(14)
+    first, second = generator.normal(1.0, 1, 100), generator.normal(0, 1, 100)
+    found = result(bootstrap(of_values(x=first), of_values(x=second), "x", "x"))
+    assert math.log(found.p) == pytest.approx(math.log(stats.ttest_rel(first, second).pvalue), rel=0.05)
+
+
 # calibration
 
 
-def test_where_there_is_no_difference_five_percent_are_called_one() -> None:
+@pytest.mark.parametrize("count", [FEWEST, 200])
+def test_where_there_is_no_difference_five_percent_are_called_one(count: int) -> None:
     generator = np.random.default_rng(7)
-    cases, count = 400, 200
+    cases = 400
     values = generator.normal(0, 1, (2 * cases, count)) + generator.normal(0, 2, count)  # items are hard or easy
     items = of_values(**{str(index): column for index, column in enumerate(values)})
     p = [result(bootstrap(items, items, str(2 * case), str(2 * case + 1))).p for case in range(cases)]
@@ -317,3 +326,4 @@ def test_holms_method_is_that_of_rs_p_adjust() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+    assert holm([0.01, 0.04], 6) == pytest.approx([0.06, 0.2])

@@ -33,7 +33,7 @@ NOTES = [
     "Each difference is the first less the second; the first has the better figure. That of a perplexity is in percent "
     "of it; a perplexity a token or a byte of the same models has the same p.",
     "“Better”: p is below 0.05 by Holm's correction for all tests of the same figure; “within noise”: it is not. "
-    f"Of more than {MOST} models the best alone is set against each other one.",
+    f"Of more than {MOST} models the best alone is set against each other one, and the correction is for all pairs.",
     "McNemar's exact test counts the items that one model alone has right; the paired bootstrap draws whole documents "
     f"or rows ({RESAMPLES:,} resamples from seed {SEED}). Both ask whether these trained models differ; whether their "
     "configurations do, a test over seeds says.",

@@ -25,7 +25,7 @@ from trainyard.intervals import LEVEL
 from trainyard.report.itemwise import RESAMPLES, Items
 from trainyard.report.results import Evaluation
 
-FEWEST = 20  # items: below, percentiles of a bootstrap are too narrow
+FEWEST = 20  # items: fewer say too little of the spread that a bootstrap draws from
 MCNEMAR = "McNemar's exact test"
 BOOTSTRAP = "paired bootstrap"
 CORRECT = {"acc": "correct", "acc_norm": "correct_norm"}
@@ -139,9 +139,14 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> Paired:
 def bootstrap(first: Items, second: Items, ours: str, theirs: str, units: str | None = None) -> Paired | str:
     """Paired bootstrap of the mean of a column of each, or of its negated sum over that of `units`, which both share.
 
-    The interval holds the middle 95 % of the resampled differences. p is twice the smaller share
-    of them on either side of zero, zero included and the sample itself counted with each
-    (Davison and Hinkley 1997, chapter 4), so that it is below 0.05 where the interval leaves zero out.
+    Plain percentiles are too narrow for few items: the interval is Hesterberg's expanded percentile one
+    (2015, The American Statistician 69, 371-386), whose tails are Φ(-√(n / (n - 1)) t) with t the quantile of
+    Student's t with n - 1 degrees. p is turned round from it: from the smaller share q of resampled differences on
+    either side of zero (zero included, the sample itself counted: Davison and Hinkley 1997, chapter 4), to
+    twice the tail of t beyond √((n - 1) / n) Φ⁻¹(1 - q). So p is below 0.05 where the interval leaves zero out.
+    Where no resampled difference crosses zero, the difference over its bootstrap standard error stands for
+    Φ⁻¹(1 - q) if it is larger, which makes p that of the paired t-test. It is never below 2^(1 - n), the least
+    that any test of n signs can give.
     """
     count = len(first.rows)
     if count < FEWEST:
@@ -152,21 +157,31 @@ def bootstrap(first: Items, second: Items, ours: str, theirs: str, units: str | 
         drawn, difference = -drawn / first.resampled[units], -difference / float(first.columns[units].sum())
     else:
         drawn, difference = drawn / count, difference / count
-    low, high = (float(end) for end in np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    stretch, degrees = math.sqrt(count / (count - 1)), count - 1
+    tail = float(stats.norm.cdf(-stretch * stats.t.ppf((1 + LEVEL) / 2, degrees)))
+    low, high = (float(end) for end in np.quantile(drawn, [tail, 1 - tail]))
     fewer = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    p = min(1.0, 2 * (fewer + 1) / (RESAMPLES + 1))
-    return Paired(difference, low, high, p, BOOTSTRAP, count)
+    away = float(stats.norm.isf((fewer + 1) / (RESAMPLES + 1)))
+    if not fewer:
+        error = float(drawn.std())
+        away = max(away, abs(difference) / error if error else math.inf)
+    p = 2 * float(stats.t.sf(away / stretch, degrees))
+    return Paired(difference, low, high, min(1.0, max(p, 2.0 ** (1 - count))), BOOTSTRAP, count)
 
 
-def holm(values: list[float]) -> list[float]:
+def holm(values: list[float], tests: int | None = None) -> list[float]:
     """p-values of one family of tests, adjusted by Holm's method (1979, Scandinavian Journal of Statistics 6, 65-70).
 
     The smallest is multiplied by the number of tests, the next by one less, and so on; none falls below one
     before it. Then the chance of any false "better" in the family stays within the level.
+
+    Args:
+        values: the p-values.
+        tests: how many tests the family has, where these are some of them; as many as values unless told.
     """
     adjusted = [0.0] * len(values)
     highest = 0.0
     for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
-        highest = max(highest, min(1.0, (len(values) - rank) * values[index]))
+        highest = max(highest, min(1.0, ((tests or len(values)) - rank) * values[index]))
         adjusted[index] = highest
     return adjusted

@@ -53,15 +53,15 @@ def pairs_over_seeds(figure: Repeated) -> list[Pair]:
 def family(order: Sequence[int], test: Callable[[int, int], Paired | Welch | str]) -> list[Pair]:
     """Every pair of a group, given from best to worst; of more than 8 members the best against each other one.
 
-    Holm's correction is over all tests of the list.
+    Holm's correction is over all pairs, those that are left out too: the best was chosen from all of them.
     """
-    chosen = combinations(order, 2) if len(order) <= MOST else ((order[0], other) for other in order[1:])
+    whole = len(order) <= MOST
+    chosen = combinations(order, 2) if whole else ((order[0], other) for other in order[1:])
     made = [Pair(first, second, test(first, second)) for first, second in chosen]
     values = [pair.found.p for pair in made if not isinstance(pair.found, str)]
-    adjusted = iter(holm(values))
-    return [
-        pair if isinstance(pair.found, str) else replace(pair, p=next(adjusted), tests=len(values)) for pair in made
-    ]
+    tests = len(values) if whole else len(values) * (len(values) + 1) // 2
+    adjusted = iter(holm(values, tests))
+    return [pair if isinstance(pair.found, str) else replace(pair, p=next(adjusted), tests=tests) for pair in made]
 
 
 def ranking(group: Sequence[Evaluation], name: str) -> list[int]:
