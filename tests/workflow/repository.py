@@ -36,6 +36,7 @@ MICRO = {
                 "perplexity": {"split": "test", "limit": 20},
                 "hellaswag": {"datasets": ["tinyworld-endings"], "limit": 40, "checkpoints": ["best", "kept"]},
                 "samples": {"prompts": 2, "prompt_words": 8, "new_tokens": 8},
+                "contamination": {"ngram": 16},
             },
         },
         {
@@ -97,7 +98,7 @@ class Repository:
     def would_run(self, study: str = "micro") -> list[str]:
         """The messages of the jobs that a dry run lists, without `all`."""
         done = self.snakemake("-n", "--config", f"studies={study}")
-        return re.findall(r"^Job \d+: (.*)$", done.stdout + done.stderr, flags=re.MULTILINE)
+        return re.findall(r"^Job \d+: (?!Complete: )(.*)$", done.stdout + done.stderr, flags=re.MULTILINE)
 
     @contextmanager
     def edited(self, file: str, old: str, new: str) -> Iterator[None]:

@@ -130,3 +130,19 @@ def test_another_kept_step_trains_anew_and_another_evaluated_one_does_not(reposi
     assert len([job for job in jobs if job.startswith("Evaluate perplexity")]) == 2
     study["grids"][0]["overrides"] = {"models": {"gpt2-modern-tiny": {"keep_steps": [2, 4]}}}
     assert trained(repository.would_run_as(study)) == {MODERN}
+
+
+def test_another_size_of_n_grams_looks_anew_and_scores_nothing(repository: Repository) -> None:
+    study = copy.deepcopy(MICRO)
+    study["grids"][0]["evaluate"]["contamination"] = {"ngram": 8}
+    jobs = repository.would_run_as(study)
+    assert {job for job in jobs if "report" not in job} == {
+        "Look for tinyworld, split test, in the text of tinyworld",
+        "Look for tinyworld-endings, split validation, in the text of tinyworld",
+        "Write the overview of micro",
+    }
+    assert {job.rpartition(" ")[2] for job in jobs if "report" in job} == {
+        "comparison_table",
+        "contamination_table",
+        "sources_table",
+    }

@@ -90,6 +90,7 @@ def test_the_report_holds_every_figure_and_table(repository: Repository) -> None
         "differences",
         "quality",
         "levels",
+        "contamination",
         "scaling",
         "parity",
         "measure",
