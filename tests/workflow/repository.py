@@ -36,7 +36,7 @@ MICRO = {
                 "perplexity": {"split": "test", "limit": 20},
                 "hellaswag": {"datasets": ["tinyworld-endings"], "limit": 40, "checkpoints": ["best", "kept"]},
                 "samples": {"prompts": 2, "prompt_words": 8, "new_tokens": 8},
-                "contamination": {"ngram": 16},
+                "contamination": {"ngram": 11},
             },
         },
         {
