@@ -244,8 +244,14 @@ class Results:
             return float(values.mean()), float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else 0.0
 
         if metric == "hellaswag":
-            items = {"correct": items["correct"], "correct_norm": items.get("correct_norm", items["correct"])}
+            level = {"level": items["level"]} if "level" in items else {}
+            items = {"correct": items["correct"], "correct_norm": items.get("correct_norm", items["correct"]), **level}
             values = {"acc": mean(items["correct"]), "acc_norm": mean(items["correct_norm"])}
+            for name in dict.fromkeys(items["level"].tolist()) if level else ():
+                of = items["level"] == name
+                value, error = mean(items["correct"][of])
+                scores = {"n": int(of.sum()), "acc": {"value": value, "standard_error": error}}
+                more.setdefault("levels", {})[name] = scores
         elif metric == "perplexity":
             items = {name: items.get(name, np.full(n, 10)) for name in ("tokens", "words", "bytes")} | items
             loss = -items["log_likelihood"].sum()

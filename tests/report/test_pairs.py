@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainyard.report import comparison, differences, overview, scores, terminal
+from trainyard.report import comparison, differences, levels, overview, scores, terminal
 from trainyard.report.cells import SEEDS
 from trainyard.report.comparison import compare
 from trainyard.report.evidence import Evidence
@@ -186,6 +186,21 @@ def test_every_score_of_the_csv_has_error_and_interval(three: Any, outputs: dict
             error, low, high = (float(row[f"{name}_{part}"]) for part in ("standard_error", "low", "high"))
             assert low < float(row[name]) < high
             assert error > 0
+
+
+def test_the_dotted_line_of_a_level_is_the_paired_test_on_its_items(empty: Any, outputs: dict[str, Any]) -> None:
+    # on the first level the second model is right where the first is, but for 12 items; on the second they agree
+    level = np.repeat(["facts", "moves"], 200)
+    for run, right in (("a", 150), ("b", 138)):
+        empty.add_run(run, recipe=run)
+        correct = np.concatenate([np.arange(200) < right, np.arange(200) < 80])
+        empty.add_items(run, "hellaswag", {"correct": correct, "level": level}, settings=HELLASWAG)
+    levels.tabulate(empty.study, runs=empty.runs, evaluations=empty.evaluations, shortcuts=[], **outputs)
+    page = outputs["table"].read_text()
+    assert "a against this: +6.0 points" in page
+    assert "McNemar&#39;s exact test, n = 200, right alone: 12 and 0: better" in page
+    assert "McNemar&#39;s exact test, n = 200, right alone: 0 and 0: within noise" in page
+    assert "McNemar&#39;s exact test, n = 400, right alone: 12 and 0: better" in page
 
 
 # the table of differences

@@ -22,11 +22,12 @@ CLEAR = 3.0  # standard errors from chance or a shortcut: more is no accident
 
 @dataclass(frozen=True)
 class Scored:
-    """One model, or one shortcut, on one set of items."""
+    """One model, or one shortcut, on one set of items; a model with its evaluation."""
 
     name: str
     title: str
     levels: dict[str, tuple[int, Score]]
+    evaluation: Evaluation | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _items(group: Sequence[Evaluation], labels: Sequence[str], shortcuts: Sequen
     for evaluation, title in zip(group, labels, strict=True):
         levels = {ALL: (evaluation.raw["n"], accuracy(evaluation.raw["values"]["acc"], evaluation.raw["n"]))}
         levels |= {name: (found["n"], accuracy(found["acc"], found["n"])) for name, found in evaluation.levels.items()}
-        models.append(Scored(evaluation.run, title, levels))
+        models.append(Scored(evaluation.run, title, levels, evaluation))
     rivals = []
     for name, found in baselines.items():
         n = own["n"] if own else 0

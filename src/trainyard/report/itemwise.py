@@ -28,10 +28,19 @@ class Items:
     Attributes:
         rows: which row of the rows file each is, ascending, shape `(n,)`.
         columns: numbers of each item by their name in the file, shapes `(n,)`.
+        levels: the level of difficulty of each item, shape `(n,)`; none where items have no levels.
     """
 
     rows: np.ndarray
     columns: Mapping[str, np.ndarray]
+    levels: np.ndarray | None = None
+
+    def of_level(self, level: str) -> "Items":
+        """The items of one level; every item where no level is named."""
+        if not level or self.levels is None:
+            return self
+        chosen = self.levels == level
+        return Items(self.rows[chosen], {name: column[chosen] for name, column in self.columns.items()})
 
     @cached_property
     def resampled(self) -> dict[str, np.ndarray]:
@@ -68,11 +77,13 @@ def read_items(path: Path, metric: str) -> Items | str:
         lacking = [name for name in ("row", *COLUMNS[metric]) if name not in file.schema_arrow.names]
         if lacking:
             return f"{path.name} has no column {', '.join(lacking)}: evaluate again"
-        table = file.read(columns=["row", *COLUMNS[metric]])
+        levelled = [name for name in ("level",) if name in file.schema_arrow.names]
+        table = file.read(columns=["row", *COLUMNS[metric], *levelled])
     except pa.ArrowInvalid as error:
         raise InputError(f"{path}: {error}; delete it and evaluate again") from error
     rows = table.column("row").to_numpy()
     if len(np.unique(rows)) < len(rows):
         raise InputError(f"{path}: a row stands in it twice; delete it and evaluate again")
     order = np.argsort(rows)
-    return Items(rows[order], {name: table.column(name).to_numpy()[order] for name in COLUMNS[metric]})
+    levels = np.array(table.column("level").to_pylist(), dtype=object)[order] if levelled else None
+    return Items(rows[order], {name: table.column(name).to_numpy()[order] for name in COLUMNS[metric]}, levels)

@@ -1,6 +1,7 @@
 """Four-way endings by level of difficulty, beside chance and the shortcuts that need no understanding."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -11,6 +12,8 @@ from trainyard.report.cells import score_cell
 from trainyard.report.format import clip, fixed
 from trainyard.report.html import Cell, Column, Row, Table, write_table
 from trainyard.report.items import ALL, Items, Scored, beaten, gather, misled
+from trainyard.report.paired import paired
+from trainyard.report.pairs import WITHIN, family, told
 from trainyard.report.results import guesses, read_all, read_evaluations, read_runs
 
 DRAWN = 6
@@ -68,9 +71,10 @@ def tabulate(
     columns = [Column("model", "model", text=True), Column("items", "items", text=True, shown=len(groups) > 1)]
     columns += [Column(level, level, "accuracy, %", "high") for level in levels]
     notes = [
-        "± is one standard error. Bold is the best model; a dotted line marks what lies within two combined "
-        "standard errors of it. Point at a value for n and for its distance from chance or the shortcut that is "
-        "hardest to beat.",
+        "± is one standard error, [a, b] a 95 % interval. Bold is the best model; a dotted line marks what lies within "
+        "noise of it by McNemar's exact test on the items of the level, corrected by Holm for the tests of the column, "
+        "or, without such a test, within two combined standard errors. Point at a value for n, for its difference from "
+        "the best, and for its distance from chance or the shortcut that is hardest to beat.",
         "“Chance” marks what lies within two errors of guessing. “Below chance”, by three errors or more: guessing "
         "would be right more often, so a shortcut learned on the way answers such items wrongly.",
     ]
@@ -168,8 +172,29 @@ def _rows(items: Items) -> list[Row]:
             rivals = f"{items.title}/{scored.name}" if remark else items.title
             cells[level] = score_cell("acc", value, rivals=rivals, tip=tip, remark=remark, n=n)
         rows.append(Row(cells, section))
+    for level in items.levels:
+        _set_against_best(items.models, rows, level)
     chance = {level: Cell(fixed(100 * items.chance, 1), items.chance) for level in items.levels}
     rows.append(
         Row({"model": Cell("chance", "chance"), "items": Cell(items.title, items.title), **chance}, "Shortcuts")
     )
     return rows
+
+
+def _set_against_best(models: Sequence[Scored], rows: Sequence[Row], level: str) -> None:
+    """Let each model's accuracy on a level say whether McNemar's test can tell it from the best one."""
+    rivals = [
+        (model, model.evaluation, row.cells)
+        for model, row in zip(models, rows, strict=False)
+        if level in model.levels and model.evaluation and row.cells[level].rivals == row.cells["items"].text
+    ]
+    rivals.sort(key=lambda rival: -rival[0].levels[level][1].value)
+    evaluations = [evaluation for _, evaluation, _ in rivals]
+    name = "" if level == ALL else level
+    pairs = family(range(len(rivals)), lambda one, other: paired(evaluations[one], evaluations[other], "acc", name))
+    for pair in pairs:
+        if pair.first == 0:
+            cells = rivals[pair.second][2]
+            noise = None if pair.p is None else pair.verdict == WITHIN
+            tip = f"{rivals[0][0].title} against this: {told('acc', pair)}\n{cells[level].tip}"
+            cells[level] = replace(cells[level], noise=noise, tip=tip)

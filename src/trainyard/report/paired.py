@@ -77,15 +77,25 @@ class Paired:
     discordant: tuple[int, int] | None = None
 
 
-def paired(first: Evaluation, second: Evaluation, name: str) -> Paired | str:
-    """Test the difference of one score, by its name in the result files; a text says why it can't be tested."""
+def paired(first: Evaluation, second: Evaluation, name: str, level: str = "") -> Paired | str:
+    """Test the difference of one score; a text says why it can't be tested.
+
+    Args:
+        first: an evaluation.
+        second: another.
+        name: of the score in the result files.
+        level: the items' level of difficulty; all items unless told.
+    """
     if reason := unlike(first, second):
         return reason
     ours, theirs = first.items, second.items
     if isinstance(ours, str) or isinstance(theirs, str):
         return next(f"{each.run}: {each.items}" for each in (first, second) if isinstance(each.items, str))
+    ours, theirs = ours.of_level(level), theirs.of_level(level)
     if not np.array_equal(ours.rows, theirs.rows):
         return "other rows were scored"
+    if not len(ours.rows):
+        return f"no item is of the level {level}"
     if name in CORRECT:
         return mcnemar(ours.columns[CORRECT[name]], theirs.columns[CORRECT[name]])
     units = UNITS.get(name)
