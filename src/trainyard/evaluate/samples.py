@@ -62,7 +62,7 @@ def run(
     _ = work  # as the other metrics are called; this one is done at once
     chosen = Settings.model_validate(settings)
     if reason := reason_for_no_model(model_folder):
-        result = Result("samples", PROTOCOL, chosen.model_dump(), SCHEMA, reason=reason)
+        result = Result("samples", PROTOCOL, chosen.recorded(), SCHEMA, reason=reason)
         write_result(output, names, result, model_folder, rows)
         return
     found = prompts_of([row["text"] for row in read_rows(rows, ["text"], LOOKED_AT)], chosen, rows)
@@ -92,7 +92,7 @@ def run(
         }
         for (row, prompt, _), ids, new, target in zip(found, prompts, tokens, targets, strict=True)
     ]
-    given = {**chosen.model_dump(), "start_token": start}
+    given = {**chosen.recorded(), "start_token": start}
     write_result(
         output, names, Result("samples", PROTOCOL, given, SCHEMA, n=len(items), items=items), model_folder, rows
     )
