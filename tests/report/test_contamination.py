@@ -101,7 +101,7 @@ def test_a_score_stands_again_on_the_clean_items_alone(empty: Any, outputs: dict
     assert (float(first["clean_low"]), float(first["clean_high"])) == (kept.low, kept.high)
     assert float(first["clean_standard_error"]) == kept.standard_error
     assert float(first["difference"]) == pytest.approx(4 / 7 - 0.6)
-    assert first["verdict"] == "within noise"
+    assert first["verdict"] == "too few items"
 
 
 def test_only_what_was_scored_counts_and_only_affected_evaluations_stand_again(
@@ -273,3 +273,12 @@ def test_the_error_of_the_difference_is_that_of_resampled_items(name: str) -> No
 def test_where_nothing_is_left_out_nothing_differs() -> None:
     found = clean(documents(30), np.ones(30, bool), "perplexity_token", {})
     assert (found.difference, found.error) == (0, pytest.approx(0, abs=1e-12))
+
+
+def test_a_difference_is_called_noise_below_two_of_its_errors() -> None:
+    correct = np.array([True] * 60 + [False] * 40)
+    items = Items(np.arange(100), {"correct": correct})
+    even, uneven = np.arange(100) % 2 == 0, np.arange(100) >= 40
+    assert clean(items, even, "acc", {}).verdict == "within noise"
+    assert clean(items, uneven, "acc", {}).verdict == "beyond noise"
+    assert clean(items, np.arange(100) >= 19, "acc", {}).verdict == "too few items"

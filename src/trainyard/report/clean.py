@@ -9,10 +9,11 @@ import numpy as np
 
 from trainyard.intervals import Estimate, bootstrap_means, proportion, ratio
 from trainyard.report.itemwise import Items
-from trainyard.report.paired import CORRECT, UNITS
+from trainyard.report.paired import CORRECT, FEWEST, UNITS
 from trainyard.report.results import Score
 
 BITS = 1 / math.log(2)  # of a nat
+WITHIN, BEYOND, FEW = "within noise", "beyond noise", "too few items"
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,21 @@ class Clean:
     Attributes:
         value: on the clean items, with the error and the interval that an evaluation of them alone gives.
         difference: clean less all.
-        error: one standard error of the difference; the two scores share items, so it is less than their own.
+        error: one standard error of the difference, which counts that the two scores share items.
+        fewer: how many items are clean, or are not, whichever is less.
     """
 
     value: Score
     difference: float
     error: float | None
+    fewer: int
 
     @property
-    def within_noise(self) -> bool | None:
-        """Whether the difference is less than two of its standard errors; None where it has none."""
-        return None if not self.error else abs(self.difference) < 2 * self.error
+    def verdict(self) -> str:
+        """`within noise`: the difference is less than two of its standard errors; `beyond noise`; `too few items`."""
+        if self.fewer < FEWEST or not self.error:
+            return FEW
+        return WITHIN if abs(self.difference) < 2 * self.error else BEYOND
 
 
 def clean(items: Items, kept: np.ndarray, name: str, settings: Mapping[str, Any]) -> Clean:
@@ -56,7 +61,8 @@ def clean(items: Items, kept: np.ndarray, name: str, settings: Mapping[str, Any]
         difference = scale * (part - whole)
     count = len(kept)
     error = math.sqrt(count / (count - 1) * float(weights @ weights)) if count > 1 else None
-    return Clean(Score(found.value, found.standard_error, found.low, found.high), float(difference), error)
+    value = Score(found.value, found.standard_error, found.low, found.high)
+    return Clean(value, float(difference), error, min(int(kept.sum()), int((~kept).sum())))
 
 
 def _sums(items: Items, name: str) -> tuple[np.ndarray, np.ndarray]:

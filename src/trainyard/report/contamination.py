@@ -9,7 +9,7 @@ from markupsafe import Markup
 from trainyard.config.study import Study
 from trainyard.files import write_text
 from trainyard.report.cells import score_cell
-from trainyard.report.clean import Clean, clean
+from trainyard.report.clean import BEYOND, FEWEST, Clean, clean
 from trainyard.report.format import PERCENT, TITLES, clip, fixed, listed, score, short
 from trainyard.report.html import Cell, Column, Row, Table, fragment, missing, render, to_csv
 from trainyard.report.overlap import Overlap, read_overlaps
@@ -142,7 +142,7 @@ def scores_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation],
         Column("all", "all"),
         Column("clean", "clean"),
         Column("difference", "difference", tip="clean less all, with its standard error"),
-        Column("verdict", "", text=True, tip="within noise: less than two standard errors of the difference"),
+        Column("verdict", "", text=True),
         Column("n", "n, all"),
         Column("n_clean", "n, clean"),
     ]
@@ -155,7 +155,8 @@ def scores_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation],
             rows += _scores_again(each, overlap, label)
     notes = [
         "± is one standard error, [a, b] a 95 % interval. The error of the difference counts that both scores share "
-        "items.",
+        "items. Within noise: less than two of these errors. "
+        f"Too few items: fewer than {FEWEST} clean ones, or fewer than {FEWEST} others.",
         "Clean items may be easier or harder for other reasons than that no model saw them: longer items share more.",
     ]
     return Table("Scores on the clean items", columns, rows, notes, "No item that was scored is contaminated.")
@@ -194,15 +195,14 @@ def _clean_cells(name: str, found: Clean) -> Mapping[str, Cell]:
     shown = (found.error or 0.0) * (100 if name in PERCENT else 1)
     digits = None if shown == 0 or shown >= 0.05 else 4
     detail = f"± {score(name, found.error, digits)}" if found.error else ""
-    more = {"standard_error": found.error, "within_noise": found.within_noise}
+    more = {"standard_error": found.error}
     unit = " points" if name in PERCENT else ""
-    verdict = {None: "", True: "within noise", False: "beyond noise"}[found.within_noise]
     return {
         "clean": score_cell(name, found.value),
         "difference": Cell(
             f"{sign}{score(name, found.difference, digits)}{unit}", found.difference, more, detail=detail
         ),
-        "verdict": Cell(verdict, verdict or None, kind="warn" if found.within_noise is False else "muted"),
+        "verdict": Cell(found.verdict, found.verdict, kind="warn" if found.verdict == BEYOND else "muted"),
     }
 
 
