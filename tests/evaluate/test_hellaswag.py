@@ -119,22 +119,26 @@ def test_shots_are_solved_items_before_an_empty_line():
 
 def test_one_generator_draws_the_shots_of_all_items_in_their_order():
     pool = [make_item(row, "harness") for row in make_rows(9)]
+    item = make_item(ROOF, "harness")
     generator = random.Random(7)
-    drawn = [generator.sample(pool, 2) for _ in range(6)]
+    drawn = [generator.sample(pool, 3) for _ in range(6)]
     every, some = Shots(pool, 2, "random", 7), Shots(pool, 2, "random", 7)
-    assert [every.before(position) for position in range(6)] == drawn
-    assert [some.before(position) for position in (1, 4)] == [drawn[1], drawn[4]]
+    assert [every.before(position, item) for position in range(6)] == [three[:2] for three in drawn]
+    assert [some.before(position, item) for position in (1, 4)] == [drawn[1][:2], drawn[4][:2]]
+    of_pool = Shots(pool, 2, "random", 7)
+    assert of_pool.before(0, drawn[0][0]) == drawn[0][1:]
 
 
 def test_the_first_shots_are_the_same_for_all_items():
     pool = [make_item(row, "harness") for row in make_rows(9)]
     shots = Shots(pool, 2, "first_n", 7)
-    assert shots.before(0) == shots.before(5) == pool[:2]
+    assert shots.before(0, pool[8]) == shots.before(5, pool[7]) == pool[:2]
+    assert shots.before(6, pool[0]) == pool[1:3]
 
 
 def test_spaces_at_the_end_of_a_context_move_to_the_continuation(causal_folder: Path):
     tokenizer = AutoTokenizer.from_pretrained(causal_folder)
-    ((context, continuation),) = encode_pairs(tokenizer, [("A man is  ", "sitting")])
+    ((context, continuation),) = encode_pairs(tokenizer, [("A man is  ", "sitting")], "harness")
     assert tokenizer.decode(context) == "A man is"
     assert tokenizer.decode(continuation) == "  sitting"
 
@@ -169,7 +173,7 @@ def test_scores_equal_those_of_a_slow_implementation(
 ):
     rows = make_rows(14)
     path = write_rows(rows)
-    result = evaluate(causal_folder, path, names, protocol=protocol, shots=shots, draw=draw, held_out=4, seed=5)
+    result = evaluate(causal_folder, path, names, protocol=protocol, shots=shots, draw=draw, held_out=5, seed=5)
     items = pq.read_table(path.with_name("out.parquet")).to_pylist()
     model = AutoModelForCausalLM.from_pretrained(causal_folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(causal_folder)
@@ -181,8 +185,8 @@ def test_scores_equal_those_of_a_slow_implementation(
 
     right, right_norm, cut = [], [], 0
     generator = random.Random(5)
-    for place, row in enumerate(rows[:10] if shots else rows):
-        drawn = rows[-4:][:shots] if draw == "first_n" else generator.sample(rows[-4:], shots)
+    for place, row in enumerate(rows[:9] if shots else rows):
+        drawn = rows[-5:][:shots] if draw == "first_n" else generator.sample(rows[-5:], shots + 1)[:shots]
         solved = "".join(f"{text_of(shot)} {shot['endings'][shot['label']]}\n\n" for shot in drawn)
         sums, lengths, is_cut = [], [], False
         for ending in row["endings"]:
@@ -239,8 +243,8 @@ def test_too_few_rows_for_the_shots_are_an_error(causal_folder: Path, write_rows
     path = write_rows(make_rows(6))
     with pytest.raises(InputError, match="6 rows, of which 100 are held out for shots: none left"):
         evaluate(causal_folder, path, names, shots=1)
-    with pytest.raises(InputError, match="2 rows to draw 3 shots from"):
-        evaluate(causal_folder, path, names, shots=3, held_out=2)
+    with pytest.raises(InputError, match="2 rows to draw 2 shots from; it takes one more"):
+        evaluate(causal_folder, path, names, shots=2, held_out=2)
 
 
 def test_a_limit_scores_the_first_items_and_draws_the_same_shots(causal_folder: Path, write_rows: Write, names: Names):

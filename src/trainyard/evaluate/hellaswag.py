@@ -29,7 +29,6 @@ from trainyard.evaluate.progress import Progress
 from trainyard.evaluate.rows import count_rows, read_rows, rows_sha256, stream_rows
 from trainyard.evaluate.score import log_likelihoods
 from trainyard.evaluate.spread import Task, score_items
-from trainyard.evaluate.tokens import harness_start_token
 from trainyard.evaluate.write import Names, Result, write_result
 from trainyard.intervals import Estimates, as_json, finite, proportion, unflat
 
@@ -138,34 +137,27 @@ class Scorer:
     def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
         """A row an item: its log-likelihoods, the endings chosen, and whether they are right."""
         items = [make_item(row, self._settings.protocol) for row in block.rows]
-        contexts = [with_shots(item, self._shots.before(block.first + place)) for place, item in enumerate(items)]
+        contexts = [with_shots(item, self._shots.before(block.first + place, item)) for place, item in enumerate(items)]
         pairs = [
             (context, " " + ending) for context, item in zip(contexts, items, strict=True) for ending in item.endings
         ]
-        encoded = [
-            (before or self._start(context), after)
-            for (context, _), (before, after) in zip(pairs, encode_pairs(self._tokenizer, pairs), strict=True)
-        ]
+        encoded = encode_pairs(self._tokenizer, pairs, self._settings.protocol)
+        for (context, _), (before, _) in zip(pairs, encoded, strict=True):
+            if not before:
+                raise InputError(
+                    f"{self._rows}: the context {context!r} has no token, and the tokenizer has no start token"
+                )
         cut = [len(before) + len(after) > self._longest + 1 for before, after in encoded]
         asked = queries(encoded, self._longest)
         done = scored.pieces(len(items), len(asked))
         sums = log_likelihoods(self._model, asked, self._settings.batch_tokens, done)
         counts = lengths(items, [len(after) for _, after in encoded], self._settings.protocol)
         found = score(items, sums, counts)
-        cuts = np.array(cut).reshape(counts.shape).any(axis=1).tolist()
+        cuts = [bool(row.any()) for row in np.array(cut).reshape(counts.shape)]
         return [
             {"row": block.first + place, **item, "cut": is_cut}
             for place, (item, is_cut) in enumerate(zip(found, cuts, strict=True))
         ]
-
-    def _start(self, context: str) -> list[int]:
-        """What stands before an ending whose context has no token."""
-        start = harness_start_token(self._tokenizer)
-        if start is None:
-            raise InputError(
-                f"{self._rows}: the context {context!r} has no token, and the tokenizer has no start token"
-            )
-        return [start]
 
 
 def drawn_from(settings: Settings) -> str:
@@ -197,8 +189,10 @@ def stop_and_pool(rows: Path, settings: Settings) -> tuple[int, list[Item]]:
             raise InputError(f"{rows}: {stop} rows, of which {settings.held_out} are held out for shots: none left")
         stop -= settings.held_out
         pool = list(itertools.islice(stream_rows(rows, COLUMNS), stop, None))
-    if len(pool) < settings.shots:
-        raise InputError(f"{settings.shots_rows or rows}: {len(pool)} rows to draw {settings.shots} shots from")
+    if settings.shots and len(pool) <= settings.shots:
+        raise InputError(
+            f"{settings.shots_rows or rows}: {len(pool)} rows to draw {settings.shots} shots from; it takes one more"
+        )
     return min(stop, settings.limit or stop), [make_item(row, settings.protocol) for row in pool]
 
 

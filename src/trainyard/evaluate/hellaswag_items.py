@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from trainyard.evaluate.score import Query
-from trainyard.evaluate.tokens import encode
+from trainyard.evaluate.tokens import encode, encode_as_harness, harness_start_token, start_token
 
 Protocol = Literal["harness", "completion"]
 Draw = Literal["random", "first_n"]
@@ -55,25 +55,27 @@ def make_item(row: Mapping[str, Any], protocol: Protocol) -> Item:
 class Shots:
     """Solved items before each item, drawn from a pool as lm-evaluation-harness draws them.
 
-    `random`: one generator of the seed draws anew for each item, in the items' order
+    `random`: one generator of the seed draws anew for each item, in the items' order,
+    one more than is needed, in case the item itself is among them
     (lm_eval.api.samplers.ContextSampler). `first_n`: the pool's first, the same for all
-    (FirstNSampler).
+    (FirstNSampler). A pool holds no item twice.
     """
 
     def __init__(self, pool: Sequence[Item], shots: int, draw: Draw, seed: int) -> None:
         self._pool, self._shots, self._draw = pool, shots, draw
         self._generator, self._position = random.Random(seed), 0
 
-    def before(self, position: int) -> list[Item]:
+    def before(self, position: int, item: Item) -> list[Item]:
         """The shots of the item at a position; positions are asked for in rising order, and may be passed over."""
         assert position >= self._position
-        if self._draw == "first_n":
-            return list(self._pool[: self._shots])
-        drawn: list[int] = []
-        for _ in range(self._position, position + 1):
-            drawn = self._generator.sample(range(len(self._pool)), self._shots)
+        if not self._shots:
+            return []
+        drawn: Sequence[int] = range(self._shots + 1)
+        if self._draw == "random":
+            for _ in range(self._position, position + 1):
+                drawn = self._generator.sample(range(len(self._pool)), self._shots + 1)
         self._position = position + 1
-        return [self._pool[place] for place in drawn]
+        return [shot for place in drawn if (shot := self._pool[place]) != item][: self._shots]
 
 
 def with_shots(item: Item, shots: Sequence[Item]) -> str:
@@ -81,17 +83,39 @@ def with_shots(item: Item, shots: Sequence[Item]) -> str:
     return BETWEEN_SHOTS.join([*(f"{shot.context} {shot.endings[shot.label]}" for shot in shots), item.context])
 
 
-def encode_pairs(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
-    """Token ids of (context, continuation), split as lm-evaluation-harness splits them.
+def encode_pairs(
+    tokenizer: Any, pairs: Sequence[tuple[str, str]], protocol: Protocol
+) -> list[tuple[list[int], list[int]]]:
+    """Token ids of (context, continuation), split as the protocol splits them.
 
-    Spaces at the end of the context move to the continuation; the whole text is
-    encoded at once, and cut after as many tokens as the context alone has.
+    `harness`: spaces at the end of the context move to the continuation; the whole text
+    is encoded at once, special tokens included, and cut after as many tokens as the
+    context alone has. `completion`: both are encoded apart, without special tokens. An
+    empty context becomes the protocol's start token, or nothing if there is none.
     """
+    if protocol == "completion":
+        start = _as_list(start_token(tokenizer))
+        contexts, continuations = (encode(tokenizer, texts) for texts in zip(*pairs, strict=True))
+        return [(before or start, after) for before, after in zip(contexts, continuations, strict=True)]
+    start = _as_list(harness_start_token(tokenizer))
     bare = [context.rstrip() for context, _ in pairs]
-    whole = encode(tokenizer, [context + continuation for context, continuation in pairs])
+    whole = encode_as_harness(tokenizer, [context + continuation for context, continuation in pairs])
     distinct = list(dict.fromkeys(bare))
-    lengths = dict(zip(distinct, (len(ids) for ids in encode(tokenizer, distinct)), strict=True))
-    return [(ids[: lengths[text]], ids[lengths[text] :]) for text, ids in zip(bare, whole, strict=True)]
+    lengths = dict(zip(distinct, (len(ids) for ids in encode_as_harness(tokenizer, distinct)), strict=True))
+
+    def split(text: str, continuation: str, ids: list[int]) -> tuple[list[int], list[int]]:
+        if not text:
+            return start, encode(tokenizer, [continuation])[0]
+        return ids[: lengths[text]], ids[lengths[text] :]
+
+    return [
+        split(text, context + continuation, ids)
+        for (context, continuation), text, ids in zip(pairs, bare, whole, strict=True)
+    ]
+
+
+def _as_list(token: int | None) -> list[int]:
+    return [] if token is None else [token]
 
 
 def queries(pairs: Sequence[tuple[Sequence[int], Sequence[int]]], longest: int) -> list[Query]:

@@ -19,7 +19,7 @@ from trainyard.evaluate.progress import Progress
 from trainyard.evaluate.rows import count_rows
 from trainyard.evaluate.score import Query, log_likelihoods
 from trainyard.evaluate.spread import Task, score_items
-from trainyard.evaluate.tokens import encode, harness_start_token, start_token
+from trainyard.evaluate.tokens import encode, encode_as_harness, harness_start_token, start_token
 from trainyard.evaluate.wikitext import detokenized, harness_sizes
 from trainyard.evaluate.write import Names, Result, write_result
 from trainyard.intervals import Estimates, finite, ratio, unflat
@@ -119,11 +119,12 @@ class Scorer:
     def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
         """A row a document that has any text: its size and its log-likelihood after its first token, in nats."""
         texts = [(block.first + place, row["text"]) for place, row in enumerate(block.rows) if row["text"].strip()]
-        as_harness = self._settings.protocol == "harness"
-        encoded = encode(self._tokenizer, [detokenized(text) if as_harness else text for _, text in texts])
+        if self._settings.protocol == "harness":
+            encoded, count = encode_as_harness(self._tokenizer, [detokenized(text) for _, text in texts]), harness_sizes
+        else:
+            encoded, count = encode(self._tokenizer, [text for _, text in texts]), sizes
         documents = [np.array(ids if self._start is None else [self._start, *ids], dtype=np.int64) for ids in encoded]
         sums = self._log_likelihoods(documents, scored, len(block.rows))
-        count = harness_sizes if as_harness else sizes
         return [
             {"row": row, "tokens": len(ids) - 1, **count(text), "log_likelihood": float(total)}
             for (row, text), ids, total in zip(texts, documents, sums, strict=True)

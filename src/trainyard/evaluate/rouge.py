@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 from rouge_score.rouge_scorer import RougeScorer
@@ -93,7 +92,11 @@ def run(
     result = Result(
         metric="rouge",
         protocol=protocol,
-        settings={**chosen.recorded(), "source_length": source_length, "cut_sources": pc.sum(items["cut"]).as_py()},
+        settings={
+            **chosen.recorded(),
+            "source_length": source_length,
+            "cut_sources": int(items["cut"].to_numpy().sum()),
+        },
         schema=SCHEMA,
         n=items.num_rows,
         values=estimates(own, chosen.resamples, chosen.seed),

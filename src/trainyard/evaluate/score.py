@@ -85,7 +85,7 @@ def _common(queries: Sequence[Query]) -> np.ndarray:
 
 def _read(model: Any, prefix: np.ndarray) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Keys and values of each layer for a beginning, shapes `(1, heads, time, width)`."""
-    cache = DynamicCache()
+    cache: Any = DynamicCache()
     with _head_on(model, torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)):
         model(input_ids=torch.from_numpy(prefix)[None].to(model.device), past_key_values=cache, use_cache=True)
     return [(layer.keys, layer.values) for layer in cache.layers]

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -168,7 +168,7 @@ def main() -> None:
     """One process of several: `python -m trainyard.evaluate.spread TASK PROCESSES RANK PARENT`."""
     task, (processes, rank, parent) = Task(**read_json(Path(sys.argv[1]))), map(int, sys.argv[2:])
     if task.settings["device"] == "cuda":
-        task = Task(**(asdict(task) | {"settings": {**task.settings, "device": f"cuda:{rank}"}}))
+        task = replace(task, settings={**task.settings, "device": f"cuda:{rank}"})
     try:
         score_share(task, Path(sys.argv[1]).parent, rank, processes, parent)
     except InputError as error:

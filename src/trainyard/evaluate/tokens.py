@@ -8,9 +8,22 @@ END_OF_TEXT = "<|endoftext|>"
 
 def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """The token ids of each text, with no special token added and nothing cut."""
-    if not texts:
-        return []
-    return tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+    return _encode(tokenizer, texts, False)
+
+
+def encode_as_harness(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """The token ids of each text as lm-evaluation-harness encodes it.
+
+    With the special tokens that the tokenizer frames a text with, if any, unless the
+    text begins with the start token as it is.
+    """
+    start = harness_start_token(tokenizer)
+    bare = [start is not None and text.startswith(tokenizer.decode(start)) for text in texts]
+    framed = iter(_encode(tokenizer, [text for text, is_bare in zip(texts, bare, strict=True) if not is_bare], True))
+    return [
+        _encode(tokenizer, [text], False)[0] if is_bare else next(framed)
+        for text, is_bare in zip(texts, bare, strict=True)
+    ]
 
 
 def start_token(tokenizer: Any) -> int | None:
@@ -26,3 +39,9 @@ def harness_start_token(tokenizer: Any) -> int | None:
     It differs from `start_token` for chat models, whose beginning-of-sequence opens a turn.
     """
     return tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+
+
+def _encode(tokenizer: Any, texts: Sequence[str], special: bool) -> list[list[int]]:
+    if not texts:
+        return []
+    return tokenizer(list(texts), add_special_tokens=special, return_attention_mask=False, verbose=False)["input_ids"]
