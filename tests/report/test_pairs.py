@@ -15,7 +15,7 @@ from trainyard.report.evidence import Evidence
 from trainyard.report.findings import findings
 from trainyard.report.html import best_cells
 from trainyard.report.paired import Paired, mcnemar
-from trainyard.report.pairs import MOST, Pair, apart, family, pairs, told
+from trainyard.report.pairs import MOST, Pair, apart, family, pairs, probability, told
 from trainyard.report.results import read_evaluations, read_runs
 from trainyard.report.seeds import Welch, configurations, repeated, spread, welch
 
@@ -124,6 +124,15 @@ def test_what_is_told_of_a_pair_has_interval_p_test_and_discordant_items() -> No
         "n = 2,000, right alone: 53 and 25: better"
     )
     assert told("acc", Pair(0, 1, "the files of rows differ")) == "not tested (the files of rows differ)"
+
+
+def test_p_values_below_a_millionth_are_told_as_that() -> None:
+    assert [probability(p) for p in (0.5, 0.0312, 2e-4, 1e-30)] == [
+        "p = 0.50",
+        "p = 0.031",
+        f"p = 2e{MINUS}4",
+        f"p < 1e{MINUS}6",
+    ]
 
 
 def test_of_many_equal_models_the_best_is_seldom_called_better() -> None:

@@ -92,17 +92,24 @@ def paired(first: Evaluation, second: Evaluation, name: str, level: str = "") ->
     if isinstance(ours, str) or isinstance(theirs, str):
         return next(f"{each.run}: {each.items}" for each in (first, second) if isinstance(each.items, str))
     ours, theirs = ours.of_level(level), theirs.of_level(level)
-    if not np.array_equal(ours.rows, theirs.rows):
-        return "other rows were scored"
-    if not len(ours.rows):
-        return f"no item is of the level {level}"
+    units = UNITS.get(name)
+    if reason := _unpaired(ours, theirs, units):
+        return reason
     if name in CORRECT:
         return mcnemar(ours.columns[CORRECT[name]], theirs.columns[CORRECT[name]])
-    units = UNITS.get(name)
-    if units and not np.array_equal(ours.columns[units], theirs.columns[units]):
-        return f"other {units} were counted in the same documents, as by another tokenizer"
     column = "log_likelihood" if units else name
     return bootstrap(ours, theirs, column, column, units)
+
+
+def _unpaired(first: Items, second: Items, units: str | None) -> str:
+    """Why items can't be paired one by one; empty where they can."""
+    if not np.array_equal(first.rows, second.rows):
+        return "other rows were scored"
+    if not len(first.rows):
+        return "there are no items"
+    if units and not np.array_equal(first.columns[units], second.columns[units]):
+        return f"other {units} were counted in the same documents, as by another tokenizer"
+    return ""
 
 
 def against_baseline(evaluation: Evaluation, baseline: str, name: str) -> Paired | str:

@@ -12,6 +12,7 @@ from trainyard.report.results import Evaluation
 from trainyard.report.seeds import LOSSES, WELCH, Repeated, Welch, welch
 
 SIGNIFICANT = 0.05
+LEAST = 1e-6  # of a p-value that is told: smaller ones say the same
 MOST = 8  # models: of more, only the best is set against the others
 BETTER, WITHIN, UNTESTED = "better", "within noise", "not tested"
 
@@ -99,8 +100,15 @@ def apart(name: str, found: Paired | Welch) -> tuple[str, str]:
 
 
 def likely(p: float) -> str:
-    """A p-value as it is read: `0.031`."""
+    """A p-value as it is read: `0.031`; below a millionth no more than that."""
+    if p < LEAST:
+        return f"< {scientific(LEAST)}"
     return scientific(p) if p < 0.001 else fixed(p, 3 if p < 0.1 else 2)
+
+
+def probability(p: float) -> str:
+    """A p-value in a sentence: `p = 0.031`, `p < 1e-6`."""
+    return f"p {likely(p)}" if p < LEAST else f"p = {likely(p)}"
 
 
 def told(name: str, pair: Pair) -> str:
@@ -109,7 +117,7 @@ def told(name: str, pair: Pair) -> str:
     if isinstance(found, str) or pair.p is None:
         return f"not tested ({found})"
     value, interval = apart(name, found)
-    text = f"{value}, 95 % interval {interval}, p = {likely(found.p)}"
+    text = f"{value}, 95 % interval {interval}, {probability(found.p)}"
     if pair.tests > 1:
         text += f" ({likely(pair.p)} by Holm over {pair.tests} tests)"
     return f"{text}; {name_of(found)}, {sizes(found)}: {pair.verdict}"

@@ -6,7 +6,7 @@ from trainyard.report.cells import spread_cell
 from trainyard.report.evidence import Evidence, Ranked
 from trainyard.report.format import TITLES, fixed
 from trainyard.report.paired import Paired
-from trainyard.report.pairs import BETTER, UNTESTED, WITHIN, Pair, apart, likely, name_of, pairs, pairs_over_seeds
+from trainyard.report.pairs import BETTER, UNTESTED, WITHIN, Pair, apart, name_of, pairs, pairs_over_seeds, probability
 from trainyard.report.results import difference
 from trainyard.report.seeds import Welch, configurations, repeated
 
@@ -76,10 +76,10 @@ def _tested(name: str, pair: Pair, what: str) -> str:
     assert pair.p is not None
     value, interval = apart(name, found)
     holm = " by Holm" if pair.tests > 1 else ""
-    return f"{what}: {value}, 95 % interval {interval}, p = {likely(pair.p)}{holm}; {name_of(found)}"
+    return f"{what}: {value}, 95 % interval {interval}, {probability(pair.p)}{holm}; {name_of(found)}"
 
 
 def one_test(name: str, found: Paired) -> str:
     """A single test of two: difference, interval, p and what the test is."""
     value, interval = apart(name, found)
-    return f"{value}, 95 % interval {interval}, p = {likely(found.p)}; {found.test}"
+    return f"{value}, 95 % interval {interval}, {probability(found.p)}; {found.test}"
