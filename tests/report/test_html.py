@@ -41,6 +41,18 @@ def test_the_best_is_found_and_what_noise_can_not_tell_from_it():
     assert near == {id(cells[1])}
 
 
+def test_what_a_test_says_comes_before_standard_errors():
+    cells = [Cell("9", 9.0, {"standard_error": 1.0})]
+    cells += [Cell("8", 8.0, {"standard_error": 1.0}, noise=noise) for noise in (False, None)]
+    cells.append(Cell("1", 1.0, {"standard_error": 1.0}, noise=True))
+    assert best_cells(table(cells))[1] == {id(cells[2]), id(cells[3])}
+
+
+def test_the_dotted_line_is_under_the_value_alone():
+    cells = [Cell("9", 9.0), Cell("8", 8.0, detail="± 1.0\n[6.0, 10.0]", noise=True)]
+    assert '<span class="near">8</span> <small>± 1.0\n[6.0, 10.0]</small>' in fragment(table(cells))
+
+
 def test_only_rivals_compete():
     cells = [Cell("9", 9.0, rivals="a"), Cell("8", 8.0, rivals="b"), Cell("7", 7.0, rivals="b")]
     best, _ = best_cells(table(cells))

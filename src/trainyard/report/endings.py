@@ -16,7 +16,9 @@ def endings(evidence: Evidence) -> list[str]:
     for items, group in zip(gather(evidence.runs, evidence.evaluations, evidence.shortcuts), groups, strict=True):
         best = items.models[0]
         n, value = best.levels[ALL]
-        text = f"{best.title} names the right ending in {_share(value)} of {n:,} items ({items.title})"
+        low, high = (fixed(100 * end, 1) for end in value.interval)
+        text = f"{best.title} names the right ending in {_share(value)} of {n:,} items ({items.title}; 95 % interval "
+        text += f"{low} to {high})"
         above = beaten(best, items, ALL)
         if above:
             text += f", {distance(above[1])} {above[0]}{_hardest(items)}"
