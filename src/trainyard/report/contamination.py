@@ -9,10 +9,11 @@ from markupsafe import Markup
 from trainyard.config.study import Study
 from trainyard.files import write_text
 from trainyard.report.cells import score_cell
-from trainyard.report.clean import BEYOND, FEWEST, Clean, clean
+from trainyard.report.clean import BEYOND, Clean, clean
 from trainyard.report.format import PERCENT, TITLES, clip, fixed, listed, score, short
 from trainyard.report.html import Cell, Column, Row, Table, fragment, missing, render, to_csv
 from trainyard.report.overlap import Overlap, read_overlaps
+from trainyard.report.paired import FEWEST
 from trainyard.report.results import Evaluation, Run, model_labels, read_evaluations, read_runs
 
 LISTED = 50  # affected items of each pair on the page; the CSV has all
@@ -195,13 +196,10 @@ def _clean_cells(name: str, found: Clean) -> Mapping[str, Cell]:
     shown = (found.error or 0.0) * (100 if name in PERCENT else 1)
     digits = None if shown == 0 or shown >= 0.05 else 4
     detail = f"± {score(name, found.error, digits)}" if found.error else ""
-    more = {"standard_error": found.error}
-    unit = " points" if name in PERCENT else ""
+    text = f"{sign}{score(name, found.difference, digits)}{' points' if name in PERCENT else ''}"
     return {
         "clean": score_cell(name, found.value),
-        "difference": Cell(
-            f"{sign}{score(name, found.difference, digits)}{unit}", found.difference, more, detail=detail
-        ),
+        "difference": Cell(text, found.difference, {"standard_error": found.error}, detail=detail),
         "verdict": Cell(found.verdict, found.verdict, kind="warn" if found.verdict == BEYOND else "muted"),
     }
 
