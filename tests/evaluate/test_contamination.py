@@ -221,14 +221,15 @@ def test_equal_hashes_of_other_words_are_no_overlap(tmp_path: Path, monkeypatch:
 def test_the_rate_and_the_time_left_stand_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "SECONDS", 0.0)
+    monkeypatch.setattr("trainyard.evaluate.progress.SECONDS", 0.0)
     monkeypatch.setattr(module, "BATCH_ROWS", 1)
     with caplog.at_level(logging.INFO):
         looked(tmp_path, ["a b", "c d"], ["a b c"])
-    assert "train.parquet: 1 of 2 rows, " in caplog.text
-    assert "million words a second, " in caplog.text
-    assert " s left" in caplog.text
+    assert "train.parquet: row 1 of 2, " in caplog.text
+    assert " rows/s, " in caplog.text
+    assert " left" in caplog.text
     assert "train.parquet: 2 rows, 4 words, " in caplog.text
+    assert " million words a second" in caplog.text
 
 
 def test_what_can_not_be_looked_through_is_an_error(tmp_path: Path) -> None:

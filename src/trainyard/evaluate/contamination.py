@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from pyarrow.compute import ReplaceSubstringOptions, SetLookupOptions, call_function
 
 from trainyard.errors import InputError
+from trainyard.evaluate.progress import progress
 from trainyard.evaluate.rows import read_rows, rows_sha256
 from trainyard.files import whole_file, write_json
 
@@ -43,7 +44,6 @@ TEXTS = {
     "text": "the document",
 }
 BATCH_ROWS = 4096
-SECONDS = 30.0  # between two lines of the log
 BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse modulo 2^64
 INVERSE = np.uint64(pow(int(BASE), -1, 2**64))
 FIELD = 16  # places of the table that hashes are looked up in first, for each n-gram
@@ -263,21 +263,25 @@ def _look_through(path: Path, held: Held, threads: int) -> tuple[int, int, npt.N
     if not total:
         raise InputError(f"{path}: no rows to look through")
     found = np.zeros(held.size, bool)
-    progress = _Progress(path, total)
+    lock = threading.Lock()
+    words, began = 0, time.monotonic()
+    with progress(f"looking through {path}", total) as told, ThreadPoolExecutor(threads) as pool:
 
-    def share(first: int) -> None:
-        for batch in _batches(path, columns, range(first, groups, threads)):
-            words = 0
-            for texts in batch.columns:
-                count, which = held.look(texts)
-                words += count
-                found[which] = True
-            progress.add(batch.num_rows, words)
+        def share(first: int) -> None:
+            nonlocal words
+            for batch in _batches(path, columns, range(first, groups, threads)):
+                for texts in batch.columns:
+                    count, which = held.look(texts)
+                    with lock:
+                        words += count
+                        found[which] = True
+                with lock:
+                    told.scored(batch.num_rows)
 
-    with ThreadPoolExecutor(threads) as pool:
         list(pool.map(share, range(min(threads, groups))))
-    progress.end()
-    return progress.rows, progress.words, found
+    rate = words / max(time.monotonic() - began, 1e-9) / 1e6
+    logging.info("%s: %d rows, %d words, %.2f million words a second", path, total, words, rate)
+    return total, words, found
 
 
 def _batches(path: Path, columns: list[str], groups: Sequence[int]) -> Iterator[pa.RecordBatch]:
@@ -287,31 +291,3 @@ def _batches(path: Path, columns: list[str], groups: Sequence[int]) -> Iterator[
             yield from file.iter_batches(BATCH_ROWS, row_groups=list(groups), columns=columns, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: damaged or truncated Parquet ({error}); delete it and run again") from None
-
-
-class _Progress:
-    """Counts what was looked through, and says in the log now and then how far that is and how fast it goes."""
-
-    def __init__(self, path: Path, total: int) -> None:
-        self.rows = self.words = 0
-        self._path, self._total = path, total
-        self._began = self._said = time.monotonic()
-        self._lock = threading.Lock()
-
-    def add(self, rows: int, words: int) -> None:
-        with self._lock:
-            self.rows += rows
-            self.words += words
-            now = time.monotonic()
-            if now - self._said >= SECONDS:
-                self._said = now
-                left = (now - self._began) * (self._total - self.rows) / self.rows
-                logging.info(
-                    "%s: %d of %d rows, %s, %.0f s left", self._path, self.rows, self._total, self._rate(), left
-                )
-
-    def end(self) -> None:
-        logging.info("%s: %d rows, %d words, %s", self._path, self.rows, self.words, self._rate())
-
-    def _rate(self) -> str:
-        return f"{self.words / max(time.monotonic() - self._began, 1e-9) / 1e6:.2f} million words a second"
