@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainyard.config.plan import read_catalogues
+from trainyard.data.sources import download
 from trainyard.errors import InputError
 from trainyard.evaluate import contamination as module
 from trainyard.evaluate.contamination import Held, contamination, split_words, window_hashes
 from trainyard.files import sha256_file
 
 SOURCE = Path(module.__file__).parents[2]
+CONFIG = Path(__file__).resolve().parents[2] / "config"
 THIRTEEN = "a man in a red hat walks his old dog along the beach"
 
 
@@ -250,6 +255,12 @@ def test_what_can_not_be_looked_through_is_an_error(tmp_path: Path) -> None:
     pq.write_table(pa.table({"ctx": ["a b"]}), training)
     with pytest.raises(InputError, match=r"train\.parquet: no column text, source or target"):
         look()
+    pq.write_table(pa.table({"text": [f"{number} a b" for number in range(5000)]}), training)
+    damaged = bytearray(training.read_bytes())
+    damaged[4:2000] = bytes(1996)
+    training.write_bytes(damaged)
+    with pytest.raises(InputError, match=r"train\.parquet: damaged or truncated Parquet"):
+        look()
     pq.write_table(pa.table({"text": pa.array([], pa.string())}), training)
     with pytest.raises(InputError, match=r"train\.parquet: no rows to look through"):
         look()
@@ -284,3 +295,36 @@ def test_memory_does_not_grow_with_the_training_text(tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout) * 1024)
     assert peaks[1] - peaks[0] < 10e6, peaks
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("dataset", "split", "ngram", "share"), [("samsum", "test", 13, 47 / 819), ("wikitext-2-v1", "validation", 8, None)]
+)
+def test_real_data_by_python_alone(tmp_path: Path, dataset: str, split: str, ngram: int, share: float | None) -> None:
+    """Every figure of every item again, from sets of tuples of words."""
+    mirror = os.environ.get("TRAINYARD_MIRROR")
+    assert mirror, f"set TRAINYARD_MIRROR to a folder in the hub's layout that holds {dataset}"
+    entry = read_catalogues(CONFIG).datasets[dataset]
+    files = {name: tmp_path / f"{name}.parquet" for name in ("train", split)}
+    for name, file in files.items():
+        download(dataset, entry, name, file, Path(mirror))
+    columns = ["text"] if entry.kind == "text" else ["source", "target"]
+
+    def grams(text: str) -> list[tuple[str, ...]]:
+        bare = "".join(mark for mark in text.lower() if unicodedata.category(mark)[0] not in "PS").split()
+        return [tuple(bare[place : place + ngram]) for place in range(len(bare) - ngram + 1)]
+
+    def rows(name: str) -> list[list[tuple[str, ...]]]:
+        table = pq.read_table(files[name], columns=columns).to_pylist()
+        return [[gram for text in row.values() for gram in grams(text)] for row in table]
+
+    names = {"trained_on": dataset, "dataset": dataset, "split": split}
+    found = contamination(files["train"], files[split], tmp_path / "out.json", **names, ngram=ngram, threads=2)
+    items = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    there = {gram for row in rows("train") for gram in row}
+    for item, own in zip(items, rows(split), strict=True):
+        shared = [gram for gram in own if gram in there]
+        assert (item["ngrams"], item["overlapping"]) == (len(own), len(shared))
+        assert item["example"] == (" ".join(shared[0]) if shared else None)
+    assert share is None or found["share"] == share
