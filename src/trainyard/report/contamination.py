@@ -158,7 +158,7 @@ def scores_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation],
         "± is one standard error, [a, b] a 95 % interval. The error of the difference counts that both scores share "
         "items. Within noise: less than two of these errors. "
         f"Too few items: fewer than {FEWEST} clean ones, or fewer than {FEWEST} others.",
-        "Clean items may be easier or harder for other reasons than that no model saw them: longer items share more.",
+        "Clean items may differ for other reasons than that nothing of them was read: longer items share more, for one.",
     ]
     return Table("Scores on the clean items", columns, rows, notes, "No item that was scored is contaminated.")
 
@@ -213,7 +213,7 @@ def items_table(overlaps: Sequence[Overlap]) -> Table:
         Column("ngrams", "n-grams"),
         Column("overlapping", "shared"),
         Column("share", "share, %"),
-        Column("example", "the first one", text=True),
+        Column("example", "first shared n-gram", text=True),
     ]
     rows = [row for overlap in overlaps for row in _items(overlap)]
     notes = [f"The first {LISTED} of each set of items; the CSV has all. Rows count from 0."]
