@@ -6,7 +6,7 @@ RUN := PYTHONPATH=src $(BIN)/python
 SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
 
-.PHONY: demo install install-dev test test-long lint bench-training bench-dry-run gpu-check support schema lock clean help
+.PHONY: demo install install-dev test test-long lint bench-training bench-evaluation bench-dry-run gpu-check support schema lock clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -48,6 +48,11 @@ lint: install-dev  ## ruff, snakefmt, pyright, snakemake --lint
 
 bench-training: install  ## our loop beside transformers' Trainer
 	$(RUN) benchmarks/training.py
+
+bench-evaluation: install-dev  ## our evaluation beside lm-evaluation-harness, on SmolLM2-135M and real rows (MIRROR=, ARGS=)
+	$(SNAKEMAKE) --cores $(CORES) --quiet all $(if $(MIRROR),--config mirror=$(MIRROR)) -- results/models/smollm2-135m \
+	  results/data/hellaswag/rows/validation.parquet results/data/wikitext-2-raw/rows/test.parquet
+	$(RUN) benchmarks/evaluation.py $(ARGS)
 
 bench-dry-run: install  ## seconds that a dry run of each study, and of 1,000 runs, takes
 	$(RUN) benchmarks/dry_run.py
