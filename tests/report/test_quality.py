@@ -210,8 +210,8 @@ def test_who_leads_up_to_which_cost_is_said(empty):
     empty.add_run("small", model="gpt2-250k", end=1.5)
     empty.add_run("large", end=1.2)
     (sentence,) = said(empty)
-    assert sentence.startswith("The lowest loss on tinyworld validation, bpe-512 tokens for what training costs has ")
-    assert sentence.index("gpt2-250k up to") < sentence.index(" FLOPs and gpt2-1m beyond.")
+    assert sentence.startswith("Lowest loss for its cost on tinyworld validation, bpe-512 tokens: gpt2-250k up to ")
+    assert sentence.endswith(" FLOPs and gpt2-1m beyond.")
 
 
 def test_a_run_that_leads_everywhere_and_runs_without_flops_are_said_so_or_not_at_all(empty):

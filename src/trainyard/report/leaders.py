@@ -16,9 +16,7 @@ def leaders(evidence: Evidence) -> list[str]:
         *before, (last, _) = spans
         if before:
             parts = [f"{name} up to {scientific(end)} FLOPs" for name, end in before]
-            said.append(
-                f"The lowest loss on {chart.title} for what training costs has {listed([*parts, f'{last} beyond'])}."
-            )
+            said.append(f"Lowest loss for its cost on {chart.title}: {listed([*parts, f'{last} beyond'])}.")
         else:
             said.append(f"{last} has the lowest loss on {chart.title} at every cost of training.")
     return said
