@@ -100,3 +100,10 @@ def test_a_run_without_a_model_gives_its_reason_and_no_texts(tmp_path: Path, wri
     (tmp_path / "models/NONE.txt").write_text("diverged: at step 3", encoding="utf-8")
     result, items = sampled(tmp_path / "models/best", write_rows(ROWS), names)
     assert (result["values"], result["reason"], items) == (None, "diverged: at step 3", [])
+
+
+def test_a_step_that_a_run_never_reached_is_named_with_what_there_is(
+    causal_folder: Path, write_rows: Write, names: Names
+):
+    with pytest.raises(InputError, match=r"step-900: the run kept no such model, but best; did it end before"):
+        sampled(causal_folder.with_name("step-900"), write_rows(ROWS), names)

@@ -82,6 +82,8 @@ def longest(folder: Path) -> int | None:
 
 
 def _configuration(folder: Path) -> Any:
+    if not folder.is_dir() and (kept := sorted(path.parent.name for path in folder.parent.glob("*/config.json"))):
+        raise InputError(f"{folder}: the run kept no such model, but {', '.join(kept)}; did it end before that step?")
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: no config.json; give a folder in transformers' format")
     try:
