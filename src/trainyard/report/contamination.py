@@ -158,7 +158,7 @@ def scores_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation],
         "± is one standard error, [a, b] a 95 % interval. The error of the difference counts that both scores share "
         "items. Within noise: less than two of these errors. "
         f"Too few items: fewer than {FEWEST} clean ones, or fewer than {FEWEST} others.",
-        "Clean items may differ for other reasons than that nothing of them was read: longer items share more, for one.",
+        "Clean items may differ for other reasons than that nothing of them was read: longer ones share more.",
     ]
     return Table("Scores on the clean items", columns, rows, notes, "No item that was scored is contaminated.")
 
