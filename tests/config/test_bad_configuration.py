@@ -134,6 +134,20 @@ def test_an_unknown_key_of_config_yaml_is_named(folder: Path) -> None:
         make_plan({"studies": "demo", "miror": "x"}, folder)
 
 
+@pytest.mark.parametrize(
+    ("prices", "said"),
+    [
+        ({"cuda": 2.5}, "config.yaml: prices.currency: this key is missing"),
+        ({"currency": "EUR", "gpu": 2.5}, "config.yaml: prices.gpu: no such key"),
+        ({"currency": "EUR", "cpu": -1.0}, "config.yaml: prices.cpu: "),
+    ],
+)
+def test_prices_that_can_not_be_are_named(folder: Path, prices: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as error:
+        make_plan({"studies": "demo", "prices": prices}, folder)
+    assert said in str(error.value)
+
+
 def test_a_dataset_without_a_source_is_named_by_entry_and_key(folder: Path) -> None:
     entry = {"title": "t", "kind": "text", "source": {"hub": "a/b", "revison": "x"}, "splits": {"train": "train"}}
     (folder / "datasets.yaml").write_text(yaml.safe_dump({"mine": entry | {"licence": "MIT"}}))
