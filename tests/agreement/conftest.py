@@ -145,9 +145,9 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     choices = pq.read_table(folder / "hellaswag.parquet").to_pylist()
     pages = [row["text"] for row in pq.read_table(folder / "wikitext-2-raw.parquet").to_pylist()]
     # the first items are captions of films, the last are WikiHow's with their marks
-    films, wikihow = choices[:60], choices[-HELD_OUT - 60 : -HELD_OUT]
+    films, wikihow = choices[:30], choices[-HELD_OUT - 30 : -HELD_OUT]
     items = [item for pair in zip(films, wikihow, strict=True) for item in pair]
-    return Subject(folder / "model", items, choices[-HELD_OUT:], 12, pages[:6], 1024)
+    return Subject(folder / "model", items, choices[-HELD_OUT:], 6, pages[:3], 1024)
 
 
 @pytest.fixture(
