@@ -31,7 +31,7 @@ class Progress:
         self._done += rows
         self._bar.update(rows)
         now = time.monotonic()
-        if now - self._told < SECONDS:
+        if now - self._told < SECONDS or not self._done:
             return
         self._told = now
         rate = self._scored / (now - self._began)
