@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -92,9 +91,7 @@ def test_shots_from_rows_of_their_own_are_the_held_out_ones(tiny: Subject, tmp_p
 
 
 @pytest.mark.slow
-def test_the_tiny_model_has_learnt_what_it_read(tiny: Subject, theirs: dict[str, Found]) -> None:
+def test_the_tiny_model_has_learnt_what_it_read(tiny: Subject, tmp_path: Path) -> None:
     """Otherwise agreement on its choices would be agreement on noise."""
-    read = read_lines(ROWS / "choices.jsonl")
-    sums = np.array(theirs["random-0"].log_likelihoods[: len(read)])
-    lengths = [[len(ending) for ending in row["endings"]] for row in read]
-    assert np.mean((sums / lengths).argmax(axis=1) == [row["label"] for row in read]) > 0.5
+    result, _ = ours(tiny.model, read_lines(ROWS / "choices.jsonl"), tmp_path)
+    assert result["values"]["acc_norm"]["value"] > 0.5
