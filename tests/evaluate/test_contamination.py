@@ -83,6 +83,17 @@ def test_words_go_as_in_the_harness_and_beyond_ascii_alike() -> None:
     assert words("— !? —") == []
 
 
+def test_white_space_at_an_end_makes_no_words_whatever_stands_behind_it_in_memory() -> None:
+    texts = [" — a é c. B", "b \n — \n c ", "\n \n"]
+    draw = np.random.default_rng(0)
+    others = []
+    for _ in range(300):
+        others = [draw.bytes(draw.integers(1, 3000)), *others[:50]]
+        found, begins = split_words(pa.array(texts))
+        assert found.to_pylist() == ["a", "é", "c", "b", "b", "c", ""]
+        assert begins.tolist() == [0, 4, 6, 7]
+
+
 def test_no_n_gram_goes_from_one_text_into_the_next(tmp_path: Path) -> None:
     _, items = looked(tmp_path, ["one two", "three four"], ["one two three four"], ngram=3)
     assert [item["overlapping"] for item in items] == [0]
