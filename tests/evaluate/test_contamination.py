@@ -86,9 +86,9 @@ def test_words_go_as_in_the_harness_and_beyond_ascii_alike() -> None:
 def test_white_space_at_an_end_makes_no_words_whatever_stands_behind_it_in_memory() -> None:
     texts = [" — a é c. B", "b \n — \n c ", "\n \n"]
     draw = np.random.default_rng(0)
-    others = []
+    others: list[bytes] = []
     for _ in range(300):
-        others = [draw.bytes(draw.integers(1, 3000)), *others[:50]]
+        others = [draw.bytes(int(draw.integers(1, 3000))), *others[:50]]
         found, begins = split_words(pa.array(texts))
         assert found.to_pylist() == ["a", "é", "c", "b", "b", "c", ""]
         assert begins.tolist() == [0, 4, 6, 7]
