@@ -45,6 +45,10 @@ def test_noise_widens_the_interval_of_the_exponent_around_the_truth():
     assert law.error > 1e-3
 
 
+def test_sizes_of_one_loss_get_no_fit():
+    assert scaling.fit(points([2.0, 2.0, 2.0])) is None
+
+
 def test_two_sizes_get_no_fit_but_a_sentence(empty):
     assert scaling.fit(points([4.0, 3.0])) is None
     assert scaling.sentence(points([4.0, 3.0])) == "A fit needs 3 sizes or more; this study has 2."

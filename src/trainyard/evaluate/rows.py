@@ -63,7 +63,7 @@ def rows_sha256(rows: Path) -> str:
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:  # else all of the file is read at once
             yield file
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None

@@ -66,9 +66,9 @@ class Point:
 
 
 def fit(points: Sequence[Point]) -> PowerLaw | None:
-    """Fit a power law to log loss against log N by least squares; none with fewer than three sizes."""
+    """Fit a power law to log loss against log N by least squares; none with fewer than three sizes, or one loss."""
     sizes = {point.parameters for point in points}
-    if len(sizes) < LEAST:
+    if len(sizes) < LEAST or len({point.loss for point in points}) == 1:
         return None
     x = np.log([point.parameters for point in points])
     y = np.log([point.loss for point in points])
