@@ -17,8 +17,6 @@ from trainyard.config.runs import RESULTS, Execution
 from trainyard.interpreter import framework
 
 Wildcards = Any
-# of the settings and not of the cores given: results depend on it in their last digits
-EVALUATION_THREADS = 2
 
 
 class Dag:
@@ -181,7 +179,7 @@ class Dag:
     def evaluation(self, wildcards: Wildcards) -> dict[str, Any]:
         """Everything that an evaluation depends on besides model and rows."""
         model, evaluation = self._evaluated(wildcards)
-        settings = {**evaluation.settings, "device": self.plan.machine.device, "threads": EVALUATION_THREADS}
+        settings = {**evaluation.settings, "device": self.plan.machine.device, "threads": evaluation.threads}
         if evaluation.metric == "rouge":
             settings |= {"prefix": model.prefix, "source_length": model.source_length}
         return {
@@ -203,7 +201,8 @@ class Dag:
 
     def evaluation_threads(self, wildcards: Wildcards) -> int:
         """Cores that it needs; the script makes of them as many processes as they are for."""
-        return EVALUATION_THREADS * self.evaluation_processes(wildcards)
+        evaluation = self._evaluated(wildcards)[1]
+        return evaluation.threads * evaluation.processes
 
     def evaluation_gres(self, wildcards: Wildcards) -> str:
         """GPUs to ask a cluster for, one a process."""

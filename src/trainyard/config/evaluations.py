@@ -27,6 +27,7 @@ class Evaluation:
     split: str
     settings: dict[str, Any]
     checkpoints: tuple[str, ...]
+    threads: int = 1
     processes: int = 1
 
     def on(self, steps: Sequence[int]) -> list[str]:
@@ -48,7 +49,7 @@ def evaluations(evaluate: Evaluate, own: str | None, datasets: dict[str, Dataset
         InputError: a dataset that isn't there, holds something else, or lacks the split.
     """
     found = [
-        each if each.metric == "samples" else replace(each, processes=evaluate.processes)
+        replace(each, threads=evaluate.threads, processes=1 if each.metric == "samples" else evaluate.processes)
         for each in _expand(evaluate, own)
     ]
     for evaluation in found:

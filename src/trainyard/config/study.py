@@ -86,6 +86,7 @@ class Evaluate(Entry):
     contamination: Contamination | None = Field(
         None, description="of everything above that is scored, against the text that each run is trained on"
     )
+    threads: PositiveInt = Field(2, description="of a process, on a CPU; the last digits depend on it")
     processes: PositiveInt = Field(
         1, description="that share the rows of each evaluation, each with a GPU of its own; the result is the same"
     )
