@@ -40,13 +40,14 @@ from trainyard.evaluate.hellaswag import COLUMNS, Settings, stop_and_pool
 from trainyard.evaluate.hellaswag_items import Item, Shots, encode_pairs, make_item, queries, with_shots
 from trainyard.evaluate.load import Placement, load_causal
 from trainyard.evaluate.packed import PackedLinear
-from trainyard.evaluate.perplexity import windows
+from trainyard.evaluate.perplexity import document_log_likelihoods
 from trainyard.evaluate.rows import read_rows
-from trainyard.evaluate.score import Query, log_likelihoods
+from trainyard.evaluate.score import log_likelihoods
 from trainyard.evaluate.tokens import encode_as_harness, harness_start_token
 from trainyard.evaluate.wikitext import detokenized
 
 BATCH_TOKENS = 2048
+ENDINGS = 4  # of a row
 LONGEST = 2048  # tokens that either gives the model at once
 
 
@@ -83,9 +84,9 @@ class Side:
 
     def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         """Ours, of (context, continuation)."""
-        return log_likelihoods(
-            self.model, queries(encode_pairs(self.tokenizer, pairs, "harness"), LONGEST), BATCH_TOKENS
-        )
+        encoded = encode_pairs(self.tokenizer, pairs, "harness")
+        items = [encoded[start : start + ENDINGS] for start in range(0, len(encoded), ENDINGS)]
+        return log_likelihoods(self.model, queries(items, LONGEST), BATCH_TOKENS)
 
     def harness_pairs(self, pairs: Sequence[tuple[str, str]], batch: int) -> np.ndarray:
         """The harness's, of (context, continuation)."""
@@ -95,13 +96,9 @@ class Side:
     def score_pages(self, pages: Sequence[str]) -> np.ndarray:
         """Ours, of whole pages."""
         start = harness_start_token(self.tokenizer)
-        owners, cut = [], []
-        for index, ids in enumerate(encode_as_harness(self.tokenizer, [detokenized(page) for page in pages])):
-            tokens = np.array([start, *ids])
-            for begin, end, count in windows(len(tokens), LONGEST, LONGEST):
-                owners.append(index)
-                cut.append(Query(tokens[begin : end - count], (tokens[end - count : end],)))
-        return np.bincount(owners, log_likelihoods(self.model, cut, BATCH_TOKENS), minlength=len(pages))
+        encoded = encode_as_harness(self.tokenizer, [detokenized(page) for page in pages])
+        documents = [np.array([start, *ids]) for ids in encoded]
+        return document_log_likelihoods(self.model, documents, LONGEST, LONGEST, BATCH_TOKENS)
 
     def harness_pages(self, pages: Sequence[str], batch: int) -> np.ndarray:
         """The harness's, of whole pages."""
@@ -196,7 +193,7 @@ def measure(case: Case, model: Any, batches: Sequence[int], rate: float) -> dict
         "where_time_goes": where_time_goes(case),
     }
     if case.endings:
-        choices = [table.reshape(-1, 4).argmax(axis=1) for table in (mine, other)]
+        choices = [table.reshape(-1, ENDINGS).argmax(axis=1) for table in (mine, other)]
         result["same_choices"] = float((choices[0] == choices[1]).mean())
     else:
         result["relative_difference_of_all"] = abs(mine.sum() / other.sum() - 1)
@@ -229,7 +226,7 @@ def make_cases(at: argparse.Namespace, sides: dict[str, Side]) -> list[Case]:
     stop, pool = stop_and_pool(at.endings, Settings.model_validate({"shots": 5}))
     rows = read_rows(at.endings, COLUMNS, stop)
     # rows in the order of the file come from one source, ActivityNet; every k-th is of both
-    spread = rows[:: len(rows) // 1000]
+    spread = rows[:: max(1, len(rows) // 1000)]
     exact, rounded = sides["float32"], sides["bfloat16"]
     pages = [row["text"] for row in read_rows(at.pages, ("text",))][: at.page_count]
     groups = [pages[start : start + 4] for start in range(0, len(pages), 4)]

@@ -43,6 +43,11 @@ def test_a_ratio_of_one_document_has_no_interval():
     assert ratio(np.array([3.0]), np.array([2.0])).exponential() == Estimate(math.exp(1.5))
 
 
+def test_an_exponential_that_no_number_holds_is_infinite():
+    assert Estimate(800.0, 1.0, 798.0, 802.0).exponential() == Estimate(math.inf)
+    assert Estimate(708.0, 1.0, 706.0, 710.0).exponential() == Estimate(math.inf)
+
+
 def test_an_exponential_carries_the_ends_of_the_interval_over():
     estimate = Estimate(1.0, 0.1, 0.8, 1.2).exponential()
     assert estimate == Estimate(math.e, math.e * 0.1, math.exp(0.8), math.exp(1.2))

@@ -1,6 +1,7 @@
 """Estimates with a standard error and a 95 % interval."""
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -25,7 +26,12 @@ class Estimate:
         return Estimate(*(None if part is None else part * factor for part in parts))  # pyright: ignore[reportArgumentType]
 
     def exponential(self) -> "Estimate":
-        """The estimate of e to the quantity: standard error by the delta method, the interval's ends carried over."""
+        """The estimate of e to the quantity: standard error by the delta method, the interval's ends carried over.
+
+        Infinite where a number can't hold it, as in a text that is one word of very many tokens.
+        """
+        if max(self.value, self.high or 0.0) > math.log(sys.float_info.max):
+            return Estimate(math.inf)
         value = math.exp(self.value)
         if self.standard_error is None or self.low is None or self.high is None:
             return Estimate(value)
@@ -99,7 +105,7 @@ def unflat(values: Mapping[str, float | None], names: Iterable[str]) -> Estimate
     return {
         name: Estimate(float(value), *(values[f"{name}_{part}"] for part in ("standard_error", "low", "high")))
         for name in names
-        if (value := values[name]) is not None
+        if (value := values.get(name)) is not None
     }
 
 

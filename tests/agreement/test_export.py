@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+from lm_eval.api.instance import Instance
 from tokenizers import Tokenizer
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from trainyard.config.catalogue import BytesTokenizer, Model
 from trainyard.config.load import parse_entries
@@ -22,7 +25,7 @@ from trainyard.models.build import build
 from trainyard.models.export import export
 
 from .conftest import CONFIG, NAMES, Row, Subject, write_lines, write_parquet
-from .harness import DEFINITIONS, evaluate, hellaswag, wikitext
+from .harness import DEFINITIONS, evaluate, hellaswag, load, no_network, wikitext
 
 MODELS: dict[str, Model] = parse_entries(Model, CONFIG / "models.yaml")
 
@@ -84,3 +87,20 @@ def test_every_family_s_export_loads_there_and_gets_the_same_likelihoods(
     run_perplexity(model, rows, {"protocol": "harness"}, tmp_path / "scored.json", NAMES)
     mine = [[row["log_likelihood"]] for row in pq.read_table(tmp_path / "scored.parquet").to_pylist()]
     assert np.array(mine) == pytest.approx(np.array(found["pages"].log_likelihoods), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["bart-tiny", "t5-tiny"])
+@pytest.mark.slow
+def test_a_summariser_s_export_loads_there_and_gives_its_own_likelihoods(tmp_path: Path, name: str) -> None:
+    folder, model = tmp_path / "tokenizer", tmp_path / "model"
+    make_tokenizer("bytes", BytesTokenizer(title="Bytes", kind="bytes", vocabulary=260), folder)
+    export(MODELS[name], build(MODELS[name], name, seed=1).state_dict(), model, folder)
+    pair = ("Ada: Where is the ball? Ben: In the garden.", "The ball is in the garden.")
+    with no_network():
+        ((theirs, _),) = load(model).loglikelihood([Instance("loglikelihood", {}, pair, 0)], disable_tqdm=True)
+    ours, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(model).eval(), AutoTokenizer.from_pretrained(model)
+    source = tokenizer(pair[0], return_tensors="pt")["input_ids"]
+    target = tokenizer(pair[1], add_special_tokens=False, return_tensors="pt")["input_ids"]
+    with torch.inference_mode():
+        loss = ours(input_ids=source, labels=target).loss
+    assert -float(loss) * target.shape[1] == pytest.approx(theirs, rel=1e-5)

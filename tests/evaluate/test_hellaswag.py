@@ -149,11 +149,13 @@ def test_a_context_that_is_too_long_loses_its_left_end():
     assert fit([1], [2, 3, 4], longest=2) == ([2], [3, 4])
 
 
-def test_endings_of_one_context_share_a_query():
-    found = queries([([1, 2], [3]), ([1, 2], [4, 5]), ([6], [3]), ([1, 2, 6], [7, 8])], longest=3)
+def test_endings_of_one_item_with_one_context_share_a_query():
+    items = [[([1, 2], [3]), ([1, 2], [4, 5]), ([6], [3])], [([6], [4])], [([1, 2, 6], [7, 8])]]
+    found = queries(items, longest=3)
     assert [(query.context.tolist(), [tokens.tolist() for tokens in query.continuations]) for query in found] == [
         ([1, 2], [[3], [4, 5]]),
         ([6], [[3]]),
+        ([6], [[4]]),
         ([2, 6], [[7, 8]]),
     ]
 

@@ -41,8 +41,9 @@ def test_the_rouge_module_gives_our_values(load: Load):
 def test_the_hellaswag_module_gives_our_values(load: Load):
     sums, counts = [[-1.0, -2.0, -3.0, -4.0], [-5.0, -4.0, -6.0, -7.0]], [[1, 2, 9, 4], [9, 4, 1, 1]]
     found = load("hellaswag").compute(predictions=sums, references=[0, 0], lengths=counts)
-    items = [Item("", "", "", [], 0)] * 2
-    assert found == intervals.flat(hellaswag.estimates(hellaswag.score(items, np.array(sums), np.array(counts))))
+    scored = hellaswag.score([Item("", "", "", [], 0)] * 2, np.array(sums), np.array(counts))
+    right, right_norm = (np.array([item[name] for item in scored]) for name in ("correct", "correct_norm"))
+    assert found == intervals.flat(hellaswag.estimates(right, right_norm))
     assert (found["acc"], found["acc_norm"]) == (0.5, 0.5)
 
 
@@ -56,7 +57,8 @@ def test_the_perplexity_module_gives_the_values_of_an_evaluation(
     found = load("perplexity").compute(
         predictions=items["log_likelihood"], **{name: items[name] for name in perplexity.COUNTS}
     )
-    assert found == intervals.flat(perplexity.estimates(items))
+    columns = {name: np.array(values) for name, values in items.items()}
+    assert found == intervals.flat(perplexity.estimates(columns))
 
 
 def test_the_rouge_module_gives_the_scores_of_each_row_when_asked(load: Load):
@@ -85,12 +87,12 @@ def test_headline_values_are_those_that_the_module_computes(
         if metric == "perplexity":
             columns = {"log_likelihood": np.array([-5.0, -6.5]), **dict.fromkeys(perplexity.COUNTS, np.array([3, 4]))}
             return perplexity.headline(columns)
-        likelihoods = ([-1.0, -2.0], [-3.0, -1.0])
         return hellaswag.headline(
-            [
-                {"log_likelihoods": each, "label": label, "lengths": [1, 1]}
-                for label, each in zip((0, 1), likelihoods, strict=True)
-            ]
+            {
+                "log_likelihoods": np.array([[-1.0, -2.0], [-3.0, -1.0]]),
+                "label": np.array([0, 1]),
+                "lengths": np.ones((2, 2), dtype=np.int64),
+            }
         )
 
     before = headline()

@@ -83,6 +83,13 @@ def test_windows_score_what_a_loop_over_single_tokens_scores(
     )
 
 
+def test_a_perplexity_that_no_number_holds_is_left_out(causal_folder: Path, write_rows: Write, names: Names):
+    """A document without a space is one word; e to the loss of 600 tokens is beyond a float."""
+    path = write_rows([{"text": "Ada" * 900}] * 2)
+    result = evaluate(causal_folder, path, names)
+    assert set(result["values"]) == {"loss_token", "perplexity_token", "perplexity_byte", "bits_per_byte"}
+
+
 @given(st.integers(1, 300), st.integers(1, 40), st.data())
 def test_each_token_is_scored_once_with_enough_context(length: int, context: int, data: st.DataObject):
     stride = data.draw(st.integers(1, context))

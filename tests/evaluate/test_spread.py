@@ -56,19 +56,56 @@ def test_any_number_of_processes_gives_the_same_files(causal_folder: Path, write
     assert alone[1]["row"].to_pylist() == list(range(480))
 
 
+SCRIPT = (
+    "import sys; from pathlib import Path; from trainyard.evaluate.perplexity import run;"
+    "from trainyard.evaluate.write import Names; folder, rows, output, work = map(Path, sys.argv[1:5]);"
+    "run(folder, rows, {'context': 32, 'processes': int(sys.argv[5])}, output, Names(*sys.argv[6:]), work)"
+)
+
+
+@pytest.mark.slow
+def test_the_processes_of_a_killed_evaluation_end_with_it(causal_folder: Path, write_rows: Write, tmp_path: Path):
+    path, work = write_rows(documents(2000)), tmp_path / "work/a-key"
+    command = [sys.executable, "-c", SCRIPT, str(causal_folder), str(path), str(tmp_path / "out.json"), str(work), "2"]
+    process = subprocess.Popen([*command, *"abcdef"], env=os.environ | {"PYTHONPATH": str(SOURCE)})
+    while not list(work.glob("*.parquet")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    children = [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    assert len(children) == 2
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_blocks_outlive_an_error_after_the_last_of_them(
+    causal_folder: Path, write_rows: Write, names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path, work = write_rows(documents(2)), tmp_path / "work/a-key"
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no space left on the device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(perplexity, "write_result", fail)
+        with pytest.raises(RuntimeError, match="no space left"):
+            evaluate(causal_folder, path, names, work)
+    assert [file.name for file in work.iterdir()] == ["000000.parquet"]
+    assert evaluate(causal_folder, path, names, work)[0]["n"] == 2
+    assert not work.exists()
+
+
 @pytest.mark.slow
 def test_a_killed_evaluation_continues_after_its_finished_blocks(
     causal_folder: Path, write_rows: Write, names: Names, tmp_path: Path
 ):
     path, work = write_rows(documents(900)), tmp_path / "work/a-key"
-    script = (
-        "import sys; from pathlib import Path; from trainyard.evaluate.perplexity import run;"
-        "from trainyard.evaluate.write import Names; folder, rows, output, work = map(Path, sys.argv[1:5]);"
-        "run(folder, rows, {'context': 32}, output, Names(*sys.argv[5:]), work)"
-    )
     output = tmp_path / "killed.json"
     described = (names.study, names.run, names.evaluation, names.checkpoint, names.dataset, names.split)
-    command = [sys.executable, "-c", script, str(causal_folder), str(path), str(output), str(work), *described]
+    command = [sys.executable, "-c", SCRIPT, str(causal_folder), str(path), str(output), str(work), "1", *described]
     process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(SOURCE)})
     while not list(work.glob("*.parquet")):
         assert process.poll() is None
@@ -106,10 +143,13 @@ def test_the_working_folder_changes_with_model_rows_and_settings(
     model = tmp_path / "model"
     model.mkdir()
     (model / "model.safetensors").write_bytes(b"1")
-    found = {work_folder(names, causal_folder, rows, {"code": "1"}), work_folder(names, model, rows, {"code": "1"})}
-    found |= {work_folder(names, causal_folder, others, {"code": "1"}), work_folder(names, model, rows, {"code": "2"})}
+    found = {work_folder(names, causal_folder, [rows], {"code": "1"}), work_folder(names, model, [rows], {"code": "1"})}
+    found |= {
+        work_folder(names, causal_folder, [others], {"code": "1"}),
+        work_folder(names, model, [rows], {"code": "2"}),
+    }
     (model / "model.safetensors").write_bytes(b"2")
-    found.add(work_folder(names, model, rows, {"code": "1"}))
+    found.add(work_folder(names, model, [rows], {"code": "1"}))
     assert len(found) == 5
     assert {folder.parent for folder in found} == {Path("work/demo/tiny/evaluate/an-evaluation@best")}
 
@@ -119,13 +159,13 @@ def test_a_process_that_fails_ends_the_evaluation(
     causal_folder: Path, write_rows: Write, names: Names, capfd: pytest.CaptureFixture[str]
 ):
     path = write_rows(documents(2))
-    with pytest.raises(InputError, match="a process of the evaluation failed, and its error stands above"):
+    with pytest.raises(InputError, match=r"process [12] of 2 ended with 1, and its error stands above; run again"):
         evaluate(causal_folder, path, names, processes=2, device="cuda", context=32)
     assert "torch sees no GPU here; use device cpu" in capfd.readouterr().err
 
 
 def test_progress_says_what_is_done_and_what_is_left(capsys: pytest.CaptureFixture[str]):
-    with pytest.MonkeyPatch.context() as patch, progress("perplexity of demo", 1000) as counter:
+    with pytest.MonkeyPatch.context() as patch, progress("perplexity of demo", 1000, processes=2) as counter:
         start = time.monotonic()
         counter.passed(100)
         patch.setattr(time, "monotonic", lambda: start + 10)
@@ -135,23 +175,31 @@ def test_progress_says_what_is_done_and_what_is_left(capsys: pytest.CaptureFixtu
         done(1)
         done(3)
     line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "perplexity of demo: row 250 of 1,000, 7.5 rows/s, 60 s left" in line
+    assert "perplexity of demo: row 250 of 1,000, 7.5 rows/s, 50 s left" in line
+
+
+ENDINGS = {"id": "", "level": "", "label": 0, "activity_label": "Ball games", "ctx_a": TEXT, "ctx_b": "", "ctx": TEXT}
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_in_the_number_of_rows(causal_folder: Path, write_rows: Write, names: Names, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("metric", "row"), [("perplexity", {"text": TEXT * 4}), ("hellaswag", {**ENDINGS, "endings": [TEXT[:20]] * 4})]
+)
+def test_memory_stays_flat_in_the_number_of_rows(
+    causal_folder: Path, write_rows: Write, tmp_path: Path, metric: str, row: dict[str, Any]
+):
     script = (
-        "import resource, sys; from pathlib import Path; from trainyard.evaluate.perplexity import run;"
+        f"import resource, sys; from pathlib import Path; from trainyard.evaluate.{metric} import run;"
         "from trainyard.evaluate.write import Names;"
-        "run(Path(sys.argv[1]), Path(sys.argv[2]), {'context': 32}, Path(sys.argv[3]), Names(*'abcdef'));"
+        "run(Path(sys.argv[1]), Path(sys.argv[2]), {}, Path(sys.argv[3]), Names(*'abcdef'));"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
 
     def peak(count: int) -> int:
-        rows = write_rows([{"text": TEXT * 4} for _ in range(count)], f"{count}.parquet")
+        rows = write_rows([row] * count, f"{count}.parquet")
         command = [sys.executable, "-c", script, str(causal_folder), str(rows), str(tmp_path / "peak.json")]
         environment = os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
         return int(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
 
-    few, many = peak(1_000), peak(10_000)
+    few, many = peak(1_000), peak(8_000)
     assert many - few < 20_000  # kilobytes

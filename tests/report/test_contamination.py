@@ -145,6 +145,9 @@ def test_the_share_stands_with_what_was_looked_through(empty: Any, outputs: dict
             "training": "tinyworld",
             "contaminated": "1",
             "share": "0.125",
+            "share_standard_error": "0.125",  # the square root of 1/8 x 7/8 / 7
+            "share_low": "0.02241749145005667",  # Wilson's interval, by scipy
+            "share_high": "0.4708881822128535",
             "overlap": "0.05",
             "n": "8",
             "short": "1",

@@ -37,7 +37,7 @@ def main(job: Job) -> None:
             settings=at["settings"] | shots | {"processes": processes},
             output=Path(job.output["result"]),
             names=names,
-            work=work_folder(names, model, rows, job.params),
+            work=work_folder(names, model, [rows, *map(Path, shots.values())], job.params),
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from trainyard.evaluate.rows import stream_rows
 
-CHARACTERS = 300_000  # of text in a block, at least: enough batches of it to sort, few enough to lose in a kill
+CHARACTERS = 100_000  # of text in a block, at least: enough batches of it to sort, few enough to lose in a kill
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from trainyard.evaluate.load import Placement, load_causal, longest, reason_for_
 from trainyard.evaluate.progress import Progress
 from trainyard.evaluate.rows import count_rows, read_rows, rows_sha256, stream_rows
 from trainyard.evaluate.score import log_likelihoods
-from trainyard.evaluate.spread import Task, score_items
+from trainyard.evaluate.spread import Task, scored_items
 from trainyard.evaluate.write import Names, Result, write_result
 from trainyard.intervals import Estimates, as_json, finite, proportion, unflat
 
@@ -95,27 +95,25 @@ def run(
         write_result(output, names, result, model_folder, rows)
         return
     scored = output.with_suffix(".parquet")
-    given = chosen.model_dump(mode="json")
-    score_items(
-        Task("hellaswag", str(model_folder), str(rows), given, names.evaluation), chosen.processes, scored, work
-    )
-    items = pq.read_table(scored, columns=[name for name in SCHEMA.names if name != "id"]).to_pylist()
-    is_finite = finite([likelihood for item in items for likelihood in item["log_likelihoods"]])
-    if chosen.shots_rows:
-        recorded["shots_rows_sha256"] = rows_sha256(chosen.shots_rows)
-    recorded |= {"cut_contexts": sum(item["cut"] for item in items), "context": longest(model_folder)}
-    result = Result(
-        metric="hellaswag",
-        protocol=protocol,
-        settings=recorded,
-        schema=SCHEMA,
-        n=len(items),
-        values=headline(items) if is_finite else None,
-        reason=None if is_finite else "the model's likelihoods are not finite",
-        items=None,
-        extra={"levels": by_level(items)} if is_finite else None,
-    )
-    write_result(output, names, result, model_folder, rows)
+    task = Task("hellaswag", str(model_folder), str(rows), chosen.model_dump(mode="json"), names.title)
+    with scored_items(task, chosen.processes, scored, work):
+        items = read_scored(scored)
+        is_finite = finite(items["log_likelihoods"])
+        if chosen.shots_rows:
+            recorded["shots_rows_sha256"] = rows_sha256(chosen.shots_rows)
+        recorded |= {"cut_contexts": int(items["cut"].sum()), "context": longest(model_folder)}
+        result = Result(
+            metric="hellaswag",
+            protocol=protocol,
+            settings=recorded,
+            schema=SCHEMA,
+            n=len(items["label"]),
+            values=headline(items) if is_finite else None,
+            reason=None if is_finite else "the model's likelihoods are not finite",
+            items=None,
+            extra={"levels": by_level(items)} if is_finite else None,
+        )
+        write_result(output, names, result, model_folder, rows)
 
 
 class Scorer:
@@ -148,7 +146,8 @@ class Scorer:
                     f"{self._rows}: the context {context!r} has no token, and the tokenizer has no start token"
                 )
         cut = [len(before) + len(after) > self._longest + 1 for before, after in encoded]
-        asked = queries(encoded, self._longest)
+        remaining = iter(encoded)
+        asked = queries([list(itertools.islice(remaining, len(item.endings))) for item in items], self._longest)
         done = scored.pieces(len(items), len(asked))
         sums = log_likelihoods(self._model, asked, self._settings.batch_tokens, done)
         counts = lengths(items, [len(after) for _, after in encoded], self._settings.protocol)
@@ -225,29 +224,39 @@ def score(items: Sequence[Item], sums: np.ndarray, counts: np.ndarray) -> list[d
     ]
 
 
-def headline(scored: Sequence[Mapping[str, Any]]) -> Estimates:
-    """Accuracies of scored items by the module of `evaluate`."""
+def read_scored(path: Path) -> dict[str, np.ndarray]:
+    """The columns of scored items, shapes `(items,)`, and `(items, endings)` of what each ending has."""
+    table = pq.read_table(path, columns=[name for name in SCHEMA.names if name not in ("row", "id")])
+    several = ("log_likelihoods", "lengths")
+    return {
+        name: table[name].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
+        if name in several
+        else table[name].to_numpy()
+        for name in table.column_names
+    }
+
+
+def headline(scored: Mapping[str, np.ndarray]) -> Estimates:
+    """Accuracies of columns of scored items by the module of `evaluate`."""
     found = compute(
         "hellaswag",
-        predictions=[item["log_likelihoods"] for item in scored],
-        references=[item["label"] for item in scored],
-        lengths=[item["lengths"] for item in scored],
+        predictions=scored["log_likelihoods"].tolist(),
+        references=scored["label"].tolist(),
+        lengths=scored["lengths"].tolist(),
     )
     return unflat(found, ("acc", "acc_norm"))
 
 
-def estimates(scored: Sequence[Mapping[str, Any]]) -> Estimates:
-    """Accuracies of scored items."""
-    return {
-        "acc": proportion(np.array([item["correct"] for item in scored])),
-        "acc_norm": proportion(np.array([item["correct_norm"] for item in scored])),
-    }
+def estimates(correct: np.ndarray, correct_norm: np.ndarray) -> Estimates:
+    """Accuracies of scored items: whether each is right by either choice, shapes `(items,)`."""
+    return {"acc": proportion(correct), "acc_norm": proportion(correct_norm)}
 
 
-def by_level(scored: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def by_level(scored: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
     """Accuracies of each level, in order of first appearance; empty where items have no level."""
-    levels: dict[str, dict[str, Any]] = {}
-    for level in dict.fromkeys(item["level"] for item in scored if item["level"]):
-        part = [item for item in scored if item["level"] == level]
-        levels[level] = {"n": len(part), **as_json(estimates(part))}
-    return levels
+    found: dict[str, dict[str, Any]] = {}
+    for level in dict.fromkeys(filter(None, scored["level"].tolist())):
+        part = scored["level"] == level
+        figures = estimates(scored["correct"][part], scored["correct_norm"][part])
+        found[level] = {"n": int(part.sum()), **as_json(figures)}
+    return found

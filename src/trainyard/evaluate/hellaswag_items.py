@@ -118,15 +118,17 @@ def _as_list(token: int | None) -> list[int]:
     return [] if token is None else [token]
 
 
-def queries(pairs: Sequence[tuple[Sequence[int], Sequence[int]]], longest: int) -> list[Query]:
-    """The queries that score the continuations in their order.
+def queries(items: Sequence[Sequence[tuple[Sequence[int], Sequence[int]]]], longest: int) -> list[Query]:
+    """The queries that score the (context, continuation) pairs of each item in their order.
 
-    Contexts are cut from the left to fit the model; neighbours with the same context share a query.
+    Contexts are cut from the left to fit the model; neighbours of one item with the same
+    context share a query.
     """
-    cuts = [fit(context, continuation, longest) for context, continuation in pairs]
+    cuts = [[fit(context, continuation, longest) for context, continuation in pairs] for pairs in items]
     return [
         Query(np.array(context), tuple(np.array(continuation) for _, continuation in group))
-        for context, group in itertools.groupby(cuts, key=lambda pair: pair[0])
+        for pairs in cuts
+        for context, group in itertools.groupby(pairs, key=lambda pair: pair[0])
     ]
 
 

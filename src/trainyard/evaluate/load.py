@@ -96,6 +96,10 @@ def _configuration(folder: Path) -> Any:
 def _load(kind: Any, folder: Path, placement: Placement) -> tuple[Any, Any]:
     if placement.device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device {placement.device}: torch sees no GPU here; use device cpu")
+    if (torch.device(placement.device).index or 0) >= max(1, torch.cuda.device_count()):
+        raise InputError(
+            f"device {placement.device}: torch sees {torch.cuda.device_count()} GPUs here; use no more processes"
+        )
     torch.set_num_threads(placement.threads)
     if placement.device == "cpu":
         keep_freed_memory()

@@ -1,7 +1,8 @@
 """Perplexity a token, word and byte by rolling windows."""
 
+import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,13 +19,14 @@ from trainyard.evaluate.load import Placement, load_causal, load_tokenizer, long
 from trainyard.evaluate.progress import Progress
 from trainyard.evaluate.rows import count_rows
 from trainyard.evaluate.score import Query, log_likelihoods
-from trainyard.evaluate.spread import Task, score_items
+from trainyard.evaluate.spread import Task, scored_items
 from trainyard.evaluate.tokens import encode, encode_as_harness, harness_start_token, start_token
 from trainyard.evaluate.wikitext import detokenized, harness_sizes
 from trainyard.evaluate.write import Names, Result, write_result
 from trainyard.intervals import Estimates, finite, ratio, unflat
 
 Protocol = Literal["rolling", "harness"]
+Pieces = Callable[[int], Callable[[int], None]]
 PROTOCOLS: dict[Protocol, str] = {
     "rolling": (
         "Each document alone, in windows of `context` tokens that advance by `stride`; every token is scored once, "
@@ -79,28 +81,28 @@ def run(
         return
     context, stride = resolve(chosen, longest(model_folder), model_folder)
     scored = output.with_suffix(".parquet")
-    task = Task("perplexity", str(model_folder), str(rows), chosen.model_dump(mode="json"), names.evaluation)
-    score_items(task, chosen.processes, scored, work)
-    items = pq.read_table(scored)
-    if not items.num_rows:
-        raise InputError(f"{rows}: no row has any text")
-    columns = {name: items[name].to_numpy() for name in SCHEMA.names}
-    if not columns["tokens"].sum():
-        raise InputError(f"{rows}: no token can be scored: each document is one token, and there is no start token")
-    is_finite = finite(columns["log_likelihood"])
-    start, begin = described_start(model_folder, chosen.protocol)
-    result = Result(
-        metric="perplexity",
-        protocol=protocol + begin,
-        settings={**chosen.recorded(), "context": context, "stride": stride, "start_token": start},
-        schema=SCHEMA,
-        n=items.num_rows,
-        values=headline(columns) if is_finite else None,
-        reason=None if is_finite else "the model's likelihoods are not finite",
-        items=None,
-        extra={"counts": {name: int(columns[name].sum()) for name in COUNTS}},
-    )
-    write_result(output, names, result, model_folder, rows)
+    task = Task("perplexity", str(model_folder), str(rows), chosen.model_dump(mode="json"), names.title)
+    with scored_items(task, chosen.processes, scored, work):
+        items = pq.read_table(scored)
+        if not items.num_rows:
+            raise InputError(f"{rows}: no row has any text")
+        columns = {name: items[name].to_numpy() for name in SCHEMA.names}
+        if not columns["tokens"].sum():
+            raise InputError(f"{rows}: no token can be scored: each document is one token, and there is no start token")
+        is_finite = finite(columns["log_likelihood"])
+        start, begin = described_start(model_folder, chosen.protocol)
+        result = Result(
+            metric="perplexity",
+            protocol=protocol + begin,
+            settings={**chosen.recorded(), "context": context, "stride": stride, "start_token": start},
+            schema=SCHEMA,
+            n=items.num_rows,
+            values=headline(columns) if is_finite else None,
+            reason=None if is_finite else "the model's likelihoods are not finite",
+            items=None,
+            extra={"counts": {name: int(columns[name].sum()) for name in COUNTS}},
+        )
+        write_result(output, names, result, model_folder, rows)
 
 
 class Scorer:
@@ -124,24 +126,47 @@ class Scorer:
         else:
             encoded, count = encode(self._tokenizer, [text for _, text in texts]), sizes
         documents = [np.array(ids if self._start is None else [self._start, *ids], dtype=np.int64) for ids in encoded]
-        sums = self._log_likelihoods(documents, scored, len(block.rows))
+        sums = document_log_likelihoods(
+            self._model,
+            documents,
+            self._context,
+            self._stride,
+            self._settings.batch_tokens,
+            functools.partial(scored.pieces, len(block.rows)),
+        )
         return [
             {"row": row, "tokens": len(ids) - 1, **count(text), "log_likelihood": float(total)}
             for (row, text), ids, total in zip(texts, documents, sums, strict=True)
         ]
 
-    def _log_likelihoods(self, documents: list[np.ndarray], scored: Progress, rows: int) -> np.ndarray:
-        owners, cut = [], []
-        for index, ids in enumerate(documents):
-            for begin, end, count in windows(len(ids), self._context, self._stride):
-                owners.append(index)
-                cut.append(Query(ids[begin : end - count], (ids[end - count : end],)))
-        if not cut:
-            scored.scored(rows)
-            return np.zeros(len(documents))
-        done = scored.pieces(rows, len(cut))
-        sums = log_likelihoods(self._model, cut, self._settings.batch_tokens, done)
-        return np.bincount(owners, sums, minlength=len(documents))
+
+def document_log_likelihoods(
+    model: Any,
+    documents: Sequence[np.ndarray],
+    context: int,
+    stride: int,
+    batch_tokens: int,
+    done: Pieces | None = None,
+) -> np.ndarray:
+    """The log-likelihood of each document after its first token, in nats, shape `(documents,)`.
+
+    Args:
+        model: a causal model of transformers.
+        documents: token ids of each, shape `(time,)`.
+        context: tokens of a window, at most.
+        stride: tokens between windows.
+        batch_tokens: places of a batch.
+        done: is given the number of windows, and returns what to call with the number of those just finished.
+    """
+    owners, cut = [], []
+    for index, ids in enumerate(documents):
+        for begin, end, count in windows(len(ids), context, stride):
+            owners.append(index)
+            cut.append(Query(ids[begin : end - count], (ids[end - count : end],)))
+    if not cut:
+        return np.zeros(len(documents))
+    sums = log_likelihoods(model, cut, batch_tokens, done(len(cut)) if done else lambda windows: None)
+    return np.bincount(owners, sums, minlength=len(documents))
 
 
 def described_start(model_folder: Path, protocol: Protocol) -> tuple[int | None, str]:
@@ -200,8 +225,12 @@ def headline(items: Mapping[str, np.ndarray]) -> Estimates:
 
 
 def estimates(items: Mapping[str, np.ndarray]) -> Estimates:
-    """Loss (nats a token), perplexities, and bits a byte, of columns of items, shapes `(documents,)`."""
+    """Loss (nats a token), perplexities, and bits a byte, of columns of items, shapes `(documents,)`.
+
+    A perplexity that a number can't hold is left out.
+    """
     losses = -np.asarray(items["log_likelihood"], dtype=np.float64)
     token, word, byte = (ratio(losses, np.asarray(items[name], dtype=np.float64)) for name in COUNTS)
     exponentials = (token.exponential(), word.exponential(), byte.exponential())
-    return dict(zip(VALUES, (token, *exponentials, byte.scaled(1 / math.log(2))), strict=True))
+    found = zip(VALUES, (token, *exponentials, byte.scaled(1 / math.log(2))), strict=True)
+    return {name: estimate for name, estimate in found if math.isfinite(estimate.value)}

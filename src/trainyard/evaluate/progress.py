@@ -12,10 +12,10 @@ SECONDS = 15.0  # between two lines
 
 
 class Progress:
-    """Counts rows and tells of them."""
+    """Counts rows and tells of them; `processes` share what is left of them."""
 
-    def __init__(self, title: str, total: int) -> None:
-        self._title, self._total = title, total
+    def __init__(self, title: str, total: int, processes: int = 1) -> None:
+        self._title, self._total, self._processes = title, total, processes
         self._done = self._scored = 0
         self._began = self._told = time.monotonic()
         self._bar = tqdm(total=total, desc=title, unit="row", dynamic_ncols=True, leave=False, disable=None)
@@ -31,11 +31,11 @@ class Progress:
         self._done += rows
         self._bar.update(rows)
         now = time.monotonic()
-        if now - self._told < SECONDS or not self._done:
+        if now - self._told < SECONDS or not self._scored:
             return
         self._told = now
         rate = self._scored / (now - self._began)
-        left = (self._total - self._done) / (self._done / (now - self._began))
+        left = (self._total - self._done) / self._processes / rate
         line = f"{self._title}: row {self._done:,} of {self._total:,}, {rate:.1f} rows/s, {_duration(left)} left"
         logging.info("%s", line)
         if not sys.stderr.isatty():
@@ -59,9 +59,9 @@ class Progress:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Progress]:
-    """Tell of the rows that the body counts, `total` at most."""
-    counter = Progress(title, total)
+def progress(title: str, total: int, processes: int = 1) -> Iterator[Progress]:
+    """Tell of the rows that the body counts, `total` at most, as one of several processes that share them."""
+    counter = Progress(title, total, processes)
     try:
         yield counter
     finally:

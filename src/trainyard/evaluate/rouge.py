@@ -19,7 +19,7 @@ from trainyard.evaluate.load import Placement, load_sequence_to_sequence, longes
 from trainyard.evaluate.progress import Progress
 from trainyard.evaluate.rows import count_rows
 from trainyard.evaluate.sentences import sentences
-from trainyard.evaluate.spread import Task, score_items
+from trainyard.evaluate.spread import Task, scored_items
 from trainyard.evaluate.write import Names, Result, write_result
 from trainyard.intervals import Estimates, as_json, bootstrap_means
 
@@ -85,25 +85,25 @@ def run(
         return
     source_length = resolve(chosen, longest(model_folder), model_folder)
     scored = output.with_suffix(".parquet")
-    task = Task("rouge", str(model_folder), str(rows), chosen.model_dump(mode="json"), names.evaluation)
-    score_items(task, chosen.processes, scored, work)
-    items = pq.read_table(scored, columns=[*KINDS, *LEADS, "cut"])
-    own, lead = (np.stack([items[name].to_numpy() for name in columns], axis=1) for columns in (KINDS, LEADS))
-    result = Result(
-        metric="rouge",
-        protocol=protocol,
-        settings={
-            **chosen.recorded(),
-            "source_length": source_length,
-            "cut_sources": int(items["cut"].to_numpy().sum()),
-        },
-        schema=SCHEMA,
-        n=items.num_rows,
-        values=estimates(own, chosen.resamples, chosen.seed),
-        items=None,
-        extra={"baselines": {"lead3": as_json(estimates(lead, chosen.resamples, chosen.seed))}},
-    )
-    write_result(output, names, result, model_folder, rows)
+    task = Task("rouge", str(model_folder), str(rows), chosen.model_dump(mode="json"), names.title)
+    with scored_items(task, chosen.processes, scored, work):
+        items = pq.read_table(scored, columns=[*KINDS, *LEADS, "cut"])
+        own, lead = (np.stack([items[name].to_numpy() for name in columns], axis=1) for columns in (KINDS, LEADS))
+        result = Result(
+            metric="rouge",
+            protocol=protocol,
+            settings={
+                **chosen.recorded(),
+                "source_length": source_length,
+                "cut_sources": int(items["cut"].to_numpy().sum()),
+            },
+            schema=SCHEMA,
+            n=items.num_rows,
+            values=estimates(own, chosen.resamples, chosen.seed),
+            items=None,
+            extra={"baselines": {"lead3": as_json(estimates(lead, chosen.resamples, chosen.seed))}},
+        )
+        write_result(output, names, result, model_folder, rows)
 
 
 class Scorer:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -69,7 +69,7 @@ class Task:
         return importlib.import_module(f"trainyard.evaluate.{self.metric}")
 
 
-def work_folder(names: Names, model_folder: Path, rows: Path, depends: Mapping[str, Any]) -> Path:
+def work_folder(names: Names, model_folder: Path, rows: Sequence[Path], depends: Mapping[str, Any]) -> Path:
     """Where the blocks of an evaluation stand: a name for the same model, rows, packages and all that it `depends` on.
 
     Raises:
@@ -79,7 +79,7 @@ def work_folder(names: Names, model_folder: Path, rows: Path, depends: Mapping[s
     key = sha256_json(
         {
             "model": {str(file.relative_to(model_folder)): sha256_file(file) for file in files},
-            "rows": rows_sha256(rows),
+            "rows": [rows_sha256(file) for file in rows],
             "versions": versions(),
             "depends": depends,
         }
@@ -88,17 +88,18 @@ def work_folder(names: Names, model_folder: Path, rows: Path, depends: Mapping[s
     return evaluation / key[:16]
 
 
-def score_items(task: Task, processes: int, output: Path, work: Path | None) -> None:
-    """Score every block and write all items to `output`.
+@contextmanager
+def scored_items(task: Task, processes: int, output: Path, work: Path | None) -> Iterator[None]:
+    """Score every block and write all items to `output`, for the body to read.
 
     Args:
         task: what is scored.
         processes: how many share it; with device `cuda` each has a GPU of its own.
         output: the Parquet file.
-        work: where finished blocks stand until all are; a temporary folder unless told.
+        work: where finished blocks stand until the body has ended well; a temporary folder unless told.
 
     Raises:
-        InputError: model, rows or settings don't do.
+        InputError: model, rows or settings don't do, or a process of several failed.
     """
     with _folder(work) as folder:
         if processes == 1:
@@ -106,19 +107,17 @@ def score_items(task: Task, processes: int, output: Path, work: Path | None) -> 
         else:
             _in_processes(task, folder, processes)
         _gather(folder, task.module.SCHEMA, output)
+        yield
+    if work is not None:
+        shutil.rmtree(work.parent)
 
 
-def score_share(task: Task, folder: Path, rank: int, processes: int, parent: int | None = None) -> None:
-    """Score each `processes`-th block from number `rank` on that `folder` doesn't hold yet.
-
-    A process whose `parent` has gone ends after the batch at hand.
-    """
+def score_share(task: Task, folder: Path, rank: int, processes: int) -> None:
+    """Score each `processes`-th block from number `rank` on that `folder` doesn't hold yet."""
     scorer: Scorer = task.module.Scorer(Path(task.model_folder), Path(task.rows), task.settings)
-    share = f" (process {rank + 1} of {processes})" if processes > 1 else ""
-    with progress(task.title + share, scorer.stop) as counter:
+    title = f"{task.title} (process {rank + 1} of {processes})" if processes > 1 else task.title
+    with progress(title, scorer.stop, processes) as counter:
         for block in blocks(Path(task.rows), scorer.columns, scorer.stop):
-            if parent is not None and os.getppid() != parent:
-                sys.exit("the evaluation that this process belongs to has ended")
             file = folder / f"{block.index:06d}.parquet"
             if block.index % processes != rank or file.is_file():
                 counter.passed(len(block.rows))
@@ -130,18 +129,21 @@ def score_share(task: Task, folder: Path, rank: int, processes: int, parent: int
 
 def _in_processes(task: Task, folder: Path, processes: int) -> None:
     write_json(folder / "task.json", asdict(task))
-    command = [sys.executable, "-m", "trainyard.evaluate.spread", str(folder / "task.json"), str(processes)]
+    # by `rank` they end with this process, and keep its GPUs until they have
+    command = [sys.executable, "-m", "trainyard.parallel.rank", __name__, str(folder / "task.json"), str(processes)]
     environment = os.environ | {"PYTHONPATH": str(SOURCE)}
-    running = [subprocess.Popen([*command, str(rank), str(os.getpid())], env=environment) for rank in range(processes)]
+    running = [subprocess.Popen([*command, str(rank)], env=environment) for rank in range(processes)]
     try:
         while None in (codes := [process.poll() for process in running]) and not any(codes):
             time.sleep(POLL_SECONDS)
     finally:
         for process in running:
-            process.terminate()
+            process.kill()
             process.wait()
-    if any(codes):
-        raise InputError(f"{task.title}: a process of the evaluation failed, and its error stands above; run again")
+    for rank, code in enumerate(codes):
+        if code:
+            ended = f"was ended by signal {-code}" if code < 0 else f"ended with {code}, and its error stands above"
+            raise InputError(f"{task.title}: process {rank + 1} of {processes} {ended}; run again, and it goes on")
 
 
 def _gather(folder: Path, schema: pa.Schema, output: Path) -> None:
@@ -161,18 +163,14 @@ def _folder(work: Path | None) -> Iterator[Path]:
             shutil.rmtree(other)
     work.mkdir(parents=True, exist_ok=True)
     yield work
-    shutil.rmtree(work.parent)
 
 
 def main() -> None:
-    """One process of several: `python -m trainyard.evaluate.spread TASK PROCESSES RANK PARENT`."""
-    task, (processes, rank, parent) = Task(**read_json(Path(sys.argv[1]))), map(int, sys.argv[2:])
+    """One process of several: `python -m trainyard.parallel.rank trainyard.evaluate.spread TASK PROCESSES RANK`."""
+    task, (processes, rank) = Task(**read_json(Path(sys.argv[1]))), map(int, sys.argv[2:])
     if task.settings["device"] == "cuda":
         task = replace(task, settings={**task.settings, "device": f"cuda:{rank}"})
-    try:
-        score_share(task, Path(sys.argv[1]).parent, rank, processes, parent)
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    score_share(task, Path(sys.argv[1]).parent, rank, processes)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,11 @@ class Names:
     dataset: str
     split: str
 
+    @property
+    def title(self) -> str:
+        """What the evaluation is called among others at the same time."""
+        return f"{self.run}: {self.evaluation}@{self.checkpoint}"
+
 
 @dataclass(frozen=True)
 class Result:

@@ -8,13 +8,14 @@ from markupsafe import Markup
 
 from trainyard.config.study import Study
 from trainyard.files import write_text
+from trainyard.intervals import proportion
 from trainyard.report.cells import score_cell
 from trainyard.report.clean import BEYOND, Clean, clean
 from trainyard.report.format import PERCENT, TITLES, clip, fixed, listed, score, short
 from trainyard.report.html import Cell, Column, Row, Table, fragment, missing, render, to_csv
 from trainyard.report.overlap import Overlap, read_overlaps
 from trainyard.report.paired import FEWEST
-from trainyard.report.results import Evaluation, Run, model_labels, read_evaluations, read_runs
+from trainyard.report.results import Evaluation, Run, Score, model_labels, read_evaluations, read_runs
 
 LISTED = 50  # affected items of each pair on the page; the CSV has all
 LONGEST = 160  # characters of an n-gram on the page
@@ -79,7 +80,7 @@ def shared_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation],
         cells = {
             "items": Cell(overlap.title, overlap.title, tip=tip),
             "training": Cell(raw["training"], raw["training"]),
-            "share": Cell(fixed(100 * raw["share"], 1), raw["share"]),
+            "share": score_cell("acc", _share(raw["contaminated"], raw["n"])),
             "overlap": Cell(fixed(100 * raw["overlap"], 2), raw["overlap"]),
             "training_words": Cell(short(raw["training_words"]), raw["training_words"]),
         }
@@ -102,6 +103,12 @@ def shared_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation],
         *_pretrained(overlaps, runs),
     ]
     return Table("Contamination", columns, rows, notes, "Nothing was looked for.")
+
+
+def _share(contaminated: int, n: int) -> Score:
+    """The share of contaminated items, with its error as of a sample of items like these."""
+    found = proportion(np.arange(n) < contaminated)
+    return Score(found.value, found.standard_error, found.low, found.high)
 
 
 def _not_looked_through(

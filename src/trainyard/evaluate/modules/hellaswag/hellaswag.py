@@ -31,4 +31,6 @@ class Hellaswag(evaluate.Metric):
 
     def _compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, float | None]:
         items = [Item(str(row), "", "", [], label) for row, label in enumerate(references)]
-        return flat(estimates(score(items, np.array(predictions), np.array(kwargs["lengths"]))))
+        scored = score(items, np.array(predictions), np.array(kwargs["lengths"]))
+        right, right_norm = (np.array([item[name] for item in scored]) for name in ("correct", "correct_norm"))
+        return flat(estimates(right, right_norm))
