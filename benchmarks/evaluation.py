@@ -37,6 +37,7 @@ from lm_eval.models import huggingface
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
+from trainyard.evaluate.heap import keep_freed_memory
 from trainyard.evaluate.hellaswag import COLUMNS, Settings, stop_and_pool
 from trainyard.evaluate.hellaswag_items import Item, Shots, encode_pairs, make_item, queries, with_shots
 from trainyard.evaluate.load import Placement, load_causal
@@ -264,6 +265,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="a JSON file for the figures")
     at = parser.parse_args()
     torch.set_num_threads(at.threads)
+    keep_freed_memory()  # as our evaluations do; the harness, which doesn't, has it here too
     logging.disable_progress_bar()
     sides = {dtype: Side(at.model, dtype, at.threads) for dtype in ("float32", "bfloat16")}
     rates = {dtype: matrix_rate(dtype) for dtype in sides}

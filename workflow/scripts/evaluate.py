@@ -9,6 +9,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 import importlib
 import os
 
+from trainyard.evaluate.heap import keep_freed_memory
 from trainyard.evaluate.spread import work_folder
 from trainyard.evaluate.write import Names
 from trainyard.job import Job, run_job
@@ -16,6 +17,7 @@ from trainyard.parallel.slots import taken
 
 
 def main(job: Job) -> None:
+    keep_freed_memory()
     at = job.params["specification"]
     names = Names(
         study=job.wildcards["study"],

@@ -10,7 +10,6 @@ from transformers.utils import logging
 
 from trainyard.config.catalogue import Entry, PositiveInt
 from trainyard.errors import InputError
-from trainyard.evaluate.heap import keep_freed_memory
 from trainyard.evaluate.packed import pack, packs
 
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -101,8 +100,6 @@ def _load(kind: Any, folder: Path, placement: Placement) -> tuple[Any, Any]:
             f"device {placement.device}: torch sees {torch.cuda.device_count()} GPUs here; use no more processes"
         )
     torch.set_num_threads(placement.threads)
-    if placement.device == "cpu":
-        keep_freed_memory()
     logging.disable_progress_bar()
     try:
         model = kind.from_pretrained(folder, dtype=getattr(torch, placement.dtype), use_safetensors=True, **LOCAL)

@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from trainyard.errors import InputError
 from trainyard.evaluate.blocks import Block, blocks
+from trainyard.evaluate.heap import keep_freed_memory
 from trainyard.evaluate.progress import Progress, progress
 from trainyard.evaluate.rows import rows_sha256
 from trainyard.evaluate.write import Names, versions
@@ -167,6 +168,7 @@ def _folder(work: Path | None) -> Iterator[Path]:
 
 def main() -> None:
     """One process of several: `python -m trainyard.parallel.rank trainyard.evaluate.spread TASK PROCESSES RANK`."""
+    keep_freed_memory()
     task, (processes, rank) = Task(**read_json(Path(sys.argv[1]))), map(int, sys.argv[2:])
     if task.settings["device"] == "cuda":
         task = replace(task, settings={**task.settings, "device": f"cuda:{rank}"})
