@@ -229,15 +229,18 @@ def make_cases(at: argparse.Namespace, sides: dict[str, Side]) -> list[Case]:
     """The four cases of which the names are asked for."""
     stop, pool = stop_and_pool(at.endings, Settings.model_validate({"shots": 5}))
     rows = read_rows(at.endings, COLUMNS, stop)
-    # rows in the order of the file come from one source, ActivityNet; every k-th is of both
-    spread = rows[:: max(1, len(rows) // 1000)]
+
+    def spread(count: int) -> list[dict[str, Any]]:
+        """Rows from all of the file, whose first part is short (ActivityNet) and whose second is long (WikiHow)."""
+        return rows[:: max(1, len(rows) // count)][:count]
+
     exact, rounded = sides["float32"], sides["bfloat16"]
     pages = [row["text"] for row in read_rows(at.pages, ("text",))][: at.page_count]
     groups = [pages[start : start + 4] for start in range(0, len(pages), 4)]
     return [
-        endings_case("HellaSwag 0-shot fp32", 2.2, exact, "float32", pairs_of(spread[: at.rows], pool, 0), 32),
-        endings_case("HellaSwag 5-shot fp32", 3.0, exact, "float32", pairs_of(spread[: at.rows // 4], pool, 5), 8),
-        endings_case("HellaSwag 0-shot bf16", 2.0, rounded, "bfloat16", pairs_of(spread[:1000], pool, 0), 100),
+        endings_case("HellaSwag 0-shot fp32", 2.2, exact, "float32", pairs_of(spread(at.rows), pool, 0), 32),
+        endings_case("HellaSwag 5-shot fp32", 3.0, exact, "float32", pairs_of(spread(at.rows // 8), pool, 5), 4),
+        endings_case("HellaSwag 0-shot bf16", 2.0, rounded, "bfloat16", pairs_of(spread(1000), pool, 0), 100),
         Case(
             "perplexity, wikitext, fp32",
             1.2,
@@ -257,7 +260,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("results/models/smollm2-135m"), help="folder")
     parser.add_argument("--endings", type=Path, default=Path("results/data/hellaswag/rows/validation.parquet"))
     parser.add_argument("--pages", type=Path, default=Path("results/data/wikitext-2-raw/rows/test.parquet"))
-    parser.add_argument("--rows", type=int, default=256, help="of endings in fp32; a quarter of them with shots")
+    parser.add_argument("--rows", type=int, default=256, help="of endings in fp32; an eighth of them with shots")
     parser.add_argument("--page-count", type=int, default=12)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 32], help="that the harness may choose")
