@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from trainyard.evaluate.hellaswag import run
+from trainyard.evaluate.run import run
 from trainyard.files import read_json
 
 from .conftest import NAMES, Row, Subject, write_parquet
@@ -35,7 +35,7 @@ def test_choices_are_those_of_llm_c_s_definition(subject: Subject, tmp_path: Pat
     model = AutoModelForCausalLM.from_pretrained(subject.model, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(subject.model)
     rows = write_parquet(subject.items, tmp_path / "rows.parquet")
-    run(subject.model, rows, {"protocol": "completion"}, tmp_path / "ours.json", NAMES)
+    run("hellaswag", subject.model, rows, {"protocol": "completion"}, tmp_path / "ours.json", NAMES)
     items = pq.read_table(tmp_path / "ours.parquet").to_pylist()
     right = right_norm = 0
     for row, item in zip(subject.items, items, strict=True):

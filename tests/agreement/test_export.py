@@ -18,8 +18,7 @@ from trainyard.config.catalogue import BytesTokenizer, Model
 from trainyard.config.load import parse_entries
 from trainyard.data.layouts import add_template
 from trainyard.data.tokenizers import make_tokenizer
-from trainyard.evaluate.hellaswag import run
-from trainyard.evaluate.perplexity import run as run_perplexity
+from trainyard.evaluate.run import run
 from trainyard.files import read_json
 from trainyard.models.build import build
 from trainyard.models.export import export
@@ -50,7 +49,9 @@ def test_the_harness_s_command_gets_our_accuracy_of_a_run_s_best_model(tiny: Sub
     subprocess.run(command, cwd=tmp_path, env=os.environ | offline, check=True, capture_output=True, timeout=300)
     (found,) = (tmp_path / "out").rglob("results_*.json")
     theirs = json.loads(found.read_text())["results"]["hellaswag_local"]
-    run(tiny.model, write_parquet(tiny.items, tmp_path / "rows.parquet"), {}, tmp_path / "ours.json", NAMES)
+    run(
+        "hellaswag", tiny.model, write_parquet(tiny.items, tmp_path / "rows.parquet"), {}, tmp_path / "ours.json", NAMES
+    )
     ours = read_json(tmp_path / "ours.json")["values"]
     assert {name: ours[name]["value"] for name in ours} == {name: theirs[f"{name},none"] for name in ours}
     assert {name: ours[name]["standard_error"] for name in ours} == pytest.approx(
@@ -80,11 +81,11 @@ def test_every_family_s_export_loads_there_and_gets_the_same_likelihoods(
         },
     )
     rows = write_parquet(items, tmp_path / "items.parquet")
-    run(model, rows, {}, tmp_path / "scored.json", NAMES)
+    run("hellaswag", model, rows, {}, tmp_path / "scored.json", NAMES)
     mine = [row["log_likelihoods"] for row in pq.read_table(tmp_path / "scored.parquet").to_pylist()]
     assert np.array(mine) == pytest.approx(np.array(found["items"].log_likelihoods), rel=0, abs=1e-3)
     rows = write_parquet([{"text": text["page"]} for text in texts], tmp_path / "pages.parquet")
-    run_perplexity(model, rows, {"protocol": "harness"}, tmp_path / "scored.json", NAMES)
+    run("perplexity", model, rows, {"protocol": "harness"}, tmp_path / "scored.json", NAMES)
     mine = [[row["log_likelihood"]] for row in pq.read_table(tmp_path / "scored.parquet").to_pylist()]
     assert np.array(mine) == pytest.approx(np.array(found["pages"].log_likelihoods), rel=1e-4)
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from lm_eval.api.samplers import get_sampler
 from lm_eval.tasks.hellaswag import utils
 
-from trainyard.evaluate.hellaswag import run
 from trainyard.evaluate.hellaswag_items import Draw, Item, Shots, preprocess
+from trainyard.evaluate.run import run
 from trainyard.files import read_json
 
 from .conftest import HELD_OUT, NAMES, ROWS, Subject, read_lines, write_lines, write_parquet
@@ -44,7 +44,7 @@ def _counts(subject: Subject) -> set[int]:
 
 def ours(model: Path, rows: list[dict[str, Any]], folder: Path, **settings: object) -> tuple[dict[str, Any], list[Any]]:
     output = folder / "ours.json"
-    run(model, write_parquet(rows, folder / "rows.parquet"), settings, output, NAMES)
+    run("hellaswag", model, write_parquet(rows, folder / "rows.parquet"), settings, output, NAMES)
     return read_json(output), pq.read_table(output.with_suffix(".parquet")).to_pylist()
 
 

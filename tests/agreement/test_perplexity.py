@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from lm_eval.tasks.wikitext import preprocess_wikitext
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-from trainyard.evaluate.perplexity import run, windows
+from trainyard.evaluate.perplexity import windows
+from trainyard.evaluate.run import run
 from trainyard.evaluate.wikitext import detokenized, harness_sizes
 from trainyard.files import read_json
 
@@ -38,7 +39,7 @@ def theirs(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Found:
 def ours(subject: Subject, folder: Path, **settings: object) -> tuple[dict[str, Any], list[Any]]:
     rows = write_parquet([{"text": page} for page in subject.pages], folder / "rows.parquet")
     output = folder / "ours.json"
-    run(subject.model, rows, settings, output, NAMES)
+    run("perplexity", subject.model, rows, settings, output, NAMES)
     return read_json(output), pq.read_table(output.with_suffix(".parquet")).to_pylist()
 
 

@@ -12,7 +12,7 @@ from trainyard.config.catalogue import BytesTokenizer, Model
 from trainyard.config.load import parse_entries
 from trainyard.data import tinyworld
 from trainyard.data.tokenizers import make_tokenizer
-from trainyard.evaluate.rouge import run
+from trainyard.evaluate.run import run
 from trainyard.evaluate.sentences import sentences
 from trainyard.files import read_json
 from trainyard.models.build import build
@@ -37,7 +37,7 @@ def bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ours(bart: Path, pairs: list[Row], folder: Path, stemmer: bool) -> tuple[dict[str, Any], list[Row]]:
     """The result and the items: of what the model generates, and of the source's first three sentences as summary."""
     settings = {"stemmer": stemmer, "beams": 1, "max_length": 20, "source_length": 64, "resamples": 10}
-    run(bart, write_parquet(pairs, folder / "rows.parquet"), settings, folder / "ours.json", NAMES)
+    run("rouge", bart, write_parquet(pairs, folder / "rows.parquet"), settings, folder / "ours.json", NAMES)
     return read_json(folder / "ours.json"), pq.read_table(folder / "ours.parquet").to_pylist()
 
 

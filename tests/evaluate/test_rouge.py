@@ -13,7 +13,8 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from trainyard.errors import InputError
 from trainyard.evaluate.generate import generate, generation_config
-from trainyard.evaluate.rouge import KINDS, run, score
+from trainyard.evaluate.rouge import KINDS, score
+from trainyard.evaluate.run import run
 from trainyard.evaluate.write import Names
 
 Write = Callable[..., Path]
@@ -30,7 +31,7 @@ PAIRS = [
 
 def evaluate(folder: Path, rows: Path, names: Names, **settings: object) -> dict[str, Any]:
     output = rows.with_name("out.json")
-    run(folder, rows, {"source_length": 48, "max_length": 20, "resamples": 50, **settings}, output, names)
+    run("rouge", folder, rows, {"source_length": 48, "max_length": 20, "resamples": 50, **settings}, output, names)
     return json.loads(output.read_text(encoding="utf-8"))
 
 

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trainyard.errors import InputError
 from trainyard.evaluate.continuations import continuations
-from trainyard.evaluate.samples import run
+from trainyard.evaluate.run import run
 from trainyard.evaluate.write import Names
 
 Write = Callable[..., Path]
@@ -24,7 +24,7 @@ ROWS = [
 
 def sampled(folder: Path, rows: Path, names: Names, **settings: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     output = rows.with_name("out.json")
-    run(folder, rows, {"prompt_words": 3, "new_tokens": 9, **settings}, output, names)
+    run("samples", folder, rows, {"prompt_words": 3, "new_tokens": 9, **settings}, output, names)
     return json.loads(output.read_text(encoding="utf-8")), pq.read_table(output.with_suffix(".parquet")).to_pylist()
 
 
@@ -61,8 +61,8 @@ def test_greedy_text_is_what_transformers_generates(causal_folder: Path, write_r
 def test_a_prompt_in_a_batch_is_continued_as_it_is_alone(causal_folder: Path, temperature: float):
     model = AutoModelForCausalLM.from_pretrained(causal_folder).eval()
     prompts = [[5, 6, 7], [8, 9], [10, 11, 12], [13, 14], [15, 16, 17]]
-    together = continuations(model, prompts, 12, ends=(), temperature=temperature, seed=3)
-    assert together == continuations(model, prompts, 12, ends=(), temperature=temperature, seed=3, batch=1)
+    together = continuations(model, prompts, 12, ends=(), temperature=temperature, seeds=range(5))
+    assert together == continuations(model, prompts, 12, ends=(), temperature=temperature, seeds=range(5), batch=1)
     assert {len(tokens) for tokens in together} == {12}
 
 
@@ -75,8 +75,8 @@ def test_the_seed_decides_what_is_drawn(causal_folder: Path, write_rows: Write, 
 
 def test_a_text_ends_with_its_end_token(causal_folder: Path):
     model = AutoModelForCausalLM.from_pretrained(causal_folder).eval()
-    (whole,) = continuations(model, [[5, 6]], 12, ends=())
-    (cut,) = continuations(model, [[5, 6]], 12, ends={whole[4], 999})
+    (whole,) = continuations(model, [[5, 6]], 12, ends=(), seeds=[1])
+    (cut,) = continuations(model, [[5, 6]], 12, ends={whole[4], 999}, seeds=[1])
     assert cut == whole[: whole.index(whole[4])]
 
 

@@ -16,6 +16,7 @@ from trainyard.evaluate import blocks as blocks_module
 from trainyard.evaluate import perplexity
 from trainyard.evaluate.blocks import blocks
 from trainyard.evaluate.progress import progress
+from trainyard.evaluate.run import run
 from trainyard.evaluate.spread import work_folder
 from trainyard.evaluate.write import Names
 
@@ -31,7 +32,7 @@ def documents(count: int) -> list[dict[str, Any]]:
 
 def evaluate(folder: Path, rows: Path, names: Names, work: Path | None = None, **settings: object) -> tuple[Any, Any]:
     output = rows.with_name("out.json")
-    perplexity.run(folder, rows, {"context": 32, **settings}, output, names, work)
+    run("perplexity", folder, rows, {"context": 32, **settings}, output, names, work)
     return json.loads(output.read_text(encoding="utf-8")), pq.read_table(output.with_suffix(".parquet"))
 
 
@@ -57,9 +58,10 @@ def test_any_number_of_processes_gives_the_same_files(causal_folder: Path, write
 
 
 SCRIPT = (
-    "import sys; from pathlib import Path; from trainyard.evaluate.perplexity import run;"
+    "import sys; from pathlib import Path; from trainyard.evaluate.run import run;"
     "from trainyard.evaluate.write import Names; folder, rows, output, work = map(Path, sys.argv[1:5]);"
-    "run(folder, rows, {'context': 32, 'processes': int(sys.argv[5])}, output, Names(*sys.argv[6:]), work)"
+    "settings = {'context': 32, 'processes': int(sys.argv[5])};"
+    "run('perplexity', folder, rows, settings, output, Names(*sys.argv[6:]), work)"
 )
 
 
@@ -90,7 +92,7 @@ def test_blocks_outlive_an_error_after_the_last_of_them(
         raise RuntimeError("no space left on the device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(perplexity, "write_result", fail)
+        patch.setattr("trainyard.evaluate.run.write_result", fail)
         with pytest.raises(RuntimeError, match="no space left"):
             evaluate(causal_folder, path, names, work)
     assert [file.name for file in work.iterdir()] == ["000000.parquet"]
@@ -189,9 +191,9 @@ def test_memory_stays_flat_in_the_number_of_rows(
     causal_folder: Path, write_rows: Write, tmp_path: Path, metric: str, row: dict[str, Any]
 ):
     script = (
-        f"import resource, sys; from pathlib import Path; from trainyard.evaluate.{metric} import run;"
+        "import resource, sys; from pathlib import Path; from trainyard.evaluate.run import run;"
         "from trainyard.evaluate.write import Names;"
-        "run(Path(sys.argv[1]), Path(sys.argv[2]), {}, Path(sys.argv[3]), Names(*'abcdef'));"
+        f"run({metric!r}, Path(sys.argv[1]), Path(sys.argv[2]), {{}}, Path(sys.argv[3]), Names(*'abcdef'));"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
 

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 import torch
 
-from trainyard.evaluate import perplexity
+from trainyard.evaluate.run import run
 from trainyard.evaluate.write import Names, Result, write_result
 from trainyard.files import sha256_file, write_json
 
@@ -20,8 +19,8 @@ def write(tmp_path: Path, write_rows: Callable[..., Path], names: Names) -> Call
     rows = write_rows([{"text": "Ada is in the kitchen."}])
 
     def written() -> dict[str, Any]:
-        result = Result("perplexity", "", {}, pa.schema({}))
-        write_result(tmp_path / "out.json", names, result, tmp_path / "model", rows)
+        result = Result("", {})
+        write_result(tmp_path / "out.json", names, "perplexity", result, tmp_path / "model", rows)
         return json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
 
     return written
@@ -56,7 +55,7 @@ def test_the_threads_of_the_settings_are_used_and_recorded(
 ):
     before, rows = torch.get_num_threads(), write_rows([{"text": "Ada is in the kitchen."}])
     try:
-        perplexity.run(causal_folder, rows, {"threads": before + 1}, rows.with_name("out.json"), names)
+        run("perplexity", causal_folder, rows, {"threads": before + 1}, rows.with_name("out.json"), names)
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)

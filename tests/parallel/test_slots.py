@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import ModuleType
 
 import psutil
 import pytest
@@ -160,9 +159,7 @@ def test_where_no_driver_tells_jobs_take_turns(tmp_path: Path, monkeypatch: pyte
 
 def test_an_evaluation_on_a_gpu_takes_a_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    metric = ModuleType("trainyard.evaluate.pretend")
-    vars(metric)["run"] = lambda **_: seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
-    monkeypatch.setitem(sys.modules, metric.__name__, metric)
+    monkeypatch.setattr("trainyard.evaluate.run.run", lambda **_: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]))
     monkeypatch.setattr(slots, "FOLDER", tmp_path / "slots")
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("SLURM_JOB_ID", "17")

@@ -33,7 +33,8 @@ def main(job: Job) -> None:
     processes = max(1, job.threads // at["settings"]["threads"])
     with taken(processes if at["settings"]["device"] == "cuda" else 0) as variables:
         os.environ.update(variables)  # torch looks at them when it first asks for a GPU
-        importlib.import_module(f"trainyard.evaluate.{at['metric']}").run(
+        importlib.import_module("trainyard.evaluate.run").run(
+            metric=at["metric"],
             model_folder=model,
             rows=rows,
             settings=at["settings"] | shots | {"processes": processes},

@@ -193,7 +193,7 @@ class Dag:
         """The code of one metric, its module of `evaluate` included."""
         metric = self._evaluated(wildcards)[1].metric
         scores = [] if metric == "samples" else [f"trainyard.evaluate.modules.{metric}.{metric}"]
-        return code_hash(f"trainyard.evaluate.{metric}", *scores)
+        return code_hash("trainyard.evaluate.run", f"trainyard.evaluate.{metric}", *scores)
 
     def evaluation_processes(self, wildcards: Wildcards) -> int:
         """How many processes share it."""

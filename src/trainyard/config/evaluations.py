@@ -26,7 +26,7 @@ class Evaluation:
     dataset: str
     split: str
     settings: dict[str, Any]
-    checkpoints: tuple[str, ...]
+    checkpoints: tuple[str, ...] = ()
     threads: int = 1
     processes: int = 1
 
@@ -49,7 +49,12 @@ def evaluations(evaluate: Evaluate, own: str | None, datasets: dict[str, Dataset
         InputError: a dataset that isn't there, holds something else, or lacks the split.
     """
     found = [
-        replace(each, threads=evaluate.threads, processes=1 if each.metric == "samples" else evaluate.processes)
+        replace(
+            each,
+            checkpoints=tuple(getattr(evaluate, each.metric).checkpoints or evaluate.checkpoints),
+            threads=evaluate.threads,
+            processes=evaluate.processes,
+        )
         for each in _expand(evaluate, own)
     ]
     for evaluation in found:
@@ -71,26 +76,22 @@ def _expand(evaluate: Evaluate, own: str | None) -> Iterator[Evaluation]:
                 name = f"perplexity-{dataset}-{perplexity.split}" + ("-harness" if protocol == "harness" else "")
                 settings = {"protocol": protocol, **perplexity.model_dump(include={"context", "limit"})}
                 settings["stride"] = perplexity.stride if protocol == "rolling" else None
-                on = tuple(perplexity.checkpoints or evaluate.checkpoints)
-                yield Evaluation(name, "perplexity", dataset, perplexity.split, settings, on)
+                yield Evaluation(name, "perplexity", dataset, perplexity.split, settings)
     if hellaswag := evaluate.hellaswag:
         for dataset in hellaswag.datasets:
             for protocol in hellaswag.protocols:
                 for shots in hellaswag.shots:
                     name = f"hellaswag-{dataset}-{protocol}-{shots}shot"
                     settings = {"protocol": protocol, "shots": shots, **hellaswag.model_dump(include={"draw", "limit"})}
-                    on = tuple(hellaswag.checkpoints or evaluate.checkpoints)
-                    yield Evaluation(name, "hellaswag", dataset, hellaswag.split, settings, on)
+                    yield Evaluation(name, "hellaswag", dataset, hellaswag.split, settings)
     if rouge := evaluate.rouge:
         settings = rouge.model_dump(exclude=told)
         for dataset in rouge.datasets or [own or ""]:
-            on = tuple(rouge.checkpoints or evaluate.checkpoints)
-            yield Evaluation(f"rouge-{dataset}-{rouge.split}", "rouge", dataset, rouge.split, settings, on)
+            yield Evaluation(f"rouge-{dataset}-{rouge.split}", "rouge", dataset, rouge.split, settings)
     if samples := evaluate.samples:
         settings = samples.model_dump(exclude=told)
         for dataset in samples.datasets or [own or ""]:
-            on = tuple(samples.checkpoints or evaluate.checkpoints)
-            yield Evaluation(f"samples-{dataset}-{samples.split}", "samples", dataset, samples.split, settings, on)
+            yield Evaluation(f"samples-{dataset}-{samples.split}", "samples", dataset, samples.split, settings)
 
 
 def fits(evaluation: Evaluation, model: Model) -> bool:

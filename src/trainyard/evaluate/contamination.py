@@ -30,7 +30,7 @@ from pyarrow.compute import ReplaceSubstringOptions, SetLookupOptions, call_func
 
 from trainyard.errors import InputError
 from trainyard.evaluate.progress import progress
-from trainyard.evaluate.rows import read_rows, rows_sha256
+from trainyard.evaluate.rows import opened, read_rows, rows_sha256
 from trainyard.files import whole_file, write_json
 
 NORMALISATION = (
@@ -130,12 +130,8 @@ def _texts(path: Path) -> tuple[str, list[list[str]]]:
 
 
 def _columns(path: Path) -> list[str]:
-    try:
-        return pq.read_schema(path).names
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({error}); delete it and run again") from None
+    with opened(path) as file:
+        return file.schema_arrow.names
 
 
 def split_words(texts: pa.Array) -> tuple[pa.Array, Ids]:
@@ -260,7 +256,7 @@ def _look_through(path: Path, held: Held, threads: int) -> tuple[int, int, npt.N
     columns = [name for name in ("text", "source", "target") if name in _columns(path)]
     if not columns:
         raise InputError(f"{path}: no column text, source or target; multiple-choice items are no training text")
-    with pq.ParquetFile(path, pre_buffer=False) as file:
+    with opened(path) as file:
         groups, total = file.num_row_groups, file.metadata.num_rows
     if not total:
         raise InputError(f"{path}: no rows to look through")
@@ -287,9 +283,5 @@ def _look_through(path: Path, held: Held, threads: int) -> tuple[int, int, npt.N
 
 
 def _batches(path: Path, columns: list[str], groups: Sequence[int]) -> Iterator[pa.RecordBatch]:
-    try:
-        # with pre_buffer pyarrow reads the compressed file whole
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            yield from file.iter_batches(BATCH_ROWS, row_groups=list(groups), columns=columns, use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path}: damaged or truncated Parquet ({error}); delete it and run again") from None
+    with opened(path) as file:
+        yield from file.iter_batches(BATCH_ROWS, row_groups=list(groups), columns=columns, use_threads=False)

@@ -1,6 +1,6 @@
 """Continuations from a causal model: the likeliest token each time, or drawn."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import groupby, takewhile
 from typing import Any
 
@@ -14,30 +14,33 @@ def continuations(
     new_tokens: int,
     *,
     ends: Collection[int],
+    seeds: Sequence[int],
     temperature: float = 0.0,
-    seed: int = 1,
     batch: int = 16,
+    done: Callable[[int], None] = lambda prompts: None,
 ) -> list[list[int]]:
     """The tokens that follow each prompt, in the prompts' order, without the one that ends a text.
 
     Prompts of equal length share a batch, so that nothing is padded. What a prompt draws
-    depends on `seed` and its place among the prompts, not on who shares its batch.
+    depends on its seed, not on who shares its batch.
 
     Args:
         model: a causal model of transformers, in evaluation mode.
         prompts: token ids, one or more each.
         new_tokens: how many, at most.
         ends: the tokens that end a text.
+        seeds: of each prompt's draws.
         temperature: 0 takes the likeliest token, the first of equals; above, logits are divided by it.
-        seed: of the draws.
         batch: prompts that are continued at once, at most.
+        done: is told how many prompts each batch has finished.
     """
     found: list[list[int]] = [[] for _ in prompts]
     for places in _batches(prompts, batch):
-        draws = [torch.Generator().manual_seed(1_000_003 * seed + place) for place in places]
+        draws = [torch.Generator().manual_seed(seeds[place]) for place in places]
         ids = torch.tensor([list(prompts[place]) for place in places])
         for place, tokens in zip(places, _batch(model, ids, new_tokens, ends, temperature, draws), strict=True):
             found[place] = tokens
+        done(len(places))
     return found
 
 

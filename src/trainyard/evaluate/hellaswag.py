@@ -24,12 +24,12 @@ from trainyard.evaluate.hellaswag_items import (
     with_shots,
 )
 from trainyard.evaluate.library import compute
-from trainyard.evaluate.load import Placement, load_causal, longest, reason_for_no_model
+from trainyard.evaluate.load import Placement, load_causal, longest
+from trainyard.evaluate.metric import NOT_FINITE
 from trainyard.evaluate.progress import Progress
 from trainyard.evaluate.rows import count_rows, read_rows, rows_sha256, stream_rows
 from trainyard.evaluate.score import log_likelihoods
-from trainyard.evaluate.spread import Task, scored_items
-from trainyard.evaluate.write import Names, Result, write_result
+from trainyard.evaluate.write import Result
 from trainyard.intervals import Estimates, as_json, finite, proportion, unflat
 
 COLUMNS = ("id", "activity_label", "ctx_a", "ctx_b", "ctx", "endings", "label", "level")
@@ -74,50 +74,8 @@ class Settings(Placement):
     batch_tokens: PositiveInt = Field(2048, description="tokens of a batch with its padding; one row at least")
 
 
-def run(
-    model_folder: Path,
-    rows: Path,
-    settings: Mapping[str, Any],
-    output: Path,
-    names: Names,
-    work: Path | None = None,
-) -> None:
-    """Score the items of `rows` (kind choices) under a causal model and write the result.
-
-    Raises:
-        InputError: the model or the rows can't be used, or there are too few rows to draw shots from.
-    """
-    chosen = Settings.model_validate(settings)
-    recorded = chosen.recorded()
-    protocol = PROTOCOLS[chosen.protocol] + drawn_from(chosen)
-    if reason := reason_for_no_model(model_folder):
-        result = Result("hellaswag", protocol, recorded, SCHEMA, reason=reason)
-        write_result(output, names, result, model_folder, rows)
-        return
-    scored = output.with_suffix(".parquet")
-    task = Task("hellaswag", str(model_folder), str(rows), chosen.model_dump(mode="json"), names.title)
-    with scored_items(task, chosen.processes, scored, work):
-        items = read_scored(scored)
-        is_finite = finite(items["log_likelihoods"])
-        if chosen.shots_rows:
-            recorded["shots_rows_sha256"] = rows_sha256(chosen.shots_rows)
-        recorded |= {"cut_contexts": int(items["cut"].sum()), "context": longest(model_folder)}
-        result = Result(
-            metric="hellaswag",
-            protocol=protocol,
-            settings=recorded,
-            schema=SCHEMA,
-            n=len(items["label"]),
-            values=headline(items) if is_finite else None,
-            reason=None if is_finite else "the model's likelihoods are not finite",
-            items=None,
-            extra={"levels": by_level(items)} if is_finite else None,
-        )
-        write_result(output, names, result, model_folder, rows)
-
-
 class Scorer:
-    """A causal model at work on endings (see `trainyard.evaluate.spread.Scorer`)."""
+    """A causal model at work on endings (see `trainyard.evaluate.metric.Scorer`)."""
 
     columns = COLUMNS
 
@@ -159,8 +117,12 @@ class Scorer:
         ]
 
 
-def drawn_from(settings: Settings) -> str:
-    """The sentence of the protocol that tells of its shots."""
+def describe(settings: Settings) -> str:
+    """The protocol in words, with where its shots are from."""
+    return PROTOCOLS[settings.protocol] + _drawn_from(settings)
+
+
+def _drawn_from(settings: Settings) -> str:
     if not settings.shots:
         return "No shots."
     source = (
@@ -222,6 +184,23 @@ def score(items: Sequence[Item], sums: np.ndarray, counts: np.ndarray) -> list[d
         }
         for row, item in enumerate(items)
     ]
+
+
+def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) -> Result:
+    """Accuracies of scored items, by level too."""
+    items = read_scored(scored)
+    is_finite = finite(items["log_likelihoods"])
+    facts = {"cut_contexts": int(items["cut"].sum()), "context": longest(model_folder)}
+    if settings.shots_rows:
+        facts["shots_rows_sha256"] = rows_sha256(settings.shots_rows)
+    return Result(
+        describe(settings),
+        settings.recorded() | facts,
+        n=len(items["label"]),
+        values=headline(items) if is_finite else None,
+        reason=None if is_finite else NOT_FINITE,
+        extra={"levels": by_level(items)} if is_finite else None,
+    )
 
 
 def read_scored(path: Path) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Perplexity a token, word and byte by rolling windows."""
+"""Perplexity a token, word and byte."""
 
 import functools
 import math
@@ -15,14 +15,14 @@ from trainyard.config.catalogue import PositiveInt
 from trainyard.errors import InputError
 from trainyard.evaluate.blocks import Block
 from trainyard.evaluate.library import compute
-from trainyard.evaluate.load import Placement, load_causal, load_tokenizer, longest, reason_for_no_model
+from trainyard.evaluate.load import Placement, load_causal, load_tokenizer, longest
+from trainyard.evaluate.metric import NOT_FINITE
 from trainyard.evaluate.progress import Progress
 from trainyard.evaluate.rows import count_rows
 from trainyard.evaluate.score import Query, log_likelihoods
-from trainyard.evaluate.spread import Task, scored_items
 from trainyard.evaluate.tokens import encode, encode_as_harness, harness_start_token, start_token
 from trainyard.evaluate.wikitext import detokenized, harness_sizes
-from trainyard.evaluate.write import Names, Result, write_result
+from trainyard.evaluate.write import Result
 from trainyard.intervals import Estimates, finite, ratio, unflat
 
 Protocol = Literal["rolling", "harness"]
@@ -60,53 +60,38 @@ class Settings(Placement):
     batch_tokens: PositiveInt = Field(2048, description="tokens of a batch with its padding; one row at least")
 
 
-def run(
-    model_folder: Path,
-    rows: Path,
-    settings: Mapping[str, Any],
-    output: Path,
-    names: Names,
-    work: Path | None = None,
-) -> None:
-    """Score the documents of `rows` (column `text`) under a causal model and write the result.
+def describe(settings: Settings) -> str:
+    """The protocol in words, but for the token before a document, which is the model's."""
+    return PROTOCOLS[settings.protocol]
+
+
+def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) -> Result:
+    """Loss, perplexities and bits a byte of scored documents.
 
     Raises:
-        InputError: the model or the rows can't be used, or the settings don't fit the model.
+        InputError: no document has any text, or none a token that can be scored.
     """
-    chosen = Settings.model_validate(settings)
-    protocol = PROTOCOLS[chosen.protocol]
-    if reason := reason_for_no_model(model_folder):
-        result = Result("perplexity", protocol, chosen.recorded(), SCHEMA, reason=reason)
-        write_result(output, names, result, model_folder, rows)
-        return
-    context, stride = resolve(chosen, longest(model_folder), model_folder)
-    scored = output.with_suffix(".parquet")
-    task = Task("perplexity", str(model_folder), str(rows), chosen.model_dump(mode="json"), names.title)
-    with scored_items(task, chosen.processes, scored, work):
-        items = pq.read_table(scored)
-        if not items.num_rows:
-            raise InputError(f"{rows}: no row has any text")
-        columns = {name: items[name].to_numpy() for name in SCHEMA.names}
-        if not columns["tokens"].sum():
-            raise InputError(f"{rows}: no token can be scored: each document is one token, and there is no start token")
-        is_finite = finite(columns["log_likelihood"])
-        start, begin = described_start(model_folder, chosen.protocol)
-        result = Result(
-            metric="perplexity",
-            protocol=protocol + begin,
-            settings={**chosen.recorded(), "context": context, "stride": stride, "start_token": start},
-            schema=SCHEMA,
-            n=items.num_rows,
-            values=headline(columns) if is_finite else None,
-            reason=None if is_finite else "the model's likelihoods are not finite",
-            items=None,
-            extra={"counts": {name: int(columns[name].sum()) for name in COUNTS}},
-        )
-        write_result(output, names, result, model_folder, rows)
+    items = pq.read_table(scored)
+    if not items.num_rows:
+        raise InputError(f"{rows}: no row has any text")
+    columns = {name: items[name].to_numpy() for name in SCHEMA.names}
+    if not columns["tokens"].sum():
+        raise InputError(f"{rows}: no token can be scored: each document is one token, and there is no start token")
+    is_finite = finite(columns["log_likelihood"])
+    context, stride = resolve(settings, longest(model_folder), model_folder)
+    start, begin = described_start(model_folder, settings.protocol)
+    return Result(
+        describe(settings) + begin,
+        settings.recorded() | {"context": context, "stride": stride, "start_token": start},
+        n=items.num_rows,
+        values=headline(columns) if is_finite else None,
+        reason=None if is_finite else NOT_FINITE,
+        extra={"counts": {name: int(columns[name].sum()) for name in COUNTS}},
+    )
 
 
 class Scorer:
-    """A causal model at work on documents (see `trainyard.evaluate.spread.Scorer`)."""
+    """A causal model at work on documents (see `trainyard.evaluate.metric.Scorer`)."""
 
     columns = ("text",)
 
@@ -163,10 +148,9 @@ def document_log_likelihoods(
         for begin, end, count in windows(len(ids), context, stride):
             owners.append(index)
             cut.append(Query(ids[begin : end - count], (ids[end - count : end],)))
-    if not cut:
-        return np.zeros(len(documents))
-    sums = log_likelihoods(model, cut, batch_tokens, done(len(cut)) if done else lambda windows: None)
-    return np.bincount(owners, sums, minlength=len(documents))
+    finished = done(len(cut)) if done else lambda windows: None
+    sums = log_likelihoods(model, cut, batch_tokens, finished)
+    return np.bincount(np.array(owners, dtype=np.int64), sums, minlength=len(documents))
 
 
 def described_start(model_folder: Path, protocol: Protocol) -> tuple[int | None, str]:

@@ -44,6 +44,8 @@ class Progress:
     def pieces(self, rows: int, pieces: int) -> Callable[[int], None]:
         """Count `rows` as so many pieces of work are done: what to call with the number of those just finished."""
         finished = told = 0
+        if not pieces:
+            self.scored(rows)
 
         def done(count: int) -> None:
             nonlocal finished, told

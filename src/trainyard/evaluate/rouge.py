@@ -15,12 +15,11 @@ from trainyard.errors import InputError
 from trainyard.evaluate.blocks import Block
 from trainyard.evaluate.generate import generate, generation_config
 from trainyard.evaluate.library import compute
-from trainyard.evaluate.load import Placement, load_sequence_to_sequence, longest, reason_for_no_model
+from trainyard.evaluate.load import Placement, load_sequence_to_sequence, longest
 from trainyard.evaluate.progress import Progress
 from trainyard.evaluate.rows import count_rows
 from trainyard.evaluate.sentences import sentences
-from trainyard.evaluate.spread import Task, scored_items
-from trainyard.evaluate.write import Names, Result, write_result
+from trainyard.evaluate.write import Result
 from trainyard.intervals import Estimates, as_json, bootstrap_means
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
@@ -64,50 +63,27 @@ class Settings(Placement):
     seed: NonNegativeInt = Field(1, description="seed of the bootstrap")
 
 
-def run(
-    model_folder: Path,
-    rows: Path,
-    settings: Mapping[str, Any],
-    output: Path,
-    names: Names,
-    work: Path | None = None,
-) -> None:
-    """Generate a summary of each row of `rows` (kind pairs), score them and write the result.
+def describe(settings: Settings) -> str:
+    """The protocol in words."""
+    return PROTOCOL.format(stemmer=STEMMER[settings.stemmer])
 
-    Raises:
-        InputError: the model or the rows can't be used, or the lengths don't fit the model.
-    """
-    chosen = Settings.model_validate(settings)
-    protocol = PROTOCOL.format(stemmer=STEMMER[chosen.stemmer])
-    if reason := reason_for_no_model(model_folder):
-        result = Result("rouge", protocol, chosen.recorded(), SCHEMA, reason=reason)
-        write_result(output, names, result, model_folder, rows)
-        return
-    source_length = resolve(chosen, longest(model_folder), model_folder)
-    scored = output.with_suffix(".parquet")
-    task = Task("rouge", str(model_folder), str(rows), chosen.model_dump(mode="json"), names.title)
-    with scored_items(task, chosen.processes, scored, work):
-        items = pq.read_table(scored, columns=[*KINDS, *LEADS, "cut"])
-        own, lead = (np.stack([items[name].to_numpy() for name in columns], axis=1) for columns in (KINDS, LEADS))
-        result = Result(
-            metric="rouge",
-            protocol=protocol,
-            settings={
-                **chosen.recorded(),
-                "source_length": source_length,
-                "cut_sources": int(items["cut"].to_numpy().sum()),
-            },
-            schema=SCHEMA,
-            n=items.num_rows,
-            values=estimates(own, chosen.resamples, chosen.seed),
-            items=None,
-            extra={"baselines": {"lead3": as_json(estimates(lead, chosen.resamples, chosen.seed))}},
-        )
-        write_result(output, names, result, model_folder, rows)
+
+def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) -> Result:
+    """Means over scored rows, and those of lead-3."""
+    items = pq.read_table(scored, columns=[*KINDS, *LEADS, "cut"])
+    own, lead = (np.stack([items[name].to_numpy() for name in columns], axis=1) for columns in (KINDS, LEADS))
+    source_length = resolve(settings, longest(model_folder), model_folder)
+    return Result(
+        describe(settings),
+        settings.recorded() | {"source_length": source_length, "cut_sources": int(items["cut"].to_numpy().sum())},
+        n=items.num_rows,
+        values=estimates(own, settings.resamples, settings.seed),
+        extra={"baselines": {"lead3": as_json(estimates(lead, settings.resamples, settings.seed))}},
+    )
 
 
 class Scorer:
-    """A sequence-to-sequence model at work on summaries (see `trainyard.evaluate.spread.Scorer`)."""
+    """A sequence-to-sequence model at work on summaries (see `trainyard.evaluate.metric.Scorer`)."""
 
     columns = ("id", "source", "target")
 

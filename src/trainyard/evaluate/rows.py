@@ -18,7 +18,7 @@ def stream_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: the file is missing or damaged, or lacks a column.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         missing = [name for name in columns if name not in file.schema_arrow.names]
         if missing:
             raise InputError(f"{path}: no column {missing[0]}; it has {', '.join(file.schema_arrow.names)}")
@@ -48,7 +48,7 @@ def count_rows(path: Path) -> int:
     Raises:
         InputError: the file is missing, damaged or empty.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         if not file.metadata.num_rows:
             raise InputError(f"{path}: no rows to evaluate")
         return file.metadata.num_rows
@@ -61,11 +61,16 @@ def rows_sha256(rows: Path) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+def opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """A Parquet file, to be read part by part.
+
+    Raises:
+        InputError: the file is missing, or proves damaged while the body reads it.
+    """
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:  # else all of the file is read at once
             yield file
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({error}); delete it and run again") from None

@@ -1,27 +1,31 @@
 """Documents that a causal model continues, beside how they go on in truth: to read, not to score."""
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import Field
 
 from trainyard.config.catalogue import NonNegativeInt, PositiveInt
 from trainyard.errors import InputError
+from trainyard.evaluate.blocks import Block
 from trainyard.evaluate.continuations import continuations
-from trainyard.evaluate.load import Placement, load_causal, longest, reason_for_no_model
-from trainyard.evaluate.rows import read_rows
+from trainyard.evaluate.load import Placement, load_causal, load_tokenizer, longest
+from trainyard.evaluate.progress import Progress
+from trainyard.evaluate.rows import stream_rows
 from trainyard.evaluate.tokens import encode, start_token
-from trainyard.evaluate.write import Names, Result, write_result
+from trainyard.evaluate.write import Result
 
-LOOKED_AT = 1000  # rows among which prompts are sought
+LOOKED_AT = 1000  # rows among which prompts are sought unless told
 PROTOCOL = (
     "The first `prompt_words` words of a document are given, after the start token if there is one, and the model goes "
     "on for `new_tokens` tokens or until it ends the text, by the start token or the end token. Temperature 0 takes "
     "the likeliest token each time; above, tokens are drawn from the whole vocabulary by `seed` and the document's "
-    "place. The target is how the document goes on in truth, for as many tokens."
+    "row. The target is how the document goes on in truth, for as many tokens."
 )
 SCHEMA = pa.schema(
     {
@@ -36,7 +40,7 @@ SCHEMA = pa.schema(
 
 
 class Settings(Placement):
-    """The settings of prompts and of generation; `limit` has no say."""
+    """The settings of prompts and of generation; prompts are sought among the first `limit` rows, 1,000 unless told."""
 
     prompts: PositiveInt = 4
     prompt_words: PositiveInt = 16
@@ -46,56 +50,63 @@ class Settings(Placement):
     batch: PositiveInt = Field(16, description="prompts that are continued at once")
 
 
-def run(
-    model_folder: Path,
-    rows: Path,
-    settings: Mapping[str, Any],
-    output: Path,
-    names: Names,
-    work: Path | None = None,
-) -> None:
-    """Continue the first documents of `rows` (column `text`) and write the texts as items; there are no values.
+def describe(settings: Settings) -> str:
+    """The protocol in words."""
+    return PROTOCOL
 
-    Raises:
-        InputError: the model or the rows can't be used, or the lengths don't fit the model.
-    """
-    _ = work  # as the other metrics are called; this one is done at once
-    chosen = Settings.model_validate(settings)
-    if reason := reason_for_no_model(model_folder):
-        result = Result("samples", PROTOCOL, chosen.recorded(), SCHEMA, reason=reason)
-        write_result(output, names, result, model_folder, rows)
-        return
-    found = prompts_of([row["text"] for row in read_rows(rows, ["text"], LOOKED_AT)], chosen, rows)
-    model, tokenizer = load_causal(model_folder, chosen)
-    start = start_token(tokenizer)
-    begin = [] if start is None else [start]
-    prompts = [begin + ids for ids in encode(tokenizer, [prompt for _, prompt, _ in found])]
-    check_lengths(prompts, chosen, longest(model_folder), model_folder)
-    tokens = continuations(
-        model,
-        prompts,
-        chosen.new_tokens,
-        ends={start, tokenizer.eos_token_id} - {None},
-        temperature=chosen.temperature,
-        seed=chosen.seed,
-        batch=chosen.batch,
-    )
-    targets = [ids[: chosen.new_tokens] for ids in encode(tokenizer, [rest for _, _, rest in found])]
-    items = [
-        {
-            "row": row,
-            "prompt": prompt,
-            "prediction": tokenizer.decode(new, skip_special_tokens=True),
-            "target": tokenizer.decode(target, skip_special_tokens=True),
-            "prompt_tokens": len(ids),
-            "new_tokens": len(new),
-        }
-        for (row, prompt, _), ids, new, target in zip(found, prompts, tokens, targets, strict=True)
-    ]
-    given = {**chosen.recorded(), "start_token": start}
-    write_result(
-        output, names, Result("samples", PROTOCOL, given, SCHEMA, n=len(items), items=items), model_folder, rows
-    )
+
+def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) -> Result:
+    """No figures: how many prompts were continued, and after which token."""
+    facts = {"start_token": start_token(load_tokenizer(model_folder))}
+    return Result(describe(settings), settings.recorded() | facts, n=pq.read_metadata(scored).num_rows)
+
+
+class Scorer:
+    """A causal model that goes on with documents (see `trainyard.evaluate.metric.Scorer`)."""
+
+    columns = ("text",)
+
+    def __init__(self, model_folder: Path, rows: Path, settings: Mapping[str, Any]) -> None:
+        self._settings = Settings.model_validate(settings)
+        texts = itertools.islice(stream_rows(rows, self.columns), self._settings.limit or LOOKED_AT)
+        self._prompts = prompts_of([row["text"] for row in texts], self._settings, rows)
+        self.stop = self._prompts[-1][0] + 1
+        self._model, self._tokenizer = load_causal(model_folder, self._settings)
+        self._start = start_token(self._tokenizer)
+        self._ids = self._encode([prompt for _, prompt, _ in self._prompts])
+        check_lengths(self._ids, self._settings, longest(model_folder), model_folder)
+
+    def _encode(self, prompts: Sequence[str]) -> list[list[int]]:
+        begin = [] if self._start is None else [self._start]
+        return [begin + ids for ids in encode(self._tokenizer, prompts)]
+
+    def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
+        """A row a prompt: what the model made of it, and how the document goes on."""
+        rows = range(block.first, block.first + len(block.rows))
+        chosen = [(*prompt, ids) for prompt, ids in zip(self._prompts, self._ids, strict=True) if prompt[0] in rows]
+        at = self._settings
+        tokens = continuations(
+            self._model,
+            [ids for *_, ids in chosen],
+            at.new_tokens,
+            ends={self._start, self._tokenizer.eos_token_id} - {None},
+            seeds=[1_000_003 * at.seed + row for row, *_ in chosen],
+            temperature=at.temperature,
+            batch=at.batch,
+            done=scored.pieces(len(rows), len(chosen)),
+        )
+        targets = encode(self._tokenizer, [rest for _, _, rest, _ in chosen])
+        return [
+            {
+                "row": row,
+                "prompt": prompt,
+                "prediction": self._tokenizer.decode(new, skip_special_tokens=True),
+                "target": self._tokenizer.decode(target[: at.new_tokens], skip_special_tokens=True),
+                "prompt_tokens": len(ids),
+                "new_tokens": len(new),
+            }
+            for (row, prompt, _, ids), new, target in zip(chosen, tokens, targets, strict=True)
+        ]
 
 
 def prompts_of(texts: Sequence[str], settings: Settings, rows: Path) -> list[tuple[int, str, str]]:

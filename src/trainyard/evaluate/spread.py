@@ -10,7 +10,6 @@ work/{study}/{run}/evaluate/{evaluation}@{checkpoint}/{key}/
 ```
 """
 
-import importlib
 import os
 import shutil
 import subprocess
@@ -21,53 +20,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainyard.errors import InputError
-from trainyard.evaluate.blocks import Block, blocks
+from trainyard.evaluate.blocks import blocks
 from trainyard.evaluate.heap import keep_freed_memory
-from trainyard.evaluate.progress import Progress, progress
+from trainyard.evaluate.metric import metric_module
+from trainyard.evaluate.progress import progress
 from trainyard.evaluate.rows import rows_sha256
-from trainyard.evaluate.write import Names, versions
+from trainyard.evaluate.write import Names, versions, write_items
 from trainyard.files import read_json, sha256_file, sha256_json, whole_file, write_json
 
 SOURCE = Path(__file__).parents[2]
 POLL_SECONDS = 0.1
 
 
-class Scorer(Protocol):
-    """A model at work on one metric. Its module calls it `Scorer`, and makes it of the task's folder, rows, settings.
-
-    Attributes:
-        columns: what it reads of a row.
-        stop: how many rows from the first are scored.
-    """
-
-    columns: tuple[str, ...]
-    stop: int
-
-    def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
-        """The items of a block, in the form of the module's SCHEMA; counts its rows as they are scored."""
-        ...
-
-
 @dataclass(frozen=True)
 class Task:
-    """What is scored: a metric's module, the model, the rows and the settings, and what it is called."""
+    """What is scored: the metric, the model, the rows and the settings, and what it is called."""
 
     metric: str
     model_folder: str
     rows: str
     settings: Mapping[str, Any]
     title: str
-
-    @property
-    def module(self) -> Any:
-        """The metric's module."""
-        return importlib.import_module(f"trainyard.evaluate.{self.metric}")
 
 
 def work_folder(names: Names, model_folder: Path, rows: Sequence[Path], depends: Mapping[str, Any]) -> Path:
@@ -107,7 +86,7 @@ def scored_items(task: Task, processes: int, output: Path, work: Path | None) ->
             score_share(task, folder, 0, 1)
         else:
             _in_processes(task, folder, processes)
-        _gather(folder, task.module.SCHEMA, output)
+        _gather(folder, metric_module(task.metric).SCHEMA, output)
         yield
     if work is not None:
         shutil.rmtree(work.parent)
@@ -115,7 +94,8 @@ def scored_items(task: Task, processes: int, output: Path, work: Path | None) ->
 
 def score_share(task: Task, folder: Path, rank: int, processes: int) -> None:
     """Score each `processes`-th block from number `rank` on that `folder` doesn't hold yet."""
-    scorer: Scorer = task.module.Scorer(Path(task.model_folder), Path(task.rows), task.settings)
+    metric = metric_module(task.metric)
+    scorer = metric.Scorer(Path(task.model_folder), Path(task.rows), task.settings)
     title = f"{task.title} (process {rank + 1} of {processes})" if processes > 1 else task.title
     with progress(title, scorer.stop, processes) as counter:
         for block in blocks(Path(task.rows), scorer.columns, scorer.stop):
@@ -123,9 +103,7 @@ def score_share(task: Task, folder: Path, rank: int, processes: int) -> None:
             if block.index % processes != rank or file.is_file():
                 counter.passed(len(block.rows))
                 continue
-            items = scorer.score(block, counter)
-            with whole_file(file) as draft:
-                pq.write_table(pa.Table.from_pylist(items, schema=task.module.SCHEMA), draft)
+            write_items(scorer.score(block, counter), metric.SCHEMA, file)
 
 
 def _in_processes(task: Task, folder: Path, processes: int) -> None:

@@ -39,29 +39,31 @@ class Names:
 class Result:
     """What an evaluation found.
 
-    `values` is None where there is nothing to score, for the given reason; `items` is
-    None where they have been written already.
+    Attributes:
+        protocol: how, in words.
+        settings: everything that it depends on.
+        n: items.
+        values: the figures; None where there are none, for the given reason, if it is one.
+        reason: why there are none.
+        extra: what else stands in the file, by its key.
     """
 
-    metric: str
     protocol: str
     settings: Mapping[str, Any]
-    schema: pa.Schema
     n: int = 0
     values: Mapping[str, Estimate] | None = None
     reason: str | None = None
-    items: Sequence[Mapping[str, Any]] | None = ()
     extra: Mapping[str, Any] | None = None
 
 
-def write_result(output: Path, names: Names, result: Result, model_folder: Path, rows: Path) -> None:
-    """Write `output` (JSON) and, before it, the items beside it (the same name, ending in .parquet).
+def write_items(items: Sequence[Mapping[str, Any]], schema: pa.Schema, path: Path) -> None:
+    """Write items as a Parquet file."""
+    with whole_file(path) as draft:
+        pq.write_table(pa.Table.from_pylist([dict(item) for item in items], schema=schema), draft)
 
-    The JSON leads back to `rows` by their hash, and to the model by what its folder says of its origin.
-    """
-    if result.items is not None:
-        with whole_file(output.with_suffix(".parquet")) as draft:
-            pq.write_table(pa.Table.from_pylist([dict(item) for item in result.items], schema=result.schema), draft)
+
+def write_result(output: Path, names: Names, metric: str, result: Result, model_folder: Path, rows: Path) -> None:
+    """Write `output` (JSON), which leads back to `rows` by their hash and to the model by what its folder says."""
     write_json(
         output,
         {
@@ -69,7 +71,7 @@ def write_result(output: Path, names: Names, result: Result, model_folder: Path,
             "run": names.run,
             "evaluation": names.evaluation,
             "checkpoint": names.checkpoint,
-            "metric": result.metric,
+            "metric": metric,
             "dataset": names.dataset,
             "split": names.split,
             "rows_sha256": rows_sha256(rows),

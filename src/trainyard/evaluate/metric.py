@@ -1,0 +1,65 @@
+"""What a metric is: the names that its module in this folder has, by which every evaluation runs alike."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import pyarrow as pa
+
+from trainyard.evaluate.blocks import Block
+from trainyard.evaluate.progress import Progress
+from trainyard.evaluate.write import Result
+
+if TYPE_CHECKING:  # torch is not imported before a job knows its GPUs
+    from trainyard.evaluate.load import Placement
+
+NOT_FINITE = "the model's likelihoods are not finite"
+
+
+class Scorer(Protocol):
+    """A model at work on rows.
+
+    Attributes:
+        columns: what it reads of a row.
+        stop: how many rows from the first are scored.
+    """
+
+    columns: tuple[str, ...]
+    stop: int
+
+    def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
+        """The items of a block, in the form of the metric's SCHEMA; counts its rows as they are scored."""
+        ...
+
+
+class Metric(Protocol):
+    """A module such as `trainyard.evaluate.rouge`."""
+
+    SCHEMA: pa.Schema
+    Settings: type["Placement"]
+
+    def describe(self, settings: Any) -> str:
+        """The protocol in words, as far as the settings decide it."""
+        ...
+
+    def Scorer(self, model_folder: Path, rows: Path, settings: Mapping[str, Any]) -> Scorer:  # noqa: N802
+        """Load the model.
+
+        Raises:
+            InputError: the model, the rows or the settings don't do.
+        """
+        ...
+
+    def summarise(self, scored: Path, settings: Any, model_folder: Path, rows: Path) -> Result:
+        """What the scored items, in the Parquet file `scored`, come to.
+
+        Raises:
+            InputError: there is nothing among them that a figure could be made of.
+        """
+        ...
+
+
+def metric_module(name: str) -> Metric:
+    """The module of a metric: `hellaswag`, `perplexity`, `rouge`, `samples`."""
+    return cast(Metric, importlib.import_module(f"trainyard.evaluate.{name}"))

@@ -1,0 +1,46 @@
+"""One evaluation, from a model and rows to its result, whatever the metric."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trainyard.evaluate.load import reason_for_no_model
+from trainyard.evaluate.metric import metric_module
+from trainyard.evaluate.spread import Task, scored_items
+from trainyard.evaluate.write import Names, Result, write_items, write_result
+
+
+def run(
+    metric: str,
+    model_folder: Path,
+    rows: Path,
+    settings: Mapping[str, Any],
+    output: Path,
+    names: Names,
+    work: Path | None = None,
+) -> None:
+    """Evaluate a model on rows; write the result to `output` (JSON) and its items beside it (Parquet).
+
+    Args:
+        metric: the name of its module.
+        model_folder: a folder in transformers' format, or one that a run left without a model.
+        rows: a Parquet file of the kind that the metric reads.
+        settings: of the metric's Settings.
+        output: the JSON file.
+        names: what the evaluation is called.
+        work: where finished blocks outlive a kill; nowhere unless told.
+
+    Raises:
+        InputError: the model, the rows or the settings don't do.
+    """
+    module, items = metric_module(metric), output.with_suffix(".parquet")
+    chosen = module.Settings.model_validate(settings)
+    if reason := reason_for_no_model(model_folder):
+        write_items([], module.SCHEMA, items)
+        result = Result(module.describe(chosen), chosen.recorded(), reason=reason)
+        write_result(output, names, metric, result, model_folder, rows)
+        return
+    task = Task(metric, str(model_folder), str(rows), chosen.model_dump(mode="json"), names.title)
+    with scored_items(task, chosen.processes, items, work):
+        result = module.summarise(items, chosen, model_folder, rows)
+        write_result(output, names, metric, result, model_folder, rows)
