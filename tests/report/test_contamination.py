@@ -124,6 +124,18 @@ def test_where_every_item_is_contaminated_there_is_no_clean_score(empty: Any, ou
     assert "every item is contaminated" in page
 
 
+def test_a_clean_perplexity_that_a_number_cannot_hold_says_so(empty: Any, outputs: dict[str, Path]) -> None:
+    """A clean document that is one word of many tokens, beside a contaminated one of many words."""
+    empty.add_run("r")
+    columns = {"log_likelihood": [-100.0, -2000.0], "words": [1000, 1], "tokens": [1000, 500], "bytes": [5000, 2000]}
+    empty.add_items("r", "perplexity", columns, dataset="pages")
+    page = tabulated(empty, [overlap(empty, {0: "a b"}, 2, dataset="pages")], outputs)
+    clean_scores = {row["score"]: row["clean"] for row in rows(outputs["scores"])}
+    assert clean_scores["perplexity_word"] == ""
+    assert float(clean_scores["perplexity_token"]) == pytest.approx(math.exp(4))
+    assert "too large for a number" in page
+
+
 def test_every_affected_item_is_in_the_csv_and_the_first_fifty_on_the_page(
     empty: Any, outputs: dict[str, Path]
 ) -> None:

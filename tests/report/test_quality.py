@@ -206,6 +206,24 @@ def said(results):
     return leaders(evidence)
 
 
+def test_a_model_whose_perplexity_no_number_holds_is_no_point_and_no_front(empty):
+    for run in ("long-words", "others"):
+        empty.add_run(run)
+        values = {"loss_token": (4.0, 0.1), "perplexity_word": (60.0, 1.0)}
+        if run == "long-words":
+            del values["perplexity_word"]
+        for checkpoint in ("step-100", "best"):
+            empty.add_evaluation(run, "perplexity", values, checkpoint=checkpoint, dataset="tinyworld")
+    values = {"loss_token": (4.0, 0.1)}
+    empty.add_evaluation("gpt2-1m", "perplexity", values, checkpoint="pretrained", dataset="tinyworld")
+    (chart,) = score_charts(empty.study, read_runs(empty.runs), read_evaluations(empty.evaluations), [], None)
+    assert ([line.name for line in chart.lines], chart.levels) == (["others"], [])
+    empty.evaluations.pop()  # the table is of runs
+    _, table = tabulated(empty)
+    column = "perplexity-tinyworld-fp32-32:perplexity_word"
+    assert sorted(row[column] for row in table) == ["", "", "60.0", "60.0"]
+
+
 def test_who_leads_up_to_which_cost_is_said(empty):
     empty.add_run("small", model="gpt2-250k", end=1.5)
     empty.add_run("large", end=1.2)

@@ -95,7 +95,7 @@ def score_charts(
             run = known.get(each.run)
             step = step_of(each, run) if run else None
             cost = cost_at(run, step, prices) if run and step else None
-            if cost:
+            if cost and figure in each.scores:  # a perplexity that a number can't hold is left out
                 points.setdefault(each.run, {})[each.checkpoint] = Point(cost, each.scores[figure])
         lines = _lines([known[name] for name in points], points)
         if lines:
@@ -177,7 +177,7 @@ def _others(
 ) -> Iterator[tuple[str, float]]:
     """Models that were not trained here: evaluated as they are, and published by the same protocol."""
     for evaluation in group:
-        if evaluation.run not in known:
+        if evaluation.run not in known and figure in evaluation.scores:
             yield f"{evaluation.run}, as it is", evaluation.scores[figure].value
     for entry in study.published:
         for name, value in entry.values.items():

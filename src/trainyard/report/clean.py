@@ -47,9 +47,14 @@ def clean(items: Items, kept: np.ndarray, name: str, settings: Mapping[str, Any]
     `settings` are the evaluation's: a ROUGE's interval is a bootstrap by its `resamples` and `seed`.
     The error of the difference is the delta method's: an item weighs (y - c x) / X' where it is kept,
     less (y - r x) / X, c and r being the ratios of sums y over x, X' and X the sums of x.
+
+    Raises:
+        OverflowError: a number can't hold the perplexity of the clean documents.
     """
     over, under = _sums(items, name)
     found = _estimate(name, over, under, kept, settings)
+    if not math.isfinite(found.value):
+        raise OverflowError(name)
     whole, part = over.sum() / under.sum(), over[kept].sum() / under[kept].sum()
     weights = np.where(kept, over - part * under, 0) / under[kept].sum()
     if name.startswith("perplexity"):

@@ -193,7 +193,10 @@ def _scores_again(evaluation: Evaluation, overlap: Overlap, label: str) -> list[
             count = int(kept.sum())
             cells["n_clean"] = Cell(f"{count:,}", count)
             if count and not isinstance(items, str):
-                cells |= _clean_cells(name, clean(items, kept, name, evaluation.raw["settings"]))
+                try:
+                    cells |= _clean_cells(name, clean(items, kept, name, evaluation.raw["settings"]))
+                except OverflowError:
+                    cells["clean"] = missing("too large for a number")
         rows.append(Row(cells))
     return rows
 

@@ -80,7 +80,7 @@ def _fronts(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> set[Path]
     groups: dict[str, list[tuple[Evaluation, Cost]]] = {}
     for each in evaluations:
         cost = cost_at(known[each.run], step_of(each, known[each.run]) or 0)
-        if cost and each.scores:
+        if cost and HEADLINES[each.metric] in each.scores:
             groups.setdefault(each.raw["evaluation"], []).append((each, cost))
     found = set()
     for group in groups.values():
