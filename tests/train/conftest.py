@@ -1,62 +1,14 @@
-"""Small data and specifications, and trainings of them in processes of their own."""
+"""Small data and trainings of it."""
 
-import os
 import resource
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-
-from trainyard.config.catalogue import BytesTokenizer
-from trainyard.data.pairs import SCHEMA
-from trainyard.data.shards import write_shards
-from trainyard.data.tokenizers import make_tokenizer
-from trainyard.files import read_json, read_json_lines, sha256_file, write_json
-from trainyard.train.run import train
-
-SOURCE = Path(__file__).parents[2] / "src"
-VOCABULARY = 260
-PAD, END, END_OF_TEXT, FIRST_BYTE = 0, 2, 3, 4
-
-
-def write_text_data(folder: Path, documents: int, seed: int) -> None:
-    """Documents that count up from a random byte in steps of 3: easy to predict but for the first token."""
-    folder.mkdir(parents=True)
-    starts = np.random.default_rng(seed).integers(0, 256, documents)
-    tokens = [
-        np.append(END_OF_TEXT, FIRST_BYTE + (start + 3 * np.arange(30)) % 256).astype(np.uint16) for start in starts
-    ]
-    shards = write_shards(folder, tokens, 500)
-    write_json(folder / "index.json", {"kind": "text", "tokens": 31 * documents, "shards": shards})
-
-
-def write_pairs_data(folder: Path, rows: int, seed: int) -> None:
-    """Sources of random length whose first bytes, in reverse, are the target."""
-    folder.mkdir(parents=True)
-    random = np.random.default_rng(seed)
-    sources = [random.integers(FIRST_BYTE, VOCABULARY, random.integers(4, 20)) for _ in range(rows)]
-    table = {
-        "id": [str(number) for number in range(rows)],
-        "source_ids": [[*source.tolist(), END] for source in sources],
-        "target_ids": [[*source[:4][::-1].tolist(), END] for source in sources],
-    }
-    pq.write_table(pa.table(table, schema=SCHEMA), folder / "pairs.parquet", row_group_size=128)
-    files = [{"file": "pairs.parquet", "sha256": sha256_file(folder / "pairs.parquet")}]
-    write_json(folder / "index.json", {"kind": "pairs", "rows": rows, "pad": PAD, "end": END, "files": files})
-
-
-def write_tokenizer(folder: Path) -> None:
-    make_tokenizer("bytes", BytesTokenizer(title="Bytes", kind="bytes", vocabulary=VOCABULARY), folder)
+from trainings import Job, make_specification, write_pairs_data, write_text_data, write_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -75,115 +27,6 @@ def pairs_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_pairs_data(folder / "validation", 21, 2)
     write_tokenizer(folder / "tokenizer")
     return folder
-
-
-SHAPE = {"layers": 2, "width": 32, "heads": 2, "context": 32, "vocabulary": VOCABULARY, "dropout": 0.1}
-TRAIN = {
-    "steps": 12,
-    "batch": 4,
-    "micro_batch": 1,
-    "sequence_length": 16,
-    "source_length": 16,
-    "target_length": 8,
-    "learning_rate": 3e-3,
-    "warmup_steps": 2,
-    "validate_every": 4,
-    "validation_tokens": 200,
-    "checkpoint_every": 3,
-}
-
-
-def make_specification(data: Path, family: str = "gpt2", processes: int = 1, **train: Any) -> dict[str, Any]:
-    """A run of 12 steps with dropout, a checkpoint every 3 and a validation every 4."""
-    parallel = "single" if processes == 1 else "ddp"
-    entry = {"title": "One", "engine": parallel, "precision": ["fp32", "bf16"]}
-    return {
-        "study": "study",
-        "run": "run",
-        "kind": "run",
-        "task": "language-modelling" if family == "gpt2" else "summarisation",
-        "dataset": "counting",
-        "model": {"name": "tiny", "title": "Tiny", "family": family, "tokenizer": "bytes", "shape": SHAPE},
-        "parallel": {"name": parallel, **entry},
-        "processes": processes,
-        "threads": 1,
-        "device": "cpu",
-        "precision": "fp32",
-        "recipe": "base",
-        "seed": 1,
-        "train": TRAIN | train,
-        "data": {
-            "train": str(data / "train"),
-            "validation": str(data / "validation"),
-            "tokenizer": str(data / "tokenizer"),
-            "weights": None,
-        },
-    }
-
-
-@dataclass
-class Job:
-    """A training below `root`, by a process of its own that can be killed, or in this one."""
-
-    root: Path
-    specification: dict[str, Any]
-    log_name: str = "train.log"
-
-    @property
-    def output(self) -> Path:
-        return self.root / "results"
-
-    @property
-    def log(self) -> Path:
-        return self.root / self.log_name
-
-    @property
-    def folder(self) -> Path:
-        """Its working folder; there is one alone."""
-        (folder,) = (self.root / "work").glob("*/*/*")
-        return folder
-
-    def run(self, **more: Any) -> dict[str, Any]:
-        """Train to the end; the summary."""
-        train(self.specification, self.output, self.root / "work", self.log, "code", **more)
-        return read_json(self.output / "summary.json")
-
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start `run` in a new process."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        write_json(self.root / "job.json", self.specification)
-        words = [str(self.root / "job.json"), str(self.output), str(self.root / "work"), str(self.log)]
-        program = (
-            "import json, sys; from pathlib import Path; from trainyard.train.run import train; "
-            "s, o, w, l = map(Path, sys.argv[1:]); train(json.loads(s.read_text()), o, w, l, 'code')"
-        )
-        environment = os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([sys.executable, "-c", program, *words], env=environment, stderr=subprocess.PIPE)
-
-    def rows(self) -> list[dict[str, Any]]:
-        return read_json_lines(self.output / "metrics.jsonl")
-
-    def curve(self) -> list[tuple]:
-        """What must be bitwise the same however often the run was interrupted."""
-        names = ("step", "tokens", "loss", "learning_rate", "gradient_norm", "validation_loss")
-        return [tuple(row.get(name) for name in names) for row in self.rows()]
-
-    def weights(self) -> dict[str, str]:
-        """The hash of each model's weights."""
-        return {
-            str(file.relative_to(self.output)): sha256_file(file)
-            for file in sorted(self.output.glob("models/*/*.safetensors"))
-        }
-
-    def steps(self) -> int:
-        """The rows written so far by a training that still goes on."""
-        return sum(path.read_bytes().count(b"\n") for path in (self.root / "work").glob("*/*/*/metrics.jsonl"))
-
-    def wait_for(self, process: subprocess.Popen[bytes], condition: Callable[[], object]) -> None:
-        """Wait until `condition()` holds, while `process` lives."""
-        while not condition():
-            assert process.poll() is None, f"it ended too early: {process.stderr and process.stderr.read().decode()}"
-            time.sleep(0.002)
 
 
 @pytest.fixture

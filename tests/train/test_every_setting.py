@@ -7,24 +7,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from trainings import ENTRIES, runs_here
 from transformers import AutoModelForCausalLM
 
-from trainyard.config.catalogue import ParallelSetting
-from trainyard.config.load import parse_entries
-from trainyard.config.machine import Machine, unsupported
 from trainyard.config.train import Train
 from trainyard.data.loader import Loader
-
-ENTRIES = parse_entries(ParallelSetting, Path(__file__).parents[2] / "config" / "parallel.yaml")
-
-
-def processes(setting: ParallelSetting) -> int:
-    return 1 if setting.one_process else max(2, setting.tensor * setting.pipeline)
-
-
-def runs_here(setting: ParallelSetting) -> bool:
-    capabilities = Machine("cpu").capabilities(setting, compiled=False)
-    return unsupported(setting, "gpt2", "fp32", processes(setting), capabilities) is None
 
 
 def loss_of(model: Any, specification: dict[str, Any]) -> float:
@@ -45,9 +32,7 @@ def loss_of(model: Any, specification: dict[str, Any]) -> float:
 def test_plain_transformers_loads_the_last_model_and_gives_the_runs_last_validation_loss(
     name: str, specification: Callable[..., dict[str, Any]], new_job: Callable[[str, dict[str, Any]], Any]
 ) -> None:
-    setting = ENTRIES[name]
-    asked = specification(steps=3, validate_every=3, checkpoint_every=3)
-    asked |= {"parallel": {"name": name, **setting.for_job()}, "processes": processes(setting)}
+    asked = specification(parallel=name, steps=3, validate_every=3, checkpoint_every=3)
     job = new_job(name, asked)
     summary = job.run()
     assert summary["outcome"] == "finished", summary["reason"]

@@ -38,8 +38,8 @@ def newest_checkpoint(job):
 
 def same(job, other):
     assert job.curve() == other.curve()
-    assert job.weights() == other.weights()
-    assert job.weights()
+    assert job.models() == other.models()
+    assert job.models()
 
 
 @pytest.mark.slow
@@ -118,10 +118,10 @@ def test_two_at_once_on_one_folder_give_one_result(baseline, new_job):
 def test_a_complete_run_starts_afresh_with_the_same_result(specification, new_job):
     job = new_job("afresh", specification(steps=2))
     job.run()
-    seconds, curve, weights = job.rows()[0]["step_seconds"], job.curve(), job.weights()
+    seconds, curve, weights = job.rows()[0]["step_seconds"], job.curve(), job.models()
     job.run()
     assert "going on" not in job.log.read_text()
-    assert (job.curve(), job.weights()) == (curve, weights)
+    assert (job.curve(), job.models()) == (curve, weights)
     assert job.rows()[0]["step_seconds"] != seconds
 
 

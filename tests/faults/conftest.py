@@ -1,0 +1,53 @@
+"""Data of the smallest runs that a fault can strike."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trainings import Job, make_specification, write_text_data, write_tokenizer
+
+KEPT_STEPS = list(range(7, 60, 7))
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tokens to train on and a tokenizer."""
+    folder = tmp_path_factory.mktemp("data")
+    write_text_data(folder / "train", 200, 1)
+    write_text_data(folder / "validation", 20, 2)
+    write_tokenizer(folder / "tokenizer")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def specification(data: Path) -> Callable[..., dict[str, Any]]:
+    """Makes the specification of a run under a parallel setting, with dropout, many checkpoints and exports."""
+
+    def make(parallel: str = "single", **train: Any) -> dict[str, Any]:
+        often = {"steps": 60, "validate_every": 5, "checkpoint_every": 5, "keep_steps": KEPT_STEPS}
+        return make_specification(data, parallel=parallel, **often | train)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    specification: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Job]:
+    """Makes, once for each parallel setting, the run that the disturbed ones are compared with."""
+    made: dict[str, Job] = {}
+
+    def run(parallel: str = "single") -> Job:
+        if parallel not in made:
+            made[parallel] = Job(tmp_path_factory.mktemp("undisturbed"), specification(parallel))
+            made[parallel].run()
+        return made[parallel]
+
+    return run
+
+
+@pytest.fixture
+def new_job(tmp_path: Path) -> Callable[[dict[str, Any]], Job]:
+    """Makes a training in the test's folder."""
+    return lambda specification: Job(tmp_path / "job", specification)

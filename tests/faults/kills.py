@@ -1,0 +1,153 @@
+"""Processes of a real training, ended by SIGKILL at chosen moments."""
+
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import psutil
+from trainings import Job
+
+DRAFTS = {"checkpoint": "checkpoints/.step-*", "export": "models/.*"}
+ATTEMPTS = 6
+GONE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One kill.
+
+    Attributes:
+        victim: `rank`, `trainer` (what the launcher started: torchrun, or the only rank) or `launcher`.
+        moment: `start`, `step`, `checkpoint` or `export`, by what was left behind.
+        said: what the launcher said.
+    """
+
+    victim: str
+    moment: str
+    said: str
+
+
+def below(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """All processes that a job has started, and theirs."""
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def ranks(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The ranks of a running job, in their order."""
+    found = []
+    for each in below(process):
+        try:
+            words = each.cmdline()
+        except psutil.NoSuchProcess:
+            continue
+        if "trainyard.train.main" in words and "torch.distributed.run" not in words:
+            found.append(each)
+    return sorted(found, key=lambda each: each.pid)
+
+
+def drafts(job: Job, moment: str) -> set[Path]:
+    """What a checkpoint or export that isn't whole has left, or is writing."""
+    return set((job.root / "work").glob(f"*/*/*/{DRAFTS[moment]}"))
+
+
+def lines(job: Job) -> list[bytes]:
+    """The whole lines of the growing metrics.jsonl."""
+    files = list((job.root / "work").glob("*/*/*/metrics.jsonl"))
+    return [line for line in files[0].read_bytes().splitlines(keepends=True) if line.endswith(b"\n")] if files else []
+
+
+class Life:
+    """A job from its start to its end by a kill."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._lines = set(lines(job))
+        self._drafts = {moment: drafts(job, moment) for moment in DRAFTS}
+        self.process = job.start()
+
+    def rows(self) -> int:
+        """The steps that were taken in this life; times of day tell their rows from those of lives before."""
+        return sum(line not in self._lines for line in lines(self._job))
+
+    def drafts(self, moment: str) -> set[Path]:
+        """What stands half written in this life, or was left by it."""
+        return drafts(self._job, moment) - self._drafts[moment]
+
+    def wait_for(self, moment: str, rows: int) -> None:
+        """Wait for so many steps, and then for a `moment`; the start is when there are ranks."""
+        comes = {"start": lambda: self.victims("rank"), "step": lambda: True}
+        comes |= {draft: partial(self.drafts, draft) for draft in DRAFTS}
+        self._job.wait_for(self.process, lambda: self.rows() >= rows and comes[moment]())
+
+    def victims(self, victim: str) -> Sequence[psutil.Process]:
+        """The processes of this kind that live."""
+        if victim == "launcher":
+            return [psutil.Process(self.process.pid)]
+        return below(self.process)[:1] if victim == "trainer" else ranks(self.process)
+
+    def kill(self, victim: str) -> Kill:
+        """End a process by SIGKILL, and wait until nothing of the job lives."""
+        family = below(self.process)
+        with suppress(psutil.NoSuchProcess):
+            self.victims(victim)[0].kill()
+        with self.process:
+            assert self.process.stderr is not None
+            said = self.process.stderr.read().decode()
+            self.process.wait(GONE_SECONDS)
+        _, alive = psutil.wait_procs(family, timeout=GONE_SECONDS)
+        assert not alive, "a process outlived the job"
+        left = (moment for moment in DRAFTS if self.drafts(moment))
+        return Kill(victim, next(left, "step" if self.rows() else "start"), said)
+
+
+def kill_at(job: Job, victim: str, moment: str, rows: int = 1) -> list[Kill]:
+    """Kill in the middle of a `moment` after so many steps, again where it was just over; the kills, the last hit."""
+    kills = []
+    while not kills or kills[-1].moment != moment:
+        assert len(kills) < ATTEMPTS, f"no {moment} was hit: {kills}"
+        life = Life(job)
+        life.wait_for(moment, rows)
+        kills.append(life.kill(victim))
+    return kills
+
+
+def kill_by_chance(job: Job, chance: random.Random, victims: tuple[str, ...], rows: int, seconds: float) -> Kill | None:
+    """Kill some process after up to so many steps, or within the first seconds; None where the run had ended before."""
+    life = Life(job)
+    until = time.monotonic() + seconds * chance.random()
+    after = chance.randrange(rows + 1)
+    pause, victim = 0.03 * chance.random(), chance.choice(victims)
+    while life.process.poll() is None and (time.monotonic() < until if after == 0 else life.rows() < after):
+        time.sleep(0.002)
+    time.sleep(pause)  # to meet whatever the step is in
+    if life.process.poll() is not None:
+        with life.process:
+            assert life.process.returncode == 0, life.process.stderr and life.process.stderr.read().decode()
+        return None
+    return life.kill(victim if life.victims(victim) else "launcher")
+
+
+def ask_to_end(job: Job, rows: int) -> str:
+    """Send SIGTERM to the last rank after so many steps, as a cluster does; what the launcher said."""
+    life = Life(job)
+    life.wait_for("step", rows)
+    ranks(life.process)[-1].send_signal(signal.SIGTERM)
+    with life.process:
+        assert life.process.stderr is not None
+        return life.process.stderr.read().decode()
+
+
+def same(job: Job, other: Job) -> None:
+    """Assert that two trainings ended alike, to the last bit."""
+    assert job.curve() == other.curve()
+    assert job.models() == other.models()
+    assert job.models()

@@ -1,0 +1,45 @@
+"""Killed by SIGKILL at chosen moments and started again, a run ends with the same weights and curve, to the last bit."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from kills import ask_to_end, kill_at, same
+from trainings import Job
+
+pytestmark = pytest.mark.slow
+
+EVERY_MOMENT = ("start", "step", "checkpoint", "export")
+ONE_OF_EACH = (("rank", "step"), ("trainer", "checkpoint"), ("launcher", "export"))
+# one parallel setting an engine, with whom is killed when, one after another
+KILLS = {
+    "single": [(victim, moment) for victim in ("rank", "launcher") for moment in EVERY_MOMENT],
+    "ddp": [(victim, moment) for victim in ("rank", "trainer", "launcher") for moment in EVERY_MOMENT],
+    "zero1": ONE_OF_EACH,
+    "fsdp": ONE_OF_EACH,
+    "tensor": ONE_OF_EACH,
+    "pipeline": ONE_OF_EACH,
+    "zero2": ONE_OF_EACH,
+    "low-level-zero": ONE_OF_EACH,
+}
+
+
+@pytest.mark.parametrize("parallel", KILLS)
+def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(
+    parallel: str,
+    specification: Callable[..., dict[str, Any]],
+    undisturbed: Callable[[str], Job],
+    new_job: Callable[[dict[str, Any]], Job],
+    record_property: Callable[[str, object], None],
+) -> None:
+    job = new_job(specification(parallel))
+    kills = [kill for victim, moment in KILLS[parallel] for kill in kill_at(job, victim, moment, moment != "start")]
+    for kill in kills:
+        assert kill.victim == "launcher" or "the trainer was killed; run again, and it " in kill.said
+    if job.specification["processes"] > 1:
+        assert "interrupted; run again, and it continues after step" in ask_to_end(job, rows=1)
+    job.run()
+    same(job, undisturbed(parallel))
+    print([(k.victim,k.moment) for k in kills])
+    record_property("faults injected", len(kills))
+    record_property("runs recovered", 1)
