@@ -33,9 +33,9 @@ def interpreter(python: str = sys.executable) -> Interpreter:
     """
     if python == sys.executable:
         return Interpreter(sys.version.split()[0], tuple(sys.path))
-    if not Path(python).is_file():
-        raise InputError(f"{python}: there is no such file; give the path of an environment's bin/python")
     try:
+        if not Path(python).is_file():
+            raise InputError(f"{python}: there is no such file; give the path of an environment's bin/python")
         done = subprocess.run([python, "-I", "-c", _QUESTION], capture_output=True, text=True, timeout=60, check=True)
         version, paths = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:

@@ -11,21 +11,23 @@ Split = Literal["train", "validation", "test"]
 Family = Literal["opt", "gpt2", "gpt2_modern", "llama", "bart", "t5"]
 SEQUENCE_TO_SEQUENCE: frozenset[str] = frozenset({"bart", "t5"})
 
-PositiveInt = Annotated[int, Field(gt=0)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveInt = Annotated[int, Field(gt=0, lt=2**63)]
+NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+"""What something is called: it stands in the names of files."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Entry(BaseModel):
-    """The base of everything that is read from a YAML file: unknown keys are errors."""
+    """The base of everything that is read from a YAML file: unknown keys, infinity and NaN are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class HubSource(Entry):
     """A dataset of the Hugging Face hub, or of a mirror folder in the hub's layout."""
 
-    hub: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="owner/name on the hub")
+    hub: str = Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$", description="owner/name on the hub")
     revision: str = Field(description="commit or tag, so that the data can't change unseen")
     configuration: str | None = Field(None, description="the hub's configuration name")
     folder: str | None = Field(None, description="the folder of its files, where the configuration's name isn't one")
@@ -47,7 +49,7 @@ class EmbeddedSource(Entry):
 
 
 def _kind_of_source(value: Any) -> str:
-    keys = value if isinstance(value, dict) else type(value).model_fields
+    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
     return next((tag for tag in ("files", "embedded", "package") if tag in keys), "hub").title()
 
 
@@ -108,7 +110,7 @@ class PackageFile(Entry):
 class HubModel(Entry):
     """A model repository of the Hugging Face hub, or of a mirror folder in the hub's layout."""
 
-    hub: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    hub: str = Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$")
     revision: str
 
 

@@ -1,6 +1,7 @@
 """Reading YAML into typed entries, with errors that name file, key and remedy."""
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -10,26 +11,70 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from trainyard.config.catalogue import Name
 from trainyard.errors import InputError
 
 T = TypeVar("T")
 
 
+MOST_VALUES = 100_000  # of one file, with every alias written out
+_LARGEST_BITS = 64
+_MALFORMED = (ValueError, TypeError, LookupError, AttributeError)  # what yaml's constructors raise besides its own
+
+
 class _Loader(yaml.SafeLoader):
-    """The safe loader, with a key given twice as an error."""
+    """The safe loader; a key given twice and a file that stands for more than it should are errors too."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None:
+            _count(node, {})
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+        except _MALFORMED:
+            kind = node.tag.removeprefix("tag:yaml.org,2002:")
+            raise _refusal(f"{str(node.value)[:40]!r} can't be read as {kind}", node) from None
+        if isinstance(value, str) and (odd := self.NON_PRINTABLE.search(value)):
+            raise _refusal(f"the character {odd[0]!r} stands in no text", node)
+        if isinstance(value, int) and value.bit_length() > _LARGEST_BITS:
+            raise _refusal(f"a number of more than {_LARGEST_BITS} bits", node)
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        if not isinstance(node, yaml.MappingNode):
+            raise _refusal("a mapping should stand here", node)
         seen = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice in one mapping", key_node.start_mark
-                )
+                raise _refusal(f"the key {key!r} stands twice in one mapping", key_node)
             seen.add(key if isinstance(key, str) else id(key))
         return super().construct_mapping(node, deep)
+
+
+def _refusal(problem: str, node: yaml.Node) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
+def _count(node: yaml.Node, counts: dict[int, int | None]) -> int:
+    """How many values a node stands for; aliases of aliases may be few lines and billions of values."""
+    known = counts.get(id(node), 0)
+    if known is None:
+        raise _refusal("it holds itself", node)
+    if known:
+        return known
+    counts[id(node)] = None
+    inner = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+    total = 1 + (sum(_count(part, counts) for part in inner) if isinstance(node, yaml.CollectionNode) else 0)
+    if total > MOST_VALUES:
+        raise _refusal(f"it stands for more than {MOST_VALUES:,} values", node)
+    counts[id(node)] = total
+    return total
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -39,18 +84,35 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: the file is missing, is no YAML, repeats a key, or holds something else.
     """
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        data = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    try:
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-    except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{place}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}, line {line}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    value = _constructed(path, text)
     if not isinstance(value, dict):
         raise InputError(f"{path}: should hold `key: value` lines, holds {type(value).__name__}")
     return value
+
+
+def _constructed(path: Path, text: str) -> Any:
+    line = 0
+    try:
+        loader = _Loader(text)
+        try:
+            return loader.get_single_data()
+        except (RecursionError, ValueError) as error:
+            line = loader.line
+            problem = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+    except yaml.reader.ReaderError as error:
+        line, problem = text.count("\n", 0, error.position), f"{error.reason} ({chr(error.character)!r})"
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, problem = mark.line if mark else 0, error.problem
+    raise InputError(f"{path}, line {line + 1}: not valid YAML: {problem}")
 
 
 def nearest(name: object, allowed: Iterable[str]) -> str:
@@ -58,6 +120,11 @@ def nearest(name: object, allowed: Iterable[str]) -> str:
     allowed = sorted(allowed)
     near = difflib.get_close_matches(str(name), allowed, n=1)
     return f"; did you mean {near[0]!r}?" if near else f" (allowed: {', '.join(allowed)})"
+
+
+def readable(key: object) -> str:
+    """A key as an error names it: as it is, or in quotes where it isn't one word."""
+    return str(key) if re.fullmatch(r"[\w.-]+", str(key)) else repr(key)
 
 
 def parse(kind: Any, value: Any, place: str) -> Any:
@@ -80,7 +147,10 @@ def parse(kind: Any, value: Any, place: str) -> Any:
 
 def parse_entries(kind: type[T] | Any, path: Path) -> dict[str, Any]:
     """Read a catalogue: a mapping from names to entries of one kind."""
-    return {str(name): parse(kind, value, f"{path}: {name}") for name, value in read_yaml(path).items()}
+    entries = read_yaml(path)
+    for name in entries:
+        parse(Name, name, f"{path}: {readable(name)}: as a name")
+    return {name: parse(kind, value, f"{path}: {readable(name)}") for name, value in entries.items()}
 
 
 def choose(name: str, entries: Mapping[Any, T], what: str, place: str) -> T:
@@ -96,7 +166,7 @@ def choose(name: str, entries: Mapping[Any, T], what: str, place: str) -> T:
 
 def _describe(kind: Any, value: Any, problem: Any, place: str) -> str:
     location = _keys(problem["loc"], value, problem["type"] == "missing")
-    key = ".".join(str(part) for part in location)
+    key = ".".join(readable(part) for part in location)
     where = f"{place}.{key}" if key and ": " in place else f"{place}: {key}" if key else place
     if problem["type"] == "union_tag_invalid":
         tag = problem["ctx"]

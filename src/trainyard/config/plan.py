@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from trainyard.config.catalogue import Dataset, Entry, Model, ParallelSetting, Tokenizer
+from trainyard.config.catalogue import Dataset, Entry, Model, Name, ParallelSetting, Tokenizer
 from trainyard.config.cells import Cell, cells
 from trainyard.config.evaluations import KEPT, Evaluation, evaluations, fits
 from trainyard.config.load import choose, nearest, parse, parse_entries, read_yaml
@@ -33,7 +33,7 @@ def _nothing(value: object) -> object:
 class Config(Entry):
     """config/config.yaml: which studies to run, and the choices of a machine."""
 
-    studies: Annotated[list[str], BeforeValidator(_names), Field(min_length=1)]
+    studies: Annotated[list[Name], BeforeValidator(_names), Field(min_length=1)]
     mirror: Annotated[str | None, BeforeValidator(_nothing)] = Field(
         None, description="a folder in the hub's layout; nothing is fetched from the hub then"
     )
@@ -257,7 +257,7 @@ def _interpreters(settings: Config, catalogues: Catalogues, place: str) -> dict[
         choose(name, dict.fromkeys(sorted(frameworks)), "framework of a parallel setting", place)
         try:
             interpreter(str(python.expanduser()))
-        except InputError as error:
+        except (InputError, RuntimeError) as error:  # the latter of a home that nobody has
             raise InputError(f"{place}.{name}: {error}") from None
     return {name: str(python.expanduser()) for name, python in settings.interpreters.items()}
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from trainyard.config.catalogue import Entry, NonNegativeInt, PositiveInt, Precision, Split
+from trainyard.config.catalogue import Entry, Name, NonNegativeInt, PositiveInt, Precision, Split
 
 Gigabytes = Annotated[float, Field(gt=0)]
 Checkpoints = Annotated[list[str], Field(min_length=1)]
@@ -103,7 +103,7 @@ class Grid(Entry):
     parallel: list[str] = Field(default_factory=lambda: ["single"], min_length=1)
     processes: list[PositiveInt] = Field(default_factory=lambda: [1], min_length=1)
     precision: list[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
-    recipes: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"base": {}}, min_length=1)
+    recipes: dict[Name, dict[str, Any]] = Field(default_factory=lambda: {"base": {}}, min_length=1)
     seeds: list[NonNegativeInt] = Field(default_factory=lambda: [1], min_length=1)
     threads: PositiveInt = Field(1, description="threads a process; results depend on it")
     train: dict[str, Any] = Field(description="settings of every run of this grid")
