@@ -5,12 +5,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from trainyard.errors import InputError
+
+SNAKEMAKES_MARK = ".snakemake_timestamp"
 
 
 def sync(path: Path) -> None:
@@ -110,6 +112,28 @@ def sha256_file(path: str | Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_of(folder: str | Path) -> list[Path]:
+    """Every file in a folder and below, sorted, without the mark that Snakemake leaves there."""
+    return sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name != SNAKEMAKES_MARK)
+
+
+def sha256_path(path: str | Path, of_file: Callable[[Path], str] = sha256_file) -> str:
+    """One SHA-256 of a file, or of a folder: that of its index.json, which holds the hashes of the files beside it.
+
+    A folder without an index has the hash of its files' names and hashes.
+
+    Args:
+        path: a file or a folder that is there.
+        of_file: the hash of one file.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return of_file(path)
+    if (path / "index.json").is_file():
+        return of_file(path / "index.json")
+    return sha256_json({file.relative_to(path).as_posix(): of_file(file) for file in files_of(path)})
 
 
 def sha256_json(value: Any) -> str:

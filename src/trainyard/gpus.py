@@ -45,18 +45,24 @@ def gpus() -> list[Gpu] | None:
     return list(found.values())
 
 
+def gpu_models() -> list[str]:
+    """What the driver calls each of its devices, in the order of the bus."""
+    folders = sorted(_DRIVER.iterdir()) if _DRIVER.is_dir() else []
+    return [_told(folder, "Model") for folder in folders]
+
+
 def _place(name: str, folders: list[Path]) -> str | None:
     """Where the device of this name stands; None if there is no such device."""
     if name.isdecimal():
         return folders[int(name)].name if int(name) < len(folders) else None
     if name.startswith("GPU-"):
         # the driver tells no UUID of a device that nothing has used yet
-        return next((folder.name for folder in folders if _uuid(folder).startswith(name)), name)
+        return next((folder.name for folder in folders if _told(folder, "GPU UUID").startswith(name)), name)
     return name if name.startswith("MIG-") else None
 
 
-def _uuid(folder: Path) -> str:
-    """The UUID that the driver gives a device; "" where it doesn't tell."""
+def _told(folder: Path, what: str) -> str:
+    """What the driver says of a device; "" where it doesn't tell."""
     information = folder / "information"
-    found = re.search(r"GPU UUID:\s*(\S+)", information.read_text()) if information.is_file() else None
-    return found[1] if found else ""
+    found = re.search(rf"{what}:\s*(.+)", information.read_text()) if information.is_file() else None
+    return found[1].strip() if found else ""

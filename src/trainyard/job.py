@@ -13,6 +13,7 @@ from typing import Any
 from trainyard.errors import InputError
 from trainyard.files import read_json, write_json
 from trainyard.interpreter import framework
+from trainyard.provenance.record import begin, end, record_file
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,28 @@ class Job:
         )
 
     @property
+    def launches(self) -> bool:
+        """Whether it starts processes of a parallel setting, and does nothing itself."""
+        return "parallel" in (self.params.get("specification") or {})
+
+    @property
     def python(self) -> str:
         """What its processes run with: the interpreter that is named for their framework, or this one."""
-        own = self.interpreters.get(framework(self.params["specification"]["parallel"]["packages"]) or "")
+        packages = self.params["specification"]["parallel"]["packages"] if self.launches else []
+        own = self.interpreters.get(framework(packages) or "")
         return str(Path(own).expanduser()) if own else sys.executable
+
+    @property
+    def reads(self) -> list[str]:
+        """The files and folders that it reads, sorted: of a run's models the checkpoint that it is about."""
+        checkpoint = self.wildcards.get("checkpoint", "")
+        paths = {Path(name) for name in _flat(self.input)}
+        return sorted((path / checkpoint if (path / checkpoint).is_dir() else path).as_posix() for path in paths)
+
+    @property
+    def outputs(self) -> list[str]:
+        """The files and folders that it writes, sorted."""
+        return sorted(set(_flat(self.output)))
 
 
 def _command(studies: str | list[str], output: str) -> list[str]:
@@ -73,7 +92,9 @@ def run_job(scope: dict[str, Any], function: Callable[[Job], None]) -> None:
         handlers=[logging.FileHandler(job.log, mode="a", encoding="utf-8")],
     )
     try:
+        begun = begin(job)
         function(job)
+        write_json(record_file(job), end(job, begun))
     except InputError as error:
         logging.error("%s", error)
         print(f"error: {error}\n(log: {job.log})", file=sys.stderr)
@@ -81,6 +102,12 @@ def run_job(scope: dict[str, Any], function: Callable[[Job], None]) -> None:
     except Exception:
         logging.exception("failed")
         raise
+
+
+def _flat(named: dict[str, Any]) -> list[str]:
+    """The paths of a rule's inputs or outputs, without their names."""
+    found = (value if isinstance(value, list) else [value] for value in named.values())
+    return [path for paths in found for path in paths if path]
 
 
 def _plain(value: Any) -> Any:

@@ -18,7 +18,6 @@ def main(job: Job) -> None:
         log=Path(job.log),
         code=job.params["code"],
         unsupported=job.params["unsupported"],
-        command=job.command,
         python=job.python,
     )
 

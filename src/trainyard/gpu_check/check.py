@@ -21,7 +21,8 @@ from trainyard.gpu_check.facts import Facts
 from trainyard.gpu_check.state import State
 from trainyard.gpu_check.table import line, markdown, outcome
 from trainyard.gpu_check.verdict import judged
-from trainyard.train.provenance import now, repository
+from trainyard.provenance.record import now
+from trainyard.provenance.repository import repository
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 _LOGS = REPOSITORY / "logs" / "gpu-check"

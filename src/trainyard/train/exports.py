@@ -8,7 +8,7 @@ from trainyard.data.shards import read_index
 from trainyard.models.card import model_card
 from trainyard.models.export import export
 from trainyard.parallel.engine import Engine
-from trainyard.train.provenance import repository
+from trainyard.provenance.repository import repository
 from trainyard.train.work import versions
 
 

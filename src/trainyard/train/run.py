@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +11,6 @@ from trainyard.files import read_json, read_json_lines, whole_folder, write_json
 from trainyard.parallel.launch import LaunchError, launch
 from trainyard.train.metrics import Row, line_of
 from trainyard.train.progress import progress
-from trainyard.train.provenance import now, provenance
 from trainyard.train.specification import Specification
 from trainyard.train.summary import summarise
 from trainyard.train.work import WorkFolder, input_hashes, key_of, saved_steps
@@ -28,14 +26,12 @@ def train(
     code: str,
     unsupported: str | None = None,
     timing: Literal["shared", "alone"] = "shared",
-    command: Sequence[str] | None = None,
     python: str = sys.executable,
 ) -> None:
     """Train what `specification` says, or go on where an interrupted job of the same specification was.
 
-    Writes spec.json, metrics.jsonl, summary.json, provenance.json and, for a run, models/
-    into `output`. Out of memory, divergence and an unsupported parallel setting are
-    outcomes that stand in summary.json.
+    Writes spec.json, metrics.jsonl, summary.json and, for a run, models/ into `output`. Out of
+    memory, divergence and an unsupported parallel setting are outcomes that stand in summary.json.
 
     Args:
         specification: the content of spec.json.
@@ -45,7 +41,6 @@ def train(
         code: a hash of the code that trains.
         unsupported: why this machine can't do it, if so; then nothing is started.
         timing: whether the run has the machine to itself.
-        command: how the user called it; this process's own arguments unless told.
         python: the interpreter that trains, which has the packages of the parallel setting.
 
     Raises:
@@ -53,7 +48,7 @@ def train(
             folder that another trainer holds, unusable data or settings.
         LaunchError: the training failed in any other way; with the end of the log.
     """
-    job = _Job(specification, output, timing, command or sys.argv, code, python)
+    job = _Job(specification, output, timing)
     if unsupported is not None:
         job.write({"outcome": "unsupported", "reason": unsupported}, {}, [], [])
         return
@@ -106,25 +101,13 @@ def _launch(specification: dict[str, Any], folder: WorkFolder, log: Path, python
 class _Job:
     """What the outputs are made of besides the working folder."""
 
-    def __init__(
-        self,
-        specification: dict[str, Any],
-        output: Path,
-        timing: str,
-        command: Sequence[str],
-        code: str,
-        python: str,
-    ) -> None:
+    def __init__(self, specification: dict[str, Any], output: Path, timing: str) -> None:
         self.specification = specification
         parsed = Specification.parse(specification)
         self.study, self.run, self.probe = parsed.study, parsed.run, parsed.probe
         self.inputs = input_hashes(specification["data"])
         self._output = output
         self._timing = timing
-        self._command = command
-        self._code = code
-        self._python = python
-        self._started = now()
 
     def copy_out(self, folder: WorkFolder) -> None:
         """Write the outputs from what the trainer left."""
@@ -149,6 +132,3 @@ class _Job:
         names = [model.name for model in models]
         summary = summarise(self.specification, found, rows, outcome, self._timing, names)
         write_json(self._output / "summary.json", summary)
-        threads, device = self.specification["threads"], found.get("device_name")
-        record = provenance(self._started, self._command, self.inputs, self._code, threads, device, self._python)
-        write_json(self._output / "provenance.json", record)

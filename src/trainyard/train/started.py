@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import torch
-
 from trainyard.config.shapes import flops_per_token, parameters
 from trainyard.data.loader import Loader
 from trainyard.parallel import group
@@ -12,17 +10,12 @@ from trainyard.train.specification import Specification
 
 
 def found_at_start(specification: Specification, loader: Loader) -> dict[str, Any]:
-    """Steps, parameters, device and the parts of the MFU: the content of started.json.
+    """Steps, parameters and the parts of the MFU: the content of started.json.
 
     A token of the MFU's formula is a position that is read and predicted. An
     encoder-decoder reads other tokens than it predicts: it gets no MFU.
     """
-    cuda = specification.device == "cuda"
-    found = {
-        "steps": loader.steps,
-        "parameters": parameters(specification.model),
-        "device_name": torch.cuda.get_device_name() if cuda else None,
-    }
+    found: dict[str, Any] = {"steps": loader.steps, "parameters": parameters(specification.model)}
     if specification.model.sequence_to_sequence:
         return found
     most = peak(group.device(specification.device), specification.precision)

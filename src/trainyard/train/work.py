@@ -3,7 +3,7 @@
 ```
 work/{study}/{run}/{key}/
     spec.json            what is trained
-    started.json         what the trainer found out when it started: steps, parameters, peak, peak memory
+    started.json         what the trainer found out when it started: steps, parameters, peak
     metrics.jsonl        one row a step; cut back to the resumed step
     checkpoints/         step-000050/ and the one before it
     models/              best/, last/, step-N/
@@ -24,7 +24,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from trainyard.errors import InputError
-from trainyard.files import read_json, sha256_file, sha256_json, write_json
+from trainyard.files import read_json, sha256_json, sha256_path, write_json
 from trainyard.interpreter import interpreter, package_version
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "deepspeed", "colossalai")
@@ -51,13 +51,9 @@ def input_hashes(data: dict[str, str | None]) -> dict[str, str]:
         if folder is None:
             continue
         index = Path(folder) / "index.json"
-        if index.is_file():
-            hashes[name] = sha256_file(index)
-        elif name in ("weights", "tokenizer") and Path(folder).is_dir():
-            files = (file for file in Path(folder).rglob("*") if file.is_file())
-            hashes[name] = sha256_json({str(file.relative_to(folder)): sha256_file(file) for file in files})
-        else:
+        if not index.is_file() and not (name in ("weights", "tokenizer") and Path(folder).is_dir()):
             raise InputError(f"{index}: no such file; the {name} data isn't complete, delete {folder} and run again")
+        hashes[name] = sha256_path(folder)
     return hashes
 
 

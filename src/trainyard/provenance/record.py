@@ -1,0 +1,89 @@
+"""The record of a job: what it was asked, with which code, of which inputs to which outputs, where and when.
+
+Every job leaves one, whatever its rule: a run its provenance.json, any other a file in
+`results/{study}/provenance/` (or `results/data/`, `results/models/`) under its log's name.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainyard.errors import InputError
+from trainyard.files import files_of, sha256_file, sha256_json, sha256_path
+from trainyard.provenance.machine import TRAINING, hardware, loaded, variables, versions
+from trainyard.provenance.repository import repository
+
+if TYPE_CHECKING:
+    from trainyard.job import Job
+
+# what the machine can do is no setting: the packages and the hardware that a job had stand beside it
+NO_SETTINGS = ("code", "capabilities", "unsupported")
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def record_file(job: "Job") -> Path:
+    """Where a job's record stands."""
+    if "provenance" in job.output:
+        return Path(job.output["provenance"])
+    owner, *rest = Path(job.log).parts[1:]
+    return Path("results", owner, "provenance", *rest).with_suffix(".json")
+
+
+def begin(job: "Job") -> dict[str, Any]:
+    """What is known before the job does anything.
+
+    Raises:
+        InputError: something that it reads isn't there.
+    """
+    for name in job.reads:
+        if not Path(name).exists():
+            raise InputError(f"{name}: no such file or folder; let Snakemake make it: {' '.join(job.command)}")
+    return {
+        "command": job.command,
+        "started": now(),
+        **repository(),
+        "code": job.params.get("code"),
+        "settings": settings_of(job),
+        "inputs": {name: sha256_path(name) for name in job.reads},
+    }
+
+
+def end(job: "Job", begun: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole record, when its outputs are there."""
+    python, launches = job.python, job.launches
+    return {
+        **begun,
+        "ended": now(),
+        "versions": versions([*TRAINING] if launches else loaded(), python),
+        **hardware(_device(job.params.get("specification") or {})),
+        "environment": variables(),
+        "outputs": hashes(written(job)),
+    }
+
+
+def settings_of(job: "Job") -> str:
+    """A hash of what the job was asked to do, without the code that does it."""
+    return sha256_json({name: value for name, value in job.params.items() if name not in NO_SETTINGS})
+
+
+def written(job: "Job") -> Iterator[Path]:
+    """Every file of a job's outputs but its record, those in folders too."""
+    for output in job.outputs:
+        path = Path(output)
+        if path != record_file(job):
+            yield from files_of(path) if path.is_dir() else [path] if path.is_file() else []
+
+
+def hashes(files: Iterable[Path], sha256: Callable[[Path], str] = sha256_file) -> dict[str, str]:
+    """The hash of each file, by its path."""
+    return {file.as_posix(): sha256(file) for file in sorted(files)}
+
+
+def _device(specification: Mapping[str, Any]) -> str | None:
+    """What a run, a measurement or an evaluation computes on."""
+    return specification.get("device") or specification.get("settings", {}).get("device")
