@@ -6,7 +6,7 @@ RUN := PYTHONPATH=src $(BIN)/python
 SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
 
-.PHONY: demo install install-dev test test-long lint bench-training bench-evaluation bench-dry-run gpu-check support schema lock clean help
+.PHONY: demo install install-dev test test-long lint bench-training bench-evaluation bench-dry-run gpu-check support schema lock environments clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -67,8 +67,11 @@ schema: install  ## write config/schema and the reference page from the typed mo
 	$(RUN) -m trainyard.config.schema config/schema
 	$(RUN) -m trainyard.config.reference docs/reference/configuration.md
 
-lock:  ## write the lock files anew from requirements*.in
+lock:  ## write the lock files and envs/*.yaml anew from requirements*.in and envs/*.in
 	workflow/lock.sh
+
+environments: install  ## write envs/*.yaml anew from envs/*.in and the lock files
+	$(RUN) -m trainyard.config.environments
 
 clean:  ## delete what runs made, but not .venv
 	rm -rf results work logs report.html .snakemake

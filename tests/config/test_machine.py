@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from trainyard import gpus as module_of_gpus
 from trainyard.config import machine
 from trainyard.config.catalogue import ParallelSetting
-from trainyard.config.machine import Machine, pins, unsupported
+from trainyard.config.machine import Machine, unsupported
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -129,28 +128,3 @@ def test_a_row_heals_when_the_environment_has_the_package() -> None:
     needs = setting(packages=["no-such-package"])
     there = Machine("cpu").capabilities(needs, compiled=False, environment={"no-such-package": "1.0"})
     assert unsupported(needs, "gpt2", "fp32", 1, there) is None
-
-
-OF_OUR_VERSIONS = sorted(path for path in (ROOT / "envs").glob("*.yaml") if path.stem != "colossalai")
-
-
-@pytest.mark.parametrize("environment", OF_OUR_VERSIONS, ids=lambda path: path.stem)
-def test_environments_pin_what_the_lock_pins(environment: Path) -> None:
-    lock = (ROOT / "requirements.lock").read_text().lower().replace("_", "-").split()
-    packages = {name: version for name, version in pins(environment).items() if name not in ("python", "pip")}
-    assert packages
-    assert [name for name, version in packages.items() if f"{name}=={version}" not in lock] == []
-    assert all(
-        "==" in line
-        for entry in yaml.safe_load(environment.read_text())["dependencies"]
-        if isinstance(entry, dict)
-        for line in entry["pip"]
-    )
-
-
-def test_colossalai_has_an_environment_of_the_older_versions_that_it_wants() -> None:
-    found = pins(ROOT / "envs" / "colossalai.yaml")
-    assert found["transformers"] == "4.51.3"
-    assert found["torch"] == "2.5.1"
-    lock = (ROOT / "requirements-colossalai.lock").read_text()
-    assert all(f"{name}=={found[name]}" in lock for name in ("colossalai", "bitsandbytes", "galore-torch"))

@@ -4,16 +4,19 @@ Kept out of the rule files so that it is typed and tested; it knows nothing of S
 but that wildcards have names.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from trainyard.config.code import code_hash
+from trainyard.config.environments import pins
 from trainyard.config.evaluations import Evaluation
-from trainyard.config.machine import pins, unsupported
+from trainyard.config.machine import unsupported
 from trainyard.config.plan import EvaluatedModel, Plan, StudyPlan
 from trainyard.config.resources import megabytes, minutes
 from trainyard.config.runs import RESULTS, Execution
+from trainyard.errors import InputError
 from trainyard.interpreter import framework
 
 Wildcards = Any
@@ -26,13 +29,23 @@ class Dag:
         plan: everything that the configuration asks for.
         environments: the folder of the conda environments.
         conda: whether jobs run in those, so that this interpreter's packages say nothing.
+        cluster: whether jobs run on the nodes of a cluster, and not on this machine.
+
+    Raises:
+        InputError: the configuration leaves it to this machine what the nodes of a cluster compute on.
     """
 
-    def __init__(self, plan: Plan, environments: Path, conda: bool) -> None:
+    def __init__(self, plan: Plan, environments: Path, conda: bool, cluster: bool = False) -> None:
+        if cluster and plan.config.device == "auto":
+            raise InputError(
+                "config/config.yaml: device: auto looks at this machine, and jobs run on a cluster's; "
+                "name it: --config device=cuda (or device=cpu)"
+            )
         self.plan = plan
         self.catalogues = plan.catalogues
         self.environments = environments
         self.conda = conda
+        self.cluster = cluster
 
     def environment(self, stage: str) -> str:
         """The file of a conda environment."""
@@ -126,34 +139,55 @@ class Dag:
     def _unsupported(self, execution: Execution) -> str | None:
         at = execution.specification
         setting, family = self.catalogues.parallel[execution.entry], at["model"]["family"]
-        return unsupported(setting, family, at["precision"], at["processes"], self._capabilities(execution))
+        capabilities = self._capabilities(execution)
+        return unsupported(setting, family, at["precision"], at["processes"], capabilities, self.cluster)
 
     def possible(self) -> list[Execution]:
         """Every run, probe and cell that can be done here."""
         every = (job for study in self.plan.studies.values() for job in (*study.runs.values(), *study.cells.values()))
         return [job for job in every if self._unsupported(job) is None]
 
+    @property
+    def over_nodes(self) -> bool:
+        """Whether a job may take several nodes of a cluster."""
+        return self.cluster and self.plan.config.processes_per_node is not None
+
+    def nodes(self, wildcards: Wildcards) -> int | None:
+        """Nodes of a cluster to ask for, and tasks that start the processes there; None: it takes one."""
+        per_node = self.plan.config.processes_per_node
+        if not self.cluster or per_node is None:
+            return None
+        nodes = math.ceil(self.specification(wildcards)["processes"] / per_node)
+        return nodes if nodes > 1 else None
+
+    def mpi(self, wildcards: Wildcards) -> str | None:
+        """What starts its processes on several nodes."""
+        return "srun" if self.nodes(wildcards) else None
+
+    def processes_here(self, wildcards: Wildcards) -> int:
+        """Processes of it that one node has, at the most."""
+        return math.ceil(self.specification(wildcards)["processes"] / (self.nodes(wildcards) or 1))
+
     def threads(self, wildcards: Wildcards) -> int:
-        """Cores that it needs."""
-        at = self.specification(wildcards)
-        return at["processes"] * at["threads"]
+        """Cores that it needs, on each node."""
+        return self.processes_here(wildcards) * self.specification(wildcards)["threads"]
 
     def memory(self, wildcards: Wildcards) -> int:
-        """Megabytes to ask for."""
-        at = self.specification(wildcards)
-        return megabytes(self.catalogues.parameters(at["model"]["name"]), at["processes"])
+        """Megabytes to ask for, on each node."""
+        parameters = self.catalogues.parameters(self.specification(wildcards)["model"]["name"])
+        return megabytes(parameters, self.processes_here(wildcards))
 
     def minutes(self, wildcards: Wildcards) -> int:
         """Minutes to ask for."""
         return minutes(self._study(wildcards).runs[wildcards.run], self.catalogues)
 
     def gres(self, wildcards: Wildcards) -> str:
-        """GPUs to ask a cluster for, one a process."""
-        return f"gpu:{self.specification(wildcards)['processes']}"
+        """GPUs to ask a cluster for, one a process, on each node."""
+        return f"gpu:{self.processes_here(wildcards)}"
 
     def slots(self, wildcards: Wildcards) -> int:
-        """GPUs of this machine that it takes, one a process."""
-        return self.specification(wildcards)["processes"]
+        """GPUs of one machine that it takes, one a process."""
+        return self.processes_here(wildcards)
 
     # evaluations
 

@@ -2,14 +2,12 @@
 
 import functools
 import os
-import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from packaging.requirements import Requirement
 
 from trainyard.config.catalogue import ParallelSetting, Precision
@@ -86,16 +84,22 @@ class Machine:
 
 
 def unsupported(
-    setting: ParallelSetting, family: str, precision: Precision, processes: int, capabilities: dict[str, Any]
+    setting: ParallelSetting,
+    family: str,
+    precision: Precision,
+    processes: int,
+    capabilities: dict[str, Any],
+    cluster: bool = False,
 ) -> str | None:
     """Why a run can't be done here, or None: first what holds on every machine.
 
-    The number of GPUs is no capability: a run doesn't depend on those that it leaves idle.
+    The number of GPUs is no capability: a run doesn't depend on those that it leaves idle. On a cluster
+    those of this machine say nothing: SLURM gives a job what it asks for.
     """
     return (
         _never(setting, family, precision, processes)
         or _not_installed(setting, capabilities)
-        or _no_device(setting, precision, processes, capabilities["device"])
+        or _no_device(setting, precision, processes, capabilities["device"], cluster)
     )
 
 
@@ -128,9 +132,11 @@ def _not_installed(setting: ParallelSetting, capabilities: dict[str, Any]) -> st
     return None
 
 
-def _no_device(setting: ParallelSetting, precision: Precision, processes: int, device: Device) -> str | None:
+def _no_device(
+    setting: ParallelSetting, precision: Precision, processes: int, device: Device, cluster: bool
+) -> str | None:
     if device == "cuda":
-        found = gpus()
+        found = None if cluster else gpus()
         return None if found is None or len(found) >= processes else f"needs {processes} GPUs, {len(found)} here"
     if setting.gpu:
         return "needs an NVIDIA GPU, none here"
@@ -142,10 +148,3 @@ def _no_device(setting: ParallelSetting, precision: Precision, processes: int, d
 
 def _s(things: Iterable[object]) -> str:
     return "s" if len(list(things)) > 1 else ""
-
-
-def pins(environment: Path) -> dict[str, str]:
-    """The packages that a conda environment file pins (`name=1.0`, and `name==1.0` under pip), with versions."""
-    dependencies = yaml.safe_load(environment.read_text(encoding="utf-8"))["dependencies"]
-    lines = [line for entry in dependencies for line in (entry["pip"] if isinstance(entry, dict) else [entry])]
-    return dict(re.split("==?", line, maxsplit=1) for line in lines if "=" in line)
