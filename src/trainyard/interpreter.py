@@ -33,6 +33,19 @@ def interpreter(python: str = sys.executable) -> Interpreter:
     """
     if python == sys.executable:
         return Interpreter(sys.version.split()[0], tuple(sys.path))
+    return _asked(python)
+
+
+def see_own_packages_alone() -> None:
+    """Find packages where this interpreter does by itself, as do the processes that it starts.
+
+    Snakemake appends its own packages to the path of a script: what the conda environment of
+    a job lacks would silently be taken from there. The first entry of the path stays.
+    """
+    sys.path[1:] = _asked(sys.executable).paths
+
+
+def _asked(python: str) -> Interpreter:
     try:
         if not Path(python).is_file():
             raise InputError(f"{python}: there is no such file; give the path of an environment's bin/python")

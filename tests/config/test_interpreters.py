@@ -1,7 +1,10 @@
 """A framework may have an environment of its own, whose interpreter config.yaml names."""
 
+import json
+import os
 import platform
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from trainyard.config.catalogue import ParallelSetting
+from trainyard.config.code import SOURCE
 from trainyard.config.dag import Dag
 from trainyard.config.machine import Machine, unsupported
 from trainyard.config.plan import Plan
@@ -95,3 +99,24 @@ def test_an_interpreter_is_asked_once(tmp_path: Path) -> None:
         package_version(package, python)
     assert interpreter(python).version == platform.python_version()
     assert (tmp_path / "log").read_text() == "asked\n"
+
+
+def test_a_script_sees_its_interpreters_own_packages_alone(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.py").write_text("")
+    script = f"""
+import importlib.util, json, sys
+sys.path[0] = {str(SOURCE)!r}
+sys.path.append({str(tmp_path)!r})
+from trainyard.interpreter import see_own_packages_alone
+see_own_packages_alone()
+print(json.dumps([name for name in ("elsewhere", "trainyard.job", "pydantic") if importlib.util.find_spec(name)]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(done.stdout) == ["trainyard.job", "pydantic"]

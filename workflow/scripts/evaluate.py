@@ -6,6 +6,10 @@ from pathlib import Path
 # in place of this folder, where a file is called as the library evaluate is
 sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
+from trainyard.interpreter import see_own_packages_alone
+
+see_own_packages_alone()
+
 import importlib
 import os
 

@@ -6,6 +6,10 @@ from pathlib import Path
 # in place of this folder, where files are called as modules of Python are
 sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
+from trainyard.interpreter import see_own_packages_alone
+
+see_own_packages_alone()
+
 from trainyard.evaluate.shortcuts import shortcuts
 from trainyard.job import Job, run_job
 
