@@ -230,7 +230,7 @@ def test_a_parquet_file_damaged_inside_is_named(tmp_path: Path, rows: Rows) -> N
         ({"endings": ["a", "b", "c"]}, "row 2: `endings` holds 3 endings, not 4"),
         ({"endings": "abcd"}, "row 2: `endings` isn't a list of texts"),
         ({"endings": ["a", "b", "c", " "]}, "row 2: `endings` isn't a list of texts"),
-        ({"label": 4}, "row 2: `label` is 4; it must be from 0 to 3"),
+        ({"label": 4}, "row 2: `label` is 4, not a number from 0 to 3"),
         ({"label": -1}, "row 2: `label` is -1"),
         ({"label": ""}, "row 2: `label` is ''"),
         ({"label": True}, "row 2: `label` is True"),

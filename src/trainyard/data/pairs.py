@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainyard.data.shards import read_index
-from trainyard.errors import InputError
+from trainyard.errors import InputError, one_line
 
 # A random row costs one group: small groups, so that a loader needs neither memory nor time.
 GROUP_ROWS = 128
@@ -21,6 +21,8 @@ SCHEMA = pa.schema(
         pa.field("target_ids", pa.list_(pa.int32()), nullable=False),
     ]
 )
+
+_REMEDY = "delete its folder and run again"
 
 Ids = npt.NDArray[np.int64]
 
@@ -54,11 +56,13 @@ class PairsReader:
         try:
             self._file = pq.ParquetFile(self._path, memory_map=True)
         except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{self._path}: can't be read ({error}); delete its folder and run again") from None
+            raise InputError(f"{self._path}: can't be read ({one_line(error)}); {_REMEDY}") from None
+        if not self._file.schema_arrow.equals(SCHEMA):
+            found = one_line(self._file.schema_arrow.to_string(show_field_metadata=False))
+            raise InputError(f"{self._path}: its columns are {found}; {_REMEDY}")
         if self._file.metadata.num_rows != index["rows"]:
             raise InputError(
-                f"{self._path}: holds {self._file.metadata.num_rows} pairs, index.json says {index['rows']}; "
-                "delete its folder and run again"
+                f"{self._path}: holds {self._file.metadata.num_rows} pairs, index.json says {index['rows']}; {_REMEDY}"
             )
         self._group = lru_cache(maxsize=128)(self._read)
 
@@ -66,12 +70,16 @@ class PairsReader:
         return self._file.metadata.num_rows
 
     def _read(self, group: int) -> list[tuple[Ids, Ids]]:
+        first = group * GROUP_ROWS
+        rows = f"rows {first} to {min(first + GROUP_ROWS, len(self)) - 1}"
         try:
             table = self._file.read_row_group(group, columns=["source_ids", "target_ids"], use_threads=False)
-        except (OSError, pa.ArrowException) as error:
-            rows = f"rows {group * GROUP_ROWS} to {(group + 1) * GROUP_ROWS - 1}"
-            raise InputError(f"{self._path}, {rows}: damaged ({error}); delete its folder and run again") from None
-        return list(zip(_lists(table["source_ids"]), _lists(table["target_ids"]), strict=True))
+            pairs = list(zip(_lists(table["source_ids"]), _lists(table["target_ids"]), strict=True))
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise InputError(f"{self._path}, {rows}: damaged ({one_line(error)}); {_REMEDY}") from None
+        if len(pairs) != min(GROUP_ROWS, len(self) - first):
+            raise InputError(f"{self._path}, {rows}: there are {len(pairs)} in their group; {_REMEDY}")
+        return pairs
 
     def __getitem__(self, row: int) -> tuple[Ids, Ids]:
         group, place = divmod(row, GROUP_ROWS)

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainyard.errors import InputError
+from trainyard.errors import InputError, one_line
 
 BATCH_ROWS = 1000
+# what pyarrow raises, and Python where a column's value is none of its own (a date after the year 9999)
+_UNREADABLE = (OSError, pa.ArrowException, ValueError, OverflowError)
 
 
 class Row(NamedTuple):
@@ -31,7 +33,7 @@ def missing_columns(place: str, wanted: Sequence[str], there: Sequence[str]) -> 
     missing = [name for name in wanted if name not in there]
     if missing:
         raise InputError(
-            f"{place}: no column {', '.join(missing)}; it has {', '.join(there) or 'none'}. "
+            f"{place}: no column {', '.join(missing)}; it has {one_line(', '.join(there)) or 'none'}. "
             "Map ours to the source's with `columns` in config/datasets.yaml"
         )
 
@@ -56,9 +58,9 @@ def _parquet(path: Path, required: Sequence[str], optional: Sequence[str]) -> It
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(str(path), number, values)
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         where = f", after row {number}" if number else ""
-        raise InputError(f"{path}{where}: damaged or truncated Parquet ({error}); fetch it again") from None
+        raise InputError(f"{path}{where}: damaged or truncated Parquet ({one_line(error)}); fetch it again") from None
 
 
 def _csv(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
@@ -77,7 +79,8 @@ def _csv(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterat
                 raise row.error(f"{len(fields)} fields (up to line {reader.line_num}), the header has {len(header)}")
             yield row
     except csv.Error as error:
-        raise InputError(f"{path}, row {number + 1} (line {reader.line_num}): damaged CSV ({error})") from None
+        where = f"row {number + 1} (line {reader.line_num})"
+        raise InputError(f"{path}, {where}: damaged CSV ({one_line(error)})") from None
 
 
 def _json_lines(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
@@ -85,8 +88,8 @@ def _json_lines(path: Path, required: Sequence[str], optional: Sequence[str]) ->
         row = Row(str(path), number, {})
         try:
             values = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise row.error(f"not valid JSON ({error})") from None
+        except (ValueError, RecursionError) as error:
+            raise row.error(f"not valid JSON ({one_line(error)})") from None
         if not isinstance(values, dict):
             raise row.error("not a JSON object")
         missing_columns(f"{path}, row {number}", required, list(values))
@@ -134,6 +137,6 @@ def count(path: Path) -> int:
     if path.suffix == ".parquet":
         try:
             return pq.read_metadata(path).num_rows
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{path}: damaged or truncated Parquet ({error}); fetch it again") from None
+        except _UNREADABLE as error:
+            raise InputError(f"{path}: damaged or truncated Parquet ({one_line(error)}); fetch it again") from None
     return sum(1 for _ in rows)

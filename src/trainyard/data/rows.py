@@ -6,9 +6,11 @@ from typing import Any
 
 from trainyard.config.catalogue import COLUMNS, Dataset
 from trainyard.data.readers import Row
+from trainyard.errors import one_line
 
 ENDINGS = 4
 _OPTIONAL = {"id", "level"}
+_LABELS = {str(number): number for number in range(ENDINGS)}
 
 
 def columns(dataset: Dataset) -> tuple[list[str], list[str]]:
@@ -18,6 +20,15 @@ def columns(dataset: Dataset) -> tuple[list[str], list[str]]:
         is_optional = name in _OPTIONAL and name not in dataset.columns
         (optional if is_optional else required).append(dataset.columns.get(name, name))
     return required, optional
+
+
+def _encodable(row: Row, column: str, value: str) -> str:
+    """The text, unless it holds half a character: JSON and some databases can, UTF-8 can't."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise row.error(f"`{column}` holds half a character ({value[error.start]!r}); mend the row") from None
+    return value
 
 
 class _Reader:
@@ -35,14 +46,16 @@ class _Reader:
             raise row.error(f"`{column}` is {'missing' if value is None else type(value).__name__}, not text")
         if not empty and not value.strip():
             raise row.error(f"`{column}` is empty; mend the row or leave it out")
-        return value
+        return _encodable(row, column, value)
 
     def identity(self, row: Row) -> str:
-        value = row.values.get(self._columns.get("id", "id"))
-        return str(row.number if value is None else value)
+        column = self._columns.get("id", "id")
+        value = row.values.get(column)
+        return _encodable(row, column, str(row.number if value is None else value))
 
     def level(self, row: Row) -> str:
-        return str(row.values.get(self._columns.get("level", "level")) or "")
+        column = self._columns.get("level", "level")
+        return _encodable(row, column, str(row.values.get(column) or ""))
 
     def endings(self, row: Row) -> list[str]:
         column = self._columns.get("endings", "endings")
@@ -51,16 +64,14 @@ class _Reader:
             raise row.error(f"`{column}` isn't a list of texts")
         if len(value) != ENDINGS:
             raise row.error(f"`{column}` holds {len(value)} endings, not {ENDINGS}")
-        return value
+        return [_encodable(row, column, ending) for ending in value]
 
     def label(self, row: Row) -> int:
         column = self._columns.get("label", "label")
         value = row.values[column]
-        number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
-        if not isinstance(number, int) or isinstance(number, bool):
-            raise row.error(f"`{column}` is {value!r}, not a number from 0 to {ENDINGS - 1}")
-        if not 0 <= number < ENDINGS:
-            raise row.error(f"`{column}` is {number}; it must be from 0 to {ENDINGS - 1}")
+        number = _LABELS.get(value.strip()) if isinstance(value, str) else value
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < ENDINGS:
+            raise row.error(f"`{column}` is {one_line(repr(value), 40)}, not a number from 0 to {ENDINGS - 1}")
         return number
 
 

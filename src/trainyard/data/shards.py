@@ -8,11 +8,14 @@ and then the tokens as little-endian uint16. The format is that of karpathy/llm.
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, Field
 
+from trainyard.config.catalogue import NonNegativeInt, Sha256
+from trainyard.config.load import parse
 from trainyard.errors import InputError
 from trainyard.files import read_json, sha256_file
 
@@ -22,6 +25,31 @@ HEADER_BYTES = 256 * 4
 LARGEST_VOCABULARY = 2**16 - 1
 
 Tokens = npt.NDArray[np.uint16]
+
+
+class _Listed(BaseModel):
+    file: str = Field(pattern=r"^[\w-][\w.-]*$")  # beside the index: no path leads elsewhere
+    sha256: Sha256
+
+
+class _Shard(_Listed):
+    tokens: NonNegativeInt
+
+
+class _Text(BaseModel):
+    kind: Literal["text"]
+    shards: list[_Shard]
+
+
+class _Pairs(BaseModel):
+    kind: Literal["pairs"]
+    rows: NonNegativeInt
+    pad: NonNegativeInt
+    end: NonNegativeInt
+    files: list[_Listed] = Field(min_length=1)
+
+
+_Index = Annotated[_Text | _Pairs, Field(discriminator="kind")]
 
 
 def _header(tokens: int) -> bytes:
@@ -112,8 +140,10 @@ def read_index(folder: Path) -> dict[str, Any]:
     """
     path = Path(folder) / "index.json"
     index = read_json(path)
-    if not isinstance(index, dict) or index.get("kind") not in ("text", "pairs"):
-        raise InputError(f"{path}: `kind` is neither text nor pairs; delete its folder and run again")
+    try:
+        parse(_Index, index, str(path))
+    except InputError as error:
+        raise InputError(f"{error}; delete its folder and run again") from None
     return index
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainyard.errors import InputError
+from trainyard.errors import InputError, one_line
 from trainyard.files import read_json, sha256_file
 
 
@@ -72,5 +72,5 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
             yield file
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({error}); delete it and run again") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+        raise InputError(f"{path}: not a readable Parquet file ({one_line(error)}); delete it and run again") from None
