@@ -1,18 +1,85 @@
 """Files that appear whole or not at all, and their hashes."""
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from trainyard.errors import InputError
 
 SNAKEMAKES_MARK = ".snakemake_timestamp"
+
+
+_ROOM = "make room and run again"
+_RIGHTS = "make it writable and run again"
+_REMEDIES = {
+    errno.ENOSPC: f"the disk is full; {_ROOM}",
+    errno.EDQUOT: f"the quota is used up; {_ROOM}",
+    errno.EFBIG: "a file may not be so large here (see ulimit -f); raise the limit and run again",
+    errno.EROFS: f"the file system is read-only; {_RIGHTS}",
+    errno.EACCES: f"this user may not write there; {_RIGHTS}",
+    errno.EPERM: f"this user may not write there; {_RIGHTS}",
+}
+
+
+def why_not_written(error: BaseException | None) -> str | None:
+    """Why a file can't be written, and the remedy, if that is what `error`, or one that led to it, says."""
+    while error is not None:
+        # safetensors tells the number in words; torch tells none
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
+        if number is None and "PytorchStreamWriter failed writing" in str(error):
+            number = errno.ENOSPC
+        if number in _REMEDIES:
+            return _REMEDIES[number]
+        error = error.__cause__ or error.__context__
+    return None
+
+
+@contextmanager
+def written(path: str | Path) -> Iterator[None]:
+    """Name a file or folder that the body can't write.
+
+    Raises:
+        InputError: the disk is full, or may not be written to.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if reason := why_not_written(error):
+            raise InputError(f"{path}: can't be written: {reason}") from error
+        raise
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder, if it isn't there, and find out now whether files can be written into it.
+
+    Raises:
+        InputError: they can't.
+    """
+    with written(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"1")
+
+
+def clear_drafts(folder: Path) -> None:
+    """Delete what killed writers have left in a folder that nobody else writes to now."""
+    for draft in folder.glob(".*"):
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+        else:
+            with suppress(OSError):  # NFS keeps the names of open files, with a dot
+                draft.unlink()
 
 
 def sync(path: Path) -> None:
@@ -26,8 +93,18 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success it is synced and renamed to `path`."""
+    """Give a temporary path beside `path`; on success it is synced and renamed to `path`.
+
+    Raises:
+        InputError: the disk is full, or may not be written to.
+    """
     path = Path(path)
+    with written(path), _draft_file(path) as draft:
+        yield draft
+
+
+@contextmanager
+def _draft_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(descriptor)
@@ -46,8 +123,18 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: str | Path) -> Iterator[Path]:
-    """Give an empty temporary folder beside `path`; on success it replaces `path`."""
+    """Give an empty temporary folder beside `path`; on success it replaces `path`.
+
+    Raises:
+        InputError: the disk is full, or may not be written to.
+    """
     path = Path(path)
+    with written(path), _draft_folder(path) as draft:
+        yield draft
+
+
+@contextmanager
+def _draft_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
@@ -86,7 +173,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); delete it and run again") from None
 
 
@@ -97,10 +184,10 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
         InputError: a line is no JSON object; the message names the line.
     """
     rows = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):  # of a text, it would split at U+2028 too
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {number}: not valid JSON ({error})") from None
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {number}: not a JSON object")

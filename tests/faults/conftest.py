@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from trainings import Job, make_specification, write_text_data, write_tokenizer
 
-KEPT_STEPS = list(range(7, 60, 7))
+from trainyard.files import sha256_json
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,8 @@ def specification(data: Path) -> Callable[..., dict[str, Any]]:
     """Makes the specification of a run under a parallel setting, with dropout, many checkpoints and exports."""
 
     def make(parallel: str = "single", **train: Any) -> dict[str, Any]:
-        often = {"steps": 60, "validate_every": 5, "checkpoint_every": 5, "keep_steps": KEPT_STEPS}
+        kept = list(range(7, train.get("steps", 60), 7))
+        often = {"steps": 60, "validate_every": 5, "checkpoint_every": 5, "keep_steps": kept}
         return make_specification(data, parallel=parallel, **often | train)
 
     return make
@@ -34,15 +35,17 @@ def specification(data: Path) -> Callable[..., dict[str, Any]]:
 @pytest.fixture(scope="session")
 def undisturbed(
     specification: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Job]:
-    """Makes, once for each parallel setting, the run that the disturbed ones are compared with."""
+) -> Callable[..., Job]:
+    """Makes, once for each specification, the run that the disturbed ones are compared with."""
     made: dict[str, Job] = {}
 
-    def run(parallel: str = "single") -> Job:
-        if parallel not in made:
-            made[parallel] = Job(tmp_path_factory.mktemp("undisturbed"), specification(parallel))
-            made[parallel].run()
-        return made[parallel]
+    def run(parallel: str = "single", **train: Any) -> Job:
+        asked = specification(parallel, **train)
+        key = sha256_json(asked)
+        if key not in made:
+            made[key] = Job(tmp_path_factory.mktemp("undisturbed"), asked)
+            made[key].run()
+        return made[key]
 
     return run
 

@@ -1,4 +1,4 @@
-"""Killed by SIGKILL at chosen moments and started again, a run ends with the same weights and curve, to the last bit."""
+"""Killed by SIGKILL at chosen moments and started again, a run ends with the same models and curve, to the last bit."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,18 +28,19 @@ KILLS = {
 def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(
     parallel: str,
     specification: Callable[..., dict[str, Any]],
-    undisturbed: Callable[[str], Job],
+    undisturbed: Callable[..., Job],
     new_job: Callable[[dict[str, Any]], Job],
     record_property: Callable[[str, object], None],
 ) -> None:
-    job = new_job(specification(parallel))
+    steps = 20 * len(KILLS[parallel])
+    job = new_job(specification(parallel, steps=steps))
     kills = [kill for victim, moment in KILLS[parallel] for kill in kill_at(job, victim, moment, moment != "start")]
     for kill in kills:
-        assert kill.victim == "launcher" or "the trainer was killed; run again, and it " in kill.said
+        assert kill.victim == "launcher" or "it was killed; run again, and it " in kill.said
     if job.specification["processes"] > 1:
         assert "interrupted; run again, and it continues after step" in ask_to_end(job, rows=1)
     job.run()
-    same(job, undisturbed(parallel))
-    print([(k.victim,k.moment) for k in kills])
+    same(job, undisturbed(parallel, steps=steps))
+    print([(k.victim, k.moment) for k in kills])
     record_property("faults injected", len(kills))
     record_property("runs recovered", 1)

@@ -130,6 +130,11 @@ class Job:
         return self.root / "results"
 
     @property
+    def above(self) -> list[str]:
+        """What the new process is started by, if by anything."""
+        return []
+
+    @property
     def log(self) -> Path:
         return self.root / self.log_name
 
@@ -154,7 +159,7 @@ class Job:
             "s, o, w, l = map(Path, sys.argv[1:]); train(json.loads(s.read_text()), o, w, l, 'code')"
         )
         environment = os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([sys.executable, "-c", program, *words], env=environment, stderr=subprocess.PIPE)
+        return subprocess.Popen([*self.above, sys.executable, "-c", program, *words], env=environment, stderr=subprocess.PIPE)
 
     def rows(self) -> list[dict[str, Any]]:
         return read_json_lines(self.output / "metrics.jsonl")
@@ -175,6 +180,8 @@ class Job:
 
     def wait_for(self, process: subprocess.Popen[bytes], condition: Callable[[], object]) -> None:
         """Wait until `condition()` holds, while `process` lives."""
+        until = time.monotonic() + 120
         while not condition():
+            assert time.monotonic() < until, "it never happened"
             assert process.poll() is None, f"it ended too early: {process.stderr and process.stderr.read().decode()}"
             time.sleep(0.002)

@@ -3,6 +3,7 @@
 import functools
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Literal
 from packaging.requirements import Requirement
 
 from trainyard.config.catalogue import ParallelSetting, Precision
+from trainyard.extension_place import spaced_path
 from trainyard.gpus import gpus
 from trainyard.interpreter import framework, package_version
 
@@ -78,6 +80,8 @@ class Machine:
         facts: dict[str, Any] = {"device": self.device, "packages": dict(sorted(versions.items()))}
         if setting.compiler or compiled:
             facts["compiler"] = has_compiler()
+        if setting.compiler and (path := spaced_path(python or sys.executable)):
+            facts["spaced_path"] = path
         if setting.libraries:
             facts["libraries"] = {name: has_library(name) for name in sorted(setting.libraries)}
         return facts
@@ -126,6 +130,8 @@ def _not_installed(setting: ParallelSetting, capabilities: dict[str, Any]) -> st
             return f"needs {needed}, {versions[needed.name]} here"
     if not capabilities.get("compiler", True):
         return "needs a C++ compiler (g++ or clang++), not found here"
+    if path := capabilities.get("spaced_path"):
+        return f"builds a C++ extension, which torch can't link in a path with spaces ({path})"
     absent = [name for name, there in capabilities.get("libraries", {}).items() if not there]
     if absent:
         return f"needs the header{_s(absent)} of {', '.join(absent)}, not found here"

@@ -17,6 +17,7 @@ from typing import Any
 from filelock import FileLock
 
 from trainyard.errors import InputError
+from trainyard.extension_place import extensions_root
 
 # `async_io` takes symbols of `pin_memory`, which goes first
 _PARTS = {"pin_memory": "PinMemoryBuilder", "async_io": "AsyncIOBuilder"}
@@ -51,14 +52,10 @@ def load_async_io() -> None:
 
 
 def extensions_folder() -> Path:
-    """Where the extensions of these versions, built for this processor, lie.
-
-    They are in $TORCH_EXTENSIONS_DIR, or else ~/.cache: never in the repository, whose path may hold spaces.
-    """
-    root = os.environ.get("TORCH_EXTENSIONS_DIR") or Path("~/.cache/torch_extensions").expanduser()
+    """Where the extensions of these versions, built for this processor, lie."""
     versions = [platform.python_version(), *(version(package) for package in ("torch", "deepspeed"))]
     key = sha256("\n".join([*versions, platform.machine(), _processor_flags()]).encode()).hexdigest()[:12]
-    return Path(root) / f"trainyard-{key}"
+    return extensions_root() / f"trainyard-{key}"
 
 
 def _build(folder: Path) -> None:

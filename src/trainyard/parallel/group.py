@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 
 from trainyard.errors import InputError
+from trainyard.parallel.timeout import timeout
 
 
 def rank() -> int:
@@ -34,7 +35,7 @@ def start(kind: Literal["cpu", "cuda"]) -> None:
     """Join the group; with one process a group of one, since some frameworks ask for it.
 
     Raises:
-        InputError: this machine has fewer GPUs than processes.
+        InputError: this machine has fewer GPUs than processes, or the timeout is no time.
     """
     backend = "gloo"
     if kind == "cuda":
@@ -46,7 +47,7 @@ def start(kind: Literal["cpu", "cuda"]) -> None:
         torch.cuda.set_device(local_rank())
         backend = "cpu:gloo,cuda:nccl"
     if "MASTER_ADDR" in os.environ:
-        dist.init_process_group(backend)
+        dist.init_process_group(backend, timeout=timeout())
     else:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # pyright: ignore[reportPrivateImportUsage]
 

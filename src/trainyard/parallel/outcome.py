@@ -34,6 +34,11 @@ def is_lost_connection(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "gloo/transport" in str(error)
 
 
+def is_timeout(error: BaseException) -> bool:
+    """Whether `error` says that another rank gave no answer in time, though its connection stands: it hangs."""
+    return isinstance(error, RuntimeError) and "gloo/transport" in str(error) and "Timed out" in str(error)
+
+
 def oom_kill_count() -> int:
     """How many processes of this control group the kernel has killed for memory; 0 where it does not tell.
 

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from trainyard.errors import InputError
-from trainyard.files import read_json, sha256_file, sync, whole_folder, write_json
+from trainyard.files import clear_drafts, read_json, sha256_file, sync, whole_folder, write_json, written
 from trainyard.parallel import group
 from trainyard.parallel.engine import Engine
 from trainyard.train.randomness import load_randomness, save_randomness
@@ -44,8 +44,18 @@ def _link(source: str, target: str) -> None:
 
 
 def save_checkpoint(checkpoints: Path, step: int, engine: Engine, best: Path | None = None) -> None:
-    """Save the state after `step` and the `best` model; a collective. Keeps this checkpoint and the one before it."""
+    """Save the state after `step` and the `best` model; a collective. Keeps this checkpoint and the one before it.
+
+    Raises:
+        InputError: the disk is full, or may not be written to.
+    """
     final = folder_of(checkpoints, step)
+    with written(final):
+        _save(final, engine, best)
+
+
+def _save(final: Path, engine: Engine, best: Path | None) -> None:
+    checkpoints = final.parent
     draft = checkpoints / f".{final.name}"
     if group.rank() == 0:
         shutil.rmtree(draft, ignore_errors=True)
@@ -105,9 +115,9 @@ def newest_step(checkpoints: Path, metrics_step: int) -> int:
         checkpoints: the folder of checkpoints.
         metrics_step: the last step that metrics.jsonl holds; a later checkpoint is of no use.
     """
-    for draft in checkpoints.glob(".step-*"):
-        shutil.rmtree(draft)
-    for step in saved_steps(checkpoints):
+    clear_drafts(checkpoints)
+    saved = saved_steps(checkpoints)
+    for step in saved:
         folder = folder_of(checkpoints, step)
         damage = _damage(folder)
         if damage is None and step > metrics_step:
@@ -116,4 +126,6 @@ def newest_step(checkpoints: Path, metrics_step: int) -> int:
             return step
         print(f"{folder}: damaged ({damage}); taking the checkpoint before it", file=sys.stderr)
         shutil.rmtree(folder)
+    if saved:
+        print(f"{checkpoints}: no checkpoint is left: starting from step 1", file=sys.stderr)
     return 0

@@ -16,7 +16,7 @@ import torch
 
 from trainyard.data.loader import Loader
 from trainyard.errors import InputError
-from trainyard.files import read_json, write_json
+from trainyard.files import clear_drafts, read_json, write_json
 from trainyard.models.build import build, start_token
 from trainyard.models.objective import Objective
 from trainyard.parallel import group
@@ -48,6 +48,9 @@ def main(folder: WorkFolder) -> None:
         if group.broadcast(int(leads and folder.outcome() is not None)):
             group.stop()
             return
+        if leads:
+            for place in (folder.path, folder.models):
+                clear_drafts(place)
         with MetricsFile(folder.metrics) if leads else nullcontext() as metrics:
             _train(specification, folder, engine_class, metrics)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from trainyard.files import written
+
 Row = dict[str, Any]
 
 
@@ -58,10 +60,22 @@ class MetricsFile:
         self._file.truncate(sum(len(line_of(row)) for row in self.rows))
 
     def append(self, row: Row) -> None:
-        """Add the row of the next step; one write, so that a reader sees whole lines."""
+        """Add the row of the next step; one write, so that a reader sees whole lines.
+
+        Raises:
+            InputError: the disk is full.
+        """
         self.rows.append(row)
-        self._file.write(line_of(row).encode())
+        with written(self._path):
+            rest = line_of(row).encode()
+            while rest:  # a disk with a little room takes a part, and says so by the next write
+                rest = rest[self._file.write(rest) :]
 
     def sync(self) -> None:
-        """Wait until the rows are on the disk."""
-        os.fsync(self._file.fileno())
+        """Wait until the rows are on the disk.
+
+        Raises:
+            InputError: the disk is full.
+        """
+        with written(self._path):
+            os.fsync(self._file.fileno())

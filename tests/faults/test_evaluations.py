@@ -1,0 +1,159 @@
+"""An evaluation that is killed, or finds the disk full, ends with the same files when it is started again."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from disks import Disk, small_disk
+from kills import GONE_SECONDS
+from trainings import SOURCE, Job
+
+from trainyard.files import read_json
+
+pytestmark = pytest.mark.slow
+
+SCRIPT = (
+    "import sys; from pathlib import Path; from trainyard.evaluate.run import run;"
+    "from trainyard.evaluate.write import Names; folder, rows, output, work = map(Path, sys.argv[1:5]);"
+    "settings = {'context': 32, 'processes': int(sys.argv[5])};"
+    "run('perplexity', folder, rows, settings, output, Names(*'abcdef'), work)"
+)
+TEXT = "Ada is in the kitchen. Ben took the red ball to the garden, and then he went home. "
+
+
+@dataclass
+class Evaluation:
+    """An evaluation of a model in blocks of rows, by a process of its own."""
+
+    model: Path
+    rows: Path
+    root: Path
+
+    @property
+    def output(self) -> Path:
+        return self.root / "result.json"
+
+    @property
+    def work(self) -> Path:
+        return self.root / "work" / "key"
+
+    def start(self, processes: int = 1) -> subprocess.Popen[bytes]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        words = [str(path) for path in (self.model, self.rows, self.output, self.work)]
+        environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+        command = [sys.executable, "-c", SCRIPT, *words, str(processes)]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+
+    def run(self, processes: int = 1) -> None:
+        with self.start(processes) as process:
+            assert process.stderr is not None
+            said = process.stderr.read().decode()
+        assert process.returncode == 0, said
+
+    def blocks(self) -> dict[Path, int]:
+        """The finished blocks, and when they were written."""
+        return {file: file.stat().st_mtime_ns for file in self.work.glob("[!.]*.parquet")}
+
+    def wait_for(self, process: subprocess.Popen[bytes], condition: Callable[[], object]) -> None:
+        until = time.monotonic() + 120
+        while not condition():
+            assert process.poll() is None, "it ended too early"
+            assert time.monotonic() < until, "it never happened"
+            time.sleep(0.001)
+
+    def found(self) -> tuple[Any, pa.Table]:
+        return read_json(self.output), pq.read_table(self.output.with_suffix(".parquet"))
+
+
+@pytest.fixture(scope="module")
+def whole(undisturbed: Callable[..., Job], tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    """An evaluation that nobody disturbed, of several blocks."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    texts = [TEXT * (18 + row % 3) for row in range(600)]
+    pq.write_table(pa.table({"text": texts}), folder / "rows.parquet")
+    made = Evaluation(undisturbed().output / "models" / "last", folder / "rows.parquet", folder / "whole")
+    made.run()
+    return made
+
+
+@pytest.fixture
+def evaluation(whole: Evaluation, tmp_path: Path) -> Evaluation:
+    """The same, to be disturbed."""
+    return Evaluation(whole.model, whole.rows, tmp_path / "evaluation")
+
+
+def same(evaluation: Evaluation, other: Evaluation) -> None:
+    (result, items), (others_result, others_items) = evaluation.found(), other.found()
+    assert result == others_result
+    assert items.equals(others_items)
+    assert not evaluation.work.parent.exists()
+
+
+@pytest.mark.parametrize(("processes", "victim"), [(1, "script"), (2, "script"), (2, "process")])
+def test_killed_between_its_blocks_it_goes_on_after_those_that_are_finished(
+    evaluation: Evaluation,
+    whole: Evaluation,
+    processes: int,
+    victim: str,
+    record_property: Callable[[str, object], None],
+) -> None:
+    finished: dict[Path, int] = {}
+    for _ in range(2):
+        process = evaluation.start(processes)
+        evaluation.wait_for(process, lambda: evaluation.blocks().keys() > finished.keys())  # noqa: B023
+        family = psutil.Process(process.pid).children(recursive=True)
+        if victim == "script":
+            process.kill()
+        else:
+            family[0].kill()
+        with process:
+            assert process.stderr is not None
+            said = process.stderr.read().decode()
+        assert victim == "script" or re.search(
+            r"process \d of 2 was ended by signal 9; run again, and it goes on", said
+        )
+        _, alive = psutil.wait_procs(family, timeout=GONE_SECONDS)
+        assert not alive
+        assert not evaluation.output.exists()
+        later = evaluation.blocks()
+        assert finished.items() <= later.items(), "a finished block was scored again"
+        finished = later
+    evaluation.run(processes)
+    same(evaluation, whole)
+    record_property("faults injected", 2)
+    record_property("runs recovered", 1)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    with small_disk(tmp_path / "disk") as made:
+        yield made
+
+
+def test_a_full_disk_is_named_and_with_room_it_ends_the_same(
+    disk: Disk, whole: Evaluation, record_property: Callable[[str, object], None]
+) -> None:
+    evaluation = Evaluation(whole.model, whole.rows, disk.folder / "evaluation")
+    process = evaluation.start()
+    evaluation.wait_for(process, evaluation.blocks)
+    disk.fill(process.pid)
+    with process:
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+    assert process.returncode == 1
+    assert re.search(rf"{evaluation.root}/\S*\.parquet: can't be written: {re.escape(disk.full)}", said)
+    disk.make_room()
+    evaluation.run()
+    same(evaluation, whole)
+    record_property("faults injected", 1)
+    record_property("runs recovered", 1)

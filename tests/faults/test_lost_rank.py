@@ -1,0 +1,43 @@
+"""A rank that is stopped, and neither dies nor answers: the others end within a bounded time, and the run goes on."""
+
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import pytest
+from kills import GONE_SECONDS, Life, below, ranks, same
+from trainings import Job
+
+from trainyard.parallel.launch import GRACE_SECONDS
+from trainyard.parallel.timeout import TIMEOUT
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_others_end_in_time_when_a_rank_stops_and_the_run_goes_on(
+    specification: Callable[..., dict[str, Any]],
+    undisturbed: Callable[..., Job],
+    new_job: Callable[[dict[str, Any]], Job],
+    record_property: Callable[[str, object], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(TIMEOUT, "0.1")
+    job = new_job(specification("ddp"))
+    life = Life(job)
+    life.wait_for("step", 6)
+    family = below(life.process)
+    ranks(life.process)[1].send_signal(signal.SIGSTOP)
+    stopped = time.monotonic()
+    with life.process:
+        assert life.process.stderr is not None
+        said = life.process.stderr.read().decode()
+    assert f"a process of it gave no answer in time ({TIMEOUT}); run again, and it continues after step 5" in said
+    assert time.monotonic() - stopped < 6 + GRACE_SECONDS + 30
+    _, alive = psutil.wait_procs(family, timeout=GONE_SECONDS)
+    assert not alive
+    job.run()
+    same(job, undisturbed("ddp"))
+    record_property("faults injected", 1)
+    record_property("runs recovered", 1)
