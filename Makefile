@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 RUN := PYTHONPATH=src $(BIN)/python
 SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
+STUDY ?= demo
 
-.PHONY: demo install install-dev test test-long lint bench-training bench-evaluation bench-dry-run gpu-check support schema lock environments clean help
+.PHONY: demo install install-dev test test-long lint bench-training bench-evaluation bench-dry-run gpu-check support verify archive schema lock environments clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -62,6 +63,12 @@ gpu-check:  ## parity, memory and speed on this machine's NVIDIA GPUs, without a
 
 support: install  ## write the page of what each parallel setting trains from the results of the study parallel-settings
 	$(RUN) -m trainyard.report.support results/parallel-settings --output docs/reference/parallel-settings.md
+
+verify: install  ## hash inputs and outputs of a study again and say what has changed (STUDY=demo, CONFIG="KEY=VALUE ...")
+	@$(RUN) -m trainyard.provenance.verify $(STUDY) $(if $(CONFIG),--config $(CONFIG))
+
+archive: install  ## a study without its data in one zip file, for a paper's appendix (STUDY=demo, OUT=, ARGS="--models --anyway")
+	@$(RUN) -m trainyard.provenance.archive $(STUDY) $(if $(OUT),--output "$(OUT)") $(ARGS) $(if $(CONFIG),--config $(CONFIG))
 
 schema: install  ## write config/schema and the reference page from the typed models
 	$(RUN) -m trainyard.config.schema config/schema

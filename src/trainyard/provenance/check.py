@@ -1,0 +1,185 @@
+"""Whether what is on the disk is what was recorded, and what would be made today."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from trainyard.errors import InputError
+from trainyard.files import read_json, sha256_file, sha256_path
+from trainyard.job import Job
+from trainyard.provenance.jobs import Plan
+from trainyard.provenance.machine import versions
+from trainyard.provenance.record import record_file, settings_of, written
+
+State = Literal["missing", "unrecorded", "changed", "stale", "settings", "code", "versions", "dirty", "extra"]
+STATES: tuple[State, ...] = get_args(State)
+REMEDIES: dict[State, str] = {
+    "missing": "run the study again, and what is missing is made",
+    "unrecorded": "made before jobs left records, or by hand: delete it and run the study again",
+    "changed": "delete the file and run the study again",
+    "stale": "run the study again; where Snakemake sees no change, delete the file first",
+    "settings": "run the study again, or take the change of the configuration back",
+    "code": "run the study again, or check out the commit that the record names",
+    "versions": "install the versions of the lock, or run the study again under these",
+    "dirty": "commit or take back the changes, delete the file and run the study again",
+    "extra": "delete it: no job of the study makes it",
+}
+NAMED = 3  # files that a sentence names
+
+Hash = Callable[[Path], str]
+Found = tuple[State, str, str]  # of which file, and what
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that doesn't hold: of which kind of job, in which file, and what was found."""
+
+    state: State
+    kind: str
+    file: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.state}: {self.file}: {self.found}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a study.
+
+    Attributes:
+        jobs: how many jobs there are of each kind.
+        hold: how many of those have no problem.
+        problems: in the order of the rules; what no job makes comes last.
+    """
+
+    study: str
+    jobs: Mapping[str, int]
+    hold: Mapping[str, int]
+    problems: list[Problem]
+
+
+def check(plan: Plan, hashed: Callable[[Path], None] = lambda _: None) -> Verdict:
+    """Hash every input and output of a study once, and compare.
+
+    Args:
+        plan: the jobs of the study.
+        hashed: called with each file that was hashed.
+
+    Raises:
+        InputError: an interpreter that the configuration names can't be asked.
+    """
+    known: dict[Path, str] = {}
+
+    def sha256(path: Path) -> str:
+        if path not in known:
+            known[path] = sha256_file(path)
+            hashed(path)
+        return known[path]
+
+    jobs, hold, problems = Counter[str](), Counter[str](), list[Problem]()
+    for planned in plan.jobs:
+        found = [Problem(state, planned.kind, file, text) for state, file, text in _of_job(planned.job, sha256)]
+        problems += found
+        jobs[planned.kind] += 1
+        hold[planned.kind] += not found
+    problems += [Problem("extra", "", path.as_posix(), "no job of the study makes it") for path in _extra(plan)]
+    return Verdict(plan.study, jobs, hold, problems)
+
+
+def _of_job(job: Job, sha256: Hash) -> Iterator[Found]:
+    """What doesn't hold of a job."""
+    first = job.outputs[0]
+    there = [output for output in job.outputs if Path(output).exists()]
+    file = record_file(job)
+    if not [output for output in there if Path(output) != file]:
+        yield "missing", first, f"not made yet: {' '.join(job.command)}"
+        return
+    if not file.is_file():
+        yield "unrecorded", first, f"nothing tells what it came from: there is no {file}"
+        return
+    try:
+        record = read_json(file)
+        yield from _outputs(job, record, sha256)
+        for text in _inputs(job, record, sha256):
+            yield "stale", first, text
+        for state, text in _circumstances(job, record):
+            yield state, first, text
+    except (InputError, KeyError, TypeError, AttributeError) as error:
+        yield "changed", file.as_posix(), f"is no record of a job ({error})"
+
+
+def _outputs(job: Job, record: Mapping[str, Any], sha256: Hash) -> Iterator[Found]:
+    for name, expected in record["outputs"].items():
+        path = Path(name)
+        if not path.is_file():
+            yield "missing", name, f"was made ({record['ended']}), and is gone"
+        elif (found := sha256(path)) != expected:
+            changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
+            hashes = f"recorded {_short(expected)} ({record['ended']}), found {_short(found)} (written {changed})"
+            yield "changed", name, hashes
+    for path in written(job):
+        if path.as_posix() not in record["outputs"]:
+            yield "extra", path.as_posix(), "was not there when the job ended"
+
+
+def _inputs(job: Job, record: Mapping[str, Any], sha256: Hash) -> Iterator[str]:
+    """What it reads that isn't what it was made from; what is gone is missing where it was made."""
+    recorded, reads = record["inputs"], job.reads
+    for name in sorted({*recorded, *reads}):
+        if not Path(name).exists():
+            continue
+        if name not in recorded:
+            yield f"made without {name}, which it reads today"
+        elif name not in reads:
+            yield f"made from {name}, which it doesn't read today"
+        elif (found := sha256_path(name, sha256)) != recorded[name]:
+            yield f"made from another {name}: then {_short(recorded[name])}, now {_short(found)}"
+
+
+def _circumstances(job: Job, record: Mapping[str, Any]) -> Iterator[tuple[State, str]]:
+    """What else a result depends on: settings, code, packages, and whether the code was committed."""
+    if record["settings"] != settings_of(job):
+        yield "settings", "made with other settings than the configuration gives it today"
+    if record["code"] != job.params.get("code"):
+        yield "code", f"made by other code than today's: {record['code']}, today {job.params.get('code')}"
+    then = record["versions"]
+    now = versions([name for name in then if name != "python"], job.python)
+    others = [f"{name} {then[name]} ({now[name]} here)" for name in then if then[name] != now[name]]
+    if others:
+        yield "versions", f"made with {', '.join(others)}"
+    if record["dirty"]:
+        differs = record["differs"]
+        yield (
+            "dirty",
+            f"made with changes that were not committed ({_short(differs['sha256'])}): {_named(differs['files'])}",
+        )
+
+
+def _extra(plan: Plan) -> Iterator[Path]:
+    """Files and folders of a study's results that none of its jobs makes."""
+    known = {Path(output) for each in plan.jobs for output in each.job.outputs}
+    known |= {record_file(each.job) for each in plan.jobs}
+    above = {folder for path in known for folder in path.parents}
+
+    def walk(folder: Path) -> Iterator[Path]:
+        for path in sorted(folder.iterdir()):
+            if path in above:
+                yield from walk(path)
+            elif path not in known and not path.name.startswith("."):
+                yield path
+
+    results = Path("results", plan.study)
+    return walk(results) if results.is_dir() else iter(())
+
+
+def _short(sha256: str) -> str:
+    return sha256[:12]
+
+
+def _named(files: list[str]) -> str:
+    more = len(files) - NAMED
+    return ", ".join(files[:NAMED]) + (f" and {more} more" if more > 0 else "")

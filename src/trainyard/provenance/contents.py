@@ -1,0 +1,106 @@
+"""What of a study goes into its archive, and what is left out, with the reason."""
+
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from trainyard.config.catalogue import Dataset
+from trainyard.provenance.jobs import Plan, Planned
+from trainyard.provenance.record import record_file, written
+
+ENVIRONMENT = ("requirements*.lock", "envs/*.yaml", "config/data.lock.yaml")
+LARGEST_LOG = 1 << 20  # bytes
+KEPT_OF_DATA = {"download": "*.json", "tokenize": "index.json", "tokenizer": "index.json"}
+KEPT_OF_MODELS = {"config.json", "generation_config.json", "README.md", "origin.json", "trainyard.json", "NONE.txt"}
+TEXTS = {"prompt", "prediction", "target", "example"}  # columns that hold text of the data, or may repeat it
+PAGES_OF_TEXTS = ("samples", "contamination_table")
+SHARED = re.compile(r"(CC0|Public Domain|CC BY(-SA)? \d|ODC-By|Apache|MIT|BSD)\b", re.IGNORECASE)
+"""Licences that let anyone pass a text on. Under any other, and under none, texts stay where they are."""
+
+_ADDRESS = re.compile(r"\b\d{1,3}(\.\d{1,3}){3}\b")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Paths from the repository's root.
+
+    Attributes:
+        files: go in as they are.
+        logs: go in cleaned.
+        left_out: the reason of each.
+    """
+
+    files: list[Path]
+    logs: list[Path]
+    left_out: dict[Path, str]
+
+
+def contents(plan: Plan, datasets: Mapping[str, Dataset], models: bool) -> Contents:
+    """Choose what goes in.
+
+    Args:
+        plan: the jobs of the study.
+        datasets: the catalogue, for the licences.
+        models: whether weights and tokenizers go in too.
+    """
+    made = [(each, path) for each in plan.jobs for path in _made(each)]
+    left_out = {path: reason for each, path in made if (reason := _of_data_or_models(each, path, models))}
+    texts = {path: closed for each, path in made if (closed := _closed_texts(each, path, datasets))}
+    shown = set().union(*texts.values())
+    if shown:
+        texts |= {path: shown for each, path in made if each.rule in PAGES_OF_TEXTS and path != record_file(each.job)}
+    files = [path for _, path in made]
+    report = Path("report.html")
+    if report.is_file() and f"results/{plan.study}/report/overview.html" in report.read_text(errors="replace"):
+        files.append(report)
+        texts |= {report: shown} if shown else {}
+    left_out |= {path: _not_shared(closed) for path, closed in texts.items()}
+    files += [Path("config/studies", f"{plan.study}.yaml")]
+    files += [path for pattern in ENVIRONMENT for path in Path().glob(pattern)]
+    logs = {Path(each.job.log) for each in plan.jobs if Path(each.job.log).is_file()}
+    large = {log: "large" for log in logs if log.stat().st_size > LARGEST_LOG}
+    left_out |= large
+    return Contents(sorted({*files} - {*left_out}), sorted(logs - {*large}), dict(sorted(left_out.items())))
+
+
+def cleaned(log: Path) -> str:
+    """A log without the names of folders, users and machines, as far as they can be told."""
+    text = log.read_text(encoding="utf-8", errors="replace")
+    for folder, name in ((Path.cwd(), "."), (Path.home(), "~")):
+        text = text.replace(str(folder), name) if folder != Path("/") else text
+    return _ADDRESS.sub("ADDRESS", re.sub(rf"\b{re.escape(socket.gethostname())}\b", "HOST", text))
+
+
+def _made(planned: Planned) -> Iterator[Path]:
+    """A job's outputs and its record, as far as they are there."""
+    yield from written(planned.job)
+    if (record := record_file(planned.job)).is_file():
+        yield record
+
+
+def _of_data_or_models(planned: Planned, path: Path, models: bool) -> str | None:
+    """Why a file is too large to go in, if it is."""
+    if path == record_file(planned.job):
+        return None
+    if kept := KEPT_OF_DATA.get(planned.rule):
+        return None if path.match(kept) else "data"
+    of_model = planned.rule == "fetch_model" or (planned.rule == "train" and path.parts[3] == "models")
+    return "weights or tokenizer" if of_model and not models and path.name not in KEPT_OF_MODELS else None
+
+
+def _closed_texts(planned: Planned, path: Path, datasets: Mapping[str, Dataset]) -> set[str]:
+    """The datasets that a file may hold texts of though their licence doesn't let anyone pass these on."""
+    if path.suffix != ".parquet" or planned.rule not in ("evaluate", "contamination"):
+        return set()
+    job = planned.job
+    names = {job.params["specification"]["dataset"]} if planned.rule == "evaluate" else set(job.wildcards.values())
+    closed = {name for name in names & {*datasets} if not SHARED.match(datasets[name].licence)}
+    return closed if closed and TEXTS & {*pq.read_schema(path).names} else set()
+
+
+def _not_shared(datasets: set[str]) -> str:
+    return f"may hold texts of {', '.join(sorted(datasets))}, whose licence doesn't let everyone pass them on"

@@ -1,0 +1,75 @@
+"""The jobs of a study, as Snakemake plans them today."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from snakemake.api import SnakemakeApi
+from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
+
+from trainyard.errors import InputError
+from trainyard.job import Job
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One job, done or not, and the rule that it is of."""
+
+    rule: str
+    job: Job
+
+    @property
+    def kind(self) -> str:
+        """The rule; of the many that draw and tabulate just `report`."""
+        return "report" if Path(self.job.log).parts[2] == "report" else self.rule
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every job of a study, those that make its data included, in the order of the rules.
+
+    Attributes:
+        config: config/config.yaml with what the command line changed.
+    """
+
+    study: str
+    jobs: list[Planned]
+    config: dict[str, Any]
+
+
+def plan(study: str, config: Mapping[str, Any]) -> Plan:
+    """Ask Snakemake, in the working directory, for every job of a study, whether it has to run or not.
+
+    Args:
+        study: its name.
+        config: what `--config` would change.
+
+    Raises:
+        InputError: the configuration can't be, or a file that no job makes is missing.
+    """
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as snakemake:
+        found = snakemake.workflow(
+            resource_settings=ResourceSettings(cores=1),
+            config_settings=ConfigSettings(config={**config, "studies": study}),
+            snakefile=Path("Snakefile"),
+        )
+        found.dag(DAGSettings())
+        workflow: Any = found._workflow  # as the API's own summary does, which tells files but no parameters
+        try:
+            workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True, nolock=True)
+            workflow.async_run(workflow.dag.init())
+        except WorkflowError as error:
+            raise InputError(str(error)) from None
+        order = {rule.name: number for number, rule in enumerate(workflow.rules)}
+        jobs = [Planned(job.rule.name, _job(job, workflow.config)) for job in workflow.dag.jobs if job.log]
+        jobs.sort(key=lambda each: (order[each.rule], each.job.log))
+        return Plan(study, jobs, dict(workflow.config))
+
+
+def _job(planned: Any, config: Mapping[str, Any]) -> Job:
+    """What the script of a planned job would get."""
+    names = ("input", "output", "params", "wildcards", "threads", "log")
+    return Job.from_snakemake(SimpleNamespace(config=config, **{name: getattr(planned, name) for name in names}))
