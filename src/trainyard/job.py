@@ -6,11 +6,13 @@
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trainyard.errors import InputError
+from trainyard.family import ended_with_snakemake
 from trainyard.files import read_json, write_json
 from trainyard.interpreter import framework
 from trainyard.provenance.record import begin, end, record_file
@@ -28,6 +30,7 @@ class Job:
     log: str
     mirror: str | None = None
     interpreters: dict[str, str] = field(default_factory=dict)
+    nodes: int = 1
     command: list[str] = field(default_factory=list)
 
     @classmethod
@@ -42,6 +45,7 @@ class Job:
             log=str(snakemake.log[0]),
             mirror=snakemake.config.get("mirror") or None,
             interpreters=_plain(snakemake.config.get("interpreters") or {}),
+            nodes=snakemake.resources.get("nodes", 1),
             command=_command(_plain(snakemake.config["studies"]), str(snakemake.output[0])),
         )
 
@@ -77,7 +81,10 @@ def _command(studies: str | list[str], output: str) -> list[str]:
 
 
 def run_job(scope: dict[str, Any], function: Callable[[Job], None]) -> None:
-    """Run a script's one function, with its log beside the terminal; an InputError ends it with a sentence."""
+    """Run a script's one function, with its log beside the terminal; an InputError ends it with a sentence.
+
+    Started by Snakemake, it ends with that, by whatever signal.
+    """
     if "snakemake" in scope:
         job = Job.from_snakemake(scope["snakemake"])
         write_json(Path(job.log).with_suffix(".json"), asdict(job))
@@ -92,9 +99,10 @@ def run_job(scope: dict[str, Any], function: Callable[[Job], None]) -> None:
         handlers=[logging.FileHandler(job.log, mode="a", encoding="utf-8")],
     )
     try:
-        begun = begin(job)
-        function(job)
-        write_json(record_file(job), end(job, begun))
+        with ended_with_snakemake() if "snakemake" in scope else nullcontext():
+            begun = begin(job)
+            function(job)
+            write_json(record_file(job), end(job, begun))
     except InputError as error:
         logging.error("%s", error)
         print(f"error: {error}\n(log: {job.log})", file=sys.stderr)

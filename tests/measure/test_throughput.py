@@ -157,4 +157,4 @@ def test_a_crash_with_enough_memory_is_a_failure(tmp_path, failing, name, limit)
 def test_a_killed_process_is_no_outcome_under_a_limit(tmp_path, failing):
     with pytest.raises(LaunchError) as raised:
         measured(tmp_path, name="killed", memory_limit=host_limit(60))
-    assert raised.value.killed
+    assert raised.value.interruption

@@ -16,10 +16,13 @@ from trainyard.parallel.launch import LaunchError, launch
 HERE, SOURCE = Path(__file__).parent, Path(__file__).parents[2] / "src"
 START = """
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from trainyard.family import ended_with_snakemake
 from trainyard.parallel import launch
 launch.SOURCE = "{source}:{here}"
-launch.launch("worker", ["sleep", sys.argv[1]], int(sys.argv[2]), 1, Path(sys.argv[1]) / "log")
+with {around}:
+    launch.launch("worker", ["sleep", sys.argv[1]], int(sys.argv[2]), 1, Path(sys.argv[1]) / "log")
 """
 
 
@@ -40,7 +43,8 @@ def launcher(tmp_path):
     started = []
 
     def start(processes, above=()):
-        code = START.format(source=SOURCE, here=HERE)
+        around = "ended_with_snakemake()" if above else "nullcontext()"
+        code = START.format(source=SOURCE, here=HERE, around=around)
         words = [*above, sys.executable, "-c", code, str(tmp_path), str(processes)]
         top = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(SOURCE)})
         started.append(top)
@@ -159,5 +163,5 @@ def test_a_bug_in_a_rank_fails_with_the_end_of_the_log(tmp_path):
 def test_a_killed_rank_is_told_from_one_that_failed(tmp_path, deed, processes, killed):
     with pytest.raises(LaunchError) as raised:
         launch("worker", [deed, str(tmp_path)], processes, 1, tmp_path / "log")
-    assert raised.value.killed is killed
+    assert bool(raised.value.interruption) is killed
     assert [file.name for file in tmp_path.iterdir() if "error" in file.name] == []

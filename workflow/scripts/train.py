@@ -6,6 +6,10 @@ from pathlib import Path
 # in place of this folder, whose tokenize.py and statistics.py would stand in for Python's own
 sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
+from trainyard.interpreter import see_own_packages_alone
+
+see_own_packages_alone()
+
 from trainyard.job import Job, run_job
 from trainyard.train.run import train
 
@@ -19,6 +23,7 @@ def main(job: Job) -> None:
         code=job.params["code"],
         unsupported=job.params["unsupported"],
         python=job.python,
+        nodes=job.nodes,
     )
 
 

@@ -33,6 +33,7 @@ from trainyard.evaluate.progress import progress
 from trainyard.evaluate.rows import rows_sha256
 from trainyard.evaluate.write import Names, versions, write_items
 from trainyard.files import read_json, sha256_file, sha256_json, whole_file, write_json
+from trainyard.parallel.rank import PARENT
 
 SOURCE = Path(__file__).parents[2]
 POLL_SECONDS = 0.1
@@ -110,7 +111,7 @@ def _in_processes(task: Task, folder: Path, processes: int) -> None:
     write_json(folder / "task.json", asdict(task))
     # by `rank` they end with this process, and keep its GPUs until they have
     command = [sys.executable, "-m", "trainyard.parallel.rank", __name__, str(folder / "task.json"), str(processes)]
-    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    environment = os.environ | {"PYTHONPATH": str(SOURCE), PARENT: str(os.getpid())}
     running = [subprocess.Popen([*command, str(rank)], env=environment) for rank in range(processes)]
     try:
         while None in (codes := [process.poll() for process in running]) and not any(codes):

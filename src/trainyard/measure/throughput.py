@@ -59,7 +59,12 @@ class Result:
 
 
 def measure(
-    cell: dict[str, Any], output: Path, log: Path, unsupported: str | None = None, python: str = sys.executable
+    cell: dict[str, Any],
+    output: Path,
+    log: Path,
+    unsupported: str | None = None,
+    python: str = sys.executable,
+    nodes: int = 1,
 ) -> None:
     """Measure a cell, or search for its largest batch, and write its file.
 
@@ -74,11 +79,12 @@ def measure(
         log: takes what the processes print.
         unsupported: why this machine can't do it, if so; then nothing is started.
         python: the interpreter that has the packages of the parallel setting.
+        nodes: of the SLURM job that this process is the script of; 1: all processes are on this machine.
 
     Raises:
         LaunchError: a process failed in any other way.
     """
-    launcher = _Launcher(output.with_suffix(".measuring"), log, python)
+    launcher = _Launcher(output.with_suffix(".measuring"), log, python, nodes)
     row = {name: cell[name] for name in COORDINATES}
     row |= {name: cell.get(name) for name in ("steps", "warmup_steps")}
     row |= {"model": cell["model"]["name"], "parallel": cell["parallel"]["name"]}
@@ -137,12 +143,14 @@ class _Launcher:
         folder: holds what they are given and give while they run, and what they swap to a disk.
         log: takes what they print.
         python: their interpreter.
+        nodes: that they are on.
     """
 
-    def __init__(self, folder: Path, log: Path, python: str) -> None:
+    def __init__(self, folder: Path, log: Path, python: str, nodes: int) -> None:
         self.folder = folder
         self.log = log
         self.python = python
+        self.nodes = nodes
 
     def attempt(self, cell: dict[str, Any]) -> Result:
         """Measure the cell once.
@@ -153,14 +161,14 @@ class _Launcher:
         try:
             return self._launch(cell)
         except LaunchError as error:
-            if error.killed or not self._ends_well_with_more(cell):
+            if error.interruption or not self._ends_well_with_more(cell):
                 raise
         # Not all code tells of an allocation that failed: some crashes, and some blames something else. What fails
         # under the limit, ends well without, and fails again under it, fails for want of memory.
         try:
             return self._launch(cell)
         except LaunchError as error:
-            if error.killed:
+            if error.interruption:
                 raise
             said = str(error).partition(": the last lines of")[0].splitlines()[0]
             limit = f"a limit of {cell['memory_limit']['bytes'] / 1e9:g} GB"
@@ -191,6 +199,7 @@ class _Launcher:
                 self.log,
                 device=cell["device"],
                 python=self.python,
+                nodes=self.nodes,
             )
             return Result("finished", None, read_json(found)) if reason is None else Result("out-of-memory", reason)
         finally:

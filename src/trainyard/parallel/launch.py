@@ -1,5 +1,6 @@
 """Starts the processes of a training or measurement, and ends them whatever happens."""
 
+import glob
 import json
 import os
 import signal
@@ -15,26 +16,31 @@ from typing import Literal
 import psutil
 
 from trainyard.errors import InputError
+from trainyard.family import end
+from trainyard.files import check_writable
+from trainyard.parallel.nodes import srun, torchrun
 from trainyard.parallel.outcome import oom_kill_count
-from trainyard.parallel.rank import ERROR_FILE, POLL_SECONDS, ends_file
+from trainyard.parallel.rank import ERROR_FILE, PARENT, said_file, set_room_aside, word_of
 from trainyard.parallel.slots import taken
+from trainyard.parallel.timeout import TIMEOUT
 
 SOURCE = Path(__file__).resolve().parents[2]
 TAIL_LINES = 25
-# Long enough for a trainer to finish its step and save a checkpoint; clusters give 30 s before SIGKILL.
-GRACE_SECONDS = 20.0
+# For a trainer to finish its step and save a checkpoint. SLURM ends by SIGKILL itself what takes longer than its
+# own time; that is 30 s, or as much as the profile's warning signal comes early.
+GRACE_SECONDS = 100.0 if "SLURM_JOB_ID" in os.environ else 20.0
 
 
 class LaunchError(RuntimeError):
     """A process failed; the message holds the log's last lines.
 
     Attributes:
-        killed: whether somebody ended a process by a signal, and nothing had failed before.
+        interruption: what came over the processes, if nothing had failed before; it can be run again.
     """
 
-    def __init__(self, message: str, killed: bool) -> None:
+    def __init__(self, message: str, interruption: str | None) -> None:
         super().__init__(message)
-        self.killed = killed
+        self.interruption = interruption
 
 
 def launch(
@@ -46,22 +52,24 @@ def launch(
     environment: Mapping[str, str] | None = None,
     device: Literal["cpu", "cuda"] = "cpu",
     python: str = sys.executable,
+    nodes: int = 1,
 ) -> str | None:
     """Run `python -m module arguments` in `processes` processes of `threads` threads, and wait for them.
 
     Everything they print goes to `log`. They end when this process ends, by
-    whatever signal, and when the Snakemake above it does. On GPUs each has one
+    whatever signal. On GPUs each has one
     that no other job has; waits for them.
 
     Args:
         module: an importable name under `src`.
         arguments: for every process.
-        processes: on this machine.
+        processes: on all nodes.
         threads: of each process (OMP_NUM_THREADS).
-        log: is appended to.
+        log: is appended to; its folder is one that all nodes see.
         environment: variables over this process's own.
         device: what the processes compute on.
         python: the interpreter, which has the packages that they need.
+        nodes: of the SLURM job that this process is the script of; 1: all processes are on this machine.
 
     Returns:
         None when all ended well; the reason when memory ran out.
@@ -70,65 +78,86 @@ def launch(
         InputError: a process raised it; with its message.
         LaunchError: a process failed in any other way.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(log.parent)
     errors = log.with_name(f".{log.name}.error-{os.getpid()}")
-    ends = ends_file(errors)
-    for left in (errors, ends):  # by a launcher of the same number that was killed
-        left.unlink(missing_ok=True)
+    _clear(errors)  # of a launcher of the same number that was killed
+    set_room_aside(errors)
     kills = oom_kill_count()
-    words = command(module, arguments, processes, python)
+    if nodes == 1:
+        words = command(module, arguments, processes, python)
+    else:
+        words = srun(nodes, processes, threads, device, GRACE_SECONDS, module, arguments, python)
     variables = {**(environment or {}), ERROR_FILE: str(errors.absolute())}
+    variables = child_environment(threads, variables, here_alone=nodes == 1)
     try:
         with (
             log.open("ab") as output,
-            _ended_with_snakemake(),
             _ended_by_signals(),
-            taken(processes if device == "cuda" else 0) as places,
+            taken(processes if device == "cuda" and nodes == 1 else 0) as places,
         ):
-            status = _run(words, child_environment(threads, variables | places), output.fileno())
-        word = json.loads(errors.read_text(encoding="utf-8")) if errors.exists() else None
-        statuses = json.loads(ends.read_text(encoding="utf-8")) if ends.exists() else [status]
+            status = _run(words, variables | places, output.fileno(), elsewhere=nodes > 1)
+        word = word_of(errors)
+        ends = [json.loads(file.read_text(encoding="utf-8")) for file in _ends(errors)]
     finally:
-        errors.unlink(missing_ok=True)
-        ends.unlink(missing_ok=True)
+        _clear(errors)
     if status == 0:
         return None
     if word and word["kind"] == "input":
         raise InputError(word["message"])
     if word and word["kind"] == "out-of-memory":
         return word["message"].splitlines()[0]
-    if oom_kill_count() > kills:
+    if oom_kill_count() > kills or any(node["kills"] for node in ends):
         return "the kernel ended a process for lack of memory (SIGKILL; the control group's oom_kill count rose)"
     said = f"{word['message'].strip()}\n" if word else ""
     message = f"{module} ended with status {status}: {said}the last lines of {log}:\n{_tail(log)}"
-    raise LaunchError(message, _killed(word["kind"] if word else None, statuses))
+    # as a shell does, srun adds 128 to the number of a signal
+    statuses = [each for node in ends for each in node["statuses"]] or [128 - status if status > 128 else status]
+    raise LaunchError(message, _interruption(word["kind"] if word else None, statuses))
 
 
-def _killed(kind: str | None, statuses: Sequence[int]) -> bool:
-    """Whether a signal ended the ranks, by the first word of a rank and the statuses of those that failed.
+def _ends(errors: Path) -> list[Path]:
+    """What each node has left beside the error file."""
+    return sorted(errors.parent.glob(f"{glob.escape(errors.name)}.ends-*"))
+
+
+def _clear(errors: Path) -> None:
+    for file in (errors, said_file(errors), *_ends(errors)):
+        file.unlink(missing_ok=True)
+
+
+def _interruption(kind: str | None, statuses: Sequence[int]) -> str | None:
+    """What came over the ranks, by the first word of a rank and the statuses of those that failed; None: a failure.
 
     torchrun ends the others by SIGTERM when one has failed. So a rank that failed by
     itself speaks for all, unless it only lost its connection to one that was killed.
     """
     if kind == "error":
-        return False
+        return None
+    if kind == "timeout":
+        return f"a process of it gave no answer in time ({TIMEOUT})"
     ended = [status for status in statuses if status < 0 or kind != "lost"]
-    return bool(ended) and all(-status in (signal.SIGKILL, signal.SIGTERM) for status in ended)
+    killed = ended and all(-status in (signal.SIGKILL, signal.SIGTERM) for status in ended)
+    return "it was killed" if killed else None
 
 
 def command(module: str, arguments: Sequence[str], processes: int, python: str = sys.executable) -> list[str]:
-    """The command line that `launch` runs."""
+    """The command line that `launch` runs for the processes of one machine."""
     rank = [python, "-m", "trainyard.parallel.rank"]
     if processes == 1:
         return [*rank, module, *arguments]
     # As --standalone, but with addresses that need no resolver.
-    local = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
-    torchrun = ["torch.distributed.run", f"--nproc-per-node={processes}", "--monitor-interval=0.5"]
-    return [*rank, *torchrun, *local, f"--rdzv-id={os.getpid()}", "-m", "trainyard.parallel.rank", module, *arguments]
+    meeting = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
+    return [*rank, *torchrun(processes, GRACE_SECONDS, [*meeting, f"--rdzv-id={os.getpid()}"], module, arguments)]
 
 
-def child_environment(threads: int, more: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the processes: this one's, with our code and their environment's packages alone."""
+def child_environment(threads: int, more: Mapping[str, str], here_alone: bool = True) -> dict[str, str]:
+    """The environment of the processes: this one's, with our code and their environment's packages alone.
+
+    Args:
+        threads: of each process.
+        more: variables over this process's own.
+        here_alone: whether all are on this machine, so that gloo needs no network.
+    """
     environment = {**os.environ, **more}
     environment |= {
         "PYTHONPATH": str(SOURCE),
@@ -140,17 +169,26 @@ def child_environment(threads: int, more: Mapping[str, str]) -> dict[str, str]:
         "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
     }
     loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
-    if loopback:
+    if here_alone:
+        environment[PARENT] = str(os.getpid())
+    if loopback and here_alone:
         environment.setdefault("GLOO_SOCKET_IFNAME", loopback)
     return environment
 
 
-def _run(arguments: list[str], environment: Mapping[str, str], output: int) -> int:
-    """Run a command in a session of its own, and give its status; nothing of it outlives this call."""
+def _run(arguments: list[str], environment: Mapping[str, str], output: int, elsewhere: bool) -> int:
+    """Run a command in a session of its own, and give its status; nothing of it outlives this call.
+
+    Args:
+        arguments: the command.
+        environment: its variables.
+        output: the descriptor that it prints to.
+        elsewhere: whether its processes are on other machines too, and end with its standard input.
+    """
     process = subprocess.Popen(
         arguments,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
@@ -159,23 +197,14 @@ def _run(arguments: list[str], environment: Mapping[str, str], output: int) -> i
     try:
         return process.wait()
     finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        if elsewhere:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE_SECONDS)
         with suppress(psutil.NoSuchProcess):
-            _end([tree, *tree.children(recursive=True)])
+            end([tree, *tree.children(recursive=True)], GRACE_SECONDS)
         process.wait()
-
-
-def _end(family: list[psutil.Process]) -> None:
-    """End processes: politely, then by SIGKILL."""
-    for process in family:
-        _signal(process, signal.SIGTERM)
-    _, alive = psutil.wait_procs(family, timeout=GRACE_SECONDS)
-    for process in alive:
-        _signal(process, signal.SIGKILL)
-
-
-def _signal(process: psutil.Process, number: signal.Signals) -> None:
-    with suppress(psutil.NoSuchProcess):
-        process.send_signal(number)
 
 
 @contextmanager
@@ -197,48 +226,6 @@ def _ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _ended_with_snakemake() -> Iterator[None]:
-    """End this process and all below it when the Snakemake that started it, or one between them, is gone."""
-    above = _up_to_snakemake()
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(POLL_SECONDS):
-            if not all(_lives(process) for process in above):
-                _end(psutil.Process().children(recursive=True))
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    watcher = threading.Thread(target=watch, name="end-with-snakemake", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-
-
-def _up_to_snakemake() -> list[psutil.Process]:
-    """This process's ancestors up to the nearest Snakemake; none where it was started by hand."""
-    above = []
-    for process in psutil.Process().parents():
-        above.append(process)
-        try:
-            words = process.cmdline()
-        except psutil.Error:
-            continue
-        if any(Path(word).name == "snakemake" for word in words[:4]):
-            return above
-    return []
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _tail(log: Path) -> str:

@@ -1,8 +1,8 @@
 """Runs a module as one process of a launch: `python -m trainyard.parallel.rank MODULE ARGUMENTS...`.
 
 The process ends when the one that started it is gone, however that ended, and
-leaves word of an exception where the launcher reads it. torchrun is started by
-it too, so that the death of a launcher runs down the chain.
+leaves word of an exception where the launcher reads it. What starts the ranks of
+a machine (torchrun) is run by it too, so that the death of a launcher runs down the chain.
 """
 
 import ctypes
@@ -14,20 +14,29 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from trainyard.errors import InputError
-from trainyard.parallel.outcome import is_lost_connection, is_out_of_memory
+from trainyard.files import why_not_written, written
+from trainyard.parallel.outcome import is_lost_connection, is_out_of_memory, is_timeout, oom_kill_count
 from trainyard.parallel.slots import hold
 
 ERROR_FILE = "TRAINYARD_ERROR_FILE"
+PARENT = "TRAINYARD_PARENT"
+WORD_BYTES = 64 * 1024
 POLL_SECONDS = 0.5
+_STARTERS = ("torch.distributed.run", "trainyard.parallel.nodes")
 _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent() -> None:
-    """End this process, at once and without clean-up, when its parent is gone."""
-    parent = os.getppid()
+    """End this process, at once and without clean-up, when its parent is gone.
+
+    The parent says in the environment who it is: it may be gone before this process can look.
+    """
+    parent = int(os.environ.get(PARENT, os.getppid()))
+    os.environ[PARENT] = str(os.getpid())  # for those that this process starts
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -39,13 +48,18 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
-def ends_file(errors: Path) -> Path:
-    """Where torchrun writes the statuses of the ranks that failed, beside the launcher's error file."""
-    return errors.with_name(f"{errors.name}.ends")
+def ends_file(errors: Path, node: str) -> Path:
+    """Where torchrun writes how the ranks of a node have ended, beside the launcher's error file."""
+    return errors.with_name(f"{errors.name}.ends-{node}")
 
 
-def _leave_ends(error: BaseException) -> bool:
-    """Write how the ranks ended, if `error` is torchrun's that some have failed, or that it was itself ended."""
+def _leave_ends(error: BaseException, kills: int) -> bool:
+    """Write how the ranks ended, if `error` is torchrun's that some have failed, or that it was itself ended.
+
+    Args:
+        error: of torchrun.
+        kills: how many of the kernel's kills for memory there had been before.
+    """
     path = os.environ.get(ERROR_FILE)
     if type(error).__name__ == "ChildFailedError":
         statuses = [failure.exitcode for failure in vars(error)["failures"].values()]
@@ -54,8 +68,36 @@ def _leave_ends(error: BaseException) -> bool:
     else:
         return False
     if path is not None:
-        ends_file(Path(path)).write_text(json.dumps(statuses), encoding="utf-8")
+        ends = {"statuses": statuses, "kills": oom_kill_count() - kills}
+        file = ends_file(Path(path), os.environ.get("SLURM_NODEID", "0"))
+        try:
+            file.write_text(json.dumps(ends), encoding="utf-8")
+        except OSError:  # a full disk, of which a rank has left word
+            file.unlink(missing_ok=True)
     return True
+
+
+def set_room_aside(errors: Path) -> None:
+    """Make the error file before any rank needs it, so that one can leave word of a full disk.
+
+    Raises:
+        InputError: the disk is full already, or may not be written to.
+    """
+    with written(errors.parent):
+        errors.write_bytes(b" " * WORD_BYTES)
+
+
+def word_of(errors: Path) -> dict[str, str] | None:
+    """What a rank has said, if one has: `kind` and `message`."""
+    try:
+        return json.loads(said_file(errors).read_bytes())
+    except (FileNotFoundError, ValueError):  # or it was killed while it wrote
+        return None
+
+
+def said_file(errors: Path) -> Path:
+    """What the error file is called when a rank has taken it."""
+    return errors.with_name(f"{errors.name}.said")
 
 
 def _leave_word(error: BaseException) -> None:
@@ -63,19 +105,22 @@ def _leave_word(error: BaseException) -> None:
     path = os.environ.get(ERROR_FILE)
     if path is None:
         return
-    kind = "error"
+    kind, message = "error", f"{type(error).__name__}: {error}"
     if isinstance(error, InputError):
-        kind = "input"
+        kind, message = "input", str(error)
+    elif reason := why_not_written(error):
+        kind, message = "input", f"{getattr(error, 'filename', None) or Path(path).parent}: can't be written: {reason}"
     elif is_out_of_memory(error):
         kind = "out-of-memory"
+    elif is_timeout(error):
+        kind = "timeout"
     elif is_lost_connection(error):
         kind = "lost"
-    word = {"kind": kind, "message": str(error) if kind == "input" else f"{type(error).__name__}: {error}"}
-    try:
-        with Path(path).open("x", encoding="utf-8") as file:
-            json.dump(word, file)
-    except FileExistsError:
-        pass
+    word = json.dumps({"kind": kind, "message": message[: WORD_BYTES // 8]})
+    with suppress(FileNotFoundError):  # another rank was quicker
+        said = Path(path).rename(said_file(Path(path)))
+        with said.open("r+b") as file:
+            file.write(word.encode())
 
 
 def main() -> None:
@@ -83,18 +128,20 @@ def main() -> None:
     end_with_parent()
     hold()
     module, sys.argv = sys.argv[1], sys.argv[1:]
+    kills = oom_kill_count()
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except Exception as error:
         # Word first: a rank that waits for this one may be the first to print.
-        if not _leave_ends(error):
+        if not _leave_ends(error, kills):
             _leave_word(error)
-        if module != "torch.distributed.run":  # the ranks that it started have said what happened
-            traceback.print_exc()
-        sys.stderr.flush()
+        if module not in _STARTERS:  # else the ranks have said what happened
+            with suppress(OSError):  # the log's disk may be full
+                traceback.print_exc()
+                sys.stderr.flush()
         # The group can't be left in order when others still wait in it.
         os._exit(1)
-    if module != "torch.distributed.run":
+    if module not in _STARTERS:
         # All is written; gloo's threads now and then abort a process that takes itself down in order.
         sys.stdout.flush()
         sys.stderr.flush()

@@ -15,8 +15,9 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from pickle import UnpicklingError
 
-from trainyard.errors import InputError
+from trainyard.errors import InputError, one_line
 from trainyard.files import clear_drafts, read_json, sha256_file, sync, whole_folder, write_json, written
 from trainyard.parallel import group
 from trainyard.parallel.engine import Engine
@@ -79,9 +80,19 @@ def _save(final: Path, engine: Engine, best: Path | None) -> None:
 
 
 def load_checkpoint(checkpoints: Path, step: int, engine: Engine) -> None:
-    """Put engine and random states back to what they were after `step`."""
+    """Put engine and random states back to what they were after `step`.
+
+    Raises:
+        InputError: a file of the checkpoint holds something other than tensors and plain values.
+    """
     folder = folder_of(checkpoints, step)
-    engine.load(folder / "engine")
+    try:
+        engine.load(folder / "engine")
+    except UnpicklingError as error:
+        raise InputError(
+            f"{folder / 'engine'}: holds code, or what could be, in place of weights: nothing of it was run; find out "
+            f"who put it there, then delete {folder} and run again ({one_line(error)})"
+        ) from None
     load_randomness(folder / f"random-{group.rank()}.json")
 
 

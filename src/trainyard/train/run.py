@@ -7,13 +7,23 @@ from typing import Any, Literal
 
 from trainyard.data.shards import verify
 from trainyard.errors import InputError
-from trainyard.files import read_json, read_json_lines, whole_folder, write_json, write_text
+from trainyard.files import (
+    check_writable,
+    clear_drafts,
+    read_json,
+    read_json_lines,
+    whole_folder,
+    write_json,
+    write_text,
+)
 from trainyard.parallel.launch import LaunchError, launch
+from trainyard.parallel.outcome import oom_kill_count
 from trainyard.train.metrics import Row, line_of
 from trainyard.train.progress import progress
+from trainyard.train.scheduler import killed_for_memory, slurm_job
 from trainyard.train.specification import Specification
 from trainyard.train.summary import summarise
-from trainyard.train.work import WorkFolder, input_hashes, key_of, saved_steps
+from trainyard.train.work import WorkFolder, input_hashes, key_of
 
 NO_MODEL = "NONE.txt"
 
@@ -27,6 +37,7 @@ def train(
     unsupported: str | None = None,
     timing: Literal["shared", "alone"] = "shared",
     python: str = sys.executable,
+    nodes: int = 1,
 ) -> None:
     """Train what `specification` says, or go on where an interrupted job of the same specification was.
 
@@ -42,6 +53,7 @@ def train(
         unsupported: why this machine can't do it, if so; then nothing is started.
         timing: whether the run has the machine to itself.
         python: the interpreter that trains, which has the packages of the parallel setting.
+        nodes: of the SLURM job that this process is the script of; 1: it trains on this machine alone.
 
     Raises:
         InputError: the user can do something about it: an interruption (run again), a working
@@ -52,30 +64,43 @@ def train(
     if unsupported is not None:
         job.write({"outcome": "unsupported", "reason": unsupported}, {}, [], [])
         return
+    check_writable(output)
     folder = WorkFolder(work / job.study / job.run / key_of(specification, job.inputs, code, python))
     with folder.lock():
         if folder.complete.exists():
             folder.clear()
         write_json(folder.specification, specification)
+        _note_job(folder)
     if folder.outcome() is None:
-        if not saved_steps(folder.checkpoints):
-            _check_data(specification["data"])
-        _launch(specification, folder, log, python)
+        _check_data(specification["data"])
+        _launch(specification, folder, log, python, nodes)
     with folder.lock():
+        clear_drafts(output)
         if not folder.complete.exists():  # else another job of the same specification was quicker
             job.copy_out(folder)
             folder.finish()
 
 
+def _note_job(folder: WorkFolder) -> None:
+    """Write down which job of SLURM this is; of the one before, that it ran out of memory, if so."""
+    job = slurm_job()
+    before = folder.slurm_job.read_text(encoding="utf-8") if folder.slurm_job.exists() else None
+    if before and before != job and folder.outcome() is None and killed_for_memory(before):
+        folder.end("out-of-memory", f"SLURM ended its job {before} for lack of memory (OUT_OF_MEMORY)")
+    if job:
+        write_text(folder.slurm_job, job)
+
+
 def _check_data(data: dict[str, str | None]) -> None:
-    """Compare the tokens with the hashes of their indexes; once, since a training that goes on has done so."""
+    """Compare the tokens with the hashes of their indexes."""
     for name in ("train", "validation"):
         if folder := data[name]:
             verify(Path(folder))
 
 
-def _launch(specification: dict[str, Any], folder: WorkFolder, log: Path, python: str) -> None:
+def _launch(specification: dict[str, Any], folder: WorkFolder, log: Path, python: str, nodes: int) -> None:
     """Run the trainer until there is an outcome."""
+    kills = oom_kill_count()
     try:
         with progress(folder, f"{specification['study']}/{specification['run']}"):
             out_of_memory = launch(
@@ -86,14 +111,20 @@ def _launch(specification: dict[str, Any], folder: WorkFolder, log: Path, python
                 log,
                 device=specification["device"],
                 python=python,
+                nodes=nodes,
             )
     except LaunchError as error:
-        if error.killed:
-            raise InputError(f"{folder.path}: the trainer was killed; {folder.continuation()}") from None
+        if error.interruption:
+            raise InputError(f"{folder.path}: {error.interruption}; {folder.continuation()}") from None
         raise
     if out_of_memory is not None:
         with folder.lock():
             folder.end("out-of-memory", out_of_memory)
+        if slurm_job() and oom_kill_count() > kills:
+            raise InputError(
+                f"{folder.path}: {out_of_memory}; SLURM fails a job in which that happened, whatever it writes: "
+                "the next attempt writes the run's row, so run again"
+            )
     if folder.outcome() is None:
         raise RuntimeError(f"the trainer ended well, but {folder.path} holds no outcome")
 

@@ -4,6 +4,7 @@
 work/{study}/{run}/{key}/
     spec.json            what is trained
     started.json         what the trainer found out when it started: steps, parameters, peak
+    slurm-job            the number of the SLURM job that trains or trained last
     metrics.jsonl        one row a step; cut back to the resumed step
     checkpoints/         step-000050/ and the one before it
     models/              best/, last/, step-N/
@@ -75,6 +76,7 @@ class WorkFolder:
         self.path = path
         self.specification = path / "spec.json"
         self.started = path / "started.json"
+        self.slurm_job = path / "slurm-job"
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self.models = path / "models"
