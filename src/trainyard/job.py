@@ -15,7 +15,7 @@ from trainyard.errors import InputError
 from trainyard.family import ended_with_snakemake
 from trainyard.files import read_json, write_json
 from trainyard.interpreter import framework
-from trainyard.provenance.record import begin, end, record_file
+from trainyard.provenance.record import recorded
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,7 @@ def run_job(scope: dict[str, Any], function: Callable[[Job], None]) -> None:
     )
     try:
         with ended_with_snakemake() if "snakemake" in scope else nullcontext():
-            begun = begin(job)
-            function(job)
-            write_json(record_file(job), end(job, begun))
+            recorded(job, function)
     except InputError as error:
         logging.error("%s", error)
         print(f"error: {error}\n(log: {job.log})", file=sys.stderr)

@@ -4,13 +4,13 @@ Every job leaves one, whatever its rule: a run its provenance.json, any other a 
 `results/{study}/provenance/` (or `results/data/`, `results/models/`) under its log's name.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import InputError
-from trainyard.files import files_of, sha256_file, sha256_json, sha256_path
+from trainyard.files import files_of, sha256_file, sha256_json, sha256_path, write_json
 from trainyard.provenance.machine import TRAINING, hardware, loaded, variables, versions
 from trainyard.provenance.repository import repository
 
@@ -34,12 +34,19 @@ def record_file(job: "Job") -> Path:
     return Path("results", owner, "provenance", *rest).with_suffix(".json")
 
 
-def begin(job: "Job") -> dict[str, Any]:
-    """What is known before the job does anything.
+def recorded(job: "Job", function: Callable[["Job"], None]) -> None:
+    """Do a job and, if it ends well, write its record.
 
     Raises:
         InputError: something that it reads isn't there.
     """
+    begun = _begin(job)
+    function(job)
+    write_json(record_file(job), _end(job, begun))
+
+
+def _begin(job: "Job") -> dict[str, Any]:
+    """What is known before the job does anything."""
     for name in job.reads:
         if not Path(name).exists():
             raise InputError(f"{name}: no such file or folder; let Snakemake make it: {' '.join(job.command)}")
@@ -53,7 +60,7 @@ def begin(job: "Job") -> dict[str, Any]:
     }
 
 
-def end(job: "Job", begun: Mapping[str, Any]) -> dict[str, Any]:
+def _end(job: "Job", begun: Mapping[str, Any]) -> dict[str, Any]:
     """The whole record, when its outputs are there."""
     python, launches = job.python, job.launches
     return {
@@ -62,7 +69,7 @@ def end(job: "Job", begun: Mapping[str, Any]) -> dict[str, Any]:
         "versions": versions([*TRAINING] if launches else loaded(), python),
         **hardware(_device(job.params.get("specification") or {})),
         "environment": variables(),
-        "outputs": hashes(written(job)),
+        "outputs": {file.as_posix(): sha256_file(file) for file in written(job)},
     }
 
 
@@ -73,15 +80,9 @@ def settings_of(job: "Job") -> str:
 
 def written(job: "Job") -> Iterator[Path]:
     """Every file of a job's outputs but its record, those in folders too."""
-    for output in job.outputs:
-        path = Path(output)
+    for path in map(Path, job.outputs):
         if path != record_file(job):
             yield from files_of(path) if path.is_dir() else [path] if path.is_file() else []
-
-
-def hashes(files: Iterable[Path], sha256: Callable[[Path], str] = sha256_file) -> dict[str, str]:
-    """The hash of each file, by its path."""
-    return {file.as_posix(): sha256(file) for file in sorted(files)}
 
 
 def _device(specification: Mapping[str, Any]) -> str | None:

@@ -1,0 +1,87 @@
+"""The commit of the code, and what differs from it, in real repositories."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from trainyard.provenance.repository import repository
+
+CLEAN = {"dirty": False, "differs": None}
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=A Name", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """A repository with one commit."""
+    folder = tmp_path / "code"
+    (folder / "src").mkdir(parents=True)
+    (folder / "config").mkdir()
+    (folder / "src" / "loop.py").write_text("step = 1\n")
+    (folder / "src" / "ünïcode.py").write_text("pass\n")
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "First")
+    return folder
+
+
+def test_a_clean_tree_is_its_commit(code: Path) -> None:
+    assert repository(code) == {"commit": git(code, "rev-parse", "HEAD"), **CLEAN}
+
+
+def test_a_dirty_tree_names_its_files(code: Path) -> None:
+    (code / "src" / "ünïcode.py").write_text("fail\n")
+    (code / "src" / "new.py").write_text("pass\n")
+    (code / "src" / "loop.py").unlink()
+    found = repository(code)
+    assert found["dirty"] is True
+    assert found["differs"]["files"] == ["src/loop.py", "src/new.py", "src/ünïcode.py"]
+
+
+@pytest.mark.parametrize("file", ["src/loop.py", "src/new.py"])
+def test_the_same_changes_have_the_same_hash_and_others_have_another(code: Path, tmp_path: Path, file: str) -> None:
+    shutil.copytree(code, tmp_path / "clone")
+    for folder in (code, tmp_path / "clone"):
+        (folder / file).write_text("step = 2\n")
+    one, same = repository(code), repository(tmp_path / "clone")
+    assert one == same
+    (code / file).write_text("step = 3\n")
+    other = repository(code)
+    assert other["differs"]["files"] == one["differs"]["files"]
+    assert other["differs"]["sha256"] != one["differs"]["sha256"]
+
+
+def test_a_staged_change_is_a_change(code: Path) -> None:
+    (code / "src" / "loop.py").write_text("step = 2\n")
+    git(code, "add", ".")
+    assert repository(code)["differs"]["files"] == ["src/loop.py"]
+
+
+def test_what_bears_on_no_result_makes_no_tree_dirty(code: Path) -> None:
+    (code / "notes.txt").write_text("to do")
+    (code / "results" / "demo").mkdir(parents=True)
+    (code / "results" / "demo" / "summary.json").write_text("{}")
+    (code / "config" / "data.lock.yaml").write_text("{}")
+    assert repository(code)["dirty"] is False
+
+
+@pytest.mark.parametrize("kind", ["none", "empty", "within another"])
+def test_without_a_commit_of_its_own_nothing_is_claimed(tmp_path: Path, code: Path, kind: str) -> None:
+    folder = code / "src" if kind == "within another" else tmp_path / "other"
+    folder.mkdir(exist_ok=True)
+    if kind == "empty":
+        git(folder, "init", "--quiet")
+    assert repository(folder) == {"commit": None, "dirty": None, "differs": None}
+
+
+def test_asking_writes_nothing(code: Path) -> None:
+    (code / "src" / "loop.py").touch()
+    before = (code / ".git" / "index").stat().st_mtime_ns
+    repository(code)
+    assert (code / ".git" / "index").stat().st_mtime_ns == before
