@@ -12,9 +12,7 @@ as numbers: a word is its place in the vocabulary of the items, an n-gram a hash
 bits. What agrees by its hash is compared word by word, so that nothing rests on hashes.
 """
 
-import importlib.metadata
 import logging
-import platform
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -109,10 +107,6 @@ def contamination(
         "training_words": words,
         "training_sha256": rows_sha256(training),
         "rows_sha256": rows_sha256(items),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in ("numpy", "pyarrow")},
-        },
     }
     write_json(output, about)
     return about

@@ -82,7 +82,6 @@ def write_result(output: Path, names: Names, metric: str, result: Result, model_
             **(result.extra or {}),
             "protocol": result.protocol,
             "settings": dict(result.settings),
-            "versions": versions(),
         },
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from trainyard.config.catalogue import Dataset
+from trainyard.config.runs import RESULTS
 from trainyard.provenance.jobs import Plan, Planned
 from trainyard.provenance.record import record_file, written
 
@@ -17,7 +18,7 @@ LARGEST_LOG = 1 << 20  # bytes
 KEPT_OF_DATA = {"download": "*.json", "tokenize": "index.json", "tokenizer": "index.json"}
 KEPT_OF_MODELS = {"config.json", "generation_config.json", "README.md", "origin.json", "trainyard.json", "NONE.txt"}
 TEXTS = {"prompt", "prediction", "target", "example"}  # columns that hold text of the data, or may repeat it
-PAGES_OF_TEXTS = ("samples", "contamination_table")
+PAGES_OF_TEXTS = {"samples": "evaluate", "contamination_table": "contamination"}  # and whose texts they show
 SHARED = re.compile(r"(CC0|Public Domain|CC BY(-SA)? \d|ODC-By|Apache|MIT|BSD)\b", re.IGNORECASE)
 """Licences that let anyone pass a text on. Under any other, and under none, texts stay where they are."""
 
@@ -50,14 +51,12 @@ def contents(plan: Plan, datasets: Mapping[str, Dataset], models: bool) -> Conte
     made = [(each, path) for each in plan.jobs for path in _made(each)]
     left_out = {path: reason for each, path in made if (reason := _of_data_or_models(each, path, models))}
     texts = {path: closed for each, path in made if (closed := _closed_texts(each, path, datasets))}
-    shown = set().union(*texts.values())
-    if shown:
-        texts |= {path: shown for each, path in made if each.rule in PAGES_OF_TEXTS and path != record_file(each.job)}
+    texts |= {path: shown for each, path in made if (shown := _shown(each, path, made, texts))}
     files = [path for _, path in made]
     report = Path("report.html")
-    if report.is_file() and f"results/{plan.study}/report/overview.html" in report.read_text(errors="replace"):
+    if report.is_file() and f"{RESULTS}/{plan.study}/report/overview.html" in report.read_text(errors="replace"):
         files.append(report)
-        texts |= {report: shown} if shown else {}
+        texts |= {report: set().union(*texts.values())} if texts else {}
     left_out |= {path: _not_shared(closed) for path, closed in texts.items()}
     files += [Path("config/studies", f"{plan.study}.yaml")]
     files += [path for pattern in ENVIRONMENT for path in Path().glob(pattern)]
@@ -100,6 +99,14 @@ def _closed_texts(planned: Planned, path: Path, datasets: Mapping[str, Dataset])
     names = {job.params["specification"]["dataset"]} if planned.rule == "evaluate" else set(job.wildcards.values())
     closed = {name for name in names & {*datasets} if not SHARED.match(datasets[name].licence)}
     return closed if closed and TEXTS & {*pq.read_schema(path).names} else set()
+
+
+def _shown(planned: Planned, path: Path, made: list[tuple[Planned, Path]], texts: Mapping[Path, set[str]]) -> set[str]:
+    """The datasets whose texts a page of the report shows though they aren't passed on."""
+    if path == record_file(planned.job):
+        return set()
+    rule = PAGES_OF_TEXTS.get(planned.rule)
+    return set().union(*(texts[each] for other, each in made if other.rule == rule and each in texts))
 
 
 def _not_shared(datasets: set[str]) -> str:
