@@ -113,10 +113,12 @@ def _with_log(kind: str, name: str, what: str, path: Path) -> Iterator[Row]:
 
 
 def _log(kind: str, name: str, study: Path, place: Path) -> Iterator[Row]:
-    """The log of a job, where it was kept: logs/ beside results/, with the study's name and the rule's."""
+    """The record and the log of a job, where they were kept: under the same name, with the study's and the rule's."""
+    record = study / "provenance" / f"{place}.json"
     log = study.parents[1] / "logs" / study.name / f"{place}.log"
-    if log.is_file():
-        yield _file(kind, name, "log", log)
+    for what, path in (("provenance", record), ("log", log)):
+        if path.is_file():
+            yield _file(kind, name, what, path)
 
 
 def _file(kind: str, name: str, what: str, path: Path, sha256: str | None = None) -> Row:
