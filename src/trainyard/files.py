@@ -29,13 +29,16 @@ _REMEDIES = {
 }
 
 
+_TORCH_SAID = ("PytorchStreamWriter failed writing", "unexpected pos")
+
+
 def why_not_written(error: BaseException | None) -> str | None:
     """Why a file can't be written, and the remedy, if that is what `error`, or one that led to it, says."""
     while error is not None:
-        # safetensors tells the number in words; torch tells none
-        told = re.search(r"\(os error (\d+)\)", str(error))
-        number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
-        if number is None and "PytorchStreamWriter failed writing" in str(error):
+        # safetensors and shutil.copytree tell the number in words; torch tells none
+        told = re.search(r"(?:os error|\[Errno) (\d+)", str(error))
+        number = int(told[1]) if told else getattr(error, "errno", None)
+        if isinstance(error, RuntimeError) and any(words in str(error) for words in _TORCH_SAID):
             number = errno.ENOSPC
         if number in _REMEDIES:
             return _REMEDIES[number]

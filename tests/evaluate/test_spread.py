@@ -1,6 +1,5 @@
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -57,32 +56,6 @@ def test_any_number_of_processes_gives_the_same_files(causal_folder: Path, write
     assert alone[1]["row"].to_pylist() == list(range(480))
 
 
-SCRIPT = (
-    "import sys; from pathlib import Path; from trainyard.evaluate.run import run;"
-    "from trainyard.evaluate.write import Names; folder, rows, output, work = map(Path, sys.argv[1:5]);"
-    "settings = {'context': 32, 'processes': int(sys.argv[5])};"
-    "run('perplexity', folder, rows, settings, output, Names(*sys.argv[6:]), work)"
-)
-
-
-@pytest.mark.slow
-def test_the_processes_of_a_killed_evaluation_end_with_it(causal_folder: Path, write_rows: Write, tmp_path: Path):
-    path, work = write_rows(documents(2000)), tmp_path / "work/a-key"
-    command = [sys.executable, "-c", SCRIPT, str(causal_folder), str(path), str(tmp_path / "out.json"), str(work), "2"]
-    process = subprocess.Popen([*command, *"abcdef"], env=os.environ | {"PYTHONPATH": str(SOURCE)})
-    while not list(work.glob("*.parquet")):
-        assert process.poll() is None
-        time.sleep(0.01)
-    children = [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-    assert len(children) == 2
-    process.kill()
-    process.wait()
-    end = time.monotonic() + 10
-    while any(Path(f"/proc/{child}").exists() for child in children):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def test_blocks_outlive_an_error_after_the_last_of_them(
     causal_folder: Path, write_rows: Write, names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -98,36 +71,6 @@ def test_blocks_outlive_an_error_after_the_last_of_them(
     assert [file.name for file in work.iterdir()] == ["000000.parquet"]
     assert evaluate(causal_folder, path, names, work)[0]["n"] == 2
     assert not work.exists()
-
-
-@pytest.mark.slow
-def test_a_killed_evaluation_continues_after_its_finished_blocks(
-    causal_folder: Path, write_rows: Write, names: Names, tmp_path: Path
-):
-    path, work = write_rows(documents(900)), tmp_path / "work/a-key"
-    output = tmp_path / "killed.json"
-    described = (names.study, names.run, names.evaluation, names.checkpoint, names.dataset, names.split)
-    command = [sys.executable, "-c", SCRIPT, str(causal_folder), str(path), str(output), str(work), "1", *described]
-    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(SOURCE)})
-    while not list(work.glob("*.parquet")):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not output.exists()
-    finished = {file: file.stat().st_mtime_ns for file in sorted(work.glob("*.parquet"))}
-    assert 0 < len(finished) < len(list(blocks(path, ("text",), 900)))
-
-    scored = []
-    original = perplexity.Scorer.score
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(perplexity.Scorer, "score", lambda *given: scored.append(given[1].index) or original(*given))
-        continued = evaluate(causal_folder, path, names, work)
-    whole = evaluate(causal_folder, path, names)
-    assert not {int(file.stem) for file in finished} & set(scored)
-    assert continued[0] == whole[0]
-    assert continued[1].equals(whole[1])
-    assert not work.parent.exists()
 
 
 def test_blocks_of_other_settings_are_not_used(causal_folder: Path, write_rows: Write, names: Names, tmp_path: Path):

@@ -13,7 +13,11 @@ from pathlib import Path
 import psutil
 from trainings import Job
 
-DRAFTS = {"checkpoint": "checkpoints/.step-*", "export": "models/.*"}
+DRAFTS = {
+    "checkpoint": "work/*/*/*/checkpoints/.step-*",
+    "export": "work/*/*/*/models/.*",
+    "copying": "results/.*",
+}
 ATTEMPTS = 6
 GONE_SECONDS = 60
 
@@ -24,7 +28,7 @@ class Kill:
 
     Attributes:
         victim: `rank`, `trainer` (what the launcher started: torchrun, or the only rank) or `launcher`.
-        moment: `start`, `step`, `checkpoint` or `export`, by what was left behind.
+        moment: `start`, `step`, `checkpoint`, `export` or `copying`, by what was left behind.
         said: what the launcher said.
     """
 
@@ -55,8 +59,8 @@ def ranks(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 def drafts(job: Job, moment: str) -> set[Path]:
-    """What a checkpoint or export that isn't whole has left, or is writing."""
-    return set((job.root / "work").glob(f"*/*/*/{DRAFTS[moment]}"))
+    """What a checkpoint, an export or a copying of the outputs has left half done, or is at."""
+    return set(job.root.glob(DRAFTS[moment]))
 
 
 def lines(job: Job) -> list[bytes]:
@@ -94,11 +98,12 @@ class Life:
             return [psutil.Process(self.process.pid)]
         return below(self.process)[:1] if victim == "trainer" else ranks(self.process)
 
-    def kill(self, victim: str) -> Kill:
-        """End a process by SIGKILL, and wait until nothing of the job lives."""
+    def kill(self, victim: str, which: int = 0) -> Kill:
+        """End a process, of several ranks number `which`, by SIGKILL, and wait until nothing of the job lives."""
         family = below(self.process)
         with suppress(psutil.NoSuchProcess):
-            self.victims(victim)[0].kill()
+            if found := self.victims(victim):
+                found[which % len(found)].kill()
         with self.process:
             assert self.process.stderr is not None
             said = self.process.stderr.read().decode()
@@ -133,7 +138,8 @@ def kill_by_chance(job: Job, chance: random.Random, victims: tuple[str, ...], ro
         with life.process:
             assert life.process.returncode == 0, life.process.stderr and life.process.stderr.read().decode()
         return None
-    return life.kill(victim if life.victims(victim) else "launcher")
+    kill = life.kill(victim if life.victims(victim) else "launcher", chance.randrange(4))
+    return kill if life.process.returncode else None
 
 
 def ask_to_end(job: Job, rows: int) -> str:
@@ -151,3 +157,4 @@ def same(job: Job, other: Job) -> None:
     assert job.curve() == other.curve()
     assert job.models() == other.models()
     assert job.models()
+    assert not list(job.output.glob(".*"))

@@ -159,7 +159,9 @@ class Job:
             "s, o, w, l = map(Path, sys.argv[1:]); train(json.loads(s.read_text()), o, w, l, 'code')"
         )
         environment = os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([*self.above, sys.executable, "-c", program, *words], env=environment, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            [*self.above, sys.executable, "-c", program, *words], env=environment, stderr=subprocess.PIPE
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         return read_json_lines(self.output / "metrics.jsonl")

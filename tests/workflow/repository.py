@@ -61,10 +61,16 @@ MICRO = {
 
 
 class Repository:
-    """A folder with the workflow's files, and Snakemake in it."""
+    """A folder with the workflow's files, and Snakemake in it.
+
+    Attributes:
+        folder: the folder.
+        variables: of the environment that Snakemake runs in, over this process's own.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.variables: dict[str, str] = {}
         folder.mkdir(parents=True)
         for part in PARTS:
             source = ROOT / part
@@ -81,12 +87,16 @@ class Repository:
     def write_study(self, name: str, study: dict) -> None:
         (self.folder / "config" / "studies" / f"{name}.yaml").write_text(yaml.safe_dump(study))
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of Snakemake; its locale knows no letters beyond ASCII, as in many containers."""
+        return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "", "LC_ALL": "C", **self.variables}
+
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
             cwd=self.folder,
-            env=environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=900,
@@ -94,6 +104,28 @@ class Repository:
         )
         assert not check or done.returncode == 0, done.stdout[-4000:] + done.stderr[-8000:]
         return done
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start Snakemake, to be disturbed."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def unlock(self) -> subprocess.CompletedProcess[str]:
+        """What `make demo` does before it starts."""
+        return subprocess.run(
+            [sys.executable, "-m", "trainyard.unlock"],
+            cwd=self.folder,
+            env=self.environment | {"PYTHONPATH": str(self.folder / "src")},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
 
     def would_run(self, study: str = "micro") -> list[str]:
         """The messages of the jobs that a dry run lists, without `all`."""

@@ -15,8 +15,10 @@ def test_a_second_call_has_nothing_to_do(repository: Repository) -> None:
     assert "Nothing to be done" in repository.snakemake("--config", "studies=micro").stderr
 
 
-def test_every_run_finished_and_kept_its_models(repository: Repository) -> None:
+def test_every_run_finished_in_an_odd_folder_and_kept_its_models(repository: Repository) -> None:
     summaries = [json.loads(path.read_text()) for path in (repository.folder / "results/micro").glob("*/summary.json")]
+    assert " " in str(repository.folder)
+    assert not str(repository.folder).isascii()
     assert {summary["outcome"] for summary in summaries} == {"finished"}
     assert len(summaries) == 3 + 3
     for folder in (repository.folder / "results/micro").glob("tinyworld*"):

@@ -1,0 +1,148 @@
+"""Snakemake itself killed at chosen moments, and called again; two of it on one folder; faults that are rows."""
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from kills import GONE_SECONDS, below
+from repository import TRAIN, Repository
+
+from trainyard.files import files_of, read_json, read_json_lines, sha256_file
+
+pytestmark = pytest.mark.slow
+
+DDP = {"parallel": ["ddp"], "processes": [2]}
+GRID = {"datasets": ["tinyworld"], "models": ["gpt2-tiny"], **DDP}
+LONG = {**TRAIN, "steps": 80, "checkpoint_every": 10, "validate_every": 20, "keep_steps": [30, 50, 70], "dropout": 0.1}
+RUN = "tinyworld_gpt2-tiny_ddp-x2_fp32_seed1"
+EVALUATION = "perplexity-tinyworld-test@last"
+STUDY = {
+    "title": "Long enough to be killed",
+    "question": "Does it go on?",
+    "grids": [{**GRID, "train": LONG, "evaluate": {"perplexity": {"split": "test", "checkpoints": ["last"]}}}],
+}
+
+
+def target(study: str) -> str:
+    return f"results/{study}/{RUN}/evaluate/{EVALUATION}.json"
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """The repository, in a folder with an odd name, after an undisturbed run and its evaluation."""
+    made = Repository(tmp_path_factory.mktemp("repository") / "Übung macht den Meister")
+    for name in ("whole", "killed"):
+        made.write_study(name, STUDY)
+    made.snakemake("--config", "studies=whole", "--", target("whole"))
+    return made
+
+
+def steps(folder: Path) -> int:
+    return sum(file.read_bytes().count(b"\n") for file in folder.glob("work/killed/*/*/metrics.jsonl"))
+
+
+def evaluates(folder: Path) -> bool:
+    return any(folder.glob("work/killed/*/evaluate/*/*"))
+
+
+MOMENTS: dict[str, Callable[[Path], object]] = {
+    "step": lambda folder: steps(folder) > 1,
+    "checkpoint": lambda folder: any(folder.glob("work/killed/*/*/checkpoints/.step-*")),
+    "export": lambda folder: any(folder.glob("work/killed/*/*/models/.step-*")),
+    "evaluation": evaluates,
+}
+
+
+def curve(folder: Path) -> list[tuple]:
+    keys = ("step", "tokens", "loss", "gradient_norm", "learning_rate", "validation_loss")
+    return [tuple(row.get(key) for key in keys) for row in read_json_lines(folder / "metrics.jsonl")]
+
+
+def models(folder: Path) -> dict[str, str]:
+    """The hash of each model's file; cards and records name the study."""
+    named = (file for file in files_of(folder / "models") if file.name not in ("README.md", "trainyard.json"))
+    return {str(file.relative_to(folder)): sha256_file(file) for file in named}
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    found = read_json(folder / "evaluate" / f"{EVALUATION}.json")
+    return {key: found[key] for key in ("n", "values", "settings", "protocol")}
+
+
+def test_killed_at_every_moment_it_ends_the_same_and_a_second_one_is_refused_meanwhile(
+    repository: Repository, record_property: Callable[[str, object], None]
+) -> None:
+    asked = ("--config", "studies=killed", "--", target("killed"))
+    for moment, comes in MOMENTS.items():
+        with repository.start(*asked) as process:
+            end = time.monotonic() + 180
+            while not comes(repository.folder):
+                assert process.poll() is None, f"it ended before the {moment}"
+                assert time.monotonic() < end, f"the {moment} never came"
+                time.sleep(0.002)
+            if moment == "step":  # held, so that it can't end meanwhile
+                process.send_signal(signal.SIGSTOP)
+                second = repository.snakemake(*asked, check=False)
+                assert second.returncode == 1
+                assert "Directory cannot be locked. Please make sure that no other Snakemake" in second.stderr
+                refused = repository.unlock()
+                assert refused.returncode == 1
+                assert refused.stderr == (
+                    f"Snakemake works in this folder already (process {process.pid}); wait for it or end it.\n"
+                )
+            family = below(process)
+            process.kill()
+        _, alive = psutil.wait_procs(family, timeout=GONE_SECONDS)
+        assert alive == [], "a job outlived Snakemake"
+        assert not (repository.folder / target("killed")).exists(), "the evaluation had ended"
+        unlocked = repository.unlock()
+        assert (unlocked.returncode, unlocked.stderr) == (0, "The last run was killed: taking its lock away.\n")
+    repository.snakemake(*asked)
+    whole, killed = (repository.folder / "results" / name / RUN for name in ("whole", "killed"))
+    assert read_json(killed / "summary.json")["outcome"] == "finished"
+    assert curve(killed) == curve(whole)
+    assert models(killed) == models(whole)
+    assert figures(killed) == figures(whole)
+    items = [pq.read_table(folder / "evaluate" / f"{EVALUATION}.parquet") for folder in (killed, whole)]
+    assert items[0].equals(items[1])
+    record_property("faults injected", len(MOMENTS) + 1)
+    record_property("runs recovered", 1)
+
+
+def test_a_loss_that_is_no_number_is_a_row_and_the_others_go_on(
+    repository: Repository, record_property: Callable[[str, object], None]
+) -> None:
+    hot = {"hot": {"learning_rate": 1e30, "warmup_steps": 0, "clip": None}, "base": {}}
+    grid = {**GRID, "parallel": ["single"], "processes": [1], "train": TRAIN, "recipes": hot}
+    grid["evaluate"] = {"perplexity": {"split": "test", "limit": 5}}
+    repository.write_study("hot", {"title": "t", "question": "q", "grids": [grid]})
+    repository.snakemake("--config", "studies=hot")
+    outcomes = {
+        file.parent.name.split("_")[-2]: read_json(file)["outcome"]
+        for file in repository.folder.glob("results/hot/*/summary.json")
+    }
+    assert outcomes == {"hot": "diverged", "base": "finished"}
+    (result,) = repository.folder.glob("results/hot/*hot*/evaluate/*.json")
+    assert read_json(result)["values"] is None
+    assert read_json(result)["reason"].startswith("diverged: the ")
+    assert "diverged" in (repository.folder / "results/hot/report/comparison.csv").read_text()
+    record_property("faults injected", 1)
+
+
+def test_a_setting_whose_extension_cannot_be_built_here_is_a_row_that_says_so(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
+    monkeypatch.setitem(repository.variables, "TORCH_EXTENSIONS_DIR", str(repository.folder / "extensions"))
+    grid = {**GRID, "parallel": ["zero3-infinity"], "train": TRAIN}
+    repository.write_study("infinity", {"title": "t", "question": "q", "grids": [grid]})
+    repository.snakemake("--config", "studies=infinity")
+    (summary,) = map(read_json, repository.folder.glob("results/infinity/*/summary.json"))
+    assert summary["outcome"] == "unsupported"
+    assert "which torch can't link in a path with spaces" in summary["reason"]
+    assert "Übung macht den Meister" in summary["reason"]
+    record_property("faults injected", 1)
