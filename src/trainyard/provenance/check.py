@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from trainyard.errors import InputError
-from trainyard.files import read_json, sha256_file, sha256_path
+from trainyard.files import sha256_file, sha256_path
 from trainyard.job import Job
 from trainyard.provenance.jobs import Plan
 from trainyard.provenance.machine import versions
+from trainyard.provenance.read import Record, read_record
 from trainyard.provenance.record import record_file, settings_of, written
 
 State = Literal["missing", "unrecorded", "changed", "stale", "settings", "code", "versions", "dirty", "extra"]
@@ -102,33 +103,34 @@ def _of_job(job: Job, sha256: Hash) -> Iterator[Found]:
         yield "unrecorded", first, f"nothing tells what it came from: there is no {file}"
         return
     try:
-        record = read_json(file)
-        yield from _outputs(job, record, sha256)
-        for text in _inputs(job, record, sha256):
-            yield "stale", first, text
-        for state, text in _circumstances(job, record):
-            yield state, first, text
-    except (InputError, KeyError, TypeError, AttributeError) as error:
-        yield "changed", file.as_posix(), f"is no record of a job ({error})"
+        record = read_record(file)
+    except InputError as error:
+        yield "unrecorded", first, f"its record can't be read: {str(error).splitlines()[0]}"
+        return
+    yield from _outputs(job, record, sha256)
+    for text in _inputs(job, record, sha256):
+        yield "stale", first, text
+    for state, text in _circumstances(job, record):
+        yield state, first, text
 
 
-def _outputs(job: Job, record: Mapping[str, Any], sha256: Hash) -> Iterator[Found]:
-    for name, expected in record["outputs"].items():
+def _outputs(job: Job, record: Record, sha256: Hash) -> Iterator[Found]:
+    for name, expected in record.outputs.items():
         path = Path(name)
         if not path.is_file():
-            yield "missing", name, f"was made ({record['ended']}), and is gone"
+            yield "missing", name, f"was made ({record.ended}), and is gone"
         elif (found := sha256(path)) != expected:
             changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
-            hashes = f"recorded {_short(expected)} ({record['ended']}), found {_short(found)} (written {changed})"
+            hashes = f"recorded {_short(expected)} ({record.ended}), found {_short(found)} (written {changed})"
             yield "changed", name, hashes
     for path in written(job):
-        if path.as_posix() not in record["outputs"]:
+        if path.as_posix() not in record.outputs:
             yield "extra", path.as_posix(), "was not there when the job ended"
 
 
-def _inputs(job: Job, record: Mapping[str, Any], sha256: Hash) -> Iterator[str]:
+def _inputs(job: Job, record: Record, sha256: Hash) -> Iterator[str]:
     """What it reads that isn't what it was made from; what is gone is missing where it was made."""
-    recorded, reads = record["inputs"], job.reads
+    recorded, reads = record.inputs, job.reads
     for name in sorted({*recorded, *reads}):
         if not Path(name).exists():
             continue
@@ -140,23 +142,19 @@ def _inputs(job: Job, record: Mapping[str, Any], sha256: Hash) -> Iterator[str]:
             yield f"made from another {name}: then {_short(recorded[name])}, now {_short(found)}"
 
 
-def _circumstances(job: Job, record: Mapping[str, Any]) -> Iterator[tuple[State, str]]:
+def _circumstances(job: Job, record: Record) -> Iterator[tuple[State, str]]:
     """What else a result depends on: settings, code, packages, and whether the code was committed."""
-    if record["settings"] != settings_of(job):
+    if record.settings != settings_of(job):
         yield "settings", "made with other settings than the configuration gives it today"
-    if record["code"] != job.params.get("code"):
-        yield "code", f"made by other code than today's: {record['code']}, today {job.params.get('code')}"
-    then = record["versions"]
+    if record.code != job.params.get("code"):
+        yield "code", f"made by other code than today's: {record.code}, today {job.params.get('code')}"
+    then = record.versions
     now = versions([name for name in then if name != "python"], job.python)
     others = [f"{name} {then[name]} ({now[name]} here)" for name in then if then[name] != now[name]]
     if others:
         yield "versions", f"made with {', '.join(others)}"
-    if record["dirty"]:
-        differs = record["differs"]
-        yield (
-            "dirty",
-            f"made with changes that were not committed ({_short(differs['sha256'])}): {_named(differs['files'])}",
-        )
+    if differs := record.differs:
+        yield "dirty", f"made with changes that were not committed ({_short(differs.sha256)}): {_named(differs.files)}"
 
 
 def _extra(plan: Plan) -> Iterator[Path]:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from snakemake.api import SnakemakeApi
@@ -64,12 +63,21 @@ def plan(study: str, config: Mapping[str, Any]) -> Plan:
         except WorkflowError as error:
             raise InputError(str(error)) from None
         order = {rule.name: number for number, rule in enumerate(workflow.rules)}
-        jobs = [Planned(job.rule.name, _job(job, workflow.config)) for job in workflow.dag.jobs if job.log]
+        jobs = [
+            Planned(job.rule.name, Job.from_snakemake(_Handed(job, workflow.config)))
+            for job in workflow.dag.jobs
+            if job.log
+        ]
         jobs.sort(key=lambda each: (order[each.rule], each.job.log))
         return Plan(study, jobs, dict(workflow.config))
 
 
-def _job(planned: Any, config: Mapping[str, Any]) -> Job:
-    """What the script of a planned job would get."""
-    names = ("input", "output", "params", "wildcards", "threads", "log")
-    return Job.from_snakemake(SimpleNamespace(config=config, **{name: getattr(planned, name) for name in names}))
+class _Handed:
+    """A planned job as its script would see it: as Snakemake has it, and with the configuration."""
+
+    def __init__(self, planned: Any, config: Mapping[str, Any]) -> None:
+        self.config = config
+        self._planned = planned
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._planned, name)

@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from trainyard.config.runs import RESULTS, Catalogues
+from trainyard.errors import InputError
 from trainyard.files import read_json
 from trainyard.provenance.check import Verdict
 from trainyard.provenance.contents import Contents
 from trainyard.provenance.jobs import Plan
+from trainyard.provenance.read import Record, read_record
 from trainyard.provenance.record import record_file
 
 CONTENTS = (
@@ -38,7 +41,7 @@ CONTENTS = (
 
 def readme(plan: Plan, verdict: Verdict, chosen: Contents, catalogues: Catalogues, study: Mapping[str, Any]) -> str:
     """The text. It depends on the archive's content alone: it holds no time of its own."""
-    records = [read_json(file) for each in plan.jobs if (file := record_file(each.job)).is_file()]
+    records = list(_records(plan))
     parts = [
         f"# {study['title']}\n\n{study['question']}\n",
         f"The study `{plan.study}` of Trainyard: what was asked, what came out, and what it came from.\n",
@@ -53,6 +56,13 @@ def readme(plan: Plan, verdict: Verdict, chosen: Contents, catalogues: Catalogue
     return "\n".join(parts)
 
 
+def _records(plan: Plan) -> Iterator[Record]:
+    """The records that can be read; the others are among what doesn't hold."""
+    for each in plan.jobs:
+        with suppress(InputError):
+            yield read_record(record_file(each.job))
+
+
 def _holds(verdict: Verdict) -> str:
     jobs = sum(verdict.jobs.values())
     if not verdict.problems:
@@ -64,32 +74,32 @@ def _holds(verdict: Verdict) -> str:
     return f"**It was packed though {len(verdict.problems)} things don't hold**, of {jobs} jobs:\n\n{lines}"
 
 
-def _origin(records: list[dict[str, Any]]) -> str:
+def _origin(records: list[Record]) -> str:
     if not records:
         return "No job left a record.\n"
     rows = {
-        "from": [min(record["started"] for record in records)],
-        "to": [max(record["ended"] for record in records)],
+        "from": [min(record.started for record in records)],
+        "to": [max(record.ended for record in records)],
         "commit": _distinct(_commit(record) for record in records),
         "machine": _distinct(_machine(record) for record in records),
         "packages": _distinct(
-            f"{name} {version}" for each in records for name, version in each["versions"].items() if version
+            f"{name} {version}" for each in records for name, version in each.versions.items() if version
         ),
     }
     return _table(("", ""), ((name, "; ".join(values)) for name, values in rows.items()))
 
 
-def _commit(record: Mapping[str, Any]) -> str:
-    if record["commit"] is None:
+def _commit(record: Record) -> str:
+    if record.commit is None:
         return "unknown: not from a git repository"
-    differs = record["differs"]
-    changed = f" with changes to {', '.join(differs['files'])} ({differs['sha256'][:12]})" if differs else ""
-    return record["commit"] + changed
+    differs = record.differs
+    changed = f" with changes to {', '.join(differs.files)} ({differs.sha256[:12]})" if differs else ""
+    return record.commit + changed
 
 
-def _machine(record: Mapping[str, Any]) -> str:
-    gpu = f", {record['gpu']}" if record["gpu"] else ""
-    return f"{record['cpu']}, {record['cores']} cores, {record['memory'] / 1e9:.0f} GB{gpu}, {record['platform']}"
+def _machine(record: Record) -> str:
+    gpu = f", {record.gpu}" if record.gpu else ""
+    return f"{record.cpu}, {record.cores} cores, {record.memory / 1e9:.0f} GB{gpu}, {record.platform}"
 
 
 def _data(plan: Plan, catalogues: Catalogues) -> str:
@@ -104,8 +114,8 @@ def _data(plan: Plan, catalogues: Catalogues) -> str:
     return _table(("dataset", "split", "rows", "source, revision", "licence", "SHA-256 of the rows"), rows)
 
 
-def _repeat(plan: Plan, records: list[dict[str, Any]]) -> str:
-    commits = Counter(record["commit"] for record in records if record["commit"])
+def _repeat(plan: Plan, records: list[Record]) -> str:
+    commits = Counter(record.commit for record in records if record.commit)
     commit = commits.most_common(1)[0][0] if commits else "THE COMMIT"
     return (
         "In a clone of the repository, with Python 3.11 or 3.12:\n\n"
