@@ -19,7 +19,7 @@ DRAFTS = {
     "copying": "results/.*",
 }
 ATTEMPTS = 6
-GONE_SECONDS = 60
+GONE_SECONDS, END_SECONDS = 60, 180
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,12 @@ def ranks(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
         if "trainyard.train.main" in words and "torch.distributed.run" not in words:
             found.append(each)
     return sorted(found, key=lambda each: each.pid)
+
+
+def said_by(process: subprocess.Popen[bytes]) -> str:
+    """What a job that ends now has said."""
+    with process:
+        return process.communicate(timeout=END_SECONDS)[1].decode()
 
 
 def drafts(job: Job, moment: str) -> set[Path]:
@@ -104,10 +110,7 @@ class Life:
         with suppress(psutil.NoSuchProcess):
             if found := self.victims(victim):
                 found[which % len(found)].kill()
-        with self.process:
-            assert self.process.stderr is not None
-            said = self.process.stderr.read().decode()
-            self.process.wait(GONE_SECONDS)
+        said = said_by(self.process)
         _, alive = psutil.wait_procs(family, timeout=GONE_SECONDS)
         assert not alive, "a process outlived the job"
         left = (moment for moment in DRAFTS if self.drafts(moment))
@@ -135,8 +138,8 @@ def kill_by_chance(job: Job, chance: random.Random, victims: tuple[str, ...], ro
         time.sleep(0.002)
     time.sleep(pause)  # to meet whatever the step is in
     if life.process.poll() is not None:
-        with life.process:
-            assert life.process.returncode == 0, life.process.stderr and life.process.stderr.read().decode()
+        said = said_by(life.process)
+        assert life.process.returncode == 0, said
         return None
     kill = life.kill(victim if life.victims(victim) else "launcher", chance.randrange(4))
     return kill if life.process.returncode else None
@@ -147,9 +150,7 @@ def ask_to_end(job: Job, rows: int) -> str:
     life = Life(job)
     life.wait_for("step", rows)
     ranks(life.process)[-1].send_signal(signal.SIGTERM)
-    with life.process:
-        assert life.process.stderr is not None
-        return life.process.stderr.read().decode()
+    return said_by(life.process)
 
 
 def same(job: Job, other: Job) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 import pytest
-from kills import GONE_SECONDS, Life, below, ranks, same
+from kills import GONE_SECONDS, Life, below, ranks, said_by, same
 from trainings import Job
 
 from trainyard.parallel.launch import GRACE_SECONDS
@@ -30,9 +30,7 @@ def test_the_others_end_in_time_when_a_rank_stops_and_the_run_goes_on(
     family = below(life.process)
     ranks(life.process)[1].send_signal(signal.SIGSTOP)
     stopped = time.monotonic()
-    with life.process:
-        assert life.process.stderr is not None
-        said = life.process.stderr.read().decode()
+    said = said_by(life.process)
     assert f"a process of it gave no answer in time ({TIMEOUT}); run again, and it continues after step 5" in said
     assert time.monotonic() - stopped < 6 + GRACE_SECONDS + 30
     _, alive = psutil.wait_procs(family, timeout=GONE_SECONDS)

@@ -8,6 +8,7 @@ from trainyard.evaluate.load import reason_for_no_model
 from trainyard.evaluate.metric import metric_module
 from trainyard.evaluate.spread import Task, scored_items
 from trainyard.evaluate.write import Names, Result, write_items, write_result
+from trainyard.files import check_writable
 
 
 def run(
@@ -31,8 +32,9 @@ def run(
         work: where finished blocks outlive a kill; nowhere unless told.
 
     Raises:
-        InputError: the model, the rows or the settings don't do.
+        InputError: the model, the rows or the settings don't do, or the result can't be written.
     """
+    check_writable(output.parent)
     module, items = metric_module(metric), output.with_suffix(".parquet")
     chosen = module.Settings.model_validate(settings)
     if reason := reason_for_no_model(model_folder):
