@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from disks import Disk, small_disk
-from kills import GONE_SECONDS
+from kills import GONE_SECONDS, said_by
 from trainings import SOURCE, Job
 
 from trainyard.files import read_json
@@ -55,9 +55,8 @@ class Evaluation:
         return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
 
     def run(self, processes: int = 1) -> None:
-        with self.start(processes) as process:
-            assert process.stderr is not None
-            said = process.stderr.read().decode()
+        process = self.start(processes)
+        said = said_by(process)
         assert process.returncode == 0, said
 
     def blocks(self) -> dict[Path, int]:
@@ -116,9 +115,7 @@ def test_killed_between_its_blocks_it_goes_on_after_those_that_are_finished(
             process.kill()
         else:
             family[0].kill()
-        with process:
-            assert process.stderr is not None
-            said = process.stderr.read().decode()
+        said = said_by(process)
         assert victim == "script" or re.search(
             r"process \d of 2 was ended by signal 9; run again, and it goes on", said
         )
@@ -147,9 +144,7 @@ def test_a_full_disk_is_named_and_with_room_it_ends_the_same(
     process = evaluation.start()
     evaluation.wait_for(process, evaluation.blocks)
     disk.fill(process.pid)
-    with process:
-        assert process.stderr is not None
-        said = process.stderr.read().decode()
+    said = said_by(process)
     assert process.returncode == 1
     assert re.search(rf"{evaluation.root}/\S*\.parquet: can't be written: {re.escape(disk.full)}", said)
     disk.make_room()
