@@ -31,7 +31,7 @@ def ended_with_snakemake() -> Iterator[None]:
     """
     above = _up_to_snakemake()
     if not above:
-        sys.exit("the Snakemake that started this job is gone")
+        sys.exit("what started this job is gone")
     done = threading.Event()
 
     def watch() -> None:
@@ -50,8 +50,11 @@ def ended_with_snakemake() -> Iterator[None]:
 
 
 def _up_to_snakemake() -> list[psutil.Process]:
-    """This process's ancestors up to the nearest Snakemake; none where there is none."""
-    above = []
+    """This process's ancestors up to the nearest Snakemake.
+
+    Its parent alone where none is called so, since Python code may run Snakemake too; none where that is gone.
+    """
+    above: list[psutil.Process] = []
     for process in psutil.Process().parents():
         above.append(process)
         try:
@@ -60,7 +63,7 @@ def _up_to_snakemake() -> list[psutil.Process]:
             continue
         if any(Path(word).name == "snakemake" for word in words[:4]):
             return above
-    return []
+    return [each for each in above[:1] if each.pid != 1 or each.name().startswith("python")]
 
 
 def _lives(process: psutil.Process) -> bool:
