@@ -94,10 +94,9 @@ def check(plan: Plan, hashed: Callable[[Path], None] = lambda _: None) -> Verdic
 def _of_job(job: Job, sha256: Hash) -> Iterator[Found]:
     """What doesn't hold of a job."""
     first = job.outputs[0]
-    there = [output for output in job.outputs if Path(output).exists()]
     file = record_file(job)
-    if not [output for output in there if Path(output) != file]:
-        yield "missing", first, f"not made yet: {' '.join(job.command)}"
+    if not [output for output in job.outputs if Path(output) != file and Path(output).exists()]:
+        yield "missing", first, _not_made(job)
         return
     if not file.is_file():
         yield "unrecorded", first, f"nothing tells what it came from: there is no {file}"
@@ -126,6 +125,13 @@ def _outputs(job: Job, record: Record, sha256: Hash) -> Iterator[Found]:
     for path in written(job):
         if path.as_posix() not in record.outputs:
             yield "extra", path.as_posix(), "was not there when the job ended"
+    for output in job.outputs:
+        if not Path(output).exists() and not any(Path(name).is_relative_to(output) for name in record.outputs):
+            yield "missing", output, _not_made(job)
+
+
+def _not_made(job: Job) -> str:
+    return f"not made yet: {' '.join(job.command)}"
 
 
 def _inputs(job: Job, record: Record, sha256: Hash) -> Iterator[str]:

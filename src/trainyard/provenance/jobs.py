@@ -49,27 +49,32 @@ def plan(study: str, config: Mapping[str, Any]) -> Plan:
     Raises:
         InputError: the configuration can't be, or a file that no job makes is missing.
     """
-    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as snakemake:
-        found = snakemake.workflow(
-            resource_settings=ResourceSettings(cores=1),
-            config_settings=ConfigSettings(config={**config, "studies": study}),
-            snakefile=Path("Snakefile"),
-        )
-        found.dag(DAGSettings())
-        workflow: Any = found._workflow  # as the API's own summary does, which tells files but no parameters
-        try:
-            workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True, nolock=True)
-            workflow.async_run(workflow.dag.init())
-        except WorkflowError as error:
-            raise InputError(str(error)) from None
-        order = {rule.name: number for number, rule in enumerate(workflow.rules)}
-        jobs = [
-            Planned(job.rule.name, Job.from_snakemake(_Handed(job, workflow.config)))
-            for job in workflow.dag.jobs
-            if job.log
-        ]
-        jobs.sort(key=lambda each: (order[each.rule], each.job.log))
-        return Plan(study, jobs, dict(workflow.config))
+    try:
+        with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as snakemake:
+            found = snakemake.workflow(
+                resource_settings=ResourceSettings(cores=1),
+                config_settings=ConfigSettings(config={**config, "studies": study}),
+                snakefile=Path("Snakefile"),
+            )
+            found.dag(DAGSettings())
+            workflow: Any = found._workflow  # as the API's own summary does, which tells no parameters
+            return _planned(study, workflow)
+    except WorkflowError as error:
+        raise InputError(str(error)) from None
+
+
+def _planned(study: str, workflow: Any) -> Plan:
+    """The jobs of Snakemake's own object."""
+    workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True, nolock=True)
+    workflow.async_run(workflow.dag.init())
+    order = {rule.name: number for number, rule in enumerate(workflow.rules)}
+    jobs = [
+        Planned(job.rule.name, Job.from_snakemake(_Handed(job, workflow.config)))
+        for job in workflow.dag.jobs
+        if job.log
+    ]
+    jobs.sort(key=lambda each: (order[each.rule], each.job.log))
+    return Plan(study, jobs, dict(workflow.config))
 
 
 class _Handed:

@@ -15,7 +15,7 @@ import yaml
 from tqdm import tqdm
 
 from trainyard.errors import InputError
-from trainyard.provenance.check import REMEDIES, STATES, Verdict, check
+from trainyard.provenance.check import REMEDIES, STATES, State, Verdict, check
 from trainyard.provenance.jobs import Plan, plan
 from trainyard.provenance.record import written
 
@@ -73,11 +73,10 @@ def main() -> int:
         return 2
     print(*verdict.problems, sep="\n", end="\n\n" if verdict.problems else "")
     print(table(verdict))
-    for state in STATES:
-        if any(problem.state == state for problem in verdict.problems):
-            print(f"\n{state}: {REMEDIES[state]}", end="")
+    states: list[State] = [state for state in STATES if any(problem.state == state for problem in verdict.problems)]
+    print("", *(f"- {state}: {REMEDIES[state]}" for state in states), sep="\n")
     holds = "everything holds" if not verdict.problems else f"{len(verdict.problems)} things don't hold"
-    print(f"\nstudy {verdict.study}: {holds} ({time.monotonic() - began:.0f} s)")
+    print(f"study {verdict.study}: {holds} ({time.monotonic() - began:.0f} s)")
     return 1 if verdict.problems else 0
 
 
