@@ -125,7 +125,7 @@ def test_it_names_no_folder_of_this_machine(repository: Repository, packed: Path
     with zipfile.ZipFile(packed) as opened:
         for name in opened.namelist():
             content = opened.read(name)
-            for folder in (repository.folder, Path(sys.executable).parent):
+            for folder in (repository.folder, sys.prefix):
                 assert str(folder).encode() not in content, name
                 assert json.dumps(str(folder))[1:-1].encode() not in content, name
 

@@ -2,6 +2,7 @@
 
 import re
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def contents(plan: Plan, datasets: Mapping[str, Dataset], models: bool) -> Conte
 def cleaned(log: Path) -> str:
     """A log without the names of folders, users and machines, as far as they can be told."""
     text = log.read_text(encoding="utf-8", errors="replace")
-    for folder, name in ((Path.cwd(), "."), (Path.home(), "~")):
+    for folder, name in ((Path.cwd(), "."), (Path(sys.prefix), "PYTHON"), (Path.home(), "~")):
         text = text.replace(str(folder), name) if folder != Path("/") else text
     return _ADDRESS.sub("ADDRESS", re.sub(rf"\b{re.escape(socket.gethostname())}\b", "HOST", text))
 
