@@ -37,6 +37,21 @@ def test_without_a_compiler_a_compiled_run_says_so(monkeypatch: pytest.MonkeyPat
     assert unsupported(setting(), "gpt2", "fp32", 1, pinned) == said  # an environment of conda brings none
 
 
+def test_a_path_with_spaces_is_a_reason_where_an_extension_is_built(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    builds = setting(compiler=True)
+    monkeypatch.setattr(machine, "has_compiler", lambda: True)
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "my extensions"))
+    capabilities = Machine("cpu").capabilities(builds, compiled=False)
+    assert unsupported(builds, "gpt2", "fp32", 1, capabilities) == (
+        f"builds a C++ extension, which torch can't link in a path with spaces ({tmp_path}/my extensions)"
+    )
+    assert unsupported(setting(), "gpt2", "fp32", 1, Machine("cpu").capabilities(setting(), compiled=False)) is None
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "extensions"))
+    assert unsupported(builds, "gpt2", "fp32", 1, Machine("cpu").capabilities(builds, compiled=False)) is None
+
+
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Where a driver shows its GPUs: two, unless a test removes them."""

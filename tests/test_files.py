@@ -1,0 +1,88 @@
+"""What can't be written is named, whichever library tried to."""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from trainyard.errors import InputError
+from trainyard.files import check_writable, clear_drafts, whole_file, whole_folder, write_text, written
+
+FULL = Path("/dev/full")  # takes nothing, as a full disk does
+
+
+def copy_into(folder: Path) -> None:
+    (folder / "model").mkdir()
+    (folder / "model" / "weights").write_text("1")
+    shutil.copytree(folder / "model", folder / "copy", copy_function=lambda *_: FULL.write_text("1"))
+
+
+def torch_into_a_file(_: Path) -> None:
+    with FULL.open("wb") as file:
+        torch.save(torch.zeros(10_000), file)
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "Python": lambda _: FULL.write_text("1"),
+    "torch": lambda _: torch.save(torch.zeros(10_000), FULL),
+    "torch, into a file": torch_into_a_file,
+    "pyarrow": lambda _: pq.write_table(pa.table({"a": range(100_000)}), FULL),
+    "copytree": copy_into,
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_full_disk_is_named_by_every_writer(writer: str, tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match="^models/best: can't be written: the disk is full; make room and run again$"),
+        written("models/best"),
+    ):
+        WRITERS[writer](tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EDQUOT, "the quota is used up; make room and run again"),
+        (errno.EROFS, "the file system is read-only; make it writable and run again"),
+        (errno.EACCES, "this user may not write there; make it writable and run again"),
+    ],
+)
+def test_other_reasons_have_their_remedy(number: int, said: str) -> None:
+    with pytest.raises(InputError, match=f"^results: can't be written: {said}$"), written("results"):
+        raise OSError(number, os.strerror(number))
+
+
+@pytest.mark.parametrize("error", [KeyError("a bug"), OSError(errno.EIO, "I/O"), RuntimeError("unexpected type")])
+def test_another_error_stays_what_it_is(error: Exception) -> None:
+    with pytest.raises(type(error)), written("results"):
+        raise error
+
+
+def test_a_writer_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "before")
+    with whole_folder(tmp_path / "folder") as draft:
+        (draft / "part").write_text("before")
+    with pytest.raises(InputError, match="can't be written"), whole_file(tmp_path / "file"):
+        raise OSError(errno.ENOSPC, "full")
+    with pytest.raises(InputError, match="can't be written"), whole_folder(tmp_path / "folder"):
+        raise OSError(errno.ENOSPC, "full")
+    assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "part").read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_folder_is_tried_without_a_trace_and_drafts_are_cleared(tmp_path: Path) -> None:
+    check_writable(tmp_path / "results" / "run")
+    assert list((tmp_path / "results" / "run").iterdir()) == []
+    (tmp_path / ".models.x1").mkdir()
+    (tmp_path / ".models.x1" / "part").touch()
+    (tmp_path / ".summary.json.x2").touch()
+    (tmp_path / "summary.json").touch()
+    clear_drafts(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results", "summary.json"]
