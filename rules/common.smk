@@ -13,20 +13,33 @@ from trainyard.config.dag import Dag
 from trainyard.config.plan import make_plan
 from trainyard.errors import InputError
 from trainyard.gpus import gpus
-from trainyard.parallel.room import warnings
-
-try:
-    PLAN = make_plan(config, Path("config"))
-except InputError as error:
-    raise WorkflowError(str(error))
+from trainyard.parallel.room import host_memory, warnings
 
 CONDA = "conda" in {
     str(method.value) for method in workflow.deployment_settings.deployment_method
 }
-JOBS = Dag(PLAN, ROOT / "envs", CONDA)
+# where the user calls Snakemake, which is told of nodes (--jobs) for a cluster alone, and in its jobs on the nodes
+TOLD = workflow.resource_settings
+ON_CLUSTER = TOLD.nodes is not None or workflow.remote_exec
+
+try:
+    PLAN = make_plan(config, Path("config"))
+    JOBS = Dag(PLAN, ROOT / "envs", CONDA, ON_CLUSTER, host_memory)
+except InputError as error:
+    raise WorkflowError(str(error))
+
 TEMPLATES = files_hash(ROOT / "src/trainyard/report/templates")
 
-if workflow.is_main_process:
+if (
+    PLAN.config.device == "auto"
+    and ON_CLUSTER
+    and (TOLD.cores is None or workflow.remote_exec)
+):
+    raise WorkflowError(
+        "device: auto looks at this machine, and jobs run on a cluster's: name it, --config device=cuda (or device=cpu)"
+    )
+
+if workflow.is_main_process and not ON_CLUSTER:
     for line in warnings(JOBS.possible()):
         logger.warning(line)
 
@@ -43,6 +56,7 @@ resource_scopes:
 # plain values on the CPU: Snakemake takes its time over a thousand functions
 ON_GPUS = PLAN.machine.device == "cuda"
 SLOTS, GRES = (JOBS.slots, JOBS.gres) if ON_GPUS else (0, "")
+NODES, MPI = (JOBS.nodes, JOBS.mpi) if JOBS.over_nodes else (None, None)
 
 
 wildcard_constraints:

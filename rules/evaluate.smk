@@ -16,7 +16,7 @@ rule evaluate:
     threads: JOBS.evaluation_threads
     resources:
         mem_mb=JOBS.evaluation_memory,
-        runtime=600,
+        runtime=JOBS.evaluation_minutes,
         gres=JOBS.evaluation_gres if ON_GPUS else "",
         slots=JOBS.evaluation_processes if ON_GPUS else 0,
     params:

@@ -27,7 +27,7 @@ rule parity:
         "../workflow/scripts/parity.py"
 
 
-# every core is taken, so that no other job disturbs the figures
+# every core of this machine is taken, or a whole node of a cluster, so that no other job disturbs the figures
 rule measure:
     output:
         measured="results/{study}/measure/{cell}.json",
@@ -37,13 +37,16 @@ rule measure:
         "logs/{study}/measure/{cell}.benchmark.jsonl"
     conda:
         JOBS.framework_environment
-    threads: every_core()
+    threads: JOBS.threads if ON_CLUSTER else every_core()
     resources:
         mem_mb=JOBS.memory,
         runtime=30,
         slurm_extra="--exclusive",
         gres=GRES,
         slots=SLOTS,
+        nodes=NODES,
+        tasks=NODES,
+        mpi=MPI,
     params:
         specification=JOBS.specification,
         capabilities=JOBS.capabilities,

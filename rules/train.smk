@@ -22,6 +22,9 @@ rule train:
         runtime=JOBS.minutes,
         gres=GRES,
         slots=SLOTS,
+        nodes=NODES,
+        tasks=NODES,
+        mpi=MPI,
     params:
         specification=JOBS.specification,
         capabilities=JOBS.capabilities,

@@ -6,7 +6,7 @@
 ```
 
 munged has a key and a socket of its own, so /etc/munge and a munged that runs already are left alone.
-Each node says that it has four cores, 8 GB and two GPUs, whose files are /dev/null under other names.
+Each node says that it has four cores, 16 GB and two GPUs, whose files are /dev/null under other names.
 """
 
 import os
@@ -28,7 +28,6 @@ LINKS = ("slurm.conf", "gres.conf", "cgroup.conf")
 NODES = ("n1", "n2", "n3")
 GPUS = 2
 DAEMONS = ("slurmctld", "slurmd", "munged")
-MEMORY_CONTROLLER = Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")
 SLURM_CONF = """
 ClusterName=trainyard
 SlurmctldHost={host}(127.0.0.1)
@@ -69,7 +68,7 @@ PartitionName=gpu Nodes=ALL Default=YES MaxTime=02:00:00 DefMemPerCPU=500 Priori
 PartitionName=cpu Nodes=ALL MaxTime=02:00:00 DefMemPerCPU=500 PriorityTier=1
 PartitionName=urgent Nodes=ALL MaxTime=02:00:00 DefMemPerCPU=500 PriorityTier=2 PreemptMode=OFF
 """
-NODE = "NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 RealMemory=8000 Gres=gpu:{gpus}\n"
+NODE = "NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 RealMemory=16000 Gres=gpu:{gpus}\n"
 
 
 def refusal(etc: Path = ETC, folder: Path = FOLDER) -> str | None:

@@ -14,9 +14,8 @@ from trainyard.config.environments import pins
 from trainyard.config.evaluations import Evaluation
 from trainyard.config.machine import unsupported
 from trainyard.config.plan import EvaluatedModel, Plan, StudyPlan
-from trainyard.config.resources import megabytes, minutes
+from trainyard.config.resources import evaluation_minutes, megabytes, minutes
 from trainyard.config.runs import RESULTS, Execution
-from trainyard.errors import InputError
 from trainyard.interpreter import framework
 
 Wildcards = Any
@@ -30,22 +29,23 @@ class Dag:
         environments: the folder of the conda environments.
         conda: whether jobs run in those, so that this interpreter's packages say nothing.
         cluster: whether jobs run on the nodes of a cluster, and not on this machine.
-
-    Raises:
-        InputError: the configuration leaves it to this machine what the nodes of a cluster compute on.
+        predicted: the bytes that a process of a specification is to need in host memory, where that can be told.
     """
 
-    def __init__(self, plan: Plan, environments: Path, conda: bool, cluster: bool = False) -> None:
-        if cluster and plan.config.device == "auto":
-            raise InputError(
-                "config/config.yaml: device: auto looks at this machine, and jobs run on a cluster's; "
-                "name it: --config device=cuda (or device=cpu)"
-            )
+    def __init__(
+        self,
+        plan: Plan,
+        environments: Path,
+        conda: bool,
+        cluster: bool = False,
+        predicted: Callable[[dict[str, Any]], int | None] = lambda _: None,
+    ) -> None:
         self.plan = plan
         self.catalogues = plan.catalogues
         self.environments = environments
         self.conda = conda
         self.cluster = cluster
+        self.predicted = predicted
 
     def environment(self, stage: str) -> str:
         """The file of a conda environment."""
@@ -174,8 +174,9 @@ class Dag:
 
     def memory(self, wildcards: Wildcards) -> int:
         """Megabytes to ask for, on each node."""
-        parameters = self.catalogues.parameters(self.specification(wildcards)["model"]["name"])
-        return megabytes(parameters, self.processes_here(wildcards))
+        at = self.specification(wildcards)
+        parameters = self.catalogues.parameters(at["model"]["name"])
+        return megabytes(parameters, self.processes_here(wildcards), self.predicted(at))
 
     def minutes(self, wildcards: Wildcards) -> int:
         """Minutes to ask for."""
@@ -246,6 +247,13 @@ class Dag:
         """Megabytes to ask for."""
         one = 4_000 + 12 * self.catalogues.parameters(self._evaluated(wildcards)[0].model) // 1_000_000
         return one * self.evaluation_processes(wildcards)
+
+    def evaluation_minutes(self, wildcards: Wildcards) -> int:
+        """Minutes to ask for."""
+        model, evaluation = self._evaluated(wildcards)
+        at = self.evaluation(wildcards)
+        cores = evaluation.processes * (evaluation.threads if at["settings"]["device"] == "cpu" else 1)
+        return evaluation_minutes(at["metric"], at["settings"], self.catalogues.parameters(model.model), cores)
 
     def _on_choices(self, wildcards: Wildcards) -> list[tuple[EvaluatedModel, Evaluation]]:
         """Who is evaluated on a dataset of multiple-choice items, and how, in the study's order."""

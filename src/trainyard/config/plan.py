@@ -42,6 +42,9 @@ class Config(Entry):
         default_factory=dict,
         description="the bin/python of a framework that has an environment of its own: {colossalai: PATH}",
     )
+    processes_per_node: int | None = Field(
+        None, ge=1, description="under SLURM a run of more processes takes several nodes; null: one node for all"
+    )
     prices: Prices | None = Field(None, description="of a device's hour, for quality against cost; it changes no run")
 
 

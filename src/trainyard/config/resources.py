@@ -1,10 +1,15 @@
 """What a run asks of a cluster, scaled by its size; a guess that only has to be large enough."""
 
+from typing import Any
+
 from trainyard.config.runs import Catalogues, Run
 
 # sustained FLOP/s a process: a third of an A100's peak; one thread of a CPU
 _RATE = {"cuda": 100e12, "cpu": 20e9}
 _MOST_MINUTES = 7 * 24 * 60
+# of a dataset that is evaluated whole, and what an average row costs: read by all endings, or generated token by token
+_ROWS = 10_000
+_TOKENS_A_ROW = {"perplexity": 1_000, "hellaswag": 500, "rouge": 20_000, "samples": 20_000}
 
 
 def training_tokens(run: Run, catalogues: Catalogues) -> int:
@@ -28,6 +33,30 @@ def minutes(run: Run, catalogues: Catalogues) -> int:
     return min(_MOST_MINUTES, 30 + round(2 * flop / rate / 60))
 
 
-def megabytes(parameters: int, processes: int) -> int:
-    """Host memory to ask for: weights, gradients, moments and copies in fp32, and each process's libraries."""
-    return 2_000 + 1_500 * processes + 24 * parameters * processes // 1_000_000
+def evaluation_minutes(metric: str, settings: dict[str, Any], parameters: int, cores: int) -> int:
+    """Wall-clock minutes to ask for: five times 2 N FLOP a token at a sustained rate, and half an hour.
+
+    Args:
+        metric: which.
+        settings: its own, and the device.
+        parameters: N.
+        cores: of a CPU, or GPUs.
+    """
+    tokens = (settings.get("limit") or settings.get("prompts") or _ROWS) * _TOKENS_A_ROW[metric]
+    flop = 2 * parameters * tokens * (1 + (settings.get("shots") or 0))
+    return min(_MOST_MINUTES, 30 + round(5 * flop / (_RATE[settings["device"]] * cores) / 60))
+
+
+def megabytes(parameters: int, processes: int, predicted: int | None = None) -> int:
+    """Host memory to ask for, for the processes of one node.
+
+    Each has its libraries, and weights, gradients, moments and copies in fp32, or what is predicted of it
+    where that is more: on a CPU activations are in host memory too.
+
+    Args:
+        parameters: of the model.
+        processes: on the node.
+        predicted: bytes that one of them is to need, where that is known.
+    """
+    one = max(24 * parameters, 5 * (predicted or 0) // 4) // 1_000_000
+    return 2_000 + (1_500 + one) * processes

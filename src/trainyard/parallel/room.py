@@ -91,6 +91,12 @@ def prediction(specification: Mapping[str, Any]) -> Prediction | None:
     )
 
 
+def host_memory(specification: Mapping[str, Any]) -> int | None:
+    """Bytes of host memory that a process is to need; None on a GPU, or where it can't be told."""
+    found = prediction(specification) if specification["device"] == "cpu" else None
+    return round(found.total) if found else None
+
+
 @functools.cache
 def available_memory(device: Literal["cpu", "cuda"]) -> int | None:
     """Bytes of the smallest GPU here, or of this machine's memory; None where nothing tells."""
