@@ -78,7 +78,7 @@ class Evaluation:
 def whole(undisturbed: Callable[..., Job], tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     """An evaluation that nobody disturbed, of several blocks."""
     folder = tmp_path_factory.mktemp("evaluation")
-    texts = [TEXT * (18 + row % 3) for row in range(600)]
+    texts = [TEXT * (18 + row % 3) for row in range(300)]
     pq.write_table(pa.table({"text": texts}), folder / "rows.parquet")
     made = Evaluation(undisturbed().output / "models" / "last", folder / "rows.parquet", folder / "whole")
     made.run()
