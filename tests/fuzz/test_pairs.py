@@ -15,7 +15,7 @@ from trainyard.data.pairs import GROUP_ROWS, SCHEMA
 from trainyard.data.shards import verify
 from trainyard.files import sha256_file
 
-TRAIN = Train(steps=1, batch=2, source_length=4, target_length=4, learning_rate=1e-3)
+TRAIN = Train.model_validate({"steps": 1, "batch": 2, "source_length": 4, "target_length": 4, "learning_rate": 1e-3})
 
 
 def parquet(rows: dict[str, list[Any]], schema: pa.Schema | None = SCHEMA, group: int = GROUP_ROWS) -> bytes:

@@ -16,7 +16,7 @@ from trainyard.data.shards import HEADER_BYTES, MAGIC, VERSION, TokenStream, rea
 from trainyard.errors import InputError
 from trainyard.files import sha256_file
 
-TRAIN = Train(steps=1, batch=2, sequence_length=4, learning_rate=1e-3)
+TRAIN = Train.model_validate({"steps": 1, "batch": 2, "sequence_length": 4, "learning_rate": 1e-3})
 INT32 = st.integers(-(2**31), 2**31 - 1)
 
 

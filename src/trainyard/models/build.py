@@ -12,11 +12,14 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, PretrainedConfig
 
 from trainyard.config.catalogue import Model
-from trainyard.errors import InputError
+from trainyard.errors import InputError, one_line
 from trainyard.models.tokens import special_tokens
 
 UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError)
 """What transformers raises where weights are missing, damaged or hold code."""
+
+LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+"""How transformers reads a folder: no network, and no code from it; unless told, it asks at the terminal."""
 
 # what makes another model of the same weights, or other weights
 _ARCHITECTURE = (
@@ -118,16 +121,16 @@ def check_architecture(entry: Model, name: str, config: PretrainedConfig, folder
 
 def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path) -> Any:
     try:
-        check_architecture(entry, name, AutoConfig.from_pretrained(folder, local_files_only=True), folder)
+        check_architecture(entry, name, AutoConfig.from_pretrained(folder, **LOCAL), folder)
         model, report = exported_class(entry).from_pretrained(
             folder,
             config=_for_training(configuration(entry, dropout)),
-            local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
+            **LOCAL,
         )
     except UNREADABLE as error:
-        raise InputError(f"{folder}: the weights of {name} can't be read ({error}); delete it and run again") from error
+        raise InputError(f"{folder}: the weights of {name} can't be read ({one_line(error)}); delete it and run again") from error
     odd = sorted(str(key) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in report[kind])
     if odd:
         raise InputError(f"{folder}: weights missing or left over for {name}: {', '.join(odd[:5])}")
