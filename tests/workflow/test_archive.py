@@ -1,7 +1,6 @@
 """What `make archive` packs of a whole study."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from changes import count_dirty, python
 from repository import Repository
 
 pytestmark = pytest.mark.slow
@@ -18,12 +18,7 @@ SUMMARISER = "results/micro/tinyworld-dialogues_bart-tiny_single-x1_fp32_seed1"
 
 
 def archive(folder: Path, output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder / "src")}
-    module = ["-m", "trainyard.provenance.archive", "micro", "--output", str(output), *arguments]
-    command = [sys.executable, *module]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    return python(folder, "-m", "trainyard.provenance.archive", "micro", "--output", str(output), *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +32,10 @@ def packed(repository: Repository, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def changed(repository: Repository, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository, in which a score was changed and a licence forbids to pass texts on."""
+    """A copy in which a score was changed, tokens were counted under uncommitted changes, and a licence is closed."""
     folder = tmp_path_factory.mktemp("changed") / "trainyard"
     shutil.copytree(repository.folder, folder)
+    count_dirty(folder)
     scores = folder / RUN / "evaluate" / "perplexity-tinyworld-test@best.json"
     scores.write_text(scores.read_text().replace('"n": 20', '"n": 21'))
     catalogue = folder / "config" / "datasets.yaml"
@@ -147,6 +143,11 @@ def test_anyway_it_says_what_does_not_hold_and_texts_of_a_closed_licence_stay_ou
     text = read(output, "README.md")
     assert "**It was packed though " in text
     assert f"- changed: {RUN}/evaluate/perplexity-tinyworld-test@best.json: recorded " in text
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=changed, capture_output=True, text=True, check=True
+    ).stdout
+    assert f"{commit.strip()} with changes to src/trainyard/labels.py (" in text
+    assert f"git checkout {commit}" in text
     assert names(packed) - names(output) == {
         f"{SUMMARISER}/evaluate/rouge-tinyworld-dialogues-test@best.parquet",
         "results/micro/report/samples.html",

@@ -1,15 +1,14 @@
 """What `make verify` finds of a whole study: nothing after a run, and every kind of change since."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from changes import STATISTICS, count_dirty, flip, python
 from repository import MICRO, Repository
 
 pytestmark = pytest.mark.slow
@@ -20,29 +19,12 @@ SUMMARISER = "results/micro/tinyworld-dialogues_bart-tiny_single-x1_fp32_seed1"
 PROBE = "results/micro/probe_tinyworld_gpt2-tiny_zero1-x2_fp32_seed1"
 ENDINGS = "hellaswag-tinyworld-endings-harness-0shot"
 SHARD = "results/data/tinyworld/bpe-512/train/shard-00000.bin"
-STATISTICS = "results/data/tinyworld/bpe-512/statistics.json"
-
-
-def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder / "src")}
-    command = [sys.executable, *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
 
 
 def verify(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     done = python(folder, "-m", "trainyard.provenance.verify", "micro", *arguments)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return done
-
-
-def flip(path: Path) -> None:
-    """Change one byte, and leave the time as it is, as a bad disk does."""
-    before, content = path.stat(), bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 @pytest.fixture(scope="module")
@@ -69,21 +51,10 @@ def changed(repository: Repository, tmp_path_factory: pytest.TempPathFactory) ->
     (folder / "config/studies/micro.yaml").write_text(
         yaml.safe_dump(MICRO | {"measure": [MICRO["measure"][0] | {"steps": 4}]})
     )
-    _dirty(folder)
+    count_dirty(folder)
     with (folder / "src/trainyard/evaluate/rouge.py").open("a") as file:
         file.write("MORE = 1\n")
     return verify(folder).stdout.splitlines()
-
-
-def _dirty(folder: Path) -> None:
-    """Count the tokens again, by hand, with an uncommitted change that has nothing to do with it."""
-    for arguments in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message", "All")):
-        identity = ("-c", "user.name=A Name", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
-        subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
-    with (folder / "src/trainyard/labels.py").open("a") as file:
-        file.write("# a note\n")
-    done = python(folder, "workflow/scripts/statistics.py", "logs/data/statistics/tinyworld/bpe-512.json")
-    assert done.returncode == 0, done.stderr
 
 
 def of(lines: list[str], state: str) -> list[str]:
