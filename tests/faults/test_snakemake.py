@@ -42,19 +42,12 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     return made
 
 
-def steps(folder: Path) -> int:
-    return sum(file.read_bytes().count(b"\n") for file in folder.glob("work/killed/*/*/metrics.jsonl"))
-
-
-def evaluates(folder: Path) -> bool:
-    return any(folder.glob("work/killed/*/evaluate/*/*"))
-
-
-MOMENTS: dict[str, Callable[[Path], object]] = {
-    "step": lambda folder: steps(folder) > 1,
-    "checkpoint": lambda folder: any(folder.glob("work/killed/*/*/checkpoints/.step-*")),
-    "export": lambda folder: any(folder.glob("work/killed/*/*/models/.step-*")),
-    "evaluation": evaluates,
+# what stands half written then, or is there for the first time
+MOMENTS = {
+    "step": "work/killed/*/*/metrics.jsonl",
+    "checkpoint": "work/killed/*/*/checkpoints/.step-*",
+    "export": "work/killed/*/*/models/.step-*",
+    "evaluation": "work/killed/*/evaluate/*/*",
 }
 
 
@@ -78,10 +71,11 @@ def test_killed_at_every_moment_it_ends_the_same_and_a_second_one_is_refused_mea
     repository: Repository, record_property: Callable[[str, object], None]
 ) -> None:
     asked = ("--config", "studies=killed", "--", target("killed"))
-    for moment, comes in MOMENTS.items():
+    for moment, sign in MOMENTS.items():
+        before = set(repository.folder.glob(sign))
         with repository.start(*asked) as process:
             end = time.monotonic() + 180
-            while not comes(repository.folder):
+            while not set(repository.folder.glob(sign)) - before:
                 assert process.poll() is None, f"it ended before the {moment}"
                 assert time.monotonic() < end, f"the {moment} never came"
                 time.sleep(0.002)
