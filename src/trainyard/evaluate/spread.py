@@ -111,7 +111,8 @@ def _in_processes(task: Task, folder: Path, processes: int) -> None:
     write_json(folder / "task.json", asdict(task))
     # by `rank` they end with this process, and keep its GPUs until they have
     command = [sys.executable, "-m", "trainyard.parallel.rank", __name__, str(folder / "task.json"), str(processes)]
-    environment = os.environ | {"PYTHONPATH": str(SOURCE), PARENT: str(os.getpid())}
+    own = {"PYTHONPATH": str(SOURCE), "PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1"}
+    environment = os.environ | own | {PARENT: str(os.getpid())}
     running = [subprocess.Popen([*command, str(rank)], env=environment) for rank in range(processes)]
     try:
         while None in (codes := [process.poll() for process in running]) and not any(codes):
