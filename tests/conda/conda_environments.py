@@ -6,7 +6,6 @@ from pathlib import Path
 from repository import Repository
 
 RUN = "tinyworld_gpt2-tiny_ddp-x2_fp32_seed1"
-PROBE = "probe_tinyworld_gpt2-tiny_zero2-x2_fp32_seed1"
 STUDY = {
     "title": "Conda",
     "question": "Does every stage run in an environment of its own?",

@@ -61,6 +61,14 @@ def test_the_tests_run_the_versions_of_the_lock() -> None:
     assert [sorted(main & other) for other in others] == [[], []]
 
 
+@pytest.mark.parametrize("script", sorted((ROOT / "workflow" / "scripts").glob("*.py")), ids=lambda path: path.stem)
+def test_a_script_leaves_snakemakes_packages_before_it_imports_any(script: Path) -> None:
+    own = "from trainyard.interpreter import see_own_packages_alone\n\nsee_own_packages_alone()\n"
+    first, _, _ = script.read_text().partition(own)
+    assert own in script.read_text()
+    assert {name for name in _imports_of(first) if name.partition(".")[0] not in sys.stdlib_module_names} == set()
+
+
 @pytest.mark.slow
 def test_an_environments_list_names_what_its_rules_import(tmp_path: Path) -> None:
     jobs = _jobs(Repository(tmp_path / "trainyard"))
@@ -114,8 +122,12 @@ def _file(module: str) -> Path:
 @functools.cache
 def _imports(file: Path) -> list[str]:
     """The modules that a file imports."""
+    return _imports_of(file.read_text())
+
+
+def _imports_of(text: str) -> list[str]:
     names = []
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
