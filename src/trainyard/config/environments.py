@@ -36,7 +36,7 @@ _MARKERS = {
     "platform_system": "Linux",
     "sys_platform": "linux",
 }
-# torch's builds for CUDA bring these, and pin each to one version themselves; its builds for CPUs have none
+# torch's builds for CUDA bring these, and say of which version (cuda-bindings: any 13); its builds for CPUs have none
 _OF_CUDA = re.compile(r"nvidia-|cuda-|triton$")
 
 
