@@ -7,7 +7,7 @@ SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
 STUDY ?= demo
 
-.PHONY: demo install install-dev test test-long lint bench-training bench-evaluation bench-dry-run gpu-check support verify archive schema lock environments clean help
+.PHONY: demo install install-dev test test-long lint bench-training bench-evaluation bench-dry-run gpu-check support verify archive schema lock environments accept-data clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -79,6 +79,9 @@ lock:  ## write the lock files and envs/*.yaml anew from requirements*.in and en
 
 environments: install  ## write envs/*.yaml anew from envs/*.in and the lock files
 	$(RUN) -m trainyard.config.environments
+
+accept-data:  ## accept changed data: forget the record of DATA=NAME (ORIGIN=hub, mirror or files) in config/data.lock.yaml
+	$(RUN) -m trainyard.accept_data $(DATA) $(ORIGIN)
 
 clean:  ## delete what runs made, but not .venv
 	rm -rf results work logs report.html .snakemake

@@ -6,6 +6,11 @@ from pathlib import Path
 # in place of this folder, whose tokenize.py and statistics.py would stand in for Python's own
 sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
+from trainyard.interpreter import see_own_packages_alone
+
+see_own_packages_alone()
+
+from trainyard import data_lock
 from trainyard.config.catalogue import Dataset
 from trainyard.data.sources import download
 from trainyard.job import Job, run_job
@@ -18,6 +23,7 @@ def main(job: Job) -> None:
         split=job.wildcards["split"],
         output=Path(job.output["rows"]),
         mirror_folder=Path(job.mirror) if job.mirror else None,
+        lock=data_lock.PATH,
     )
 
 

@@ -6,6 +6,11 @@ from pathlib import Path
 # in place of this folder, whose tokenize.py and statistics.py would stand in for Python's own
 sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
+from trainyard.interpreter import see_own_packages_alone
+
+see_own_packages_alone()
+
+from trainyard import data_lock
 from trainyard.config.catalogue import Tokenizer
 from trainyard.config.load import parse
 from trainyard.data.tokenizers import make_tokenizer
@@ -18,6 +23,7 @@ def main(job: Job) -> None:
         entry=parse(Tokenizer, job.params["entry"], "config/tokenizers.yaml"),
         output=Path(job.output["folder"]),
         mirror=Path(job.mirror) if job.mirror else None,
+        lock=data_lock.PATH,
         rows=Path(job.input["rows"]) if job.input["rows"] else None,
         pretrained=Path(job.input["model"]) if job.input["model"] else None,
     )

@@ -11,6 +11,7 @@ from trainyard.config.catalogue import Dataset, Model, ParallelSetting, Tokenize
 from trainyard.config.plan import Config
 from trainyard.config.study import Grid, Probes, Study
 from trainyard.config.train import Train
+from trainyard.data_lock import Lock
 from trainyard.files import write_text
 
 KINDS: dict[str, Any] = {
@@ -20,6 +21,7 @@ KINDS: dict[str, Any] = {
     "models": dict[str, Model],
     "parallel": dict[str, ParallelSetting],
     "study": Study,
+    "data.lock": Lock,
 }
 
 

@@ -1,46 +1,52 @@
-"""Datasets of the Hugging Face hub, through the datasets library, with bounded retries."""
+"""The files of a hub dataset's splits, as the datasets library finds them."""
 
-import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 
-from trainyard.attempts import FIRST_WAIT, attempted
+from trainyard.attempts import attempted
 from trainyard.config.catalogue import HubSource
-from trainyard.data.readers import BATCH_ROWS, Row, missing_columns
+from trainyard.data_lock import Asked, DataLock
+from trainyard.errors import InputError
+from trainyard.hub import Repository, limit_time, locked_files
+
+_ADDRESS = re.compile(r"hf://datasets/(?P<name>[^@]+)@(?P<commit>[^/]+)/(?P<path>.+)")
 
 
-def open_hub(source: HubSource, split: str, wait: float = FIRST_WAIT) -> tuple[Any, str]:
-    """Download a split (with slices), and give it with the commit that the revision stands for.
+def split_files(asked: Asked, source: HubSource, split: str, lock: DataLock) -> tuple[str, list[Path]]:
+    """Download one of the source's splits; give the commit that the revision stands for, and the files in order.
 
-    The datasets library keeps what it fetched in its own cache (`HF_HOME`), maps it into
-    memory, and goes on where an interrupted download stopped.
+    The datasets library says which files a configuration and a split are, unless the lock knows already.
 
     Raises:
-        InputError: the hub can't be reached, or has no such dataset, revision, configuration or split.
+        InputError: the hub can't be reached; it has no such dataset, revision, configuration or split; or the files
+            aren't those that the lock records.
     """
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    commit, files = locked_files(lock, asked, lambda at: _names(at, source, split), split)
+    return commit, list(files.values())
+
+
+def _names(at: Repository, source: HubSource, split: str) -> list[str]:
+    """The paths of a split's files in the repository."""
+    found = attempted(f"{at}, split {split}", lambda: _data_files(at, source))
+    if split not in found:
+        raise InputError(f"{at}: no split {split!r}; there are {', '.join(found)}")
+    names = []
+    for address in found[split]:
+        parts = _ADDRESS.fullmatch(address)
+        if parts is None or (parts["name"], parts["commit"]) != (at.name, at.revision):
+            raise InputError(f"{at}, split {split}: {address} is no file of this repository")
+        names.append(parts["path"])
+    return names
+
+
+def _data_files(at: Repository, source: HubSource) -> Mapping[str, list[str]]:
+    """Every split's files, as `hf://` addresses."""
+    limit_time()
     import datasets  # noqa: PLC0415  (takes a second to import)
-    from huggingface_hub import HfApi  # noqa: PLC0415
 
-    what = f"{source.hub} (revision {source.revision}, split {split})"
-    commit = attempted(what, lambda: HfApi().dataset_info(source.hub, revision=source.revision).sha, wait)
-    assert commit is not None
-    data = attempted(
-        what, lambda: datasets.load_dataset(source.hub, source.configuration, split=split, revision=commit), wait
-    )
-    return data, commit
-
-
-def hub_rows(source: HubSource, data: Any, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
-    """The rows of an opened split, with the columns that are asked for.
-
-    Raises:
-        InputError: a required column is missing.
-    """
-    missing_columns(source.hub, required, data.column_names)
-    wanted = data.select_columns([*required, *(name for name in optional if name in data.column_names)])
-    number = 0
-    for batch in wanted.with_format("arrow").iter(batch_size=BATCH_ROWS):
-        for values in batch.to_pylist():
-            number += 1
-            yield Row(source.hub, number, values)
+    # an empty cache: from its own the library would take whatever revision lies there when the hub fails
+    with tempfile.TemporaryDirectory() as empty:
+        builder = datasets.load_dataset_builder(at.name, source.configuration, revision=at.revision, cache_dir=empty)
+    return {str(split): list(files) for split, files in (builder.config.data_files or {}).items()}

@@ -17,6 +17,11 @@ def model_folder(mirror: Path, source: HubModel) -> Path:
     return Path(mirror) / "models" / source.hub
 
 
+def dataset_folder(mirror: Path, source: HubSource) -> Path:
+    """Where a mirror holds a dataset repository."""
+    return Path(mirror) / "datasets" / source.hub
+
+
 def _names(path: Path, words: Sequence[str]) -> bool:
     return any(re.search(rf"(^|[-_. ]){word}([-_. \d]|$)", path.stem) for word in words)
 
@@ -42,7 +47,7 @@ def split_files(mirror: Path, source: HubSource, split: str) -> list[Path]:
     Raises:
         InputError: the mirror has no such files, or not all of them.
     """
-    folder = Path(mirror) / "datasets" / source.hub / (source.folder or source.configuration or "")
+    folder = dataset_folder(mirror, source) / (source.folder or source.configuration or "")
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder in the mirror; it should hold the files of {source.hub}")
     files = sorted(path for path in folder.iterdir() if path.is_file())

@@ -8,6 +8,11 @@ from trainyard.data.readers import Row
 from trainyard.errors import InputError
 
 
+def split_names(specification: str) -> list[str]:
+    """The source's splits that `specification` names, each once."""
+    return list(dict.fromkeys(part.split("[")[0].strip() for part in specification.split("+")))
+
+
 def sliced(specification: str, rows: Callable[[str], Iterator[Row]], count: Callable[[str], int]) -> Iterator[Row]:
     """Yield the rows that `specification` names, such as `train`, `train[10:20]` or `train[:5%]+test`.
 
@@ -25,10 +30,9 @@ def sliced(specification: str, rows: Callable[[str], Iterator[Row]], count: Call
     # Percentages are rounded as the library does, so that a mirror and the hub give the same rows.
     from datasets import ReadInstruction  # noqa: PLC0415  (takes a second to import)
 
-    names = [part.split("[")[0].strip() for part in specification.split("+")]
     try:
         instruction = ReadInstruction.from_spec(specification)
-        parts = instruction.to_absolute({name: count(name) for name in names})
+        parts = instruction.to_absolute({name: count(name) for name in split_names(specification)})
     except (ValueError, AssertionError) as error:
         raise InputError(
             f"splits: {specification!r} is no split with a slice such as 'train[:95%]' ({error})"

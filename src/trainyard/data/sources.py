@@ -12,8 +12,9 @@ from trainyard.config.catalogue import Dataset, EmbeddedSource, FilesSource, Hub
 from trainyard.data import hub, mirror
 from trainyard.data.readers import Row
 from trainyard.data.rows import columns, formed
-from trainyard.data.slices import sliced
+from trainyard.data.slices import sliced, split_names
 from trainyard.data.stored import SCHEMAS
+from trainyard.data_lock import Asked, DataLock, Origin, check_files
 from trainyard.errors import InputError
 from trainyard.files import sha256_file, whole_file, write_json
 
@@ -35,23 +36,29 @@ class _Counted:
             yield row
 
 
-def _local(dataset: Dataset, specification: str, files_of: Callable[[str], list[Path]]) -> Iterator[Row]:
+def _read(dataset: Dataset, specification: str, files: dict[str, list[Path]]) -> Iterator[Row]:
+    """The rows of the source's splits, each a list of files."""
     required, optional = columns(dataset)
     return sliced(
         specification,
-        rows=lambda split: mirror.rows(files_of(split), required, optional),
-        count=lambda split: mirror.count(files_of(split)),
+        rows=lambda split: mirror.rows(files[split], required, optional),
+        count=lambda split: mirror.count(files[split]),
     )
 
 
-def _files_of(source: FilesSource) -> Callable[[str], list[Path]]:
-    def find(split: str) -> list[Path]:
-        for name, path in source.files.items():
-            if name == split:
-                return [Path(path)]
-        raise InputError(f"source.files: no file for the split {split!r}; there are {', '.join(source.files)}")
+def _plain_files(asked: Asked, source: FilesSource, split: str, lock: DataLock) -> list[Path]:
+    for name, path in source.files.items():
+        if name == split:
+            check_files(lock, asked, {path: Path(path)}, split)
+            return [Path(path)]
+    raise InputError(f"source.files: no file for the split {split!r}; there are {', '.join(source.files)}")
 
-    return find
+
+def _mirrored(asked: Asked, source: HubSource, split: str, lock: DataLock, folder: Path) -> list[Path]:
+    files = mirror.split_files(folder, source, split)
+    root = mirror.dataset_folder(folder, source)
+    check_files(lock, asked, {path.relative_to(root).as_posix(): path for path in files}, split)
+    return files
 
 
 def _embedded(source: EmbeddedSource, specification: str) -> Iterator[Row]:
@@ -73,22 +80,31 @@ def _embedded(source: EmbeddedSource, specification: str) -> Iterator[Row]:
     return sliced(specification, rows, lambda split: source.rows[known(split)])
 
 
-def _open(dataset: Dataset, specification: str, folder: Path | None) -> tuple[Iterator[Row], dict[str, Any]]:
+def _open(
+    name: str, dataset: Dataset, specification: str, folder: Path | None, lock: DataLock
+) -> tuple[Iterator[Row], dict[str, Any]]:
     """The source's rows, and what is said of the source beside them."""
     source = dataset.source
     if isinstance(source, EmbeddedSource):
         said = {"source": f"{source.embedded} {source.part}", "revision": f"seed {source.seed}", "origin": "embedded"}
         return _embedded(source, specification), said
+    splits = split_names(specification)
     if isinstance(source, FilesSource):
-        rows = _local(dataset, specification, _files_of(source))
-        return rows, {"source": ", ".join(source.files.values()), "revision": None, "origin": "files"}
-    name = " ".join(filter(None, [source.hub, source.configuration]))
-    if folder is not None:
-        hub_source: HubSource = source
-        rows = _local(dataset, specification, lambda split: mirror.split_files(folder, hub_source, split))
-        return rows, {"source": name, "revision": source.revision, "origin": "mirror"}
-    data, commit = hub.open_hub(source, specification)
-    return hub.hub_rows(source, data, *columns(dataset)), {"source": name, "revision": commit, "origin": "hub"}
+        asked = Asked("datasets", name, "files")
+        files = {split: _plain_files(asked, source, split, lock) for split in splits}
+        said = {"source": ", ".join(source.files.values()), "revision": None, "origin": "files"}
+        return _read(dataset, specification, files), said
+    origin: Origin = "hub" if folder is None else "mirror"
+    asked = Asked("datasets", name, origin, source.hub, source.configuration, source.revision)
+    revision = source.revision
+    files = {}
+    for split in splits:
+        if folder is None:
+            revision, files[split] = hub.split_files(asked, source, split, lock)
+        else:
+            files[split] = _mirrored(asked, source, split, lock, folder)
+    said = {"source": " ".join(filter(None, [source.hub, source.configuration])), "revision": revision}
+    return _read(dataset, specification, files), {**said, "origin": origin}
 
 
 def _write(rows: Iterator[dict[str, Any]], schema: pa.Schema, path: Path, progress: Progress | None) -> int:
@@ -120,6 +136,7 @@ def download(
     output: Path,
     mirror_folder: Path | None = None,
     progress: Progress | None = None,
+    lock: Path | None = None,
 ) -> dict[str, Any]:
     """Write the rows of one of our splits to `output` (Parquet), and `{split}.json` beside it.
 
@@ -130,18 +147,20 @@ def download(
         output: the Parquet file; the JSON stands beside it, with the suffix `.json`.
         mirror_folder: a folder in the hub's layout; with it, no hub is asked.
         progress: called with the number of rows written so far, now and then.
+        lock: the data lock, in which the source's files are recorded, or with which they are compared.
 
     Returns:
         what the JSON holds: dataset, split, kind, rows, source_rows (lines, where WikiText's are joined), source,
         revision, licence, sha256 of the Parquet file, and origin (hub, mirror, files or embedded).
 
     Raises:
-        InputError: the source can't be reached, or holds a row that can't be used; the message names it.
+        InputError: the source can't be reached, isn't what the lock records, or holds a row that can't be used; the
+            message names it.
     """
     specification = next((part for name, part in dataset.splits.items() if name == split), None)
     if specification is None:
         raise InputError(f"dataset {name}: no split {split!r}; there are {', '.join(dataset.splits)}")
-    rows, said = _open(dataset, specification, mirror_folder)
+    rows, said = _open(name, dataset, specification, mirror_folder, DataLock(lock))
     counted = _Counted(rows)
     with whole_file(output) as draft:
         written = _write(formed(dataset, iter(counted)), SCHEMAS[dataset.kind], draft, progress)

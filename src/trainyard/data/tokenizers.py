@@ -7,7 +7,6 @@ from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from trainyard.attempts import attempted
 from trainyard.config.catalogue import (
     BpeTokenizer,
     BytesTokenizer,
@@ -22,8 +21,10 @@ from trainyard.data.layouts import END_OF_TEXT, from_tokenizer_file, from_vocabu
 from trainyard.data.mirror import model_folder
 from trainyard.data.small import byte_tokenizer, trained_bpe
 from trainyard.data.stored import read_rows
-from trainyard.errors import InputError
+from trainyard.data_lock import Asked, DataLock, Origin, check_files
+from trainyard.errors import InputError, one_line
 from trainyard.files import read_json, sha256_file, whole_folder, write_json
+from trainyard.hub import locked_files
 
 # BART and OPT have one vocabulary; where the one's files aren't at hand, the other's serve
 _SAME_FILES = {"bart": "facebook/opt-350m"}
@@ -51,31 +52,30 @@ def _tiktoken(folder: Path, mirror: Path | None) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _repository_files(source: HubModel, names: list[str], layout: str, mirror: Path | None) -> list[Path]:
+def _repository_files(
+    asked: Asked, source: HubModel, names: list[str], layout: str, mirror: Path | None, lock: DataLock
+) -> list[Path]:
     if mirror is None:
-        from huggingface_hub import hf_hub_download  # noqa: PLC0415  (only where the hub is asked)
-
-        what = f"{source.hub} (revision {source.revision})"
-        return [
-            Path(attempted(f"{what}, {name}", lambda n=name: hf_hub_download(source.hub, n, revision=source.revision)))
-            for name in names
-        ]
+        _, files = locked_files(lock, asked, lambda _: names)
+        return list(files.values())
     folder = model_folder(mirror, source)
     if not folder.is_dir() and layout in _SAME_FILES:
         folder = folder.parents[1] / _SAME_FILES[layout]
     for name in names:
         if not (folder / name).is_file():
             raise InputError(f"{folder / name}: the mirror has no such file")
+    check_files(lock, asked, {name: folder / name for name in names})
     return [folder / name for name in names]
 
 
-def _transformers(entry: TransformersTokenizer, folder: Path, mirror: Path | None) -> None:
-    if entry.layout == "t5":
-        (path,) = _repository_files(entry.source, ["tokenizer.json"], entry.layout, mirror)
-        tokenizer = from_tokenizer_file(entry.layout, path)
-    else:
-        vocabulary, merges = _repository_files(entry.source, ["vocab.json", "merges.txt"], entry.layout, mirror)
-        tokenizer = from_vocabulary(entry.layout, vocabulary, merges)
+def _transformers(name: str, entry: TransformersTokenizer, folder: Path, mirror: Path | None, lock: DataLock) -> None:
+    origin: Origin = "hub" if mirror is None else "mirror"
+    asked = Asked("tokenizers", name, origin, source=entry.source.hub, revision=entry.source.revision)
+    names = ["tokenizer.json"] if entry.layout == "t5" else ["vocab.json", "merges.txt"]
+    files = _repository_files(asked, entry.source, names, entry.layout, mirror, lock)
+    tokenizer = (
+        from_tokenizer_file(entry.layout, *files) if entry.layout == "t5" else from_vocabulary(entry.layout, *files)
+    )
     tokenizer.save_pretrained(folder)
 
 
@@ -123,6 +123,7 @@ def make_tokenizer(
     mirror: Path | None = None,
     rows: Path | None = None,
     pretrained: Path | None = None,
+    lock: Path | None = None,
 ) -> dict[str, Any]:
     """Make a tokenizer's folder: tokenizer.json, tokenizer_config.json and, last, index.json.
 
@@ -133,6 +134,7 @@ def make_tokenizer(
         mirror: a folder in the hub's layout; with it, no hub is asked.
         rows: the training rows that a `bpe` is trained on.
         pretrained: the model's folder that a tokenizer of kind `model` is copied from.
+        lock: the data lock, in which a repository's files are recorded, or with which they are compared.
 
     Returns:
         what index.json holds: name, kind, vocabulary, end_of_text (the token before each document),
@@ -146,7 +148,7 @@ def make_tokenizer(
             case TiktokenTokenizer():
                 _tiktoken(folder, mirror)
             case TransformersTokenizer():
-                _transformers(entry, folder, mirror)
+                _transformers(name, entry, folder, mirror, DataLock(lock))
             case BytesTokenizer():
                 byte_tokenizer().save_pretrained(folder)
             case BpeTokenizer():
@@ -155,7 +157,10 @@ def make_tokenizer(
             case ModelTokenizer():
                 assert pretrained is not None, "kind model is copied from a model's folder"
                 _copy(pretrained, folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except Exception as error:  # tokenizers raises plain Exception
+            raise InputError(f"{pretrained or output}: no tokenizer ({one_line(error)})") from error
         fewer = isinstance(entry, BpeTokenizer) and len(tokenizer) < entry.vocabulary
         if len(tokenizer) != entry.vocabulary and not fewer:
             raise InputError(

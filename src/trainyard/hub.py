@@ -1,0 +1,205 @@
+"""Files of the Hugging Face hub's repositories: the commit, then each file into the hub's own cache, checked by hash.
+
+What travels is huggingface_hub's: it goes on by Range where a connection was cut, and keeps every whole file in
+its cache (`HF_HOME`), from which a later call takes it. Round it stand time limits, bounded retries (`attempted`),
+and a comparison of every file with the hash that the hub states and with the data lock.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from trainyard.attempts import attempted
+from trainyard.data_lock import Asked, DataLock, LockedFile, fingerprint
+from trainyard.errors import InputError
+
+SECONDS = 10.0  # for each answer of the hub, and between two pieces of a file
+_AT_ONCE = 500  # paths in one question
+
+
+class Repository(NamedTuple):
+    """A dataset or model of the hub, at a revision."""
+
+    kind: str
+    name: str
+    revision: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (revision {self.revision})"
+
+
+class Stated(NamedTuple):
+    """What the hub says of a file: the SHA-256 of a large one, git's hash of one that git keeps itself."""
+
+    size: int
+    sha256: str | None
+    git: str
+
+    def difference(self, path: Path, found: LockedFile) -> str | None:
+        """How a file that came isn't the one that the hub has, or None."""
+        if found.size != self.size:
+            return f"came with {found.size:,} bytes, the hub has {self.size:,}"
+        if self.sha256 is not None:
+            return (
+                None if found.sha256 == self.sha256 else f"came with SHA-256 {found.sha256}, the hub's is {self.sha256}"
+            )
+        git = _git_hash(path)
+        return None if git == self.git else f"came with git hash {git}, the hub's is {self.git}"
+
+
+def repository(asked: Asked) -> Repository:
+    """The repository that holds what an entry asks for."""
+    assert asked.source is not None
+    assert asked.revision is not None
+    return Repository("dataset" if asked.section == "datasets" else "model", asked.source, asked.revision)
+
+
+def top_files(of: Repository) -> list[str]:
+    """The names of the files in a repository's first folder.
+
+    Raises:
+        InputError: the hub can't be reached, or has no such repository or revision.
+    """
+    tree = _ask(of, lambda api: list(api.list_repo_tree(of.name, revision=of.revision, repo_type=of.kind)))
+    return [entry.path for entry in tree if hasattr(entry, "size")]
+
+
+def locked_files(
+    lock: DataLock,
+    asked: Asked,
+    names_at: Callable[[Repository], list[str]],
+    split: str | None = None,
+) -> tuple[str, dict[str, Path]]:
+    """Download what an entry asks for, and record it in the lock or compare it with what stands there.
+
+    Args:
+        lock: the data lock. A source that it knows is asked for by the commit and the paths recorded, so that
+            nothing but the files is asked of the hub, and nothing at all where they lie in its cache.
+        asked: the entry.
+        names_at: the paths that belong to it in the repository at a commit.
+        split: the source's split that these are.
+
+    Returns:
+        the commit, and each file in the hub's cache by its path in the repository.
+
+    Raises:
+        InputError: the hub can't be reached, has no such thing, or gives other bytes than it states or were recorded.
+    """
+    of = repository(asked)
+    record = lock.record(asked)
+    commit = record.commit if record and record.commit else _commit(of)
+    at = of._replace(revision=commit)
+    recorded = record.splits.get(split) if record and split else list(record.files) if record else None
+    names = names_at(at) if recorded is None else recorded
+    known = record.files if record else {}
+    cached = _cached(at, names)
+    stated = _stated(at, [name for name in names if name not in known or name not in cached])
+    files: dict[str, Path] = {}
+    found: dict[str, LockedFile] = {}
+    for number, name in enumerate(names, 1):
+        files[name], found[name] = _checked(at, name, known.get(name), stated.get(name))
+        logging.info("%s, %s (%d of %d): %s", of, name, number, len(names), found[name])
+    lock.settle(asked, found, split, commit)
+    return commit, files
+
+
+def limit_time() -> None:
+    """Give every question to the hub a limit of time: huggingface_hub sets none for some, and minutes for others."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import httpx2  # noqa: PLC0415  (only where the hub is asked)
+    from huggingface_hub import get_session, set_client_factory  # noqa: PLC0415
+
+    hooks = get_session().event_hooks
+    if _limit not in hooks["request"]:
+        limited = {**hooks, "request": [*hooks["request"], _limit]}
+        set_client_factory(lambda: httpx2.Client(event_hooks=limited, follow_redirects=True))
+
+
+def _limit(request: Any) -> None:
+    """Take `SECONDS` for each time-out, or what the user has set by huggingface_hub's own variables."""
+    from huggingface_hub import constants  # noqa: PLC0415
+
+    longest = max(SECONDS, constants.HF_HUB_ETAG_TIMEOUT, constants.HF_HUB_DOWNLOAD_TIMEOUT)
+    set_by = request.extensions["timeout"]
+    request.extensions["timeout"] = {name: min(seconds or longest, longest) for name, seconds in set_by.items()}
+
+
+def _ask(of: Repository, question: Callable[[Any], Any], what: str = "") -> Any:
+    limit_time()
+    from huggingface_hub import HfApi  # noqa: PLC0415
+
+    return attempted(f"{of}{what}", lambda: question(HfApi()))
+
+
+def _commit(of: Repository) -> str:
+    def commit(api: Any) -> str:
+        found = api.repo_info(of.name, repo_type=of.kind, revision=of.revision, timeout=SECONDS).sha
+        if not isinstance(found, str):
+            raise LookupError("no commit is named")
+        return found
+
+    return _ask(of, commit)
+
+
+def _cached(at: Repository, names: Iterable[str]) -> set[str]:
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415
+
+    return {
+        name
+        for name in names
+        if isinstance(try_to_load_from_cache(at.name, name, revision=at.revision, repo_type=at.kind), str)
+    }
+
+
+def _stated(at: Repository, names: Sequence[str]) -> dict[str, Stated]:
+    def infos(api: Any, some: list[str]) -> dict[str, Stated]:
+        found = api.get_paths_info(at.name, some, revision=at.revision, repo_type=at.kind)
+        return {file.path: Stated(file.size, file.lfs and file.lfs.sha256, file.blob_id) for file in found}
+
+    stated: dict[str, Stated] = {}
+    for first in range(0, len(names), _AT_ONCE):
+        stated |= _ask(at, partial(infos, some=list(names[first : first + _AT_ONCE])))
+    if absent := sorted(set(names) - set(stated)):
+        raise InputError(f"{at}: the hub has no file {', '.join(absent)}")
+    return stated
+
+
+def _checked(at: Repository, name: str, recorded: LockedFile | None, stated: Stated | None) -> tuple[Path, LockedFile]:
+    """Download a file; one that isn't as the hub states or the lock records is downloaded once more, from anew.
+
+    Raises:
+        InputError: the hub can't be reached, or gives other bytes than it states.
+    """
+    problem = None
+    for again in (False, True):
+        path = _download(at, name, again)
+        found = fingerprint(path)
+        problem = stated.difference(path, found) if stated else None
+        if problem is None and recorded in (None, found):
+            break
+        logging.warning("%s, %s: %s", at, name, problem or f"{found}; recorded are {recorded}")
+    if problem:
+        raise InputError(f"{at}, {name}: {problem}; something on the way changes it. Try later, or set `mirror`")
+    return path, found
+
+
+def _download(at: Repository, name: str, again: bool) -> Path:
+    def download(api: Any) -> str:
+        return api.hf_hub_download(
+            at.name, name, repo_type=at.kind, revision=at.revision, force_download=again, etag_timeout=SECONDS
+        )
+
+    return Path(_ask(at, download, f", {name}"))
+
+
+def _git_hash(path: Path) -> str:
+    """Git's name for a file of this content."""
+    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode())  # noqa: S324  (git's, no protection)
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
