@@ -16,6 +16,7 @@ from trainyard.config.machine import unsupported
 from trainyard.config.plan import EvaluatedModel, Plan, StudyPlan
 from trainyard.config.resources import evaluation_minutes, megabytes, minutes
 from trainyard.config.runs import RESULTS, Execution
+from trainyard.config.shown import Shown
 from trainyard.interpreter import framework
 
 Wildcards = Any
@@ -324,7 +325,7 @@ class Dag:
         """The study as it was read, without what only a result of its own depends on."""
         study = self._study(wildcards).study
         own = {"evaluate": {"contamination"}}
-        return study.model_dump(mode="json", exclude={**own, "grids": {"__all__": own}})
+        return Shown(study.model_dump(mode="json", exclude={**own, "grids": {"__all__": own}}))
 
     def study_models(self, wildcards: Wildcards) -> dict[str, Any]:
         """The catalogue's entries that the study names anywhere."""
@@ -333,13 +334,13 @@ class Dag:
         named = {job.specification["model"]["name"] for job in jobs}
         named |= {*plan.study.pretrained, *(entry.model for entry in plan.study.published)}
         known = sorted(named & set(self.catalogues.models))
-        return {name: self.catalogues.models[name].model_dump(mode="json") for name in known}
+        return Shown({name: self.catalogues.models[name].model_dump(mode="json") for name in known})
 
     @property
     def prices(self) -> dict[str, Any] | None:
         """What a device's hour costs, where the configuration says so."""
         prices = self.plan.config.prices
-        return prices.model_dump() if prices else None
+        return Shown(prices.model_dump()) if prices else None
 
     def figures(self, study: str) -> dict[str, str]:
         """Title and file of each figure of a study, in the order of its overview."""

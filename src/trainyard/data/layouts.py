@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from trainyard.errors import InputError
+from trainyard.errors import InputError, one_line
 
 Layout = Literal["gpt2", "opt", "bart", "t5"]
 
@@ -85,11 +85,13 @@ def from_vocabulary(layout: Layout, vocabulary: Path, merges: Path) -> PreTraine
     """
     try:
         tokens = json.loads(vocabulary.read_text(encoding="utf-8"))
+        if len(set(tokens.values())) < len(tokens):
+            raise ValueError("two tokens have one id")
         lines = merges.read_text(encoding="utf-8").split("\n")
         pairs = [(line.split(" ")[0], line.split(" ")[1]) for line in lines if line and not line.startswith("#version")]
         tokenizer = Tokenizer(models.BPE(vocab=tokens, merges=pairs))
     except Exception as error:  # tokenizers raises plain Exception
-        raise InputError(f"{vocabulary} and {merges}: no byte-level BPE ({error}); fetch them again") from None
+        raise InputError(f"{vocabulary} and {merges}: no byte-level BPE ({one_line(error)}); fetch them again") from None
     chosen = _LAYOUTS[layout]
     make_byte_level(tokenizer)
     _check_ids(tokenizer, chosen.ids, str(vocabulary))
@@ -111,7 +113,7 @@ def from_tokenizer_file(layout: Layout, path: Path) -> PreTrainedTokenizerFast:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises plain Exception
-        raise InputError(f"{path}: no tokenizer ({error}); fetch it again") from None
+        raise InputError(f"{path}: no tokenizer ({one_line(error)}); fetch it again") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
     chosen = _LAYOUTS[layout]

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils import logging
 
 from trainyard.config.catalogue import Entry, PositiveInt
-from trainyard.errors import InputError
+from trainyard.errors import InputError, one_line
 from trainyard.evaluate.packed import pack, packs
 
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -72,8 +72,8 @@ def load_tokenizer(folder: Path) -> Any:
     """
     try:
         return AutoTokenizer.from_pretrained(folder, **LOCAL)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: cannot load the tokenizer ({error})") from None
+    except Exception as error:  # whatever a wrong value leads transformers to
+        raise InputError(f"{folder}: cannot load the tokenizer ({one_line(error)})") from error
 
 
 def longest(folder: Path) -> int | None:
@@ -88,8 +88,8 @@ def _configuration(folder: Path) -> Any:
         raise InputError(f"{folder}: no config.json; give a folder in transformers' format")
     try:
         return AutoConfig.from_pretrained(folder, **LOCAL)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}/config.json: {error}") from None
+    except Exception as error:  # as above
+        raise InputError(f"{folder}/config.json: {one_line(error)}") from error
 
 
 def _load(kind: Any, folder: Path, placement: Placement) -> tuple[Any, Any]:
@@ -103,8 +103,8 @@ def _load(kind: Any, folder: Path, placement: Placement) -> tuple[Any, Any]:
     logging.disable_progress_bar()
     try:
         model = kind.from_pretrained(folder, dtype=getattr(torch, placement.dtype), use_safetensors=True, **LOCAL)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: cannot load the model ({error})") from None
+    except Exception as error:  # as above
+        raise InputError(f"{folder}: cannot load the model ({one_line(error)})") from error
     model = model.to(placement.device).eval()
     if placement.packed:
         pack(model)

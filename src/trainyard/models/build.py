@@ -3,20 +3,18 @@
 import importlib
 import math
 from pathlib import Path
-from pickle import UnpicklingError
 from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, PretrainedConfig
 
 from trainyard.config.catalogue import Model
 from trainyard.errors import InputError, one_line
 from trainyard.models.tokens import special_tokens
 
-UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError)
-"""What transformers raises where weights are missing, damaged or hold code."""
+UNREADABLE = Exception
+"""What transformers raises where weights are missing, damaged or hold code: whatever a wrong value leads it to."""
 
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 """How transformers reads a folder: no network, and no code from it; unless told, it asks at the terminal."""
@@ -129,6 +127,8 @@ def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path) ->
             output_loading_info=True,
             **LOCAL,
         )
+    except InputError:
+        raise
     except UNREADABLE as error:
         raise InputError(f"{folder}: the weights of {name} can't be read ({one_line(error)}); delete it and run again") from error
     odd = sorted(str(key) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in report[kind])

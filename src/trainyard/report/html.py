@@ -189,7 +189,8 @@ def write_table(table: Table, study_title: str, html: Path, numbers: Path) -> No
 def to_csv(table: Table) -> str:
     """The raw values: each column, and after it what its cells hold more (`acc`, `acc_standard_error`, `acc_n`).
 
-    Rows outside the main section say so in a last column `section`.
+    Rows outside the main section say so in a last column `section`. A text that a spreadsheet would take for a
+    formula has a `'` before it.
     """
     header: list[tuple[str, Callable[[Row], Raw]]] = []
     for column in table.columns:
@@ -202,8 +203,14 @@ def to_csv(table: Table) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([name for name, _ in header])
-    writer.writerows([["" if (raw := read(row)) is None else raw for _, read in header] for row in table.rows])
+    writer.writerows([[_written(read(row)) for _, read in header] for row in table.rows])
     return buffer.getvalue()
+
+
+def _written(raw: Raw) -> str | int | float:
+    if isinstance(raw, str) and raw.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{raw}"
+    return "" if raw is None else raw
 
 
 def _raw(cell: Cell | None) -> Raw:
