@@ -91,7 +91,8 @@ def from_vocabulary(layout: Layout, vocabulary: Path, merges: Path) -> PreTraine
         pairs = [(line.split(" ")[0], line.split(" ")[1]) for line in lines if line and not line.startswith("#version")]
         tokenizer = Tokenizer(models.BPE(vocab=tokens, merges=pairs))
     except Exception as error:  # tokenizers raises plain Exception
-        raise InputError(f"{vocabulary} and {merges}: no byte-level BPE ({one_line(error)}); fetch them again") from None
+        said = one_line(error)
+        raise InputError(f"{vocabulary} and {merges}: no byte-level BPE ({said}); fetch them again") from None
     chosen = _LAYOUTS[layout]
     make_byte_level(tokenizer)
     _check_ids(tokenizer, chosen.ids, str(vocabulary))

@@ -130,7 +130,8 @@ def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path) ->
     except InputError:
         raise
     except UNREADABLE as error:
-        raise InputError(f"{folder}: the weights of {name} can't be read ({one_line(error)}); delete it and run again") from error
+        said = one_line(error)
+        raise InputError(f"{folder}: the weights of {name} can't be read ({said}); delete it and run again") from error
     odd = sorted(str(key) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in report[kind])
     if odd:
         raise InputError(f"{folder}: weights missing or left over for {name}: {', '.join(odd[:5])}")
