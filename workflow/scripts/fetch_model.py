@@ -6,6 +6,11 @@ from pathlib import Path
 # in place of this folder, whose tokenize.py and statistics.py would stand in for Python's own
 sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
+from trainyard.interpreter import see_own_packages_alone
+
+see_own_packages_alone()
+
+from trainyard import data_lock
 from trainyard.config.catalogue import Model
 from trainyard.job import Job, run_job
 from trainyard.models.pretrained import fetch_model
@@ -17,6 +22,7 @@ def main(job: Job) -> None:
         entry=Model.model_validate(job.params["model"]),
         output=Path(job.output["folder"]),
         mirror=Path(job.mirror) if job.mirror else None,
+        lock=data_lock.PATH,
     )
 
 

