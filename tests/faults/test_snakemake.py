@@ -117,10 +117,10 @@ def test_a_loss_that_is_no_number_is_a_row_and_the_others_go_on(
     repository.write_study("hot", {"title": "t", "question": "q", "grids": [grid]})
     repository.snakemake("--config", "studies=hot")
     outcomes = {
-        file.parent.name.split("_")[-2]: read_json(file)["outcome"]
+        "hot" in file.parent.name: read_json(file)["outcome"]
         for file in repository.folder.glob("results/hot/*/summary.json")
     }
-    assert outcomes == {"hot": "diverged", "base": "finished"}
+    assert outcomes == {True: "diverged", False: "finished"}
     (result,) = repository.folder.glob("results/hot/*hot*/evaluate/*.json")
     assert read_json(result)["values"] is None
     assert read_json(result)["reason"].startswith("diverged: the ")
@@ -133,9 +133,9 @@ def test_a_setting_whose_extension_cannot_be_built_here_is_a_row_that_says_so(
 ) -> None:
     monkeypatch.setitem(repository.variables, "TORCH_EXTENSIONS_DIR", str(repository.folder / "extensions"))
     grid = {**GRID, "parallel": ["zero3-infinity"], "train": TRAIN}
-    repository.write_study("infinity", {"title": "t", "question": "q", "grids": [grid]})
-    repository.snakemake("--config", "studies=infinity")
-    (summary,) = map(read_json, repository.folder.glob("results/infinity/*/summary.json"))
+    repository.write_study("swapped", {"title": "t", "question": "q", "grids": [grid]})
+    repository.snakemake("--config", "studies=swapped")
+    (summary,) = map(read_json, repository.folder.glob("results/swapped/*/summary.json"))
     assert summary["outcome"] == "unsupported"
     assert "which torch can't link in a path with spaces" in summary["reason"]
     assert "Übung macht den Meister" in summary["reason"]
