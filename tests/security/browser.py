@@ -25,7 +25,17 @@ LOOK = """new Promise((done) => setTimeout(() => done({
   links: [...document.querySelectorAll("a[href], area[href], form[action], base[href]")].map((e) => e.href || e.action),
   sources: [...document.querySelectorAll("[src], link[href], object[data]")].map((e) => e.src || e.href || e.data),
 }), 100))"""
-CLICK = 'document.querySelectorAll("th button").forEach((button) => button.click())'
+SORT = 'document.querySelectorAll("th button").forEach((button) => button.click())'
+EXPLORE = """(async () => {
+  for (let click = 0; click < 60; click++) {
+    const rest = [...document.querySelectorAll("a, button")].filter((each) => !each.dataset.clicked);
+    const next = click % 2 ? rest.pop() : rest.shift();
+    if (!next) break;
+    next.dataset.clicked = "yes";
+    next.click();
+    await new Promise((done) => setTimeout(done, 20));
+  }
+})()"""
 
 
 @dataclass
@@ -71,8 +81,8 @@ class Browser:
     def _happened(self, method: str) -> list[dict[str, Any]]:
         return [event["params"] for event in self.events if event.get("method") == method]
 
-    def open(self, address: str, click: bool = True) -> Page:
-        """Open a page, wait until all of it is there, click every heading, and look."""
+    def open(self, address: str, script: str = SORT) -> Page:
+        """Open a page, wait until all of it is there, run a script of ours that clicks about, and look."""
         self.events = []
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -83,8 +93,7 @@ class Browser:
         while not self._happened("Page.loadEventFired"):
             assert time.monotonic() < until, f"{address} never loaded"
             self.events.append(self._message())
-        if click:
-            self.evaluate(session, CLICK)
+        self.evaluate(session, script)
         seen = self.evaluate(session, LOOK)
         asked = [found["request"]["url"] for found in self._happened("Network.requestWillBeSent")]
         dialogs = [found["message"] for found in self._happened("Page.javascriptDialogOpening")]

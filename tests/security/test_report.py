@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from browser import Browser, browser
+from browser import EXPLORE, Browser, browser
 from hostile_study import HARMS, STUDY, TITLE
 from repository import Repository
 
@@ -71,11 +71,10 @@ def test_no_page_of_the_report_runs_what_stands_in_data(
         assert all(words in " ".join(shown[name].split()) for name in ("overview", "comparison", "samples")), harm
 
 
-def test_snakemakes_report_runs_none_of_it_and_asks_for_nothing(
-    hostile_run: Repository, chromium: Browser, tmp_path: Path
-) -> None:
-    page = chromium.open(f"file://{hostile_run.folder}/report.html", click=False)
+def test_snakemakes_report_runs_none_of_it_and_asks_for_nothing(hostile_run: Repository, chromium: Browser) -> None:
+    page = chromium.open(f"file://{hostile_run.folder}/report.html", EXPLORE)
     assert page.seen["ran"] is None
+    assert page.seen["handlers"] == []
     assert page.dialogs == []
     elsewhere = [address for address in page.requests if urlsplit(address).scheme not in ("file", "data", "blob")]
     assert elsewhere == []
