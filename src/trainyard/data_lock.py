@@ -19,7 +19,7 @@ from tqdm import tqdm
 from trainyard.config.catalogue import Entry, NonNegativeInt, Sha256
 from trainyard.config.load import parse, read_yaml
 from trainyard.errors import InputError
-from trainyard.files import write_text
+from trainyard.files import write_text, written
 
 PATH = Path("config/data.lock.yaml")
 LOCK_SECONDS = 60.0
@@ -241,10 +241,11 @@ def _set_differences(split: str | None, known: Iterable[str], found: Iterable[st
 
 @contextmanager
 def _held(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_SECONDS):
-            yield
+        with written(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_SECONDS):
+                yield
     except Timeout as error:
         raise InputError(f"{error.lock_file}: held by another download for {LOCK_SECONDS:.0f} s; run again") from None
 
