@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from trainyard import attempts, hub
-from trainyard.config.catalogue import Dataset, Model
+from trainyard.config.catalogue import Dataset, Model, Tokenizer
+from trainyard.config.load import parse
 from trainyard.data.sources import download
 from trainyard.data.stored import read_rows
 from trainyard.errors import InputError
@@ -32,6 +33,13 @@ def model(order: dict[str, Any], output: Path) -> dict[str, Any]:
 
     fetch_model(order["name"], Model.model_validate(order["entry"]), output, lock=Path(order["lock"]))
     return {"origin": json.loads((output / "origin.json").read_text())}
+
+
+def tokenizer(order: dict[str, Any], output: Path) -> dict[str, Any]:
+    from trainyard.data.tokenizers import make_tokenizer  # noqa: PLC0415
+
+    entry = parse(Tokenizer, order["entry"], "order")
+    return {"index": make_tokenizer(order["name"], entry, output, lock=Path(order["lock"]))}
 
 
 # libraries write to the standard output too

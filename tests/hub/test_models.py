@@ -126,6 +126,26 @@ def test_a_download_killed_halfway_goes_on(
     record_property("runs recovered", 1)
 
 
+def test_a_tokenizer_s_files_come_by_the_same_way(
+    source: Source, new_client: Callable[..., Client], record_property: Record
+) -> None:
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -2.0), ("a", -4.0)]
+    repository = Repository({"tokenizer.json": Tokenizer(models.Unigram(pieces, unk_id=2)).to_str().encode()})
+    source.serve(repository, "models")
+    about = {"hub": f"org/{source.name}", "revision": "main"}
+    entry = {"title": "T5's", "kind": "transformers", "layout": "t5", "source": about, "vocabulary": 5}
+    told = {"act": "tokenizer", "name": "t5", "entry": entry, "lock": str(source.lock)}
+    source.hub.misbehave("GET .*/tokenizer.json", status(500), wrong)
+    client = new_client()
+    client.tell(**told, output=str(source.folder / "out"))
+    assert client.answer()["index"]["vocabulary"] == 5
+    assert source.hub.injected == 2
+    record = yaml.safe_load(source.lock.read_text())["tokenizers"]["t5"]["hub"]
+    assert (record["commit"], list(record["files"])) == (COMMIT, ["tokenizer.json"])
+    record_property("faults injected", 2)
+    record_property("runs recovered", 1)
+
+
 def test_other_weights_are_refused_until_they_are_accepted(model: Source, new_client: Callable[..., Client]) -> None:
     fetched(model)
     repository = model.hub.repositories[f"models/org/{model.name}"]
