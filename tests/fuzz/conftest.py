@@ -18,7 +18,7 @@ from hypothesis.strategies import SearchStrategy
 from trainyard.errors import InputError
 
 SECONDS = 20  # for one input, on a machine that does something else at the same time
-LONG = 20  # times as many inputs
+LONG = 10  # times as many inputs
 
 
 @contextlib.contextmanager
@@ -40,7 +40,7 @@ def bounded(seconds: int = SECONDS) -> Iterator[None]:
 Fuzz = Callable[..., None]
 
 
-@pytest.fixture(params=["settled", pytest.param("fresh", marks=pytest.mark.long)])
+@pytest.fixture(params=[pytest.param("settled", marks=pytest.mark.slow), pytest.param("fresh", marks=pytest.mark.long)])
 def fuzz(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Fuzz:
     """Try a check on inputs drawn from a strategy: always the same ones, or, in the long tests, many more new ones."""
 

@@ -42,7 +42,7 @@ def test_a_shard_is_read_or_refused_by_its_file(fuzz: Any, refused: Any, folder:
         tokens = refused(lambda: read_shard(path), rf"{path}: \S")
         assert tokens is None or tokens.tobytes() == data[HEADER_BYTES:]
 
-    fuzz(shard() | odd.damaged(good), check, 4000)
+    fuzz(shard() | odd.damaged(good), check, 2500)
 
 
 def test_an_index_is_used_or_refused_by_its_key(fuzz: Any, refused: Any, folder: Path) -> None:
@@ -58,7 +58,7 @@ def test_an_index_is_used_or_refused_by_its_key(fuzz: Any, refused: Any, folder:
         refused(lambda: Loader(folder, TRAIN, 1).micro_batches(1, 0, 1), place)
 
     whole = odd.changed(index).map(lambda value: json.dumps(value).encode())
-    fuzz(whole | st.just(json.dumps(index).encode()).flatmap(odd.damaged), check, 2500)
+    fuzz(whole | st.just(json.dumps(index).encode()).flatmap(odd.damaged), check, 1500)
 
 
 @pytest.mark.parametrize("file", ["../shard-00000.bin", "/etc/passwd", "", "a/b.bin", ".."])

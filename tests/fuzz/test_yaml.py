@@ -39,7 +39,7 @@ def test_any_text_is_read_or_refused_by_name(fuzz: Any, refused: Any, folder: Pa
         value = refused(lambda: read_yaml(path), rf"{path}(, line \d+: not |: should hold)")
         assert value is None or isinstance(value, dict)
 
-    fuzz(written(), check, 6000)
+    fuzz(written(), check, 4000)
 
 
 def levels(first: str, next_one: str, count: int = 10) -> str:
