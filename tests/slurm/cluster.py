@@ -16,6 +16,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -149,7 +150,9 @@ class Cluster:
         """End every job and daemon, and leave no trace outside the log of the tests."""
         running = _daemons(self.folder)
         if "slurmctld" in running:
-            subprocess.run(["scancel", "--partition=gpu,cpu,urgent"], capture_output=True, timeout=60, check=False)
+            subprocess.run(["scancel", "--user=root"], capture_output=True, timeout=60, check=False)
+            with suppress(AssertionError):
+                wait_for(lambda: not said("squeue", "--noheader"), 60, "all jobs ended")
         for name in sorted(running, key=lambda name: name != "slurmctld"):
             psutil.Process(running[name]).send_signal(signal.SIGTERM)
         psutil.wait_procs([psutil.Process(number) for number in running.values() if psutil.pid_exists(number)], 20)
@@ -161,6 +164,15 @@ class Cluster:
         if self._made_etc:
             self.etc.rmdir()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def control(self, *words: str) -> str:
+        """What `scontrol` prints."""
+        return said("scontrol", *words)
+
+    def job(self, number: str) -> dict[str, str]:
+        """What the cluster says of a job, by its names for it: JobState, NumNodes, ..."""
+        words = self.control("show", "job", number, "--oneliner").split()
+        return dict(word.split("=", 1) for word in words if "=" in word)
 
     def states(self) -> list[str]:
         """What state each node is in."""

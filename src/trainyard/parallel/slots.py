@@ -112,7 +112,8 @@ def _here() -> Sequence[Gpu]:
     """
     job, assigned = os.environ.get("SLURM_JOB_ID"), os.environ.get(VARIABLE)
     if job and assigned is not None:
-        return [Gpu(name, f"slurm-{job}-{name}") for name in assigned.split(",") if name]
+        place = f"slurm-{job}-{os.environ.get('SLURMD_NODENAME', '')}"
+        return [Gpu(name, f"{place}-{name}") for name in assigned.split(",") if name]
     found = gpus()
     return _UNKNOWN if found is None else found
 

@@ -1,0 +1,76 @@
+"""A copy of the repository whose Snakemake submits its jobs to the cluster of the tests."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cluster import Cluster, said, wait_for
+from repository import Repository
+
+# On a real cluster the first look at a job is after 40 s. Each look that finds none at its end is followed by one
+# 10 s later than the last.
+SETTINGS = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "5", "--latency-wait", "20")
+
+
+class Submitting(Repository):
+    """A repository on the cluster's shared file system, which is this machine's."""
+
+    def __init__(self, folder: Path, cluster: Cluster) -> None:
+        super().__init__(folder)
+        self.cluster = cluster
+
+    def submit(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake through profiles/slurm, to its end."""
+        with self.submitted(*arguments) as process:
+            out, _ = process.communicate(timeout=600)
+        done = subprocess.CompletedProcess(process.args, process.returncode, out)
+        assert not check or done.returncode == 0, out[-6000:] + self.failed_logs() + self.cluster.log()
+        return done
+
+    @contextmanager
+    def submitted(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Snakemake through profiles/slurm, while the body runs and until it ends."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "OMP_"))}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "snakemake", *SETTINGS, *arguments],
+            cwd=self.folder,
+            env={**kept, "PYTHONPATH": ""},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            process.communicate()
+            raise
+
+    def failed_logs(self) -> str:
+        """The ends of the logs that SLURM's failed jobs have left."""
+        files = sorted((self.folder / "logs" / "slurm").rglob("*.log"))
+        return "".join(f"\n{file}:\n{file.read_text(errors='replace')[-3000:]}" for file in files)
+
+    def jobs(self, rule: str, run: str) -> list[str]:
+        """The numbers of the jobs of a run that are queued or run, by the comment that Snakemake gives them."""
+        lines = said("squeue", "--noheader", "--Format=JobID:20,Comment:300").splitlines()
+        found = (line.split() for line in lines)
+        return [words[0] for words in found if words[1].startswith(f"rule_{rule}_") and run in words[1]]
+
+    def rows(self, study: str, run: str) -> int:
+        """How many steps a run has taken so far, by its working folder."""
+        files = list((self.folder / "work" / study / run).glob("*/metrics.jsonl"))
+        return len(re.findall("\n", files[0].read_text())) if files else 0
+
+    def wait_for_rows(self, study: str, run: str, count: int, process: subprocess.Popen[str]) -> None:
+        """Wait until a run has taken so many steps."""
+
+        def there() -> bool:
+            assert process.poll() is None, f"Snakemake has ended: {process.communicate()[0][-6000:]}"
+            return self.rows(study, run) >= count
+
+        wait_for(there, 240, f"{run}: {count} steps")

@@ -1,0 +1,196 @@
+"""Runs that the cluster interrupts: each ends as if it had not been, or in a row that says what happened."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cluster import Cluster, said, wait_for
+from repository import TRAIN
+from submitting import Submitting
+
+from trainyard.files import read_json, read_json_lines, sha256_file
+from trainyard.train.run import train
+from trainyard.train.scheduler import killed_for_memory
+
+pytestmark = pytest.mark.slow
+
+GRID = {
+    "datasets": ["tinyworld"],
+    "models": ["gpt2-tiny"],
+    "train": {**TRAIN, "steps": 500, "checkpoint_every": 10, "validate_every": 100, "keep_steps": [], "dropout": 0.1},
+}
+STUDY = {
+    "title": "Interrupted",
+    "question": "Does it go on?",
+    "grids": [
+        {**GRID, "recipes": {"cancelled": {}, "limited": {}}},
+        {**GRID, "parallel": ["ddp"], "processes": [2], "recipes": {"moved": {}}},
+    ],
+    "probes": [{"models": ["gpt2-tiny"], "parallel": ["ddp"], "steps": 4}],
+}
+CANCELLED, LIMITED, MOVED = (
+    f"tinyworld_gpt2-tiny_{setting}_fp32_{recipe}_seed1"
+    for setting, recipe in (("single-x1", "cancelled"), ("single-x1", "limited"), ("ddp-x2", "moved"))
+)
+PROBE = "probe_gpt2-tiny_ddp-x2_fp32_seed1"
+STUDIES = ("--config", "device=cpu", "processes_per_node=1", "studies=interrupted")
+
+
+class Interrupted:
+    """What became of the study.
+
+    Attributes:
+        folder: the results.
+        repository: where it ran.
+        jobs: the numbers of the jobs that were struck first, by run.
+    """
+
+    def __init__(self, repository: Submitting, jobs: dict[str, str]) -> None:
+        self.folder = repository.folder / "results" / "interrupted"
+        self.repository = repository
+        self.jobs = jobs
+
+    def log(self, run: str) -> str:
+        """What a run's trainer has said."""
+        return (self.repository.folder / "logs" / "interrupted" / "train" / f"{run}.log").read_text()
+
+    def continued(self, run: str) -> list[int]:
+        """After which steps a run has gone on."""
+        return [int(step) for step in re.findall(r"rank 0: going on after step (\d+)", self.log(run))]
+
+
+@pytest.fixture(scope="module")
+def interrupted(repository: Submitting, cluster: Cluster) -> Interrupted:
+    """The study after every strike.
+
+    One run is cancelled, one comes to its time limit, one on two nodes loses first one of them to a job
+    of higher priority and then one that is set down; a probe gets less memory than it needs.
+    """
+    repository.write_study("interrupted", STUDY)
+    runs = (CANCELLED, LIMITED, MOVED)
+    targets = [f"results/interrupted/{run}/summary.json" for run in (*runs, PROBE)]
+    jobs = {}
+    with (
+        repository.edited("profiles/slurm/config.yaml", "  probe:\n", "  probe:\n    mem_mb: 450\n"),
+        repository.submitted(*STUDIES, "--", *targets) as process,
+    ):
+        for run in runs:
+            repository.wait_for_rows("interrupted", run, 30, process)
+            (jobs[run],) = repository.jobs("train", run)
+        said("scancel", jobs[CANCELLED])
+        cluster.control("update", f"JobId={jobs[LIMITED]}", "TimeLimit=2")
+        preempt(nodes(cluster, jobs[MOVED])[1])
+        restarted(cluster, jobs[MOVED], 1)
+        repository.wait_for_rows("interrupted", MOVED, 90, process)
+        lost = nodes(cluster, jobs[MOVED])[1]
+        cluster.control("update", f"NodeName={lost}", "State=DOWN", "Reason=struck")
+        restarted(cluster, jobs[MOVED], 2)
+        out, _ = process.communicate(timeout=400)
+    cluster.control("update", f"NodeName={lost}", "State=RESUME")
+    assert process.returncode == 0, out[-6000:] + repository.failed_logs() + cluster.log()
+    return Interrupted(repository, jobs)
+
+
+def nodes(cluster: Cluster, job: str) -> list[str]:
+    """The nodes that a job runs on."""
+    return cluster.control("show", "hostnames", cluster.job(job)["NodeList"]).split()
+
+
+def preempt(node: str) -> None:
+    """Take a node for a job of higher priority, until that has ended."""
+    said(
+        "sbatch",
+        "--wait",
+        "--partition=urgent",
+        f"--nodelist={node}",
+        "--exclusive",
+        "--output=/dev/null",
+        "--wrap=true",
+    )
+
+
+def restarted(cluster: Cluster, job: str, times: int) -> None:
+    """Wait until SLURM has queued a job again so many times."""
+    wait_for(lambda: int(cluster.job(job)["Restarts"]) >= times, 90, f"job {job} queued again")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(repository: Submitting, tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict], Path]:
+    """Trains a specification here, without a cluster."""
+
+    def make(specification: dict) -> Path:
+        folder = tmp_path_factory.mktemp("undisturbed")
+        data = {name: part and str(repository.folder / part) for name, part in specification["data"].items()}
+        train({**specification, "data": data}, folder / "run", folder / "work", folder / "log", code="local")
+        return folder / "run"
+
+    return make
+
+
+def end(folder: Path) -> tuple:
+    """The curve of a run and the hash of its weights."""
+    keys = ("step", "tokens", "loss", "gradient_norm", "learning_rate", "validation_loss")
+    curve = [tuple(row.get(key) for key in keys) for row in read_json_lines(folder / "metrics.jsonl")]
+    return curve, sha256_file(folder / "models" / "last" / "model.safetensors")
+
+
+def test_a_cancelled_run_is_submitted_again_and_ends_as_if_it_had_not_been(
+    interrupted: Interrupted,
+    undisturbed: Callable[[dict], Path],
+    cluster: Cluster,
+    record_property: Callable[[str, int], None],
+) -> None:
+    assert cluster.job(interrupted.jobs[CANCELLED])["JobState"] == "CANCELLED"
+    assert interrupted.continued(CANCELLED)[0] >= 30
+    folder = interrupted.folder / CANCELLED
+    assert end(folder) == end(undisturbed(read_json(folder / "spec.json")))
+    record_property("faults injected", 1)
+    record_property("runs recovered", 1)
+
+
+def test_a_run_at_its_time_limit_saves_ends_and_goes_on_in_another_job(
+    interrupted: Interrupted, cluster: Cluster, record_property: Callable[[str, int], None]
+) -> None:
+    job = cluster.job(interrupted.jobs[LIMITED])
+    assert job["JobState"] == "FAILED"  # it ended itself, before SLURM would have ended it (TIMEOUT)
+    saved = [
+        int(step) for step in re.findall(r"run again, and it continues after step (\d+)", interrupted.log(LIMITED))
+    ]
+    assert interrupted.continued(LIMITED) == saved[:1]
+    assert saved[0] % 10 != 0 or saved[0] > 30  # not only where it saves anyway
+    assert end(interrupted.folder / LIMITED) == end(interrupted.folder / CANCELLED)
+    record_property("faults injected", 1)
+    record_property("runs recovered", 1)
+
+
+def test_a_run_on_two_nodes_outlives_preemption_and_the_loss_of_a_node(
+    interrupted: Interrupted, undisturbed: Callable[[dict], Path], record_property: Callable[[str, int], None]
+) -> None:
+    assert len(interrupted.continued(MOVED)) == 2
+    folder = interrupted.folder / MOVED
+    assert end(folder) == end(undisturbed(read_json(folder / "spec.json")))
+    record_property("faults injected", 2)
+    record_property("runs recovered", 2)
+
+
+def test_a_run_that_is_killed_for_want_of_memory_is_a_row_that_says_so(
+    interrupted: Interrupted, record_property: Callable[[str, int], None]
+) -> None:
+    summary = read_json(interrupted.folder / PROBE / "summary.json")
+    assert summary["outcome"] == "out-of-memory"
+    assert "the kernel ended a process for lack of memory" in summary["reason"]
+    record_property("faults injected", 1)
+
+
+def test_slurm_tells_a_job_that_it_has_ended_for_want_of_memory(cluster: Cluster, tmp_path: Path) -> None:
+    ended = {}
+    for name, words in (("greedy", "x = bytearray(2 * 10**8)"), ("bug", "raise KeyError"), ("fine", "")):
+        line = ["sbatch", "--parsable", "--wait", "--mem=60", "--output=/dev/null", f'--wrap=exec python3 -c "{words}"']
+        ended[name] = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False).stdout.strip()
+    assert {name: killed_for_memory(job) for name, job in ended.items()} == {
+        "greedy": True,
+        "bug": False,
+        "fine": False,
+    }

@@ -1,0 +1,83 @@
+"""A whole study through profiles/slurm, one of its runs on two nodes, and what jobs ask of the cluster."""
+
+from pathlib import Path
+
+import pytest
+from cluster import Cluster
+from repository import TRAIN
+from submitting import Submitting
+
+from trainyard.files import read_json, read_json_lines
+from trainyard.train.run import train
+
+pytestmark = pytest.mark.slow
+
+STUDY = {
+    "title": "On a cluster",
+    "question": "Do all stages run there?",
+    "grids": [
+        {
+            "datasets": ["tinyworld"],
+            "models": ["gpt2-tiny"],
+            "parallel": ["ddp"],
+            "processes": [4],
+            "train": TRAIN,
+            "evaluate": {"perplexity": {"split": "test", "limit": 20}},
+        }
+    ],
+}
+RUN = "tinyworld_gpt2-tiny_ddp-x4_fp32_seed1"
+SETTINGS = ("device=cpu", "processes_per_node=2", "studies=cluster")
+
+
+@pytest.fixture(scope="module")
+def studied(repository: Submitting) -> Submitting:
+    """The repository after the whole study."""
+    repository.write_study("cluster", STUDY)
+    repository.submit("--slurm-keep-successful-logs", "--config", *SETTINGS)
+    return repository
+
+
+def test_a_study_runs_to_its_report(studied: Submitting) -> None:
+    studied.snakemake("--report", "report.html", "--config", *SETTINGS)
+    assert "comparison.html" in (studied.folder / "report.html").read_text()
+    assert read_json(studied.folder / "results/cluster" / RUN / "summary.json")["outcome"] == "finished"
+
+
+def test_a_second_call_has_nothing_to_do(studied: Submitting) -> None:
+    assert "Nothing to be done" in studied.submit("--config", *SETTINGS).stdout
+
+
+def test_a_run_over_two_nodes_has_the_losses_of_one_machine(studied: Submitting, tmp_path: Path) -> None:
+    there = studied.folder / "results/cluster" / RUN
+    specification = read_json(there / "spec.json")
+    for name, folder in specification["data"].items():
+        specification["data"][name] = folder and str(studied.folder / folder)
+    here = tmp_path / "results" / RUN
+    train(specification, here, tmp_path / "work", tmp_path / "log", code="local")
+    curves = [
+        [(row["loss"], row["gradient_norm"], row.get("validation_loss")) for row in read_json_lines(file)]
+        for file in (there / "metrics.jsonl", here / "metrics.jsonl")
+    ]
+    assert len(curves[0]) == TRAIN["steps"]
+    assert curves[0] == curves[1]
+
+
+def test_every_job_has_a_log_of_slurm_s_and_one_of_its_own(studied: Submitting) -> None:
+    logs = studied.folder / "logs"
+    of_slurm = list((logs / "slurm").rglob("*.log"))
+    own = [file for file in logs.rglob("*.log") if logs / "slurm" not in file.parents]
+    assert len(of_slurm) == len(own) >= 20
+
+
+def test_the_run_asked_for_two_nodes_and_the_tables_for_none(studied: Submitting, cluster: Cluster) -> None:
+    logs = {file.stem: file.parts for file in (studied.folder / "logs" / "slurm").rglob("*.log")}
+    jobs = {number: cluster.job(number) for number in logs}
+    (trained,) = [job for number, job in jobs.items() if "rule_train" in logs[number]]
+    assert (trained["NumNodes"], trained["NumTasks"], trained["CPUs/Task"]) == ("2", "2", "2")
+    assert trained["Partition"] == "gpu"
+    assert trained["MinMemoryNode"] == "5048M"
+    others = [job for number, job in jobs.items() if "rule_train" not in logs[number]]
+    assert {job["NumNodes"] for job in others} == {"1"}
+    tables = [job for number, job in jobs.items() if "rule_comparison_table" in logs[number]]
+    assert {job["Partition"] for job in tables} == {"cpu"}
