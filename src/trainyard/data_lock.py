@@ -5,7 +5,7 @@ A wanted change is accepted by taking the record away (`trainyard.accept_data`).
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,17 +225,11 @@ def _differences(
         recorded = record.files.get(name)
         if recorded and recorded != found:
             yield f"{name} has {found}; recorded are {recorded}"
-    known = record.splits.get(split) if split else list(record.files)
-    if known is not None and known != list(files):
-        yield from _set_differences(split, known, list(files))
-
-
-def _set_differences(split: str | None, known: Iterable[str], found: Iterable[str]) -> Iterator[str]:
+    known = record.splits.get(split, list(files)) if split else list(record.files)
     where = f" in the split {split}" if split else ""
-    new, gone = sorted(set(found) - set(known)), sorted(set(known) - set(found))
-    yield from (f"{name} is new{where}" for name in new)
-    yield from (f"{name} is missing{where}" for name in gone)
-    if not new and not gone:
+    yield from (f"{name} is new{where}" for name in sorted(set(files) - set(known)))
+    yield from (f"{name} is missing{where}" for name in sorted(set(known) - set(files)))
+    if split and known != list(files) and set(known) == set(files):
         yield f"the files{where} are in another order"
 
 

@@ -168,14 +168,14 @@ def test_a_file_that_the_mirror_lacks_or_that_is_damaged_is_named(tmp_path: Path
 
 
 def test_a_tokenizer_s_files_are_recorded_and_must_stay_the_same(tmp_path: Path) -> None:
-    folder, lock = tmp_path / "mirror/models/google-t5/t5-small", tmp_path / "data.lock.yaml"
-    write_t5(folder)
-    t5 = entry("transformers", 6, **source("t5", "google-t5/t5-small"))
+    folder, lock = tmp_path / "mirror/models/facebook/bart-large", tmp_path / "data.lock.yaml"
+    write_bart(folder)
+    bart = entry("transformers", 50_265, **source("bart", "facebook/bart-large"))
     for _ in range(2):
-        make_tokenizer("t5", t5, tmp_path / "t5", tmp_path / "mirror", lock=lock)
-    (folder / "tokenizer.json").write_text((folder / "tokenizer.json").read_text() + " ")
-    with pytest.raises(InputError, match=r"tokenizer t5 \(mirror .*tokenizer\.json has .*make accept-data DATA=t5 "):
-        make_tokenizer("t5", t5, tmp_path / "t5", tmp_path / "mirror", lock=lock)
+        make_tokenizer("bart", bart, tmp_path / "bart", tmp_path / "mirror", lock=lock)
+    (folder / "merges.txt").write_text("#version: 0.2\nl l\nH e\n")
+    with pytest.raises(InputError, match=r"tokenizer bart \(mirror .*merges\.txt has .*make accept-data DATA=bart "):
+        make_tokenizer("bart", bart, tmp_path / "bart", tmp_path / "mirror", lock=lock)
 
 
 def test_a_vocabulary_of_another_size_than_the_catalogue_says_is_refused(tmp_path: Path) -> None:

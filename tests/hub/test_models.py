@@ -1,5 +1,6 @@
 """Models of a hub that misbehaves, and their records in the data lock."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,19 +130,24 @@ def test_a_download_killed_halfway_goes_on(
 def test_a_tokenizer_s_files_come_by_the_same_way(
     source: Source, new_client: Callable[..., Client], record_property: Record
 ) -> None:
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -2.0), ("a", -4.0)]
-    repository = Repository({"tokenizer.json": Tokenizer(models.Unigram(pieces, unk_id=2)).to_str().encode()})
+    tokens = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet()), "He"]
+    tokens = [*tokens[1:], *(f"word{number}" for number in range(50_257 - len(tokens))), tokens[0]]
+    vocabulary = json.dumps({token: number for number, token in enumerate(tokens)}).encode()
+    repository = Repository({"vocab.json": vocabulary, "merges.txt": b"#version: 0.2\nH e\n"})
     source.serve(repository, "models")
     about = {"hub": f"org/{source.name}", "revision": "main"}
-    entry = {"title": "T5's", "kind": "transformers", "layout": "t5", "source": about, "vocabulary": 5}
-    told = {"act": "tokenizer", "name": "t5", "entry": entry, "lock": str(source.lock)}
-    source.hub.misbehave("GET .*/tokenizer.json", status(500), wrong)
+    entry = {"title": "GPT-2's", "kind": "transformers", "layout": "gpt2", "source": about, "vocabulary": 50_257}
+    told = {"act": "tokenizer", "name": "gpt2", "entry": entry, "lock": str(source.lock)}
+    source.hub.misbehave("GET .*/vocab.json", status(500), wrong)
     client = new_client()
-    client.tell(**told, output=str(source.folder / "out"))
-    assert client.answer()["index"]["vocabulary"] == 5
+    for output in ("first", "again"):
+        client.tell(**told, output=str(source.folder / output))
+        assert client.answer()["index"]["vocabulary"] == 50_257
     assert source.hub.injected == 2
-    record = yaml.safe_load(source.lock.read_text())["tokenizers"]["t5"]["hub"]
-    assert (record["commit"], list(record["files"])) == (COMMIT, ["tokenizer.json"])
+    record = yaml.safe_load(source.lock.read_text())["tokenizers"]["gpt2"]["hub"]
+    assert (record["commit"], list(record["files"])) == (COMMIT, ["merges.txt", "vocab.json"])
+    client.tell(**{**told, "entry": entry | {"layout": "t5"}}, output=str(source.folder / "other"))
+    assert "tokenizer.json isn't among its files" in client.answer()["error"]
     record_property("faults injected", 2)
     record_property("runs recovered", 1)
 

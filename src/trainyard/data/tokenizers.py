@@ -57,7 +57,9 @@ def _repository_files(
 ) -> list[Path]:
     if mirror is None:
         _, files = locked_files(lock, asked, lambda _: names)
-        return list(files.values())
+        if absent := [f"{name} isn't among its files" for name in names if name not in files]:
+            lock.refuse(asked, absent)
+        return [files[name] for name in names]
     folder = model_folder(mirror, source)
     if not folder.is_dir() and layout in _SAME_FILES:
         folder = folder.parents[1] / _SAME_FILES[layout]
