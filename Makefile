@@ -7,7 +7,7 @@ SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
 STUDY ?= demo
 
-.PHONY: demo install install-dev test test-long lint bench-training bench-evaluation bench-dry-run gpu-check support verify archive schema lock environments accept-data clean help
+.PHONY: demo install install-dev test test-long test-slurm lint bench-training bench-evaluation bench-dry-run gpu-check support verify archive schema lock environments accept-data clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -39,6 +39,10 @@ test: install-dev  ## lint, types and the test suite that CI runs
 
 test-long: install-dev  ## the rest of the tests
 	$(BIN)/python -m pytest -m long
+
+test-slurm: install-dev  ## the tests on a SLURM cluster that they bring up here (as root; installs slurm-wlm and munge)
+	tests/slurm/install.sh
+	CI=true $(BIN)/python -m pytest -m slow tests/slurm
 
 lint: install-dev  ## ruff, snakefmt, pyright, snakemake --lint
 	$(BIN)/ruff check .

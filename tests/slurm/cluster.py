@@ -25,6 +25,7 @@ from trainyard.errors import InputError
 
 FOLDER = Path("/run/trainyard-slurm")
 ETC = Path("/etc/slurm")
+CGROUPS = Path("/sys/fs/cgroup")
 LINKS = ("slurm.conf", "gres.conf", "cgroup.conf")
 NODES = ("n1", "n2", "n3")
 GPUS = 2
@@ -78,7 +79,7 @@ def refusal(etc: Path = ETC, folder: Path = FOLDER) -> str | None:
         file = etc / name
         if (file.exists() or file.is_symlink()) and file.resolve() != folder.resolve() / name:
             return f"{file} is another cluster's: run these tests on a machine that is in no SLURM cluster"
-    ours = set(_daemons(folder).values())
+    ours = set(running(folder).values())
     for process in psutil.process_iter(["name"]):
         if process.info["name"] in ("slurmctld", "slurmd") and process.pid not in ours:
             return (
@@ -88,7 +89,7 @@ def refusal(etc: Path = ETC, folder: Path = FOLDER) -> str | None:
     return None
 
 
-def _daemons(folder: Path) -> dict[str, int]:
+def running(folder: Path) -> dict[str, int]:
     """The daemons of our cluster that run, by their pid files; a number that is another process's by now is none."""
     found = {}
     for file in sorted((folder / "pid").glob("*.pid")):
@@ -148,22 +149,26 @@ class Cluster:
 
     def stop(self) -> None:
         """End every job and daemon, and leave no trace outside the log of the tests."""
-        running = _daemons(self.folder)
-        if "slurmctld" in running:
+        daemons = {name: psutil.Process(number) for name, number in running(self.folder).items()}
+        if "slurmctld" in daemons:
             subprocess.run(["scancel", "--user=root"], capture_output=True, timeout=60, check=False)
             with suppress(AssertionError):
                 wait_for(lambda: not said("squeue", "--noheader"), 60, "all jobs ended")
-        for name in sorted(running, key=lambda name: name != "slurmctld"):
-            psutil.Process(running[name]).send_signal(signal.SIGTERM)
-        psutil.wait_procs([psutil.Process(number) for number in running.values() if psutil.pid_exists(number)], 20)
-        for number in _daemons(self.folder).values():
-            psutil.Process(number).kill()
+        for name in sorted(daemons, key=lambda name: name != "slurmctld"):
+            daemons[name].send_signal(signal.SIGTERM)
+        _, alive = psutil.wait_procs(list(daemons.values()), 20)
+        for process in alive:
+            process.kill()
         for name in LINKS:
             if (self.etc / name).is_symlink():
                 (self.etc / name).unlink()
         if self._made_etc:
             self.etc.rmdir()
         shutil.rmtree(self.folder, ignore_errors=True)
+        for node in NODES:
+            for folder in CGROUPS.glob(f"*/slurm_{node}"):
+                with suppress(OSError):
+                    folder.rmdir()
 
     def control(self, *words: str) -> str:
         """What `scontrol` prints."""
