@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from repository import Repository
 
 from trainyard.config.catalogue import Dataset, HubSource, PackageFile
 from trainyard.config.environments import pins
@@ -150,3 +151,15 @@ def test_the_datasets_library_runs_no_script_of_a_repository(
         assert "scripts are no longer supported" in done.stderr or "no data files" in done.stderr.lower(), done.stderr
     assert not canary.exists()
     record_property("inputs tried", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["config/config.yaml", "config/studies/demo.yaml", "profiles/default/config.yaml"])
+def test_no_yaml_that_snakemake_starts_with_can_call_a_function(tmp_path: Path, canary: Path, file: str) -> None:
+    made = Repository(tmp_path / "trainyard")
+    with (made.folder / file).open("a") as lines:
+        lines.write(f"evil: !!python/object/apply:os.system [\"touch '{canary}'\"]\n")
+    done = made.snakemake("--dry-run", check=False)
+    assert done.returncode
+    assert file in done.stdout + done.stderr or "Config file is not valid JSON or YAML" in done.stdout + done.stderr
+    assert not canary.exists()
