@@ -1,11 +1,13 @@
 """The first reading of a source is recorded, and every later one is compared with it."""
 
+import json
 import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +224,33 @@ def test_a_lock_held_by_another_ends_with_a_sentence(
     lock.parent.mkdir()
     with FileLock(lock.parent / ".data.lock.yaml.lock"), pytest.raises(InputError, match="held by another download"):
         load()
+
+
+@pytest.mark.slow
+def test_the_rule_s_script_keeps_the_lock_of_the_working_folder(tmp_path: Path, lock: Path) -> None:
+    plain = tmp_path / "mine.txt"
+    plain.write_text("one\n")
+    entry = Dataset.model_validate(ENTRY | {"source": {"files": {"train": str(plain)}}})
+    job = {
+        "input": {},
+        "output": {"rows": "results/rows/train.parquet", "index": "results/rows/train.json"},
+        "params": {"dataset": entry.of_split("train")},
+        "wildcards": {"dataset": "some", "split": "train"},
+        "threads": 1,
+        "log": "logs/train.log",
+    }
+    Path("job.json").write_text(json.dumps(job))
+    command = [sys.executable, str(ROOT / "workflow/scripts/download.py"), "job.json"]
+    run = partial(subprocess.run, command, capture_output=True, text=True, timeout=120, check=False)
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert list(recorded(lock, "datasets", "some", "files", "files")) == [str(plain)]
+    plain.write_text("two\n")
+    done = run()
+    assert done.returncode == 1
+    assert "error: config/data.lock.yaml: dataset some (files) isn't what was recorded" in done.stderr
+    assert accept("some").returncode == 0
+    assert run().returncode == 0
 
 
 def settle(path: Path, number: int) -> None:

@@ -107,12 +107,16 @@ def locked_files(
     return commit, files
 
 
-def limit_time() -> None:
-    """Give every question to the hub a limit of time: huggingface_hub sets none for some, and minutes for others."""
+def prepare_client() -> None:
+    """Have huggingface_hub ask with a limit of time: it sets none for some questions, and minutes for others.
+
+    It also tells nobody how it is used, and logs no line a request (addresses of large files are signed).
+    """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import httpx2  # noqa: PLC0415  (only where the hub is asked)
     from huggingface_hub import get_session, set_client_factory  # noqa: PLC0415
 
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     hooks = get_session().event_hooks
     if _limit not in hooks["request"]:
         limited = {**hooks, "request": [*hooks["request"], _limit]}
@@ -129,7 +133,7 @@ def _limit(request: Any) -> None:
 
 
 def _ask(of: Repository, question: Callable[[Any], Any], what: str = "") -> Any:
-    limit_time()
+    prepare_client()
     from huggingface_hub import HfApi  # noqa: PLC0415
 
     return attempted(f"{of}{what}", lambda: question(HfApi()))

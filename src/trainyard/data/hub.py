@@ -9,7 +9,7 @@ from trainyard.attempts import attempted
 from trainyard.config.catalogue import HubSource
 from trainyard.data_lock import Asked, DataLock
 from trainyard.errors import InputError
-from trainyard.hub import Repository, limit_time, locked_files
+from trainyard.hub import Repository, locked_files, prepare_client
 
 _ADDRESS = re.compile(r"hf://datasets/(?P<name>[^@]+)@(?P<commit>[^/]+)/(?P<path>.+)")
 
@@ -43,7 +43,7 @@ def _names(at: Repository, source: HubSource, split: str) -> list[str]:
 
 def _data_files(at: Repository, source: HubSource) -> Mapping[str, list[str]]:
     """Every split's files, as `hf://` addresses."""
-    limit_time()
+    prepare_client()
     import datasets  # noqa: PLC0415  (takes a second to import)
 
     # an empty cache: from its own the library would take whatever revision lies there when the hub fails
