@@ -13,7 +13,7 @@ from repository import Repository
 
 # On a real cluster the first look at a job is after 40 s. Each look that finds none at its end is followed by one
 # 10 s later than the last.
-SETTINGS = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "5", "--latency-wait", "20")
+SETTINGS = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "6", "--latency-wait", "20")
 
 
 class Submitting(Repository):

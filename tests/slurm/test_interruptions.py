@@ -13,6 +13,7 @@ from submitting import Submitting
 from trainyard.files import read_json, read_json_lines, sha256_file
 from trainyard.train.run import train
 from trainyard.train.scheduler import killed_for_memory
+from trainyard.train.work import input_hashes, key_of
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +36,7 @@ CANCELLED, LIMITED, MOVED = (
     for setting, recipe in (("single-x1", "cancelled"), ("single-x1", "limited"), ("ddp-x2", "moved"))
 )
 PROBE = "probe_gpt2-tiny_ddp-x2_fp32_seed1"
+GREEDY = "x = bytearray(2 * 10**8)"
 STUDIES = ("--config", "device=cpu", "processes_per_node=1", "studies=interrupted")
 
 
@@ -184,13 +186,33 @@ def test_a_run_that_is_killed_for_want_of_memory_is_a_row_that_says_so(
     record_property("faults injected", 1)
 
 
-def test_slurm_tells_a_job_that_it_has_ended_for_want_of_memory(cluster: Cluster, tmp_path: Path) -> None:
-    ended = {}
-    for name, words in (("greedy", "x = bytearray(2 * 10**8)"), ("bug", "raise KeyError"), ("fine", "")):
-        line = ["sbatch", "--parsable", "--wait", "--mem=60", "--output=/dev/null", f'--wrap=exec python3 -c "{words}"']
-        ended[name] = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False).stdout.strip()
-    assert {name: killed_for_memory(job) for name, job in ended.items()} == {
-        "greedy": True,
-        "bug": False,
-        "fine": False,
-    }
+def test_slurm_tells_a_job_that_it_has_ended_for_want_of_memory(cluster: Cluster) -> None:
+    jobs = {name: submitted(code) for name, code in (("greedy", GREEDY), ("bug", "raise KeyError"), ("fine", ""))}
+    found = {name: killed_for_memory(job) for name, job in jobs.items()}
+    assert found == {"greedy": True, "bug": False, "fine": False}
+
+
+def test_the_attempt_after_a_job_that_slurm_killed_whole_writes_the_row(
+    interrupted: Interrupted,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, int], None],
+) -> None:
+    monkeypatch.chdir(interrupted.repository.folder)
+    specification = read_json(interrupted.folder / CANCELLED / "spec.json")
+    key = key_of(specification, input_hashes(specification["data"]), "code")
+    folder = tmp_path / "work" / "interrupted" / specification["run"] / key
+    folder.mkdir(parents=True)
+    job = submitted(GREEDY)
+    (folder / "slurm-job").write_text(job)
+    train(specification, tmp_path / "results", tmp_path / "work", tmp_path / "log", code="code")
+    summary = read_json(tmp_path / "results" / "summary.json")
+    assert summary["outcome"] == "out-of-memory"
+    assert summary["reason"] == f"SLURM ended its job {job} for lack of memory (OUT_OF_MEMORY)"
+    record_property("faults injected", 1)
+
+
+def submitted(code: str) -> str:
+    """The number of a job of little memory that has run some Python."""
+    line = ["sbatch", "--parsable", "--wait", "--mem=60", "--output=/dev/null", f'--wrap=exec python3 -c "{code}"']
+    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False).stdout.strip()

@@ -76,7 +76,7 @@ def test_the_run_asked_for_two_nodes_and_the_tables_for_none(studied: Submitting
     (trained,) = [job for number, job in jobs.items() if "rule_train" in logs[number]]
     assert (trained["NumNodes"], trained["NumTasks"], trained["CPUs/Task"]) == ("2", "2", "2")
     assert trained["Partition"] == "gpu"
-    assert trained["MinMemoryNode"] == "5048M"
+    assert 5_000 < int(trained["MinMemoryNode"].removesuffix("M")) < 6_000  # of two processes, not of four
     others = [job for number, job in jobs.items() if "rule_train" not in logs[number]]
     assert {job["NumNodes"] for job in others} == {"1"}
     tables = [job for number, job in jobs.items() if "rule_comparison_table" in logs[number]]
