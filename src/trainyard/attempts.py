@@ -10,7 +10,7 @@ from trainyard.errors import InputError
 
 ATTEMPTS = 5
 FIRST_WAIT = 1.0
-LONGEST_WAIT = 300.0  # the hub counts requests over five minutes
+LONGEST_WAIT = 300.0  # of what the hub asks for: it counts requests over five minutes
 
 Result = TypeVar("Result")
 
@@ -46,7 +46,7 @@ def _passing(error: BaseException) -> bool:
 
 
 def _asked_wait(error: BaseException) -> float:
-    """The seconds that the hub asks to wait (Retry-After)."""
+    """The seconds that the hub asks to wait (Retry-After), `LONGEST_WAIT` at most."""
     for link in _chain(error):
         asked = getattr(getattr(link, "response", None), "headers", {}).get("Retry-After", "")
         if asked.isdecimal():

@@ -1,7 +1,7 @@
 """Files of the Hugging Face hub's repositories: the commit, then each file into the hub's own cache, checked by hash.
 
 What travels is huggingface_hub's: it goes on by Range where a connection was cut, and keeps every whole file in
-its cache (`HF_HOME`), from which a later call takes it. Round it stand time limits, bounded retries (`attempted`),
+its cache (`HF_HOME`), from which a later call takes it. Round it stand time limits, bounded retries (`trainyard.attempts`),
 and a comparison of every file with the hash that the hub states and with the data lock.
 """
 
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainyard.attempts import attempted
+from trainyard import attempts
 from trainyard.data_lock import Asked, DataLock, LockedFile, fingerprint
 from trainyard.errors import InputError
 
@@ -119,7 +119,7 @@ def prepare_client() -> None:
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     hooks = get_session().event_hooks
     if _limit not in hooks["request"]:
-        limited = {**hooks, "request": [*hooks["request"], _limit]}
+        limited = {"request": [*hooks["request"], _limit], "response": [*hooks["response"], _shorten]}
         set_client_factory(lambda: httpx2.Client(event_hooks=limited, follow_redirects=True))
 
 
@@ -132,11 +132,18 @@ def _limit(request: Any) -> None:
     request.extensions["timeout"] = {name: min(seconds or longest, longest) for name, seconds in set_by.items()}
 
 
+def _shorten(response: Any) -> None:
+    """Bound the wait that an answer asks for: huggingface_hub would wait for a day."""
+    asked = response.headers.get("Retry-After", "")
+    if asked.isdecimal() and int(asked) > attempts.LONGEST_WAIT:
+        response.headers["Retry-After"] = f"{attempts.LONGEST_WAIT:.0f}"
+
+
 def _ask(of: Repository, question: Callable[[Any], Any], what: str = "") -> Any:
     prepare_client()
     from huggingface_hub import HfApi  # noqa: PLC0415
 
-    return attempted(f"{of}{what}", lambda: question(HfApi()))
+    return attempts.attempted(f"{of}{what}", lambda: question(HfApi()))
 
 
 def _commit(of: Repository) -> str:

@@ -19,6 +19,7 @@ from trainyard.data.stored import read_rows
 from trainyard.errors import InputError
 
 attempts.FIRST_WAIT = 0.02
+attempts.LONGEST_WAIT = 2.0
 hub.SECONDS = 1.0
 
 

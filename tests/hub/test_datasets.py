@@ -117,6 +117,14 @@ def test_the_hub_s_wish_to_wait_is_heard(source: Source, record_property: Record
     record_property("runs recovered", 1)
 
 
+def test_a_wish_to_wait_for_a_day_is_not(source: Source, record_property: Record) -> None:
+    for place in (COMMIT_OF, FILE):
+        source.hub.misbehave(place, status(429, Retry_After="86400"))
+    assert source.ask()["rows"] == ROWS
+    record_property("faults injected", 2)
+    record_property("runs recovered", 1)
+
+
 def test_what_will_not_pass_is_not_asked_again(source: Source) -> None:
     assert (
         "no split 'nosuch'; there are train, test"
