@@ -1,8 +1,8 @@
 """Files of the Hugging Face hub's repositories: the commit, then each file into the hub's own cache, checked by hash.
 
 What travels is huggingface_hub's: it goes on by Range where a connection was cut, and keeps every whole file in
-its cache (`HF_HOME`), from which a later call takes it. Round it stand time limits, bounded retries (`trainyard.attempts`),
-and a comparison of every file with the hash that the hub states and with the data lock.
+its cache (`HF_HOME`), from which a later call takes it. Round it stand time limits, bounded retries
+(`trainyard.attempts`), and a comparison of every file with the hash that the hub states and with the data lock.
 """
 
 import hashlib
