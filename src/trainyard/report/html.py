@@ -202,7 +202,7 @@ def to_csv(table: Table) -> str:
         header.append(("section", lambda row: row.section))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([name for name, _ in header])
+    writer.writerow([_written(name) for name, _ in header])
     writer.writerows([[_written(read(row)) for _, read in header] for row in table.rows])
     return buffer.getvalue()
 
