@@ -60,7 +60,7 @@ def test_an_entry_is_taken_or_refused_by_file_and_entry(fuzz: Any, refused: Any,
     def check(value: Any) -> None:
         refused(lambda: parse(KINDS[catalogue], value, f"{catalogue}.yaml: mine"), rf"{catalogue}\.yaml: mine[.:] ?\S")
 
-    fuzz(st.sampled_from(list(entries.values())).flatmap(odd.changed), check, 1500)
+    fuzz(st.sampled_from(list(entries.values())).flatmap(odd.changed), check, 1000)
 
 
 def test_a_study_is_planned_or_refused_by_its_file(fuzz: Any, refused: Any, folder: Path) -> None:
@@ -99,7 +99,7 @@ def test_catalogues_together_are_taken_or_refused_by_file(fuzz: Any, refused: An
             (folder / f"{name}.yaml").write_text(odd.as_yaml(value))
         refused(lambda: read_catalogues(folder), rf"{folder}/\w+\.yaml{PLACE}")
 
-    fuzz(odd.changed(whole), check, 150)
+    fuzz(odd.changed(whole), check, 100)
 
 
 @pytest.mark.parametrize(
