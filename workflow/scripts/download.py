@@ -10,6 +10,8 @@ from trainyard.interpreter import see_own_packages_alone
 
 see_own_packages_alone()
 
+from tqdm import tqdm
+
 from trainyard import data_lock
 from trainyard.config.catalogue import Dataset
 from trainyard.data.sources import download
@@ -17,14 +19,17 @@ from trainyard.job import Job, run_job
 
 
 def main(job: Job) -> None:
-    download(
-        name=job.wildcards["dataset"],
-        dataset=Dataset.model_validate(job.params["dataset"]),
-        split=job.wildcards["split"],
-        output=Path(job.output["rows"]),
-        mirror_folder=Path(job.mirror) if job.mirror else None,
-        lock=data_lock.PATH,
-    )
+    name, split = job.wildcards["dataset"], job.wildcards["split"]
+    with tqdm(desc=f"{name}, {split}", unit=" rows", dynamic_ncols=True, leave=False, disable=None) as bar:
+        download(
+            name=name,
+            dataset=Dataset.model_validate(job.params["dataset"]),
+            split=split,
+            output=Path(job.output["rows"]),
+            mirror_folder=Path(job.mirror) if job.mirror else None,
+            progress=lambda rows: bar.update(rows - bar.n),
+            lock=data_lock.PATH,
+        )
 
 
 run_job(globals(), main)

@@ -20,7 +20,7 @@ from trainyard.files import sha256_file, whole_file, write_json
 
 GROUP_ROWS = 1000
 
-Progress = Callable[[int], None]
+Progress = Callable[[int], object]
 
 
 class _Counted:
