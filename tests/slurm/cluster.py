@@ -38,7 +38,7 @@ SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=10
 SlurmctldPidFile={folder}/pid/slurmctld.pid
 SlurmdPidFile={folder}/pid/slurmd-%n.pid
 SlurmctldLogFile={folder}/log/slurmctld.log
@@ -53,7 +53,7 @@ MpiDefault=none
 SwitchType=switch/none
 ReturnToService=2
 SchedulerType=sched/backfill
-SchedulerParameters=sched_min_interval=100000,bf_interval=2,defer_batch=0,requeue_delay=1
+SchedulerParameters=sched_min_interval=100000,bf_interval=2,defer_batch=0
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 PreemptType=preempt/partition_prio
