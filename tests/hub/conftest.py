@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -53,16 +54,20 @@ class Client:
     def answer(self) -> dict[str, Any]:
         """What came of the order."""
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, self._errors.read_text()
+        there, _, _ = select.select([self.process.stdout], [], [], SECONDS)
+        line = self.process.stdout.readline() if there else ""
+        assert line, self._errors.read_text()[-5000:]
         return json.loads(line)
 
     def close(self) -> None:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait(SECONDS)
+        try:
+            self.process.wait(SECONDS)
+        finally:
+            self.process.kill()
+            self.process.stdout.close()
 
 
 class Source:
@@ -116,11 +121,12 @@ def client(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clien
 
 @pytest.fixture
 def new_client(hub: Hub, tmp_path: Path) -> Iterator[Callable[..., Client]]:
-    """More clients, which share a cache of their own."""
+    """More clients, which share a cache of their own, and whose patience is as ever: no request is made twice."""
     clients: list[Client] = []
+    patience = {"HF_HUB_DOWNLOAD_TIMEOUT": "10", "HF_HUB_ETAG_TIMEOUT": "10"}
 
     def make(**environment: str) -> Client:
-        clients.append(Client(hub.address, tmp_path / "client", **environment))
+        clients.append(Client(hub.address, tmp_path / "client", **patience, **environment))
         return clients[-1]
 
     yield make

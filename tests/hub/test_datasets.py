@@ -146,14 +146,18 @@ def test_no_hub_at_all_ends_with_a_sentence(source: Source, tmp_path: Path) -> N
         alone.close()
 
 
-def test_half_of_a_long_file_goes_on_where_it_was_cut(source: Source, record_property: Record) -> None:
+def test_half_of_a_long_file_goes_on_where_it_was_cut(
+    source: Source, new_client: Callable[..., Client], record_property: Record
+) -> None:
     rows = [f"{number} " + hashlib.sha256(b"%d" % number).hexdigest() * 8000 for number in range(60)]
     name = "data/train-00000-of-00001.parquet"
     data = parquet(rows)
     assert len(data) > 25_000_000  # huggingface_hub keeps what it has in pieces of ten megabytes
     source.serve(Repository({name: data}, frozenset([name])))
     source.hub.misbehave(FILE, cut)
-    assert source.ask()["rows"] == rows
+    client = new_client()
+    client.tell(**source.order())
+    assert client.answer()["rows"] == rows
     assert source.hub.ranges(FILE) == ["bytes=10485760-"]
     record_property("faults injected", 1)
     record_property("runs recovered", 1)
@@ -205,14 +209,18 @@ def test_with_the_lock_and_a_full_cache_the_hub_is_not_asked(source: Source, new
     assert not source.hub.asked
 
 
-def test_a_damaged_file_of_the_cache_is_fetched_anew(source: Source, record_property: Record) -> None:
-    assert source.ask()["rows"] == ROWS
-    home = Path(source.client.home)
-    for blob in home.glob(f"hub/datasets--org--{source.name}/snapshots/{COMMIT}/data/train-*"):
-        data = bytearray(blob.read_bytes())
+def test_a_damaged_file_of_the_cache_is_fetched_anew(
+    source: Source, new_client: Callable[..., Client], record_property: Record
+) -> None:
+    client = new_client()
+    client.tell(**source.order())
+    assert client.answer()["rows"] == ROWS
+    for file in client.home.glob(f"hub/datasets--org--{source.name}/snapshots/{COMMIT}/data/train-*"):
+        data = bytearray(file.read_bytes())
         data[len(data) // 2] ^= 1
-        blob.resolve().write_bytes(data)
-    assert source.ask()["rows"] == ROWS
+        file.resolve().write_bytes(data)
+    client.tell(**source.order())
+    assert client.answer()["rows"] == ROWS
     assert (source.hub.times(FILE), source.hub.times(SMALL_FILE)) == (2, 2)
     record_property("faults injected", 2)
     record_property("runs recovered", 1)
