@@ -82,24 +82,19 @@ class Asked:
     revision: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.section.removesuffix('s')} {self.name} ({self.origin}{self._what(self)})"
+        return f"{self.section.removesuffix('s')} {self.name} ({self.origin}{_described(self)})"
 
     @property
     def accept(self) -> str:
         """The command that accepts a change."""
         return f"make accept-data DATA={self.name} ORIGIN={self.origin}"
 
-    @staticmethod
-    def _what(of: "Asked | Record") -> str:
-        source = " ".join(filter(None, [of.source, of.configuration]))
-        return "".join(f" {part}" for part in (source, of.revision and f"at {of.revision}") if part)
-
     def differs(self, record: Record) -> str | None:
         """How the catalogue's entry has changed since the record was made, or None."""
         same = (self.source, self.configuration, self.revision)
         if same == (record.source, record.configuration, record.revision):
             return None
-        return f"config/{self.section}.yaml asks for{self._what(self)}, recorded is{self._what(record)}"
+        return f"config/{self.section}.yaml asks for{_described(self)}, recorded is{_described(record)}"
 
 
 class DataLock:
@@ -212,6 +207,11 @@ def check_files(lock: DataLock, asked: Asked, files: Mapping[str, Path], split: 
         raise InputError(f"{absent}: no such file")
     lock.record(asked)
     lock.settle(asked, {name: fingerprint(path) for name, path in files.items()}, split)
+
+
+def _described(of: Asked | Record) -> str:
+    parts = (of.source, of.configuration, of.revision and f"at {of.revision}")
+    return "".join(f" {part}" for part in parts if part)
 
 
 def _differences(
