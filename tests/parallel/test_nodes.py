@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trainyard.errors import InputError
-from trainyard.parallel.launch import GRACE_SECONDS, child_environment, command, launch
+from trainyard.parallel.launch import child_environment, command, launch
 from trainyard.parallel.nodes import interface_to, port, share, srun, torchrun
 
 
@@ -53,6 +53,5 @@ def test_gloo_is_kept_on_this_machine_only_where_all_processes_are(monkeypatch: 
 
 def test_one_machine_and_several_start_ranks_alike() -> None:
     here = command("module", ["argument"], 2)
-    there = torchrun(2, GRACE_SECONDS, [], "module", ["argument"])
+    there = torchrun(2, [], "module", ["argument"])
     assert here[-4:] == there[-4:] == ["-m", "trainyard.parallel.rank", "module", "argument"]
-    assert f"--shutdown-timeout={GRACE_SECONDS:.0f}" in here

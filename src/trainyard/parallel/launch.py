@@ -147,7 +147,7 @@ def command(module: str, arguments: Sequence[str], processes: int, python: str =
         return [*rank, module, *arguments]
     # As --standalone, but with addresses that need no resolver.
     meeting = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
-    return [*rank, *torchrun(processes, GRACE_SECONDS, [*meeting, f"--rdzv-id={os.getpid()}"], module, arguments)]
+    return [*rank, *torchrun(processes, [*meeting, f"--rdzv-id={os.getpid()}"], module, arguments)]
 
 
 def child_environment(threads: int, more: Mapping[str, str], here_alone: bool = True) -> dict[str, str]:
@@ -165,6 +165,8 @@ def child_environment(threads: int, more: Mapping[str, str], here_alone: bool = 
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": str(threads),
+        # between torchrun's SIGTERM and SIGKILL; versions of torch that don't know it take 30 s
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": f"{GRACE_SECONDS:.0f}",
         "TOKENIZERS_PARALLELISM": "false",
         "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
     }

@@ -28,19 +28,16 @@ from trainyard.parallel.slots import taken
 _FIRST_PORT, _PORTS = 20_000, 12_000  # below those that the kernel gives to others
 
 
-def torchrun(
-    processes: int, seconds: float, meeting: Sequence[str], module: str, arguments: Sequence[str]
-) -> list[str]:
+def torchrun(processes: int, meeting: Sequence[str], module: str, arguments: Sequence[str]) -> list[str]:
     """The arguments of `trainyard.parallel.rank` that start the ranks of one machine.
 
     Args:
         processes: on this machine.
-        seconds: that they have to save, when they are told to end.
         meeting: how torchrun finds those of the other machines.
         module: what a rank runs.
         arguments: for it.
     """
-    own = [f"--nproc-per-node={processes}", "--monitor-interval=0.5", f"--shutdown-timeout={seconds:.0f}"]
+    own = [f"--nproc-per-node={processes}", "--monitor-interval=0.5"]
     return ["torch.distributed.run", *own, *meeting, "-m", "trainyard.parallel.rank", module, *arguments]
 
 
@@ -140,7 +137,7 @@ def main() -> None:
     here = share(int(processes), len(names), node)
     with taken(here if device == "cuda" else 0) as places:
         os.environ.update(places)
-        sys.argv = torchrun(here, float(seconds), meeting, module, arguments)
+        sys.argv = torchrun(here, meeting, module, arguments)
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
