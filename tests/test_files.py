@@ -64,6 +64,12 @@ def test_another_error_stays_what_it_is(error: Exception) -> None:
         raise error
 
 
+def test_what_cannot_be_read_is_not_said_to_be_unwritable(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").touch()
+    with pytest.raises(PermissionError), written("models/best"):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "tokenizer.json"))
+
+
 def test_a_writer_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     write_text(tmp_path / "file", "before")
     with whole_folder(tmp_path / "folder") as draft:

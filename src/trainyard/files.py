@@ -40,7 +40,8 @@ def why_not_written(error: BaseException | None) -> str | None:
         number = int(told[1]) if told else getattr(error, "errno", None)
         if isinstance(error, RuntimeError) and any(words in str(error) for words in _TORCH_SAID):
             number = errno.ENOSPC
-        if number in _REMEDIES:
+        reads = isinstance(error, PermissionError) and error.filename and Path(error.filename).is_file()
+        if number in _REMEDIES and not reads:
             return _REMEDIES[number]
         error = error.__cause__ or error.__context__
     return None

@@ -56,16 +56,15 @@ def launch(
 ) -> str | None:
     """Run `python -m module arguments` in `processes` processes of `threads` threads, and wait for them.
 
-    Everything they print goes to `log`. They end when this process ends, by
-    whatever signal. On GPUs each has one
-    that no other job has; waits for them.
+    Everything they print goes to `log`. They end when this process ends, by whatever signal. On GPUs each
+    has one that no other job has; waits for them.
 
     Args:
         module: an importable name under `src`.
         arguments: for every process.
         processes: on all nodes.
         threads: of each process (OMP_NUM_THREADS).
-        log: is appended to; its folder is one that all nodes see.
+        log: this launch's own; is appended to; its folder is one that all nodes see.
         environment: variables over this process's own.
         device: what the processes compute on.
         python: the interpreter, which has the packages that they need.
@@ -80,7 +79,8 @@ def launch(
     """
     check_writable(log.parent)
     errors = log.with_name(f".{log.name}.error-{os.getpid()}")
-    _clear(errors)  # of a launcher of the same number that was killed
+    for left in log.parent.glob(f".{glob.escape(log.name)}.error-*"):  # by a launcher that was killed
+        left.unlink()
     set_room_aside(errors)
     kills = oom_kill_count()
     if nodes == 1:
