@@ -22,33 +22,40 @@ class Submitting(Repository):
     def __init__(self, folder: Path, cluster: Cluster) -> None:
         super().__init__(folder)
         self.cluster = cluster
+        self.output = folder.with_name("snakemake.log")
 
-    def submit(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake through profiles/slurm, to its end."""
+    def submit(self, *arguments: str) -> str:
+        """Run Snakemake through profiles/slurm, to its end; gives what it says."""
         with self.submitted(*arguments) as process:
-            out, _ = process.communicate(timeout=600)
-        done = subprocess.CompletedProcess(process.args, process.returncode, out)
-        assert not check or done.returncode == 0, out[-6000:] + self.failed_logs() + self.cluster.log()
-        return done
+            self.ended(process)
+        return self.said()
 
     @contextmanager
-    def submitted(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """Snakemake through profiles/slurm, while the body runs and until it ends."""
+    def submitted(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Snakemake through profiles/slurm, while the body runs."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "OMP_"))}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "snakemake", *SETTINGS, *arguments],
-            cwd=self.folder,
-            env={**kept, "PYTHONPATH": ""},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with self.output.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "snakemake", *SETTINGS, *arguments],
+                cwd=self.folder,
+                env={**kept, "PYTHONPATH": ""},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
         try:
             yield process
-        except BaseException:
+        finally:
             process.kill()
-            process.communicate()
-            raise
+            process.wait()
+
+    def ended(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until Snakemake has ended, well."""
+        status = process.wait(600)
+        assert status == 0, self.said()[-6000:] + self.failed_logs() + self.cluster.log()
+
+    def said(self) -> str:
+        """What the last Snakemake has said so far."""
+        return self.output.read_text(errors="replace")
 
     def failed_logs(self) -> str:
         """The ends of the logs that SLURM's failed jobs have left."""
@@ -66,11 +73,11 @@ class Submitting(Repository):
         files = list((self.folder / "work" / study / run).glob("*/metrics.jsonl"))
         return len(re.findall("\n", files[0].read_text())) if files else 0
 
-    def wait_for_rows(self, study: str, run: str, count: int, process: subprocess.Popen[str]) -> None:
+    def wait_for_rows(self, study: str, run: str, count: int, process: subprocess.Popen[bytes]) -> None:
         """Wait until a run has taken so many steps."""
 
         def there() -> bool:
-            assert process.poll() is None, f"Snakemake has ended: {process.communicate()[0][-6000:]}"
+            assert process.poll() is None, f"Snakemake has ended: {self.said()[-6000:]}"
             return self.rows(study, run) >= count
 
         wait_for(there, 240, f"{run}: {count} steps")

@@ -45,7 +45,7 @@ def test_a_study_runs_to_its_report(studied: Submitting) -> None:
 
 
 def test_a_second_call_has_nothing_to_do(studied: Submitting) -> None:
-    assert "Nothing to be done" in studied.submit("--config", *SETTINGS).stdout
+    assert "Nothing to be done" in studied.submit("--config", *SETTINGS)
 
 
 def test_a_run_over_two_nodes_has_the_losses_of_one_machine(studied: Submitting, tmp_path: Path) -> None:
