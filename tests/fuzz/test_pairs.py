@@ -36,6 +36,7 @@ OTHERS = [
     parquet(GOOD | {"source_ids": [[2**40]] * 3}, None),
     parquet(GOOD | {"source_ids": [[], [], []], "target_ids": [[], [], []]}),
     parquet(GOOD, group=1),
+    parquet(GOOD).replace(b"source_ids", b"source\xe9ids"),
 ]
 
 

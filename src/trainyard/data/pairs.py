@@ -22,6 +22,7 @@ SCHEMA = pa.schema(
     ]
 )
 
+_UNREADABLE = (OSError, pa.ArrowException, ValueError)  # the last of names that are no UTF-8, too
 _REMEDY = "delete its folder and run again"
 
 Ids = npt.NDArray[np.int64]
@@ -55,10 +56,11 @@ class PairsReader:
         self.pad, self.end = int(index["pad"]), int(index["end"])
         try:
             self._file = pq.ParquetFile(self._path, memory_map=True)
-        except (OSError, pa.ArrowException) as error:
+            columns = self._file.schema_arrow
+        except _UNREADABLE as error:
             raise InputError(f"{self._path}: can't be read ({one_line(error)}); {_REMEDY}") from None
-        if not self._file.schema_arrow.equals(SCHEMA):
-            found = one_line(self._file.schema_arrow.to_string(show_field_metadata=False))
+        if not columns.equals(SCHEMA):
+            found = one_line(columns.to_string(show_field_metadata=False))
             raise InputError(f"{self._path}: its columns are {found}; {_REMEDY}")
         if self._file.metadata.num_rows != index["rows"]:
             raise InputError(
@@ -75,7 +77,7 @@ class PairsReader:
         try:
             table = self._file.read_row_group(group, columns=["source_ids", "target_ids"], use_threads=False)
             pairs = list(zip(_lists(table["source_ids"]), _lists(table["target_ids"]), strict=True))
-        except (OSError, pa.ArrowException, ValueError) as error:
+        except _UNREADABLE as error:
             raise InputError(f"{self._path}, {rows}: damaged ({one_line(error)}); {_REMEDY}") from None
         if len(pairs) != min(GROUP_ROWS, len(self) - first):
             raise InputError(f"{self._path}, {rows}: there are {len(pairs)} in their group; {_REMEDY}")
