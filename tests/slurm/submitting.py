@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from cluster import Cluster, said, wait_for
 from repository import Repository
 
@@ -73,11 +74,23 @@ class Submitting(Repository):
         files = list((self.folder / "work" / study / run).glob("*/metrics.jsonl"))
         return len(re.findall("\n", files[0].read_text())) if files else 0
 
-    def wait_for_rows(self, study: str, run: str, count: int, process: subprocess.Popen[bytes]) -> None:
-        """Wait until a run has taken so many steps."""
+    def hold(self, study: str, run: str, count: int, process: subprocess.Popen[bytes]) -> None:
+        """Wait until a run has taken so many steps, and stop it there; SLURM wakes what it ends (SIGCONT)."""
 
         def there() -> bool:
             assert process.poll() is None, f"Snakemake has ended: {self.said()[-6000:]}"
             return self.rows(study, run) >= count
 
         wait_for(there, 240, f"{run}: {count} steps")
+        for rank in self.ranks(study, run):
+            rank.suspend()
+
+    def ranks(self, study: str, run: str) -> list[psutil.Process]:
+        """The processes that train a run."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "cwd"]):
+            words = process.info["cmdline"] or []
+            trains = "trainyard.train.main" in words[:5] and words[-1].startswith(f"work/{study}/{run}/")
+            if trains and process.info["cwd"] == str(self.folder):
+                found.append(process)
+        return found
