@@ -113,7 +113,7 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None
 
 def said(*words: str) -> str:
     """What a command prints; it ends well."""
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, f"{' '.join(words)}: {done.stdout}{done.stderr}"
     return done.stdout.strip()
 

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,16 +74,19 @@ class Submitting(Repository):
         files = list((self.folder / "work" / study / run).glob("*/metrics.jsonl"))
         return len(re.findall("\n", files[0].read_text())) if files else 0
 
-    def hold(self, study: str, run: str, count: int, process: subprocess.Popen[bytes]) -> None:
-        """Wait until a run has taken so many steps, and stop it there; SLURM wakes what it ends (SIGCONT)."""
+    def hold(self, study: str, runs: Sequence[str], count: int, process: subprocess.Popen[bytes]) -> None:
+        """Stop each run when it has taken so many steps; SLURM wakes what it ends (SIGCONT)."""
+        going = set(runs)
 
-        def there() -> bool:
+        def all_held() -> bool:
             assert process.poll() is None, f"Snakemake has ended: {self.said()[-6000:]}"
-            return self.rows(study, run) >= count
+            for run in [each for each in going if self.rows(study, each) >= count]:
+                for rank in self.ranks(study, run):
+                    rank.suspend()
+                going.remove(run)
+            return not going
 
-        wait_for(there, 240, f"{run}: {count} steps")
-        for rank in self.ranks(study, run):
-            rank.suspend()
+        wait_for(all_held, 300, f"{count} steps of {', '.join(runs)}")
 
     def ranks(self, study: str, run: str) -> list[psutil.Process]:
         """The processes that train a run."""

@@ -78,14 +78,14 @@ def interrupted(repository: Submitting, cluster: Cluster) -> Interrupted:
         repository.edited("profiles/slurm/config.yaml", "  probe:\n", "  probe:\n    mem_mb: 450\n"),
         repository.submitted(*STUDIES, "--", *targets) as process,
     ):
+        repository.hold("interrupted", runs, 20, process)
         for run in runs:
-            repository.hold("interrupted", run, 20, process)
             (jobs[run],) = repository.jobs("train", run)
         said("scancel", jobs[CANCELLED])
         cluster.control("update", f"JobId={jobs[LIMITED]}", "TimeLimit=2")
         preempt(nodes(cluster, jobs[MOVED])[1])
         restarted(cluster, jobs[MOVED], 1)
-        repository.hold("interrupted", MOVED, 60, process)
+        repository.hold("interrupted", [MOVED], 60, process)
         cluster.control("update", f"NodeName={nodes(cluster, jobs[MOVED])[1]}", "State=DOWN", "Reason=struck")
         restarted(cluster, jobs[MOVED], 2)
         repository.ended(process)
