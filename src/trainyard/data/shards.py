@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, Field
 
-from trainyard.config.catalogue import NonNegativeInt, Sha256
+from trainyard.config.catalogue import Name, NonNegativeInt, Sha256
 from trainyard.config.load import parse
 from trainyard.errors import InputError
 from trainyard.files import read_json, sha256_file
@@ -28,7 +28,7 @@ Tokens = npt.NDArray[np.uint16]
 
 
 class _Listed(BaseModel):
-    file: str = Field(pattern=r"^[\w-][\w.-]*$")  # beside the index: no path leads elsewhere
+    file: Name  # beside the index: no path leads elsewhere
     sha256: Sha256
 
 
