@@ -25,7 +25,7 @@ FILE = ROOT / "docs" / "benchmarks" / "kills.json"
 KILLS, SEED = 50, 2026
 # of each engine one parallel setting, and every plugin of ColossalAI that runs on a CPU
 SETTINGS = ("single", "ddp", "zero1", "fsdp", "tensor", "pipeline", "zero3", "torch-ddp", "low-level-zero")
-TRAIN = {"steps": 400, "checkpoint_every": 4}
+TRAIN = {"steps": 400, "checkpoint_every": 4, "keep_steps": list(range(15, 400, 15))}
 ROWS, SECONDS = 12, 6.0
 
 
