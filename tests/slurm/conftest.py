@@ -22,6 +22,10 @@ def cluster() -> Iterator[Cluster]:
         made.start()
     except InputError as error:
         pytest.skip(str(error))
+    except AssertionError as error:
+        said = made.log()
+        made.stop()
+        raise AssertionError(f"{error}\n{said}") from error
     yield made
     made.stop()
 
