@@ -82,7 +82,7 @@ def interrupted(repository: Submitting, cluster: Cluster) -> Interrupted:
         for run in runs:
             (jobs[run],) = repository.jobs("train", run)
         said("scancel", jobs[CANCELLED])
-        cluster.control("update", f"JobId={jobs[LIMITED]}", "TimeLimit=2")
+        limit(cluster, jobs[LIMITED])
         preempt(nodes(cluster, jobs[MOVED])[1])
         restarted(cluster, jobs[MOVED], 1)
         repository.hold("interrupted", [MOVED], 60, process)
@@ -90,6 +90,12 @@ def interrupted(repository: Submitting, cluster: Cluster) -> Interrupted:
         restarted(cluster, jobs[MOVED], 2)
         repository.ended(process)
     return Interrupted(repository, jobs)
+
+
+def limit(cluster: Cluster, job: str) -> None:
+    """Let the time of a job be up in one to two minutes, so that SLURM's warning is due."""
+    hours, minutes, _ = map(int, cluster.job(job)["RunTime"].split(":"))
+    cluster.control("update", f"JobId={job}", f"TimeLimit={60 * hours + minutes + 2}")
 
 
 def nodes(cluster: Cluster, job: str) -> list[str]:
