@@ -15,6 +15,8 @@ from trainyard.parallel.timeout import TIMEOUT
 
 pytestmark = pytest.mark.slow
 
+SECONDS = 18  # more than anything takes in order on a slow machine
+
 
 def test_the_others_end_in_time_when_a_rank_stops_and_the_run_goes_on(
     specification: Callable[..., dict[str, Any]],
@@ -23,7 +25,7 @@ def test_the_others_end_in_time_when_a_rank_stops_and_the_run_goes_on(
     record_property: Callable[[str, object], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(TIMEOUT, "0.1")
+    monkeypatch.setenv(TIMEOUT, str(SECONDS / 60))
     job = new_job(specification("ddp"))
     life = Life(job)
     life.wait_for("step", 6)
@@ -32,7 +34,7 @@ def test_the_others_end_in_time_when_a_rank_stops_and_the_run_goes_on(
     stopped = time.monotonic()
     said = said_by(life.process)
     assert f"a process of it gave no answer in time ({TIMEOUT}); run again, and it continues after step 5" in said
-    assert time.monotonic() - stopped < 6 + GRACE_SECONDS + 30
+    assert time.monotonic() - stopped < SECONDS + GRACE_SECONDS + 30
     _, alive = psutil.wait_procs(family, timeout=GONE_SECONDS)
     assert not alive
     job.run()
