@@ -85,7 +85,7 @@ environments: install  ## write envs/*.yaml anew from envs/*.in and the lock fil
 	$(RUN) -m trainyard.config.environments
 
 accept-data:  ## accept changed data: forget the record of DATA=NAME (ORIGIN=hub, mirror or files) in config/data.lock.yaml
-	$(RUN) -m trainyard.accept_data $(DATA) $(ORIGIN)
+	$(RUN) -m trainyard.fetch.accept $(DATA) $(ORIGIN)
 
 clean:  ## delete what runs made, but not .venv
 	rm -rf results work logs report.html .snakemake

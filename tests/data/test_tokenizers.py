@@ -17,7 +17,7 @@ from trainyard.data.sources import download
 from trainyard.data.tokenize import Encoder
 from trainyard.data.tokenizers import make_tokenizer
 from trainyard.errors import InputError
-from trainyard.packages import package_file
+from trainyard.fetch.packages import package_file
 
 SAMPLES = ["Hello world", "caf\u00e9 \U0001f600\n\n  two  spaces ", "<s> </s> <|endoftext|>", "", "don't 3.14"]
 

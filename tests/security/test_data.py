@@ -22,8 +22,8 @@ from trainyard.data.mirror import split_files
 from trainyard.data.sources import download
 from trainyard.errors import InputError
 from trainyard.evaluate.rows import read_rows
+from trainyard.fetch.packages import package_file
 from trainyard.files import sha256_file
-from trainyard.packages import package_file
 
 
 @pytest.fixture

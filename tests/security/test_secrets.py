@@ -10,7 +10,7 @@ from repository import Repository
 
 from trainyard.config.catalogue import PackageFile
 from trainyard.errors import InputError
-from trainyard.packages import package_file
+from trainyard.fetch.packages import package_file
 
 GIVEN = ("config", "src", "rules", "workflow", "envs", "profiles", "report")
 

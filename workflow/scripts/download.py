@@ -12,9 +12,9 @@ see_own_packages_alone()
 
 from tqdm import tqdm
 
-from trainyard import data_lock
 from trainyard.config.catalogue import Dataset
 from trainyard.data.sources import download
+from trainyard.fetch.lock import PATH
 from trainyard.job import Job, run_job
 
 
@@ -28,7 +28,7 @@ def main(job: Job) -> None:
             output=Path(job.output["rows"]),
             mirror_folder=Path(job.mirror) if job.mirror else None,
             progress=lambda rows: bar.update(rows - bar.n),
-            lock=data_lock.PATH,
+            lock=PATH,
         )
 
 

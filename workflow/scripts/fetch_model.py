@@ -10,8 +10,8 @@ from trainyard.interpreter import see_own_packages_alone
 
 see_own_packages_alone()
 
-from trainyard import data_lock
 from trainyard.config.catalogue import Model
+from trainyard.fetch.lock import PATH
 from trainyard.job import Job, run_job
 from trainyard.models.pretrained import fetch_model
 
@@ -22,7 +22,7 @@ def main(job: Job) -> None:
         entry=Model.model_validate(job.params["model"]),
         output=Path(job.output["folder"]),
         mirror=Path(job.mirror) if job.mirror else None,
-        lock=data_lock.PATH,
+        lock=PATH,
     )
 
 

@@ -10,10 +10,10 @@ from trainyard.interpreter import see_own_packages_alone
 
 see_own_packages_alone()
 
-from trainyard import data_lock
 from trainyard.config.catalogue import Tokenizer
 from trainyard.config.load import parse
 from trainyard.data.tokenizers import make_tokenizer
+from trainyard.fetch.lock import PATH
 from trainyard.job import Job, run_job
 
 
@@ -23,7 +23,7 @@ def main(job: Job) -> None:
         entry=parse(Tokenizer, job.params["entry"], "config/tokenizers.yaml"),
         output=Path(job.output["folder"]),
         mirror=Path(job.mirror) if job.mirror else None,
-        lock=data_lock.PATH,
+        lock=PATH,
         rows=Path(job.input["rows"]) if job.input["rows"] else None,
         pretrained=Path(job.input["model"]) if job.input["model"] else None,
     )

@@ -11,7 +11,7 @@ from trainyard.config.catalogue import Dataset, Model, ParallelSetting, Tokenize
 from trainyard.config.plan import Config
 from trainyard.config.study import Grid, Probes, Study
 from trainyard.config.train import Train
-from trainyard.data_lock import Lock
+from trainyard.fetch.lock import Lock
 from trainyard.files import write_text
 
 KINDS: dict[str, Any] = {

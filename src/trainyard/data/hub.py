@@ -5,11 +5,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from trainyard.attempts import attempted
 from trainyard.config.catalogue import HubSource
-from trainyard.data_lock import Asked, DataLock
 from trainyard.errors import InputError
-from trainyard.hub import Repository, locked_files, prepare_client
+from trainyard.fetch.attempts import attempted
+from trainyard.fetch.hub import Repository, locked_files, prepare_client
+from trainyard.fetch.lock import Asked, DataLock
 
 _ADDRESS = re.compile(r"hf://datasets/(?P<name>[^@]+)@(?P<commit>[^/]+)/(?P<path>.+)")
 

@@ -18,7 +18,7 @@ from tiktoken_ext import openai_public
 
 from trainyard.config.catalogue import PackageFile
 from trainyard.errors import InputError
-from trainyard.packages import package_file
+from trainyard.fetch.packages import package_file
 
 # tiktoken's own files, in the names of its cache, beside a tokenizer's tokenizer.json
 FOLDER = "tiktoken"

@@ -14,8 +14,8 @@ from trainyard.data.readers import Row
 from trainyard.data.rows import columns, formed
 from trainyard.data.slices import sliced, split_names
 from trainyard.data.stored import SCHEMAS
-from trainyard.data_lock import Asked, DataLock, Origin, check_files
 from trainyard.errors import InputError
+from trainyard.fetch.lock import Asked, DataLock, Origin, check_files
 from trainyard.files import sha256_file, whole_file, write_json
 
 GROUP_ROWS = 1000

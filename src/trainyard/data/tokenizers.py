@@ -21,10 +21,10 @@ from trainyard.data.layouts import END_OF_TEXT, from_tokenizer_file, from_vocabu
 from trainyard.data.mirror import model_folder
 from trainyard.data.small import byte_tokenizer, trained_bpe
 from trainyard.data.stored import read_rows
-from trainyard.data_lock import Asked, DataLock, Origin, check_files
 from trainyard.errors import InputError, one_line
+from trainyard.fetch.hub import locked_files
+from trainyard.fetch.lock import Asked, DataLock, Origin, check_files
 from trainyard.files import read_json, sha256_file, whole_folder, write_json
-from trainyard.hub import locked_files
 
 # BART and OPT have one vocabulary; where the one's files aren't at hand, the other's serve
 _SAME_FILES = {"bart": "facebook/opt-350m"}

@@ -6,7 +6,7 @@ import pytest
 
 from trainyard.config.catalogue import PackageFile
 from trainyard.errors import InputError
-from trainyard.packages import package_file
+from trainyard.fetch.packages import package_file
 
 CONTENT = b"some weights\n"
 

@@ -1,7 +1,6 @@
 """The first reading of a source is recorded, and every later one is compared with it."""
 
 import json
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -15,14 +14,12 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from trainyard import data_lock
 from trainyard.config.catalogue import Dataset
 from trainyard.data.sources import download
-from trainyard.data_lock import Asked, DataLock, LockedFile
 from trainyard.errors import InputError
 from trainyard.files import sha256_file
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ENTRY: dict[str, Any] = {
     "title": "Some data",
     "kind": "text",
@@ -68,7 +65,7 @@ def recorded(lock: Path, *keys: str) -> Any:
 
 
 def accept(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "trainyard.accept_data", *arguments]
+    command = [sys.executable, "-m", "trainyard.fetch.accept", *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
@@ -193,7 +190,7 @@ def test_make_accepts_too(folder: Path, load: Load) -> None:
     load()
     command = ["make", "--dry-run", "--makefile", str(ROOT / "Makefile"), "accept-data", "DATA=some", "ORIGIN=mirror"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-    assert "trainyard.accept_data some mirror" in done.stdout
+    assert "trainyard.fetch.accept some mirror" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -220,7 +217,7 @@ def test_a_damaged_lock_is_named_and_left_as_it_is(
 def test_a_lock_held_by_another_ends_with_a_sentence(
     lock: Path, folder: Path, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data_lock, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("trainyard.fetch.lock.LOCK_SECONDS", 0.1)
     lock.parent.mkdir()
     with FileLock(lock.parent / ".data.lock.yaml.lock"), pytest.raises(InputError, match="held by another download"):
         load()
@@ -253,20 +250,23 @@ def test_the_rule_s_script_keeps_the_lock_of_the_working_folder(tmp_path: Path, 
     assert run().returncode == 0
 
 
-def settle(path: Path, number: int) -> None:
-    file = {"a.txt": LockedFile(size=number, sha256=f"{number:064d}")}
-    DataLock(path).settle(Asked("datasets", f"set-{number}", "files"), file, "train")
+SETTLE = """
+import sys
+from trainyard.fetch.lock import PATH, Asked, DataLock, LockedFile
+number = int(sys.argv[1])
+file = {"a.txt": LockedFile(size=number, sha256=f"{number:064d}")}
+DataLock(PATH).settle(Asked("datasets", f"set-{number}", "files"), file, "train")
+"""
 
 
 @pytest.mark.slow
 def test_many_downloads_at_once_are_all_recorded(lock: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=settle, args=(lock.absolute(), number)) for number in range(8)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0] * 8
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    started = [
+        subprocess.Popen([sys.executable, "-c", SETTLE, str(number)], env=environment, cwd=Path.cwd())
+        for number in range(8)
+    ]
+    assert [process.wait(120) for process in started] == [0] * 8
     assert {name: record["files"]["files"]["a.txt"]["size"] for name, record in recorded(lock, "datasets").items()} == {
         f"set-{number}": number for number in range(8)
     }

@@ -1,19 +1,19 @@
 """Accept a change of data: take its record out of the data lock, so that the next download records it anew.
 
-`python -m trainyard.accept_data NAME [ORIGIN]`, as `make accept-data DATA=NAME ORIGIN=mirror` does.
+`python -m trainyard.fetch.accept NAME [ORIGIN]`, as `make accept-data DATA=NAME ORIGIN=mirror` does.
 """
 
 import argparse
 import sys
 import typing
 
-from trainyard.data_lock import PATH, DataLock, Origin
 from trainyard.errors import InputError
+from trainyard.fetch.lock import PATH, DataLock, Origin
 
 
 def main() -> int:
     """Forget what the command line names; 0, or 1 with a sentence."""
-    parser = argparse.ArgumentParser(prog="python -m trainyard.accept_data", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m trainyard.fetch.accept", description=__doc__)
     parser.add_argument("name", help="the entry's name in config/datasets.yaml, models.yaml or tokenizers.yaml")
     parser.add_argument("origin", nargs="?", choices=typing.get_args(Origin), help="all unless told")
     given = parser.parse_args()

@@ -2,7 +2,7 @@
 
 What travels is huggingface_hub's: it goes on by Range where a connection was cut, and keeps every whole file in
 its cache (`HF_HOME`), from which a later call takes it. Round it stand time limits, bounded retries
-(`trainyard.attempts`), and a comparison of every file with the hash that the hub states and with the data lock.
+(`trainyard.fetch.attempts`), and a comparison of every file with the hash that the hub states and with the data lock.
 """
 
 import hashlib
@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainyard import attempts
-from trainyard.data_lock import Asked, DataLock, LockedFile, fingerprint
 from trainyard.errors import InputError
+from trainyard.fetch import attempts
+from trainyard.fetch.lock import Asked, DataLock, LockedFile, fingerprint
 
 SECONDS = 10.0  # for each answer of the hub, and between two pieces of a file
 _AT_ONCE = 500  # paths in one question

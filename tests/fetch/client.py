@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trainyard import attempts, hub
 from trainyard.config.catalogue import Dataset, Model, Tokenizer
 from trainyard.config.load import parse
 from trainyard.data.sources import download
 from trainyard.data.stored import read_rows
 from trainyard.errors import InputError
+from trainyard.fetch import attempts, hub
 
 attempts.FIRST_WAIT = 0.02
 attempts.LONGEST_WAIT = 2.0

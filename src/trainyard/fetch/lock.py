@@ -1,7 +1,7 @@
 """The data lock: which files each source was, with their sizes and hashes, so that later downloads are the same.
 
 The first download of a source writes its record into `config/data.lock.yaml`; every later one is compared with it.
-A wanted change is accepted by taking the record away (`trainyard.accept_data`).
+A wanted change is accepted by taking the record away (`trainyard.fetch.accept`).
 """
 
 import hashlib
