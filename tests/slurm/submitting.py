@@ -74,19 +74,24 @@ class Submitting(Repository):
         files = list((self.folder / "work" / study / run).glob("*/metrics.jsonl"))
         return len(re.findall("\n", files[0].read_text())) if files else 0
 
-    def hold(self, study: str, runs: Sequence[str], count: int, process: subprocess.Popen[bytes]) -> None:
-        """Stop each run when it has taken so many steps; SLURM wakes what it ends (SIGCONT)."""
-        going = set(runs)
+    def hold(self, study: str, runs: Sequence[str], count: int, process: subprocess.Popen[bytes]) -> dict[str, int]:
+        """Stop each run when it has taken so many steps; SLURM wakes what it ends (SIGCONT).
+
+        Returns:
+            How many steps each has taken.
+        """
+        held: dict[str, int] = {}
 
         def all_held() -> bool:
             assert process.poll() is None, f"Snakemake has ended: {self.said()[-6000:]}"
-            for run in [each for each in going if self.rows(study, each) >= count]:
+            for run in [each for each in runs if each not in held and self.rows(study, each) >= count]:
                 for rank in self.ranks(study, run):
                     rank.suspend()
-                going.remove(run)
-            return not going
+                held[run] = self.rows(study, run)
+            return len(held) == len(runs)
 
         wait_for(all_held, 300, f"{count} steps of {', '.join(runs)}")
+        return held
 
     def ranks(self, study: str, run: str) -> list[psutil.Process]:
         """The processes that train a run."""
