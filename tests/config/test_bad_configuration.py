@@ -129,6 +129,12 @@ def test_an_unknown_study_gets_the_nearest_name(folder: Path) -> None:
         make_plan({"studies": "dmeo"}, folder)
 
 
+def test_a_study_is_not_called_as_a_folder_of_results(folder: Path) -> None:
+    (folder / "studies" / "data.yaml").write_text("title: x")
+    with pytest.raises(InputError, match=r"data\.yaml: results/data holds no study: give the file another name"):
+        make_plan({"studies": "data"}, folder)
+
+
 def test_an_unknown_key_of_config_yaml_is_named(folder: Path) -> None:
     with pytest.raises(InputError, match=r"config.yaml: miror: no such key; did you mean 'mirror'"):
         make_plan({"studies": "demo", "miror": "x"}, folder)

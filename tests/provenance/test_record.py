@@ -59,6 +59,11 @@ def test_a_job_leaves_a_record_of_what_it_read_and_wrote() -> None:
     assert found["gpu"] is None
 
 
+def test_a_job_by_hand_with_a_log_of_its_own_has_its_record_beside_that() -> None:
+    recorded(job(log="try.log"), work)
+    assert read_json("try.record.json")["code"] == "c0de"
+
+
 def test_tokens_stand_by_their_index_and_models_by_the_checkpoint_that_was_read() -> None:
     recorded(job(), work)
     found = read_json("results/s/provenance/evaluate/r/e@best.json")["inputs"]

@@ -293,6 +293,8 @@ def plan_study(name: str, folder: Path, catalogues: Catalogues, machine: Machine
     if not path.is_file():
         known = sorted(file.stem for file in path.parent.glob("*.yaml"))
         raise InputError(f"{folder / 'config.yaml'}: studies: no study is called {name!r}{nearest(name, known)}")
+    if name in ("data", "models"):
+        raise InputError(f"{path}: results/{name} holds no study: give the file another name")
     study: Study = parse(Study, read_yaml(path), str(path))
     place = str(path)
     for model in study.pretrained:

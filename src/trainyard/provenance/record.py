@@ -27,10 +27,13 @@ def now() -> str:
 
 
 def record_file(job: "Job") -> Path:
-    """Where a job's record stands."""
+    """Where a job's record stands; beside the log, where that is no log of the workflow."""
     if "provenance" in job.output:
         return Path(job.output["provenance"])
-    owner, *rest = Path(job.log).parts[1:]
+    log = Path(job.log)
+    if log.parts[0] != "logs" or len(log.parts) < 3:
+        return log.with_suffix(".record.json")
+    owner, *rest = log.parts[1:]
     return Path("results", owner, "provenance", *rest).with_suffix(".json")
 
 
