@@ -165,10 +165,10 @@ class Cluster:
         if self._made_etc:
             self.etc.rmdir()
         shutil.rmtree(self.folder, ignore_errors=True)
-        for node in NODES:
-            for folder in CGROUPS.glob(f"*/slurm_{node}"):
-                with suppress(OSError):
-                    folder.rmdir()
+        groups = [folder for node in NODES for folder in CGROUPS.glob(f"*/slurm_{node}/**/")]
+        for folder in sorted(groups, reverse=True):
+            with suppress(OSError):
+                folder.rmdir()
 
     def control(self, *words: str) -> str:
         """What `scontrol` prints."""
