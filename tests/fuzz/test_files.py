@@ -10,12 +10,9 @@ import odd
 import pytest
 import rows_of
 from hypothesis import strategies as st
+from taking import take
 
 from trainyard.data.readers import count
-from trainyard.data.sources import download
-from trainyard.evaluate.hellaswag_items import make_item
-from trainyard.evaluate.rows import read_rows
-from trainyard.files import read_json
 
 LINES = st.sampled_from(
     [
@@ -57,24 +54,6 @@ def plain_text(_kind: str) -> st.SearchStrategy[bytes]:
 
 
 FORMS = {"jsonl": json_lines, "json": json_lines, "csv": comma_separated, "txt": plain_text}
-
-
-def take(path: Path, kind: str, refused: Any) -> None:
-    """Bring a file into our form: what comes out can be evaluated, and what doesn't leaves nothing."""
-    output = path.parent / "out" / "train.parquet"
-    place = rf"({path}(, (after )?(row|line) \d+[^:]*)?|dataset mine): \S"
-    about = refused(lambda: download("mine", rows_of.dataset(kind, path), "train", output), place)
-    left = sorted(file.name for file in output.parent.iterdir()) if output.parent.exists() else []
-    if about is None:
-        assert left == []
-        return
-    assert left == ["train.json", "train.parquet"]
-    rows = read_rows(output, list(rows_of.GOOD[kind]))
-    assert len(rows) == about["rows"] == read_json(output.with_suffix(".json"))["rows"]
-    if kind == "choices":
-        assert all(make_item(row, "harness") for row in rows)
-    for file in output.parent.iterdir():
-        file.unlink()
 
 
 @pytest.mark.parametrize("kind", rows_of.KINDS)

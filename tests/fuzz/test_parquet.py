@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import rows_of
 from hypothesis import strategies as st
-from test_files import take
+from taking import take
 
 from trainyard.evaluate.rows import count_rows, read_rows, stream_rows
 
