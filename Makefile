@@ -7,7 +7,7 @@ SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
 STUDY ?= demo
 
-.PHONY: demo install install-dev test test-long test-slurm lint bench-training bench-evaluation bench-dry-run gpu-check support verify archive schema lock environments accept-data clean help
+.PHONY: demo install install-dev test test-long test-slurm lint bench-training bench-evaluation bench-dry-run gpu-check support unlock verify archive schema lock environments accept-data clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -67,6 +67,9 @@ gpu-check:  ## parity, memory and speed on this machine's NVIDIA GPUs, without a
 
 support: install  ## write the page of what each parallel setting trains from the results of the study parallel-settings
 	$(RUN) -m trainyard.report.support results/parallel-settings --output docs/reference/parallel-settings.md
+
+unlock: install  ## take away the lock that a killed Snakemake left, if nothing lives that could hold it
+	@$(RUN) -m trainyard.unlock
 
 verify: install  ## hash inputs and outputs of a study again and say what has changed (STUDY=demo, CONFIG="KEY=VALUE ...")
 	@$(RUN) -m trainyard.provenance.verify $(STUDY) $(if $(CONFIG),--config $(CONFIG))
