@@ -79,6 +79,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
     damaged.job.run()
     same(damaged.job, undisturbed(steps=100))
     record_property("faults injected", 3 + damaged.kills)
+    record_property("kills", damaged.kills)
     record_property("runs recovered", 1)
 
 
@@ -94,6 +95,7 @@ def test_with_both_checkpoints_damaged_it_starts_from_step_1_and_says_so(
     assert "going on after" not in said
     same(damaged.job, undisturbed(steps=100))
     record_property("faults injected", 2 + damaged.kills)
+    record_property("kills", damaged.kills)
     record_property("runs recovered", 1)
 
 
@@ -117,6 +119,7 @@ def test_damaged_rows_are_taken_anew_from_the_checkpoint_before_them(
     assert "no checkpoint is left: starting from step 1" in damaged.job.log.read_text()
     same(damaged.job, undisturbed(steps=100))
     record_property("faults injected", 3 + damaged.kills)
+    record_property("kills", damaged.kills)
     record_property("runs recovered", 1)
 
 
@@ -149,4 +152,5 @@ def test_data_that_is_damaged_while_a_run_is_away_is_found_by_its_hash_and_named
     assert "going on after step 5" in job.log.read_text()
     same(job, whole)
     record_property("faults injected", faults)
+    record_property("kills", 1)
     record_property("runs recovered", 1)

@@ -128,6 +128,7 @@ def test_killed_between_its_blocks_it_goes_on_after_those_that_are_finished(
     evaluation.run(processes)
     same(evaluation, whole)
     record_property("faults injected", 2)
+    record_property("kills", 2)
     record_property("runs recovered", 1)
 
 

@@ -44,4 +44,5 @@ def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(
     job.run()
     same(job, undisturbed(parallel, steps=steps))
     record_property("faults injected", len(kills))
+    record_property("kills", len(kills))
     record_property("runs recovered", 1)

@@ -74,4 +74,5 @@ def test_fifty_kills_at_any_moment_change_no_bit(
     }
     record(parallel, figures)
     record_property("faults injected", len(kills))
+    record_property("kills", len(kills))
     record_property("runs recovered", recovered + 1)

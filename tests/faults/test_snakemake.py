@@ -105,6 +105,7 @@ def test_killed_at_every_moment_it_ends_the_same_and_a_second_one_is_refused_mea
     items = [pq.read_table(folder / "evaluate" / f"{EVALUATION}.parquet") for folder in (killed, whole)]
     assert items[0].equals(items[1])
     record_property("faults injected", len(MOMENTS) + 1)
+    record_property("kills", len(MOMENTS))
     record_property("runs recovered", 1)
 
 
