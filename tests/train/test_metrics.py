@@ -34,9 +34,13 @@ def test_rows_are_cut_back_to_the_resumed_step(path):
 
 
 @pytest.mark.parametrize(
-    "tail", [b'{"step": 3, "lo', b'{"step": 3, "loss": 0.5}', b"\0\0\0\n", b'{"step": 7}\n', b"[]\n"]
+    "tail",
+    [
+        *(b'{"step": 3, "lo', b'{"step": 3, "loss": 0.5}', b"\0\0\0\n", b'{"step": 7}\n', b"[]\n"),
+        *(b'{"step": 3, "loss": 1.50}\n', b'{"step": 3, "loss": 0.5 }\n', b'{"step": 3, "loss": NaN}\n'),
+    ],
 )
-def test_a_half_written_row_is_forgotten(path, tail):
+def test_a_half_written_or_damaged_row_is_forgotten(path, tail):
     write(path, 1, 2)
     with path.open("ab") as file:
         file.write(tail)

@@ -23,16 +23,17 @@ def finite(value: float) -> float | None:
 
 
 def _rows_of(path: Path) -> list[Row]:
-    """The rows of steps 1, 2, 3 ... as far as they are whole."""
+    """The rows of steps 1, 2, 3 ... as far as they are whole, and as we write them."""
     if not path.exists():
         return []
     rows: list[Row] = []
     for line in path.read_bytes().splitlines(keepends=True):
         try:
-            row = json.loads(line) if line.endswith(b"\n") else None
-        except ValueError:
-            row = None
-        if not isinstance(row, dict) or row.get("step") != len(rows) + 1:
+            row = json.loads(line)
+            whole = line == line_of(row).encode()
+        except (ValueError, RecursionError):
+            break
+        if not whole or not isinstance(row, dict) or row.get("step") != len(rows) + 1:
             break
         rows.append(row)
     return rows
