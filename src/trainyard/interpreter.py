@@ -12,6 +12,9 @@ from pathlib import Path
 
 from trainyard.errors import InputError
 
+TRAINING = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "deepspeed", "colossalai")
+"""The packages on which weights depend."""
+
 _OLDEST = (3, 11)
 _QUESTION = "import json, sys; print(json.dumps([sys.version.split()[0], sys.path]))"
 
@@ -64,6 +67,11 @@ def package_version(package: str, python: str = sys.executable) -> str | None:
     """The version of a package that is installed for an interpreter, or None."""
     found = next(iter(distributions(name=package, path=[*interpreter(python).paths])), None)
     return found.version if found else None
+
+
+def versions(packages: Sequence[str], python: str = sys.executable) -> dict[str, str | None]:
+    """The versions of an interpreter and of packages; None: not installed."""
+    return {"python": interpreter(python).version, **{name: package_version(name, python) for name in packages}}
 
 
 def framework(packages: Sequence[str]) -> str | None:

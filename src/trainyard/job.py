@@ -3,19 +3,27 @@
 `python workflow/scripts/train.py logs/demo/train/RUN.json` does again what the rule did.
 """
 
+import json
 import logging
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from trainyard.errors import InputError
 from trainyard.family import ended_with_snakemake
 from trainyard.files import read_json, write_json
 from trainyard.interpreter import framework
 from trainyard.provenance.record import recorded
+
+CONFIG = Path("config/config.yaml")
+HIDDEN = "PATH"
+"""In place of a folder or file of this machine, which is nobody else's."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,7 @@ class Job:
     mirror: str | None = None
     interpreters: dict[str, str] = field(default_factory=dict)
     nodes: int = 1
+    slurm_job: str | None = None
     command: list[str] = field(default_factory=list)
 
     @classmethod
@@ -46,7 +55,9 @@ class Job:
             mirror=snakemake.config.get("mirror") or None,
             interpreters=_plain(snakemake.config.get("interpreters") or {}),
             nodes=snakemake.resources.get("nodes", 1),
-            command=_command(_plain(snakemake.config["studies"]), str(snakemake.output[0])),
+            # in an allocation of the user's own SLURM's number stands for all jobs
+            slurm_job=os.environ.get("SLURM_JOB_ID") if snakemake.resources.get("submitted") else None,
+            command=_command(_plain(dict(snakemake.config)), str(snakemake.output[0])),
         )
 
     @property
@@ -74,10 +85,30 @@ class Job:
         return sorted(set(_flat(self.output)))
 
 
-def _command(studies: str | list[str], output: str) -> list[str]:
+def given(config: Mapping[str, Any]) -> list[str]:
+    """What follows `--config` besides the studies, `KEY=VALUE`: whatever config/config.yaml says otherwise.
+
+    Args:
+        config: as Snakemake has it.
+    """
+    written = yaml.safe_load(CONFIG.read_text(encoding="utf-8")) if CONFIG.is_file() else {}
+    changed = {key: value for key, value in config.items() if key != "studies" and value != written.get(key)}
+    if changed.get("mirror"):
+        changed["mirror"] = HIDDEN
+    if changed.get("interpreters"):
+        changed["interpreters"] = dict.fromkeys(changed["interpreters"], HIDDEN)
+    return [f"{key}={_word(value)}" for key, value in sorted(changed.items())]
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _command(config: Mapping[str, Any], output: str) -> list[str]:
     """What asks Snakemake for the job that makes `output`."""
+    studies = config["studies"]
     names = studies.replace(",", " ").split() if isinstance(studies, str) else studies
-    return ["snakemake", "--cores", "all", "--config", f"studies={','.join(names)}", "--", output]
+    return ["snakemake", "--cores", "all", "--config", f"studies={','.join(names)}", *given(config), "--", output]
 
 
 def run_job(scope: dict[str, Any], function: Callable[[Job], None]) -> None:
@@ -89,7 +120,7 @@ def run_job(scope: dict[str, Any], function: Callable[[Job], None]) -> None:
         job = Job.from_snakemake(scope["snakemake"])
         write_json(Path(job.log).with_suffix(".json"), asdict(job))
     elif len(sys.argv) == 2:
-        job = Job(**read_json(sys.argv[1]))
+        job = Job(**{**read_json(sys.argv[1]), "slurm_job": None})
     else:
         sys.exit(f"usage: python {sys.argv[0]} JOB.json   (each job leaves its file beside its log, under logs/)")
     Path(job.log).parent.mkdir(parents=True, exist_ok=True)

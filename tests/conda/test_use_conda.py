@@ -8,7 +8,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from changes import python
 from conda_environments import TARGETS, TRAINED, InEnvironments
+
+from trainyard.files import read_json, sha256_file
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +36,20 @@ def test_every_job_runs_with_the_python_of_its_environment(environments: InEnvir
         for module in ("torch.distributed.run", "trainyard.train.main")
         for stage in ("train", "deepspeed")
     }
+
+
+def test_verify_compares_an_environment_with_its_file_and_not_with_its_own_packages(
+    environments: InEnvironments,
+) -> None:
+    folder = environments.repository.folder
+    record = read_json(folder / TRAINED.replace("summary", "provenance"))
+    sha256 = sha256_file(folder / "envs" / "train.yaml")
+    assert record["conda"] == {"file": "envs/train.yaml", "sha256": sha256}
+    done = python(folder, "-m", "trainyard.provenance.verify", "conda")
+    assert "\nversions: " not in f"\n{done.stdout}", done.stdout
+    with environments.repository.edited("envs/train.yaml", "- pip:", "- pip:\n      - some-package==1.2"):
+        done = python(folder, "-m", "trainyard.provenance.verify", "conda")
+    assert f"made in the environment of another envs/train.yaml: {sha256[:12]}, now " in done.stdout
 
 
 def test_nothing_changed_nothing_runs(environments: InEnvironments) -> None:

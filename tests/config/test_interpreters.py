@@ -18,8 +18,8 @@ from trainyard.config.dag import Dag
 from trainyard.config.machine import Machine, unsupported
 from trainyard.config.plan import Plan
 from trainyard.errors import InputError
-from trainyard.interpreter import interpreter, package_version
-from trainyard.train.work import key_of, versions
+from trainyard.interpreter import TRAINING, interpreter, package_version, versions
+from trainyard.train.work import key_of
 
 NEEDS = ParallelSetting.model_validate(
     {"title": "t", "engine": "e", "precision": ["fp32"], "packages": ["deepspeed", "transformers<5"]}
@@ -40,11 +40,11 @@ def test_its_packages_are_those_of_its_environment(other_python: str) -> None:
 
 
 def test_the_versions_of_a_run_are_those_of_the_interpreter_that_trains_it(other_python: str) -> None:
-    found = versions(other_python)
+    found = versions(TRAINING, other_python)
     assert found["torch"] == "2.5.1"
-    assert found["python"] == versions()["python"] == platform.python_version()
+    assert found["python"] == versions(TRAINING)["python"] == platform.python_version()
     assert found["numpy"] is None
-    assert versions()["numpy"] is not None
+    assert versions(TRAINING)["numpy"] is not None
     assert key_of({}, {}, "code", other_python) != key_of({}, {}, "code")
 
 

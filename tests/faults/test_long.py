@@ -16,7 +16,8 @@ from kills import kill_by_chance, same
 from trainings import ENTRIES, Job
 
 from trainyard.files import read_json, write_json
-from trainyard.provenance.machine import TRAINING, hardware, versions
+from trainyard.interpreter import TRAINING, versions
+from trainyard.provenance.machine import hardware
 
 pytestmark = pytest.mark.long
 
@@ -33,7 +34,7 @@ def record(parallel: str, figures: dict[str, Any]) -> None:
     """Write a setting's figures, beside those of the others."""
     found = read_json(FILE) if FILE.exists() else {}
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-    where = {"commit": commit.stdout.strip(), **hardware(None), "versions": versions(list(TRAINING))}
+    where = {"commit": commit.stdout.strip(), **hardware(None), "versions": versions(TRAINING)}
     found[parallel] = figures | where | {"command": f"pytest -m long tests/faults/test_long.py -k '[{parallel}]'"}
     write_json(FILE, {name: found[name] for name in SETTINGS if name in found})
 

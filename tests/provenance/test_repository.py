@@ -8,7 +8,7 @@ import pytest
 
 from trainyard.provenance.repository import repository
 
-CLEAN = {"dirty": False, "differs": None}
+CLEAN = {"unknown": None, "dirty": False, "differs": None}
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -77,7 +77,8 @@ def test_without_a_commit_of_its_own_nothing_is_claimed(tmp_path: Path, code: Pa
     folder.mkdir(exist_ok=True)
     if kind == "empty":
         git(folder, "init", "--quiet")
-    assert repository(folder) == {"commit": None, "dirty": None, "differs": None}
+    why = "not a git repository of its own"
+    assert repository(folder) == {"commit": None, "unknown": why, "dirty": None, "differs": None}
 
 
 def test_asking_writes_nothing(code: Path) -> None:
@@ -85,3 +86,10 @@ def test_asking_writes_nothing(code: Path) -> None:
     before = (code / ".git" / "index").stat().st_mtime_ns
     repository(code)
     assert (code / ".git" / "index").stat().st_mtime_ns == before
+
+
+def test_a_machine_without_git_is_named_as_the_reason(
+    code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert repository(code) == {"commit": None, "unknown": "git is not installed", "dirty": None, "differs": None}

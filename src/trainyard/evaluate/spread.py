@@ -31,8 +31,9 @@ from trainyard.evaluate.heap import keep_freed_memory
 from trainyard.evaluate.metric import metric_module
 from trainyard.evaluate.progress import progress
 from trainyard.evaluate.rows import rows_sha256
-from trainyard.evaluate.write import Names, versions, write_items
+from trainyard.evaluate.write import PACKAGES, Names, write_items
 from trainyard.files import read_json, sha256_file, sha256_json, whole_file, write_json
+from trainyard.interpreter import versions
 from trainyard.parallel.rank import PARENT
 
 SOURCE = Path(__file__).parents[2]
@@ -61,7 +62,7 @@ def work_folder(names: Names, model_folder: Path, rows: Sequence[Path], depends:
         {
             "model": {str(file.relative_to(model_folder)): sha256_file(file) for file in files},
             "rows": [rows_sha256(file) for file in rows],
-            "versions": versions(),
+            "versions": versions(PACKAGES),
             "depends": depends,
         }
     )

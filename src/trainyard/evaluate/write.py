@@ -1,7 +1,5 @@
 """Result files: one JSON for each evaluation, and its items in a Parquet file beside it."""
 
-import importlib.metadata
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,8 +88,3 @@ def model_origin(folder: Path) -> dict[str, Any] | None:
     """Where a model is from: its source and hashes if it was fetched, or its run and step; None if it doesn't say."""
     found = (folder / name for name in ORIGINS)
     return next((read_json(file) for file in found if file.is_file()), None)
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that scores depend on."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}

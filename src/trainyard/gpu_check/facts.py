@@ -6,17 +6,16 @@ CUDA for its devices keeps some of their memory as long as it lives.
 
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from trainyard.config.machine import Device
 from trainyard.errors import InputError
 from trainyard.gpu_check.ranks import environment
+from trainyard.interpreter import versions
 from trainyard.parallel.processor import processor_name
 
 PACKAGES = ("torch", "transformers", "numpy", "safetensors", "pydantic", "deepspeed", "colossalai")
@@ -92,10 +91,9 @@ def look(device: Device) -> Facts:
     import torch  # noqa: PLC0415
     import transformers  # noqa: F401, PLC0415
 
-    versions = {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
-    versions |= {"torch": str(torch.__version__), "cuda": torch.version.cuda, "driver": _driver()}
+    found = versions(PACKAGES) | {"torch": str(torch.__version__), "cuda": torch.version.cuda, "driver": _driver()}
     if device == "cpu":
-        return Facts("cpu", [processor_name()], None, None, None, True, versions)
+        return Facts("cpu", [processor_name()], None, None, None, True, found)
     numbers = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
     memory = [torch.cuda.get_device_properties(number).total_memory for number in numbers]
     bf16 = bool(numbers) and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -106,15 +104,8 @@ def look(device: Device) -> Facts:
         in_use,
         ".".join(str(part) for part in torch.cuda.get_device_capability(0)) if numbers else None,
         bf16,
-        versions,
+        found,
     )
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _in_use() -> int | None:

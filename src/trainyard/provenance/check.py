@@ -1,5 +1,6 @@
 """Whether what is on the disk is what was recorded, and what would be made today."""
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from trainyard.errors import InputError
 from trainyard.files import sha256_file, sha256_path
 from trainyard.job import Job
 from trainyard.provenance.jobs import Plan
-from trainyard.provenance.machine import versions
+from trainyard.provenance.packages import other_packages
 from trainyard.provenance.read import Record, read_record
 from trainyard.provenance.record import record_file, settings_of, written
 
@@ -24,7 +25,7 @@ REMEDIES: dict[State, str] = {
     "stale": "run the study again; where Snakemake sees no change, delete the file first",
     "settings": "run the study again, or take the change of the configuration back",
     "code": "run the study again, or check out the commit that the record names",
-    "versions": "install the versions of the lock, or run the study again under these",
+    "versions": "install the versions of the lock, take changes of envs/ back, or run the study again under these",
     "dirty": "commit or take back the changes, delete the file and run the study again",
     "extra": "delete it: no job of the study makes it",
 }
@@ -131,7 +132,7 @@ def _outputs(job: Job, record: Record, sha256: Hash) -> Iterator[Found]:
 
 
 def _not_made(job: Job) -> str:
-    return f"not made yet: {' '.join(job.command)}"
+    return f"not made yet: {shlex.join(job.command)}"
 
 
 def _inputs(job: Job, record: Record, sha256: Hash) -> Iterator[str]:
@@ -154,11 +155,8 @@ def _circumstances(job: Job, record: Record) -> Iterator[tuple[State, str]]:
         yield "settings", "made with other settings than the configuration gives it today"
     if record.code != job.params.get("code"):
         yield "code", f"made by other code than today's: {record.code}, today {job.params.get('code')}"
-    then = record.versions
-    now = versions([name for name in then if name != "python"], job.python)
-    others = [f"{name} {then[name]} ({now[name]} here)" for name in then if then[name] != now[name]]
-    if others:
-        yield "versions", f"made with {', '.join(others)}"
+    if others := other_packages(record, job.python):
+        yield "versions", others
     if differs := record.differs:
         yield "dirty", f"made with changes that were not committed ({_short(differs.sha256)}): {_named(differs.files)}"
 

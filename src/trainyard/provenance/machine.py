@@ -3,13 +3,14 @@
 import os
 import platform
 import sys
+from pathlib import Path
 from typing import Any
 
+from trainyard.files import sha256_file
 from trainyard.gpus import gpu_models
-from trainyard.interpreter import interpreter, package_version
+from trainyard.interpreter import TRAINING
 from trainyard.parallel.processor import processor_name
 
-TRAINING = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "deepspeed", "colossalai")
 PACKAGES = (
     *TRAINING,
     *("datasets", "evaluate", "rouge-score", "nltk", "tiktoken", "pyarrow", "scipy", "matplotlib", "seaborn"),
@@ -38,9 +39,24 @@ def loaded() -> list[str]:
     return [name for name in PACKAGES if name.replace("-", "_") in sys.modules]
 
 
-def versions(names: list[str], python: str = sys.executable) -> dict[str, str | None]:
-    """The versions of an interpreter and of packages; None: not installed."""
-    return {"python": interpreter(python).version, **{name: package_version(name, python) for name in names}}
+def conda(environments: Path, prefix: str = sys.prefix) -> dict[str, str | None] | None:
+    """Which file the conda environment of this process was made from; None outside those of Snakemake's.
+
+    Snakemake keeps a copy of an environment's file beside its folder.
+
+    Args:
+        environments: the folder of the files.
+        prefix: the folder of the environment.
+
+    Returns:
+        `file`, in its folder, and `sha256`; `file` is None if none there has this content by now.
+    """
+    copy = Path(f"{prefix}.yaml")
+    if not copy.is_file():
+        return None
+    sha256 = sha256_file(copy)
+    files = (file for file in sorted(environments.glob("*.yaml")) if sha256_file(file) == sha256)
+    return {"file": next((f"{environments.name}/{file.name}" for file in files), None), "sha256": sha256}
 
 
 def variables() -> dict[str, str]:

@@ -15,6 +15,13 @@ class Differs(BaseModel):
     sha256: str
 
 
+class Conda(BaseModel):
+    """The file that a conda environment was made from; no name if none had its content."""
+
+    file: str | None
+    sha256: str
+
+
 class Record(BaseModel):
     """What a job has left: docs/reference/run-files.md says what each is."""
 
@@ -22,6 +29,7 @@ class Record(BaseModel):
     started: str
     ended: str
     commit: str | None
+    unknown: str | None = None
     dirty: bool | None
     differs: Differs | None
     code: str | None
@@ -29,6 +37,7 @@ class Record(BaseModel):
     inputs: dict[str, str]
     outputs: dict[str, str]
     versions: dict[str, str | None]
+    conda: Conda | None = None
     platform: str
     cpu: str
     gpu: str | None

@@ -1,5 +1,6 @@
 """The README.md of an archive: what is what, what it came from, and how to repeat it."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -9,6 +10,7 @@ from typing import Any
 from trainyard.config.runs import RESULTS, Catalogues
 from trainyard.errors import InputError
 from trainyard.files import read_json
+from trainyard.job import HIDDEN, given
 from trainyard.provenance.check import Verdict
 from trainyard.provenance.contents import Contents
 from trainyard.provenance.jobs import Plan
@@ -37,6 +39,8 @@ CONTENTS = (
     ("`requirements*.lock`, `envs/`", "the packages of its environments, pinned"),
     ("`logs/`", "what the jobs said, with the names of folders and machines replaced"),
 )
+
+PATHS = f"{HIDDEN} stands for a place on the machine where it was run.\n\n"
 
 
 def readme(plan: Plan, verdict: Verdict, chosen: Contents, catalogues: Catalogues, study: Mapping[str, Any]) -> str:
@@ -91,7 +95,7 @@ def _origin(records: list[Record]) -> str:
 
 def _commit(record: Record) -> str:
     if record.commit is None:
-        return "unknown: not from a git repository"
+        return f"unknown: {record.unknown or 'not from a git repository'}"
     differs = record.differs
     changed = f" with changes to {', '.join(differs.files)} ({differs.sha256[:12]})" if differs else ""
     return record.commit + changed
@@ -117,11 +121,14 @@ def _data(plan: Plan, catalogues: Catalogues) -> str:
 def _repeat(plan: Plan, records: list[Record]) -> str:
     commits = Counter(record.commit for record in records if record.commit)
     commit = commits.most_common(1)[0][0] if commits else "THE COMMIT"
+    changed = shlex.join(given(plan.config))
+    conda = " --use-conda" if any(record.conda for record in records) else ""
     return (
         "In a clone of the repository, with Python 3.11 or 3.12:\n\n"
         f"```bash\ngit checkout {commit}\nmake install\n"
-        f".venv/bin/snakemake --cores all --config studies={plan.study}\n"
-        f"make verify STUDY={plan.study}\n```\n\n"
+        f".venv/bin/snakemake --cores all{conda} --config studies={plan.study}{changed and f' {changed}'}\n"
+        f"make verify STUDY={plan.study}{changed and f' CONFIG={shlex.quote(changed)}'}\n```\n\n"
+        f"{PATHS if HIDDEN in changed else ''}"
         "Each record names the command of its own job. On the same processor and packages a CPU gives the same "
         "losses to the last bit; times and figures of speed differ.\n"
     )

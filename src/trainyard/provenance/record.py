@@ -4,6 +4,8 @@ Every job leaves one, whatever its rule: a run its provenance.json, any other a 
 `results/{study}/provenance/` (or `results/data/`, `results/models/`) under its log's name.
 """
 
+import shlex
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import InputError
 from trainyard.files import files_of, sha256_file, sha256_json, sha256_path, write_json
-from trainyard.provenance.machine import TRAINING, hardware, loaded, variables, versions
-from trainyard.provenance.repository import repository
+from trainyard.interpreter import TRAINING, versions
+from trainyard.provenance.machine import conda, hardware, loaded, variables
+from trainyard.provenance.repository import ROOT, repository
 
 if TYPE_CHECKING:
     from trainyard.job import Job
@@ -52,7 +55,7 @@ def _begin(job: "Job") -> dict[str, Any]:
     """What is known before the job does anything."""
     for name in job.reads:
         if not Path(name).exists():
-            raise InputError(f"{name}: no such file or folder; let Snakemake make it: {' '.join(job.command)}")
+            raise InputError(f"{name}: no such file or folder; let Snakemake make it: {shlex.join(job.command)}")
     return {
         "command": job.command,
         "started": now(),
@@ -69,7 +72,8 @@ def _end(job: "Job", begun: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **begun,
         "ended": now(),
-        "versions": versions([*TRAINING] if launches else loaded(), python),
+        "versions": versions(TRAINING if launches else loaded(), python),
+        "conda": conda(ROOT / "envs") if python == sys.executable else None,
         **hardware(_device(job.params.get("specification") or {})),
         "environment": variables(),
         "outputs": {file.as_posix(): sha256_file(file) for file in written(job)},

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,19 @@ def repository(root: Path = ROOT) -> dict[str, Any]:
 
     `differs` holds the names of the files that aren't as committed, and one hash of all their
     differences: results of the same commit and hash are from the same code. All three are None
-    where there is no git repository of its own.
+    where nothing can be said, and `unknown` says why: `git is not installed`, or `not a git
+    repository of its own`.
     """
+    if shutil.which("git") is None:
+        return {"commit": None, "unknown": "git is not installed", "dirty": None, "differs": None}
     top, commit = _git(root, "rev-parse", "--show-toplevel"), _git(root, "rev-parse", "HEAD")
     if top is None or commit is None or Path(os.fsdecode(top.strip())).resolve() != root.resolve():
-        return {"commit": None, "dirty": None, "differs": None}
+        return {"commit": None, "unknown": "not a git repository of its own", "dirty": None, "differs": None}
     changed = _names(root, "diff", "HEAD", "--name-only", "--no-renames", "-z", "--", *PATHS)
     new = _names(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *PATHS)
     differs = {"files": sorted(map(_readable, [*changed, *new])), "sha256": _sha256(root, new)}
     dirty = bool(differs["files"])
-    return {"commit": commit.decode().strip(), "dirty": dirty, "differs": differs if dirty else None}
+    return {"commit": commit.decode().strip(), "unknown": None, "dirty": dirty, "differs": differs if dirty else None}
 
 
 def _sha256(root: Path, new: list[bytes]) -> str:
@@ -50,10 +54,7 @@ def _readable(name: bytes) -> str:
 
 
 def _git(root: Path, *arguments: str) -> bytes | None:
-    """What git prints; None where there is no git, or it refuses."""
+    """What git prints; None where it refuses."""
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        done = subprocess.run(["git", *arguments], cwd=root, env=environment, capture_output=True, check=False)
-    except FileNotFoundError:
-        return None
+    done = subprocess.run(["git", *arguments], cwd=root, env=environment, capture_output=True, check=False)
     return done.stdout if done.returncode == 0 else None

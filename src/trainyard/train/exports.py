@@ -5,11 +5,11 @@ from typing import Any
 
 from trainyard.config.catalogue import Model
 from trainyard.data.shards import read_index
+from trainyard.interpreter import TRAINING, versions
 from trainyard.models.card import model_card
 from trainyard.models.export import export
 from trainyard.parallel.engine import Engine
 from trainyard.provenance.repository import repository
-from trainyard.train.work import versions
 
 
 class Exporter:
@@ -41,7 +41,7 @@ class Exporter:
 
     def _card(self, step: int, loss: float | None) -> str:
         results = {} if loss is None else {"validation loss, nats a token": loss}
-        environment = repository() | {"versions": versions()}
+        environment = repository() | {"versions": versions(TRAINING)}
         return model_card(
             self._specification, step, results, environment, read_index(Path(self._specification["data"]["train"]))
         )

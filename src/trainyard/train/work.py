@@ -26,16 +26,9 @@ from filelock import FileLock, Timeout
 
 from trainyard.errors import InputError
 from trainyard.files import read_json, sha256_json, sha256_path, write_json
-from trainyard.interpreter import interpreter, package_version
+from trainyard.interpreter import TRAINING, versions
 
-PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "deepspeed", "colossalai")
 LOCK_SECONDS = 60.0
-
-
-def versions(python: str = sys.executable) -> dict[str, str | None]:
-    """The versions of an interpreter and of its packages on which the weights depend; None: not installed."""
-    packages = {name: package_version(name, python) for name in PACKAGES}
-    return {"python": interpreter(python).version, **packages}
 
 
 def input_hashes(data: dict[str, str | None]) -> dict[str, str]:
@@ -61,7 +54,9 @@ def input_hashes(data: dict[str, str | None]) -> dict[str, str]:
 def key_of(specification: dict[str, Any], inputs: dict[str, str], code: str, python: str = sys.executable) -> str:
     """The name of the working folder: the same for the same specification, data, code and packages of `python`."""
     settings = {name: value for name, value in specification.items() if name != "data"}
-    return sha256_json({"specification": settings, "inputs": inputs, "code": code, "versions": versions(python)})[:16]
+    return sha256_json(
+        {"specification": settings, "inputs": inputs, "code": code, "versions": versions(TRAINING, python)}
+    )[:16]
 
 
 def saved_steps(checkpoints: Path) -> list[int]:
