@@ -5,7 +5,8 @@
 /etc/slurm/slurm.conf       and two files beside it: links into that folder, since jobs look nowhere else
 ```
 
-munged has a key and a socket of its own, so /etc/munge and a munged that runs already are left alone.
+munged has a key and a socket of its own, so /etc/munge is left alone. Programs look into /etc/slurm as those of a
+distribution's packages do, unless SLURM_CONF names another place: with it, or with other programs, nothing is begun.
 Each node says that it has four cores, 16 GB and two GPUs, whose files are /dev/null under other names.
 """
 
@@ -29,7 +30,9 @@ CGROUPS = Path("/sys/fs/cgroup")
 LINKS = ("slurm.conf", "gres.conf", "cgroup.conf")
 NODES = ("n1", "n2", "n3")
 GPUS = 2
+PROGRAMS = (Path("/usr/bin"), Path("/usr/sbin"))
 DAEMONS = ("slurmctld", "slurmd", "munged")
+COMMANDS = (*DAEMONS, "srun", "sbatch", "scancel", "scontrol", "squeue", "sinfo")
 SLURM_CONF = """
 ClusterName=trainyard
 SlurmctldHost={host}(127.0.0.1)
@@ -79,12 +82,19 @@ def refusal(etc: Path = ETC, folder: Path = FOLDER) -> str | None:
         file = etc / name
         if (file.exists() or file.is_symlink()) and file.resolve() != folder.resolve() / name:
             return f"{file} is another cluster's: run these tests on a machine that is in no SLURM cluster"
+    elsewhere = os.environ.get("SLURM_CONF")
+    if elsewhere and Path(elsewhere).resolve() != folder.resolve() / "slurm.conf":
+        return f"SLURM_CONF is set ({elsewhere}): these tests would command another cluster"
+    for name in COMMANDS:
+        found = shutil.which(name)
+        if found and Path(found).parent.resolve() not in PROGRAMS:
+            return f"{found} may belong to another cluster: these tests take the SLURM of Debian's packages alone"
     ours = set(running(folder).values())
     for process in psutil.process_iter(["name"]):
-        if process.info["name"] in ("slurmctld", "slurmd") and process.pid not in ours:
+        if process.info["name"] in DAEMONS and process.pid not in ours:
             return (
                 f"a {process.info['name']} runs here (process {process.pid}) that these tests have not started: "
-                "run them on a machine that is in no SLURM cluster"
+                "run them on a machine that is in no SLURM cluster (`service munge stop`, if munge is for nothing else)"
             )
     return None
 
