@@ -35,7 +35,7 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
 
 test: install-dev  ## lint, types and the test suite that CI runs
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 test-long: install-dev  ## the rest of the tests
 	$(BIN)/python -m pytest -m long
