@@ -14,6 +14,7 @@ from trainyard.config.plan import make_plan
 from trainyard.errors import InputError
 from trainyard.gpus import gpus
 from trainyard.parallel.room import host_memory, warnings
+from trainyard.unlock import note
 
 CONDA = "conda" in {
     str(method.value) for method in workflow.deployment_settings.deployment_method
@@ -57,6 +58,8 @@ resource_scopes:
 ON_GPUS = PLAN.machine.device == "cuda"
 SLOTS, GRES = (JOBS.slots, JOBS.gres) if ON_GPUS else (0, "")
 NODES, MPI = (JOBS.nodes, JOBS.mpi) if JOBS.over_nodes else (None, None)
+# 1 in a job of a cluster that Snakemake has submitted, and submits again when it fails
+SUBMITTED = int(workflow.remote_exec)
 
 
 wildcard_constraints:

@@ -25,6 +25,7 @@ rule train:
         nodes=NODES,
         tasks=NODES,
         mpi=MPI,
+        submitted=SUBMITTED,
     params:
         specification=JOBS.specification,
         capabilities=JOBS.capabilities,

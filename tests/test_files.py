@@ -55,13 +55,34 @@ def test_a_full_disk_is_named_by_every_writer(writer: str, tmp_path: Path) -> No
 )
 def test_other_reasons_have_their_remedy(number: int, said: str) -> None:
     with pytest.raises(InputError, match=f"^results: can't be written: {said}$"), written("results"):
-        raise OSError(number, os.strerror(number))
+        raise OSError(number, os.strerror(number), "results/part")
 
 
-@pytest.mark.parametrize("error", [KeyError("a bug"), OSError(errno.EIO, "I/O"), RuntimeError("unexpected type")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("a bug"),
+        OSError(errno.EIO, "I/O"),
+        RuntimeError("unexpected type"),
+        # of a system call that has to do with no file
+        OSError(errno.EPERM, "Operation not permitted"),
+        RuntimeError("set_mempolicy: [Errno 1] Operation not permitted"),
+    ],
+)
 def test_another_error_stays_what_it_is(error: Exception) -> None:
     with pytest.raises(type(error)), written("results"):
         raise error
+
+
+def test_an_error_that_was_dealt_with_is_not_the_reason() -> None:
+    def deal() -> None:
+        try:
+            raise OSError(errno.ENOSPC, "full")
+        except OSError:
+            raise KeyError("a bug") from None
+
+    with pytest.raises(KeyError), written("results"):
+        deal()
 
 
 def test_what_cannot_be_read_is_not_said_to_be_unwritable(tmp_path: Path) -> None:

@@ -49,21 +49,30 @@ def ended_with_snakemake() -> Iterator[None]:
         watcher.join()
 
 
-def _up_to_snakemake() -> list[psutil.Process]:
-    """This process's ancestors up to the nearest Snakemake.
+def ancestors() -> Iterator[psutil.Process]:
+    """This process's parent, that one's parent, and so on, as far as this user may see them."""
+    process = psutil.Process()
+    with suppress(psutil.Error):
+        while process := process.parent():
+            yield process
 
-    Its parent alone where none is called so, since Python code may run Snakemake too; none where that is gone.
+
+def _up_to_snakemake() -> list[psutil.Process]:
+    """This process's ancestors up to the nearest Snakemake; none where that is gone.
+
+    Python code may run Snakemake too: up to the nearest Python where none is called so. What lives on
+    is none: the shell between them, and init or what else takes in those that lose their parent.
     """
     above: list[psutil.Process] = []
-    for process in psutil.Process().parents():
+    pythons: list[int] = []
+    for process in ancestors():
         above.append(process)
-        try:
-            words = process.cmdline()
-        except psutil.Error:
-            continue
-        if any(Path(word).name == "snakemake" for word in words[:4]):
-            return above
-    return [each for each in above[:1] if each.pid != 1 or each.name().startswith("python")]
+        with suppress(psutil.Error):
+            if any(Path(word).name == "snakemake" for word in process.cmdline()[:4]):
+                return above
+            if Path(process.exe()).name.lower().startswith("python"):
+                pythons.append(len(above))
+    return above[: pythons[0]] if pythons else []
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -32,18 +32,24 @@ _REMEDIES = {
 _TORCH_SAID = ("PytorchStreamWriter failed writing", "unexpected pos")
 
 
-def why_not_written(error: BaseException | None) -> str | None:
-    """Why a file can't be written, and the remedy, if that is what `error`, or one that led to it, says."""
+def why_not_written(error: BaseException | None) -> tuple[str | None, str] | None:
+    """The file, where it is told, and why it can't be written with the remedy; if `error`, or one it is from, says so.
+
+    Other things may not be permitted either, so that this counts of a named file alone.
+    """
     while error is not None:
+        named = error.filename if isinstance(error, OSError) else None
+        file = os.fspath(named) if isinstance(named, str | Path) else None
         # safetensors and shutil.copytree tell the number in words; torch tells none
         told = re.search(r"(?:os error|\[Errno) (\d+)", str(error))
         number = int(told[1]) if told else getattr(error, "errno", None)
         if isinstance(error, RuntimeError) and any(words in str(error) for words in _TORCH_SAID):
             number = errno.ENOSPC
-        reads = isinstance(error, PermissionError) and error.filename and Path(error.filename).is_file()
-        if number in _REMEDIES and not reads:
-            return _REMEDIES[number]
-        error = error.__cause__ or error.__context__
+        refused = number in (errno.EACCES, errno.EPERM)
+        elsewhere = file is None or Path(file).is_file()  # which it reads
+        if number in _REMEDIES and not (refused and elsewhere):
+            return file, _REMEDIES[number]
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None
 
 
@@ -59,8 +65,8 @@ def written(path: str | Path) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        if reason := why_not_written(error):
-            raise InputError(f"{path}: can't be written: {reason}") from error
+        if found := why_not_written(error):
+            raise InputError(f"{path}: can't be written: {found[1]}") from error
         raise
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from trainyard import gpus
 from trainyard.errors import InputError
+from trainyard.family import ancestors
 from trainyard.parallel import slots
 from trainyard.parallel.launch import LaunchError, launch
 
@@ -22,8 +23,35 @@ from trainyard.family import ended_with_snakemake
 from trainyard.parallel import launch
 launch.SOURCE = "{source}:{here}"
 with {around}:
-    launch.launch("worker", ["sleep", sys.argv[1]], int(sys.argv[2]), 1, Path(sys.argv[1]) / "log")
+    launch.launch(
+        "worker", ["sleep", sys.argv[1]], int(sys.argv[2]), 1, Path(sys.argv[1]) / "log", python=sys.argv[3]
+    )
 """
+# the shell is there while its program is, and goes on after it
+SHELL = ("bash", "-c", '"$@"; true', "bash")
+# takes in those below it that lose their parent, as a user's systemd does
+ADOPTER = """
+import ctypes, os, subprocess, sys
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+subprocess.Popen(sys.argv[1:])
+os.execvp("sleep", ["sleep", "120"])
+"""
+# starts a program that has no Python above it
+ALONE = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL).pid)"
+LATE = """
+import sys, time
+from pathlib import Path
+from trainyard.family import ended_with_snakemake
+folder = Path(sys.argv[1])
+(folder / "started").touch()
+while not (folder / "go").exists():
+    time.sleep(0.05)
+with ended_with_snakemake():
+    (folder / "went-on").touch()
+"""
+
+
+CALL = "import subprocess, sys; subprocess.run(sys.argv[1:])"
 
 
 def wait_for(condition, seconds):
@@ -42,10 +70,10 @@ def launcher(tmp_path):
     """Start a launcher of sleeping workers, below another program if there is one; give it and all its family."""
     started = []
 
-    def start(processes, above=()):
+    def start(processes, above=(), python=sys.executable):
         around = "ended_with_snakemake()" if above else "nullcontext()"
         code = START.format(source=SOURCE, here=HERE, around=around)
-        words = [*above, sys.executable, "-c", code, str(tmp_path), str(processes)]
+        words = [*above, sys.executable, "-c", code, str(tmp_path), str(processes), python]
         top = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(SOURCE)})
         started.append(top)
         files = [tmp_path / f"pid-{rank}" for rank in range(processes)]
@@ -82,12 +110,47 @@ def test_nothing_outlives_a_launcher_that_is_told_to_end(launcher, number):
 
 
 @pytest.mark.slow
-def test_the_launcher_and_all_below_it_end_when_snakemake_is_killed(launcher, tmp_path):
-    snakemake = tmp_path / "snakemake"
-    snakemake.write_text("import subprocess, sys; subprocess.run(sys.argv[1:])")
-    top, family, _ = launcher(2, above=[sys.executable, str(snakemake)])
+@pytest.mark.parametrize("name", ["snakemake", "code_that_calls_snakemake.py"])
+@pytest.mark.parametrize("shell", [(), SHELL], ids=["", "below-a-shell"])
+def test_the_launcher_and_all_below_it_end_when_snakemake_is_killed(launcher, tmp_path, name, shell):
+    (tmp_path / name).write_text(CALL)
+    top, family, _ = launcher(2, above=[sys.executable, str(tmp_path / name), *shell])
     top.kill()
     wait_for(lambda: all(gone(process) for process in family), 10)
+
+
+def test_a_script_whose_snakemake_is_gone_before_it_looks_ends_though_a_shell_lives_on(tmp_path):
+    (tmp_path / "snakemake").write_text(CALL)
+    python, said = sys.executable, tmp_path / "said"
+    late = [*SHELL, python, "-c", LATE, str(tmp_path)]
+    with said.open("w") as output:
+        above = subprocess.check_output(
+            [python, "-c", ALONE, python, "-c", ADOPTER, python, str(tmp_path / "snakemake"), *late],
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+            stderr=output,
+            timeout=60,
+        )
+    adopter = psutil.Process(int(above))
+    try:
+        wait_for((tmp_path / "started").exists, 60)
+        snakemake, shell, script = adopter.children(recursive=True)
+        snakemake.kill()
+        wait_for(lambda: shell.ppid() == adopter.pid, 10)
+        (tmp_path / "go").touch()
+        wait_for(lambda: gone(script), 30)
+        assert said.read_text() == "what started this job is gone\n"
+        assert not (tmp_path / "went-on").exists()
+    finally:
+        for process in (*adopter.children(recursive=True), adopter):
+            process.kill()
+
+
+def test_ancestors_that_this_user_may_not_see_end_the_walk(monkeypatch):
+    def parent(process):
+        raise psutil.AccessDenied(process.pid)
+
+    monkeypatch.setattr(psutil.Process, "parent", parent)
+    assert list(ancestors()) == []
 
 
 @pytest.mark.slow
@@ -119,12 +182,30 @@ def test_a_launch_on_gpus_sees_those_alone_that_no_other_job_has(tmp_path, monke
     assert (tmp_path / "log").read_text() == "gpus: 1 held: True\n"
 
 
-def test_processes_run_with_the_interpreter_that_is_named(tmp_path):
-    python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\necho "this one"\nexec {sys.executable} "$@"\n')
-    python.chmod(0o755)
-    launch("worker", ["gpus", str(tmp_path)], 1, 1, tmp_path / "log", python=str(python))
+@pytest.fixture
+def wrapper(tmp_path):
+    """Make an interpreter that is a script, which starts Python in its place (`exec`) or below it."""
+
+    def make(exec_):
+        python = tmp_path / "python"
+        python.write_text(f'#!/bin/sh\necho "this one"\n{exec_} {sys.executable} "$@"\n')
+        python.chmod(0o755)
+        return str(python)
+
+    return make
+
+
+@pytest.mark.parametrize("exec_", ["exec", ""])
+def test_processes_run_with_the_interpreter_that_is_named(tmp_path, wrapper, exec_):
+    launch("worker", ["gpus", str(tmp_path)], 1, 1, tmp_path / "log", python=wrapper(exec_))
     assert (tmp_path / "log").read_text() == "this one\ngpus: None held: False\n"
+
+
+@pytest.mark.slow
+def test_nothing_outlives_a_launcher_that_is_killed_below_an_interpreter_that_is_a_script(launcher, wrapper):
+    top, family, _ = launcher(1, python=wrapper(""))
+    top.kill()
+    wait_for(lambda: all(gone(process) for process in family), 10)
 
 
 @pytest.mark.slow
@@ -138,6 +219,15 @@ def test_memory_that_runs_out_is_an_outcome_with_its_reason(tmp_path):
 def test_a_users_error_in_a_rank_is_the_launchers(tmp_path, processes):
     with pytest.raises(InputError, match=r"^data.txt, row 7: empty; delete it$"):
         launch("worker", ["input", str(tmp_path)], processes, 1, tmp_path / "log")
+
+
+def test_a_rank_that_failed_by_itself_ran_out_of_no_memory_though_a_neighbour_did(tmp_path, monkeypatch):
+    monkeypatch.setattr("trainyard.parallel.launch.oom_kill_count", iter(range(9)).__next__)
+    with pytest.raises(LaunchError, match="KeyError: 'a bug'"):
+        launch("worker", ["bug", str(tmp_path)], 1, 1, tmp_path / "log")
+    reason = launch("worker", ["killed", str(tmp_path)], 1, 1, tmp_path / "log")
+    assert reason is not None
+    assert "the control group's oom_kill count rose" in reason
 
 
 def test_a_bug_in_a_rank_fails_with_the_end_of_the_log(tmp_path):

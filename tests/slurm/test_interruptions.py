@@ -12,7 +12,7 @@ from submitting import Submitting
 
 from trainyard.files import read_json, read_json_lines, sha256_file
 from trainyard.train.run import train
-from trainyard.train.scheduler import killed_for_memory
+from trainyard.train.slurm import killed_for_memory
 from trainyard.train.work import input_hashes, key_of
 
 pytestmark = pytest.mark.slow

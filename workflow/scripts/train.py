@@ -24,6 +24,7 @@ def main(job: Job) -> None:
         unsupported=job.params["unsupported"],
         python=job.python,
         nodes=job.nodes,
+        slurm_job=job.slurm_job,
     )
 
 

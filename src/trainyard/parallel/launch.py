@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 
@@ -20,7 +20,7 @@ from trainyard.family import end
 from trainyard.files import check_writable
 from trainyard.parallel.nodes import srun, torchrun
 from trainyard.parallel.outcome import oom_kill_count
-from trainyard.parallel.rank import ERROR_FILE, PARENT, said_file, set_room_aside, word_of
+from trainyard.parallel.rank import ERROR_FILE, PARENT, ends_file, said_file, set_room_aside, word_of
 from trainyard.parallel.slots import taken
 from trainyard.parallel.timeout import TIMEOUT
 
@@ -97,31 +97,42 @@ def launch(
         ):
             status = _run(words, variables | places, output.fileno(), elsewhere=nodes > 1)
         word = word_of(errors)
-        ends = [json.loads(file.read_text(encoding="utf-8")) for file in _ends(errors)]
+        ends = _ends(errors, nodes)
     finally:
-        _clear(errors)
+        _clear(errors, nodes)
     if status == 0:
         return None
-    if word and word["kind"] == "input":
+    kind = word["kind"] if word else None
+    if word and kind == "input":
         raise InputError(word["message"])
-    if word and word["kind"] == "out-of-memory":
+    if word and kind == "out-of-memory":
         return word["message"].splitlines()[0]
-    if oom_kill_count() > kills or any(node["kills"] for node in ends):
+    # other processes of the control group count too: a rank that has failed by itself speaks for all
+    if kind in (None, "lost") and (oom_kill_count() > kills or any(node["kills"] for node in ends)):
         return "the kernel ended a process for lack of memory (SIGKILL; the control group's oom_kill count rose)"
     said = f"{word['message'].strip()}\n" if word else ""
     message = f"{module} ended with status {status}: {said}the last lines of {log}:\n{_tail(log)}"
     # as a shell does, srun adds 128 to the number of a signal
     statuses = [each for node in ends for each in node["statuses"]] or [128 - status if status > 128 else status]
-    raise LaunchError(message, _interruption(word["kind"] if word else None, statuses))
+    raise LaunchError(message, _interruption(kind, statuses))
 
 
-def _ends(errors: Path) -> list[Path]:
-    """What each node has left beside the error file."""
-    return sorted(errors.parent.glob(f"{glob.escape(errors.name)}.ends-*"))
+def _ends_files(errors: Path, nodes: int) -> list[Path]:
+    """By their names: NFS may list a folder as it was a while ago."""
+    return [ends_file(errors, str(node)) for node in range(nodes)]
 
 
-def _clear(errors: Path) -> None:
-    for file in (errors, said_file(errors), *_ends(errors)):
+def _ends(errors: Path, nodes: int) -> list[dict[str, Any]]:
+    """What each node has left beside the error file, if it has."""
+    found = []
+    for file in _ends_files(errors, nodes):
+        with suppress(FileNotFoundError, ValueError):  # or it was killed while it wrote
+            found.append(json.loads(file.read_bytes()))
+    return found
+
+
+def _clear(errors: Path, nodes: int) -> None:
+    for file in (errors, said_file(errors), *_ends_files(errors, nodes)):
         file.unlink(missing_ok=True)
 
 

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from trainyard.errors import InputError
+from trainyard.family import ancestors
 from trainyard.files import why_not_written, written
 from trainyard.parallel.outcome import is_lost_connection, is_out_of_memory, is_timeout, oom_kill_count
 from trainyard.parallel.slots import hold
@@ -33,7 +34,8 @@ _PR_SET_PDEATHSIG = 1
 def end_with_parent() -> None:
     """End this process, at once and without clean-up, when its parent is gone.
 
-    The parent says in the environment who it is: it may be gone before this process can look.
+    The parent says in the environment who it is: it may be gone before this process can look,
+    and the interpreter may be a script that starts Python.
     """
     parent = int(os.environ.get(PARENT, os.getppid()))
     os.environ[PARENT] = str(os.getpid())  # for those that this process starts
@@ -41,7 +43,7 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == parent or any(each.pid == parent for each in ancestors()):
             time.sleep(POLL_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -108,8 +110,9 @@ def _leave_word(error: BaseException) -> None:
     kind, message = "error", f"{type(error).__name__}: {error}"
     if isinstance(error, InputError):
         kind, message = "input", str(error)
-    elif reason := why_not_written(error):
-        kind, message = "input", f"{getattr(error, 'filename', None) or Path(path).parent}: can't be written: {reason}"
+    elif found := why_not_written(error):
+        file, reason = found
+        kind, message = "input", f"{file or Path(path).parent}: can't be written: {reason}"
     elif is_out_of_memory(error):
         kind = "out-of-memory"
     elif is_timeout(error):

@@ -20,7 +20,7 @@ from trainyard.parallel.launch import LaunchError, launch
 from trainyard.parallel.outcome import oom_kill_count
 from trainyard.train.metrics import Row, line_of
 from trainyard.train.progress import progress
-from trainyard.train.scheduler import killed_for_memory, slurm_job
+from trainyard.train.slurm import killed_for_memory
 from trainyard.train.specification import Specification
 from trainyard.train.summary import summarise
 from trainyard.train.work import WorkFolder, input_hashes, key_of
@@ -38,6 +38,7 @@ def train(
     timing: Literal["shared", "alone"] = "shared",
     python: str = sys.executable,
     nodes: int = 1,
+    slurm_job: str | None = None,
 ) -> None:
     """Train what `specification` says, or go on where an interrupted job of the same specification was.
 
@@ -54,6 +55,7 @@ def train(
         timing: whether the run has the machine to itself.
         python: the interpreter that trains, which has the packages of the parallel setting.
         nodes: of the SLURM job that this process is the script of; 1: it trains on this machine alone.
+        slurm_job: the number of that job, which is this training's own, and is followed by another when it fails.
 
     Raises:
         InputError: the user can do something about it: an interruption (run again), a working
@@ -70,10 +72,10 @@ def train(
         if folder.complete.exists():
             folder.clear()
         write_json(folder.specification, specification)
-        _note_job(folder)
+        _note_job(folder, slurm_job)
     if folder.outcome() is None:
         _check_data(specification["data"])
-        _launch(specification, folder, log, python, nodes)
+        _launch(specification, folder, log, python, nodes, slurm_job)
     with folder.lock():
         clear_drafts(output)
         if not folder.complete.exists():  # else another job of the same specification was quicker
@@ -81,9 +83,8 @@ def train(
             folder.finish()
 
 
-def _note_job(folder: WorkFolder) -> None:
+def _note_job(folder: WorkFolder, job: str | None) -> None:
     """Write down which job of SLURM this is; of the one before, that it ran out of memory, if so."""
-    job = slurm_job()
     before = folder.slurm_job.read_text(encoding="utf-8") if folder.slurm_job.exists() else None
     if before and before != job and folder.outcome() is None and killed_for_memory(before):
         folder.end("out-of-memory", f"SLURM ended its job {before} for lack of memory (OUT_OF_MEMORY)")
@@ -98,7 +99,9 @@ def _check_data(data: dict[str, str | None]) -> None:
             verify(Path(folder))
 
 
-def _launch(specification: dict[str, Any], folder: WorkFolder, log: Path, python: str, nodes: int) -> None:
+def _launch(
+    specification: dict[str, Any], folder: WorkFolder, log: Path, python: str, nodes: int, slurm_job: str | None
+) -> None:
     """Run the trainer until there is an outcome."""
     kills = oom_kill_count()
     try:
@@ -120,7 +123,7 @@ def _launch(specification: dict[str, Any], folder: WorkFolder, log: Path, python
     if out_of_memory is not None:
         with folder.lock():
             folder.end("out-of-memory", out_of_memory)
-        if slurm_job() and oom_kill_count() > kills:
+        if slurm_job and oom_kill_count() > kills:
             raise InputError(
                 f"{folder.path}: {out_of_memory}; SLURM fails a job in which that happened, whatever it writes: "
                 "the next attempt writes the run's row, so run again"

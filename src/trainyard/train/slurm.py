@@ -6,13 +6,7 @@ attempt, which writes the outputs. Where SLURM has killed a job whole, nobody wa
 outcome: the next attempt asks how the job has ended that the working folder names.
 """
 
-import os
 import subprocess
-
-
-def slurm_job() -> str | None:
-    """The number of the job that this process belongs to, if it is one of SLURM's."""
-    return os.environ.get("SLURM_JOB_ID")
 
 
 def killed_for_memory(job: str) -> bool:
