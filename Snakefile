@@ -10,6 +10,12 @@ configfile: "config/config.yaml"
 report: "report/workflow.rst"
 
 
+onstart:
+    from trainyard.unlock import note
+
+    note(Path.cwd())
+
+
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"

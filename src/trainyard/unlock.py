@@ -1,24 +1,49 @@
 """Take away the lock that a killed Snakemake left, if nothing lives that could hold it.
 
+The Snakefile notes on which machine a Snakemake works: others can't see whether it lives.
+
 `python -m trainyard.unlock` in the working directory, as `make demo` does before it starts.
 """
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 
+from trainyard.files import read_json, write_json
 from trainyard.train.work import held
+
+NOTE = Path(".snakemake", "trainyard-running.json")
+
+
+def note(folder: Path) -> None:
+    """Write down that this process, which has the lock, works in `folder`."""
+    write_json(folder / NOTE, {"host": platform.node(), "process": os.getpid()})
+
+
+def last(folder: Path) -> tuple[str, int | None]:
+    """The machine and the process of the Snakemake that worked in `folder` last; this one and None if none did."""
+    if not (folder / NOTE).is_file():
+        return platform.node(), None
+    found = read_json(folder / NOTE)
+    return found["host"], found["process"]
 
 
 def other_snakemake(folder: Path) -> int | None:
-    """The id of a Snakemake process that works in `folder`, or None."""
+    """The id of a Snakemake process of this machine that works in `folder`, or None.
+
+    Where another user's process works can't be seen: it is known by the note.
+    """
+    _, noted = last(folder)
     for process in psutil.process_iter(["pid", "cwd", "cmdline"]):
         named = any(Path(word).name.startswith("snakemake") for word in (process.info["cmdline"] or [])[:3])
-        if named and process.info["cwd"] == str(folder) and process.info["pid"] != os.getpid():
-            return process.info["pid"]
+        place, number = process.info["cwd"], process.info["pid"]
+        here = place == str(folder) or (place is None and number == noted)
+        if named and here and number != os.getpid():
+            return number
     return None
 
 
@@ -27,6 +52,14 @@ def unlock(folder: Path) -> int:
     locks = folder / ".snakemake" / "locks"
     if not locks.is_dir() or not any(locks.iterdir()):
         return 0
+    host, noted = last(folder)
+    if host != platform.node():
+        print(
+            f"Snakemake worked here last on {host} (process {noted}), and whether it lives can't be seen from here: "
+            f"run `make unlock` on {host}; if that machine is gone, delete {NOTE} first.",
+            file=sys.stderr,
+        )
+        return 1
     if (process := other_snakemake(folder)) is not None:
         print(f"Snakemake works in this folder already (process {process}); wait for it or end it.", file=sys.stderr)
         return 1

@@ -1,0 +1,70 @@
+"""Whose lock `make unlock` takes away, and whose it leaves."""
+
+import os
+import platform
+from pathlib import Path
+
+import psutil
+import pytest
+from repository import Repository
+
+from trainyard.files import read_json, write_json
+from trainyard.unlock import NOTE, note, other_snakemake, unlock
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Path:
+    """A folder as a killed Snakemake leaves it."""
+    (tmp_path / "Snakefile").write_text("rule all:\n")
+    lock = tmp_path / ".snakemake" / "locks" / "0.input.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("rows.json\n")
+    return lock
+
+
+def test_a_lock_of_another_machine_is_left_and_the_machine_is_named(
+    locked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_json(tmp_path / NOTE, {"host": "login2", "process": 4321})
+    assert unlock(tmp_path) == 1
+    assert locked.is_file()
+    assert capsys.readouterr().err == (
+        "Snakemake worked here last on login2 (process 4321), and whether it lives can't be seen from here: run "
+        "`make unlock` on login2; if that machine is gone, delete .snakemake/trainyard-running.json first.\n"
+    )
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_lock_of_a_process_of_this_machine_that_is_gone_is_taken_away(
+    locked: Path, tmp_path: Path, noted: bool
+) -> None:
+    if noted:
+        write_json(tmp_path / NOTE, {"host": platform.node(), "process": 2**22 + 1})
+    assert unlock(tmp_path) == 0
+    assert not locked.exists()
+
+
+def test_another_user_s_snakemake_is_known_by_the_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hidden:
+        def __init__(self, number: int) -> None:
+            self.info = {"pid": number, "cwd": None, "cmdline": ["python", "/opt/bin/snakemake", "--cores", "2"]}
+
+    monkeypatch.setattr(psutil, "process_iter", lambda _: [Hidden(70), Hidden(71)])
+    assert other_snakemake(tmp_path) is None
+    write_json(tmp_path / NOTE, {"host": platform.node(), "process": 71})
+    assert other_snakemake(tmp_path) == 71
+
+
+def test_the_note_names_this_machine_and_process(tmp_path: Path) -> None:
+    note(tmp_path)
+    assert read_json(tmp_path / NOTE) == {"host": platform.node(), "process": os.getpid()}
+
+
+@pytest.mark.slow
+def test_a_snakemake_notes_where_it_works_and_a_dry_run_does_not(tmp_path: Path) -> None:
+    made = Repository(tmp_path / "trainyard")
+    asked = ("--config", "studies=demo", "--", "results/data/tinyworld/rows/train.json")
+    made.snakemake("-n", *asked)
+    assert not (made.folder / NOTE).exists()
+    made.snakemake(*asked)
+    assert read_json(made.folder / NOTE)["host"] == platform.node()
