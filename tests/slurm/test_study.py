@@ -81,6 +81,11 @@ def test_the_run_asked_for_two_nodes_and_the_tables_for_none(studied: Submitting
     assert {job["Partition"] for job in tables} == {"cpu"}
 
 
+def test_the_run_knows_the_job_that_is_its_own(studied: Submitting) -> None:
+    (number,) = [file.stem for file in slurm_logs(studied) if "rule_train" in file.parts]
+    assert read_json(studied.folder / "logs" / "cluster" / "train" / f"{RUN}.json")["slurm_job"] == number
+
+
 def slurm_logs(repository: Submitting) -> list[Path]:
     """What SLURM has kept of the study's own jobs: `rule_RULE/STUDY_...WILDCARDS/JOB.log`."""
     files = (repository.folder / "logs" / "slurm").rglob("*.log")

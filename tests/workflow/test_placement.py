@@ -100,3 +100,20 @@ def test_a_row_heals_when_its_framework_gets_an_interpreter_and_no_path_reruns_i
     started = (tmp_path / "first" / "started").read_text()
     assert "-m trainyard.parallel.rank trainyard.train.main" in started
     assert "Nothing to be done" in call(environment(tmp_path / "moved"), "-n")
+
+
+def test_the_job_of_slurm_is_one_that_snakemake_submitted_and_not_the_users_allocation(tmp_path: Path) -> None:
+    made = Repository(tmp_path / "trainyard")
+    made.variables["SLURM_JOB_ID"] = "42"
+    for script in (made.folder / "workflow" / "scripts").glob("*.py"):
+        script.write_text(PRETENCE)
+    train = made.folder / "workflow" / "scripts" / "train.py"
+    own = "import sys\nsys.path.insert(0, 'src')\nfrom trainyard.job import Job\n"
+    train.write_text(f"{own}{PRETENCE}\nPath('job').write_text(str(Job.from_snakemake(snakemake).slurm_job))\n")
+    made.write_study("one", {"title": "t", "question": "q", "grids": [GRID]})
+    target = "results/one/tinyworld_gpt2-tiny_single-x1_fp32_seed1/summary.json"
+    asked = ("--config", "studies=one", "device=cpu", "--", target)
+    made.snakemake(*asked)
+    assert (made.folder / "job").read_text() == "None"
+    made.snakemake("--mode", "remote", "--force", "--nolock", *asked)  # as in the jobs that it submits
+    assert (made.folder / "job").read_text() == "42"
