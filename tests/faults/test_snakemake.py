@@ -1,8 +1,11 @@
 """Snakemake itself killed at chosen moments, and called again; two of it on one folder; faults that are rows."""
 
 import signal
+import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,31 @@ MOMENTS = {
 }
 
 
+def new(folder: Path, sign: str, before: set[Path]) -> set[Path]:
+    return set(folder.glob(sign)) - before
+
+
+def hold_at(moment: str, process: subprocess.Popen[bytes], comes: Callable[[], object]) -> list[psutil.Process]:
+    """Stop Snakemake and all below it in the middle of a moment, not where it was just over; what lives below it."""
+    end = time.monotonic() + 180
+    while True:
+        assert process.poll() is None, f"it ended before the {moment}"
+        assert time.monotonic() < end, f"the {moment} was never hit"
+        if comes():
+            held = [psutil.Process(process.pid), *below(process)]
+            send(held, signal.SIGSTOP)
+            if comes():
+                return held[1:]
+            send(held, signal.SIGCONT)
+        time.sleep(0.002)
+
+
+def send(processes: list[psutil.Process], number: signal.Signals) -> None:
+    for each in processes:
+        with suppress(psutil.NoSuchProcess):
+            each.send_signal(number)
+
+
 def curve(folder: Path) -> list[tuple]:
     keys = ("step", "tokens", "loss", "gradient_norm", "learning_rate", "validation_loss")
     return [tuple(row.get(key) for key in keys) for row in read_json_lines(folder / "metrics.jsonl")]
@@ -72,15 +100,10 @@ def test_killed_at_every_moment_it_ends_the_same_and_a_second_one_is_refused_mea
 ) -> None:
     asked = ("--config", "studies=killed", "--", target("killed"))
     for moment, sign in MOMENTS.items():
-        before = set(repository.folder.glob(sign))
+        comes = partial(new, repository.folder, sign, set(repository.folder.glob(sign)))
         with repository.start(*asked) as process:
-            end = time.monotonic() + 180
-            while not set(repository.folder.glob(sign)) - before:
-                assert process.poll() is None, f"it ended before the {moment}"
-                assert time.monotonic() < end, f"the {moment} never came"
-                time.sleep(0.002)
-            if moment == "step":  # held, so that it can't end meanwhile
-                process.send_signal(signal.SIGSTOP)
+            held = hold_at(moment, process, comes)
+            if moment == "step":
                 second = repository.snakemake(*asked, check=False)
                 assert second.returncode == 1
                 assert "Directory cannot be locked. Please make sure that no other Snakemake" in second.stderr
@@ -89,9 +112,9 @@ def test_killed_at_every_moment_it_ends_the_same_and_a_second_one_is_refused_mea
                 assert refused.stderr == (
                     f"Snakemake works in this folder already (process {process.pid}); wait for it or end it.\n"
                 )
-            family = below(process)
             process.kill()
-        _, alive = psutil.wait_procs(family, timeout=GONE_SECONDS)
+            send(held, signal.SIGCONT)
+        _, alive = psutil.wait_procs(held, timeout=GONE_SECONDS)
         assert alive == [], "a job outlived Snakemake"
         assert not (repository.folder / target("killed")).exists(), "the evaluation had ended"
         unlocked = repository.unlock()
