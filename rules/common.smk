@@ -14,7 +14,6 @@ from trainyard.config.plan import make_plan
 from trainyard.errors import InputError
 from trainyard.gpus import gpus
 from trainyard.parallel.room import host_memory, warnings
-from trainyard.unlock import note
 
 CONDA = "conda" in {
     str(method.value) for method in workflow.deployment_settings.deployment_method
