@@ -5,9 +5,7 @@ from typing import Any
 
 import pytest
 from kills import ask_to_end, kill_at, same
-from trainings import Job
-
-pytestmark = pytest.mark.slow
+from trainings import ENTRIES, Job, runs_here
 
 AFTER = {"start": 0, "copying": 0}  # steps; one elsewhere
 EVERY_MOMENT = ("start", "step", "checkpoint", "export")
@@ -26,6 +24,12 @@ KILLS = {
 }
 
 
+def test_every_engine_of_this_machine_is_killed_at_least_three_times() -> None:
+    assert {ENTRIES[name].engine for name in KILLS} == {each.engine for each in ENTRIES.values() if runs_here(each)}
+    assert min(map(len, KILLS.values())) >= 3
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", KILLS)
 def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(
     parallel: str,
