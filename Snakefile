@@ -21,6 +21,8 @@ include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/measure.smk"
 include: "rules/evaluate.smk"
+include: "rules/figures.smk"
+include: "rules/tables.smk"
 include: "rules/report.smk"
 
 
