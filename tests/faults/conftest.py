@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trainings import Job, make_specification, write_text_data, write_tokenizer
+from trainings import Job, make_specification, write_small_text
 
 from trainyard.files import sha256_json
 
@@ -13,11 +13,7 @@ from trainyard.files import sha256_json
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tokens to train on and a tokenizer."""
-    folder = tmp_path_factory.mktemp("data")
-    write_text_data(folder / "train", 200, 1)
-    write_text_data(folder / "validation", 20, 2)
-    write_tokenizer(folder / "tokenizer")
-    return folder
+    return write_small_text(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")

@@ -8,16 +8,12 @@ from typing import Any
 
 import psutil
 import pytest
-from trainings import Job, make_specification, write_pairs_data, write_text_data, write_tokenizer
+from trainings import Job, make_specification, write_pairs_data, write_small_text, write_tokenizer
 
 
 @pytest.fixture(scope="session")
 def text_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("text")
-    write_text_data(folder / "train", 200, 1)
-    write_text_data(folder / "validation", 20, 2)
-    write_tokenizer(folder / "tokenizer")
-    return folder
+    return write_small_text(tmp_path_factory.mktemp("text"))
 
 
 @pytest.fixture(scope="session")

@@ -187,3 +187,11 @@ class Job:
             assert time.monotonic() < until, "it never happened"
             assert process.poll() is None, f"it ended too early: {process.stderr and process.stderr.read().decode()}"
             time.sleep(0.002)
+
+
+def write_small_text(folder: Path) -> Path:
+    """Tokens to train on and to validate on, and a tokenizer."""
+    write_text_data(folder / "train", 200, 1)
+    write_text_data(folder / "validation", 20, 2)
+    write_tokenizer(folder / "tokenizer")
+    return folder
