@@ -77,12 +77,13 @@ def calls(repository, lean_python, tmp_path_factory):
     """A call killed after its first case, a second one by `make`, and the state between them."""
     output = tmp_path_factory.mktemp("benchmarks")
     state = output / "gpu-check-cpu.state.jsonl"
-    with (output / "first.log").open("wb") as log:
-        first = start(repository, lean_python, output, log)
-        wait_for(lambda: lines(state), 120, "the first case")
-        below = wait_for(lambda: processes_below(first.pid), 60, "the next case's process")
-        first.send_signal(signal.SIGKILL)
-        first.wait()
+    with (output / "first.log").open("wb") as log, start(repository, lean_python, output, log) as first:
+        try:
+            wait_for(lambda: lines(state) or first.poll() is not None, 120, "the first case")
+            assert first.poll() is None, (output / "first.log").read_text()
+            below = wait_for(lambda: processes_below(first.pid), 60, "the next case's process")
+        finally:
+            first.send_signal(signal.SIGKILL)
     wait_for(lambda: not any(_read(Path(f"/proc/{pid}/stat")) for pid in below), 20, "the end of its processes")
     done = [json.loads(line) for line in lines(state)]
     arguments = [f"PYTHON={lean_python}", f"ARGS={' '.join([*TINY, '--output', str(output)])}"]

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from trainyard.files import write_json
 from trainyard.parallel.outcome import oom_kill_count
-from trainyard.parallel.rank import ERROR_FILE
+from trainyard.parallel.rank import ERROR_FILE, set_room_aside, word_of
 
 SOURCE = Path(__file__).resolve().parents[2]
 # Imports from a slow disk; and then the first case, which may build a C++ extension.
@@ -26,6 +26,7 @@ CASE_SECONDS = 120.0
 # What the other processes have to leave word after one has failed.
 _GRACE_SECONDS = 3.0
 _POLL_SECONDS = 0.05
+_ERRORS = "error.json"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="gpu-check-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         write_json(folder / "cases.json", list(cases))
+        set_room_aside(folder / _ERRORS)
         log.parent.mkdir(parents=True, exist_ok=True)
         kills = oom_kill_count()
         started = []
@@ -98,7 +100,7 @@ def environment(threads: int, more: dict[str, str] | None = None) -> dict[str, s
 
 def _variables(processes: int, threads: int, folder: Path) -> list[dict[str, str]]:
     """The variables of each process, as torchrun sets them."""
-    shared = {ERROR_FILE: str(folder / "error.json")}
+    shared = {ERROR_FILE: str(folder / _ERRORS)}
     if processes > 1:
         loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
         shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(processes)}
@@ -152,7 +154,7 @@ def _watched(
         if failed is None and any(status not in (None, 0) for status in statuses):
             failed = now
         if failed and (None not in statuses or now - failed > _GRACE_SECONDS):
-            return _failed(statuses, folder / "error.json", begun, kills)
+            return _failed(statuses, folder / _ERRORS, begun, kills)
         if stop.is_set() or now > deadline:
             return Ending("stopped", None, None)
         if now - since > limit:
@@ -160,9 +162,8 @@ def _watched(
         time.sleep(_POLL_SECONDS)
 
 
-def _failed(statuses: Sequence[int | None], error: Path, begun: str | None, kills: int) -> Ending:
-    if error.exists():
-        word = json.loads(error.read_text(encoding="utf-8"))
+def _failed(statuses: Sequence[int | None], errors: Path, begun: str | None, kills: int) -> Ending:
+    if word := word_of(errors):
         kind = "out-of-memory" if word["kind"] == "out-of-memory" else "failed"
         return Ending(kind, begun, _first_line(word["message"]))
     if oom_kill_count() > kills:

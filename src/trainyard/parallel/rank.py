@@ -18,7 +18,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from trainyard.errors import InputError
-from trainyard.family import ancestors
 from trainyard.files import why_not_written, written
 from trainyard.parallel.outcome import is_lost_connection, is_out_of_memory, is_timeout, oom_kill_count
 from trainyard.parallel.slots import hold
@@ -43,11 +42,20 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
     def watch() -> None:
-        while os.getppid() == parent or any(each.pid == parent for each in ancestors()):
+        while os.getppid() == parent or _is_above(parent):
             time.sleep(POLL_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
+def _is_above(pid: int) -> bool:
+    """Whether `pid` is a parent's parent, or further up."""
+    try:
+        from trainyard.family import ancestors  # noqa: PLC0415
+    except ImportError:  # the check of GPUs does without psutil, and starts its ranks itself
+        return False
+    return any(process.pid == pid for process in ancestors())
 
 
 def ends_file(errors: Path, node: str) -> Path:
