@@ -1,6 +1,7 @@
 """Our evaluation beside lm-evaluation-harness's HF backend, piece by piece in turn, in one process.
 
-`make bench-evaluation`, or `python benchmarks/evaluation.py --model FOLDER --endings ROWS --pages ROWS`.
+`make bench-evaluation`, or
+`PYTHONPATH=src .venv/bin/python benchmarks/evaluation.py --model FOLDER --endings ROWS --pages ROWS`.
 
 Both score the same real rows under the same model (SmolLM2-135M) in the same type with
 the same number of threads. The rows are cut into pieces, and one piece of ours follows the

@@ -1,8 +1,8 @@
 """ColossalAI's hybrid plugin against one process, in the environment of its own that it needs.
 
-`python benchmarks/hybrid.py --python ENVIRONMENT/bin/python`, with an environment made from envs/colossalai.yaml,
-trains tiny models on the CPU for 100 steps under each of the plugin's settings, and in one process with this
-interpreter, and writes docs/benchmarks/colossalai-hybrid-cpu.json.
+`PYTHONPATH=src .venv/bin/python benchmarks/hybrid.py --python ENVIRONMENT/bin/python`, with an environment made
+from envs/colossalai.yaml, trains tiny models on the CPU for 100 steps under each of the plugin's settings, and in
+one process with this interpreter, and writes docs/benchmarks/colossalai-hybrid-cpu.json.
 """
 
 import argparse
@@ -110,7 +110,7 @@ def main() -> None:
     write_json(
         RESULT,
         {
-            "command": "python benchmarks/hybrid.py --python ENVIRONMENT/bin/python",
+            "command": "PYTHONPATH=src .venv/bin/python benchmarks/hybrid.py --python ENVIRONMENT/bin/python",
             "environment": "envs/colossalai.yaml",
             "date": datetime.now(UTC).date().isoformat(),
             "processor": processor_name(),

@@ -1,6 +1,7 @@
 """Predicted memory beside the measured increase, over a grid on this machine's CPU.
 
-`python benchmarks/memory.py`, or a part: `--parallel zero2,fsdp --models gpt2-52m --precision bf16 --shapes 2x128`.
+`PYTHONPATH=src .venv/bin/python benchmarks/memory.py`, or a part:
+`--parallel zero2,fsdp --models gpt2-52m --precision bf16 --shapes 2x128`.
 
 Each cell is measured as a study measures it, in processes of its own: the increase of a rank's peak resident
 memory over what it had after imports, the start of its group and a step of a very small model. The prediction is

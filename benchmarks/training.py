@@ -1,6 +1,6 @@
 """Our training loop beside transformers' Trainer, step by step in turn, in one process.
 
-`make bench-training`, or `python benchmarks/training.py --threads 2 --steps 20`.
+`make bench-training`, or `PYTHONPATH=src .venv/bin/python benchmarks/training.py --threads 2 --steps 20`.
 
 Both train the same GPT-2 (4 layers, width 256, sequence 256, batch 8, vocabulary 50,257,
 no dropout) on the same tokens with the same optimizer (torch's fused AdamW), clipping at

@@ -28,7 +28,9 @@ class HubSource(Entry):
     """A dataset of the Hugging Face hub, or of a mirror folder in the hub's layout."""
 
     hub: str = Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$", description="owner/name on the hub")
-    revision: str = Field(description="commit or tag, so that the data can't change unseen")
+    revision: str = Field(
+        description="commit, tag or branch; a branch is resolved at the first download and recorded in the data lock"
+    )
     configuration: str | None = Field(None, description="the hub's configuration name")
     folder: str | None = Field(None, description="the folder of its files, where the configuration's name isn't one")
 
@@ -178,16 +180,16 @@ class Shape(Entry):
     heads: PositiveInt
     context: PositiveInt = Field(description="the longest sequence, in tokens")
     vocabulary: PositiveInt
-    feed_forward: PositiveInt | None = Field(None, description="4 x width unless told")
-    key_value_heads: PositiveInt | None = Field(None, description="as many as heads unless told")
-    head_width: PositiveInt | None = Field(None, description="width / heads unless told")
-    decoder_layers: PositiveInt | None = Field(None, description="as many as layers unless told (bart, t5)")
+    feed_forward: PositiveInt | None = Field(None, description="by default 4 x width")
+    key_value_heads: PositiveInt | None = Field(None, description="by default as many as heads")
+    head_width: PositiveInt | None = Field(None, description="by default width / heads")
+    decoder_layers: PositiveInt | None = Field(None, description="by default as many as layers (bart, t5)")
     embedding_width: PositiveInt | None = Field(None, description="OPT-350M projects its embeddings from 512")
     post_norm: bool = Field(False, description="OPT-350M normalises after each block")
     rope_base: float = Field(10_000.0, description="base of the rotary angles (gpt2_modern, llama)")
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     initial_deviation: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="standard deviation of the initial weights; 0.02 unless told (t5 has its own start)"
+        None, description="standard deviation of the initial weights; by default 0.02 (t5 has its own start)"
     )
 
     @property
@@ -243,7 +245,7 @@ class ParallelSetting(Entry):
     options: dict[str, bool | int | float | str] = Field(default_factory=dict, description="the engine's own")
     precision: list[Precision]
     gpu_precision: list[Precision] = Field(default_factory=list, description="of these, what only a GPU trains in")
-    families: list[Family] | None = Field(None, description="of models that it can spread; all unless told")
+    families: list[Family] | None = Field(None, description="of models that it can spread; by default all")
     tensor: PositiveInt = Field(1, description="processes that share each matrix of one copy of the model")
     pipeline: PositiveInt = Field(1, description="processes among which the blocks of one copy are laid")
     one_process: bool = Field(False, description="it can't be spread over processes")

@@ -1,5 +1,6 @@
 """The reference page of every key, from the typed models; `python -m trainyard.config.reference FILE` writes it."""
 
+import inspect
 import sys
 import typing
 from pathlib import Path
@@ -48,6 +49,21 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
     "config/parallel.yaml": [catalogue.ParallelSetting],
 }
 
+VARIABLES = {
+    "CUDA_VISIBLE_DEVICES": "the GPUs that [jobs may use](../explanation/placement.md); by default all",
+    "TRAINYARD_TIMEOUT_MINUTES": "how long processes that train together wait for each other; by default 30",
+    "GLOO_SOCKET_IFNAME": "gloo's network interface; by default the loopback on one machine, and between nodes the "
+    "interface on the way to the other node",
+    "NCCL_SOCKET_IFNAME": "NCCL's network interface: read by NCCL itself",
+    "HF_HOME": "the folder of the Hugging Face hub's cache: read by huggingface_hub, as are `HF_ENDPOINT` (the hub's "
+    "address) and `HF_TOKEN`",
+    "HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT": "seconds that an answer of the hub may take; by default 10",
+    "TORCH_EXTENSIONS_DIR": "the folder of C++ extensions that are built at first use; by default "
+    "~/.cache/torch_extensions",
+    "TRAINYARD_MIRROR": "the mirror from which tests of `make test-long` read real data; runs take `mirror` of "
+    "config/config.yaml",
+}
+
 
 def _kind(annotation: object) -> str:
     if typing.get_origin(annotation) is typing.Annotated:
@@ -75,25 +91,35 @@ def _default(field: FieldInfo) -> str:
 
 
 def _table(model: type[BaseModel]) -> str:
-    lines = [f"### {model.__name__}", "", (model.__doc__ or "").strip().splitlines()[0], ""]
-    lines += ["| key | value | default | |", "|---|---|---|---|"]
+    lines = [f"### {model.__name__}", "", inspect.cleandoc(model.__doc__ or ""), ""]
+    lines += ["| key | value | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
         lines.append(f"| `{name}` | {_kind(field.annotation)} | {_default(field)} | {field.description or ''} |")
     return "\n".join(lines)
+
+
+def _variables() -> str:
+    rows = [f"| {', '.join(f'`{name}`' for name in names.split(', '))} | {what} |" for names, what in VARIABLES.items()]
+    return "\n".join(["| variable | meaning |", "|---|---|", *rows])
 
 
 def page() -> str:
     """The whole page as Markdown."""
     parts = [
         "# Configuration",
-        "Every key of every file. This page is written by `make schema` from the typed models in "
-        "`src/trainyard/config`, as are the JSON Schemas in `config/schema`, which editors read. "
-        "A mistake ends the call before anything runs, with file, key and the nearest name.",
-        "Settings of a training override each other in this order: the grid's `train`, `overrides` of the dataset, "
-        "of the model, of the parallel setting, the recipe.",
+        "Every key of every file. `make schema` writes this page, and the JSON Schemas in `config/schema` that editors "
+        "read, from the typed models in `src/trainyard/config`. A mistake ends the call before anything runs, with "
+        "file, key and the nearest name.",
+        "Settings of a training override each other in this order, the last one wins: the grid's `train`, the "
+        "`overrides` of the dataset, of the model and of the parallel setting, the recipe.",
     ]
     for file, models in SECTIONS.items():
         parts += [f"## `{file}`", *map(_table, models)]
+    parts += [
+        "## Environment variables",
+        "Read where a command or a job is called; none of them is part of a run's specification.",
+        _variables(),
+    ]
     return "\n\n".join(parts) + "\n"
 
 

@@ -13,17 +13,17 @@ Checkpoints = Annotated[list[str], Field(min_length=1)]
 class Perplexity(Entry):
     """Perplexity a token, word and byte."""
 
-    datasets: list[str] = Field(default_factory=list, description="the run's own unless told")
+    datasets: list[str] = Field(default_factory=list, description="by default the run's own")
     split: Split = "test"
-    checkpoints: Checkpoints | None = Field(None, description="those of `evaluate` unless told")
+    checkpoints: Checkpoints | None = Field(None, description="by default those of `evaluate`")
     protocols: list[Literal["rolling", "harness"]] = Field(
         default_factory=lambda: ["rolling"],
         min_length=1,
         description="windows that overlap, or lm-evaluation-harness's task wikitext",
     )
-    context: PositiveInt | None = Field(None, description="window in tokens; the model's own unless told")
+    context: PositiveInt | None = Field(None, description="window in tokens; by default the model's own")
     stride: PositiveInt | None = Field(
-        None, description="of protocol rolling: tokens between windows; half a window unless told"
+        None, description="of protocol rolling: tokens between windows; by default half a window"
     )
     limit: PositiveInt | None = Field(None, description="first documents only")
 
@@ -33,7 +33,7 @@ class Hellaswag(Entry):
 
     datasets: list[str] = Field(default_factory=lambda: ["hellaswag"], min_length=1)
     split: Split = "validation"
-    checkpoints: Checkpoints | None = Field(None, description="those of `evaluate` unless told")
+    checkpoints: Checkpoints | None = Field(None, description="by default those of `evaluate`")
     protocols: list[Literal["harness", "completion"]] = Field(default_factory=lambda: ["harness"], min_length=1)
     shots: list[NonNegativeInt] = Field(default_factory=lambda: [0], min_length=1)
     draw: Literal["random", "first_n"] = Field(
@@ -45,9 +45,9 @@ class Hellaswag(Entry):
 class Rouge(Entry):
     """ROUGE of generated summaries."""
 
-    datasets: list[str] = Field(default_factory=list, description="the run's own unless told")
+    datasets: list[str] = Field(default_factory=list, description="by default the run's own")
     split: Split = "test"
-    checkpoints: Checkpoints | None = Field(None, description="those of `evaluate` unless told")
+    checkpoints: Checkpoints | None = Field(None, description="by default those of `evaluate`")
     limit: PositiveInt | None = Field(None, description="first rows only")
     beams: PositiveInt = 4
     min_length: NonNegativeInt = 0
@@ -60,9 +60,9 @@ class Rouge(Entry):
 class Samples(Entry):
     """Documents that a causal model continues: to read, not to score."""
 
-    datasets: list[str] = Field(default_factory=list, description="the run's own unless told")
+    datasets: list[str] = Field(default_factory=list, description="by default the run's own")
     split: Split = "test"
-    checkpoints: Checkpoints | None = Field(None, description="those of `evaluate` unless told")
+    checkpoints: Checkpoints | None = Field(None, description="by default those of `evaluate`")
     prompts: PositiveInt = Field(4, description="documents, the first that go on after the prompt")
     prompt_words: PositiveInt = Field(16, description="first words of a document, which are given")
     new_tokens: PositiveInt = Field(64, description="at most, after the prompt")
@@ -116,8 +116,8 @@ class Grid(Entry):
 class Probes(Entry):
     """Short runs that compare parallel settings with the reference."""
 
-    datasets: list[str] = Field(default_factory=list, description="the first grid's unless told")
-    models: list[str] = Field(default_factory=list, description="the first grid's unless told")
+    datasets: list[str] = Field(default_factory=list, description="by default the first grid's")
+    models: list[str] = Field(default_factory=list, description="by default the first grid's")
     parallel: list[str] = Field(min_length=1)
     processes: PositiveInt = 2
     precision: list[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)

@@ -18,35 +18,53 @@ class Train(Entry):
     step is one of `batch` (sequences) and `batch_tokens`, over all processes.
     """
 
-    steps: PositiveInt | None = None
-    tokens: PositiveInt | None = None
-    epochs: Rate | None = None
-    batch: PositiveInt | None = None
-    batch_tokens: PositiveInt | None = None
+    steps: PositiveInt | None = Field(None, description="optimizer steps; give exactly one of steps, tokens and epochs")
+    tokens: PositiveInt | None = Field(
+        None, description="training tokens, rounded down to whole steps (language modelling)"
+    )
+    epochs: Rate | None = Field(None, description="passes over the training rows, rounded up to whole steps")
+    batch: PositiveInt | None = Field(
+        None, description="sequences of one optimizer step, over all processes; give this or batch_tokens"
+    )
+    batch_tokens: PositiveInt | None = Field(None, description="the same in tokens: a multiple of sequence_length")
     micro_batch: PositiveInt | None = Field(
-        None, description="sequences a process takes at once; its whole share unless told"
+        None, description="sequences a process takes at once; by default its whole share"
     )
     sequence_length: PositiveInt = Field(1024, description="tokens a sequence (language modelling)")
     source_length: PositiveInt = Field(512, description="longest source, in tokens (summarisation)")
     target_length: PositiveInt = Field(90, description="longest target, in tokens (summarisation)")
-    initial: Literal["scratch", "pretrained"] = "scratch"
-    learning_rate: Rate
-    warmup_steps: NonNegativeInt | None = None
-    warmup_ratio: Fraction | None = None
+    initial: Literal["scratch", "pretrained"] = Field(
+        "scratch", description="weights drawn from the seed, or the pretrained ones of the model's entry"
+    )
+    learning_rate: Rate = Field(description="the highest rate, after the warm-up")
+    warmup_steps: NonNegativeInt | None = Field(None, description="steps of warm-up; by default none")
+    warmup_ratio: Fraction | None = Field(
+        None, description="the same as a part of all steps, rounded up; give one of the two at most"
+    )
     warmup_start: Fraction = Field(0.0, description="the rate of the first step, as a part of learning_rate")
-    decay: Literal["linear", "cosine", "constant"] = "cosine"
+    decay: Literal["linear", "cosine", "constant"] = Field(
+        "cosine", description="the shape of the rate after the warm-up"
+    )
     final_fraction: Fraction = Field(0.0, description="the rate at the end, as a part of learning_rate")
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1
-    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
-    epsilon: Rate = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        0.1, description="AdamW's, for parameters of two or more dimensions"
+    )
+    betas: tuple[Fraction, Fraction] = Field((0.9, 0.95), description="AdamW's")
+    epsilon: Rate = Field(1e-8, description="AdamW's")
     clip: Rate | None = Field(1.0, description="largest norm of the gradient; null does not clip")
-    dropout: Annotated[float, Field(ge=0, lt=1)] | None = Field(None, description="the model's own unless told")
-    activation_checkpointing: bool = False
-    compile: bool = False
-    validate_every: PositiveInt = 250
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="in place of all of the model's rates; by default its own"
+    )
+    activation_checkpointing: bool = Field(
+        False, description="keep the input of each block and compute the rest again: less memory, more time"
+    )
+    compile: bool = Field(False, description="train through torch.compile")
+    validate_every: PositiveInt = Field(250, description="steps between validations; the last step validates too")
     validation_tokens: PositiveInt = Field(163_840, description="predicted tokens a validation, at most")
-    checkpoint_every: PositiveInt = 250
-    keep_steps: list[PositiveInt] = Field(default_factory=list, description="steps whose model is kept")
+    checkpoint_every: PositiveInt = Field(250, description="steps between checkpoints, from which a killed run goes on")
+    keep_steps: list[PositiveInt] = Field(
+        default_factory=list, description="steps whose model is kept, besides best and last"
+    )
 
     @model_validator(mode="after")
     def _one_of_each(self) -> "Train":

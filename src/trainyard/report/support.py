@@ -210,7 +210,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--catalogue", type=Path, default=Path("config/parallel.yaml"), help="(default: %(default)s)")
     parser.add_argument("--output", type=Path, required=True, help="the page to write")
     given = parser.parse_args(arguments)
-    command = f"python -m trainyard.report.support {' '.join(map(str, given.results))} --output {given.output}"
+    named = " ".join(map(str, given.results))
+    command = f"PYTHONPATH=src .venv/bin/python -m trainyard.report.support {named} --output {given.output}"
     try:
         settings = parse_entries(ParallelSetting, given.catalogue)
         write_text(given.output, page(settings, read(given.results), command))
