@@ -25,7 +25,7 @@ def study(**grid: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_every_study_of_the_repository_plans(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_study_of_the_repository_plans(name: str) -> None:
     plan = make_plan({"studies": name, "device": "cpu"}, CONFIG)
     assert plan.studies[name].runs or plan.studies[name].cells
 

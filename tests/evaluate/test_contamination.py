@@ -222,7 +222,7 @@ def test_a_hash_depends_on_the_order_of_its_window_and_not_on_its_place() -> Non
     assert len(window_hashes(keys, 5)) == 0
 
 
-def test_equal_hashes_of_other_words_are_no_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_hashes_of_other_words_are_no_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every window of the training text hashes as the one item does."""
     real = window_hashes
     held = Held([["a b c"]], 3)

@@ -59,13 +59,6 @@ VALUES = st.recursive(
 """Anything that JSON holds, and numbers that it doesn't."""
 
 
-def nested(depth: int, inner: Any = 1) -> Any:
-    """Lists in lists."""
-    for _ in range(depth):
-        inner = [inner]
-    return inner
-
-
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The keys that lead to each part of a value."""
     if isinstance(value, dict | list):

@@ -25,9 +25,7 @@ OF_THE_LOCK = [path for path in LISTS if path.stem not in OF_THEIR_OWN]
 STUDIES = ("demo", "parallel-settings", "real-small", "summarisation")
 
 
-@pytest.mark.parametrize(
-    "direct", [each for each in LISTS if each.stem not in OF_THEIR_OWN], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("direct", OF_THE_LOCK, ids=lambda path: path.stem)
 def test_an_environment_is_what_its_list_and_the_lock_make(direct: Path) -> None:
     expected = environment_file(direct, locked(ROOT / "requirements.lock"))
     assert direct.with_suffix(".yaml").read_text() == expected

@@ -3,7 +3,6 @@
 import re
 import resource
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -17,12 +16,6 @@ def host_memory() -> int:
 def peak_host_memory() -> int:
     """The largest resident memory that this process has had, in bytes."""
     return _status("VmHWM") or _peak()
-
-
-def reset_peak_host_memory() -> None:
-    """Let `peak_host_memory` forget what was before, such as the peak of an import, where the system lets it."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_device_memory(device: torch.device) -> int | None:

@@ -150,9 +150,3 @@ def held(work: Path) -> list[Path]:
         except Timeout:
             folders.append(file.parent)
     return folders
-
-
-if __name__ == "__main__":
-    busy = held(Path(sys.argv[1]))
-    print(*busy, sep="\n", end="\n" if busy else "")
-    sys.exit(bool(busy))
