@@ -37,7 +37,7 @@ test: install-dev  ## lint, types and the test suite that CI runs
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
-test-long: install-dev  ## the rest of the tests
+test-long: install-dev  ## the tests that take hours (TRAINYARD_MIRROR= for those on real data)
 	$(BIN)/python -m pytest -m long
 
 test-slurm: install-dev  ## the tests on a SLURM cluster that they bring up here (as root; installs slurm-wlm and munge)
@@ -74,7 +74,7 @@ unlock: install  ## take away the lock that a killed Snakemake left, if nothing 
 verify: install  ## hash inputs and outputs of a study again and say what has changed (STUDY=demo, CONFIG="KEY=VALUE ...")
 	@$(RUN) -m trainyard.provenance.verify $(STUDY) $(if $(CONFIG),--config $(CONFIG))
 
-archive: install  ## a study without its data in one zip file, for a paper's appendix (STUDY=demo, OUT=, ARGS="--models --anyway")
+archive: install  ## a study without its data in one zip file, for a paper's appendix (STUDY=demo, OUT=, CONFIG="KEY=VALUE ...", ARGS="--models --anyway")
 	@$(RUN) -m trainyard.provenance.archive $(STUDY) $(if $(OUT),--output "$(OUT)") $(ARGS) $(if $(CONFIG),--config $(CONFIG))
 
 schema: install  ## write config/schema and the reference page from the typed models
