@@ -172,13 +172,10 @@ def _run_cells(run: Run, checkpoint: str) -> dict[str, Cell]:
             kind = "" if run.finished else "muted"
             cells[key] = Cell(fixed(summary[key]), summary[key], tip=tip, kind=kind, rivals=rivals)
     speed = summary["tokens_per_second"]
-    shared = summary["timing"] != "alone"
-    kind, detail = ("muted", "shared") if shared else ("", "")
+    timing = summary["timing"]
     if speed is not None:
         tip = f"median step without warm-up; {duration(summary['elapsed_seconds'])} in all"
-        cells["tokens_per_second"] = Cell(
-            fixed(speed, 0), speed, {"timing": summary["timing"]}, tip, kind, detail=detail
-        )
+        cells["tokens_per_second"] = Cell(fixed(speed, 0), speed, {"timing": timing}, tip, "muted", detail=timing)
     device = summary["peak_device_memory"]
     memory = summary["peak_host_memory"] if device is None else device
     if memory is not None:
@@ -187,7 +184,7 @@ def _run_cells(run: Run, checkpoint: str) -> dict[str, Cell]:
     if summary["mfu"] is not None:
         tip = f"{summary['mfu_formula']}; peak {summary['peak_flops']:.3g} FLOP/s, {summary['peak_source']}"
         text = f"{100 * summary['mfu']:.1f}"
-        cells["mfu"] = Cell(text, summary["mfu"], {"timing": summary["timing"]}, tip, kind, detail=detail)
+        cells["mfu"] = Cell(text, summary["mfu"], {"timing": timing}, tip, "muted", detail=timing)
     return cells
 
 

@@ -106,7 +106,7 @@ def draw(
                     style.label_ends(panel, _ends(chart, colours if few else []))
         if handles:
             drawing.legend(handles=handles, loc="upper right", bbox_to_anchor=(0.995, 1.0), ncols=ACROSS)
-        if along == "cost" and any(run.summary["timing"] != "alone" for run in known):
+        if along == "cost":
             style.note(
                 drawing,
                 "Times were taken while other jobs ran on the machine: FLOPs compare, hours and money hardly do.",

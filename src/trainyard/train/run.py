@@ -3,7 +3,7 @@
 import shutil
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from trainyard.data.shards import verify
 from trainyard.errors import InputError
@@ -35,7 +35,6 @@ def train(
     log: Path,
     code: str,
     unsupported: str | None = None,
-    timing: Literal["shared", "alone"] = "shared",
     python: str = sys.executable,
     nodes: int = 1,
     slurm_job: str | None = None,
@@ -52,7 +51,6 @@ def train(
         log: where the output of the trainer goes.
         code: a hash of the code that trains.
         unsupported: why this machine can't do it, if so; then nothing is started.
-        timing: whether the run has the machine to itself.
         python: the interpreter that trains, which has the packages of the parallel setting.
         nodes: of the SLURM job that this process is the script of; 1: it trains on this machine alone.
         slurm_job: the number of that job, which is this training's own, and is followed by another when it fails.
@@ -62,7 +60,7 @@ def train(
             folder that another trainer holds, unusable data or settings.
         LaunchError: the training failed in any other way; with the end of the log.
     """
-    job = _Job(specification, output, timing)
+    job = _Job(specification, output)
     if unsupported is not None:
         job.write({"outcome": "unsupported", "reason": unsupported}, {}, [], [])
         return
@@ -135,13 +133,12 @@ def _launch(
 class _Job:
     """What the outputs are made of besides the working folder."""
 
-    def __init__(self, specification: dict[str, Any], output: Path, timing: str) -> None:
+    def __init__(self, specification: dict[str, Any], output: Path) -> None:
         self.specification = specification
         parsed = Specification.parse(specification)
         self.study, self.run, self.probe = parsed.study, parsed.run, parsed.probe
         self.inputs = input_hashes(specification["data"])
         self._output = output
-        self._timing = timing
 
     def copy_out(self, folder: WorkFolder) -> None:
         """Write the outputs from what the trainer left."""
@@ -164,5 +161,5 @@ class _Job:
         write_json(self._output / "spec.json", self.specification)
         write_text(self._output / "metrics.jsonl", "".join(map(line_of, rows)))
         names = [model.name for model in models]
-        summary = summarise(self.specification, found, rows, outcome, self._timing, names)
+        summary = summarise(self.specification, found, rows, outcome, names)
         write_json(self._output / "summary.json", summary)

@@ -37,7 +37,6 @@ def summarise(
     started: dict[str, Any],
     rows: list[Row],
     outcome: dict[str, Any],
-    timing: str,
     models: list[str],
 ) -> dict[str, Any]:
     """The content of summary.json.
@@ -47,7 +46,6 @@ def summarise(
         started: what the trainer found out when it started; empty if it never did.
         rows: metrics.jsonl.
         outcome: `outcome`, `reason` and what was known only at the end.
-        timing: `alone` if the run had the machine to itself, else `shared`.
         models: the names of the models that are kept.
     """
     validated = [row for row in rows if "validation_loss" in row]
@@ -73,6 +71,6 @@ def summarise(
         "peak_host_memory": _largest([outcome.get("peak_host_memory"), *(row["host_memory"] for row in rows)]),
         "elapsed_seconds": rows[-1]["elapsed_seconds"] if rows else 0.0,
         "parameters": started.get("parameters"),
-        "timing": timing,
+        "timing": "shared",  # other jobs run beside it: its speed is no measurement
         "models": models,
     }
