@@ -1,25 +1,16 @@
-"""What a rule's script gets: from Snakemake, or by hand from the job file that every run of it leaves.
-
-`python workflow/scripts/train.py logs/demo/train/RUN.json` does again what the rule did.
-"""
+"""What a rule's script gets from Snakemake."""
 
 import json
-import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from trainyard.errors import InputError
-from trainyard.family import ended_with_snakemake
-from trainyard.files import read_json, write_json
 from trainyard.interpreter import framework
-from trainyard.provenance.record import recorded
 
 CONFIG = Path("config/config.yaml")
 HIDDEN = "PATH"
@@ -109,36 +100,6 @@ def _command(config: Mapping[str, Any], output: str) -> list[str]:
     studies = config["studies"]
     names = studies.replace(",", " ").split() if isinstance(studies, str) else studies
     return ["snakemake", "--cores", "all", "--config", f"studies={','.join(names)}", *given(config), "--", output]
-
-
-def run_job(scope: dict[str, Any], function: Callable[[Job], None]) -> None:
-    """Run a script's one function, with its log beside the terminal; an InputError ends it with a sentence.
-
-    Started by Snakemake, it ends with that, by whatever signal.
-    """
-    if "snakemake" in scope:
-        job = Job.from_snakemake(scope["snakemake"])
-        write_json(Path(job.log).with_suffix(".json"), asdict(job))
-    elif len(sys.argv) == 2:
-        job = Job(**{**read_json(sys.argv[1]), "slurm_job": None})
-    else:
-        sys.exit(f"usage: python {sys.argv[0]} JOB.json   (each job leaves its file beside its log, under logs/)")
-    Path(job.log).parent.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(message)s",
-        handlers=[logging.FileHandler(job.log, mode="a", encoding="utf-8")],
-    )
-    try:
-        with ended_with_snakemake() if "snakemake" in scope else nullcontext():
-            recorded(job, function)
-    except InputError as error:
-        logging.error("%s", error)
-        print(f"error: {error}\n(log: {job.log})", file=sys.stderr)
-        sys.exit(1)
-    except Exception:
-        logging.exception("failed")
-        raise
 
 
 def _flat(named: dict[str, Any]) -> list[str]:

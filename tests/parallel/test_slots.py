@@ -177,7 +177,7 @@ def test_an_evaluation_on_a_gpu_takes_a_slot(tmp_path: Path, monkeypatch: pytest
         threads=1,
         log="log",
     )
-    monkeypatch.setattr("trainyard.job.run_job", lambda _, function: function(job))
+    monkeypatch.setattr("trainyard.script.run_job", lambda _, function: function(job))
     with taken(1):
         runpy.run_path(str(SOURCE.parent / "workflow" / "scripts" / "evaluate.py"))
     assert seen == ["6"]

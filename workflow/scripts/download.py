@@ -15,7 +15,8 @@ from tqdm import tqdm
 from trainyard.config.catalogue import Dataset
 from trainyard.data.sources import download
 from trainyard.fetch.lock import PATH
-from trainyard.job import Job, run_job
+from trainyard.job import Job
+from trainyard.script import run_job
 
 
 def main(job: Job) -> None:

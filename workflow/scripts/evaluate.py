@@ -16,8 +16,9 @@ import os
 from trainyard.evaluate.heap import keep_freed_memory
 from trainyard.evaluate.spread import work_folder
 from trainyard.evaluate.write import Names
-from trainyard.job import Job, run_job
+from trainyard.job import Job
 from trainyard.parallel.slots import taken
+from trainyard.script import run_job
 
 
 def main(job: Job) -> None:

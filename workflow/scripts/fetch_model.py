@@ -12,8 +12,9 @@ see_own_packages_alone()
 
 from trainyard.config.catalogue import Model
 from trainyard.fetch.lock import PATH
-from trainyard.job import Job, run_job
+from trainyard.job import Job
 from trainyard.models.pretrained import fetch_model
+from trainyard.script import run_job
 
 
 def main(job: Job) -> None:

@@ -12,8 +12,9 @@ see_own_packages_alone()
 
 import importlib
 
-from trainyard.job import Job, run_job
+from trainyard.job import Job
 from trainyard.report.arguments import arguments
+from trainyard.script import run_job
 
 
 def main(job: Job) -> None:

@@ -10,9 +10,10 @@ from trainyard.interpreter import see_own_packages_alone
 
 see_own_packages_alone()
 
-from trainyard.job import Job, run_job
+from trainyard.job import Job
 from trainyard.report.arguments import arguments
 from trainyard.report.overview import write
+from trainyard.script import run_job
 
 
 def main(job: Job) -> None:

@@ -10,8 +10,9 @@ from trainyard.interpreter import see_own_packages_alone
 
 see_own_packages_alone()
 
-from trainyard.job import Job, run_job
+from trainyard.job import Job
 from trainyard.measure.parity import compare
+from trainyard.script import run_job
 
 
 def main(job: Job) -> None:

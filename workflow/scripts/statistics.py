@@ -11,7 +11,8 @@ from trainyard.interpreter import see_own_packages_alone
 see_own_packages_alone()
 
 from trainyard.data.statistics import statistics
-from trainyard.job import Job, run_job
+from trainyard.job import Job
+from trainyard.script import run_job
 
 
 def main(job: Job) -> None:

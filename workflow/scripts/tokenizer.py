@@ -14,7 +14,8 @@ from trainyard.config.catalogue import Tokenizer
 from trainyard.config.load import parse
 from trainyard.data.tokenizers import make_tokenizer
 from trainyard.fetch.lock import PATH
-from trainyard.job import Job, run_job
+from trainyard.job import Job
+from trainyard.script import run_job
 
 
 def main(job: Job) -> None:

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from trainyard.clock import now
 from trainyard.files import write_json, write_text
 from trainyard.gpu_check import ranks
 from trainyard.gpu_check.cases import Case, Cases, Choice
@@ -21,7 +22,6 @@ from trainyard.gpu_check.facts import Facts
 from trainyard.gpu_check.state import State
 from trainyard.gpu_check.table import line, markdown, outcome
 from trainyard.gpu_check.verdict import judged
-from trainyard.provenance.record import now
 from trainyard.provenance.repository import repository
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -7,29 +7,22 @@ Every job leaves one, whatever its rule: a run its provenance.json, any other a 
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from trainyard.clock import now
 from trainyard.errors import InputError
 from trainyard.files import files_of, sha256_file, sha256_json, sha256_path, write_json
 from trainyard.interpreter import TRAINING, versions
+from trainyard.job import Job
 from trainyard.provenance.machine import conda, hardware, loaded, variables
 from trainyard.provenance.repository import ROOT, repository
-
-if TYPE_CHECKING:
-    from trainyard.job import Job
 
 # what the machine can do is no setting: the packages and the hardware that a job had stand beside it
 NO_SETTINGS = ("code", "capabilities", "unsupported")
 
 
-def now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def record_file(job: "Job") -> Path:
+def record_file(job: Job) -> Path:
     """Where a job's record stands; beside the log, where that is no log of the workflow."""
     if "provenance" in job.output:
         return Path(job.output["provenance"])
@@ -40,7 +33,7 @@ def record_file(job: "Job") -> Path:
     return Path("results", owner, "provenance", *rest).with_suffix(".json")
 
 
-def recorded(job: "Job", function: Callable[["Job"], None]) -> None:
+def recorded(job: Job, function: Callable[[Job], None]) -> None:
     """Do a job and, if it ends well, write its record.
 
     Raises:
@@ -51,7 +44,7 @@ def recorded(job: "Job", function: Callable[["Job"], None]) -> None:
     write_json(record_file(job), _end(job, begun))
 
 
-def _begin(job: "Job") -> dict[str, Any]:
+def _begin(job: Job) -> dict[str, Any]:
     """What is known before the job does anything."""
     for name in job.reads:
         if not Path(name).exists():
@@ -66,7 +59,7 @@ def _begin(job: "Job") -> dict[str, Any]:
     }
 
 
-def _end(job: "Job", begun: Mapping[str, Any]) -> dict[str, Any]:
+def _end(job: Job, begun: Mapping[str, Any]) -> dict[str, Any]:
     """The whole record, when its outputs are there."""
     python, launches = job.python, job.launches
     return {
@@ -80,12 +73,12 @@ def _end(job: "Job", begun: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def settings_of(job: "Job") -> str:
+def settings_of(job: Job) -> str:
     """A hash of what the job was asked to do, without the code that does it."""
     return sha256_json({name: value for name, value in job.params.items() if name not in NO_SETTINGS})
 
 
-def written(job: "Job") -> Iterator[Path]:
+def written(job: Job) -> Iterator[Path]:
     """Every file of a job's outputs but its record, those in folders too."""
     for path in map(Path, job.outputs):
         if path != record_file(job):
