@@ -3,7 +3,7 @@
 
 rule loss_by_step:
     input:
-        unpack(JOBS.reads(summaries="summaries", metrics="metrics")),
+        unpack(JOBS.reads(runs="trainings", metrics="metrics")),
     output:
         figure=shown("loss-by-step.svg", "curves", "Curves", "loss by step", "figure"),
     log:
@@ -59,7 +59,7 @@ use rule loss_by_step as loss_by_time with:
 
 use rule loss_by_step as scores_figure with:
     input:
-        unpack(JOBS.reads(summaries="summaries", evaluations="evaluations")),
+        unpack(JOBS.reads(runs="trainings", evaluations="evaluations")),
     output:
         figure=shown("scores.svg", "scores", "Evaluation", "scores", "figure"),
     log:
@@ -77,7 +77,7 @@ use rule loss_by_step as quality_by_step with:
     input:
         unpack(
             JOBS.reads(
-                summaries="summaries",
+                runs="trainings",
                 metrics="metrics",
                 evaluations="by_step",
                 shortcuts="shortcuts",
@@ -124,7 +124,7 @@ use rule loss_by_step as levels_figure with:
     input:
         unpack(
             JOBS.reads(
-                summaries="summaries", evaluations="evaluations", shortcuts="shortcuts"
+                runs="trainings", evaluations="evaluations", shortcuts="shortcuts"
             )
         ),
     output:
@@ -142,7 +142,7 @@ use rule loss_by_step as levels_figure with:
 
 use rule loss_by_step as scaling_figure with:
     input:
-        unpack(JOBS.reads(summaries="summaries")),
+        unpack(JOBS.reads(runs="trainings")),
     output:
         figure=shown("scaling.svg", "scaling", "Evaluation", "scaling law", "figure"),
     log:
@@ -243,7 +243,7 @@ use rule loss_by_step as prediction_figure with:
 
 use rule loss_by_step as memory_figure with:
     input:
-        unpack(JOBS.reads(summaries="everything", cells="cells")),
+        unpack(JOBS.reads(runs="runs_and_probes", cells="cells")),
     output:
         figure=shown(
             "memory.svg", "memory", "Parallel settings", "memory by step", "figure"

@@ -5,7 +5,7 @@ rule samples:
     input:
         unpack(
             JOBS.reads(
-                summaries="summaries",
+                runs="trainings",
                 texts="texts",
                 written="texts_items",
                 rows="texts_rows",
@@ -36,7 +36,7 @@ rule overview:
     input:
         unpack(
             JOBS.reads(
-                summaries="summaries",
+                runs="trainings",
                 metrics="metrics",
                 evaluations="evaluations",
                 scored="items",

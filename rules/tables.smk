@@ -5,7 +5,7 @@ rule comparison_table:
     input:
         unpack(
             JOBS.reads(
-                summaries="summaries",
+                runs="trainings",
                 evaluations="evaluations",
                 scored="items",
                 parity="parity",
@@ -41,11 +41,7 @@ rule comparison_table:
 
 use rule comparison_table as differences_table with:
     input:
-        unpack(
-            JOBS.reads(
-                summaries="summaries", evaluations="evaluations", scored="items"
-            )
-        ),
+        unpack(JOBS.reads(runs="trainings", evaluations="evaluations", scored="items")),
     output:
         table=shown(
             "differences.html",
@@ -75,7 +71,7 @@ use rule comparison_table as levels_table with:
     input:
         unpack(
             JOBS.reads(
-                summaries="summaries", evaluations="evaluations", shortcuts="shortcuts"
+                runs="trainings", evaluations="evaluations", shortcuts="shortcuts"
             )
         ),
     output:
@@ -97,7 +93,7 @@ use rule comparison_table as contamination_table with:
     input:
         unpack(
             JOBS.reads(
-                summaries="summaries",
+                runs="trainings",
                 evaluations="evaluations",
                 scored="items",
                 contamination="contamination",
@@ -144,9 +140,7 @@ use rule comparison_table as contamination_table with:
 
 use rule comparison_table as quality_table with:
     input:
-        unpack(
-            JOBS.reads(summaries="summaries", metrics="metrics", evaluations="by_step")
-        ),
+        unpack(JOBS.reads(runs="trainings", metrics="metrics", evaluations="by_step")),
     output:
         table=shown("quality.html", "quality", "Evaluation", "quality by step", "table"),
         numbers=shown(
@@ -165,7 +159,7 @@ use rule comparison_table as quality_table with:
 
 use rule comparison_table as scaling_table with:
     input:
-        unpack(JOBS.reads(summaries="summaries")),
+        unpack(JOBS.reads(runs="trainings")),
     output:
         table=shown("scaling.html", "scaling", "Evaluation", "scaling law", "table"),
         numbers=shown("scaling.csv", "scaling", "Evaluation", "scaling law", "numbers"),
@@ -267,7 +261,7 @@ use rule comparison_table as models_table with:
 
 use rule comparison_table as environment_table with:
     input:
-        unpack(JOBS.reads(summaries="everything")),
+        unpack(JOBS.reads(runs="runs_and_probes")),
     output:
         table=shown(
             "environment.html",
@@ -297,7 +291,7 @@ use rule comparison_table as sources_table with:
     input:
         unpack(
             JOBS.reads(
-                summaries="everything",
+                runs="runs_and_probes",
                 evaluations="evaluated",
                 parity="parity",
                 cells="cells",

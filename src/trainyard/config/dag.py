@@ -298,9 +298,9 @@ class Dag:
         """Every kind of result that the report reads, by kind."""
         plan = self.plan.studies[study]
         return {
-            "summaries": [f"{run.folder}/summary.json" for run in plan.trainings],
+            "trainings": [f"{run.folder}/summary.json" for run in plan.trainings],
             "metrics": [f"{run.folder}/metrics.jsonl" for run in plan.trainings],
-            "everything": [f"{run.folder}/provenance.json" for run in plan.runs.values()],
+            "runs_and_probes": [f"{run.folder}/provenance.json" for run in plan.runs.values()],
             "evaluations": plan.compared_files,
             "items": [str(Path(file).with_suffix(".parquet")) for file in plan.compared_files],
             "by_step": plan.evaluation_files,

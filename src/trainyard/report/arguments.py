@@ -12,10 +12,10 @@ FILES = ("evaluations", "parity", "cells", "shortcuts", "statistics", "contamina
 
 
 def arguments(files: Mapping[str, Sequence[str]], params: Mapping[str, Any]) -> dict[str, Any]:
-    """The study, the folders of its runs (from their summaries), its models, prices and result files, where given."""
+    """The study, the folders of its runs (from a file in each), its models, prices and result files, where given."""
     given: dict[str, Any] = {"study": Study.model_validate(params["study"])}
-    if "summaries" in files:
-        given["runs"] = [Path(file).parent for file in files["summaries"]]
+    if "runs" in files:
+        given["runs"] = [Path(file).parent for file in files["runs"]]
     if "models" in params:
         given["models"] = {name: Model.model_validate(entry) for name, entry in params["models"].items()}
     if "prices" in params:
