@@ -9,7 +9,7 @@ import functools
 import hashlib
 from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parents[2]
+from trainyard.repository import SOURCE
 
 
 @functools.cache

@@ -35,8 +35,8 @@ from trainyard.evaluate.write import PACKAGES, Names, write_items
 from trainyard.files import read_json, sha256_file, sha256_json, whole_file, write_json
 from trainyard.interpreter import versions
 from trainyard.parallel.rank import PARENT
+from trainyard.repository import SOURCE
 
-SOURCE = Path(__file__).parents[2]
 POLL_SECONDS = 0.1
 
 

@@ -22,10 +22,9 @@ from trainyard.gpu_check.facts import Facts
 from trainyard.gpu_check.state import State
 from trainyard.gpu_check.table import line, markdown, outcome
 from trainyard.gpu_check.verdict import judged
-from trainyard.provenance.repository import repository
+from trainyard.repository import ROOT, repository
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-_LOGS = REPOSITORY / "logs" / "gpu-check"
+_LOGS = ROOT / "logs" / "gpu-check"
 # Short cases of tiny models wait for imports most of the time; their speed is not asked for.
 _AT_ONCE = 4
 
@@ -126,7 +125,7 @@ class Check:
             if ending.kind in ("finished", "stopped"):
                 return
             outcome = "out-of-memory" if ending.kind == "out-of-memory" else "failed"
-            row = {"outcome": outcome, "reason": ending.reason, "log": str(log.relative_to(REPOSITORY))}
+            row = {"outcome": outcome, "reason": ending.reason, "log": str(log.relative_to(ROOT))}
             # before the first case it is the start that failed, as it would again
             for name in [ending.begun] if ending.begun else list(left):
                 self._keep(left.pop(name), row)

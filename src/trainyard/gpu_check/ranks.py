@@ -18,8 +18,8 @@ from typing import Any, Literal
 from trainyard.files import write_json
 from trainyard.parallel.outcome import oom_kill_count
 from trainyard.parallel.rank import ERROR_FILE, set_room_aside, word_of
+from trainyard.repository import SOURCE
 
-SOURCE = Path(__file__).resolve().parents[2]
 # Imports from a slow disk; and then the first case, which may build a C++ extension.
 START_SECONDS = 180.0
 CASE_SECONDS = 120.0

@@ -23,8 +23,8 @@ from trainyard.parallel.outcome import oom_kill_count
 from trainyard.parallel.rank import ERROR_FILE, PARENT, ends_file, said_file, set_room_aside, word_of
 from trainyard.parallel.slots import taken
 from trainyard.parallel.timeout import TIMEOUT
+from trainyard.repository import SOURCE
 
-SOURCE = Path(__file__).resolve().parents[2]
 TAIL_LINES = 25
 # For a trainer to finish its step and save a checkpoint. SLURM ends by SIGKILL itself what takes longer than its
 # own time; that is 30 s, or as much as the profile's warning signal comes early.

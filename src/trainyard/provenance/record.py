@@ -16,7 +16,7 @@ from trainyard.files import files_of, sha256_file, sha256_json, sha256_path, wri
 from trainyard.interpreter import TRAINING, versions
 from trainyard.job import Job
 from trainyard.provenance.machine import conda, hardware, loaded, variables
-from trainyard.provenance.repository import ROOT, repository
+from trainyard.repository import ROOT, repository
 
 # what the machine can do is no setting: the packages and the hardware that a job had stand beside it
 NO_SETTINGS = ("code", "capabilities", "unsupported")

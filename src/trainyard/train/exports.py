@@ -9,7 +9,7 @@ from trainyard.interpreter import TRAINING, versions
 from trainyard.models.card import model_card
 from trainyard.models.export import export
 from trainyard.parallel.engine import Engine
-from trainyard.provenance.repository import repository
+from trainyard.repository import repository
 
 
 class Exporter:

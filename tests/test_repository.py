@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.provenance.repository import repository
+from trainyard.repository import repository
 
 CLEAN = {"unknown": None, "dirty": False, "differs": None}
 

@@ -1,4 +1,4 @@
-"""The commit of this code, and what differs from it."""
+"""The repository that this code is in: where it stands, its commit, and what differs from it."""
 
 import hashlib
 import os
@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[3]
+SOURCE = Path(__file__).resolve().parents[1]
+ROOT = SOURCE.parent
 # What can bear on a result, so that notes beside it make no tree dirty. The lock of the data records what was
 # fetched: that is no change of what fetches it, and stands in the hashes of every job's inputs.
 PARTS = ("Snakefile", "rules", "workflow", "config", "envs", "profiles", "report", "src", "requirements*.lock")
