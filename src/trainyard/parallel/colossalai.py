@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trainyard.errors import InputError
-from trainyard.parallel import engine, group
+from trainyard.parallel import engine
 from trainyard.parallel.engine import Batch, EngineSettings, Step
 
 if TYPE_CHECKING:
@@ -66,12 +66,6 @@ class Engine(engine.Engine):
     @override
     def loss_sum(self, batch: Batch) -> Tensor:
         return self.spread.loss_sum(self._to_device(batch))
-
-    def _over_data_ranks(self, value: float) -> float:
-        """The sum over data ranks of what the last process of each copy of the model brings."""
-        copy = group.world_size() // self.data_ranks
-        (total,) = group.sum_over_ranks([value if group.rank() % copy == copy - 1 else 0.0])
-        return total
 
 
 def _spread(objective: nn.Module, settings: EngineSettings) -> "Spread":

@@ -39,7 +39,7 @@ class TorchDDP(Spread):
         if self.fp16:
             self.optimizer.unscale_grad()
         gradients = [parameter.grad for parameter in self.objective.parameters() if parameter.grad is not None]
-        norm = self._norm(gradients)
+        norm = math.sqrt(engine.square_sum(gradients))
         skipped = self.fp16 and not math.isfinite(norm)
         if self.settings.clip is not None and norm > self.settings.clip and not skipped:
             torch._foreach_mul_(gradients, self.settings.clip / (norm + 1e-6))  # pyright: ignore[reportPrivateImportUsage]
@@ -76,10 +76,3 @@ class TorchDDP(Spread):
         if self.settings.precision != "bf16":
             return nullcontext()
         return torch.autocast(self.settings.device, dtype=torch.bfloat16)
-
-    def _norm(self, gradients: list[torch.Tensor]) -> float:
-        """The 2-norm over all, in fp64 as in the engines on plain torch."""
-        # by pieces: on a CPU the norm in fp64 copies what it is given to fp64
-        pieces = [piece for gradient in gradients for piece in gradient.flatten().split(2**22)]
-        norms = [torch.linalg.vector_norm(piece, dtype=torch.float64) for piece in pieces]
-        return math.sqrt(torch.stack(norms).square().sum().item())

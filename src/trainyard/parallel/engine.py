@@ -18,6 +18,8 @@ from trainyard.parallel import group
 
 Batch = Mapping[str, Tensor]
 
+_SQUARED_AT_ONCE = 2**22  # elements
+
 
 @dataclass(frozen=True)
 class EngineSettings:
@@ -143,6 +145,12 @@ class Engine(ABC):
         """Leave the other processes."""
         group.stop()
 
+    def _over_data_ranks(self, value: float) -> float:
+        """The sum over data ranks of what the last process of each copy of the model brings."""
+        copy = group.world_size() // self.data_ranks
+        (total,) = group.sum_over_ranks([value if group.rank() % copy == copy - 1 else 0.0])
+        return total
+
     def _to_device(self, batch: Batch) -> dict[str, Tensor]:
         return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
 
@@ -179,6 +187,14 @@ def adamw_arguments(settings: EngineSettings) -> dict:
 def predicted_tokens(micro_batches: Sequence[Batch]) -> int:
     """How many tokens of these batches are predicted."""
     return sum(int((batch["labels"] != NOT_PREDICTED).sum()) for batch in micro_batches)
+
+
+def square_sum(tensors: Sequence[Tensor]) -> float:
+    """The sum of the squares of all elements of one tensor or more, in fp64."""
+    # by pieces: on a CPU the norm in fp64 copies what it is given to fp64
+    pieces = [piece for tensor in tensors for piece in tensor.flatten().split(_SQUARED_AT_ONCE)]
+    norms = [torch.linalg.vector_norm(piece, dtype=torch.float64) for piece in pieces]
+    return torch.stack(norms).square().sum().item()
 
 
 def fp32_copy(tensor: Tensor) -> Tensor:

@@ -14,8 +14,6 @@ from trainyard.parallel import engine, group
 from trainyard.parallel.engine import Batch, EngineSettings, Step, fp32_copy
 from trainyard.parallel.loss_scale import LossScale
 
-_AT_ONCE = 2**22  # elements
-
 
 class Engine(engine.Engine):
     """AdamW on fp32 weights, with autocast below fp32 and a loss scale in fp16.
@@ -95,12 +93,6 @@ class Engine(engine.Engine):
                 gathered = self._sum_by_rank(gathered, number == len(micro_batches))
         return torch.stack(losses)
 
-    def _over_data_ranks(self, value: float) -> float:
-        """The sum over data ranks of what the last process of each copy of the model brings."""
-        copy = group.world_size() // self.data_ranks
-        (total,) = group.sum_over_ranks([value if group.rank() % copy == copy - 1 else 0.0])
-        return total
-
     def _synchronised(self, last: bool) -> AbstractContextManager[None]:
         """The context of one micro-batch; gradients are exchanged in the `last` one alone."""
         return nullcontext()
@@ -138,10 +130,7 @@ class Engine(engine.Engine):
         return [parameter.grad for parameter in self.objective.parameters() if parameter.grad is not None]
 
     def _square_sum(self, gradients: list[Tensor]) -> float:
-        # by pieces: on a CPU the norm in fp64 copies what it is given to fp64
-        pieces = [piece for gradient in gradients for piece in gradient.flatten().split(_AT_ONCE)]
-        norms = [torch.linalg.vector_norm(piece, dtype=torch.float64) for piece in pieces]
-        return torch.stack(norms).square().sum().item()
+        return engine.square_sum(gradients)
 
     def _local_model(self) -> dict:
         return self.model.state_dict()
