@@ -109,6 +109,23 @@ def test_a_process_that_fails_ends_the_evaluation(
     assert "torch sees no GPU here; use device cpu" in capfd.readouterr().err
 
 
+def test_the_processes_of_an_evaluation_have_their_own_threads_and_our_code_and_load_none_from_data(
+    causal_folder: Path, write_rows: Write, names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    python, told = tmp_path / "python", tmp_path / "environment"
+    python.write_text(f"#!/bin/sh\nenv > {told}-$$ && mv {told}-$$ {told}\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    with pytest.raises(InputError, match="ended with 1"):
+        evaluate(causal_folder, write_rows(documents(2)), names, processes=2, threads=3)
+    variables = dict(line.split("=", 1) for line in told.read_text().splitlines() if "=" in line)
+    assert variables["PYTHONPATH"] == str(SOURCE)
+    assert variables["OMP_NUM_THREADS"] == "3"
+    assert variables["PYTHONNOUSERSITE"] == variables["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] == "1"
+
+
 def test_progress_says_what_is_done_and_what_is_left(capsys: pytest.CaptureFixture[str]):
     with pytest.MonkeyPatch.context() as patch, progress("perplexity of demo", 1000, processes=2) as counter:
         start = time.monotonic()

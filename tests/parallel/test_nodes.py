@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from trainyard.errors import InputError
-from trainyard.parallel.launch import child_environment, command, launch
+from trainyard.parallel.environment import child_environment
+from trainyard.parallel.launch import command, launch
 from trainyard.parallel.nodes import interface_to, port, share, srun, torchrun
 
 
@@ -47,8 +48,8 @@ def test_gloo_takes_the_interface_on_the_way_to_the_other_node() -> None:
 
 def test_gloo_is_kept_on_this_machine_only_where_all_processes_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
-    assert "GLOO_SOCKET_IFNAME" in child_environment(1, {})
-    assert "GLOO_SOCKET_IFNAME" not in child_environment(1, {}, here_alone=False)
+    assert "GLOO_SOCKET_IFNAME" in child_environment("src", 1)
+    assert "GLOO_SOCKET_IFNAME" not in child_environment("src", 1, here_alone=False)
 
 
 def test_one_machine_and_several_start_ranks_alike() -> None:

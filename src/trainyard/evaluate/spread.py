@@ -10,7 +10,6 @@ work/{study}/{run}/evaluate/{evaluation}@{checkpoint}/{key}/
 ```
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -34,7 +33,7 @@ from trainyard.evaluate.rows import rows_sha256
 from trainyard.evaluate.write import PACKAGES, Names, write_items
 from trainyard.files import read_json, sha256_file, sha256_json, whole_file, write_json
 from trainyard.interpreter import versions
-from trainyard.parallel.rank import PARENT
+from trainyard.parallel.environment import child_environment
 from trainyard.repository import SOURCE
 
 POLL_SECONDS = 0.1
@@ -112,8 +111,7 @@ def _in_processes(task: Task, folder: Path, processes: int) -> None:
     write_json(folder / "task.json", asdict(task))
     # by `rank` they end with this process, and keep its GPUs until they have
     command = [sys.executable, "-m", "trainyard.parallel.rank", __name__, str(folder / "task.json"), str(processes)]
-    own = {"PYTHONPATH": str(SOURCE), "PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1"}
-    environment = os.environ | own | {PARENT: str(os.getpid())}
+    environment = child_environment(SOURCE, task.settings["threads"])
     running = [subprocess.Popen([*command, str(rank)], env=environment) for rank in range(processes)]
     try:
         while None in (codes := [process.poll() for process in running]) and not any(codes):

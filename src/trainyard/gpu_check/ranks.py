@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainyard.files import write_json
+from trainyard.parallel.environment import child_environment
 from trainyard.parallel.outcome import oom_kill_count
 from trainyard.parallel.rank import ERROR_FILE, set_room_aside, word_of
 from trainyard.repository import SOURCE
@@ -85,26 +86,20 @@ def run(
 
 
 def environment(threads: int, more: dict[str, str] | None = None) -> dict[str, str]:
-    """The variables of the processes: this one's, with our code, and nothing that asks a network."""
-    path = [str(SOURCE), os.environ.get("PYTHONPATH", "")]
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(part for part in path if part),
-        "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": str(threads),
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_OFFLINE": "1",
-        **(more or {}),
+    """The environment of the processes: as a job's, with the user's own packages, and nothing that asks a network."""
+    path, user_site = (os.environ.get(name, "") for name in ("PYTHONPATH", "PYTHONNOUSERSITE"))
+    found = child_environment(SOURCE, threads, {"HF_HUB_OFFLINE": "1", **(more or {})})
+    return found | {
+        "PYTHONPATH": os.pathsep.join(part for part in (str(SOURCE), path) if part),
+        "PYTHONNOUSERSITE": user_site,
     }
 
 
 def _variables(processes: int, threads: int, folder: Path) -> list[dict[str, str]]:
-    """The variables of each process, as torchrun sets them."""
+    """The environment of each process, with what torchrun tells it."""
     shared = {ERROR_FILE: str(folder / _ERRORS)}
     if processes > 1:
-        loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
         shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(processes)}
-        shared |= {"GLOO_SOCKET_IFNAME": loopback} if loopback else {}
     ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {} for rank in range(processes)]
     return [environment(threads, shared | rank) for rank in ranks]
 

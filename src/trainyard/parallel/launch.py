@@ -4,7 +4,6 @@ import glob
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,9 +17,10 @@ import psutil
 from trainyard.errors import InputError
 from trainyard.family import end
 from trainyard.files import check_writable
+from trainyard.parallel.environment import child_environment
 from trainyard.parallel.nodes import srun, torchrun
 from trainyard.parallel.outcome import oom_kill_count
-from trainyard.parallel.rank import ERROR_FILE, PARENT, ends_file, said_file, set_room_aside, word_of
+from trainyard.parallel.rank import ERROR_FILE, ends_file, said_file, set_room_aside, word_of
 from trainyard.parallel.slots import taken
 from trainyard.parallel.timeout import TIMEOUT
 from trainyard.repository import SOURCE
@@ -87,8 +87,13 @@ def launch(
         words = command(module, arguments, processes, python)
     else:
         words = srun(nodes, processes, threads, device, GRACE_SECONDS, module, arguments, python)
-    variables = {**(environment or {}), ERROR_FILE: str(errors.absolute())}
-    variables = child_environment(threads, variables, here_alone=nodes == 1)
+    variables = {
+        **(environment or {}),
+        ERROR_FILE: str(errors.absolute()),
+        # between torchrun's SIGTERM and SIGKILL; versions of torch that don't know it take 30 s
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": f"{GRACE_SECONDS:.0f}",
+    }
+    variables = child_environment(SOURCE, threads, variables, here_alone=nodes == 1)
     try:
         with (
             log.open("ab") as output,
@@ -159,34 +164,6 @@ def command(module: str, arguments: Sequence[str], processes: int, python: str =
     # As --standalone, but with addresses that need no resolver.
     meeting = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
     return [*rank, *torchrun(processes, [*meeting, f"--rdzv-id={os.getpid()}"], module, arguments)]
-
-
-def child_environment(threads: int, more: Mapping[str, str], here_alone: bool = True) -> dict[str, str]:
-    """The environment of the processes: this one's, with our code and their environment's packages alone.
-
-    Args:
-        threads: of each process.
-        more: variables over this process's own.
-        here_alone: whether all are on this machine, so that gloo needs no network.
-    """
-    environment = {**os.environ, **more}
-    environment |= {
-        "PYTHONPATH": str(SOURCE),
-        "PYTHONNOUSERSITE": "1",
-        "PYTHONSAFEPATH": "1",
-        "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": str(threads),
-        # between torchrun's SIGTERM and SIGKILL; versions of torch that don't know it take 30 s
-        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": f"{GRACE_SECONDS:.0f}",
-        "TOKENIZERS_PARALLELISM": "false",
-        "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
-    }
-    loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
-    if here_alone:
-        environment[PARENT] = str(os.getpid())
-    if loopback and here_alone:
-        environment.setdefault("GLOO_SOCKET_IFNAME", loopback)
-    return environment
 
 
 def _run(arguments: list[str], environment: Mapping[str, str], output: int, elsewhere: bool) -> int:
