@@ -19,7 +19,7 @@ from trainyard.models.build import build
 from trainyard.models.objective import Objective
 from trainyard.parallel.activations import Activations, Batch, activations
 from trainyard.parallel.held import Job
-from trainyard.parallel.memory import Prediction, held, predict
+from trainyard.parallel.memory import Prediction, against, held, predict
 from trainyard.parallel.room import prediction
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -161,6 +161,13 @@ def test_parts_add_up_to_the_total_as_a_measurement_holds_them():
     parts = ("parameters", "gradients", "optimizer", "activations", "buffers")
     assert found["total"] == sum(found[part] for part in parts)
     assert json.loads(json.dumps(found))["kind"] == "host"
+
+
+def test_how_far_off_a_prediction_is_stands_beside_it_where_both_are_known():
+    found = predicted()
+    assert against(found, 2 * found.total) == {"predicted_memory": found.figures(), "prediction_error": -0.5}
+    assert against(found, None) == {"predicted_memory": found.figures(), "prediction_error": None}
+    assert against(None, 10**9) == {"predicted_memory": None, "prediction_error": None}
 
 
 def test_every_setting_of_the_catalogue_is_counted():

@@ -4,10 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from trainyard.config.catalogue import Model, ParallelSetting
 from trainyard.gpu_check.cases import Case, reference_name
 from trainyard.measure.parity import judge, tolerance
-from trainyard.parallel.memory import predict
+from trainyard.parallel.memory import against, predict_cell
 
 
 def judged(case: Case, row: Mapping[str, Any] | None, references: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -48,20 +47,8 @@ def judged(case: Case, row: Mapping[str, Any] | None, references: Mapping[str, M
 
 def _prediction(told: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
     """The memory that a process should need, and how far off what was measured that is."""
-    predicted = predict(
-        Model.of_job(told["model"]),
-        ParallelSetting.of_job(told["parallel"]),
-        processes=told["processes"],
-        precision=told["precision"],
-        micro_batch=told["batch"],
-        sequence_length=told["sequence_length"],
-        device=told["device"],
-    )
-    if predicted is None:
-        return {"predicted_memory": None, "prediction_error": None}
-    measured = row.get("host_memory_increase" if predicted.kind == "host" else "peak_device_memory")
-    error = predicted.total / measured - 1 if measured else None
-    return {"predicted_memory": predicted.figures(), "prediction_error": error}
+    measured = row.get("host_memory_increase" if told["device"] == "cpu" else "peak_device_memory")
+    return against(predict_cell(told), measured)
 
 
 def _parity(case: Case, row: Mapping[str, Any], reference: Mapping[str, Any] | None) -> dict[str, Any]:

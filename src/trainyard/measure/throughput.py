@@ -8,12 +8,11 @@ from typing import Any
 
 import psutil
 
-from trainyard.config.catalogue import Model, ParallelSetting
 from trainyard.files import read_json, write_json
 from trainyard.measure import process
 from trainyard.measure.search import largest
 from trainyard.parallel.launch import LaunchError, launch
-from trainyard.parallel.memory import predict
+from trainyard.parallel.memory import against, predict_cell
 
 COORDINATES = (
     "study",
@@ -95,28 +94,8 @@ def measure(
         result = launcher.attempt(cell) if unsupported is None else Result("unsupported", unsupported)
     row |= {"outcome": result.outcome, "reason": result.reason}
     row |= dict.fromkeys(FIGURES) | result.figures | {"timing": "alone"}
-    write_json(output, row | _predicted(cell, result))
-
-
-def _predicted(cell: dict[str, Any], result: Result) -> dict[str, Any]:
-    """What a process was to need by arithmetic, and how far that is from the measured increase."""
-    found = None
-    if cell["kind"] == "cell" and result.outcome != "unsupported":
-        found = predict(
-            Model.of_job(cell["model"]),
-            ParallelSetting.of_job(cell["parallel"]),
-            processes=cell["processes"],
-            precision=cell["precision"],
-            micro_batch=cell["batch"],
-            sequence_length=cell["sequence_length"],
-            activation_checkpointing=cell["activation_checkpointing"],
-            device=cell["device"],
-        )
-    increase = result.figures.get("peak_memory_increase")
-    return {
-        "predicted_memory": found and found.figures(),
-        "prediction_error": found.total / increase - 1 if found and increase else None,
-    }
+    predicted = predict_cell(cell) if result.outcome != "unsupported" else None
+    write_json(output, row | against(predicted, result.figures.get("peak_memory_increase")))
 
 
 def _search(cell: dict[str, Any], launcher: "_Launcher", unsupported: str | None) -> tuple[Result, dict[str, Any]]:

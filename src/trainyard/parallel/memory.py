@@ -3,7 +3,7 @@
 docs/explanation/memory.md derives each term, and compares prediction with measurement.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -100,14 +100,9 @@ def predict(
         accumulation: micro-batches a process takes a step.
         device: that computes.
     """
-    arithmetic: Arithmetic = "fp32"
-    if precision != "fp32":
-        autocast = setting.engine in _AUTOCAST or setting.options.get("stage") == 0
-        arithmetic = "autocast" if autocast else "half"
-    on_cpu = device == "cpu"
+    arithmetic, on_cpu = _arithmetic(setting, precision), device == "cpu"
     pieces = _pieces(micro_batch, accumulation, setting.pipeline)
-    target = target_length or sequence_length
-    batch = Batch(micro_batch // pieces, sequence_length, target)
+    batch = Batch(micro_batch // pieces, sequence_length, target_length or sequence_length)
     kept = activations(
         model,
         batch,
@@ -123,7 +118,7 @@ def predict(
         model,
         arithmetic,
         kept,
-        positions=batch.rows * (target if model.sequence_to_sequence else sequence_length),
+        positions=batch.rows * (batch.target if model.sequence_to_sequence else batch.source),
         ranks=max(1, processes // (setting.tensor * setting.pipeline)),
         tensor=setting.tensor,
         pipeline=setting.pipeline,
@@ -135,24 +130,72 @@ def predict(
     if on is None:
         return None
     peak = max(_moments(job, on, accumulation > 1 or pieces > 1), key=lambda each: each.total)
-    runtime = _RUNTIME + (_RUNTIME_OF_DEEPSPEED if setting.engine == "deepspeed" else 0.0)
-    slack = runtime + _FRAGMENTS * kept.kept if on_cpu else 0.0
-    return Prediction(
-        parameters=round(peak.parameters),
-        gradients=round(peak.gradients),
-        optimizer=round(peak.optimizer),
-        activations=round(peak.activations),
-        buffers=round(peak.buffers + slack),
-        kind="host" if on_cpu else "device",
-        host=round(peak.host),
-        moment=peak.name,
+    return _rounded(peak, _slack(setting.engine, job), device)
+
+
+def predict_cell(cell: Mapping[str, Any]) -> Prediction | None:
+    """What a process of a measured cell needs, by its specification; None of a search, whose batch isn't known."""
+    if cell["batch"] is None:
+        return None
+    return predict(
+        Model.of_job(cell["model"]),
+        ParallelSetting.of_job(cell["parallel"]),
+        processes=cell["processes"],
+        precision=cell["precision"],
+        micro_batch=cell["batch"],
+        sequence_length=cell["sequence_length"],
+        activation_checkpointing=cell["activation_checkpointing"],
+        device=cell["device"],
     )
+
+
+def against(predicted: Prediction | None, measured: int | None) -> dict[str, Any]:
+    """What a measurement's file says of a prediction: its figures, and how far off it is.
+
+    Args:
+        predicted: None where there is none.
+        measured: what a process took, in bytes of the same memory; None where it wasn't measured.
+
+    Returns:
+        `predicted_memory` and `prediction_error`, which is predicted over measured, less one.
+    """
+    return {
+        "predicted_memory": predicted and predicted.figures(),
+        "prediction_error": predicted.total / measured - 1 if predicted and measured else None,
+    }
 
 
 def held(engine: str, job: Job) -> Held | None:
     """What a process of an engine holds; None where nobody has counted it."""
     count = _ENGINES.get(engine)
     return None if count is None else count(job)
+
+
+def _arithmetic(setting: ParallelSetting, precision: Precision) -> Arithmetic:
+    if precision == "fp32":
+        return "fp32"
+    return "autocast" if setting.engine in _AUTOCAST or setting.options.get("stage") == 0 else "half"
+
+
+def _slack(engine: str, job: Job) -> float:
+    """What libraries and the allocator keep for themselves, where the CPU computes."""
+    if not job.on_cpu:
+        return 0.0
+    runtime = _RUNTIME + (_RUNTIME_OF_DEEPSPEED if engine == "deepspeed" else 0.0)
+    return runtime + _FRAGMENTS * job.activations.kept
+
+
+def _rounded(peak: Moment, slack: float, device: Literal["cpu", "cuda"]) -> Prediction:
+    return Prediction(
+        parameters=round(peak.parameters),
+        gradients=round(peak.gradients),
+        optimizer=round(peak.optimizer),
+        activations=round(peak.activations),
+        buffers=round(peak.buffers + slack),
+        kind="host" if device == "cpu" else "device",
+        host=round(peak.host),
+        moment=peak.name,
+    )
 
 
 def _pieces(micro_batch: int, accumulation: int, pipeline: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from trainyard.config.catalogue import Model, ParallelSetting
 from trainyard.config.runs import Execution
 from trainyard.config.train import Train, rows_a_step
-from trainyard.parallel.memory import Prediction, predict
+from trainyard.parallel.memory import Prediction, predict, predict_cell
 
 _GIB = 2**30
 _SHOWN = 5
@@ -58,35 +58,24 @@ def warnings(executions: Iterable[Execution]) -> list[str]:
 
 def prediction(specification: Mapping[str, Any]) -> Prediction | None:
     """What a process of a run or cell needs, by its specification; None where that can't be told."""
+    if "train" not in specification:
+        return predict_cell(specification)
     model = Model.of_job(specification["model"])
     setting = ParallelSetting.of_job(specification["parallel"])
-    ranks = max(1, specification["processes"] // (setting.tensor * setting.pipeline))
-    if "train" not in specification:
-        if specification["batch"] is None:
-            return None
-        micro_batch, accumulation, dropout = specification["batch"], 1, None
-        source = target = specification["sequence_length"]
-        checkpointing = specification["activation_checkpointing"]
-    else:
-        train = Train.model_validate(specification["train"])
-        rows = rows_a_step(train)
-        micro_batch = train.micro_batch or max(1, rows // ranks)
-        accumulation = max(1, rows // (ranks * micro_batch))
-        dropout, checkpointing = train.dropout, train.activation_checkpointing
-        source, target = train.sequence_length, train.target_length
-        if model.sequence_to_sequence:
-            source = train.source_length
+    train = Train.model_validate(specification["train"])
+    ranks, rows = max(1, specification["processes"] // (setting.tensor * setting.pipeline)), rows_a_step(train)
+    micro_batch = train.micro_batch or max(1, rows // ranks)
     return predict(
         model,
         setting,
         processes=specification["processes"],
         precision=specification["precision"],
         micro_batch=micro_batch,
-        sequence_length=source,
-        target_length=target,
-        activation_checkpointing=checkpointing,
-        dropout=dropout,
-        accumulation=accumulation,
+        sequence_length=train.source_length if model.sequence_to_sequence else train.sequence_length,
+        target_length=train.target_length,
+        activation_checkpointing=train.activation_checkpointing,
+        dropout=train.dropout,
+        accumulation=max(1, rows // (ranks * micro_batch)),
         device=specification["device"],
     )
 
