@@ -14,6 +14,7 @@ from trainyard.config.plan import Config
 from trainyard.config.prices import Prices
 from trainyard.config.train import Train
 from trainyard.files import write_text
+from trainyard.markdown import table
 
 SECTIONS: dict[str, list[type[BaseModel]]] = {
     "config/config.yaml": [Config, Prices],
@@ -90,17 +91,18 @@ def _default(field: FieldInfo) -> str:
     return "" if shown in (None, "", [], {}) else f"`{str(shown).lower() if isinstance(shown, bool) else shown}`"
 
 
-def _table(model: type[BaseModel]) -> str:
-    lines = [f"### {model.__name__}", "", inspect.cleandoc(model.__doc__ or ""), ""]
-    lines += ["| key | value | default | meaning |", "|---|---|---|---|"]
-    for name, field in model.model_fields.items():
-        lines.append(f"| `{name}` | {_kind(field.annotation)} | {_default(field)} | {field.description or ''} |")
-    return "\n".join(lines)
+def _keys(model: type[BaseModel]) -> str:
+    rows = [
+        (f"`{name}`", _kind(field.annotation), _default(field), field.description or "")
+        for name, field in model.model_fields.items()
+    ]
+    described = inspect.cleandoc(model.__doc__ or "")
+    return f"### {model.__name__}\n\n{described}\n\n{table(('key', 'value', 'default', 'meaning'), rows)}"
 
 
 def _variables() -> str:
-    rows = [f"| {', '.join(f'`{name}`' for name in names.split(', '))} | {what} |" for names, what in VARIABLES.items()]
-    return "\n".join(["| variable | meaning |", "|---|---|", *rows])
+    rows = [(", ".join(f"`{name}`" for name in names.split(", ")), what) for names, what in VARIABLES.items()]
+    return table(("variable", "meaning"), rows)
 
 
 def page() -> str:
@@ -114,7 +116,7 @@ def page() -> str:
         "`overrides` of the dataset, of the model and of the parallel setting, the recipe.",
     ]
     for file, models in SECTIONS.items():
-        parts += [f"## `{file}`", *map(_table, models)]
+        parts += [f"## `{file}`", *map(_keys, models)]
     parts += [
         "## Environment variables",
         "Read where a command or a job is called; none of them is part of a run's specification.",

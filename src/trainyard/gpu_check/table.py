@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainyard.markdown import table
+
 _GIB = 2**30
 _PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -75,7 +77,7 @@ def _machine(content: Mapping[str, Any]) -> str:
         "memory of a GPU": _gib(content["memory"]),
         "of which something else held": _gib(content["in_use"]),
     }
-    return _table(("what", "is"), [(name, value) for name, value in facts.items() if value is not None])
+    return table(("what", "is"), [(name, value) for name, value in facts.items() if value is not None])
 
 
 def _parity(rows: Sequence[Row]) -> str:
@@ -84,7 +86,7 @@ def _parity(rows: Sequence[Row]) -> str:
     for row in rows:
         where = (row["parallel"], str(row["processes"]), row["model"])
         cells.setdefault(where, {})[row["precision"]] = _word(row) if row.get("largest") is not None else row["outcome"]
-    table = _table(
+    found = table(
         ("parallel setting", "processes", "model", *_PRECISIONS),
         [(*where, *(found.get(precision, "") for precision in _PRECISIONS)) for where, found in cells.items()],
     )
@@ -93,14 +95,14 @@ def _parity(rows: Sequence[Row]) -> str:
         [
             "## Parity\n\nThe largest difference of the loss, in nats, from the reference: one process in fp32 on the "
             "same device that takes the same micro-batches, which predict unequal numbers of tokens, over 20 steps.",
-            table,
+            found,
             "Tolerances:\n\n" + "\n".join(f"- {text}." for text in sorted(tolerances)),
         ]
     )
 
 
 def _measured(rows: Sequence[Row]) -> str:
-    table = _table(
+    found = table(
         (
             "model",
             "parallel setting",
@@ -125,7 +127,7 @@ def _measured(rows: Sequence[Row]) -> str:
         [
             "## Speed and memory\n\nRandom weights and tokens; batch: sequences a process, of "
             f"{', '.join(str(length) for length in lengths)} tokens; the median of the steps after the warm-up.",
-            table,
+            found,
             *sources,
         ]
     )
@@ -157,7 +159,7 @@ def _predicted(row: Row) -> str:
 
 
 def _limits(rows: Sequence[Row]) -> str:
-    table = _table(
+    found = table(
         ("model", "parallel setting", "precision", "batch", "limit", "predicted", "outcome", "reason"),
         [
             (
@@ -174,7 +176,7 @@ def _limits(rows: Sequence[Row]) -> str:
         ],
     )
     why = "Made so: a limit that what is trained can't keep, and a batch that the device can't hold."
-    return f"## Memory that runs out\n\n{why}\n\n{table}"
+    return f"## Memory that runs out\n\n{why}\n\n{found}"
 
 
 def _experiments(rows: Sequence[Row]) -> str:
@@ -182,7 +184,7 @@ def _experiments(rows: Sequence[Row]) -> str:
         return ""
     return (
         "## Experiments\n\nGemini on another torch than ColossalAI was released for. Whatever comes of these fails "
-        "nothing.\n\n" + _table(("case", "what happened"), [(row["name"], _word(row)) for row in rows])
+        "nothing.\n\n" + table(("case", "what happened"), [(row["name"], _word(row)) for row in rows])
     )
 
 
@@ -195,17 +197,8 @@ def _reasons(rows: Sequence[Row]) -> str:
             names.setdefault(f"{row['outcome']}: {row['reason']}", []).append(row["name"])
     if not names:
         return ""
-    return "## Reasons\n\n" + _table(("why", "cases"), [(why, "<br>".join(cases)) for why, cases in names.items()])
+    return "## Reasons\n\n" + table(("why", "cases"), [(why, "<br>".join(cases)) for why, cases in names.items()])
 
 
 def _gib(value: int | None) -> str | None:
     return None if value is None else f"{value / _GIB:.2f} GiB"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(_escaped(cell) for cell in cells)} |" for cells in lines)
-
-
-def _escaped(cell: str) -> str:
-    return str(cell).replace("|", "\\|").replace("\n", " ")

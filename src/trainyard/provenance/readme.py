@@ -11,6 +11,7 @@ from trainyard.config.runs import RESULTS, Catalogues
 from trainyard.errors import InputError
 from trainyard.files import read_json
 from trainyard.job import HIDDEN, given
+from trainyard.markdown import table
 from trainyard.provenance.check import Verdict
 from trainyard.provenance.contents import Contents
 from trainyard.provenance.jobs import Plan
@@ -49,7 +50,7 @@ def readme(plan: Plan, verdict: Verdict, chosen: Contents, catalogues: Catalogue
     parts = [
         f"# {study['title']}\n\n{study['question']}\n",
         f"The study `{plan.study}` of Trainyard: what was asked, what came out, and what it came from.\n",
-        f"## What is here\n\n{_table(('file', 'is'), CONTENTS)}",
+        f"## What is here\n\n{table(('file', 'is'), CONTENTS)}\n",
         f"## Whether it holds\n\n{_holds(verdict)}",
         f"## What it came from\n\n{_origin(records)}",
         f"## The data\n\n{_data(plan, catalogues)}",
@@ -90,7 +91,7 @@ def _origin(records: list[Record]) -> str:
             f"{name} {version}" for each in records for name, version in each.versions.items() if version
         ),
     }
-    return _table(("", ""), ((name, "; ".join(values)) for name, values in rows.items()))
+    return table(("", ""), ((name, "; ".join(values)) for name, values in rows.items())) + "\n"
 
 
 def _commit(record: Record) -> str:
@@ -115,7 +116,7 @@ def _data(plan: Plan, catalogues: Catalogues) -> str:
             source = f"{about['source']} {about['revision'] or ''}".strip()
             licence = catalogues.datasets[about["dataset"]].licence
             rows.append((about["dataset"], about["split"], f"{about['rows']:,}", source, licence, about["sha256"]))
-    return _table(("dataset", "split", "rows", "source, revision", "licence", "SHA-256 of the rows"), rows)
+    return table(("dataset", "split", "rows", "source, revision", "licence", "SHA-256 of the rows"), rows) + "\n"
 
 
 def _repeat(plan: Plan, records: list[Record]) -> str:
@@ -148,11 +149,3 @@ def _left_out(left_out: Mapping[Path, str]) -> str:
 
 def _distinct(values: Iterable[str]) -> list[str]:
     return sorted(set(values))
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    def lines() -> Iterator[str]:
-        for cells in (head, ("---",) * len(head), *rows):
-            yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
-
-    return "".join(lines())

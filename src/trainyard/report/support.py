@@ -12,6 +12,7 @@ from trainyard.config.catalogue import Family, ParallelSetting, Precision
 from trainyard.config.load import parse_entries
 from trainyard.errors import InputError
 from trainyard.files import read_json, write_text
+from trainyard.markdown import table
 from trainyard.report.format import NONE, listed, scientific
 from trainyard.report.parity import tolerance_notes
 
@@ -66,7 +67,7 @@ def page(settings: Mapping[str, ParallelSetting], probes: Mapping[Key, Probe], c
         command: what makes the page again.
     """
     by_setting = {name: [probe for probe in probes.values() if probe.key[0] == name] for name in settings}
-    support = _table(
+    support = table(
         ["parallel setting", "framework", "precision", "trains (largest difference)", "does not spread", "needs"],
         [_support_row(name, setting, by_setting[name]) for name, setting in settings.items()],
     )
@@ -164,7 +165,7 @@ def _differences(
             rows.append([f"`{name}`", *texts, scientific(parity["tolerance"]), str(parity["compared_steps"])])
     if not rows:
         return ()
-    return f"### {precision}", _table(["parallel setting", *models, "tolerance", "compared steps"], rows)
+    return f"### {precision}", table(["parallel setting", *models, "tolerance", "compared steps"], rows)
 
 
 def _difference(probe: Probe, key: str) -> str:
@@ -189,11 +190,6 @@ def _origin(probes: Iterable[Probe], command: str) -> list[str]:
     lines += [f"- Machine: {_plain(machine)}." for machine in machines]
     lines += [f"- Versions: {each}." for each in versions]
     return [f"```\n{command}\n```", "\n".join(lines)]
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _plain(text: str) -> str:
