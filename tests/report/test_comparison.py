@@ -2,10 +2,10 @@ import csv
 
 import pytest
 
-from trainyard.report.cells import score_cell
 from trainyard.report.comparison import PUBLISHED, compare, same, tabulate
 from trainyard.report.html import best_cells
 from trainyard.report.results import Score, read_all, read_evaluations, read_runs
+from trainyard.report.table_cells import score_cell
 
 
 def made(results):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from trainyard.report import comparison, differences, levels, overview, scores, terminal
-from trainyard.report.cells import SEEDS
 from trainyard.report.comparison import compare
 from trainyard.report.evidence import Evidence
 from trainyard.report.findings import findings
@@ -18,6 +17,7 @@ from trainyard.report.paired import Paired, mcnemar
 from trainyard.report.pairs import MOST, Pair, apart, family, pairs, probability, told
 from trainyard.report.results import read_evaluations, read_runs
 from trainyard.report.seeds import Welch, configurations, repeated, spread, welch
+from trainyard.report.table_cells import SEEDS
 
 MINUS = "\N{MINUS SIGN}"
 HELLASWAG = {"protocol": "harness", "shots": 0, "limit": None}

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from trainyard.report import style
 from trainyard.report.format import clip, tick
-from trainyard.report.measured import PLACE, Cell, by_place, cell_label, shared_label, varying
+from trainyard.report.measured import PLACE, MeasuredCell, by_place, cell_label, shared_label, varying
 
 MOST = 60
 LINE = 0.27  # inches of height of one bar
@@ -32,8 +32,8 @@ class Bar:
 
 
 def draw(
-    cells: Sequence[Cell],
-    bar: Callable[[Cell], Bar],
+    cells: Sequence[MeasuredCell],
+    bar: Callable[[MeasuredCell], Bar],
     colours: Mapping[str, str],
     xlabel: str,
     output: Path,

@@ -6,7 +6,7 @@ from pathlib import Path
 from trainyard.config.study import Study
 from trainyard.report import bars, style
 from trainyard.report.format import clip, fixed
-from trainyard.report.measured import Cell, comparable, read_cells
+from trainyard.report.measured import MeasuredCell, comparable, read_cells
 
 COLOURS = {
     "compute": style.PALETTE[0],
@@ -36,7 +36,7 @@ def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
     bars.draw(chosen, _bar, COLOURS, "milliseconds a step", output, remark=remark)
 
 
-def _bar(cell: Cell) -> bars.Bar:
+def _bar(cell: MeasuredCell) -> bars.Bar:
     if not cell["breakdown"]:
         return bars.Bar({}, clip(cell["breakdown_reason"] or cell["outcome"], 90))
     parts = {name: 1000 * cell["breakdown"][name] for name in COLOURS}

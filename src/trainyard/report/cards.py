@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from trainyard.report.cells import nearest, probe_label, same_bits
 from trainyard.report.evidence import Evidence, by_data, ranked
 from trainyard.report.format import duration, fixed, percent, scientific, score
 from trainyard.report.items import ALL, gather
 from trainyard.report.measured import cell_label
 from trainyard.report.measured import varying as varying_cells
+from trainyard.report.probes import nearest, probe_label, same_bits
 from trainyard.report.results import label, telling
 
 

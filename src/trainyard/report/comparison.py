@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.config.study import Published, Study
-from trainyard.report.cells import SEEDS, outcome_cell, score_cell, spread_cell, verdict
 from trainyard.report.format import PERCENT, TITLES, clip, counted, duration, fixed, score, size
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
 from trainyard.report.overlap import Overlap, read_overlaps, remarks
@@ -25,6 +24,7 @@ from trainyard.report.results import (
     varying,
 )
 from trainyard.report.seeds import Configuration, configurations, repeated
+from trainyard.report.table_cells import SEEDS, outcome_cell, score_cell, spread_cell, verdict
 
 PUBLISHED = "Published by others, as their sources state them"
 BASELINES = "Baselines on the same rows"

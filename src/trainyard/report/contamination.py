@@ -9,13 +9,13 @@ from markupsafe import Markup
 from trainyard.config.study import Study
 from trainyard.files import write_text
 from trainyard.intervals import proportion
-from trainyard.report.cells import score_cell
 from trainyard.report.clean import BEYOND, Clean, clean
 from trainyard.report.format import PERCENT, TITLES, clip, fixed, listed, score, short
 from trainyard.report.html import Cell, Column, Row, Table, fragment, missing, render, to_csv
 from trainyard.report.overlap import Overlap, read_overlaps
 from trainyard.report.paired import FEWEST
 from trainyard.report.results import Evaluation, Run, Score, model_labels, read_evaluations, read_runs
+from trainyard.report.table_cells import score_cell
 
 LISTED = 50  # affected items of each pair on the page; the CSV has all
 LONGEST = 160  # characters of an n-gram on the page

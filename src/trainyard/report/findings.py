@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trainyard.report import scaling
-from trainyard.report.cells import allowance, nearest, probe_label, same_bits
 from trainyard.report.endings import MOST, distance, endings
 from trainyard.report.evidence import Evidence, Ranked, best_loss, by_data, ranked
 from trainyard.report.format import clip, counted, duration, fixed, listed, probed, scientific, short, size
 from trainyard.report.leaders import leaders
-from trainyard.report.measured import PLACE, Cell, by_place, cell_label
+from trainyard.report.measured import PLACE, MeasuredCell, by_place, cell_label
 from trainyard.report.measured import varying as varying_cells
 from trainyard.report.paired import Paired, against_baseline, paired
+from trainyard.report.probes import allowance, nearest, probe_label, same_bits
 from trainyard.report.results import Run, Score, difference, label, telling
 from trainyard.report.verdicts import NOISE, near_best, of_second, one_test, over_seeds
 
@@ -243,7 +243,7 @@ def _measure(evidence: Evidence) -> list[str]:
     return said + _largest_batches(evidence.searches) + _predictions(evidence.cells)
 
 
-def _largest_batches(searches: Sequence[Cell]) -> list[str]:
+def _largest_batches(searches: Sequence[MeasuredCell]) -> list[str]:
     """The parallel setting that fits the most sequences, of each place that was searched."""
     said = []
     told = varying_cells(searches, PLACE)
@@ -259,7 +259,7 @@ def _largest_batches(searches: Sequence[Cell]) -> list[str]:
     return said
 
 
-def _predictions(cells: Sequence[Cell]) -> list[str]:
+def _predictions(cells: Sequence[MeasuredCell]) -> list[str]:
     """How far predicted memory lies from the measured increase, where that is more than what libraries keep."""
     large = [cell for cell in cells if (cell["peak_memory_increase"] or 0) >= LARGE]
     errors = [abs(cell["prediction_error"]) for cell in large if cell["prediction_error"] is not None]

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from trainyard.report import style
 from trainyard.report.format import clip, listed, short, size
-from trainyard.report.measured import PLACE, Cell, by_place, cell_label, memory_title, shared_label, varying
+from trainyard.report.measured import PLACE, MeasuredCell, by_place, cell_label, memory_title, shared_label, varying
 
 MOST = 12
 LINE = 0.27  # inches of height of one parallel setting
@@ -21,7 +21,7 @@ MAPS = (
 )
 
 
-def draw(cells: Sequence[Cell], output: Path) -> None:
+def draw(cells: Sequence[MeasuredCell], output: Path) -> None:
     """Draw tokens a second and peak memory of each parallel setting at each batch.
 
     A pair of maps for each model, number of processes, precision and sequence length. What
@@ -57,26 +57,26 @@ def draw(cells: Sequence[Cell], output: Path) -> None:
         style.note(drawing, "; ".join(part for part in (shared_label(cells), more) if part))
 
 
-def _by_setting(place: Sequence[Cell]) -> dict[str, dict[int, Cell]]:
+def _by_setting(place: Sequence[MeasuredCell]) -> dict[str, dict[int, MeasuredCell]]:
     """Cells by parallel setting and batch; a setting that never began says nothing here."""
-    table: dict[str, dict[int, Cell]] = {}
+    table: dict[str, dict[int, MeasuredCell]] = {}
     for cell in place:
         table.setdefault(cell["parallel"], {})[cell["batch"]] = cell
     return {name: row for name, row in table.items() if any(cell["outcome"] != "unsupported" for cell in row.values())}
 
 
-def _batches(place: Sequence[Cell]) -> list[int]:
+def _batches(place: Sequence[MeasuredCell]) -> list[int]:
     return sorted({cell["batch"] for cell in place})
 
 
-def _remark(place: Sequence[Cell], table: dict[str, dict[int, Cell]]) -> str:
+def _remark(place: Sequence[MeasuredCell], table: dict[str, dict[int, MeasuredCell]]) -> str:
     left = list(dict.fromkeys(cell["parallel"] for cell in place if cell["parallel"] not in table))
     return f"unsupported here (why: in the table): {clip(listed(left), 130)}" if left else ""
 
 
 def _map(
     axes: Axes,
-    table: dict[str, dict[int, Cell]],
+    table: dict[str, dict[int, MeasuredCell]],
     batches: Sequence[int],
     key: str,
     colours: str,

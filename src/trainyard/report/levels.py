@@ -8,13 +8,13 @@ from matplotlib.axes import Axes
 
 from trainyard.config.study import Study
 from trainyard.report import style
-from trainyard.report.cells import score_cell
 from trainyard.report.format import clip, fixed
 from trainyard.report.html import Cell, Column, Row, Table, write_table
 from trainyard.report.items import ALL, Items, Scored, beaten, gather, misled
 from trainyard.report.paired import paired
 from trainyard.report.pairs import WITHIN, family, told
 from trainyard.report.results import guesses, read_all, read_evaluations, read_runs
+from trainyard.report.table_cells import score_cell
 
 DRAWN = 6
 TALL = 4.2  # inches of a set of items

@@ -10,12 +10,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from trainyard.config.study import Study
 from trainyard.report import heat, measured, style
-from trainyard.report.cells import outcome_cell
 from trainyard.report.format import clip, fixed, score, size, tick
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
 from trainyard.report.measured import COORDINATES, PLACE, binary_unit, cell_label, memory_title, shared_label, varying
 from trainyard.report.prediction import COLOURS as PARTS
 from trainyard.report.prediction import measured_increase, percent
+from trainyard.report.table_cells import outcome_cell
 
 MOST = 48
 

@@ -6,57 +6,57 @@ from typing import Any
 
 from trainyard.report.results import read_all
 
-Cell = dict[str, Any]
+MeasuredCell = dict[str, Any]
 COORDINATES = ("model", "parallel", "processes", "precision", "batch", "sequence_length", "limit", "activations")
 PLACE = tuple(name for name in COORDINATES if name not in ("parallel", "batch"))  # cells of one place compare
 WORDS = {"processes": "{} processes", "batch": "batch {}", "sequence_length": "sequence {}"}
 USUAL = ("no limit", "kept")  # said only where others differ
 
 
-def read_cells(paths: Iterable[Path]) -> list[Cell]:
+def read_cells(paths: Iterable[Path]) -> list[MeasuredCell]:
     """The measured cells in these files, in the given order."""
     return [_told(found) for found in read_all(paths) if found["kind"] == "cell"]
 
 
-def read_searches(paths: Iterable[Path]) -> list[Cell]:
+def read_searches(paths: Iterable[Path]) -> list[MeasuredCell]:
     """The searches for the largest batch in these files, in the given order."""
     return [_told(found) for found in read_all(paths) if found["kind"] == "search"]
 
 
-def _told(found: Cell) -> Cell:
+def _told(found: MeasuredCell) -> MeasuredCell:
     """With two coordinates in words: the limit of memory, and whether activations are kept or computed again."""
     limit = found["memory_limit"]
     words = f"{limit['bytes'] / 1e9:g} GB of {limit['kind']} memory" if limit else "no limit"
     return {**found, "limit": words, "activations": "recomputed" if found["activation_checkpointing"] else "kept"}
 
 
-def varying(cells: Sequence[Cell], names: Sequence[str] = COORDINATES) -> list[str]:
+def varying(cells: Sequence[MeasuredCell], names: Sequence[str] = COORDINATES) -> list[str]:
     """Of these coordinates those that are not the same in all cells."""
     return [name for name in names if len({cell[name] for cell in cells}) > 1]
 
 
-def cell_label(cell: Cell, names: Sequence[str]) -> str:
+def cell_label(cell: MeasuredCell, names: Sequence[str]) -> str:
     """A cell by those coordinates that tell it apart; by its parallel setting if none does."""
     words = WORDS | ({} if cell["limit"] == "no limit" else {"limit": "limit {}"}) | {"activations": "activations {}"}
     return " \N{MIDDLE DOT} ".join(words.get(name, "{}").format(cell[name]) for name in names or ["parallel"])
 
 
-def shared_label(cells: Sequence[Cell]) -> str:
+def shared_label(cells: Sequence[MeasuredCell]) -> str:
     """What all cells share, besides the parallel setting."""
     told = {*varying(cells), "parallel"}
     names = [name for name in COORDINATES if name not in told and cells[0][name] not in USUAL]
     return cell_label(cells[0], names) if names else ""
 
 
-def by_place(cells: Iterable[Cell]) -> dict[tuple[Any, ...], list[Cell]]:
+def by_place(cells: Iterable[MeasuredCell]) -> dict[tuple[Any, ...], list[MeasuredCell]]:
     """Cells by model, processes, precision and sequence length."""
-    places: dict[tuple[Any, ...], list[Cell]] = {}
+    places: dict[tuple[Any, ...], list[MeasuredCell]] = {}
     for cell in cells:
         places.setdefault(tuple(cell[name] for name in PLACE), []).append(cell)
     return places
 
 
-def comparable(cells: Iterable[Cell]) -> list[Cell]:
+def comparable(cells: Iterable[MeasuredCell]) -> list[MeasuredCell]:
     """Of each place the cells of one batch: the batch at which most settings finished, the largest of such."""
     chosen = []
     for place in by_place(cells).values():
@@ -72,7 +72,7 @@ def binary_unit(values: Iterable[float | None]) -> tuple[int, str]:
     return (2**30, "GiB") if largest >= 2**30 else (2**20, "MiB")
 
 
-def memory_title(cells: Iterable[Cell]) -> str:
+def memory_title(cells: Iterable[MeasuredCell]) -> str:
     """What their `peak_memory_increase` is: on a device the peak itself, on the host without what libraries take."""
     kinds = sorted({cell["memory_kind"] for cell in cells if cell["memory_kind"]})
     what = f"Peak {' or '.join(kinds)} memory of a process" if kinds else "Peak memory of a process"

@@ -13,10 +13,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from trainyard.config.study import Study
 from trainyard.report import style
-from trainyard.report.cells import SAME, outcome_cell, probe_label, same_bits, verdict
 from trainyard.report.format import MINUS, counted, scientific
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
+from trainyard.report.probes import probe_label, same_bits
 from trainyard.report.results import read_all
+from trainyard.report.table_cells import SAME, outcome_cell, verdict
 
 LOWEST = 1e-3  # of the smallest tolerance: smaller differences are drawn there
 NARROW, WIDE = 25, 34  # characters of a label: of panels side by side, and of one that has the width to itself

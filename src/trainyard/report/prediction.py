@@ -6,7 +6,7 @@ from pathlib import Path
 from trainyard.config.study import Study
 from trainyard.report import bars, style
 from trainyard.report.format import MINUS, size
-from trainyard.report.measured import Cell, binary_unit, comparable, read_cells
+from trainyard.report.measured import MeasuredCell, binary_unit, comparable, read_cells
 
 COLOURS = {
     "parameters": style.PALETTE[0],
@@ -45,7 +45,7 @@ def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
     )
 
 
-def measured_increase(cell: Cell) -> float | None:
+def measured_increase(cell: MeasuredCell) -> float | None:
     """The bytes that the prediction is compared with."""
     error = cell["prediction_error"]
     return None if error is None else cell["predicted_memory"]["total"] / (1 + error)
@@ -56,7 +56,7 @@ def percent(error: float) -> str:
     return f"{100 * error:+.1f} %".replace("-", MINUS)
 
 
-def _bar(cell: Cell, scale: int) -> bars.Bar:
+def _bar(cell: MeasuredCell, scale: int) -> bars.Bar:
     parts = {name: cell["predicted_memory"][name] / scale for name in COLOURS}
     text, increase = size(cell["predicted_memory"]["total"]), measured_increase(cell)
     if increase is None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainyard.errors import InputError
-from trainyard.report.cells import SEEDS, allowance, nearest
 from trainyard.report.format import clip, fixed, probed, scientific, size
+from trainyard.report.probes import allowance, nearest
+from trainyard.report.table_cells import SEEDS
 
 WIDEST = 22
 WORDS = ("model", "dataset", "parallel", "processes", "precision", "recipe", "seed", "checkpoint", "outcome")

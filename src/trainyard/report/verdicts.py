@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from trainyard.report.cells import spread_cell
 from trainyard.report.evidence import Evidence, Ranked
 from trainyard.report.format import TITLES, fixed
 from trainyard.report.paired import Paired
 from trainyard.report.pairs import BETTER, UNTESTED, WITHIN, Pair, apart, name_of, pairs, pairs_over_seeds, probability
 from trainyard.report.results import difference
 from trainyard.report.seeds import Welch, configurations, repeated
+from trainyard.report.table_cells import spread_cell
 
 NOISE = 2.0  # combined standard errors: less is called noise where there is no test
 
