@@ -3,13 +3,11 @@
 import itertools
 import os
 import re
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from trainyard.gpu_check.state import State
 from trainyard.gpu_check.table import line, markdown, outcome
 from trainyard.gpu_check.verdict import judged
 from trainyard.repository import ROOT, repository
+from trainyard.signals import ended_by_signals
 
 _LOGS = ROOT / "logs" / "gpu-check"
 # Short cases of tiny models wait for imports most of the time; their speed is not asked for.
@@ -54,7 +53,7 @@ class Check:
     def run(self) -> int:
         """Do what is still to do, and write; 1 where something is not as it should be, else 0."""
         try:
-            with _ended_by_signals(self.stop):
+            with ended_by_signals(self.stop.set):
                 self._tiny_ones()
                 for together in self._to_do(lambda case: True):
                     self._launch(together)
@@ -161,19 +160,3 @@ def _slug(facts: Facts) -> str:
         return "cpu"
     count = f"{len(facts.names)}x-" if len(facts.names) > 1 else ""
     return count + _plain(facts.names[0])
-
-
-@contextmanager
-def _ended_by_signals(stop: threading.Event) -> Iterator[None]:
-    """These signals end this process as an exception does, so that the cases are ended and their rows written."""
-
-    def leave(number: int, _frame: object) -> None:
-        stop.set()
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

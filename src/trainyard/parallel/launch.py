@@ -6,9 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +23,7 @@ from trainyard.parallel.rank import ERROR_FILE, ends_file, said_file, set_room_a
 from trainyard.parallel.slots import taken
 from trainyard.parallel.timeout import TIMEOUT
 from trainyard.repository import SOURCE
+from trainyard.signals import ended_by_signals
 
 TAIL_LINES = 25
 # For a trainer to finish its step and save a checkpoint. SLURM ends by SIGKILL itself what takes longer than its
@@ -97,7 +97,7 @@ def launch(
     try:
         with (
             log.open("ab") as output,
-            _ended_by_signals(),
+            ended_by_signals(),
             taken(processes if device == "cuda" and nodes == 1 else 0) as places,
         ):
             status = _run(words, variables | places, output.fileno(), elsewhere=nodes > 1)
@@ -195,27 +195,6 @@ def _run(arguments: list[str], environment: Mapping[str, str], output: int, else
         with suppress(psutil.NoSuchProcess):
             end([tree, *tree.children(recursive=True)], GRACE_SECONDS)
         process.wait()
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """These signals end this process as an exception does, so that its children are ended first.
-
-    SIGINT too: a shell starts what it runs in the background with SIGINT ignored.
-    """
-
-    def leave(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _tail(log: Path) -> str:

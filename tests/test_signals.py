@@ -1,0 +1,42 @@
+"""What the signals that end a process do while it works."""
+
+import signal
+import threading
+
+import pytest
+
+from trainyard.signals import ended_by_signals
+
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_ends_the_process_as_an_exception_does_and_only_then_as_before(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    done = []
+
+    def work() -> None:
+        with ended_by_signals(lambda: done.append("first")):
+            try:
+                signal.raise_signal(number)
+            finally:
+                done.append("then")
+
+    with pytest.raises(SystemExit) as ended:
+        work()
+    assert (ended.value.code, done) == (128 + number, ["first", "then"])
+    assert signal.getsignal(number) is before
+
+
+def test_signals_are_left_to_the_main_thread() -> None:
+    before = [signal.getsignal(number) for number in ENDING]
+    seen = []
+
+    def work() -> None:
+        with ended_by_signals():
+            seen.extend(signal.getsignal(number) for number in ENDING)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == before
