@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 
-def spread(seconds: Sequence[float]) -> dict[str, float]:
+def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     """Median, 10th and 90th percentile, by linear interpolation between the two nearest of `seconds`."""
     median = statistics.median(seconds)
     # `inclusive`: the slowest and the fastest step are the ends of what was seen

@@ -6,7 +6,7 @@ from typing import Any
 from trainyard.config.catalogue import Model
 from trainyard.config.shapes import flops_per_token, megatron_flops
 from trainyard.parallel.peaks import MFU_FORMULA, Peak
-from trainyard.timing import spread
+from trainyard.timing import percentiles
 
 FLOPS_FORMULA = "tokens/s x (6 N + 12 L h Q T) / processes"
 MEGATRON_FORMULA = "24 (3 + c) B S L h^2 (1 + S / 6h + V / 16 L h) / (step x processes)"
@@ -20,7 +20,7 @@ def speed(seconds: list[float], cell: dict[str, Any], data_ranks: int) -> dict[s
     median = statistics.median(seconds)
     samples = cell["batch"] * data_ranks
     return {
-        "step_seconds": spread(seconds),
+        "step_seconds": percentiles(seconds),
         "tokens_per_second": samples * cell["sequence_length"] / median,
         "samples_per_second": samples / median,
     }

@@ -3,7 +3,7 @@
 import statistics
 from typing import Any
 
-from trainyard.timing import spread
+from trainyard.timing import percentiles
 from trainyard.train.metrics import Row
 
 WARMUP_ROWS = 3
@@ -21,7 +21,7 @@ def _speed(rows: list[Row], started: dict[str, Any], processes: int) -> dict[str
     if rows:
         steady = steady_rows(rows)
         figures["tokens_per_second"] = statistics.median(row["tokens_per_second"] for row in steady)
-        figures["step_seconds"] = spread([row["step_seconds"] for row in steady])
+        figures["step_seconds"] = percentiles([row["step_seconds"] for row in steady])
     peak, flops = started.get("peak_flops"), started.get("flops_per_token")
     if figures["tokens_per_second"] and peak and flops:
         figures["mfu"] = figures["tokens_per_second"] * flops / (peak * processes)
