@@ -57,7 +57,7 @@ def test_an_accuracy_that_all_items_agree_on_has_an_error_from_wilsons_interval(
     every, none = (accuracy({"value": value, "standard_error": 0.0}, 500) for value in (1.0, 0.0))
     assert every.interval == pytest.approx((1 - reach, 1.0))
     assert none.interval == pytest.approx((0.0, reach))
-    assert (every.spread, none.spread) == pytest.approx((reach / 1.96, reach / 1.96))
+    assert (every.one_error, none.one_error) == pytest.approx((reach / 1.96, reach / 1.96))
     assert difference(every, Score(0.25)) == pytest.approx(0.75 * 1.96 / reach)
 
 
@@ -66,7 +66,7 @@ def test_a_shortcut_that_always_ties_keeps_its_error_of_zero():
 
 
 def test_an_interval_with_unequal_ends_gives_the_larger_error():
-    assert Score(1.0, 0.0, 0.96, 1.0).spread == pytest.approx(0.04 / 1.96)
+    assert Score(1.0, 0.0, 0.96, 1.0).one_error == pytest.approx(0.04 / 1.96)
 
 
 def test_within_two_standard_errors_of_a_quarter_is_guessing():

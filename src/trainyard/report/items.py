@@ -139,6 +139,6 @@ def _together(scored: Scored, weights: Mapping[str, float]) -> Score:
     if len(weights) == 1:
         return next(scored.levels[level][1] for level in weights)
     values = {level: scored.levels[level][1] for level in weights}
-    errors = [weight * error for level, weight in weights.items() if (error := values[level].spread) is not None]
+    errors = [weight * error for level, weight in weights.items() if (error := values[level].one_error) is not None]
     mean = sum(weight * values[level].value for level, weight in weights.items())
     return Score(mean, math.hypot(*errors) if len(errors) == len(weights) else None)

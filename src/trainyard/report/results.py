@@ -77,7 +77,7 @@ class Score:
         return self.value - half, self.value + half
 
     @property
-    def spread(self) -> float | None:
+    def one_error(self) -> float | None:
         """One standard error; from the interval's farther end where it is unknown, or zero since all items agree."""
         if not self.error and self.low is not None and self.high is not None:
             return max(self.value - self.low, self.high - self.value) / WIDE
@@ -250,7 +250,7 @@ def model_labels(runs: Sequence[Run], group: Sequence[Evaluation]) -> list[str]:
 
 def difference(first: Score, second: Score) -> float | None:
     """How many combined standard errors `first` lies above `second`; none where it can't be said."""
-    errors = [error for error in (first.spread, second.spread) if error is not None]
+    errors = [error for error in (first.one_error, second.one_error) if error is not None]
     combined = math.hypot(*errors) if errors else 0.0
     return (first.value - second.value) / combined if combined else None
 
