@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trainyard.provenance.jobs import Plan
+from trainyard.provenance.jobs import StudyJobs
 from trainyard.provenance.read import Record
 from trainyard.provenance.readme import _commit, _repeat
 
@@ -26,7 +26,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_study_that_ran_as_config_yaml_says_is_repeated_without_more() -> None:
-    text = _repeat(Plan("s", [], {"studies": "s", "device": "auto", "mirror": None}), [record()])
+    text = _repeat(StudyJobs("s", [], {"studies": "s", "device": "auto", "mirror": None}), [record()])
     assert ".venv/bin/snakemake --cores all --config studies=s\nmake verify STUDY=s\n```" in text
     assert "PATH" not in text
 
@@ -34,7 +34,7 @@ def test_a_study_that_ran_as_config_yaml_says_is_repeated_without_more() -> None
 def test_what_the_command_line_changed_and_conda_are_part_of_repeating_it() -> None:
     used = {"file": "envs/train.yaml", "sha256": "0" * 64}
     config = {"studies": "s", "device": "cuda", "mirror": "/home/me/hub"}
-    text = _repeat(Plan("s", [], config), [record(), record(conda=used)])
+    text = _repeat(StudyJobs("s", [], config), [record(), record(conda=used)])
     assert "snakemake --cores all --use-conda --config studies=s device=cuda mirror=PATH\n" in text
     assert "make verify STUDY=s CONFIG='device=cuda mirror=PATH'\n" in text
     assert "PATH stands for a place on the machine where it was run." in text

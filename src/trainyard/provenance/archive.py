@@ -19,7 +19,7 @@ from trainyard.errors import InputError
 from trainyard.files import sha256_file, whole_file
 from trainyard.provenance.check import Verdict
 from trainyard.provenance.contents import Contents, cleaned, contents
-from trainyard.provenance.jobs import Plan, plan
+from trainyard.provenance.jobs import StudyJobs, study_jobs
 from trainyard.provenance.readme import readme
 from trainyard.provenance.verify import settings, verify
 
@@ -27,7 +27,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that a zip file knows
 SHOWN = 10  # problems in a refusal
 
 
-def archive(planned: Plan, output: Path, models: bool = False, anyway: bool = False) -> Contents:
+def archive(planned: StudyJobs, output: Path, models: bool = False, anyway: bool = False) -> Contents:
     """Write the archive of a study, whole or not at all.
 
     Args:
@@ -75,7 +75,7 @@ def _refusal(verdict: Verdict) -> str:
     )
 
 
-def _entries(planned: Plan, catalogues: Catalogues) -> dict[str, dict[str, Any]]:
+def _entries(planned: StudyJobs, catalogues: Catalogues) -> dict[str, dict[str, Any]]:
     """The entries of the catalogues that the study's jobs name."""
     texts = [json.dumps(each.job.params) + json.dumps(each.job.wildcards) for each in planned.jobs]
     every = {name: getattr(catalogues, name) for name in ("datasets", "tokenizers", "models", "parallel")}
@@ -123,7 +123,7 @@ def main() -> int:
     arguments = parser.parse_args()
     output = arguments.output or Path(f"archive-{arguments.study}.zip")
     try:
-        planned = plan(arguments.study, settings(arguments.config))
+        planned = study_jobs(arguments.study, settings(arguments.config))
         chosen = archive(planned, output, arguments.models, arguments.anyway)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

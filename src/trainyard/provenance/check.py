@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from trainyard.errors import InputError
 from trainyard.files import sha256_file, sha256_path
 from trainyard.job import Job
-from trainyard.provenance.jobs import Plan
+from trainyard.provenance.jobs import StudyJobs
 from trainyard.provenance.packages import other_packages
 from trainyard.provenance.read import Record, read_record
 from trainyard.provenance.record import record_file, settings_of, written
@@ -64,11 +64,11 @@ class Verdict:
     problems: list[Problem]
 
 
-def check(plan: Plan, hashed: Callable[[Path], None] = lambda _: None) -> Verdict:
+def check(planned: StudyJobs, hashed: Callable[[Path], None] = lambda _: None) -> Verdict:
     """Hash every input and output of a study once, and compare.
 
     Args:
-        plan: the jobs of the study.
+        planned: the jobs of the study.
         hashed: called with each file that was hashed.
 
     Raises:
@@ -83,13 +83,13 @@ def check(plan: Plan, hashed: Callable[[Path], None] = lambda _: None) -> Verdic
         return known[path]
 
     jobs, hold, problems = Counter[str](), Counter[str](), list[Problem]()
-    for planned in plan.jobs:
-        found = [Problem(state, planned.kind, file, text) for state, file, text in _of_job(planned.job, sha256)]
+    for each in planned.jobs:
+        found = [Problem(state, each.kind, file, text) for state, file, text in _of_job(each.job, sha256)]
         problems += found
-        jobs[planned.kind] += 1
-        hold[planned.kind] += not found
-    problems += [Problem("extra", "", path.as_posix(), "no job of the study makes it") for path in _extra(plan)]
-    return Verdict(plan.study, jobs, hold, problems)
+        jobs[each.kind] += 1
+        hold[each.kind] += not found
+    problems += [Problem("extra", "", path.as_posix(), "no job of the study makes it") for path in _extra(planned)]
+    return Verdict(planned.study, jobs, hold, problems)
 
 
 def _of_job(job: Job, sha256: Hash) -> Iterator[Found]:
@@ -161,10 +161,10 @@ def _circumstances(job: Job, record: Record) -> Iterator[tuple[State, str]]:
         yield "dirty", f"made with changes that were not committed ({_short(differs.sha256)}): {_named(differs.files)}"
 
 
-def _extra(plan: Plan) -> Iterator[Path]:
+def _extra(planned: StudyJobs) -> Iterator[Path]:
     """Files and folders of a study's results that none of its jobs makes."""
-    known = {Path(output) for each in plan.jobs for output in each.job.outputs}
-    known |= {record_file(each.job) for each in plan.jobs}
+    known = {Path(output) for each in planned.jobs for output in each.job.outputs}
+    known |= {record_file(each.job) for each in planned.jobs}
     above = {folder for path in known for folder in path.parents}
 
     def walk(folder: Path) -> Iterator[Path]:
@@ -174,7 +174,7 @@ def _extra(plan: Plan) -> Iterator[Path]:
             elif path not in known and not path.name.startswith("."):
                 yield path
 
-    results = Path("results", plan.study)
+    results = Path("results", planned.study)
     return walk(results) if results.is_dir() else iter(())
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from trainyard.config.catalogue import Dataset
 from trainyard.config.runs import RESULTS
-from trainyard.provenance.jobs import Plan, Planned
+from trainyard.provenance.jobs import Planned, StudyJobs
 from trainyard.provenance.record import record_file, written
 
 ENVIRONMENT = ("requirements*.lock", "envs/*.yaml", "config/data.lock.yaml")
@@ -41,27 +41,27 @@ class Contents:
     left_out: dict[Path, str]
 
 
-def contents(plan: Plan, datasets: Mapping[str, Dataset], models: bool) -> Contents:
+def contents(planned: StudyJobs, datasets: Mapping[str, Dataset], models: bool) -> Contents:
     """Choose what goes in.
 
     Args:
-        plan: the jobs of the study.
+        planned: the jobs of the study.
         datasets: the catalogue, for the licences.
         models: whether weights and tokenizers go in too.
     """
-    made = [(each, path) for each in plan.jobs for path in _made(each)]
+    made = [(each, path) for each in planned.jobs for path in _made(each)]
     left_out = {path: reason for each, path in made if (reason := _of_data_or_models(each, path, models))}
     texts = {path: closed for each, path in made if (closed := _closed_texts(each, path, datasets))}
     texts |= {path: shown for each, path in made if (shown := _shown(each, path, made, texts))}
     files = [path for _, path in made]
     report = Path("report.html")
-    if report.is_file() and f"{RESULTS}/{plan.study}/report/overview.html" in report.read_text(errors="replace"):
+    if report.is_file() and f"{RESULTS}/{planned.study}/report/overview.html" in report.read_text(errors="replace"):
         files.append(report)
         texts |= {report: set().union(*texts.values())} if texts else {}
     left_out |= {path: _not_shared(closed) for path, closed in texts.items()}
-    files += [Path("config/studies", f"{plan.study}.yaml")]
+    files += [Path("config/studies", f"{planned.study}.yaml")]
     files += [path for pattern in ENVIRONMENT for path in Path().glob(pattern)]
-    logs = {Path(each.job.log) for each in plan.jobs if Path(each.job.log).is_file()}
+    logs = {Path(each.job.log) for each in planned.jobs if Path(each.job.log).is_file()}
     large = {log: "large" for log in logs if log.stat().st_size > LARGEST_LOG}
     left_out |= large
     return Contents(sorted({*files} - {*left_out}), sorted(logs - {*large}), dict(sorted(left_out.items())))
@@ -75,38 +75,38 @@ def cleaned(log: Path) -> str:
     return _ADDRESS.sub("ADDRESS", re.sub(rf"\b{re.escape(socket.gethostname())}\b", "HOST", text))
 
 
-def _made(planned: Planned) -> Iterator[Path]:
+def _made(one: Planned) -> Iterator[Path]:
     """A job's outputs and its record, as far as they are there."""
-    yield from written(planned.job)
-    if (record := record_file(planned.job)).is_file():
+    yield from written(one.job)
+    if (record := record_file(one.job)).is_file():
         yield record
 
 
-def _of_data_or_models(planned: Planned, path: Path, models: bool) -> str | None:
+def _of_data_or_models(one: Planned, path: Path, models: bool) -> str | None:
     """Why a file is too large to go in, if it is."""
-    if path == record_file(planned.job):
+    if path == record_file(one.job):
         return None
-    if kept := KEPT_OF_DATA.get(planned.rule):
+    if kept := KEPT_OF_DATA.get(one.rule):
         return None if path.match(kept) else "data"
-    of_model = planned.rule == "fetch_model" or (planned.rule == "train" and path.parts[3] == "models")
+    of_model = one.rule == "fetch_model" or (one.rule == "train" and path.parts[3] == "models")
     return "weights or tokenizer" if of_model and not models and path.name not in KEPT_OF_MODELS else None
 
 
-def _closed_texts(planned: Planned, path: Path, datasets: Mapping[str, Dataset]) -> set[str]:
+def _closed_texts(one: Planned, path: Path, datasets: Mapping[str, Dataset]) -> set[str]:
     """The datasets that a file may hold texts of though their licence doesn't let anyone pass these on."""
-    if path.suffix != ".parquet" or planned.rule not in ("evaluate", "contamination"):
+    if path.suffix != ".parquet" or one.rule not in ("evaluate", "contamination"):
         return set()
-    job = planned.job
-    names = {job.params["specification"]["dataset"]} if planned.rule == "evaluate" else set(job.wildcards.values())
+    job = one.job
+    names = {job.params["specification"]["dataset"]} if one.rule == "evaluate" else set(job.wildcards.values())
     closed = {name for name in names & {*datasets} if not SHARED.match(datasets[name].licence)}
     return closed if closed and TEXTS & {*pq.read_schema(path).names} else set()
 
 
-def _shown(planned: Planned, path: Path, made: list[tuple[Planned, Path]], texts: Mapping[Path, set[str]]) -> set[str]:
+def _shown(one: Planned, path: Path, made: list[tuple[Planned, Path]], texts: Mapping[Path, set[str]]) -> set[str]:
     """The datasets whose texts a page of the report shows though they aren't passed on."""
-    if path == record_file(planned.job):
+    if path == record_file(one.job):
         return set()
-    rule = PAGES_OF_TEXTS.get(planned.rule)
+    rule = PAGES_OF_TEXTS.get(one.rule)
     return set().union(*(texts[each] for other, each in made if other.rule == rule and each in texts))
 
 

@@ -27,7 +27,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyJobs:
     """Every job of a study, those that make its data included, in the order of the rules.
 
     Attributes:
@@ -39,7 +39,7 @@ class Plan:
     config: dict[str, Any]
 
 
-def plan(study: str, config: Mapping[str, Any]) -> Plan:
+def study_jobs(study: str, config: Mapping[str, Any]) -> StudyJobs:
     """Ask Snakemake, in the working directory, for every job of a study, whether it has to run or not.
 
     Args:
@@ -63,7 +63,7 @@ def plan(study: str, config: Mapping[str, Any]) -> Plan:
         raise InputError(str(error)) from None
 
 
-def _planned(study: str, workflow: Any) -> Plan:
+def _planned(study: str, workflow: Any) -> StudyJobs:
     """The jobs of Snakemake's own object."""
     workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True, nolock=True)
     workflow.async_run(workflow.dag.init())
@@ -74,7 +74,7 @@ def _planned(study: str, workflow: Any) -> Plan:
         if job.log
     ]
     jobs.sort(key=lambda each: (order[each.rule], each.job.log))
-    return Plan(study, jobs, dict(workflow.config))
+    return StudyJobs(study, jobs, dict(workflow.config))
 
 
 class _Handed:

@@ -14,7 +14,7 @@ from trainyard.job import HIDDEN, given
 from trainyard.markdown import table
 from trainyard.provenance.check import Verdict
 from trainyard.provenance.contents import Contents
-from trainyard.provenance.jobs import Plan
+from trainyard.provenance.jobs import StudyJobs
 from trainyard.provenance.read import Record, read_record
 from trainyard.provenance.record import record_file
 
@@ -44,26 +44,28 @@ CONTENTS = (
 PATHS = f"{HIDDEN} stands for a place on the machine where it was run.\n\n"
 
 
-def readme(plan: Plan, verdict: Verdict, chosen: Contents, catalogues: Catalogues, study: Mapping[str, Any]) -> str:
+def readme(
+    planned: StudyJobs, verdict: Verdict, chosen: Contents, catalogues: Catalogues, study: Mapping[str, Any]
+) -> str:
     """The text. It depends on the archive's content alone: it holds no time of its own."""
-    records = list(_records(plan))
+    records = list(_records(planned))
     parts = [
         f"# {study['title']}\n\n{study['question']}\n",
-        f"The study `{plan.study}` of Trainyard: what was asked, what came out, and what it came from.\n",
+        f"The study `{planned.study}` of Trainyard: what was asked, what came out, and what it came from.\n",
         f"## What is here\n\n{table(('file', 'is'), CONTENTS)}\n",
         f"## Whether it holds\n\n{_holds(verdict)}",
         f"## What it came from\n\n{_origin(records)}",
-        f"## The data\n\n{_data(plan, catalogues)}",
-        f"## How to repeat it\n\n{_repeat(plan, records)}",
+        f"## The data\n\n{_data(planned, catalogues)}",
+        f"## How to repeat it\n\n{_repeat(planned, records)}",
     ]
     if chosen.left_out:
         parts.append(f"## What is left out\n\n{_left_out(chosen.left_out)}")
     return "\n".join(parts)
 
 
-def _records(plan: Plan) -> Iterator[Record]:
+def _records(planned: StudyJobs) -> Iterator[Record]:
     """The records that can be read; the others are among what doesn't hold."""
-    for each in plan.jobs:
+    for each in planned.jobs:
         with suppress(InputError):
             yield read_record(record_file(each.job))
 
@@ -107,9 +109,9 @@ def _machine(record: Record) -> str:
     return f"{record.cpu}, {record.cores} cores, {record.memory / 1e9:.0f} GB{gpu}, {record.platform}"
 
 
-def _data(plan: Plan, catalogues: Catalogues) -> str:
+def _data(planned: StudyJobs, catalogues: Catalogues) -> str:
     rows = []
-    for each in plan.jobs:
+    for each in planned.jobs:
         index = Path(each.job.output.get("index", ""))
         if each.rule == "download" and index.is_file():
             about = read_json(index)
@@ -119,16 +121,16 @@ def _data(plan: Plan, catalogues: Catalogues) -> str:
     return table(("dataset", "split", "rows", "source, revision", "licence", "SHA-256 of the rows"), rows) + "\n"
 
 
-def _repeat(plan: Plan, records: list[Record]) -> str:
+def _repeat(planned: StudyJobs, records: list[Record]) -> str:
     commits = Counter(record.commit for record in records if record.commit)
     commit = commits.most_common(1)[0][0] if commits else "THE COMMIT"
-    changed = shlex.join(given(plan.config))
+    changed = shlex.join(given(planned.config))
     conda = " --use-conda" if any(record.conda for record in records) else ""
     return (
         "In a clone of the repository, with Python 3.11 or 3.12:\n\n"
         f"```bash\ngit checkout {commit}\nmake install\n"
-        f".venv/bin/snakemake --cores all{conda} --config studies={plan.study}{changed and f' {changed}'}\n"
-        f"make verify STUDY={plan.study}{changed and f' CONFIG={shlex.quote(changed)}'}\n```\n\n"
+        f".venv/bin/snakemake --cores all{conda} --config studies={planned.study}{changed and f' {changed}'}\n"
+        f"make verify STUDY={planned.study}{changed and f' CONFIG={shlex.quote(changed)}'}\n```\n\n"
         f"{PATHS if HIDDEN in changed else ''}"
         "Each record names the command of its own job. On the same processor and packages a CPU gives the same "
         "losses to the last bit; times and figures of speed differ.\n"

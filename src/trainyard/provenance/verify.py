@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from trainyard.errors import InputError
 from trainyard.provenance.check import REMEDIES, STATES, State, Verdict, check
-from trainyard.provenance.jobs import Plan, plan
+from trainyard.provenance.jobs import StudyJobs, study_jobs
 from trainyard.provenance.record import written
 
 
-def verify(planned: Plan) -> Verdict:
+def verify(planned: StudyJobs) -> Verdict:
     """Check a study, with a bar on a terminal."""
     total = sum(file.stat().st_size for each in planned.jobs for file in written(each.job))
     with tqdm(total=total, unit="B", unit_scale=True, desc="hashed", leave=False, disable=None) as bar:
@@ -67,7 +67,7 @@ def main() -> int:
     arguments = parser.parse_args()
     began = time.monotonic()
     try:
-        verdict = verify(plan(arguments.study, settings(arguments.config)))
+        verdict = verify(study_jobs(arguments.study, settings(arguments.config)))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
