@@ -20,7 +20,7 @@ from trainyard.errors import InputError
 
 
 @dataclass(frozen=True)
-class Plan:
+class SplitPlan:
     """How a family is split.
 
     Attributes:
@@ -37,14 +37,14 @@ class Plan:
 
 
 _SEPARATE = {"q_proj", "k_proj", "v_proj"}
-_GATED = Plan(frozenset({*_SEPARATE, "gate_proj", "up_proj"}), frozenset({"o_proj", "down_proj"}))
-PLANS: dict[Family, Plan] = {
-    "gpt2": Plan(frozenset({"c_attn", "c_fc"}), frozenset({"c_proj"}), frozenset({"split_size"}), fused=3),
-    "opt": Plan(frozenset({*_SEPARATE, "fc1"}), frozenset({"out_proj", "fc2"}), frozenset({"num_heads"})),
+_GATED = SplitPlan(frozenset({*_SEPARATE, "gate_proj", "up_proj"}), frozenset({"o_proj", "down_proj"}))
+PLANS: dict[Family, SplitPlan] = {
+    "gpt2": SplitPlan(frozenset({"c_attn", "c_fc"}), frozenset({"c_proj"}), frozenset({"split_size"}), fused=3),
+    "opt": SplitPlan(frozenset({*_SEPARATE, "fc1"}), frozenset({"out_proj", "fc2"}), frozenset({"num_heads"})),
     "gpt2_modern": _GATED,
     "llama": _GATED,
-    "bart": Plan(frozenset({*_SEPARATE, "fc1"}), frozenset({"out_proj", "fc2"})),
-    "t5": Plan(
+    "bart": SplitPlan(frozenset({*_SEPARATE, "fc1"}), frozenset({"out_proj", "fc2"})),
+    "t5": SplitPlan(
         # the bias of a head belongs to whoever has the head
         frozenset({"q", "k", "v", "wi", "wi_0", "wi_1", "relative_attention_bias"}),
         frozenset({"o", "wo"}),
@@ -92,7 +92,7 @@ def is_split(parameter: nn.Parameter) -> bool:
     )
 
 
-def _style(module: nn.Module, name: str, plan: Plan) -> ParallelStyle:
+def _style(module: nn.Module, name: str, plan: SplitPlan) -> ParallelStyle:
     by_columns = name in plan.columns
     if isinstance(module, Conv1D):
         return _SplitConv1D(by_columns, plan.fused if name == _FUSED else 1)
