@@ -17,7 +17,7 @@ from trainyard.config.shapes import parameters
 from trainyard.measure.throughput import measure
 from trainyard.models.build import build
 from trainyard.models.objective import Objective
-from trainyard.parallel.activations import Activations, Batch, activations
+from trainyard.parallel.activations import Activations, BatchShape, activations
 from trainyard.parallel.held import Job
 from trainyard.parallel.memory import Prediction, against, held, predict
 from trainyard.parallel.room import prediction
@@ -106,7 +106,7 @@ def test_activations_are_what_autograd_keeps(family):
     for arithmetic, dropout, checkpointing in itertools.product(
         ("fp32", "autocast", "half"), (0.0, 0.1), (False, True)
     ):
-        found = activations(entry, Batch(3, 40, 24), arithmetic, dropout=dropout, checkpointing=checkpointing)
+        found = activations(entry, BatchShape(3, 40, 24), arithmetic, dropout=dropout, checkpointing=checkpointing)
         kept = saved_by_autograd(entry, arithmetic, dropout, checkpointing)
         assert found.kept == pytest.approx(kept, rel=0.05), (arithmetic, dropout, checkpointing)
 

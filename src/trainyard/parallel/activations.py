@@ -29,7 +29,7 @@ class Activations:
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchShape:
     """What a process takes at once: sequences, and tokens of each (of the source, and of the target if there is one).
 
     Attributes:
@@ -221,7 +221,7 @@ _RMS = ("gpt2_modern", "llama", "t5")
 
 def activations(
     model: Model,
-    batch: Batch,
+    batch: BatchShape,
     arithmetic: Arithmetic,
     *,
     dropout: float | None = None,
@@ -262,7 +262,7 @@ def activations(
 
 
 def _stacks(
-    model: Model, batch: Batch, operations: Callable[[int], _Operations]
+    model: Model, batch: BatchShape, operations: Callable[[int], _Operations]
 ) -> list[tuple[_Operations, int, float]]:
     """The stacks of blocks: what their operations are counted by, how many blocks, and what each saves."""
     shape = model.shape

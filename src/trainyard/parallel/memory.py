@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from trainyard.config.catalogue import Model, ParallelSetting, Precision
 from trainyard.config.shapes import parameters
-from trainyard.parallel.activations import Arithmetic, Batch, activations
+from trainyard.parallel.activations import Arithmetic, BatchShape, activations
 from trainyard.parallel.held import Held, Job, Moment
 from trainyard.parallel.held_frameworks import colossalai, deepspeed
 from trainyard.parallel.held_torch import ddp, fsdp, single, tensor, zero1
@@ -102,7 +102,7 @@ def predict(
     """
     arithmetic, on_cpu = _arithmetic(setting, precision), device == "cpu"
     pieces = _pieces(micro_batch, accumulation, setting.pipeline)
-    batch = Batch(micro_batch // pieces, sequence_length, target_length or sequence_length)
+    batch = BatchShape(micro_batch // pieces, sequence_length, target_length or sequence_length)
     kept = activations(
         model,
         batch,
