@@ -18,7 +18,7 @@ from trainyard.measure.throughput import measure
 from trainyard.models.build import build
 from trainyard.models.objective import Objective
 from trainyard.parallel.activations import Activations, BatchShape, activations
-from trainyard.parallel.held import Job
+from trainyard.parallel.held import Workload
 from trainyard.parallel.memory import Prediction, against, held, predict
 from trainyard.parallel.room import prediction
 
@@ -63,8 +63,8 @@ def test_weights_and_states_are_those_of_the_zero_paper(engine, options, arithme
     large = model(layers=36, width=4096, heads=32, feed_forward=4 * 4096, vocabulary=50257, context=1024)
     count = parameters(large)
     assert count == pytest.approx(7.5e9, rel=0.01)
-    job = Job(large, arithmetic, Activations(0, 0), positions=1, ranks=64, options=options)
-    found = held(engine, job)
+    load = Workload(large, arithmetic, Activations(0, 0), positions=1, ranks=64, options=options)
+    found = held(engine, load)
     assert found is not None
     own = found.gradients if engine == "ddp" else gradients * count
     total = (found.parameters + found.optimizer + own) * 7.5e9 / count / GB
@@ -127,8 +127,8 @@ def test_activation_checkpointing_needs_less():
 @pytest.mark.parametrize("arithmetic", ["fp32", "half"])
 def test_each_level_of_zero_shares_out_more(arithmetic):
     def states(stage: int, ranks: int) -> float:
-        job = Job(MODELS["gpt2-52m"], arithmetic, Activations(0, 0), 1, ranks=ranks, options={"stage": stage})
-        found = held("deepspeed", job)
+        load = Workload(MODELS["gpt2-52m"], arithmetic, Activations(0, 0), 1, ranks=ranks, options={"stage": stage})
+        found = held("deepspeed", load)
         assert found is not None
         return found.parameters + found.optimizer + max(found.gradients, found.between)
 

@@ -1,4 +1,4 @@
-"""What the arithmetic of memory is about, and its results: a job, what an engine holds for it, and moments."""
+"""What the arithmetic of memory is about, and its results: a workload, what an engine holds for it, and moments."""
 
 import math
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Job:
+class Workload:
     """What the arithmetic is about.
 
     Attributes:

@@ -6,35 +6,35 @@ moments, all in fp32.
 
 from dataclasses import replace
 
-from trainyard.parallel.held import Held, Job
+from trainyard.parallel.held import Held, Workload
 
 # parallel/single.py: bytes of a gradient's pieces in fp64
 _NORM_AT_ONCE = 2**25
 
 
-def single(job: Job) -> Held:
+def single(load: Workload) -> Held:
     """One process; a pipeline's process with most."""
     return Held(
-        parameters=4 * job.all,
-        optimizer=8 * job.all,
-        gathered=job.casts,
-        made=4 * job.blocks,
-        between=4 * job.all,
-        stepping=4 * job.all + _NORM_AT_ONCE,
+        parameters=4 * load.all,
+        optimizer=8 * load.all,
+        gathered=load.casts,
+        made=4 * load.blocks,
+        between=4 * load.all,
+        stepping=4 * load.all + _NORM_AT_ONCE,
     )
 
 
-def ddp(job: Job) -> Held:
+def ddp(load: Workload) -> Held:
     """DDP: gradients are views of its buckets, which stay."""
-    return replace(single(job), gradients=4 * job.all, made=0.0, between=0.0, stepping=_NORM_AT_ONCE)
+    return replace(single(load), gradients=4 * load.all, made=0.0, between=0.0, stepping=_NORM_AT_ONCE)
 
 
-def zero1(job: Job) -> Held:
+def zero1(load: Workload) -> Held:
     """ZeroRedundancyOptimizer deals whole parameters out."""
-    return replace(ddp(job), optimizer=8 * max(job.all / job.ranks, job.head))
+    return replace(ddp(load), optimizer=8 * max(load.all / load.ranks, load.head))
 
 
-def fsdp(job: Job) -> Held:
+def fsdp(load: Workload) -> Held:
     """FSDP2: each block, and the rest as one, are gathered in the dtype that computes; the rest stays for the step.
 
     A block is gathered while another computes. On a CPU its flat buffer, its weights and its gradients are freed
@@ -42,17 +42,17 @@ def fsdp(job: Job) -> Held:
     what goes in, gloo's copy of it, and this process's part of the sum.
     """
     return Held(
-        parameters=4 * job.all / job.ranks,
-        optimizer=8 * job.all / job.ranks,
-        gathered=job.size * (3 * job.blocks if job.on_cpu else 2 * job.block),
-        tables=job.size * job.ends,
-        made=4 * job.blocks / job.ranks,
-        between=job.size * job.all,
-        exchanged=4 * job.blocks / job.ranks + 4 * job.ends * (2 + 1 / job.ranks),
-        stepping=4 * job.all / job.ranks + _NORM_AT_ONCE,
+        parameters=4 * load.all / load.ranks,
+        optimizer=8 * load.all / load.ranks,
+        gathered=load.size * (3 * load.blocks if load.on_cpu else 2 * load.block),
+        tables=load.size * load.ends,
+        made=4 * load.blocks / load.ranks,
+        between=load.size * load.all,
+        exchanged=4 * load.blocks / load.ranks + 4 * load.ends * (2 + 1 / load.ranks),
+        stepping=4 * load.all / load.ranks + _NORM_AT_ONCE,
     )
 
 
-def tensor(job: Job) -> Held:
+def tensor(load: Workload) -> Held:
     """DTensor; FSDP2 over the copies of the model, where there are several."""
-    return fsdp(job) if job.ranks > 1 else single(job)
+    return fsdp(load) if load.ranks > 1 else single(load)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from trainyard.config.catalogue import Model, ParallelSetting, Precision
 from trainyard.config.shapes import parameters
 from trainyard.parallel.activations import Arithmetic, BatchShape, activations
-from trainyard.parallel.held import Held, Job, Moment
+from trainyard.parallel.held import Held, Moment, Workload
 from trainyard.parallel.held_frameworks import colossalai, deepspeed
 from trainyard.parallel.held_torch import ddp, fsdp, single, tensor, zero1
 
@@ -20,7 +20,7 @@ _RUNTIME = 30e6
 _RUNTIME_OF_DEEPSPEED = 45e6
 _FRAGMENTS = 1 / 3
 
-_ENGINES: dict[str, Callable[[Job], Held | None]] = {
+_ENGINES: dict[str, Callable[[Workload], Held | None]] = {
     "single": single,
     "ddp": ddp,
     "zero1": zero1,
@@ -114,7 +114,7 @@ def predict(
         pipeline=setting.pipeline,
         eager=setting.options.get("plugin") == "hybrid",
     )
-    job = Job(
+    load = Workload(
         model,
         arithmetic,
         kept,
@@ -126,11 +126,11 @@ def predict(
         on_cpu=on_cpu,
         plain_head=setting.options.get("plugin") in ("gemini", "hybrid"),
     )
-    on = held(setting.engine, job)
+    on = held(setting.engine, load)
     if on is None:
         return None
-    peak = max(_moments(job, on, accumulation > 1 or pieces > 1), key=lambda each: each.total)
-    return _rounded(peak, _slack(setting.engine, job), device)
+    peak = max(_moments(load, on, accumulation > 1 or pieces > 1), key=lambda each: each.total)
+    return _rounded(peak, _slack(setting.engine, load), device)
 
 
 def predict_cell(cell: Mapping[str, Any]) -> Prediction | None:
@@ -165,10 +165,10 @@ def against(predicted: Prediction | None, measured: int | None) -> dict[str, Any
     }
 
 
-def held(engine: str, job: Job) -> Held | None:
+def held(engine: str, load: Workload) -> Held | None:
     """What a process of an engine holds; None where nobody has counted it."""
     count = _ENGINES.get(engine)
-    return None if count is None else count(job)
+    return None if count is None else count(load)
 
 
 def _arithmetic(setting: ParallelSetting, precision: Precision) -> Arithmetic:
@@ -177,12 +177,12 @@ def _arithmetic(setting: ParallelSetting, precision: Precision) -> Arithmetic:
     return "autocast" if setting.engine in _AUTOCAST or setting.options.get("stage") == 0 else "half"
 
 
-def _slack(engine: str, job: Job) -> float:
+def _slack(engine: str, load: Workload) -> float:
     """What libraries and the allocator keep for themselves, where the CPU computes."""
-    if not job.on_cpu:
+    if not load.on_cpu:
         return 0.0
     runtime = _RUNTIME + (_RUNTIME_OF_DEEPSPEED if engine == "deepspeed" else 0.0)
-    return runtime + _FRAGMENTS * job.activations.kept
+    return runtime + _FRAGMENTS * load.activations.kept
 
 
 def _rounded(peak: Moment, slack: float, device: Literal["cpu", "cuda"]) -> Prediction:
@@ -204,11 +204,11 @@ def _pieces(micro_batch: int, accumulation: int, pipeline: int) -> int:
     return next((number for number in divisors if accumulation * number >= pipeline), micro_batch)
 
 
-def _moments(job: Job, on: Held, accumulates: bool) -> Iterator[Moment]:
+def _moments(load: Workload, on: Held, accumulates: bool) -> Iterator[Moment]:
     """When memory may be at its peak, in the order of a training."""
     # transformers makes the head's matrix before it ties it to the table of tokens
-    yield Moment("building the model", 4 * (parameters(job.model) + job.head))
-    kept, head = job.activations.kept, job.size * job.head
+    yield Moment("building the model", 4 * (parameters(load.model) + load.head))
+    kept, head = load.activations.kept, load.size * load.head
     passing = Moment(
         "the loss",
         on.parameters + on.gathered + on.tables,
@@ -218,16 +218,16 @@ def _moments(job: Job, on: Held, accumulates: bool) -> Iterator[Moment]:
         on.buffers,
         on.host,
     )
-    yield replace(passing, gradients=passing.gradients + 4 * job.head, buffers=on.buffers + job.logits)
+    yield replace(passing, gradients=passing.gradients + 4 * load.head, buffers=on.buffers + load.logits)
     # models/objective.py scales the head's gradient into a second tensor
     yield replace(passing, name="starting the backward pass", gradients=passing.gradients + 2 * head)
-    working = kept + job.activations.working
+    working = kept + load.activations.working
     yield replace(passing, name="the backward pass", gradients=passing.gradients + head, activations=working)
     # the table of tokens has a second gradient, of the embedding, before both are added
     made = on.gradients + max(on.made, on.between if accumulates else 0.0) + 2 * head
     # glibc's heap, in which activations and gathered blocks lie, never shrinks, and gradients of the blocks fill what
     # these leave; a GPU's allocator uses their memory again for anything
-    left, gathered = (working, on.gathered) if job.on_cpu else (0.0, 0.0)
+    left, gathered = (working, on.gathered) if load.on_cpu else (0.0, 0.0)
     yield replace(passing, name="ending the backward pass", gradients=made, activations=max(0.0, left - on.made))
     after = replace(passing, parameters=on.parameters + gathered, activations=left)
     yield replace(after, name="exchanging gradients", gradients=on.gradients + on.exchanged)
