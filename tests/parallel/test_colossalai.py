@@ -112,16 +112,16 @@ class Stop(Exception):  # noqa: N818
 
 @pytest.mark.slow
 def test_the_booster_of_the_hybrid_plugin_sees_eager_attention_and_a_plain_head(one_process, monkeypatch) -> None:
-    from trainyard.parallel import colossalai_spread  # noqa: PLC0415
+    from trainyard.parallel import colossalai_boosted  # noqa: PLC0415
 
     seen: list[Any] = []
 
-    class Booster(colossalai_spread.Booster):
+    class Booster(colossalai_boosted.Booster):
         def boost(self, model: nn.Module, *rest: Any, **more: Any) -> Any:
             seen.append(model)
             raise Stop
 
-    monkeypatch.setattr(colossalai_spread, "Booster", Booster)
+    monkeypatch.setattr(colossalai_boosted, "Booster", Booster)
     made = objective("gpt2")
     made.model.config._attn_implementation = "sdpa"
     with pytest.raises(Stop):

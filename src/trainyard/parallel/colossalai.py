@@ -13,7 +13,7 @@ from trainyard.parallel import engine
 from trainyard.parallel.engine import Batch, EngineSettings, Step
 
 if TYPE_CHECKING:
-    from trainyard.parallel.colossalai_spread import Spread
+    from trainyard.parallel.colossalai_boosted import Boosted
 
 _OPTIONS = {
     "torch-ddp": set(),
@@ -37,38 +37,38 @@ class Engine(engine.Engine):
 
     def __init__(self, objective: nn.Module, settings: EngineSettings) -> None:
         super().__init__(objective, settings)
-        self.spread = _spread(objective, settings)
+        self.boosted = _boosted(objective, settings)
 
     @override
     def train_step(self, micro_batches: Sequence[Batch], learning_rate: float) -> Step:
         tokens = self._over_data_ranks(engine.predicted_tokens(micro_batches))
         batches = [self._to_device(batch) for batch in micro_batches]
-        phase = self.spread.phase()
+        phase = self.boosted.phase()
         # Gradients are averaged over data ranks; this factor makes the average the mean over all tokens.
-        losses = self.spread.accumulate(batches, self.data_ranks / tokens)
-        scale = self.spread.scale()
-        norm, skipped = self.spread.step(learning_rate)
+        losses = self.boosted.accumulate(batches, self.data_ranks / tokens)
+        scale = self.boosted.scale()
+        norm, skipped = self.boosted.step(learning_rate)
         total = self._over_data_ranks(losses.double().sum().item())
         return Step(total / tokens, norm, int(tokens), skipped=skipped, loss_scale=scale, phase=phase)
 
     @override
     def save(self, folder: Path) -> None:
-        torch.save(self.spread.local_state(), self._state_path(folder))
+        torch.save(self.boosted.local_state(), self._state_path(folder))
 
     @override
     def load(self, folder: Path) -> None:
-        self.spread.load_local_state(torch.load(self._state_path(folder), map_location="cpu", weights_only=True))
+        self.boosted.load_local_state(torch.load(self._state_path(folder), map_location="cpu", weights_only=True))
 
     @override
     def full_state(self) -> dict[str, Tensor] | None:
-        return self.spread.full_state()
+        return self.boosted.full_state()
 
     @override
     def loss_sum(self, batch: Batch) -> Tensor:
-        return self.spread.loss_sum(self._to_device(batch))
+        return self.boosted.loss_sum(self._to_device(batch))
 
 
-def _spread(objective: nn.Module, settings: EngineSettings) -> "Spread":
+def _boosted(objective: nn.Module, settings: EngineSettings) -> "Boosted":
     """The objective as the option `plugin` spreads it.
 
     Raises:

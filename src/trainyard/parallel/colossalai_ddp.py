@@ -10,12 +10,12 @@ from torch import nn
 from typing_extensions import override
 
 from trainyard.parallel import engine
+from trainyard.parallel.colossalai_boosted import Boosted
 from trainyard.parallel.colossalai_import import TorchDDPPlugin
-from trainyard.parallel.colossalai_spread import Spread
 from trainyard.parallel.engine import EngineSettings
 
 
-class TorchDDP(Spread):
+class TorchDDP(Boosted):
     """torch's DistributedDataParallel; in fp16 the booster's mixed precision, with torch's GradScaler.
 
     The booster's bf16 is an empty class in ColossalAI 0.5.0: bf16 is torch's autocast.

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trainyard.parallel import engine, group
+from trainyard.parallel.colossalai_boosted import Boosted
 from trainyard.parallel.colossalai_import import GeminiPlugin, gemini_optimizer, get_temp_total_chunk_on_cuda
 from trainyard.parallel.colossalai_loss import PlainObjective, names_by_tensor
 from trainyard.parallel.colossalai_scale import LossScale, arguments
-from trainyard.parallel.colossalai_spread import Spread
 from trainyard.parallel.engine import EngineSettings, fp32_copy
 
 _CHUNKS = 8
@@ -36,7 +36,7 @@ class Placement:
     offload_parameters_fraction: float = 0.0
 
 
-class Gemini(Spread):
+class Gemini(Boosted):
     """ZeRO's level 3 in chunks, in bf16 or fp16 with masters in fp32, on GPUs alone."""
 
     def __init__(

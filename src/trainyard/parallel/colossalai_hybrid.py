@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from trainyard.errors import InputError
 from trainyard.parallel import engine, group
+from trainyard.parallel.colossalai_boosted import Boosted, gathered
 from trainyard.parallel.colossalai_import import (
     HybridParallelPlugin,
     OneForwardOneBackwardSchedule,
@@ -24,11 +25,10 @@ from trainyard.parallel.colossalai_import import (
 )
 from trainyard.parallel.colossalai_loss import names_by_tensor, summed_loss, use_eager_attention, with_plain_head
 from trainyard.parallel.colossalai_scale import LossScale, arguments
-from trainyard.parallel.colossalai_spread import Spread, gathered
 from trainyard.parallel.engine import Batch, EngineSettings, fp32_copy
 
 
-class Hybrid(Spread):
+class Hybrid(Boosted):
     """Shardformer's form of the model, over a mesh of processes (data, pipeline, tensor), the last one innermost.
 
     It takes transformers' classes apart, so it is given the model without our objective, with a plain head and

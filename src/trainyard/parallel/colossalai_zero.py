@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trainyard.parallel import engine, group
+from trainyard.parallel.colossalai_boosted import Boosted, gathered
 from trainyard.parallel.colossalai_import import LowLevelZeroPlugin
 from trainyard.parallel.colossalai_scale import LossScale, arguments
-from trainyard.parallel.colossalai_spread import Spread, gathered
 from trainyard.parallel.engine import EngineSettings
 
 
-class LowLevelZero(Spread):
+class LowLevelZero(Boosted):
     """Each process holds a part of AdamW's state and, at level 2, of the gradient.
 
     The model is cast to bf16 or fp16, with masters in fp32. At level 2 gradients are exchanged in every

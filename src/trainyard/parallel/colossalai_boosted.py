@@ -14,7 +14,7 @@ from trainyard.parallel.colossalai_import import Booster, Plugin
 from trainyard.parallel.engine import Batch, EngineSettings, fp32_copy
 
 
-class Spread(ABC):
+class Boosted(ABC):
     """What ColossalAI's plugins have in common, as far as they do.
 
     Args:
