@@ -60,12 +60,12 @@ def train(
             folder that another trainer holds, unusable data or settings.
         LaunchError: the training failed in any other way; with the end of the log.
     """
-    job = _Job(specification, output)
+    outputs = _Outputs(specification, output)
     if unsupported is not None:
-        job.write({"outcome": "unsupported", "reason": unsupported}, {}, [], [])
+        outputs.write({"outcome": "unsupported", "reason": unsupported}, {}, [], [])
         return
     check_writable(output)
-    folder = WorkFolder(work / job.study / job.run / key_of(specification, job.inputs, code, python))
+    folder = WorkFolder(work / outputs.study / outputs.run / key_of(specification, outputs.inputs, code, python))
     with folder.lock():
         if folder.complete.exists():
             folder.clear()
@@ -77,7 +77,7 @@ def train(
     with folder.lock():
         clear_drafts(output)
         if not folder.complete.exists():  # else another job of the same specification was quicker
-            job.copy_out(folder)
+            outputs.copy_out(folder)
             folder.finish()
 
 
@@ -130,8 +130,8 @@ def _launch(
         raise RuntimeError(f"the trainer ended well, but {folder.path} holds no outcome")
 
 
-class _Job:
-    """What the outputs are made of besides the working folder."""
+class _Outputs:
+    """The outputs of a training, and what they are made of besides its working folder."""
 
     def __init__(self, specification: dict[str, Any], output: Path) -> None:
         self.specification = specification
