@@ -2,8 +2,9 @@ import csv
 
 import pytest
 
-from trainyard.report.comparison import PUBLISHED, compare, same, tabulate
+from trainyard.report.comparison import compare, tabulate
 from trainyard.report.html import best_cells
+from trainyard.report.published import PUBLISHED, same
 from trainyard.report.results import Score, read_all, read_evaluations, read_runs
 from trainyard.report.table_cells import score_cell
 

@@ -25,6 +25,33 @@ from trainyard.intervals import proportion, ratio
 WORD = re.compile(r"\w+")
 CORPUS_ROWS = 50_000  # enough that the counts of common words settle; a corpus of billions of tokens has no end
 COLUMNS = ("ctx", "endings", "label", "level")
+BASELINES = {
+    "ending-alone": {
+        "title": "ending alone",
+        "how": "a naive Bayes classifier of right and wrong endings by their words, without the context; "
+        "trained on one half of the items, scored on the other, and the other way round",
+    },
+    "any-mentioned": {
+        "title": "any mentioned",
+        "how": "the ending with the largest part of its differing words in the context",
+    },
+    "first-mentioned": {
+        "title": "first mentioned",
+        "how": "the ending with the differing word that comes first in the context",
+    },
+    "last-mentioned": {
+        "title": "last mentioned",
+        "how": "the ending with the differing word that comes last in the context",
+    },
+    "most-mentioned": {
+        "title": "most mentioned",
+        "how": "the ending whose differing words come most often in the context, on average",
+    },
+    "most-frequent": {
+        "title": "most frequent",
+        "how": "the ending whose differing words are most frequent in the training text (mean log count)",
+    },
+}
 
 
 class Item(TypedDict):
@@ -59,40 +86,15 @@ def shortcuts(
     """
     rows = _items(items, limit)
     text = None if corpus is None else read_rows(corpus, ["text"], CORPUS_ROWS)
-    baselines = {
-        "ending-alone": (
-            "ending alone",
-            "a naive Bayes classifier of right and wrong endings by their words, without the context; "
-            "trained on one half of the items, scored on the other, and the other way round",
-            _ending_alone(rows),
-        ),
-        "any-mentioned": (
-            "any mentioned",
-            "the ending with the largest part of its differing words in the context",
-            _by_context(rows, _mentioned),
-        ),
-        "first-mentioned": (
-            "first mentioned",
-            "the ending with the differing word that comes first in the context",
-            _by_context(rows, _first),
-        ),
-        "last-mentioned": (
-            "last mentioned",
-            "the ending with the differing word that comes last in the context",
-            _by_context(rows, _last),
-        ),
-        "most-mentioned": (
-            "most mentioned",
-            "the ending whose differing words come most often in the context, on average",
-            _by_context(rows, _often),
-        ),
+    scores = {
+        "ending-alone": _ending_alone(rows),
+        "any-mentioned": _by_context(rows, _mentioned),
+        "first-mentioned": _by_context(rows, _first),
+        "last-mentioned": _by_context(rows, _last),
+        "most-mentioned": _by_context(rows, _often),
     }
     if text is not None:
-        baselines["most-frequent"] = (
-            "most frequent",
-            "the ending whose differing words are most frequent in the training text (mean log count)",
-            _most_frequent(rows, [row["text"] for row in text]),
-        )
+        scores["most-frequent"] = _most_frequent(rows, [row["text"] for row in text])
     write_json(
         output,
         {
@@ -103,10 +105,7 @@ def shortcuts(
             "rows_sha256": rows_sha256(items),
             "corpus": None if text is None else {"file": str(corpus), "rows": len(text), "at_most": CORPUS_ROWS},
             "chance": {"value": statistics.fmean(1 / len(row["endings"]) for row in rows)},
-            "baselines": {
-                name: {"title": title, "how": how, **_summary(rows, scores)}
-                for name, (title, how, scores) in baselines.items()
-            },
+            "baselines": {name: {**BASELINES[name], **_summary(rows, found)} for name, found in scores.items()},
         },
     )
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from trainyard.config.prices import Prices
 from trainyard.config.study import Study
-from trainyard.report.comparison import same
 from trainyard.report.costs import Cost, cost_at, mean_cost, step_of
 from trainyard.report.curves import published_losses
 from trainyard.report.format import PERCENT, TITLES
+from trainyard.report.published import same
 from trainyard.report.results import CHANCE, Evaluation, Run, Score, label, telling
 from trainyard.report.seeds import configurations
 

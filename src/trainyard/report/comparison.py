@@ -1,17 +1,17 @@
 """The one table of a study: every run, what it cost and how good it came out."""
 
-import re
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from trainyard.config.study import Published, Study
-from trainyard.report.format import PERCENT, TITLES, clip, counted, duration, fixed, score, size
+from trainyard.config.study import Study
+from trainyard.report.format import SHORT_TITLES, SHOWN, counted, duration, fixed, size
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
 from trainyard.report.overlap import Overlap, read_overlaps, remarks
 from trainyard.report.pairs import WITHIN, pairs, pairs_over_seeds, told
+from trainyard.report.published import published_row
 from trainyard.report.results import (
     Evaluation,
     Run,
@@ -26,30 +26,12 @@ from trainyard.report.results import (
 from trainyard.report.seeds import Configuration, configurations, repeated
 from trainyard.report.table_cells import SEEDS, outcome_cell, score_cell, spread_cell, verdict
 
-PUBLISHED = "Published by others, as their sources state them"
 BASELINES = "Baselines on the same rows"
-SHOWN = {
-    "perplexity": ("perplexity_token", "perplexity_word", "perplexity_byte"),
-    "hellaswag": ("acc", "acc_norm"),
-    "rouge": ("rouge1", "rouge2", "rougeL", "rougeLsum"),
-}
+ByModel = dict[tuple[str, str], dict[str, Evaluation]]
+"""The evaluations of each run's or pretrained model's checkpoint, by their names."""
+Scored = tuple[Row, dict[str, Evaluation]]
+"""A row, and the evaluations that its scores are from."""
 SELDOM = frozenset({"perplexity_byte"})  # on the page they would push other columns out of sight
-SHORT_TITLES = {
-    **TITLES,
-    "perplexity_token": "ppl/token",
-    "perplexity_word": "ppl/word",
-    "perplexity_byte": "ppl/byte",
-    "acc": "acc %",
-    "acc_norm": "acc_norm %",
-}
-FIGURES = {
-    "training_loss": "training_loss",
-    "validation_loss": "validation_loss",
-    "tokens_per_second": "tokens_per_second",
-    "samples_per_second": "samples_per_second",
-    "peak_memory_gb": "peak_memory",
-    "energy_kwh": "energy_kwh",
-}
 NOTES = [
     "± is one standard error, [a, b] a 95 % interval; “chance” marks accuracies within two errors of it. "
     "Point at a value for protocol, number of items and settings.",
@@ -96,16 +78,31 @@ def compare(
     overlaps: Sequence[Overlap] = (),
 ) -> Table:
     """The comparison as a table: a row for each run and evaluated checkpoint, baselines and published rows apart."""
-    by_model: dict[tuple[str, str], dict[str, Evaluation]] = {}
+    by_model: ByModel = {}
     groups: dict[str, Evaluation] = {}
     for evaluation in evaluations:
         by_model.setdefault((evaluation.run, evaluation.checkpoint), {})[evaluation.raw["evaluation"]] = evaluation
         if evaluation.scores or evaluation.raw["evaluation"] not in groups:
             groups[evaluation.raw["evaluation"]] = evaluation
-    names = list(dict.fromkeys(["model", *varying(runs), "parallel", "precision"]))
+    trained, pretrained = _trained_rows(runs, by_model, parity), _pretrained_rows(runs, by_model)
+    _set_against_best([*trained, *pretrained], runs)
+    rows = [row for row, _ in [*trained, *pretrained]]
+    rows += _over_seeds(configurations(runs), evaluations)
+    rows += _baselines(groups)
+    rows += [published_row(entry, groups) for entry in study.published]
+    varied = varying(runs)
+    names = list(dict.fromkeys(["model", *varied, "parallel", "precision"]))
+    finished = not pretrained and all(run.finished for run in runs)
+    columns, repeats = _without_repeats(_columns(names, varied, groups, rows, finished), rows)
+    shared = [name for name in names if name not in ("model", *varied)]
+    notes = [*_notes(runs, shared, finished), *remarks(overlaps), *repeats]
+    return Table("Comparison of runs", columns, rows, notes, empty="This study has no runs.")
+
+
+def _trained_rows(runs: Sequence[Run], by_model: ByModel, parity: Sequence[dict[str, Any]]) -> list[Scored]:
+    """A row for each evaluated checkpoint of each run; one for a run of which none is."""
     labels = run_labels(runs, {run.name for run in runs})
-    known = {run.name: run for run in runs}
-    scored: list[tuple[Row, dict[str, Evaluation]]] = []
+    scored: list[Scored] = []
     for run in runs:
         checkpoints = [checkpoint for name, checkpoint in by_model if name == run.name] or [""]
         for checkpoint in checkpoints:
@@ -113,6 +110,13 @@ def compare(
             cells |= _run_cells(run, checkpoint) | _parity_cell(run, parity)
             found = by_model.get((run.name, checkpoint), {})
             scored.append((Row(cells | _scores(found, run.tokenizer)), found))
+    return scored
+
+
+def _pretrained_rows(runs: Sequence[Run], by_model: ByModel) -> list[Scored]:
+    """A row for each evaluated model that is of no run."""
+    known = {run.name for run in runs}
+    scored: list[Scored] = []
     for (name, checkpoint), found in by_model.items():
         if name not in known:
             cells = {key: Cell(name, name) for key in ("run", "model")}
@@ -120,28 +124,24 @@ def compare(
             cells["outcome"] = Cell("evaluated", "evaluated", tip="evaluated as it is, not trained here", kind="plain")
             tokenizer = next((run.tokenizer for run in runs if run.coordinates["model"] == name), name)
             scored.append((Row(cells | _scores(found, tokenizer)), found))
-    _set_against_best(scored, runs)
-    rows = [row for row, _ in scored]
-    rows += _over_seeds(configurations(runs), evaluations)
-    rows += _baselines(groups)
-    rows += [_published(entry, groups) for entry in study.published]
-    columns = _columns(names, groups, rows, set(varying(runs)))
-    alike = [f"{name} {runs[0].coordinates[name]}" for name in names if runs and name not in {"model", *varying(runs)}]
-    if all(run.finished for run in runs) and all(name in known for name, _ in by_model):
-        alike.append("outcome finished")
-        columns = [replace(column, shown=column.shown and column.key != "outcome") for column in columns]
-    notes = [f"All runs: {', '.join(alike)}.", *NOTES] if runs and alike else NOTES
+    return scored
+
+
+def _notes(runs: Sequence[Run], shared: Sequence[str], finished: bool) -> list[str]:
+    """What all runs have in common, and how to read the table."""
+    alike = [f"{name} {run.coordinates[name]}" for run in runs[:1] for name in shared]
+    alike += ["outcome finished"] if runs and finished else []
+    return [f"All runs: {', '.join(alike)}.", *NOTES] if alike else NOTES
+
+
+def _without_repeats(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[list[Column], list[str]]:
+    """The columns, those that repeat their neighbour in the CSV alone, and the notes that say so."""
     repeated = [
-        (first, second) for first, second in pairwise(columns) if second.shown and _repeats(first, second, rows)
+        (one, other) for one, other in itertools.pairwise(columns) if other.shown and _repeats(one, other, rows)
     ]
-    notes = [
-        *notes,
-        *remarks(overlaps),
-        *(f"{second.title} equals {first.title} in every row; the CSV has it." for first, second in repeated),
-    ]
-    hidden = {second.key for _, second in repeated}
-    columns = [replace(column, shown=column.shown and column.key not in hidden) for column in columns]
-    return Table("Comparison of runs", columns, rows, notes, empty="This study has no runs.")
+    hidden = {other.key for _, other in repeated}
+    notes = [f"{other.title} equals {one.title} in every row; the CSV has it." for one, other in repeated]
+    return [replace(column, shown=column.shown and column.key not in hidden) for column in columns], notes
 
 
 def _repeats(first: Column, second: Column, rows: Sequence[Row]) -> bool:
@@ -215,7 +215,7 @@ def _scores(found: dict[str, Evaluation], tokenizer: str) -> dict[str, Cell]:
     return cells
 
 
-def _set_against_best(scored: Sequence[tuple[Row, dict[str, Evaluation]]], runs: Sequence[Run]) -> None:
+def _set_against_best(scored: Sequence[Scored], runs: Sequence[Run]) -> None:
     """Let each score say whether a paired test can tell it from the best of its rivals."""
     columns: dict[tuple[str, str], list[tuple[Row, str, Evaluation]]] = {}
     for row, found in scored:
@@ -281,84 +281,51 @@ def _baselines(groups: dict[str, Evaluation]) -> list[Row]:
     return list(rows.values())
 
 
-def _published(entry: Published, groups: dict[str, Evaluation]) -> Row:
-    """A published result: in the column of the same protocol where there is one, else in a column of its own."""
-    tip = f"{entry.protocol}; source: {entry.source}"
-    cells = {key: Cell(entry.model, entry.model, tip=tip) for key in ("run", "model")}
-    if entry.parallel:
-        cells["parallel"] = Cell(entry.parallel, entry.parallel)
-    cells["source"] = Cell(clip(entry.source, 60), entry.source, tip=tip)
-    for figure, value in entry.values.items():
-        if figure in FIGURES:
-            scale = 1e9 if figure == "peak_memory_gb" else 1
-            text = size(value * scale) if scale > 1 else fixed(value, 0 if value > 1000 else 4 if value < 1 else 2)
-            cells[FIGURES[figure]] = Cell(text, value * scale, tip=tip)
-            continue
-        name = figure.removeprefix("hellaswag_")
-        raw = value / 100 if name in PERCENT and value > 1 else value
-        group = next((key for key, found in groups.items() if name in SHOWN[found.metric] and same(entry, found)), "")
-        cells[f"{group}:{name}"] = Cell(score(name, raw), raw, tip=tip)
-    return Row(cells, PUBLISHED)
-
-
-def same(entry: Published, evaluation: Evaluation) -> bool:
-    """Whether a published figure was measured as ours: same dataset, protocol and shots, as far as its text says."""
-    text = f"{entry.protocol} {entry.source}".lower()
-    shots = re.search(r"(\d+)-shot", text)
-    if shots and evaluation.shots is not None and int(shots[1]) != evaluation.shots:
-        return False
-    dataset = str(evaluation.raw["dataset"]).lower()
-    named = dataset == "hellaswag" if evaluation.metric == "hellaswag" else dataset in text
-    return named and evaluation.protocol_name.lower() in text
-
-
 def _columns(
-    names: Sequence[str], groups: dict[str, Evaluation], rows: Sequence[Row], differing: set[str]
+    names: Sequence[str], varied: Sequence[str], groups: dict[str, Evaluation], rows: Sequence[Row], finished: bool
 ) -> list[Column]:
     """The columns that have something to show; what all runs share, and what is seldom asked for, in the CSV alone."""
-    checkpoints = {row.cells["checkpoint"].value for row in rows if "checkpoint" in row.cells}
-    columns = [Column("run", "run", text=True)]
-    # a label that is the model's name makes the model's own column superfluous on the page
-    plain = all(row.cells["run"].text == row.cells["model"].text for row in rows if "model" in row.cells)
-    columns += [
-        Column(
-            name,
-            name,
-            text=name not in ("processes", "seed"),
-            shown=not plain if name == "model" else name in differing,
-        )
-        for name in names
-    ]
-    if len(checkpoints) > 1:
-        columns.append(Column("checkpoint", "checkpoint", text=True, tip="which of the run's models was evaluated"))
-    columns.append(Column("outcome", "outcome", text=True))
-    columns += [
-        Column("training_loss", "training", "loss, nats a token", "low"),
-        Column("validation_loss", "validation", "loss, nats a token", "low"),
-    ]
-    for group, evaluation in groups.items():
-        for name in SHOWN[evaluation.metric]:
-            best = "low" if evaluation.metric == "perplexity" else "high"
-            columns.append(
-                Column(f"{group}:{name}", SHORT_TITLES[name], evaluation.title, best, shown=name not in SELDOM)
-            )
-    columns += [
-        Column(
-            f":{name}", SHORT_TITLES[name], "published, another protocol", tip="not comparable with the columns above"
-        )
-        for names in SHOWN.values()
-        for name in names
-    ]
-    columns += [
-        Column("tokens_per_second", "tokens/s", "cost"),
-        Column("samples_per_second", "samples/s", "cost"),
-        Column("peak_memory", "peak memory", "cost"),
-        Column("mfu", "MFU %", "cost", tip="share of the peak: point at a value for formula and peak"),
-        Column("energy_kwh", "energy, kWh", "cost"),
-        Column("parity", "parity", "against the reference", tip="largest difference in loss from the reference"),
-        Column("source", "source", "published", text=True),
-    ]
+    columns = [*_coordinate_columns(names, varied, rows, finished), *_score_columns(groups), *_cost_columns()]
     used = {key for row in rows for key, cell in row.cells.items() if cell.value is not None}
     always = {"run", *names, "outcome", "training_loss"}
     used |= {column.key for column in columns if column.key.partition(":")[0] in groups}
     return [column for column in columns if column.key in used | always]
+
+
+def _coordinate_columns(
+    names: Sequence[str], varied: Sequence[str], rows: Sequence[Row], finished: bool
+) -> Iterator[Column]:
+    """Which run and which of its models a row is about, and how the run ended."""
+    yield Column("run", "run", text=True)
+    # a label that is the model's name makes the model's own column superfluous on the page
+    plain = all(row.cells["run"].text == row.cells["model"].text for row in rows if "model" in row.cells)
+    for name in names:
+        shown = not plain if name == "model" else name in varied
+        yield Column(name, name, text=name not in ("processes", "seed"), shown=shown)
+    if len({row.cells["checkpoint"].value for row in rows if "checkpoint" in row.cells}) > 1:
+        yield Column("checkpoint", "checkpoint", text=True, tip="which of the run's models was evaluated")
+    yield Column("outcome", "outcome", text=True, shown=not finished)
+
+
+def _score_columns(groups: dict[str, Evaluation]) -> Iterator[Column]:
+    """Losses, the scores of each evaluation, and those that were published by other protocols."""
+    yield Column("training_loss", "training", "loss, nats a token", "low")
+    yield Column("validation_loss", "validation", "loss, nats a token", "low")
+    for group, evaluation in groups.items():
+        best = "low" if evaluation.metric == "perplexity" else "high"
+        for name in SHOWN[evaluation.metric]:
+            yield Column(f"{group}:{name}", SHORT_TITLES[name], evaluation.title, best, shown=name not in SELDOM)
+    tip = "not comparable with the columns above"
+    for name in itertools.chain.from_iterable(SHOWN.values()):
+        yield Column(f":{name}", SHORT_TITLES[name], "published, another protocol", tip=tip)
+
+
+def _cost_columns() -> Iterator[Column]:
+    """What a run cost, how its parallel setting agrees with the reference, and where others' figures are from."""
+    yield Column("tokens_per_second", "tokens/s", "cost")
+    yield Column("samples_per_second", "samples/s", "cost")
+    yield Column("peak_memory", "peak memory", "cost")
+    yield Column("mfu", "MFU %", "cost", tip="share of the peak: point at a value for formula and peak")
+    yield Column("energy_kwh", "energy, kWh", "cost")
+    yield Column("parity", "parity", "against the reference", tip="largest difference in loss from the reference")
+    yield Column("source", "source", "published", text=True)

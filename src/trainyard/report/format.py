@@ -20,7 +20,21 @@ TITLES = {
     "rougeL": "ROUGE-L",
     "rougeLsum": "ROUGE-Lsum",
 }
+SHORT_TITLES = {
+    **TITLES,
+    "perplexity_token": "ppl/token",
+    "perplexity_word": "ppl/word",
+    "perplexity_byte": "ppl/byte",
+    "acc": "acc %",
+    "acc_norm": "acc_norm %",
+}
 PERCENT = frozenset({"acc", "acc_norm"})
+SHOWN = {
+    "perplexity": ("perplexity_token", "perplexity_word", "perplexity_byte"),
+    "hellaswag": ("acc", "acc_norm"),
+    "rouge": ("rouge1", "rouge2", "rougeL", "rougeLsum"),
+}
+"""The scores of each metric that tables have."""
 
 
 def fixed(value: float | None, digits: int = 3) -> str:

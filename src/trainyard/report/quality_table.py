@@ -6,9 +6,9 @@ from pathlib import Path
 from trainyard.config.prices import Prices
 from trainyard.config.study import Study
 from trainyard.report.charts import HEADLINES
-from trainyard.report.comparison import SHORT_TITLES, SHOWN, describe
+from trainyard.report.comparison import describe
 from trainyard.report.costs import FLOPS, Cost, asked, cost_at, front, step_of
-from trainyard.report.format import fixed, scientific, short
+from trainyard.report.format import SHORT_TITLES, SHOWN, fixed, scientific, short
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
 from trainyard.report.results import Evaluation, Run, read_evaluations, read_runs, run_labels
 from trainyard.report.table_cells import score_cell
