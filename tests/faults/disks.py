@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
+from processes import below
 
 SIZE = 64_000_000
 SMALLEST_FILE = 100_000  # what the log and its like take
@@ -28,7 +28,7 @@ class Disk:
         self.folder = folder
         self._filler = folder / "filler"
 
-    def fill(self, process: int, room: int = 0) -> None:
+    def fill(self, process: subprocess.Popen[bytes], room: int = 0) -> None:
         """Leave so many bytes of room (rounded down to pages) for everybody, and so for `process` and all below it."""
         del process
         page = resource.getpagesize()
@@ -48,8 +48,8 @@ class LimitedDisk(Disk):
     full = "a file may not be so large here (see ulimit -f); raise the limit and run again"
     place = r"\S+"  # rows are never so many
 
-    def fill(self, process: int, room: int = 0) -> None:
-        for each in (psutil.Process(process), *psutil.Process(process).children(recursive=True)):
+    def fill(self, process: subprocess.Popen[bytes], room: int = 0) -> None:
+        for each in (process, *below(process)):
             size = max(room, SMALLEST_FILE)
             resource.prlimit(each.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 

@@ -13,13 +13,15 @@ from pathlib import Path
 import psutil
 from trainings import Job
 
+from processes import AT_ONCE, assert_gone, below, wait_for
+
 DRAFTS = {
     "checkpoint": "work/*/*/*/checkpoints/.step-*",
     "export": "work/*/*/*/models/.*",
     "copying": "results/.*",
 }
 ATTEMPTS = 6
-GONE_SECONDS, END_SECONDS = 60, 180
+END_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,6 @@ class Kill:
     victim: str
     moment: str
     said: str
-
-
-def below(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """All processes that a job has started, and theirs."""
-    try:
-        return psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
 
 
 def ranks(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
@@ -96,7 +90,8 @@ class Life:
         """Wait for so many steps, and then for a `moment`; the start is when there are ranks."""
         comes = {"start": lambda: self.victims("rank"), "step": lambda: True}
         comes |= {draft: partial(self.drafts, draft) for draft in DRAFTS}
-        self._job.wait_for(self.process, lambda: self.rows() >= rows and comes[moment]())
+        what = f"{rows} steps and then a {moment}"
+        wait_for(lambda: self.rows() >= rows and comes[moment](), 120, what, self.process, every=AT_ONCE)
 
     def victims(self, victim: str) -> Sequence[psutil.Process]:
         """The processes of this kind that live."""
@@ -111,8 +106,7 @@ class Life:
             if found := self.victims(victim):
                 found[which % len(found)].kill()
         said = said_by(self.process)
-        _, alive = psutil.wait_procs(family, timeout=GONE_SECONDS)
-        assert not alive, "a process outlived the job"
+        assert_gone(family)
         left = (moment for moment in DRAFTS if self.drafts(moment))
         return Kill(victim, next(left, "step" if self.rows() else "start"), said)
 
@@ -135,7 +129,7 @@ def kill_by_chance(job: Job, chance: random.Random, victims: tuple[str, ...], ro
     after = chance.randrange(rows + 1)
     pause, victim = 0.03 * chance.random(), chance.choice(victims)
     while life.process.poll() is None and (time.monotonic() < until if after == 0 else life.rows() < after):
-        time.sleep(0.002)
+        time.sleep(AT_ONCE)
     time.sleep(pause)  # to meet whatever the step is in
     if life.process.poll() is not None:
         said = said_by(life.process)

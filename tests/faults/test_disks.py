@@ -44,7 +44,7 @@ def test_a_disk_full_of_rows_checkpoints_or_exports_is_named_and_with_room_the_r
     ):
         life = Life(job)
         life.wait_for("step", rows)
-        disk.fill(life.process.pid, room)
+        disk.fill(life.process, room)
         said = end_of(life)
         assert re.search(rf"{job.root}/work/\S*/{disk.place or place}: can't be written: {re.escape(disk.full)}", said)
         disk.make_room()
@@ -72,7 +72,7 @@ def test_results_that_find_no_room_are_copied_when_there_is_some_without_trainin
     job = Elsewhere(tmp_path / "job", undisturbed().specification, results=disk.folder / "results")
     life = Life(job)
     life.wait_for("step", 2)
-    disk.fill(life.process.pid)
+    disk.fill(life.process)
     assert f"{job.output}/models: can't be written: {disk.full}" in end_of(life)
     disk.make_room()
     trained = job.log.read_bytes()

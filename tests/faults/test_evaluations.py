@@ -4,20 +4,19 @@ import os
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from disks import Disk, small_disk
-from kills import GONE_SECONDS, said_by
+from kills import said_by
 from trainings import SOURCE, Job
 
+from processes import AT_ONCE, assert_gone, below, wait_for
 from trainyard.files import read_json
 
 pytestmark = pytest.mark.slow
@@ -63,12 +62,9 @@ class Evaluation:
         """The finished blocks, and when they were written."""
         return {file: file.stat().st_mtime_ns for file in self.work.glob("[!.]*.parquet")}
 
-    def wait_for(self, process: subprocess.Popen[bytes], condition: Callable[[], object]) -> None:
-        until = time.monotonic() + 120
-        while not condition():
-            assert process.poll() is None, "it ended too early"
-            assert time.monotonic() < until, "it never happened"
-            time.sleep(0.001)
+    def wait_for_block(self, process: subprocess.Popen[bytes], finished: Collection[Path] = ()) -> None:
+        """Wait until `process` has finished one more than those."""
+        wait_for(lambda: self.blocks().keys() > set(finished), 120, "a finished block", process, every=AT_ONCE)
 
     def found(self) -> tuple[Any, pa.Table]:
         return read_json(self.output), pq.read_table(self.output.with_suffix(".parquet"))
@@ -109,8 +105,8 @@ def test_killed_between_its_blocks_it_goes_on_after_those_that_are_finished(
     finished: dict[Path, int] = {}
     for _ in range(2):
         process = evaluation.start(processes)
-        evaluation.wait_for(process, lambda: evaluation.blocks().keys() > finished.keys())  # noqa: B023
-        family = psutil.Process(process.pid).children(recursive=True)
+        evaluation.wait_for_block(process, finished)
+        family = below(process)
         if victim == "script":
             process.kill()
         else:
@@ -119,8 +115,7 @@ def test_killed_between_its_blocks_it_goes_on_after_those_that_are_finished(
         assert victim == "script" or re.search(
             r"process \d of 2 was ended by signal 9; run again, and it goes on", said
         )
-        _, alive = psutil.wait_procs(family, timeout=GONE_SECONDS)
-        assert not alive
+        assert_gone(family)
         assert not evaluation.output.exists()
         later = evaluation.blocks()
         assert finished.items() <= later.items(), "a finished block was scored again"
@@ -143,8 +138,8 @@ def test_a_full_disk_is_named_and_with_room_it_ends_the_same(
 ) -> None:
     evaluation = Evaluation(whole.model, whole.rows, disk.folder / "evaluation")
     process = evaluation.start()
-    evaluation.wait_for(process, evaluation.blocks)
-    disk.fill(process.pid)
+    evaluation.wait_for_block(process)
+    disk.fill(process)
     said = said_by(process)
     assert process.returncode == 1
     assert re.search(rf"{evaluation.root}/\S*\.parquet: can't be written: {re.escape(disk.full)}", said)

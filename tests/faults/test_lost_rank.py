@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import psutil
 import pytest
-from kills import GONE_SECONDS, Life, below, ranks, said_by, same
+from kills import Life, ranks, said_by, same
 from trainings import Job
 
+from processes import assert_gone, below
 from trainyard.parallel.launch import GRACE_SECONDS
 from trainyard.parallel.timeout import TIMEOUT
 
@@ -38,8 +38,7 @@ def test_the_others_end_in_time_when_a_rank_stops_and_the_run_goes_on(
     found = re.search(told, said)
     assert found, said
     assert time.monotonic() - stopped < SECONDS + GRACE_SECONDS + 30
-    _, alive = psutil.wait_procs(family, timeout=GONE_SECONDS)
-    assert not alive
+    assert_gone(family)
     job.run()
     assert f"rank 0: going on after step {found[1]}\n" in job.log.read_text()
     same(job, undisturbed("ddp"))

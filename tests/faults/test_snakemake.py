@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -12,9 +11,9 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from kills import GONE_SECONDS, below
 from repository import TRAIN, Repository
 
+from processes import AT_ONCE, assert_gone, below, wait_for
 from trainyard.files import files_of, read_json, read_json_lines, sha256_file
 
 pytestmark = pytest.mark.slow
@@ -60,17 +59,18 @@ def new(folder: Path, sign: str, before: set[Path]) -> set[Path]:
 
 def hold_at(moment: str, process: subprocess.Popen[bytes], comes: Callable[[], object]) -> list[psutil.Process]:
     """Stop Snakemake and all below it in the middle of a moment, not where it was just over; what lives below it."""
-    end = time.monotonic() + 180
-    while True:
-        assert process.poll() is None, f"it ended before the {moment}"
-        assert time.monotonic() < end, f"the {moment} was never hit"
+
+    def held() -> list[psutil.Process]:
+        if not comes():
+            return []
+        found = [psutil.Process(process.pid), *below(process)]
+        send(found, signal.SIGSTOP)
         if comes():
-            held = [psutil.Process(process.pid), *below(process)]
-            send(held, signal.SIGSTOP)
-            if comes():
-                return held[1:]
-            send(held, signal.SIGCONT)
-        time.sleep(0.002)
+            return found[1:]
+        send(found, signal.SIGCONT)
+        return []
+
+    return wait_for(held, 180, f"the {moment}", process, every=AT_ONCE)
 
 
 def send(processes: list[psutil.Process], number: signal.Signals) -> None:
@@ -114,8 +114,7 @@ def test_killed_at_every_moment_it_ends_the_same_and_a_second_one_is_refused_mea
                 )
             process.kill()
             send(held, signal.SIGCONT)
-        _, alive = psutil.wait_procs(held, timeout=GONE_SECONDS)
-        assert alive == [], "a job outlived Snakemake"
+        assert_gone(held)
         assert not (repository.folder / target("killed")).exists(), "the evaluation had ended"
         unlocked = repository.unlock()
         assert (unlocked.returncode, unlocked.stderr) == (0, "The last run was killed: taking its lock away.\n")

@@ -5,10 +5,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from processes import assert_gone, below, wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOO_MUCH = ("psutil", "snakemake", "datasets", "pyarrow", "matplotlib", "deepspeed", "tiktoken", "evaluate")
@@ -33,33 +34,8 @@ def start(folder, python, output, log):
     )
 
 
-def processes_below(parent):
-    """The processes that a process has started, and those that they have."""
-    children = [
-        int(status.parent.name)
-        for status in Path("/proc").glob("[0-9]*/stat")
-        if (text := _read(status)) and int(text.rpartition(")")[2].split()[1]) == parent
-    ]
-    return children + [below for child in children for below in processes_below(child)]
-
-
-def _read(path):
-    try:
-        return path.read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
 def lines(path):
     return path.read_text().splitlines() if path.exists() else []
-
-
-def wait_for(condition, seconds, what):
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, f"waited {seconds} s for {what}"
-        time.sleep(0.1)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +53,14 @@ def calls(repository, lean_python, tmp_path_factory):
     """A call killed after its first case, a second one by `make`, and the state between them."""
     output = tmp_path_factory.mktemp("benchmarks")
     state = output / "gpu-check-cpu.state.jsonl"
-    with (output / "first.log").open("wb") as log, start(repository, lean_python, output, log) as first:
+    log = output / "first.log"
+    with log.open("wb") as file, start(repository, lean_python, output, file) as first:
         try:
-            wait_for(lambda: lines(state) or first.poll() is not None, 120, "the first case")
-            assert first.poll() is None, (output / "first.log").read_text()
-            below = wait_for(lambda: processes_below(first.pid), 60, "the next case's process")
+            wait_for(lambda: lines(state), 120, "the first case", first, log)
+            family = wait_for(lambda: below(first), 60, "the next case's process", first, log)
         finally:
             first.send_signal(signal.SIGKILL)
-    wait_for(lambda: not any(_read(Path(f"/proc/{pid}/stat")) for pid in below), 20, "the end of its processes")
+    assert_gone(family, 20)
     done = [json.loads(line) for line in lines(state)]
     arguments = [f"PYTHON={lean_python}", f"ARGS={' '.join([*TINY, '--output', str(output)])}"]
     second = subprocess.run(

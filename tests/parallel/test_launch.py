@@ -2,12 +2,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from processes import assert_gone, below, wait_for
 from trainyard import gpus
 from trainyard.errors import InputError
 from trainyard.family import ancestors
@@ -54,17 +54,6 @@ with ended_with_snakemake():
 CALL = "import subprocess, sys; subprocess.run(sys.argv[1:])"
 
 
-def wait_for(condition, seconds):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "not within the time"
-        time.sleep(0.05)
-
-
-def gone(process):
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-
-
 @pytest.fixture
 def launcher(tmp_path):
     """Start a launcher of sleeping workers, below another program if there is one; give it and all its family."""
@@ -77,8 +66,9 @@ def launcher(tmp_path):
         top = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(SOURCE)})
         started.append(top)
         files = [tmp_path / f"pid-{rank}" for rank in range(processes)]
-        wait_for(lambda: all(file.exists() and file.read_text() for file in files), 60)
-        family = psutil.Process(top.pid).children(recursive=True)
+        for file in files:
+            wait_for(lambda: file.exists() and file.read_text(), 60, file.name, top, tmp_path / "log")  # noqa: B023
+        family = below(top)
         started.extend(family)
         return top, family, [psutil.Process(int(file.read_text())) for file in files]
 
@@ -97,7 +87,7 @@ def test_nothing_outlives_a_launcher_that_is_killed(launcher, processes):
     top, family, ranks = launcher(processes)
     assert set(ranks) <= set(family)
     top.kill()
-    wait_for(lambda: all(gone(process) for process in family), 10)
+    assert_gone(family, 10)
 
 
 @pytest.mark.slow
@@ -105,7 +95,7 @@ def test_nothing_outlives_a_launcher_that_is_killed(launcher, processes):
 def test_nothing_outlives_a_launcher_that_is_told_to_end(launcher, number):
     top, family, _ = launcher(1)
     top.send_signal(number)
-    wait_for(lambda: all(gone(process) for process in family), 10)
+    assert_gone(family, 10)
     assert top.wait(10) != 0
 
 
@@ -116,7 +106,7 @@ def test_the_launcher_and_all_below_it_end_when_snakemake_is_killed(launcher, tm
     (tmp_path / name).write_text(CALL)
     top, family, _ = launcher(2, above=[sys.executable, str(tmp_path / name), *shell])
     top.kill()
-    wait_for(lambda: all(gone(process) for process in family), 10)
+    assert_gone(family, 10)
 
 
 def test_a_script_whose_snakemake_is_gone_before_it_looks_ends_though_a_shell_lives_on(tmp_path):
@@ -132,12 +122,12 @@ def test_a_script_whose_snakemake_is_gone_before_it_looks_ends_though_a_shell_li
         )
     adopter = psutil.Process(int(above))
     try:
-        wait_for((tmp_path / "started").exists, 60)
+        wait_for((tmp_path / "started").exists, 60, "the script")
         snakemake, shell, script = adopter.children(recursive=True)
         snakemake.kill()
-        wait_for(lambda: shell.ppid() == adopter.pid, 10)
+        wait_for(lambda: shell.ppid() == adopter.pid, 10, "another parent of the shell")
         (tmp_path / "go").touch()
-        wait_for(lambda: gone(script), 30)
+        assert_gone([script], 30)
         assert said.read_text() == "what started this job is gone\n"
         assert not (tmp_path / "went-on").exists()
     finally:
@@ -157,7 +147,7 @@ def test_ancestors_that_this_user_may_not_see_end_the_walk(monkeypatch):
 def test_a_killed_rank_ends_the_others_and_the_launcher(launcher):
     top, family, ranks = launcher(2)
     ranks[1].kill()
-    wait_for(lambda: all(gone(process) for process in family), 10)
+    assert_gone(family, 10)
     assert top.wait(10) == 1
 
 
@@ -205,7 +195,7 @@ def test_processes_run_with_the_interpreter_that_is_named(tmp_path, wrapper, exe
 def test_nothing_outlives_a_launcher_that_is_killed_below_an_interpreter_that_is_a_script(launcher, wrapper):
     top, family, _ = launcher(1, python=wrapper(""))
     top.kill()
-    wait_for(lambda: all(gone(process) for process in family), 10)
+    assert_gone(family, 10)
 
 
 @pytest.mark.slow

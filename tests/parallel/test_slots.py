@@ -5,15 +5,16 @@ import os
 import random
 import runpy
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import psutil
 import pytest
 
+from processes import below, wait_for
 from trainyard.errors import InputError
 from trainyard.gpus import Gpu
 from trainyard.job import Job
@@ -21,11 +22,12 @@ from trainyard.parallel import slots
 from trainyard.parallel.slots import hold, taken
 
 JOB, SOURCE = Path(__file__).with_name("slots_job.py"), Path(__file__).parents[2] / "src"
+Start = Callable[..., subprocess.Popen[bytes]]
 FOUR = [Gpu(str(number), f"0000:0{number}:00.0") for number in range(4)]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., psutil.Popen]]:
+def start(tmp_path: Path) -> Iterator[Start]:
     """Start a job of so many GPUs for some seconds; whatever is left is ended."""
     started = []
 
@@ -33,23 +35,22 @@ def start(tmp_path: Path) -> Iterator[Callable[..., psutil.Popen]]:
         words = [sys.executable, str(JOB), "job", str(tmp_path), name, str(count), str(seconds), *places]
         with (tmp_path / f"said-{name}").open("wb") as said:
             environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
-            started.append(psutil.Popen(words, env=environment, stderr=said))
+            started.append(subprocess.Popen(words, env=environment, stderr=said))
         return started[-1]
 
     yield begin
     for process in started:
-        for child in process.children(recursive=True) if process.is_running() else []:
-            child.kill()
-        if process.poll() is None:
-            process.kill()
+        for each in (*below(process), process):
+            each.kill()
         process.wait()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "not within the time"
-        time.sleep(0.02)
+def wait_until_it_began(folder: Path, name: str, job: subprocess.Popen[bytes]) -> None:
+    wait_for((folder / f"began-{name}").exists, 30, f"the rank of the {name}", job, folder / f"said-{name}")
+
+
+def wait_until_it_waits(folder: Path, name: str, job: subprocess.Popen[bytes]) -> None:
+    wait_for((folder / f"said-{name}").read_text, 30, f"the word of the {name}", job)
 
 
 def began(folder: Path, name: str) -> float:
@@ -57,9 +58,7 @@ def began(folder: Path, name: str) -> float:
 
 
 @pytest.mark.slow
-def test_no_two_jobs_ever_share_a_gpu_and_each_is_served_though_others_are_killed(
-    tmp_path: Path, start: Callable[..., psutil.Popen]
-) -> None:
+def test_no_two_jobs_ever_share_a_gpu_and_each_is_served_though_others_are_killed(tmp_path: Path, start: Start) -> None:
     chance = random.Random(0)
     jobs = {str(number): start(str(number), chance.choice([1, 1, 2, 3, 4]), 0.2) for number in range(24)}
     killed = set(chance.sample(sorted(jobs), 8))
@@ -71,47 +70,48 @@ def test_no_two_jobs_ever_share_a_gpu_and_each_is_served_though_others_are_kille
     assert list(tmp_path.glob("shared-*")) == []
 
 
-def test_gpus_are_free_again_when_their_job_was_killed(tmp_path: Path, start: Callable[..., psutil.Popen]) -> None:
+def test_gpus_are_free_again_when_their_job_was_killed(tmp_path: Path, start: Start) -> None:
     first = start("first", 4, 60)
-    wait_for((tmp_path / "began-first").exists)
-    for process in [*first.children(), first]:
+    wait_until_it_began(tmp_path, "first", first)
+    for process in [*below(first), first]:
         process.kill()
     assert start("second", 4, 0).wait(20) == 0
 
 
-def test_a_rank_that_outlives_its_job_still_holds_its_gpus(tmp_path: Path, start: Callable[..., psutil.Popen]) -> None:
+def test_a_rank_that_outlives_its_job_still_holds_its_gpus(tmp_path: Path, start: Start) -> None:
     first = start("first", 3, 60)
-    wait_for((tmp_path / "began-first").exists)
-    (orphan,) = first.children()
+    wait_until_it_began(tmp_path, "first", first)
+    (orphan,) = below(first)
     first.kill()
     assert start("second", 1, 0).wait(20) == 0, "the second has the GPU that the first left"
     third = start("third", 2, 0)
-    wait_for((tmp_path / "said-third").read_text)
+    wait_until_it_waits(tmp_path, "third", third)
     assert not (tmp_path / "began-third").exists()
     orphan.kill()
     assert third.wait(20) == 0
     assert list(tmp_path.glob("shared-*")) == []
 
 
-def test_a_large_job_is_not_passed_by_small_ones(tmp_path: Path, start: Callable[..., psutil.Popen]) -> None:
-    start("first", 1, 60)
-    wait_for((tmp_path / "began-first").exists)
+def test_a_large_job_is_not_passed_by_small_ones(tmp_path: Path, start: Start) -> None:
+    first = start("first", 1, 60)
+    wait_until_it_began(tmp_path, "first", first)
     large = start("large", 4, 0)
-    wait_for((tmp_path / "said-large").read_text)
+    wait_until_it_waits(tmp_path, "large", large)
     small = {name: start(name, 1, 0) for name in ("a", "b")}
-    wait_for(lambda: all((tmp_path / f"said-{name}").read_text() for name in small))
+    for name, job in small.items():
+        wait_until_it_waits(tmp_path, name, job)
     (tmp_path / "end-first").touch()
     assert [job.wait(20) for job in (large, *small.values())] == [0, 0, 0]
     assert all(began(tmp_path, "large") < began(tmp_path, name) for name in small)
 
 
-def test_a_job_that_waits_says_so_once_and_for_whom(tmp_path: Path, start: Callable[..., psutil.Popen]) -> None:
+def test_a_job_that_waits_says_so_once_and_for_whom(tmp_path: Path, start: Start) -> None:
     first = start("first", 3, 60)
-    wait_for((tmp_path / "began-first").exists)
+    wait_until_it_began(tmp_path, "first", first)
     second = start("second", 2, 0)
-    wait_for((tmp_path / "said-second").read_text)
+    wait_until_it_waits(tmp_path, "second", second)
     third = start("third", 1, 0)
-    wait_for((tmp_path / "said-third").read_text)
+    wait_until_it_waits(tmp_path, "third", third)
     (tmp_path / "end-first").touch()
     assert second.wait(20) == third.wait(20) == 0
     said = f"waiting for {{}} of the GPUs 0, 1, 2, 3: process {first.pid} has 0, 1, 2{{}}\n"

@@ -15,13 +15,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
+from processes import wait_for
 from trainyard.errors import InputError
 
 FOLDER = Path("/run/trainyard-slurm")
@@ -111,14 +110,6 @@ def running(folder: Path) -> dict[str, int]:
         except (ValueError, psutil.NoSuchProcess):
             continue
     return found
-
-
-def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Wait until `condition` holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {seconds:.0f} s"
-        time.sleep(0.1)
 
 
 def said(*words: str) -> str:

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from cluster import Cluster, said, wait_for
+from cluster import Cluster, said
 from repository import Repository
+
+from processes import wait_for
 
 # On a real cluster the first look at a job is after 40 s. Each look that finds none at its end is followed by one
 # 10 s later than the last.
@@ -83,14 +85,13 @@ class Submitting(Repository):
         held: dict[str, int] = {}
 
         def all_held() -> bool:
-            assert process.poll() is None, f"Snakemake has ended: {self.said()[-6000:]}"
             for run in [each for each in runs if each not in held and self.rows(study, each) >= count]:
                 for rank in self.ranks(study, run):
                     rank.suspend()
                 held[run] = self.rows(study, run)
             return len(held) == len(runs)
 
-        wait_for(all_held, 300, f"{count} steps of {', '.join(runs)}")
+        wait_for(all_held, 300, f"{count} steps of {', '.join(runs)}", process, self.output)
         return held
 
     def ranks(self, study: str, run: str) -> list[psutil.Process]:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, said, wait_for
+from cluster import Cluster, said
 from repository import TRAIN
 from submitting import Submitting
 
+from processes import wait_for
 from trainyard.files import read_json, read_json_lines, sha256_file
 from trainyard.train.run import train
 from trainyard.train.slurm import killed_for_memory

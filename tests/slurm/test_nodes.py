@@ -9,7 +9,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cluster import Cluster, said, wait_for
+from cluster import Cluster, said
+
+from processes import wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ def newest_checkpoint(job):
 def test_a_request_to_end_saves_a_checkpoint_first(baseline, new_job):
     job = new_job("asked", baseline.specification)
     with job.start() as process:
-        job.wait_for(process, lambda: job.steps() >= 2)
+        job.wait_for_steps(2, process)
         for trainer in ranks(process):
             trainer.send_signal(signal.SIGTERM)
         said = process.stderr.read().decode()
@@ -45,7 +45,7 @@ def test_the_best_model_is_that_of_the_resumed_curve(baseline, new_job):
 def test_two_at_once_on_one_folder_give_one_result(baseline, new_job):
     job = new_job("twice", baseline.specification)
     with job.start() as first:
-        job.wait_for(first, lambda: job.steps() >= 1)
+        job.wait_for_steps(1, first)
         replace(job, log_name="second.log").run()
         assert first.wait() == 0
     same(job, baseline)

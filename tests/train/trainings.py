@@ -3,8 +3,6 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from processes import AT_ONCE, wait_for
 from trainyard.config.catalogue import BytesTokenizer, ParallelSetting
 from trainyard.config.load import parse_entries
 from trainyard.config.machine import Machine, unsupported
@@ -180,13 +179,9 @@ class Job:
         """The rows written so far by a training that still goes on."""
         return sum(path.read_bytes().count(b"\n") for path in (self.root / "work").glob("*/*/*/metrics.jsonl"))
 
-    def wait_for(self, process: subprocess.Popen[bytes], condition: Callable[[], object]) -> None:
-        """Wait until `condition()` holds, while `process` lives."""
-        until = time.monotonic() + 120
-        while not condition():
-            assert time.monotonic() < until, "it never happened"
-            assert process.poll() is None, f"it ended too early: {process.stderr and process.stderr.read().decode()}"
-            time.sleep(0.002)
+    def wait_for_steps(self, count: int, process: subprocess.Popen[bytes]) -> None:
+        """Wait until `process` has taken so many."""
+        wait_for(lambda: self.steps() >= count, 120, f"{count} steps", process, every=AT_ONCE)
 
 
 def write_small_text(folder: Path) -> Path:
