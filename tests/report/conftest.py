@@ -18,6 +18,12 @@ def empty(tmp_path: Path) -> Results:
 
 
 @pytest.fixture
+def outputs(tmp_path: Path) -> dict[str, Path]:
+    """Where a table goes: its page and its CSV."""
+    return {"table": tmp_path / "t.html", "numbers": tmp_path / "t.csv"}
+
+
+@pytest.fixture
 def full(empty: Results) -> Results:
     """A study with every kind of result."""
     return fill(empty)

@@ -1,5 +1,3 @@
-import csv
-
 import pytest
 
 from trainyard.report.comparison import compare, tabulate
@@ -7,6 +5,8 @@ from trainyard.report.html import best_cells
 from trainyard.report.published import PUBLISHED, same
 from trainyard.report.results import Score, read_all, read_evaluations, read_runs
 from trainyard.report.table_cells import score_cell
+
+from .reading import csv_rows
 
 
 def made(results):
@@ -125,21 +125,13 @@ def test_rouge_shows_its_interval_and_the_baseline_on_the_same_rows(empty):
     assert [row.cells["run"].text for row in table.rows if row.section.startswith("Baselines")] == ["lead3"]
 
 
-def test_the_csv_has_raw_numbers_for_every_run(full):
-    tabulate(
-        full.study,
-        runs=full.runs,
-        evaluations=full.evaluations,
-        parity=full.parity,
-        table=full.root / "c.html",
-        numbers=full.root / "c.csv",
-    )
-    with (full.root / "c.csv").open() as file:
-        rows = list(csv.DictReader(file))
+def test_the_csv_has_raw_numbers_for_every_run(full, outputs):
+    tabulate(full.study, runs=full.runs, evaluations=full.evaluations, parity=full.parity, **outputs)
+    rows = csv_rows(outputs["numbers"])
     assert [row["run"] for row in rows[:6]] == [folder.name for folder in full.runs]
     assert float(rows[0]["training_loss"]) == 1.18
     assert rows[5]["outcome_reason"] == "rank 1, step 1"
-    assert "alert('x')" not in (full.root / "c.html").read_text().replace("alert(&#39;x&#39;)", "")
+    assert "alert('x')" not in outputs["table"].read_text().replace("alert(&#39;x&#39;)", "")
 
 
 def test_an_accuracy_at_chance_says_so_and_one_above_does_not(empty):

@@ -1,6 +1,5 @@
 """What training text gave away: shares, affected items, and scores on the clean ones."""
 
-import csv
 import json
 import math
 from pathlib import Path
@@ -17,18 +16,15 @@ from trainyard.report.clean import clean
 from trainyard.report.itemwise import Items
 from trainyard.report.overlap import read_overlaps, remarks
 
+from .reading import csv_rows
+
 HARNESS = {"protocol": "harness", "shots": 0}
 
 
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.fixture
-def outputs(tmp_path: Path) -> dict[str, Path]:
-    names = {"table": "c.html", "numbers": "c.csv", "scores": "scores.csv", "affected": "items.csv"}
-    return {name: tmp_path / file for name, file in names.items()}
+def outputs(outputs: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
+    """With the clean scores' and the affected items' CSV beside."""
+    return outputs | {"scores": tmp_path / "scores.csv", "affected": tmp_path / "items.csv"}
 
 
 def overlap(results: Any, affected: dict[int, str], n: int, dataset: str = "tinyworld-endings", **more: Any) -> Path:
@@ -94,7 +90,7 @@ def test_a_score_stands_again_on_the_clean_items_alone(empty: Any, outputs: dict
     empty.add_run("r")
     scored(empty, "r", [True] * 6 + [False] * 4)
     tabulated(empty, [overlap(empty, {0: "a b", 1: "c d", 9: "e f"}, 10)], outputs)
-    first = rows(outputs["scores"])[0]
+    first = csv_rows(outputs["scores"])[0]
     kept = proportion(np.array([True] * 4 + [False] * 3))
     assert (first["all"], first["n"], first["n_clean"]) == ("0.6", "10", "7")
     assert float(first["clean"]) == kept.value == 4 / 7
@@ -111,16 +107,16 @@ def test_only_what_was_scored_counts_and_only_affected_evaluations_stand_again(
     empty.add_run("r")
     scored(empty, "r", [True, False, True])
     page = tabulated(empty, [overlap(empty, {3: "a b", 4: "c d"}, 5)], outputs)
-    assert rows(outputs["scores"]) == []
+    assert csv_rows(outputs["scores"]) == []
     assert "No item that was scored is contaminated." in page
-    assert rows(outputs["numbers"])[0]["contaminated"] == "2"
+    assert csv_rows(outputs["numbers"])[0]["contaminated"] == "2"
 
 
 def test_where_every_item_is_contaminated_there_is_no_clean_score(empty: Any, outputs: dict[str, Path]) -> None:
     empty.add_run("r")
     scored(empty, "r", [True, False])
     page = tabulated(empty, [overlap(empty, {0: "a", 1: "b"}, 2)], outputs)
-    assert [(row["clean"], row["n_clean"]) for row in rows(outputs["scores"])] == [("", "0"), ("", "0")]
+    assert [(row["clean"], row["n_clean"]) for row in csv_rows(outputs["scores"])] == [("", "0"), ("", "0")]
     assert "every item is contaminated" in page
 
 
@@ -130,7 +126,7 @@ def test_a_clean_perplexity_that_a_number_cannot_hold_says_so(empty: Any, output
     columns = {"log_likelihood": [-100.0, -2000.0], "words": [1000, 1], "tokens": [1000, 500], "bytes": [5000, 2000]}
     empty.add_items("r", "perplexity", columns, dataset="pages")
     page = tabulated(empty, [overlap(empty, {0: "a b"}, 2, dataset="pages")], outputs)
-    clean_scores = {row["score"]: row["clean"] for row in rows(outputs["scores"])}
+    clean_scores = {row["score"]: row["clean"] for row in csv_rows(outputs["scores"])}
     assert clean_scores["perplexity_word"] == ""
     assert float(clean_scores["perplexity_token"]) == pytest.approx(math.exp(4))
     assert "too large for a number" in page
@@ -140,7 +136,7 @@ def test_every_affected_item_is_in_the_csv_and_the_first_fifty_on_the_page(
     empty: Any, outputs: dict[str, Path]
 ) -> None:
     page = tabulated(empty, [overlap(empty, {row: f"the <b>words</b> & of {row}." for row in range(60)}, 100)], outputs)
-    table = rows(outputs["affected"])
+    table = csv_rows(outputs["affected"])
     assert [row["row"] for row in table] == [str(row) for row in range(60)]
     assert (table[7]["ngrams"], table[7]["overlapping"], table[7]["share"]) == ("10", "4", "0.4")
     assert table[7]["example"] == "the <b>words</b> & of 7."
@@ -151,7 +147,7 @@ def test_every_affected_item_is_in_the_csv_and_the_first_fifty_on_the_page(
 
 def test_the_share_stands_with_what_was_looked_through(empty: Any, outputs: dict[str, Path]) -> None:
     page = tabulated(empty, [overlap(empty, {2: "a b"}, 8)], outputs)
-    assert rows(outputs["numbers"]) == [
+    assert csv_rows(outputs["numbers"]) == [
         {
             "items": "tinyworld-endings test",
             "training": "tinyworld",
@@ -178,12 +174,12 @@ def test_what_was_not_looked_through_says_why(empty: Any, outputs: dict[str, Pat
     scored(empty, "s", [True, False])
     empty.add_evaluation("gpt2-1m", "hellaswag", None, checkpoint="pretrained", settings=HARNESS)
     tabulated(empty, [overlap(empty, {0: "a b"}, 2)], outputs)
-    assert [(row["training"], row["share_reason"]) for row in rows(outputs["numbers"])] == [
+    assert [(row["training"], row["share_reason"]) for row in csv_rows(outputs["numbers"])] == [
         ("tinyworld", ""),
         ("other", "the study does not ask for it: evaluate.contamination"),
         ("that of gpt2-1m", "trained elsewhere: its training text is not here"),
     ]
-    assert len(rows(outputs["scores"])) == 2
+    assert len(csv_rows(outputs["scores"])) == 2
 
 
 def test_the_comparison_and_the_overview_say_the_share_and_where_more_stands(
@@ -223,7 +219,7 @@ def test_it_leads_back_to_both_inputs(empty: Any, outputs: dict[str, Path]) -> N
         numbers=outputs["numbers"],
     )
     data = empty.root / "results" / "data"
-    assert [(row["path"], row["sha256"]) for row in rows(outputs["numbers"])] == [
+    assert [(row["path"], row["sha256"]) for row in csv_rows(outputs["numbers"])] == [
         (str(path), ""),
         (str(path.with_suffix(".parquet")), ""),
         (str(data / "tinyworld" / "rows" / "train.parquet"), "ab" * 32),

@@ -1,8 +1,8 @@
-import xml.etree.ElementTree as ET
-
 import pytest
 
 from trainyard.report import breakdown, curves, levels, measure, memory, parity, prediction, scaling, scores, style
+
+from .reading import svg_text
 
 FIGURES = {
     "loss by step": lambda r, out: curves.draw(r.study, runs=r.runs, axis="step", output=out),
@@ -21,11 +21,6 @@ FIGURES = {
 }
 
 
-def words(path):
-    """All text of an SVG."""
-    return " ".join(" ".join(ET.parse(path).getroot().itertext()).split())
-
-
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_same_results_give_the_same_bytes(full, name):
     FIGURES[name](full, full.root / "a.svg")
@@ -39,12 +34,12 @@ def test_the_same_results_give_the_same_bytes(full, name):
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_without_results_says_so(empty, name):
     FIGURES[name](empty, empty.root / "a.svg")
-    assert words(empty.root / "a.svg")
+    assert svg_text(empty.root / "a.svg")
 
 
 def test_every_run_is_labelled_with_its_last_loss_or_its_outcome(full):
     FIGURES["loss by step"](full, full.root / "a.svg")
-    text = words(full.root / "a.svg")
+    text = svg_text(full.root / "a.svg")
     for part in ("gpt2-500k · base 1.401", "gpt2-1m · lr-1 diverged", "gpt2-124m, published 1.21"):
         assert part in text.replace("  ", " ")
 
@@ -53,7 +48,7 @@ def test_hundreds_of_runs_are_coloured_by_what_tells_most_and_stay_small(empty):
     for index in range(150):
         empty.add_run(f"r{index}", recipe=f"lr-{index % 5}", seed=index // 5, steps=100)
     FIGURES["loss by tokens"](empty, empty.root / "a.svg")
-    text = words(empty.root / "a.svg")
+    text = svg_text(empty.root / "a.svg")
     assert "150 runs" in text
     assert all(f"lr-{index}" in text for index in range(5))
     assert (empty.root / "a.svg").stat().st_size < 800_000
@@ -62,7 +57,7 @@ def test_hundreds_of_runs_are_coloured_by_what_tells_most_and_stay_small(empty):
 def test_runs_that_were_never_validated_have_one_panel_with_labels(empty):
     empty.add_run("r", validated=False)
     FIGURES["loss by step"](empty, empty.root / "a.svg")
-    text = words(empty.root / "a.svg")
+    text = svg_text(empty.root / "a.svg")
     assert "Validation loss" not in text
     assert "gpt2-1m" in text
 
@@ -71,7 +66,7 @@ def test_each_dataset_has_a_row_of_panels(empty):
     empty.add_run("a")
     empty.add_run("b", dataset="other", end=0.2)
     FIGURES["loss by step"](empty, empty.root / "a.svg")
-    text = words(empty.root / "a.svg")
+    text = svg_text(empty.root / "a.svg")
     assert text.count("Validation loss") == text.count("Training loss") == 2
     assert "tinyworld" in text
     assert "other" in text
@@ -83,7 +78,7 @@ def test_a_published_loss_stands_on_its_own_dataset_alone(empty):
     empty.add_run("a")
     empty.add_run("b", dataset="other", end=0.2)
     curves.draw(study, runs=empty.runs, axis="step", output=empty.root / "a.svg")
-    assert words(empty.root / "a.svg").count("m, published 1.10") == 1
+    assert svg_text(empty.root / "a.svg").count("m, published 1.10") == 1
 
 
 def test_no_curve_is_cut_but_its_first_fall():
@@ -103,7 +98,7 @@ def test_a_level_below_chance_is_marked_and_one_at_chance_is_not(empty):
     empty.add_run("r")
     empty.add_levels("r", {"facts": 0.97, "last-move": 0.24, "earlier-move": 0.04})
     FIGURES["levels"](empty, empty.root / "a.svg")
-    assert words(empty.root / "a.svg").count("(below chance)") == 1
+    assert svg_text(empty.root / "a.svg").count("(below chance)") == 1
 
 
 def test_labels_of_points_meet_neither_each_other_nor_the_frame(tmp_path):
@@ -125,7 +120,7 @@ def test_smoothing_takes_the_mean_of_the_values_before():
 
 def test_levels_show_models_shortcuts_and_chance(full):
     FIGURES["levels"](full, full.root / "a.svg")
-    text = words(full.root / "a.svg")
+    text = svg_text(full.root / "a.svg")
     for part in ("all items", "facts", "carried", "n = 500", "chance", "shortcut: last place mentioned", "gpt2-250k"):
         assert part in text
 
@@ -137,12 +132,12 @@ def test_items_without_levels_make_one_group(empty):
         "r", "hellaswag", values, dataset="hellaswag", n=100, settings={"protocol": "harness", "shots": 0}
     )
     FIGURES["levels"](empty, empty.root / "a.svg")
-    assert "n = 100" in words(empty.root / "a.svg")
+    assert "n = 100" in svg_text(empty.root / "a.svg")
 
 
 def test_the_fit_and_the_prediction_stand_in_the_legend(full):
     FIGURES["scaling"](full, full.root / "a.svg")
-    text = words(full.root / "a.svg")
+    text = svg_text(full.root / "a.svg")
     assert "fit: exponent" in text
     assert "Kaplan" in text
 
@@ -152,6 +147,6 @@ def test_baselines_stand_beside_the_scores(empty):
     values = dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), (44.0, 0.5))
     empty.add_evaluation("r", "rouge", values, baselines={"lead3": {"rouge1": {"value": 30.0}}})
     FIGURES["scores"](empty, empty.root / "a.svg")
-    text = words(empty.root / "a.svg")
+    text = svg_text(empty.root / "a.svg")
     assert "lead3" in text
     assert "ROUGE-2 and ROUGE-L and ROUGE-Lsum" in text  # the same numbers: one panel

@@ -3,36 +3,17 @@ import json
 import pytest
 
 from trainyard.report.cards import cards
-from trainyard.report.evidence import Evidence
-from trainyard.report.findings import findings
-from trainyard.report.measured import read_cells, read_searches
-from trainyard.report.results import read_all, read_evaluations, read_runs
 
-
-def evidence(results):
-    return Evidence(
-        results.study,
-        read_runs(results.runs),
-        read_evaluations(results.evaluations),
-        read_all(results.parity),
-        read_cells(results.cells),
-        read_searches(results.cells),
-        read_all(results.shortcuts),
-        results.models,
-    )
-
-
-def said(results):
-    return {finding.topic: " ".join(finding.sentences) for finding in findings(evidence(results))}
+from .reading import evidence_of, sentences
 
 
 def test_nothing_is_said_where_there_is_nothing(empty):
-    assert set(said(empty)) == {"Scaling"}
-    assert cards(evidence(empty)) == []
+    assert set(sentences(empty)) == {"Scaling"}
+    assert cards(evidence_of(empty)) == []
 
 
 def test_training_names_the_lowest_and_the_highest_loss(full):
-    text = said(full)["Training"]
+    text = sentences(full)["Training"]
     assert "gpt2-1m reached a validation loss of 1.241 nats a token" in text
     assert "the lowest of 3 runs; the highest is gpt2-250k with 1.611" in text
 
@@ -40,11 +21,11 @@ def test_training_names_the_lowest_and_the_highest_loss(full):
 def test_the_spread_over_seeds_is_called_noise(empty):
     for seed, end in ((1, 1.20), (2, 1.25)):
         empty.add_run(f"s{seed}", seed=seed, end=end)
-    assert "The seed alone moves the validation loss by up to 0.050 nats" in said(empty)["Training"]
+    assert "The seed alone moves the validation loss by up to 0.050 nats" in sentences(empty)["Training"]
 
 
 def test_endings_say_how_far_above_the_best_shortcut_and_on_which_levels(full):
-    text = said(full)["Endings"]
+    text = sentences(full)["Endings"]
     assert "54.2 ± 1.1 % of 2,000 items" in text
     assert "19.0 standard errors above the shortcut “likeliest ending”" in text
     assert "3 standard errors or more on facts (97.0 ± 0.8 %) and last-move (62.0 ± 2.2 %)." in text
@@ -57,7 +38,7 @@ def test_a_level_with_every_answer_right_takes_part(empty):
     empty.add_run("r")
     empty.add_levels("r", {"facts": 1.0, "last-move": 0.62, "carried": 0.25})
     empty.add_shortcuts()
-    text = said(empty)["Endings"]
+    text = sentences(empty)["Endings"]
     assert "3 standard errors or more on facts (100.0 % [99.2, 100.0]) and last-move (62.0 ± 2.2 %)." in text
     assert "On facts and last-move together (1,000 items) it is right in 81.0 ± 1.1 %" in text
 
@@ -65,7 +46,7 @@ def test_a_level_with_every_answer_right_takes_part(empty):
 def test_levels_are_not_pooled_where_all_or_one_are_beaten(empty):
     empty.add_run("r")
     empty.add_levels("r", {"facts": 0.97, "last-move": 0.62})
-    assert "together" not in said(empty)["Endings"]
+    assert "together" not in sentences(empty)["Endings"]
 
 
 def test_a_model_at_chance_is_said_to_be_within_noise(empty):
@@ -78,14 +59,15 @@ def test_a_model_at_chance_is_said_to_be_within_noise(empty):
         n=100,
         settings={"protocol": "harness", "shots": 0},
     )
-    assert "within noise (0.5 standard errors) of chance" in said(empty)["Endings"]
+    assert "within noise (0.5 standard errors) of chance" in sentences(empty)["Endings"]
 
 
 def test_a_second_model_within_two_errors_is_noise(empty):
     for run, value in (("a", 0.50), ("b", 0.49)):
         empty.add_run(run, recipe=run)
         empty.add_levels(run, {"facts": value})
-    assert "Second is b with 49.0 ± 2.2 %, within noise of it (0.3 combined standard errors)." in said(empty)["Endings"]
+    text = sentences(empty)["Endings"]
+    assert "Second is b with 49.0 ± 2.2 %, within noise of it (0.3 combined standard errors)." in text
 
 
 @pytest.mark.parametrize(("after", "verdict"), [(30.0, "7.1 combined"), (39.5, "within noise: 0.4 combined")])
@@ -93,7 +75,7 @@ def test_perplexity_before_and_after_training_is_compared(empty, after, verdict)
     empty.add_run("tuned")
     empty.add_evaluation("tuned", "perplexity", {"perplexity_word": (after, 1.0)})
     empty.add_evaluation("gpt2-1m", "perplexity", {"perplexity_word": (40.0, 1.0)}, checkpoint="pretrained")
-    text = said(empty)["Perplexity"]
+    text = sentences(empty)["Perplexity"]
     assert f"from 40.00 to {after:.2f} a word" in text
     assert verdict in text
 
@@ -103,13 +85,13 @@ def test_rouge_is_set_beside_its_baseline(empty):
     values = dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), (44.0, 0.5))
     lead = {"lead3": {name: {"value": 30.0, "standard_error": 0.5} for name in values}}
     empty.add_evaluation("r", "rouge", values, n=100, baselines=lead)
-    text = said(empty)["Summaries"]
+    text = sentences(empty)["Summaries"]
     assert "100 rows: bart-tiny reaches ROUGE-1 44.0 [43.0, 45.0]" in text
     assert "lead3 has ROUGE-1 30.0 [29.0, 31.0]: the model is 19.8 standard errors above it" in text
 
 
 def test_parity_names_the_largest_difference_and_what_could_not_run(full):
-    text = said(full)["Parity"]
+    text = sentences(full)["Parity"]
     assert "All 4 parallel settings probed in fp32 stay within 1e\N{MINUS SIGN}6 of the reference" in text
     assert "(largest: zero2, 2.4e\N{MINUS SIGN}7)" in text
     assert "zero3 in fp32 could not be compared (unsupported: no compiler" in text
@@ -119,7 +101,7 @@ def test_parity_counts_probes_where_a_setting_has_several(empty):
     for model in ("gpt2-1m", "gpt2-500k"):
         for parallel, largest in (("ddp", 1e-7), ("zero2", 2e-7)):
             empty.add_parity(parallel, largest, model=model)
-    text = said(empty)["Parity"]
+    text = sentences(empty)["Parity"]
     assert "All 4 probes in fp32 stay within 1e\N{MINUS SIGN}6 of the reference" in text
     assert "(largest: zero2 · gpt2-1m, " in text or "(largest: zero2 · gpt2-500k, " in text
     assert "parallel settings" not in text
@@ -129,7 +111,7 @@ def test_equal_probes_of_one_setting_are_told_apart_by_their_processes(empty):
     for processes in (2, 4):
         empty.add_parity("ddp", 0.0, processes=processes)
     empty.add_parity("zero2", 1e-7)
-    text = said(empty)["Parity"]
+    text = sentences(empty)["Parity"]
     assert "All 3 probes in fp32" in text
     assert "Equal to the reference bit by bit: ddp · 2 processes and ddp · 4 processes." in text
 
@@ -137,16 +119,16 @@ def test_equal_probes_of_one_setting_are_told_apart_by_their_processes(empty):
 def test_a_probe_outside_its_tolerance_is_named(empty):
     empty.add_parity("ddp", 1e-7)
     empty.add_parity("zero2", 3e-6)
-    text = said(empty)["Parity"]
+    text = sentences(empty)["Parity"]
     assert "1 of 2 parallel settings" in text
     assert "zero2 strays by 3e\N{MINUS SIGN}6, outside its tolerance" in text
-    assert next(card for card in cards(evidence(empty)) if "probes" in card.title).failed
+    assert next(card for card in cards(evidence_of(empty)) if "probes" in card.title).failed
 
 
 def test_parity_names_each_tolerance_and_what_is_nearest_to_its_own(empty):
     empty.add_parity("ddp", 5e-7)
     empty.add_parity("tensor", 2e-5, tolerance=1e-4, compared=20)
-    text = said(empty)["Parity"]
+    text = sentences(empty)["Parity"]
     assert (
         "All 2 parallel settings probed in fp32 stay within their tolerance of the reference, 1e\N{MINUS SIGN}6 over "
         "100 steps and 1e\N{MINUS SIGN}4 over 20 steps (nearest to its own: ddp, 5e\N{MINUS SIGN}7)." in text
@@ -154,20 +136,20 @@ def test_parity_names_each_tolerance_and_what_is_nearest_to_its_own(empty):
 
 
 def test_failures_are_listed_with_their_reasons(full):
-    text = said(full)["Failures"]
+    text = sentences(full)["Failures"]
     assert "diverged (loss not finite at step 60)" in text
     assert "out-of-memory (rank 1, step 1)" in text
     assert "measuring ddp · batch 128: out-of-memory" in text
 
 
 def test_the_largest_batch_and_the_predictions_have_a_sentence(full):
-    text = said(full)["Speed and memory"]
+    text = sentences(full)["Speed and memory"]
     assert "Largest batch that fits: 120 sequences a process, under fsdp; the least that a setting fits is 96." in text
     assert "Predicted memory lies within 15 % of the measured increase for 8 of 8 cells (farthest: 10.0 %)." in text
 
 
 def test_cards_hold_the_key_figures(full):
-    shown = {card.title: card.value for card in cards(evidence(full))}
+    shown = {card.title: card.value for card in cards(evidence_of(full))}
     assert shown == {
         "runs finished": "3 of 6",
         "lowest validation loss": "1.241",
@@ -183,13 +165,13 @@ def test_a_changed_figure_changes_the_sentence(full):
     value = json.loads(summary.read_text())
     value["best"]["validation_loss"] = 0.987
     summary.write_text(json.dumps(value))
-    assert "0.987 nats" in said(full)["Training"]
+    assert "0.987 nats" in sentences(full)["Training"]
 
 
 def test_a_level_below_chance_is_explained(empty):
     empty.add_run("r")
     empty.add_levels("r", {"facts": 0.97, "earlier-move": 0.0})
-    text = said(empty)["Endings"]
+    text = sentences(empty)["Endings"]
     assert "Below chance on earlier-move, by 12.9 standard errors: gpt2-1m" in text
     assert "a shortcut learned on the way answers these items wrongly" in text
     assert "It does not on" not in text
@@ -198,14 +180,14 @@ def test_a_level_below_chance_is_explained(empty):
 def test_chance_and_a_little_less_are_not_explained(empty):
     empty.add_run("r")
     empty.add_levels("r", {"facts": 0.97, "earlier-move": 0.21})
-    assert "Below chance" not in said(empty)["Endings"]
+    assert "Below chance" not in sentences(empty)["Endings"]
 
 
 def test_parity_to_the_last_bit_is_said_so(empty):
     for parallel in ("ddp", "fsdp"):
         empty.add_parity(parallel, 0.0)
-    text = said(empty)["Parity"]
+    text = sentences(empty)["Parity"]
     assert "All 2 parallel settings probed in fp32 equal the reference bit by bit" in text
-    assert "bit by bit" in next(card.remark for card in cards(evidence(empty)) if "probes" in card.title)
+    assert "bit by bit" in next(card.remark for card in cards(evidence_of(empty)) if "probes" in card.title)
     empty.add_parity("zero2", 1e-7)
-    assert "Equal to the reference bit by bit: ddp and fsdp." in said(empty)["Parity"]
+    assert "Equal to the reference bit by bit: ddp and fsdp." in sentences(empty)["Parity"]

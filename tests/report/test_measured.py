@@ -1,10 +1,9 @@
-import csv
-import xml.etree.ElementTree as ET
-
 import pytest
 
 from trainyard.report import bars, breakdown, measure, memory, prediction
 from trainyard.report.measured import comparable, read_cells
+
+from .reading import csv_rows, svg_text
 
 FAILED = {"outcome": "out-of-memory", "reason": "rank 0, step 1"}
 
@@ -12,14 +11,13 @@ FAILED = {"outcome": "out-of-memory", "reason": "rank 0, step 1"}
 def drawn(figure, results, **more):
     """All text of a figure."""
     figure.draw(results.study, cells=results.cells, output=results.root / "a.svg", **more)
-    return " ".join(" ".join(ET.parse(results.root / "a.svg").getroot().itertext()).split())
+    return svg_text(results.root / "a.svg")
 
 
 def tabulated(results):
     """The rows of the table's CSV, and its page."""
     measure.tabulate(results.study, cells=results.cells, table=results.root / "t.html", numbers=results.root / "t.csv")
-    with (results.root / "t.csv").open(newline="") as file:
-        return list(csv.DictReader(file)), (results.root / "t.html").read_text()
+    return csv_rows(results.root / "t.csv"), (results.root / "t.html").read_text()
 
 
 def test_cells_compare_at_the_largest_batch_at_which_most_settings_finished(empty):

@@ -1,6 +1,5 @@
 """Who is better: pairs of models, configurations over seeds, and what tables and sentences make of them."""
 
-import csv
 import math
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,6 @@ import pytest
 
 from trainyard.report import comparison, differences, levels, overview, scores, terminal
 from trainyard.report.comparison import compare
-from trainyard.report.evidence import Evidence
-from trainyard.report.findings import findings
 from trainyard.report.html import best_cells
 from trainyard.report.paired import Paired, mcnemar
 from trainyard.report.pairs import MOST, Pair, apart, family, pairs, probability, told
@@ -19,19 +16,11 @@ from trainyard.report.results import read_evaluations, read_runs
 from trainyard.report.seeds import Welch, configurations, repeated, spread, welch
 from trainyard.report.table_cells import SEEDS
 
+from .reading import csv_rows, sentences
+
 MINUS = "\N{MINUS SIGN}"
 HELLASWAG = {"protocol": "harness", "shots": 0, "limit": None}
 MODELS = ("gpt2-1m", "gpt2-500k", "gpt2-250k")
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-@pytest.fixture
-def outputs(tmp_path: Path) -> dict[str, Any]:
-    return {"table": tmp_path / "t.html", "numbers": tmp_path / "t.csv"}
 
 
 @pytest.fixture
@@ -60,15 +49,6 @@ def seeded(empty: Any) -> Any:
     empty.add_run("gpt2-250k-s1", model="gpt2-250k", end=1.5)
     empty.add_items("gpt2-250k-s1", "hellaswag", {"correct": np.arange(1000) < 300}, settings=HELLASWAG)
     return empty
-
-
-def evidence(results: Any) -> Evidence:
-    runs, evaluations = read_runs(results.runs), read_evaluations(results.evaluations)
-    return Evidence(results.study, runs, evaluations, [], [], [], [], results.models)
-
-
-def said(results: Any) -> dict[str, str]:
-    return {finding.topic: " ".join(finding.sentences) for finding in findings(evidence(results))}
 
 
 def table(results: Any) -> Any:
@@ -189,7 +169,7 @@ def test_without_items_the_dotted_line_is_that_of_standard_errors(three: Any) ->
 
 def test_every_score_of_the_csv_has_error_and_interval(three: Any, outputs: dict[str, Any]) -> None:
     comparison.tabulate(three.study, runs=three.runs, evaluations=three.evaluations, parity=[], **outputs)
-    for row in rows(outputs["numbers"]):
+    for row in csv_rows(outputs["numbers"]):
         names = [name for name in row if name.endswith((":acc", ":acc_norm", ":perplexity_word")) and row[name]]
         for name in names if not row["section"] else []:
             error, low, high = (float(row[f"{name}_{part}"]) for part in ("standard_error", "low", "high"))
@@ -217,7 +197,7 @@ def test_the_dotted_line_of_a_level_is_the_paired_test_on_its_items(empty: Any, 
 
 def test_the_table_of_differences_has_every_pair_with_its_verdict(three: Any, outputs: dict[str, Any]) -> None:
     differences.tabulate(three.study, runs=three.runs, evaluations=three.evaluations, **outputs)
-    found = rows(outputs["numbers"])
+    found = csv_rows(outputs["numbers"])
     assert [(row["score"], row["first"], row["verdict"], row["second"]) for row in found] == [
         ("acc", "gpt2-1m", "within noise", "gpt2-500k"),
         ("acc", "gpt2-1m", "better", "gpt2-250k"),
@@ -238,7 +218,7 @@ def test_what_can_not_be_tested_says_why(three: Any, outputs: dict[str, Any]) ->
     three.add_items("gpt2-500k", "hellaswag", {"correct": [True] * 1000}, settings=HELLASWAG, rows_sha256="cd" * 32)
     evaluations = [path for path in three.evaluations if "hellaswag" in path.name][1:]
     differences.tabulate(three.study, runs=three.runs, evaluations=evaluations, **outputs)
-    assert {row["verdict_reason"] for row in rows(outputs["numbers"])} >= {"the files of rows differ"}
+    assert {row["verdict_reason"] for row in csv_rows(outputs["numbers"])} >= {"the files of rows differ"}
     assert "the files of rows differ" in outputs["table"].read_text()
 
 
@@ -261,19 +241,19 @@ def test_text_from_data_is_escaped(three: Any, outputs: dict[str, Any]) -> None:
 
 
 def test_findings_state_the_verdict_of_the_paired_test(three: Any) -> None:
-    text = said(three)["Endings"]
+    text = sentences(three)["Endings"]
     assert "Second is gpt2-500k with 59.6 ± 1.6 %, within noise of it (best against second: +0.20 points" in text
     assert "McNemar's exact test)" in text
-    text = said(three)["Perplexity"]
+    text = sentences(three)["Perplexity"]
     assert f"within noise of it (best against second: {MINUS}" in text
     assert "by Holm; paired bootstrap)" in text
 
 
 def test_a_second_that_differs_is_said_to_lie_below(three: Any) -> None:
     three.evaluations = [path for path in three.evaluations if "500k" not in str(path)]
-    assert "Second is gpt2-250k with 4" in said(three)["Endings"]
-    assert "below it (best against second: +1" in said(three)["Endings"]
-    assert f"above it (best against second: {MINUS}" in said(three)["Perplexity"]
+    assert "Second is gpt2-250k with 4" in sentences(three)["Endings"]
+    assert "below it (best against second: +1" in sentences(three)["Endings"]
+    assert f"above it (best against second: {MINUS}" in sentences(three)["Perplexity"]
 
 
 def test_before_and_after_training_are_paired(empty: Any) -> None:
@@ -282,7 +262,7 @@ def test_before_and_after_training_are_paired(empty: Any) -> None:
     empty.add_run("tuned")
     empty.add_items("tuned", "perplexity", {"log_likelihood": losses + 1 + generator.normal(0, 0.1, 50)})
     empty.add_items("gpt2-1m", "perplexity", {"log_likelihood": losses}, checkpoint="pretrained")
-    text = said(empty)["Perplexity"]
+    text = sentences(empty)["Perplexity"]
     assert "a word (" + MINUS in text
     assert "; paired bootstrap)" in text
 
@@ -291,7 +271,7 @@ def test_a_summary_is_tested_against_lead_3(empty: Any) -> None:
     scores = np.random.default_rng(2).normal(40, 5, 50)
     empty.add_run("r", model="bart-tiny")
     empty.add_items("r", "rouge", {"rouge1": scores, "lead3": scores - 3})
-    assert "the model less the baseline is +3.0 points, 95 % interval [3.0, 3.0]" in said(empty)["Summaries"]
+    assert "the model less the baseline is +3.0 points, 95 % interval [3.0, 3.0]" in sentences(empty)["Summaries"]
 
 
 # seeds
@@ -374,7 +354,7 @@ def test_mean_and_spread_over_seeds_have_a_row_apart(seeded: Any, outputs: dict[
     best, near = best_cells(made)
     assert not {id(cell) for cells in over for cell in cells.values()} & (best | near)
     comparison.tabulate(seeded.study, runs=seeded.runs, evaluations=seeded.evaluations, parity=[], **outputs)
-    row = next(row for row in rows(outputs["numbers"]) if row["section"] == SEEDS)
+    row = next(row for row in csv_rows(outputs["numbers"]) if row["section"] == SEEDS)
     assert (row["run"], row["seed"], row["training_loss_seeds"]) == ("gpt2-1m, 3 seeds", "1, 2, 3", "3")
     assert float(row["training_loss"]) == pytest.approx(1.2)
     assert float(row["training_loss_standard_deviation"]) == pytest.approx(0.02)
@@ -384,7 +364,7 @@ def test_mean_and_spread_over_seeds_have_a_row_apart(seeded: Any, outputs: dict[
 
 def test_configurations_are_compared_over_their_seeds(seeded: Any, outputs: dict[str, Any]) -> None:
     differences.tabulate(seeded.study, runs=seeded.runs, evaluations=seeded.evaluations, **outputs)
-    over = [row for row in rows(outputs["numbers"]) if row["section"].startswith("Configurations over their seeds")]
+    over = [row for row in csv_rows(outputs["numbers"]) if row["section"].startswith("Configurations over their seeds")]
     assert [(row["score"], row["first"], row["verdict"], row["second"]) for row in over] == [
         ("training_loss", "gpt2-1m", "better", "gpt2-500k"),
         ("validation_loss", "gpt2-1m", "better", "gpt2-500k"),
@@ -396,10 +376,10 @@ def test_configurations_are_compared_over_their_seeds(seeded: Any, outputs: dict
 
 
 def test_a_sentence_says_whether_spreads_over_seeds_overlap(seeded: Any) -> None:
-    text = said(seeded)["Endings"]
+    text = sentences(seeded)["Endings"]
     assert "mean ± standard deviation of accuracy over seeds: best is gpt2-1m 60.0 ± 1.0 (3 seeds), better than" in text
     assert "gpt2-500k 50.0 ± 1.0 (3 seeds); their spreads lie apart (difference: +10.0 points" in text
-    assert "validation loss over seeds: best is gpt2-1m 1.261 ± 0.020 (3 seeds)" in said(seeded)["Training"]
+    assert "validation loss over seeds: best is gpt2-1m 1.261 ± 0.020 (3 seeds)" in sentences(seeded)["Training"]
 
 
 def test_seeds_are_one_mark_of_the_scores_figure(seeded: Any, tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 import itertools
-import xml.etree.ElementTree as ET
 
 from trainyard.report import parity
+
+from .reading import svg_text
 
 
 def drawn(results):
     """All text of the figure."""
     parity.draw(results.study, parity=results.parity, output=results.root / "a.svg")
-    return " ".join(" ".join(ET.parse(results.root / "a.svg").getroot().itertext()).split())
+    return svg_text(results.root / "a.svg")
 
 
 def test_settings_that_equal_the_reference_lie_at_zero_under_the_tolerance(empty):

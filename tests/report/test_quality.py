@@ -1,24 +1,17 @@
 """Quality by step and against cost: what is drawn, what is tabulated, and what a step had cost."""
 
-import csv
-import xml.etree.ElementTree as ET
-
 import pytest
 
 from trainyard.config.prices import Prices
 from trainyard.report import quality, quality_table
 from trainyard.report.charts import score_charts
 from trainyard.report.costs import cost_at, front, step_of
-from trainyard.report.evidence import Evidence
 from trainyard.report.leaders import leaders
 from trainyard.report.results import read_evaluations, read_runs
 
+from .reading import csv_rows, evidence_of, svg_text
+
 EURO = Prices.model_validate({"currency": "EUR", "cpu": 0.5})
-
-
-def words(path):
-    """All text of an SVG."""
-    return " ".join(" ".join(ET.parse(path).getroot().itertext()).split())
 
 
 def add_steps(results, run, accuracies, checkpoints=("step-100", "step-200", "best"), **more):
@@ -50,7 +43,7 @@ def draw(results, along, prices=None):
         along=along,
         output=out,
     )
-    return words(out)
+    return svg_text(out)
 
 
 def tabulated(results, prices=None):
@@ -58,8 +51,7 @@ def tabulated(results, prices=None):
     quality_table.tabulate(
         results.study, runs=results.runs, evaluations=results.evaluations, prices=prices, table=page, numbers=numbers
     )
-    with numbers.open(newline="") as file:
-        return page.read_text(), list(csv.DictReader(file))
+    return page.read_text(), csv_rows(numbers)
 
 
 def test_a_step_has_cost_its_tokens_flops_hours_and_money(empty):
@@ -192,20 +184,6 @@ def test_a_model_that_is_missing_has_its_reason_in_the_table(full):
     assert len(rows) == 6
 
 
-def said(results):
-    evidence = Evidence(
-        study=results.study,
-        runs=read_runs(results.runs),
-        evaluations=[],
-        parity=[],
-        cells=[],
-        searches=[],
-        shortcuts=[],
-        models=results.models,
-    )
-    return leaders(evidence)
-
-
 def test_a_model_whose_perplexity_no_number_holds_is_no_point_and_no_front(empty):
     for run in ("long-words", "others"):
         empty.add_run(run)
@@ -227,7 +205,7 @@ def test_a_model_whose_perplexity_no_number_holds_is_no_point_and_no_front(empty
 def test_who_leads_up_to_which_cost_is_said(empty):
     empty.add_run("small", model="gpt2-250k", end=1.5)
     empty.add_run("large", end=1.2)
-    (sentence,) = said(empty)
+    (sentence,) = leaders(evidence_of(empty))
     assert sentence.startswith("Lowest loss for its cost on tinyworld validation, bpe-512 tokens: gpt2-250k up to ")
     assert sentence.endswith(" FLOPs and gpt2-1m beyond.")
 
@@ -235,8 +213,8 @@ def test_who_leads_up_to_which_cost_is_said(empty):
 def test_a_run_that_leads_everywhere_and_runs_without_flops_are_said_so_or_not_at_all(empty):
     empty.add_run("small", model="gpt2-250k", end=1.2)
     empty.add_run("large", end=1.5)
-    assert said(empty) == [
+    assert leaders(evidence_of(empty)) == [
         "gpt2-250k has the lowest loss on tinyworld validation, bpe-512 tokens at every cost of training."
     ]
     empty.add_run("other", model="bart-tiny", end=1.2)
-    assert said(empty) == []
+    assert leaders(evidence_of(empty)) == []

@@ -1,4 +1,3 @@
-import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -20,22 +19,14 @@ from trainyard.report import (
     terminal,
 )
 
+from .reading import csv_rows
+
 SOURCE = Path(terminal.__file__).parents[2]
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-@pytest.fixture
-def outputs(tmp_path):
-    return {"table": tmp_path / "t.html", "numbers": tmp_path / "t.csv"}
 
 
 def test_the_data_table_has_words_and_tokens_of_source_and_target(full, outputs):
     data.tabulate(full.study, statistics=full.statistics, **outputs)
-    table = rows(outputs["numbers"])
+    table = csv_rows(outputs["numbers"])
     assert [(row["dataset"], row["split"], row["rows"]) for row in table] == [
         ("tinyworld", "train", "20000"),
         ("tinyworld", "test", "1000"),
@@ -52,14 +43,14 @@ def test_the_data_table_has_words_and_tokens_of_source_and_target(full, outputs)
 
 def test_the_model_table_has_shape_and_parameters(full, outputs):
     models.tabulate(full.study, models=full.models, **outputs)
-    first = rows(outputs["numbers"])[0]
+    first = csv_rows(outputs["numbers"])[0]
     assert (first["model"], first["family"], first["layers"], first["width"]) == ("gpt2-1m", "gpt2", "4", "128")
     assert int(first["parameters"]) == parameters(full.models["gpt2-1m"])
 
 
 def test_the_environment_table_says_what_all_runs_share_and_who_differs(full, outputs):
     environment.tabulate(full.study, runs=full.runs, **outputs)
-    table = {row["name"]: row for row in rows(outputs["numbers"])}
+    table = {row["name"]: row for row in csv_rows(outputs["numbers"])}
     assert table["commit of the code"]["value"] == "0123456789abcdef0123456789abcdef01234567"
     assert table["torch"]["runs"] == str(len(full.runs))
     assert table["deepspeed"]["runs_names"] == "gpt2-1m-zero3"
@@ -80,7 +71,7 @@ def test_every_path_behind_a_figure_exists(full, outputs):
         statistics=full.statistics,
         **outputs,
     )
-    paths = [Path(row["path"]) for row in rows(outputs["numbers"])]
+    paths = [Path(row["path"]) for row in csv_rows(outputs["numbers"])]
     assert log in paths
     assert {*full.evaluations, *full.parity, *full.cells, *full.shortcuts, *full.statistics} <= set(paths)
     assert all(path.exists() for path in paths)
@@ -96,7 +87,7 @@ def test_an_evaluation_leads_back_to_its_rows_and_its_model(empty, outputs):
     none: list[Path] = []
     others = {"parity": none, "cells": none, "shortcuts": none, "statistics": none}
     sources.tabulate(empty.study, runs=[], evaluations=empty.evaluations, **others, **outputs)
-    table = [row for row in rows(outputs["numbers"]) if row["what"].startswith("input")]
+    table = [row for row in csv_rows(outputs["numbers"]) if row["what"].startswith("input")]
     results = empty.root / "results"
     read = str(results / "data" / "tinyworld-endings" / "rows" / "test.parquet")
     assert [(row["name"], row["what"], row["path"], row["sha256"]) for row in table] == [
@@ -114,7 +105,7 @@ def test_an_evaluation_leads_back_to_its_rows_and_its_model(empty, outputs):
 
 def test_the_parity_table_gives_the_verdict_and_why(full, outputs):
     parity.tabulate(full.study, parity=full.parity, **outputs)
-    table = {(row["parallel"], row["precision"]): row for row in rows(outputs["numbers"])}
+    table = {(row["parallel"], row["precision"]): row for row in csv_rows(outputs["numbers"])}
     assert table["zero2", "fp32"]["verdict"] == "within tolerance"
     assert table["zero3", "fp32"]["verdict"] == "no result"
     assert table["zero3", "fp32"]["reason"].startswith("no compiler")
@@ -124,7 +115,7 @@ def test_the_parity_table_says_over_which_steps_and_why_so_far(empty, outputs):
     empty.add_parity("ddp", 1e-7)
     empty.add_parity("ddp", 1e-3, precision="bf16")
     parity.tabulate(empty.study, parity=empty.parity, **outputs)
-    assert [(row["steps"], row["compared_steps"]) for row in rows(outputs["numbers"])] == [
+    assert [(row["steps"], row["compared_steps"]) for row in csv_rows(outputs["numbers"])] == [
         ("100", "100"),
         ("100", "20"),
     ]
@@ -135,7 +126,7 @@ def test_the_parity_table_says_over_which_steps_and_why_so_far(empty, outputs):
 
 def test_the_level_table_sets_shortcuts_and_chance_below_the_models(full, outputs):
     levels.tabulate(full.study, runs=full.runs, evaluations=full.evaluations, shortcuts=full.shortcuts, **outputs)
-    table = rows(outputs["numbers"])
+    table = csv_rows(outputs["numbers"])
     assert [row["model"] for row in table] == [
         "gpt2-1m",
         "gpt2-500k",
@@ -169,8 +160,7 @@ def test_the_overview_holds_everything_in_one_file(full, tmp_path):
     assert "<link" not in page
 
 
-def test_the_terminal_table_lines_up(full, tmp_path):
-    outputs = {"table": tmp_path / "c.html", "numbers": tmp_path / "c.csv"}
+def test_the_terminal_table_lines_up(full, outputs):
     comparison.tabulate(full.study, runs=full.runs, evaluations=full.evaluations, parity=full.parity, **outputs)
     lines = terminal.table(outputs["numbers"]).splitlines()
     assert len(lines) == 3 + len(full.runs)
@@ -214,14 +204,13 @@ def test_the_report_imports_no_framework():
 def test_a_probe_whose_reference_failed_has_no_result(empty, outputs):
     empty.add_parity("ddp", None, reason="its reference ended as out-of-memory")
     parity.tabulate(empty.study, parity=empty.parity, **outputs)
-    row = rows(outputs["numbers"])[0]
+    row = csv_rows(outputs["numbers"])[0]
     assert (row["verdict"], row["reason"]) == ("no result", "its reference ended as out-of-memory")
 
 
-def test_the_terminal_says_once_what_trained_runs_share_beside_a_pretrained_model(empty, tmp_path):
+def test_the_terminal_says_once_what_trained_runs_share_beside_a_pretrained_model(empty, outputs):
     empty.add_run("r")
     empty.add_evaluation("gpt2-1m", "perplexity", {"perplexity_word": (40.0, 1.0)}, checkpoint="pretrained")
-    outputs = {"table": tmp_path / "c.html", "numbers": tmp_path / "c.csv"}
     comparison.tabulate(empty.study, runs=empty.runs, evaluations=empty.evaluations, parity=[], **outputs)
     lines = terminal.table(outputs["numbers"]).splitlines()
     assert "precision" not in lines[0]

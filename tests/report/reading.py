@@ -1,0 +1,42 @@
+"""What the report says, read back: the text of its figures, the rows of its tables and its sentences."""
+
+import csv
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from trainyard.report.evidence import Evidence
+from trainyard.report.findings import findings
+from trainyard.report.measured import read_cells, read_searches
+from trainyard.report.results import read_all, read_evaluations, read_runs
+
+from .made_up import Results
+
+
+def svg_text(path: Path) -> str:
+    """All text of a figure, its words parted by one space."""
+    return " ".join(" ".join(ET.parse(path).getroot().itertext()).split())
+
+
+def csv_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table, by column."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def evidence_of(results: Results) -> Evidence:
+    """All that was found, read from its files."""
+    return Evidence(
+        results.study,
+        read_runs(results.runs),
+        read_evaluations(results.evaluations),
+        read_all(results.parity),
+        read_cells(results.cells),
+        read_searches(results.cells),
+        read_all(results.shortcuts),
+        results.models,
+    )
+
+
+def sentences(results: Results) -> dict[str, str]:
+    """What is said of the results, by topic."""
+    return {finding.topic: " ".join(finding.sentences) for finding in findings(evidence_of(results))}
