@@ -7,9 +7,9 @@ from trainyard.errors import InputError
 from trainyard.models.build import build
 from trainyard.parallel.plans import _regrouped, split
 
+from .curves import assert_agree
+
 STEPS = 20
-TOLERANCE = 1e-6
-HALF_TOLERANCE = 1e-2
 FAMILIES = {
     "gpt2": {"family": "gpt2"},
     "opt": {"family": "opt"},
@@ -45,18 +45,10 @@ def shared(drive):
     return drive(2, what="curves", curves=CURVES | DROPOUT, order=ORDER, **settings)
 
 
-def largest(found, expected):
-    return max(abs(ours[0] - theirs[0]) for ours, theirs in zip(found["rows"], expected["rows"], strict=True))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CURVES)
 def test_processes_that_share_matrices_lose_what_one_process_loses(name, shared, reference):
-    half = name in ("bf16", "fp16")
-    assert largest(shared[name], reference[name]) < (HALF_TOLERANCE if half else TOLERANCE)
-    norms = [norm for _, norm in reference[name]["rows"]]
-    assert [norm for _, norm in shared[name]["rows"]] == pytest.approx(norms, rel=1e-2 if half else 1e-5)
-    assert shared[name]["held_out"] == pytest.approx(reference[name]["held_out"], rel=1e-3 if half else 1e-6)
+    assert_agree(name, shared[name], reference[name], half=name in ("bf16", "fp16"))
 
 
 @pytest.mark.slow
@@ -77,10 +69,7 @@ def test_two_copies_of_two_processes_each_lose_what_one_process_loses(drive, ref
     settings = {"engine": "tensor", "options": {}, "tensor": 2, "precision": "fp32", "accumulation": 1}
     found = drive(4, what="curves", curves={name: CURVES[name] for name in COPIES}, order=ORDER, **settings)
     for name in COPIES:
-        expected = reference[f"copies-{name}"]
-        assert largest(found[name], expected) < TOLERANCE
-        norms = [norm for _, norm in expected["rows"]]
-        assert [norm for _, norm in found[name]["rows"]] == pytest.approx(norms, rel=1e-5)
+        assert_agree(name, found[name], reference[f"copies-{name}"])
         assert found[name]["altered"] == found[name]["untied"] == []
 
 
