@@ -30,6 +30,10 @@ def flip_weights(checkpoint: Path) -> None:
     flip(next(checkpoint.glob("engine/*")))
 
 
+def flip_best(checkpoint: Path) -> None:
+    flip(checkpoint / "best" / "model.safetensors")
+
+
 def flip_hashes(checkpoint: Path) -> None:
     flip(checkpoint / "hashes.json")
 
@@ -69,7 +73,8 @@ def step_of(checkpoint: Path) -> int:
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
     damaged: Damaged, undisturbed: Callable[..., Job], record_property: Callable[[str, object], None]
 ) -> None:
-    for damage in (truncate, flip_weights, flip_hashes):
+    damages = (truncate, flip_weights, flip_best, flip_hashes)
+    for damage in damages:
         newest, before = damaged.checkpoints
         damage(newest)
         damaged.go_on()
@@ -78,7 +83,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
         assert f"going on after step {step_of(before)}\n" in damaged.said
     damaged.job.run()
     same(damaged.job, undisturbed(steps=100))
-    record_property("faults injected", 3 + damaged.kills)
+    record_property("faults injected", len(damages) + damaged.kills)
     record_property("kills", damaged.kills)
     record_property("runs recovered", 1)
 
@@ -118,7 +123,7 @@ def test_damaged_rows_are_taken_anew_from_the_checkpoint_before_them(
     damaged.job.run()
     assert "no checkpoint is left: starting from step 1" in damaged.job.log.read_text()
     same(damaged.job, undisturbed(steps=100))
-    record_property("faults injected", 3 + damaged.kills)
+    record_property("faults injected", len(damages) + damaged.kills)
     record_property("kills", damaged.kills)
     record_property("runs recovered", 1)
 

@@ -9,24 +9,29 @@ from trainings import ENTRIES, Job, runs_here
 
 AFTER = {"start": 0, "copying": 0}  # steps; one elsewhere
 EVERY_MOMENT = ("start", "step", "checkpoint", "export")
-ONE_OF_EACH = (("rank", "step"), ("trainer", "checkpoint"), ("launcher", "export"))
+SPREAD = (
+    ("trainer", "start"),
+    ("rank", "step"),
+    ("rank", "checkpoint"),
+    ("trainer", "export"),
+    ("trainer", "checkpoint"),
+    ("launcher", "export"),
+)
 # one parallel setting an engine, with whom is killed when, one after another
 KILLS = {
     "single": [(victim, moment) for victim in ("rank", "launcher") for moment in EVERY_MOMENT]
     + [("launcher", "copying")],
-    "ddp": [("trainer", "start"), ("rank", "step"), ("rank", "checkpoint"), ("trainer", "export"), *ONE_OF_EACH[1:]],
-    "zero1": ONE_OF_EACH,
-    "fsdp": ONE_OF_EACH,
-    "tensor": ONE_OF_EACH,
-    "pipeline": ONE_OF_EACH,
-    "zero2": ONE_OF_EACH,
-    "low-level-zero": ONE_OF_EACH,
+    **dict.fromkeys(("ddp", "zero1", "fsdp", "tensor", "pipeline", "zero2", "low-level-zero"), SPREAD),
 }
 
 
 def test_every_engine_of_this_machine_is_killed_at_least_three_times() -> None:
     assert {ENTRIES[name].engine for name in KILLS} == {each.engine for each in ENTRIES.values() if runs_here(each)}
     assert min(map(len, KILLS.values())) >= 3
+
+
+def test_there_are_at_least_fifty_kills() -> None:
+    assert sum(map(len, KILLS.values())) >= 50
 
 
 @pytest.mark.slow

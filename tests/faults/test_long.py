@@ -35,7 +35,8 @@ def record(parallel: str, figures: dict[str, Any]) -> None:
     found = read_json(FILE) if FILE.exists() else {}
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
     where = {"commit": commit.stdout.strip(), **hardware(None), "versions": versions(TRAINING)}
-    found[parallel] = figures | where | {"command": f"pytest -m long tests/faults/test_long.py -k '[{parallel}]'"}
+    command = f".venv/bin/python -m pytest -m long tests/faults/test_long.py -k '[{parallel}]'"
+    found[parallel] = figures | where | {"command": command}
     write_json(FILE, {name: found[name] for name in SETTINGS if name in found})
 
 

@@ -11,7 +11,6 @@ The samples are a function of seed and step, and step, tokens, time and best val
 loss stand in metrics.jsonl, which is synced before a checkpoint appears: nothing else is saved.
 """
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -34,14 +33,6 @@ def folder_of(checkpoints: Path, step: int) -> Path:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file() and file.name != "hashes.json")
-
-
-def _link(source: str, target: str) -> None:
-    """A second name of a file that nobody writes to again; a copy where the file system has no links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy(source, target)
 
 
 def save_checkpoint(checkpoints: Path, step: int, engine: Engine, best: Path | None = None) -> None:
@@ -67,7 +58,8 @@ def _save(final: Path, engine: Engine, best: Path | None) -> None:
     group.barrier()
     if group.rank() == 0:
         if best and best.exists():
-            shutil.copytree(best, draft / "best", copy_function=_link)
+            # No links: one damaged byte would be in both checkpoints.
+            shutil.copytree(best, draft / "best")
         hashes = {str(file.relative_to(draft)): sha256_file(file) for file in _files(draft)}
         write_json(draft / "hashes.json", hashes)
         for path in (*draft.rglob("*"), draft):
@@ -103,7 +95,7 @@ def restore_best(checkpoints: Path, step: int, best: Path) -> None:
         shutil.rmtree(best, ignore_errors=True)
         return
     with whole_folder(best) as draft:
-        shutil.copytree(saved, draft, copy_function=_link, dirs_exist_ok=True)
+        shutil.copytree(saved, draft, dirs_exist_ok=True)
 
 
 def _damage(folder: Path) -> str | None:
