@@ -28,6 +28,23 @@ def test_a_signal_ends_the_process_as_an_exception_does_and_only_then_as_before(
     assert signal.getsignal(number) is before
 
 
+def test_a_second_signal_does_not_cut_the_ending_off() -> None:
+    done = []
+
+    def work() -> None:
+        with ended_by_signals():
+            try:
+                signal.raise_signal(signal.SIGINT)
+            finally:
+                for number in ENDING:
+                    signal.raise_signal(number)
+                done.append("saved")
+
+    with pytest.raises(SystemExit) as ended:
+        work()
+    assert (ended.value.code, done) == (128 + signal.SIGINT, ["saved"])
+
+
 def test_signals_are_left_to_the_main_thread() -> None:
     before = [signal.getsignal(number) for number in ENDING]
     seen = []

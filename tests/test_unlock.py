@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from pathlib import Path
 
 import psutil
@@ -44,14 +45,46 @@ def test_a_lock_of_a_process_of_this_machine_that_is_gone_is_taken_away(
     assert not locked.exists()
 
 
-def test_another_user_s_snakemake_is_known_by_the_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Hidden:
-        def __init__(self, number: int) -> None:
-            self.info = {"pid": number, "cwd": None, "cmdline": ["python", "/opt/bin/snakemake", "--cores", "2"]}
+class Process:
+    """What psutil tells of a process; of another user's not where it works."""
 
-    monkeypatch.setattr(psutil, "process_iter", lambda _: [Hidden(70), Hidden(71)])
+    def __init__(self, number: int, *command: str, cwd: Path | None = None, age: float = 60.0) -> None:
+        place = str(cwd) if cwd else None
+        self.info = {"pid": number, "cwd": place, "cmdline": list(command), "create_time": time.time() - age}
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> list[Process]:
+    """Those that live on this machine; none at first."""
+    living: list[Process] = []
+    monkeypatch.setattr(psutil, "process_iter", lambda _: living)
+    return living
+
+
+def test_another_user_s_snakemake_is_known_by_the_note(tmp_path: Path, processes: list[Process]) -> None:
+    processes += [Process(number, "python", "/opt/bin/snakemake", "--cores", "2") for number in (70, 71)]
     assert other_snakemake(tmp_path) is None
     write_json(tmp_path / NOTE, {"host": platform.node(), "process": 71})
+    assert other_snakemake(tmp_path) == 71
+
+
+@pytest.mark.parametrize(
+    "command", [["/opt/bin/snakemake"], ["python", "-m", "snakemake"], ["python", "-u", "-m", "snakemake", "-n"]]
+)
+def test_a_snakemake_in_the_folder_is_known_by_its_command(
+    tmp_path: Path, processes: list[Process], command: list[str]
+) -> None:
+    processes += [Process(70, *command, cwd=tmp_path / "other"), Process(71, *command, cwd=tmp_path)]
+    assert other_snakemake(tmp_path) == 71
+
+
+def test_a_snakemake_that_python_code_runs_is_known_by_the_note_and_a_later_process_is_not_taken_for_it(
+    tmp_path: Path, processes: list[Process]
+) -> None:
+    write_json(tmp_path / NOTE, {"host": platform.node(), "process": 71})
+    processes.append(Process(71, "vim", "notes.md", cwd=tmp_path, age=-60.0))
+    assert other_snakemake(tmp_path) is None
+    processes[:] = [Process(71, "python", "my_pipeline.py", cwd=tmp_path)]
     assert other_snakemake(tmp_path) == 71
 
 

@@ -57,6 +57,11 @@ def ancestors() -> Iterator[psutil.Process]:
             yield process
 
 
+def is_snakemake(command: Sequence[str]) -> bool:
+    """Whether a command line is Snakemake's: `snakemake ...`, `python -u -m snakemake ...`."""
+    return any(Path(word).name == "snakemake" for word in command[:4])
+
+
 def _up_to_snakemake() -> list[psutil.Process]:
     """This process's ancestors up to the nearest Snakemake; none where that is gone.
 
@@ -68,7 +73,7 @@ def _up_to_snakemake() -> list[psutil.Process]:
     for process in ancestors():
         above.append(process)
         with suppress(psutil.Error):
-            if any(Path(word).name == "snakemake" for word in process.cmdline()[:4]):
+            if is_snakemake(process.cmdline()):
                 return above
             if Path(process.exe()).name.lower().startswith("python"):
                 pythons.append(len(above))

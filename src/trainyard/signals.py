@@ -10,8 +10,9 @@ from contextlib import contextmanager
 def ended_by_signals(first: Callable[[], object] | None = None) -> Iterator[None]:
     """SIGTERM, SIGHUP and SIGINT end this process as an exception does, so that what the body has begun is ended too.
 
-    SIGINT too: a shell starts what it runs in the background with SIGINT ignored. In any thread but
-    the main one, which alone gets signals, nothing is changed.
+    SIGINT too: a shell starts what it runs in the background with SIGINT ignored. A second signal doesn't
+    cut the ending off, which ranks use to save. In any thread but the main one, which alone gets signals,
+    nothing is changed.
 
     Args:
         first: what is done before the exception is raised.
@@ -21,6 +22,8 @@ def ended_by_signals(first: Callable[[], object] | None = None) -> Iterator[None
     """
 
     def leave(number: int, _frame: object) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
         if first:
             first()
         raise SystemExit(128 + number)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from trainyard.family import is_snakemake
 from trainyard.files import read_json, write_json
 from trainyard.train.work import held
 
@@ -35,14 +36,16 @@ def last(folder: Path) -> tuple[str, int | None]:
 def other_snakemake(folder: Path) -> int | None:
     """The id of a Snakemake process of this machine that works in `folder`, or None.
 
-    Where another user's process works can't be seen: it is known by the note.
+    It is known by its command line, or by the note, which also tells of one that Python code runs. Where another
+    user's process works can't be seen: that one is known by the note alone.
     """
     _, noted = last(folder)
-    for process in psutil.process_iter(["pid", "cwd", "cmdline"]):
-        named = any(Path(word).name.startswith("snakemake") for word in (process.info["cmdline"] or [])[:3])
-        place, number = process.info["cwd"], process.info["pid"]
-        here = place == str(folder) or (place is None and number == noted)
-        if named and here and number != os.getpid():
+    for process in psutil.process_iter(["pid", "cwd", "cmdline", "create_time"]):
+        number, place = process.info["pid"], process.info["cwd"]
+        # else a later process has the same number
+        is_noted = number == noted and process.info["create_time"] <= (folder / NOTE).stat().st_mtime
+        is_here = is_noted if place is None else place == str(folder)
+        if is_here and (is_noted or is_snakemake(process.info["cmdline"] or [])) and number != os.getpid():
             return number
     return None
 

@@ -1,10 +1,12 @@
 """What `make archive` packs of a whole study."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -153,3 +155,32 @@ def test_anyway_it_says_what_does_not_hold_and_texts_of_a_closed_licence_stay_ou
         "results/micro/report/samples.html",
     }
     assert "may hold texts of tinyworld-dialogues, whose licence doesn't let everyone pass them on:" in text
+
+
+@pytest.fixture
+def report(repository: Repository) -> Iterator[Path]:
+    """Where Snakemake's report lies."""
+    path = repository.folder / "report.html"
+    yield path
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("studies", "older", "reason"),
+    [
+        (["micro"], False, None),
+        (["micro"], True, "older than what it shows"),
+        (["micro", "summarisation"], False, "a report of micro, summarisation, and this is the archive of micro"),
+        (["demo"], False, "a report of demo, and this is the archive of micro"),
+    ],
+)
+def test_the_report_goes_in_if_it_is_this_study_s_alone_and_newer_than_what_it_shows(
+    repository: Repository, report: Path, tmp_path: Path, studies: list[str], older: bool, reason: str | None
+) -> None:
+    report.write_text("".join(f'"results/{study}/report/overview.html"' for study in studies))
+    if older:
+        os.utime(report, (0, 0))
+    output = tmp_path / "micro.zip"
+    assert archive(repository.folder, output).returncode == 0
+    assert ("report.html" in names(output)) == (reason is None)
+    assert reason is None or reason in read(output, "README.md")

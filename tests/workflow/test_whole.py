@@ -73,8 +73,8 @@ def test_the_samples_of_every_model_stand_on_one_page(repository: Repository) ->
 
 
 def test_the_report_holds_every_figure_and_table(repository: Repository) -> None:
-    repository.snakemake("--report", "report.html", "--config", "studies=micro")
-    report = (repository.folder / "report.html").read_text()
+    repository.snakemake("--report", "whole.html", "--config", "studies=micro")
+    report = (repository.folder / "whole.html").read_text()
     for product in (
         "loss-by-step.svg",
         "quality-by-step.svg",

@@ -9,7 +9,8 @@ from trainyard.data import readers
 from trainyard.errors import InputError
 
 _SYNONYMS = {"train": ["train", "training"], "validation": ["validation", "valid", "val", "dev"], "test": ["test"]}
-_NUMBERED = re.compile(r"^(.*)-(\d+)-of-(\d+)$")
+# the hub's converter adds a part of a hash
+_NUMBERED = re.compile(r"^(.*)-(\d+)-of-(\d+)(-[0-9a-f]+)?$")
 
 
 def model_folder(mirror: Path, source: HubModel) -> Path:
@@ -28,14 +29,16 @@ def _names(path: Path, words: Sequence[str]) -> bool:
 
 def _check_numbered(files: Sequence[Path]) -> None:
     """Raise an InputError if files named `-00000-of-00004` aren't all there."""
-    for path in files:
-        found = _NUMBERED.match(path.stem)
-        if found:
-            name, number, total = found[1], found[2], found[3]
-            for part in range(int(total)):
-                expected = path.with_name(f"{name}-{part:0{len(number)}d}-of-{total}{path.suffix}")
-                if not expected.is_file():
-                    raise InputError(f"{expected}: missing, though its name says that there are {int(total)} files")
+    found = [(path, match) for path in files if (match := _NUMBERED.match(path.stem))]
+    there = {(match[1], int(match[3]), int(match[2])) for _, match in found}
+    for path, match in found:
+        name, number, total, _ = match.groups()
+        for part in range(int(total)):
+            if (name, int(total), part) not in there:
+                missing = path.with_name(f"{name}-{part:0{len(number)}d}-of-{total}")
+                raise InputError(
+                    f"{missing}*: missing, though the name of {path.name} says that there are {total} files"
+                )
 
 
 def split_files(mirror: Path, source: HubSource, split: str) -> list[Path]:

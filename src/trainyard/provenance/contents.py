@@ -15,6 +15,7 @@ from trainyard.provenance.jobs import Planned, StudyJobs
 from trainyard.provenance.record import record_file, written
 
 ENVIRONMENT = ("requirements*.lock", "envs/*.yaml", "config/data.lock.yaml")
+REPORT = Path("report.html")
 LARGEST_LOG = 1 << 20  # bytes
 KEPT_OF_DATA = {"download": "*.json", "tokenize": "index.json", "tokenizer": "index.json"}
 KEPT_OF_MODELS = {"config.json", "generation_config.json", "README.md", "origin.json", "trainyard.json", "NONE.txt"}
@@ -54,11 +55,12 @@ def contents(planned: StudyJobs, datasets: Mapping[str, Dataset], models: bool) 
     texts = {path: closed for each, path in made if (closed := _closed_texts(each, path, datasets))}
     texts |= {path: shown for each, path in made if (shown := _shown(each, path, made, texts))}
     files = [path for _, path in made]
-    report = Path("report.html")
-    if report.is_file() and f"{RESULTS}/{planned.study}/report/overview.html" in report.read_text(errors="replace"):
-        files.append(report)
-        texts |= {report: set().union(*texts.values())} if texts else {}
     left_out |= {path: _not_shared(closed) for path, closed in texts.items()}
+    if REPORT.is_file():
+        files.append(REPORT)
+        pages = [path for each, path in made if each.kind == "report"]
+        if reason := _not_this_report(planned.study, pages, set().union(*texts.values())):
+            left_out[REPORT] = reason
     files += [Path("config/studies", f"{planned.study}.yaml")]
     files += [path for pattern in ENVIRONMENT for path in Path().glob(pattern)]
     logs = {Path(each.job.log) for each in planned.jobs if Path(each.job.log).is_file()}
@@ -108,6 +110,22 @@ def _shown(one: Planned, path: Path, made: list[tuple[Planned, Path]], texts: Ma
         return set()
     rule = PAGES_OF_TEXTS.get(one.rule)
     return set().union(*(texts[each] for other, each in made if other.rule == rule and each in texts))
+
+
+def _not_this_report(study: str, pages: list[Path], closed: set[str]) -> str | None:
+    """Why Snakemake's report of the day can't go in, if it can't: no job makes it, and no record tells of it.
+
+    Args:
+        pages: the study's figures and tables, which the report holds.
+        closed: the datasets whose texts are among them though they aren't passed on.
+    """
+    shown = set(re.findall(rf"{RESULTS}/([^/\"'\\]+)/report/overview\.html", REPORT.read_text(errors="replace")))
+    if shown != {study}:
+        return f"a report of {', '.join(sorted(shown)) or 'no study'}, and this is the archive of {study}"
+    made = REPORT.stat().st_mtime
+    if any(page.stat().st_mtime > made for page in pages):
+        return f"older than what it shows; `snakemake --report {REPORT} --config studies={study}` makes it anew"
+    return _not_shared(closed) if closed else None
 
 
 def _not_shared(datasets: set[str]) -> str:
