@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--steps", type=int, default=20, help="of each, after the warm-up")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--cases", nargs="*", default=[], help="such as fp32-eager; all four unless told")
+    parser.add_argument("--cases", nargs="*", default=[], help="such as fp32-eager; all four by default")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     logging.set_verbosity_error()

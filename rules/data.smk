@@ -1,5 +1,7 @@
 # From sources to rows, tokenizers, tokens and statistics; and pretrained models.
 rule download:
+    input:
+        files=JOBS.plain_files,
     output:
         rows="results/data/{dataset}/rows/{split}.parquet",
         index="results/data/{dataset}/rows/{split}.json",

@@ -32,10 +32,11 @@ class Job:
     nodes: int = 1
     slurm_job: str | None = None
     command: list[str] = field(default_factory=list)
+    script: str = ""
 
     @classmethod
-    def from_snakemake(cls, snakemake: Any) -> "Job":
-        """Take what Snakemake hands to a script."""
+    def from_snakemake(cls, snakemake: Any, script: str) -> "Job":
+        """Take what Snakemake hands to a script, a file of workflow/scripts."""
         return cls(
             input=_plain(dict(snakemake.input.items())),
             output=_plain(dict(snakemake.output.items())),
@@ -49,6 +50,7 @@ class Job:
             # in an allocation of the user's own SLURM's number stands for all jobs
             slurm_job=os.environ.get("SLURM_JOB_ID") if snakemake.resources.get("submitted") else None,
             command=_command(_plain(dict(snakemake.config)), str(snakemake.output[0])),
+            script=Path(script).name,
         )
 
     @property

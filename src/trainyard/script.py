@@ -24,7 +24,7 @@ def run_job(scope: dict[str, Any], function: Callable[[Job], None]) -> None:
     Started by Snakemake, it ends with that, by whatever signal.
     """
     if "snakemake" in scope:
-        job = Job.from_snakemake(scope["snakemake"])
+        job = Job.from_snakemake(scope["snakemake"], scope["__file__"])
         write_json(Path(job.log).with_suffix(".json"), asdict(job))
     elif len(sys.argv) == 2:
         job = Job(**{**read_json(sys.argv[1]), "slurm_job": None})

@@ -49,19 +49,26 @@ class Interrupted:
         repository: where it ran.
         jobs: the numbers of the jobs that were struck first, by run.
         held: the steps that each had taken when it was struck last.
+        saved: how many steps later than it was seen the preempted run had saved; less than 0 if it had not.
     """
 
-    def __init__(self, repository: Submitting, jobs: dict[str, str], held: dict[str, int]) -> None:
+    def __init__(self, repository: Submitting, jobs: dict[str, str], held: dict[str, int], saved: int) -> None:
         self.folder = repository.folder / "results" / "interrupted"
         self.repository = repository
         self.jobs = jobs
         self.held = held
+        self.saved = saved
 
     def continued(self, run: str) -> int:
-        """After which step the last job of a run went on; Snakemake deletes the log of the job before."""
-        log = self.repository.folder / "logs" / "interrupted" / "train" / f"{run}.log"
-        (step,) = re.findall(r"rank 0: going on after step (\d+)", log.read_text())
-        return int(step)
+        """After which step the last job of a run went on."""
+        return went_on(self.repository, run)
+
+
+def went_on(repository: Submitting, run: str) -> int:
+    """After which step the job of a run went on; Snakemake deletes the log of the job before."""
+    log = repository.folder / "logs" / "interrupted" / "train" / f"{run}.log"
+    (step,) = re.findall(r"rank 0: going on after step (\d+)", log.read_text())
+    return int(step)
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +93,13 @@ def interrupted(repository: Submitting, cluster: Cluster) -> Interrupted:
         limit(cluster, jobs[LIMITED])
         preempt(nodes(cluster, jobs[MOVED])[1])
         restarted(cluster, jobs[MOVED], 1)
+        preempted = held[MOVED]
         held |= repository.hold("interrupted", [MOVED], 61, process)
+        after_preemption = went_on(repository, MOVED)
         cluster.control("update", f"NodeName={nodes(cluster, jobs[MOVED])[1]}", "State=DOWN", "Reason=struck")
         restarted(cluster, jobs[MOVED], 2)
         repository.ended(process)
-    return Interrupted(repository, jobs, held)
+    return Interrupted(repository, jobs, held, after_preemption - preempted)
 
 
 def limit(cluster: Cluster, job: str) -> None:
@@ -174,6 +183,7 @@ def test_a_run_on_two_nodes_outlives_preemption_and_the_loss_of_a_node(
     record_property: Callable[[str, int], None],
 ) -> None:
     assert int(cluster.job(interrupted.jobs[MOVED])["Restarts"]) == 2
+    assert interrupted.saved >= 0  # when it was preempted
     assert interrupted.continued(MOVED) >= 60  # a node that fails leaves no time to save
     folder = interrupted.folder / MOVED
     assert end(folder) == end(undisturbed(read_json(folder / "spec.json")))

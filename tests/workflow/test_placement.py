@@ -109,7 +109,9 @@ def test_the_job_of_slurm_is_one_that_snakemake_submitted_and_not_the_users_allo
         script.write_text(PRETENCE)
     train = made.folder / "workflow" / "scripts" / "train.py"
     own = "import sys\nsys.path.insert(0, 'src')\nfrom trainyard.job import Job\n"
-    train.write_text(f"{own}{PRETENCE}\nPath('job').write_text(str(Job.from_snakemake(snakemake).slurm_job))\n")
+    train.write_text(
+        f"{own}{PRETENCE}\nPath('job').write_text(str(Job.from_snakemake(snakemake, __file__).slurm_job))\n"
+    )
     made.write_study("one", {"title": "t", "question": "q", "grids": [GRID]})
     target = "results/one/tinyworld_gpt2-tiny_single-x1_fp32_seed1/summary.json"
     asked = ("--config", "studies=one", "device=cpu", "--", target)

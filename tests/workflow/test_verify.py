@@ -54,6 +54,8 @@ def changed(repository: Repository, tmp_path_factory: pytest.TempPathFactory) ->
     count_dirty(folder)
     with (folder / "src/trainyard/evaluate/rouge.py").open("a") as file:
         file.write("MORE = 1\n")
+    with (folder / "workflow/scripts/tokenizer.py").open("a") as file:
+        file.write("# more\n")
     return verify(folder).stdout.splitlines()
 
 
@@ -124,7 +126,13 @@ def test_what_was_made_from_a_changed_file_is_stale_and_its_neighbour_is_not(cha
 
 
 def test_other_code_concerns_what_it_made(changed: list[str]) -> None:
-    assert of(changed, "code") == [f"{SUMMARISER}/evaluate/rouge-tinyworld-dialogues-test@best.json"]
+    assert of(changed, "code") == [
+        "results/data/tinyworld-dialogues/bpe-512/tokenizer",
+        "results/data/tinyworld/bpe-512/tokenizer",
+        f"{SUMMARISER}/evaluate/rouge-tinyworld-dialogues-test@best.json",
+    ]
+    script = "made by another workflow/scripts/tokenizer.py than today's"
+    assert said(changed, "code", "results/data/tinyworld/bpe-512/tokenizer").endswith(script)
 
 
 def test_a_changed_configuration_concerns_what_it_is_about(changed: list[str]) -> None:

@@ -101,6 +101,11 @@ class Dataset(Entry):
         return self.model_dump(mode="json") | only
 
 
+def split_names(specification: str) -> list[str]:
+    """The source's splits that `specification` names, each once."""
+    return list(dict.fromkeys(part.split("[")[0].strip() for part in specification.split("+")))
+
+
 class PackageFile(Entry):
     """A file inside a wheel of the Python package index."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from trainyard.config.catalogue import FilesSource, split_names
 from trainyard.config.code import code_hash
 from trainyard.config.environments import pins
 from trainyard.config.evaluations import Evaluation
@@ -65,6 +66,14 @@ class Dag:
     def data_minutes(self, wildcards: Wildcards) -> int:
         """Minutes to ask for, by the dataset's size."""
         return 15 + (self.catalogues.datasets[wildcards.dataset].tokens or 1_000_000) // 20_000_000
+
+    def plain_files(self, wildcards: Wildcards) -> list[str]:
+        """The files that a split is read from, where its dataset's source is plain files."""
+        dataset = self.catalogues.datasets[wildcards.dataset]
+        if not isinstance(dataset.source, FilesSource):
+            return []
+        names = split_names(dataset.splits[wildcards.split])
+        return [path for name, path in dataset.source.files.items() if name in names]
 
     def tokenizer_rows(self, wildcards: Wildcards) -> str | list[str]:
         """The rows that a BPE is trained on; other tokenizers need none."""

@@ -4,13 +4,9 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from trainyard.config.catalogue import split_names
 from trainyard.data.readers import Row
 from trainyard.errors import InputError
-
-
-def split_names(specification: str) -> list[str]:
-    """The source's splits that `specification` names, each once."""
-    return list(dict.fromkeys(part.split("[")[0].strip() for part in specification.split("+")))
 
 
 def sliced(specification: str, rows: Callable[[str], Iterator[Row]], count: Callable[[str], int]) -> Iterator[Row]:

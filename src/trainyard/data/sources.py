@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainyard.config.catalogue import Dataset, EmbeddedSource, FilesSource, HubSource, Split
+from trainyard.config.catalogue import Dataset, EmbeddedSource, FilesSource, HubSource, Split, split_names
 from trainyard.data import hub, mirror
 from trainyard.data.readers import Row
 from trainyard.data.rows import columns, formed
-from trainyard.data.slices import sliced, split_names
+from trainyard.data.slices import sliced
 from trainyard.data.stored import SCHEMAS
 from trainyard.errors import InputError
 from trainyard.fetch.lock import Asked, DataLock, Origin, check_files

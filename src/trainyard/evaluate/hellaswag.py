@@ -65,9 +65,7 @@ class Settings(Placement):
 
     protocol: Protocol = "harness"
     shots: NonNegativeInt = 0
-    shots_rows: Path | None = Field(
-        None, description="rows that shots are drawn from; the split's own tail unless told"
-    )
+    shots_rows: Path | None = Field(None, description="rows that shots are drawn from; the split's own tail by default")
     held_out: PositiveInt = Field(100, description="rows of the tail that are kept for shots, and not scored")
     draw: Draw = Field("random", description="of shots: anew for each item, or the same first ones for all")
     seed: NonNegativeInt = Field(1234, description="seed of the draw of shots; the default is the harness's")

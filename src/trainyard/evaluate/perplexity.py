@@ -53,9 +53,9 @@ class Settings(Placement):
     """The settings of a perplexity."""
 
     protocol: Protocol = "rolling"
-    context: PositiveInt | None = Field(None, description="window in tokens; the model's own unless told")
+    context: PositiveInt | None = Field(None, description="window in tokens; the model's own by default")
     stride: PositiveInt | None = Field(
-        None, description="tokens between windows; half a window unless told, a whole one for the harness's protocol"
+        None, description="tokens between windows; half a window by default, a whole one for the harness's protocol"
     )
     batch_tokens: PositiveInt = Field(2048, description="tokens of a batch with its padding; one row at least")
 

@@ -55,7 +55,7 @@ class Settings(Placement):
     early_stopping: bool = True
     prefix: str = Field("", description="text before each source")
     source_length: PositiveInt | None = Field(
-        None, description="longest source, in tokens, more is cut; 512 or what the model takes unless told"
+        None, description="longest source, in tokens, more is cut; 512 or what the model takes by default"
     )
     batch: PositiveInt = Field(16, description="sources that are generated from at once")
     stemmer: bool = Field(True, description="compare words without their endings, as published ROUGE mostly does")

@@ -27,7 +27,7 @@ def stream_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def read_rows(path: Path, columns: Sequence[str], limit: int | None = None) -> list[dict[str, Any]]:
-    """The first `limit` rows (all of them unless told) of a Parquet file, with the given columns.
+    """The first `limit` rows (all of them by default) of a Parquet file, with the given columns.
 
     Raises:
         InputError: the file is missing, damaged or empty, or lacks a column.

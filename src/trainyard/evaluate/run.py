@@ -29,7 +29,7 @@ def run(
         settings: of the metric's Settings.
         output: the JSON file.
         names: what the evaluation is called.
-        work: where finished blocks outlive a kill; nowhere unless told.
+        work: where finished blocks outlive a kill; nowhere by default.
 
     Raises:
         InputError: the model, the rows or the settings don't do, or the result can't be written.

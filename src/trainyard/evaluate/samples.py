@@ -20,7 +20,7 @@ from trainyard.evaluate.rows import stream_rows
 from trainyard.evaluate.tokens import encode, start_token
 from trainyard.evaluate.write import Result
 
-LOOKED_AT = 1000  # rows among which prompts are sought unless told
+LOOKED_AT = 1000  # rows among which prompts are sought by default
 PROTOCOL = (
     "The first `prompt_words` words of a document are given, after the start token if there is one, and the model goes "
     "on for `new_tokens` tokens or until it ends the text, by the start token or the end token. Temperature 0 takes "
@@ -40,7 +40,7 @@ SCHEMA = pa.schema(
 
 
 class Settings(Placement):
-    """The settings of prompts and of generation; prompts are sought among the first `limit` rows, 1,000 unless told."""
+    """The settings of prompts and of generation; prompts are sought among the first `limit` rows, 1,000 by default."""
 
     prompts: PositiveInt = 4
     prompt_words: PositiveInt = 16

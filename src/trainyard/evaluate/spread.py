@@ -77,7 +77,7 @@ def scored_items(task: Task, processes: int, output: Path, work: Path | None) ->
         task: what is scored.
         processes: how many share it; with device `cuda` each has a GPU of its own.
         output: the Parquet file.
-        work: where finished blocks stand until the body has ended well; a temporary folder unless told.
+        work: where finished blocks stand until the body has ended well; a temporary folder by default.
 
     Raises:
         InputError: model, rows or settings don't do, or a process of several failed.

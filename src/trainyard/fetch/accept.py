@@ -15,7 +15,7 @@ def main() -> int:
     """Forget what the command line names; 0, or 1 with a sentence."""
     parser = argparse.ArgumentParser(prog="python -m trainyard.fetch.accept", description=__doc__)
     parser.add_argument("name", help="the entry's name in config/datasets.yaml, models.yaml or tokenizers.yaml")
-    parser.add_argument("origin", nargs="?", choices=typing.get_args(Origin), help="all unless told")
+    parser.add_argument("origin", nargs="?", choices=typing.get_args(Origin), help="all by default")
     given = parser.parse_args()
     try:
         for line in DataLock(PATH).forget(given.name, given.origin):

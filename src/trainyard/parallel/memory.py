@@ -94,7 +94,7 @@ def predict(
         precision: that it trains in.
         micro_batch: sequences that a process takes at once.
         sequence_length: tokens a sequence, or a source.
-        target_length: tokens a target of an encoder-decoder; as many as the source unless told.
+        target_length: tokens a target of an encoder-decoder; as many as the source by default.
         activation_checkpointing: the input of each block is kept alone.
         dropout: instead of the shape's own.
         accumulation: micro-batches a process takes a step.

@@ -30,7 +30,7 @@ def exceeding(executions: Iterable[Execution], available: int | None = None) -> 
     Args:
         executions: runs, probes and cells. Those that nothing is known of, such as a search for the largest
             batch, are left out.
-        available: bytes of one device, or of the machine where CPUs compute; what is found here unless told.
+        available: bytes of one device, or of the machine where CPUs compute; what is found here by default.
 
     Returns:
         A line each: what it is, what a process needs and what there is, the largest part and a remedy.

@@ -56,8 +56,8 @@ def taken(count: int, devices: Sequence[Gpu] | None = None, folder: Path | None 
 
     Args:
         count: none for a job on the CPU.
-        devices: to choose from; those of this process unless told.
-        folder: where jobs meet; the user's one on this machine unless told.
+        devices: to choose from; those of this process by default.
+        folder: where jobs meet; the user's one on this machine by default.
 
     Yields:
         The variables that its processes get: CUDA_VISIBLE_DEVICES, and what `hold` reads.

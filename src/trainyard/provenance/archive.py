@@ -116,7 +116,7 @@ def main() -> int:
     """Archive the study of the first argument; 1 if something doesn't hold."""
     parser = argparse.ArgumentParser(prog="python -m trainyard.provenance.archive", description=__doc__)
     parser.add_argument("study", help="its name, as in config/studies")
-    parser.add_argument("--output", type=Path, help="the zip file; archive-STUDY.zip unless told")
+    parser.add_argument("--output", type=Path, help="the zip file; archive-STUDY.zip by default")
     parser.add_argument("--models", action="store_true", help="with weights and tokenizers")
     parser.add_argument("--anyway", action="store_true", help="though something doesn't hold")
     parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as the study was run with")

@@ -14,7 +14,7 @@ from trainyard.job import Job
 from trainyard.provenance.jobs import StudyJobs
 from trainyard.provenance.packages import other_packages
 from trainyard.provenance.read import Record, read_record
-from trainyard.provenance.record import record_file, settings_of, written
+from trainyard.provenance.record import record_file, script_hash, settings_of, written
 
 State = Literal["missing", "unrecorded", "changed", "stale", "settings", "code", "versions", "dirty", "extra"]
 STATES: tuple[State, ...] = get_args(State)
@@ -155,6 +155,8 @@ def _circumstances(job: Job, record: Record) -> Iterator[tuple[State, str]]:
         yield "settings", "made with other settings than the configuration gives it today"
     if record.code != job.params.get("code"):
         yield "code", f"made by other code than today's: {record.code}, today {job.params.get('code')}"
+    if record.script != script_hash(job):
+        yield "code", f"made by another workflow/scripts/{job.script} than today's"
     if others := other_packages(record, job.python):
         yield "versions", others
     if differs := record.differs:

@@ -116,6 +116,7 @@ def _not_this_report(study: str, pages: list[Path], closed: set[str]) -> str | N
     """Why Snakemake's report of the day can't go in, if it can't: no job makes it, and no record tells of it.
 
     Args:
+        study: whose archive it is.
         pages: the study's figures and tables, which the report holds.
         closed: the datasets whose texts are among them though they aren't passed on.
     """

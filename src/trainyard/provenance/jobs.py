@@ -69,7 +69,7 @@ def _planned(study: str, workflow: Any) -> StudyJobs:
     workflow.async_run(workflow.dag.init())
     order = {rule.name: number for number, rule in enumerate(workflow.rules)}
     jobs = [
-        Planned(job.rule.name, Job.from_snakemake(_Handed(job, workflow.config)))
+        Planned(job.rule.name, Job.from_snakemake(_Handed(job, workflow.config), job.rule.script))
         for job in workflow.dag.jobs
         if job.log
     ]

@@ -33,6 +33,7 @@ class Record(BaseModel):
     dirty: bool | None
     differs: Differs | None
     code: str | None
+    script: str | None = None
     settings: str
     inputs: dict[str, str]
     outputs: dict[str, str]

@@ -54,6 +54,7 @@ def _begin(job: Job) -> dict[str, Any]:
         "started": now(),
         **repository(),
         "code": job.params.get("code"),
+        "script": script_hash(job),
         "settings": settings_of(job),
         "inputs": {name: sha256_path(name) for name in job.reads},
     }
@@ -71,6 +72,11 @@ def _end(job: Job, begun: Mapping[str, Any]) -> dict[str, Any]:
         "environment": variables(),
         "outputs": {file.as_posix(): sha256_file(file) for file in written(job)},
     }
+
+
+def script_hash(job: Job) -> str | None:
+    """The SHA-256 of the rule's script as it is today; None for a job that has none."""
+    return sha256_file(ROOT / "workflow" / "scripts" / job.script) if job.script else None
 
 
 def settings_of(job: Job) -> str:

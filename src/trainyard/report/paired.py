@@ -84,7 +84,7 @@ def paired(first: Evaluation, second: Evaluation, name: str, level: str = "") ->
         first: an evaluation.
         second: another.
         name: of the score in the result files.
-        level: the items' level of difficulty; all items unless told.
+        level: the items' level of difficulty; all items by default.
     """
     if reason := unlike(first, second):
         return reason
@@ -194,7 +194,7 @@ def holm(values: list[float], tests: int | None = None) -> list[float]:
 
     Args:
         values: the p-values.
-        tests: how many tests the family has, where these are some of them; as many as values unless told.
+        tests: how many tests the family has, where these are some of them; as many as values by default.
     """
     adjusted = [0.0] * len(values)
     highest = 0.0

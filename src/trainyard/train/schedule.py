@@ -6,7 +6,7 @@ from trainyard.config.train import Train
 
 
 def warmup_steps(train: Train, steps: int) -> int:
-    """The steps of warm-up: `warmup_steps`, or `warmup_ratio` of all `steps`, rounded up; none unless told."""
+    """The steps of warm-up: `warmup_steps`, or `warmup_ratio` of all `steps`, rounded up; none by default."""
     if train.warmup_ratio is not None:
         return math.ceil(round(train.warmup_ratio * steps, 9))
     return train.warmup_steps or 0

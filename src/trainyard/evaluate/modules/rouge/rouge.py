@@ -17,7 +17,7 @@ class Rouge(evaluate.Metric):
             description=PROTOCOL.format(stemmer=STEMMER[True]),
             citation="Lin, ROUGE: A Package for Automatic Evaluation of Summaries, 2004",
             inputs_description="predictions and references: a text each; resamples and seed: of the bootstrap; "
-            "stemmer: Porter's (true unless told); by_row: the scores of each row in place of their means",
+            "stemmer: Porter's (true by default); by_row: the scores of each row in place of their means",
             features=datasets.Features(
                 {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
             ),
