@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -24,7 +25,7 @@ from trainyard.parallel import launch
 launch.SOURCE = "{source}:{here}"
 with {around}:
     launch.launch(
-        "worker", ["sleep", sys.argv[1]], int(sys.argv[2]), 1, Path(sys.argv[1]) / "log", python=sys.argv[3]
+        "{module}", ["sleep", sys.argv[1]], int(sys.argv[2]), 1, Path(sys.argv[1]) / "log", python=sys.argv[3]
     )
 """
 # the shell is there while its program is, and goes on after it
@@ -56,12 +57,12 @@ CALL = "import subprocess, sys; subprocess.run(sys.argv[1:])"
 
 @pytest.fixture
 def launcher(tmp_path):
-    """Start a launcher of sleeping workers, below another program if there is one; give it and all its family."""
+    """Start a launcher of workers, below another program if there is one; give it and all its family."""
     started = []
 
-    def start(processes, above=(), python=sys.executable):
+    def start(processes, above=(), python=sys.executable, module="worker"):
         around = "ended_with_snakemake()" if above else "nullcontext()"
-        code = START.format(source=SOURCE, here=HERE, around=around)
+        code = START.format(source=SOURCE, here=HERE, around=around, module=module)
         words = [*above, sys.executable, "-c", code, str(tmp_path), str(processes), python]
         top = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(SOURCE)})
         started.append(top)
@@ -97,6 +98,19 @@ def test_nothing_outlives_a_launcher_that_is_told_to_end(launcher, number):
     top.send_signal(number)
     assert_gone(family, 10)
     assert top.wait(10) != 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ranks_save_though_every_process_is_told_to_end_again_and_again_as_slurm_does(launcher, tmp_path, processes):
+    top, family, _ = launcher(processes, module="saver")
+    for _ in range(3):
+        for process in [top, *family]:
+            process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+    assert_gone(family, 20)
+    assert top.wait(10) != 0
+    assert {path.name for path in tmp_path.glob("saved-*")} == {f"saved-{rank}" for rank in range(processes)}
 
 
 @pytest.mark.slow

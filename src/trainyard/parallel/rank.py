@@ -16,6 +16,7 @@ import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 from trainyard.errors import InputError
 from trainyard.files import why_not_written, written
@@ -134,6 +135,23 @@ def _leave_word(error: BaseException) -> None:
             file.write(word.encode())
 
 
+def _heed_one_signal() -> None:
+    """Let torchrun wait for its ranks, which save, whatever comes after the first signal: a second one cuts that off.
+
+    SLURM sends two: its own, and that of the srun that it has told to end.
+    """
+    from torch.distributed.elastic.multiprocessing import api  # noqa: PLC0415
+
+    handler = api._terminate_process_handler
+
+    def once(number: int, frame: FrameType | None) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)
+        handler(number, frame)
+
+    api._terminate_process_handler = once
+
+
 def main() -> None:
     """Run the module named by the first argument with the others."""
     end_with_parent()
@@ -141,6 +159,8 @@ def main() -> None:
     module, sys.argv = sys.argv[1], sys.argv[1:]
     kills = oom_kill_count()
     try:
+        if module in _STARTERS:
+            _heed_one_signal()
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except Exception as error:
         # Word first: a rank that waits for this one may be the first to print.
