@@ -1,11 +1,14 @@
 """Killed by SIGKILL at chosen moments and started again, a run ends with the same models and curve, to the last bit."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kills import ask_to_end, kill_at, same
 from trainings import ENTRIES, Job, runs_here
+
+from trainyard.files import read_json
 
 AFTER = {"start": 0, "copying": 0}  # steps; one elsewhere
 EVERY_MOMENT = ("start", "step", "checkpoint", "export")
@@ -32,6 +35,12 @@ def test_every_engine_of_this_machine_is_killed_at_least_three_times() -> None:
 
 def test_there_are_at_least_fifty_kills() -> None:
     assert sum(map(len, KILLS.values())) >= 50
+
+
+def test_the_figures_of_the_long_test_hold_every_engine_and_no_run_that_differs() -> None:
+    found = read_json(Path(__file__).parents[2] / "docs" / "benchmarks" / "kills.json").values()
+    assert {each["engine"] for each in found} == {ENTRIES[name].engine for name in KILLS}
+    assert {(each["kills"] >= 50, each["runs_that_differ"]) for each in found} == {(True, 0)}
 
 
 @pytest.mark.slow
