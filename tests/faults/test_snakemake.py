@@ -38,6 +38,9 @@ def target(study: str) -> str:
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """The repository, in a folder with an odd name, after an undisturbed run and its evaluation."""
     made = Repository(tmp_path_factory.mktemp("repository") / "Übung macht den Meister")
+    # an evaluation that lasts longer than the half second after which it sees that Snakemake is gone
+    catalogue = made.folder / "config" / "datasets.yaml"
+    catalogue.write_text(catalogue.read_text().replace("test: 200}", "test: 1000}"))
     for name in ("whole", "killed"):
         made.write_study(name, STUDY)
     made.snakemake("--config", "studies=whole", "--", target("whole"))

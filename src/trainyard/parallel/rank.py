@@ -6,6 +6,7 @@ a machine (torchrun) is run by it too, so that the death of a launcher runs down
 """
 
 import ctypes
+import importlib
 import json
 import os
 import runpy
@@ -17,6 +18,7 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from trainyard.errors import InputError
 from trainyard.files import why_not_written, written
@@ -140,8 +142,8 @@ def _heed_one_signal() -> None:
 
     SLURM sends two: its own, and that of the srun that it has told to end.
     """
-    from torch.distributed.elastic.multiprocessing import api  # noqa: PLC0415
-
+    # by name: the launcher reads this file too, and does without torch
+    api: Any = importlib.import_module("torch.distributed.elastic.multiprocessing.api")
     handler = api._terminate_process_handler
 
     def once(number: int, frame: FrameType | None) -> None:
