@@ -37,7 +37,7 @@ def _check_numbered(files: Sequence[Path]) -> None:
             if (name, int(total), part) not in there:
                 missing = path.with_name(f"{name}-{part:0{len(number)}d}-of-{total}")
                 raise InputError(
-                    f"{missing}*: missing, though the name of {path.name} says that there are {total} files"
+                    f"{missing}*: missing, though the name of {path.name} says that there are {int(total)} files"
                 )
 
 

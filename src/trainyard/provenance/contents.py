@@ -113,7 +113,7 @@ def _shown(one: Planned, path: Path, made: list[tuple[Planned, Path]], texts: Ma
 
 
 def _not_this_report(study: str, pages: list[Path], closed: set[str]) -> str | None:
-    """Why Snakemake's report of the day can't go in, if it can't: no job makes it, and no record tells of it.
+    """Why report.html can't go in, if it can't. No job makes it, so no record tells what it shows.
 
     Args:
         study: whose archive it is.
