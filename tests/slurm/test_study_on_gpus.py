@@ -33,16 +33,16 @@ def asked(repository: Submitting, cluster: Cluster) -> Iterator[dict[str, dict[s
     """What the cluster says of the jobs that wait for GPUs, by rule."""
     repository.write_study("gpus", STUDY)
     cluster.control("update", "PartitionName=gpu", "State=DOWN")
-    with repository.submitted(*SETTINGS, "--", *TARGETS) as process:
-        waiting = {"train": RUN, "measure": CELL}
-        found = {
-            rule: wait_for(partial(repository.jobs, rule, name), 300, f"the job of {name}", process, repository.output)
-            for rule, name in waiting.items()
-        }
-    jobs = {rule: cluster.job(number) for rule, (number,) in found.items()}
-    yield jobs
-    said("scancel", *(job["JobId"] for job in jobs.values()))
-    cluster.control("update", "PartitionName=gpu", "State=UP")
+    found: dict[str, list[str]] = {}
+    try:
+        with repository.submitted(*SETTINGS, "--", *TARGETS) as process:
+            for rule, name in {"train": RUN, "measure": CELL}.items():
+                queued = partial(repository.jobs, rule, name)
+                found[rule] = wait_for(queued, 300, f"the job of {name}", process, repository.output)
+        yield {rule: cluster.job(number) for rule, (number,) in found.items()}
+    finally:
+        said("scancel", *(number for numbers in found.values() for number in numbers))
+        cluster.control("update", "PartitionName=gpu", "State=UP")
 
 
 def test_a_run_over_two_nodes_asks_each_for_a_gpu_a_process(asked: dict[str, dict[str, str]]) -> None:
