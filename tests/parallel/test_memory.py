@@ -156,6 +156,16 @@ def test_what_is_offloaded_leaves_a_gpu_but_not_a_cpu():
     assert on_cpu.optimizer == on_gpu.optimizer
 
 
+def test_gemini_keeps_its_optimizer_on_the_host_and_the_parameters_where_they_compute_unless_told():
+    whole, optimizer_away, all_away = (
+        predicted(name, precision="bf16", device="cuda")
+        for name in ("gemini", "gemini-optimizer-offload", "gemini-offload")
+    )
+    assert whole.optimizer > optimizer_away.optimizer == all_away.optimizer == 0
+    assert whole.parameters == optimizer_away.parameters > all_away.parameters
+    assert 0 == whole.host < optimizer_away.host < all_away.host
+
+
 def test_parts_add_up_to_the_total_as_a_measurement_holds_them():
     found = predicted().figures()
     parts = ("parameters", "gradients", "optimizer", "activations", "buffers")
