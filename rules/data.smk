@@ -1,4 +1,4 @@
-# From sources to rows, tokenizers, tokens and statistics; and pretrained models.
+# From sources to rows, tokenizers, tokens, statistics and duplicates; and pretrained models.
 rule download:
     input:
         files=JOBS.plain_files,
@@ -103,6 +103,30 @@ rule statistics:
         "Count rows, words and tokens of {wildcards.dataset} with {wildcards.tokenizer}"
     script:
         "../workflow/scripts/statistics.py"
+
+
+rule duplicates:
+    input:
+        training="results/data/{training}/rows/train.parquet",
+        held_out="results/data/{dataset}/rows/{split}.parquet",
+    output:
+        counts="results/data/{training}/rows/duplicates/{dataset}-{split}.json",
+    log:
+        "logs/data/duplicates/{training}/{dataset}-{split}.log",
+    benchmark:
+        "logs/data/duplicates/{training}/{dataset}-{split}.benchmark.jsonl"
+    conda:
+        JOBS.environment("data")
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=JOBS.looking_minutes,
+    params:
+        code=code_hash("trainyard.data.duplicates"),
+    message:
+        "Look for rows of {wildcards.dataset}, split {wildcards.split}, in the training rows of {wildcards.training}"
+    script:
+        "../workflow/scripts/duplicates.py"
 
 
 rule fetch_model:

@@ -44,6 +44,7 @@ rule overview:
                 cells="cells",
                 shortcuts="shortcuts",
                 contamination="contamination",
+                duplicates="duplicates",
             )
         ),
         figures=lambda wildcards: list(JOBS.figures(wildcards.study).values()),

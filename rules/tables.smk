@@ -228,7 +228,7 @@ use rule comparison_table as measure_table with:
 
 use rule comparison_table as data_table with:
     input:
-        unpack(JOBS.reads(statistics="statistics")),
+        unpack(JOBS.reads(statistics="statistics", duplicates="duplicates")),
     output:
         table=shown("data.html", "data", "Inputs and sources", "data", "table"),
         numbers=shown("data.csv", "data", "Inputs and sources", "data", "numbers"),
@@ -298,6 +298,7 @@ use rule comparison_table as sources_table with:
                 shortcuts="shortcuts",
                 statistics="statistics",
                 contamination="contamination",
+                duplicates="duplicates",
             )
         ),
     output:

@@ -71,6 +71,7 @@ class Results:
     cells: list[Path] = field(default_factory=list)
     shortcuts: list[Path] = field(default_factory=list)
     statistics: list[Path] = field(default_factory=list)
+    duplicates: list[Path] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -499,6 +500,22 @@ class Results:
         self.statistics.append(path)
         return path
 
+    def add_duplicates(self, training: str, dataset: str, split: str, rows: int, duplicates: int) -> Path:
+        path = write(
+            self.root / "results" / "data" / training / "rows" / "duplicates" / f"{dataset}-{split}.json",
+            {
+                "training": training,
+                "dataset": dataset,
+                "split": split,
+                "rows": rows,
+                "duplicates": duplicates,
+                "first_rows": list(range(1, duplicates + 1))[:5],
+                "training_rows": 20_000,
+            },
+        )
+        self.duplicates.append(path)
+        return path
+
 
 def fill(results: Results) -> Results:
     """A study with everything in it."""
@@ -554,4 +571,5 @@ def fill(results: Results) -> Results:
     pairs = {"rows": 14_732, "words": 1_700_000, "tokens": 2_560_000}
     pairs |= {"source_words": 94.2, "source_tokens": 147.1, "target_words": 20.3, "target_tokens": 26.4}
     results.add_statistics("samsum", {"train": pairs})
+    results.add_duplicates("tinyworld", "tinyworld", "test", 1000, 12)
     return results

@@ -25,8 +25,9 @@ SOURCE = Path(terminal.__file__).parents[2]
 
 
 def test_the_data_table_has_words_and_tokens_of_source_and_target(full, outputs):
-    data.tabulate(full.study, statistics=full.statistics, **outputs)
+    data.tabulate(full.study, statistics=full.statistics, duplicates=full.duplicates, **outputs)
     table = csv_rows(outputs["numbers"])
+    assert [row["duplicates"] for row in table] == ["", "12", ""]
     assert [(row["dataset"], row["split"], row["rows"]) for row in table] == [
         ("tinyworld", "train", "20000"),
         ("tinyworld", "test", "1000"),
@@ -69,11 +70,14 @@ def test_every_path_behind_a_figure_exists(full, outputs):
         cells=full.cells,
         shortcuts=full.shortcuts,
         statistics=full.statistics,
+        duplicates=full.duplicates,
         **outputs,
     )
     paths = [Path(row["path"]) for row in csv_rows(outputs["numbers"])]
     assert log in paths
-    assert {*full.evaluations, *full.parity, *full.cells, *full.shortcuts, *full.statistics} <= set(paths)
+    assert {*full.evaluations, *full.parity, *full.cells, *full.shortcuts, *full.statistics, *full.duplicates} <= set(
+        paths
+    )
     assert all(path.exists() for path in paths)
 
 

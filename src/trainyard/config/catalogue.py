@@ -1,9 +1,13 @@
 """The entries of the catalogues: datasets, tokenizers, models and parallel settings."""
 
+import itertools
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+
+from trainyard.config.slices import Slice, parse_slices, share_rows, split_names
 
 Task = Literal["language-modelling", "summarisation"]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -34,11 +38,36 @@ class HubSource(Entry):
     configuration: str | None = Field(None, description="the hub's configuration name")
     folder: str | None = Field(None, description="the folder of its files, where the configuration's name isn't one")
 
+    @property
+    def splits(self) -> None:
+        """Its splits, which nothing here tells."""
+        return None
+
+    def place(self, split: str) -> str:
+        """What holds the rows of one of its splits: the same text, the same rows."""
+        words = (self.hub, self.configuration, self.folder, f"at {self.revision}", f"split {split}")
+        return " ".join(filter(None, words))
+
+    def rows_of(self, split: str) -> int | None:
+        """How many rows a split has, which nothing here tells."""
+
 
 class FilesSource(Entry):
     """Plain files: text (one document a line), JSON lines, CSV or Parquet."""
 
     files: dict[Split, str] = Field(min_length=1, description="a path for each split that `splits` names")
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that it names files for."""
+        return list(self.files)
+
+    def place(self, split: str) -> str:
+        """The file that holds the rows of one of its splits; one file under two names is one place."""
+        return next(os.path.realpath(path) for name, path in self.files.items() if name == split)
+
+    def rows_of(self, split: str) -> int | None:
+        """How many rows a split has, which nothing here tells."""
 
 
 class EmbeddedSource(Entry):
@@ -48,6 +77,19 @@ class EmbeddedSource(Entry):
     part: Literal["stories", "endings", "dialogues"]
     seed: NonNegativeInt = 0
     rows: dict[Split, PositiveInt] = Field(min_length=1, description="rows of each split")
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that it makes rows for."""
+        return list(self.rows)
+
+    def place(self, split: str) -> str:
+        """What holds the rows of one of its splits: the same text, the same rows."""
+        return f"{self.embedded} {self.part}, seed {self.seed}, split {split}"
+
+    def rows_of(self, split: str) -> int:
+        """How many rows it makes for a split."""
+        return next(rows for name, rows in self.rows.items() if name == split)
 
 
 def _kind_of_source(value: Any) -> str:
@@ -87,6 +129,35 @@ class Dataset(Entry):
     licence: str
     tokens: PositiveInt | None = Field(None, description="about how many training tokens it holds, for estimates")
 
+    @field_validator("splits")
+    @classmethod
+    def _slices_can_be_read(cls, splits: dict[str, str]) -> dict[str, str]:
+        for split, specification in splits.items():
+            try:
+                parse_slices(specification)
+            except ValueError as error:
+                raise ValueError(f"{split}: {error}") from None
+        return splits
+
+    @model_validator(mode="after")
+    def _splits_are_the_source_s(self) -> "Dataset":
+        known = self.source.splits
+        for split, specification in self.splits.items():
+            for name in split_names(specification):
+                if known is not None and name not in known:
+                    raise ValueError(f"splits.{split}: the source has no split {name!r}; it has {', '.join(known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _splits_are_apart(self) -> "Dataset":
+        for one, other in itertools.combinations(self.splits, 2):
+            if shared := self.shared_rows(one, self, other):
+                raise ValueError(
+                    f"splits: {one} ({self.splits[one]!r}) and {other} ({self.splits[other]!r}) share rows of "
+                    f"{shared}; cut them apart, such as 'train[:90%]' and 'train[90%:]', or leave one out"
+                )
+        return self
+
     @model_validator(mode="after")
     def _columns_are_ours(self) -> "Dataset":
         ours = COLUMNS[self.kind]
@@ -95,15 +166,27 @@ class Dataset(Entry):
                 raise ValueError(f"columns: {name!r} is none of ours for kind {self.kind}: {', '.join(ours)}")
         return self
 
+    def shared_rows(self, split: str, other: "Dataset", other_split: str) -> str | None:
+        """Of what some of the same rows stand in a split of this dataset and of another, as far as slices tell.
+
+        Returns:
+            the file, or the source and its split; None where no row is shared, or only their number would tell.
+        """
+        for mine, theirs in itertools.product(self.slices(split), other.slices(other_split)):
+            place = self.source.place(mine.split)
+            same = place == other.source.place(theirs.split)
+            if same and share_rows(mine, theirs, self.source.rows_of(mine.split)):
+                return place
+        return None
+
+    def slices(self, split: str) -> list[Slice]:
+        """The slices of the source's splits that one of ours adds up."""
+        return parse_slices(next(part for name, part in self.splits.items() if name == split))
+
     def of_split(self, split: Split) -> dict[str, Any]:
         """The entry of one split alone: a change of another split, or of the title, doesn't concern it."""
         only = {"title": "", "tokens": None, "splits": {split: self.splits[split]}}
         return self.model_dump(mode="json") | only
-
-
-def split_names(specification: str) -> list[str]:
-    """The source's splits that `specification` names, each once."""
-    return list(dict.fromkeys(part.split("[")[0].strip() for part in specification.split("+")))
 
 
 class PackageFile(Entry):

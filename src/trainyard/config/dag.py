@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainyard.config.catalogue import FilesSource, split_names
+from trainyard.config.catalogue import FilesSource
 from trainyard.config.code import code_hash
 from trainyard.config.environments import pins
 from trainyard.config.evaluations import Evaluation
@@ -18,6 +18,7 @@ from trainyard.config.plan import EvaluatedModel, Plan, StudyPlan
 from trainyard.config.resources import evaluation_minutes, megabytes, minutes
 from trainyard.config.runs import RESULTS, Execution
 from trainyard.config.shown import Shown
+from trainyard.config.slices import split_names
 from trainyard.interpreter import framework
 
 Wildcards = Any
@@ -321,6 +322,7 @@ class Dag:
             "cells": [cell.file for cell in plan.cells.values()],
             "shortcuts": [f"{RESULTS}/{study}/shortcuts/{dataset}.json" for dataset in plan.choice_datasets],
             "contamination": plan.contamination_files,
+            "duplicates": plan.duplicate_files,
             "statistics": [
                 f"{RESULTS}/data/{dataset}/{tokenizer}/statistics.json" for dataset, tokenizer in plan.tokenized
             ],

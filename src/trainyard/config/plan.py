@@ -209,6 +209,19 @@ class StudyPlan:
         ]
 
     @functools.cached_property
+    def duplicate_files(self) -> list[str]:
+        """Where it stands how many held-out rows its runs are trained on, of every split that they meet."""
+        datasets = self.catalogues.datasets
+        trained_on = {run.specification["dataset"] for run in self.trainings}
+        met = {(name, name, split) for name in trained_on for split in datasets[name].splits if split != "train"}
+        met |= {
+            (run.specification["dataset"], each.dataset, each.split)
+            for model, each in self.by_evaluation.values()
+            if each.metric in ("perplexity", "rouge") and (run := self.runs.get(model.run))
+        }
+        return [f"{RESULTS}/data/{name}/rows/duplicates/{dataset}-{split}.json" for name, dataset, split in sorted(met)]
+
+    @functools.cached_property
     def choice_datasets(self) -> list[str]:
         """Datasets of multiple-choice items, whose shortcuts stand beside the models' scores."""
         return sorted({each.dataset for _, each in self.by_evaluation.values() if each.metric == "hellaswag"})
@@ -305,8 +318,25 @@ def plan_study(name: str, folder: Path, catalogues: Catalogues, machine: Machine
     runs = Expansion(name, study, place, catalogues, machine.device).runs()
     measured = cells(name, study.measure, catalogues, machine.device, f"{place}: measure")
     plan = StudyPlan(name, study, place, catalogues, runs, measured)
-    _ = plan.by_evaluation, plan.contaminations
+    _ = plan.contaminations
+    _check_held_out(plan)
     return plan
+
+
+def _check_held_out(plan: StudyPlan) -> None:
+    """Raise an InputError if a run is scored on rows that it is trained on, as far as slices tell."""
+    datasets = plan.catalogues.datasets
+    scored = {
+        (run.specification["dataset"], each.metric, each.dataset, each.split)
+        for model, each in plan.by_evaluation.values()
+        if each.metric != "samples" and (run := plan.runs.get(model.run))
+    }
+    for trained_on, metric, dataset, split in sorted(scored):
+        if shared := datasets[trained_on].shared_rows("train", datasets[dataset], split):
+            raise InputError(
+                f"{plan.place}: evaluate.{metric}: {dataset} {split} is no held-out data of a run that is trained on "
+                f"{trained_on}: both hold rows of {shared}; choose another split or dataset"
+            )
 
 
 def _check_checkpoints(run: Run, evaluations: Sequence[Evaluation], place: str) -> None:

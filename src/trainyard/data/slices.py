@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from trainyard.config.catalogue import split_names
+from trainyard.config.slices import split_names
 from trainyard.data.readers import Row
 from trainyard.errors import InputError
 

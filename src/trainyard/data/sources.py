@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainyard.config.catalogue import Dataset, EmbeddedSource, FilesSource, HubSource, Split, split_names
+from trainyard.config.catalogue import Dataset, EmbeddedSource, FilesSource, HubSource, Split
+from trainyard.config.slices import split_names
 from trainyard.data import hub, mirror
 from trainyard.data.readers import Row
 from trainyard.data.rows import columns, formed

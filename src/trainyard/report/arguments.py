@@ -8,7 +8,7 @@ from trainyard.config.catalogue import Model
 from trainyard.config.prices import Prices
 from trainyard.config.study import Study
 
-FILES = ("evaluations", "parity", "cells", "shortcuts", "statistics", "contamination", "texts", "rows")
+FILES = ("evaluations", "parity", "cells", "shortcuts", "statistics", "contamination", "duplicates", "texts", "rows")
 
 
 def arguments(files: Mapping[str, Sequence[str]], params: Mapping[str, Any]) -> dict[str, Any]:

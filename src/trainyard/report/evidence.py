@@ -21,6 +21,7 @@ class Evidence:
     searches: Sequence[dict[str, Any]]
     shortcuts: Sequence[dict[str, Any]]
     models: Mapping[str, Model]
+    duplicates: Sequence[dict[str, Any]] = ()
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ def findings(evidence: Evidence) -> list[Finding]:
     """Everything that can be said, topic by topic; a topic without figures is left out."""
     topics: list[tuple[str, Callable[[Evidence], list[str]]]] = [
         ("Training", _training),
+        ("Held-out data", _held_out),
         ("Cost", leaders),
         ("Endings", endings),
         ("Perplexity", _perplexity),
@@ -94,6 +95,17 @@ def _published(evidence: Evidence) -> list[str]:
                 f"{fixed(min(ours))}."
             )
     return said
+
+
+def _held_out(evidence: Evidence) -> list[str]:
+    """Held-out rows that are none, since a run was trained on them."""
+    return [
+        f"{each['duplicates']:,} of the {each['rows']:,} rows of {each['dataset']} {each['split']} "
+        f"({fixed(100 * each['duplicates'] / each['rows'], 1)} %) also stand in the training rows of "
+        f"{each['training']}: scores on them may be memorisation."
+        for each in evidence.duplicates
+        if each["duplicates"]
+    ]
 
 
 def _perplexity(evidence: Evidence) -> list[str]:

@@ -26,6 +26,7 @@ def write(
     cells: Sequence[Path],
     shortcuts: Sequence[Path],
     contamination: Sequence[Path] = (),
+    duplicates: Sequence[Path] = (),
     models: Mapping[str, Model],
     figures: Mapping[str, Path],
     output: Path,
@@ -40,6 +41,7 @@ def write(
         cells: measure/*.json.
         shortcuts: shortcuts/*.json.
         contamination: contamination/*/*.json.
+        duplicates: rows/duplicates/*.json of the datasets that were trained on.
         models: the catalogue.
         figures: SVG files by title, in their order on the page.
         output: the HTML page.
@@ -53,6 +55,7 @@ def write(
         searches=read_searches(cells),
         shortcuts=read_all(shortcuts),
         models=models,
+        duplicates=read_all(duplicates),
     )
     overlaps = read_overlaps(contamination)
     table = compare(study, evidence.runs, evidence.evaluations, evidence.parity, overlaps)

@@ -28,6 +28,7 @@ def tabulate(
     shortcuts: Sequence[Path],
     statistics: Sequence[Path],
     contamination: Sequence[Path] = (),
+    duplicates: Sequence[Path] = (),
     table: Path,
     numbers: Path,
 ) -> None:
@@ -42,6 +43,7 @@ def tabulate(
         shortcuts: shortcuts/*.json.
         statistics: statistics.json of each dataset under each tokenizer.
         contamination: contamination/*/*.json.
+        duplicates: rows/duplicates/*.json of the datasets that were trained on.
         table: the HTML page.
         numbers: the CSV.
     """
@@ -52,6 +54,7 @@ def tabulate(
     rows += [row for path in shortcuts for row in _with_log("shortcuts", path.stem, "baselines", path)]
     rows += [row for path in contamination for row in _contamination(path)]
     rows += [_file("data", path.parents[1].name, f"statistics under {path.parent.name}", path) for path in statistics]
+    rows += [_file("data", path.parents[2].name, f"training rows in {path.stem}", path) for path in duplicates]
     columns = [
         Column("kind", "figure", text=True),
         Column("name", "of", text=True, shown=False),
