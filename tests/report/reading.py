@@ -34,6 +34,7 @@ def evidence_of(results: Results) -> Evidence:
         read_searches(results.cells),
         read_all(results.shortcuts),
         results.models,
+        read_all(results.duplicates),
     )
 
 

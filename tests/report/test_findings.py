@@ -18,6 +18,15 @@ def test_training_names_the_lowest_and_the_highest_loss(full):
     assert "the lowest of 3 runs; the highest is gpt2-250k with 1.611" in text
 
 
+def test_held_out_rows_that_are_trained_on_are_counted(full, empty):
+    assert sentences(full)["Held-out data"] == (
+        "12 of the 1,000 rows of tinyworld test (1.2 %) also stand in the training rows of tinyworld: "
+        "scores on them may be memorisation."
+    )
+    empty.add_duplicates("tinyworld", "tinyworld", "test", 1000, 0)
+    assert "Held-out data" not in sentences(empty)
+
+
 def test_the_spread_over_seeds_is_called_noise(empty):
     for seed, end in ((1, 1.20), (2, 1.25)):
         empty.add_run(f"s{seed}", seed=seed, end=end)
