@@ -63,6 +63,7 @@ def cells(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                         "warmup_steps": 0,
                         "profiled_steps": 0,
                         "activation_checkpointing": arguments.activation_checkpointing,
+                        "initial_loss_scale": 2.0**16,
                         "memory_limit": None,
                     }
 

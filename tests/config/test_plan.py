@@ -89,27 +89,8 @@ def test_metrics_without_datasets_take_the_runs_own(plan: Callable[..., Plan]) -
     ]
 
 
-def test_published_figures_are_those_of_their_sources() -> None:
-    plan = make_plan({"studies": "summarisation,gpt2-family,gpt2-fineweb,opt-plugins", "device": "cpu"}, CONFIG)
-    rows = {
-        (entry.model, figure): value
-        for made in plan.studies.values()
-        for entry in made.study.published
-        for figure, value in entry.values.items()
-    }
-    assert rows["bart-large", "rougeLsum"] == 49.19
-    assert rows["gpt2-124m", "perplexity_token"] == 24.04
-    assert rows["gpt2-modern-350m", "hellaswag_acc_norm"] == 33.52
-
-
-def test_the_recipes_of_the_source_systems_resolve_to_their_steps() -> None:
-    plan = make_plan({"studies": "gpt2-family,gpt2-fineweb", "device": "cuda"}, CONFIG)
-    family = {run.specification["model"]["name"]: run.specification for run in plan.studies["gpt2-family"].trainings}
-    assert {name: at["train"]["steps"] for name, at in family.items()} == {
-        "gpt2-52m": 9_000,
-        "gpt2-83m": 11_000,
-        "gpt2-124m": 14_000,
-    }
+def test_the_tokens_of_a_recipe_are_whole_steps() -> None:
+    plan = make_plan({"studies": "gpt2-fineweb", "device": "cuda"}, CONFIG)
     for run in plan.studies["gpt2-fineweb"].trainings:
         assert run.specification["train"]["tokens"] // run.specification["train"]["batch_tokens"] == 19_073
 

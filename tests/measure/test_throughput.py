@@ -29,6 +29,7 @@ def cell(family="gpt2", shape=SHAPE, name="tiny", **other):
         "batch": 2,
         "sequence_length": 16,
         "activation_checkpointing": False,
+        "initial_loss_scale": 2.0**16,
         "memory_limit": None,
         "steps": 4,
         "warmup_steps": 1,

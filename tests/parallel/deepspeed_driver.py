@@ -28,6 +28,7 @@ def engine(
     precision: Any = "fp32",
     name: str = "deepspeed",
     shape: dict | None = None,
+    **more: Any,
 ) -> Engine:
     settings = EngineSettings(
         precision=precision,
@@ -35,6 +36,7 @@ def engine(
         micro_batch=2,
         options=options,
         scratch=Path(tempfile.mkdtemp(dir=arguments["folder"])),
+        **more,
     )
     return load_engine(name)(objective("gpt2", shape), settings)
 
@@ -87,14 +89,7 @@ def overflow(arguments: dict) -> dict:
     accelerator.is_fp16_supported = lambda: True
     found = {}
     for stage in range(4):
-        made = engine(arguments, {"stage": stage}, "fp16")
-        assert isinstance(made, deepspeed.Engine)
-        if stage:
-            made.engine.optimizer.loss_scaler.cur_scale = 2.0**40
-        else:
-            made.engine.torch_autocast_z0_gradscaler.load_state_dict(
-                made.engine.torch_autocast_z0_gradscaler.state_dict() | {"scale": 2.0**40}
-            )
+        made = engine(arguments, {"stage": stage}, "fp16", initial_loss_scale=2.0**40)
         before = made.full_state()
         first, second = (made.train_step([micro_batch("gpt2", step, group.rank())], 1e-3) for step in range(2))
         after = made.full_state()

@@ -145,7 +145,7 @@ def test_the_loss_scale_doubles_after_the_gradient_was_unscaled_and_halves_at_an
             return self.overflow
 
     monkeypatch.setattr(colossalai_scale, "_STEPS_TO_DOUBLE", 2)
-    mixin = Mixin(**colossalai_scale.arguments(8.0))  # pyright: ignore[reportArgumentType]
+    mixin = Mixin(**colossalai_scale.arguments(EngineSettings(initial_loss_scale=8.0)))  # pyright: ignore[reportArgumentType]
     scale = colossalai_scale.LossScale(mixin)
     seen = []
     for overflow in (False, False, True, False, False):
@@ -168,17 +168,18 @@ def test_the_plugin_of_gemini_is_told_where_things_lie_in_chunks_that_a_small_mo
     from trainyard.parallel.colossalai_import import GeminiPlugin  # noqa: PLC0415
 
     model = objective("opt").model
-    settings = EngineSettings(precision="bf16", clip=1.0, accumulation=4)
-    told = plugin_arguments(settings, Placement("static", 1.0, 0.5), model, 2.0**16)
+    settings = EngineSettings(precision="bf16", clip=1.0, accumulation=4, initial_loss_scale=32.0)
+    told = plugin_arguments(settings, Placement("static", 1.0, 0.5), model)
     plugin: Any = GeminiPlugin(**told)
     elements = sum(parameter.numel() for parameter in model.parameters())
     assert plugin.gemini_config["offload_optim_frac"] == 1.0
     assert plugin.gemini_config["offload_param_frac"] == 0.5
     assert plugin.gemini_config["enable_gradient_accumulation"]
     assert plugin.gemini_config["hidden_dim"] == 32
+    assert told["initial_scale"] == 32.0
     assert plugin.gemini_config["min_chunk_size_m"] * 2**20 == pytest.approx(elements / 8)
     assert plugin.optim_kwargs["max_norm"] == 1.0
-    whole = plugin_arguments(EngineSettings(precision="fp16"), Placement("auto"), model, 2.0**16)
+    whole = plugin_arguments(EngineSettings(precision="fp16"), Placement("auto"), model)
     assert whole["placement_policy"] == "auto"
     assert whole["max_norm"] == float("inf")
     assert not whole["enable_gradient_accumulation"]

@@ -8,10 +8,12 @@ from trainyard.parallel.engine import EngineSettings
 from trainyard.parallel.loss_scale import LossScale
 
 
-def made(precision):
+def made(precision, **more):
     shape = {"layers": 1, "width": 16, "heads": 2, "context": 8, "vocabulary": 300}
     entry = Model.model_validate({"title": "gpt2", "family": "gpt2", "tokenizer": "bytes", "shape": shape})
-    return single.Engine(Objective(build(entry, "gpt2", dropout=0.0, seed=0)), EngineSettings(precision=precision))
+    return single.Engine(
+        Objective(build(entry, "gpt2", dropout=0.0, seed=0)), EngineSettings(precision=precision, **more)
+    )
 
 
 def batch():
@@ -40,18 +42,22 @@ def test_the_loss_scale_changes_neither_loss_nor_norm():
     assert (wholes.loss_scale, halves.loss_scale) == (None, 2.0**16)
 
 
+def test_the_loss_scale_starts_where_it_is_told():
+    assert made("fp16", initial_loss_scale=32.0).train_step([batch()], 1e-3).loss_scale == 32.0
+
+
 def test_the_loss_scale_doubles_after_two_thousand_steps_without_overflow_and_goes_on_where_it_was():
-    scale = LossScale(enabled=True)
+    scale = LossScale(enabled=True, initial=2.0**16)
     for _ in range(1_999):
         scale.update(overflowed=False)
-    resumed = LossScale(enabled=True)
+    resumed = LossScale(enabled=True, initial=2.0**16)
     resumed.load_state_dict(scale.state_dict())
     resumed.update(overflowed=False)
     assert (scale.value, resumed.value) == (2.0**16, 2.0**17)
 
 
 def test_without_fp16_an_infinite_gradient_is_no_matter_of_the_loss_scale():
-    scale = LossScale(enabled=False)
+    scale = LossScale(enabled=False, initial=2.0**16)
     assert not scale.overflowed(float("inf"))
     scale.update(overflowed=True)
     assert scale.value == 1.0

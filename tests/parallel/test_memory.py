@@ -214,6 +214,7 @@ def test_prediction_is_within_15_percent_of_what_50_million_parameters_take(tmp_
         "warmup_steps": 0,
         "profiled_steps": 0,
         "activation_checkpointing": False,
+        "initial_loss_scale": 2.0**16,
         "memory_limit": None,
     }
     measure(cell, tmp_path / "cell.json", tmp_path / "log")

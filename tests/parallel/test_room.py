@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,19 @@ def opt_plugins():
 
 def test_what_exceeds_a_device_is_warned_of_by_name_with_sizes_and_a_remedy(opt_plugins):
     warnings = exceeding(opt_plugins, 16 * GIB)
-    (line,) = [line for line in warnings if "opt-125m_ddp-x1_fp32_batch128_sequence1024" in line]
-    assert line.startswith("opt-plugins/opt-125m_ddp-x1_fp32_batch128_sequence1024: will need about ")
+    cell = "opt-plugins/opt-125m_ddp-x1_fp32_batch128_sequence1024_checkpointed"
+    (line,) = [line for line in warnings if cell in line]
+    assert line.startswith(f"{cell}: will need about ")
     assert "a GPU has 16.0 GiB; most of it for activations" in line
-    assert "activation_checkpointing: true" in line
+    assert line.endswith("try a smaller micro-batch, or shorter sequences")
     assert 0 < len(warnings) < len(opt_plugins)
+
+
+def test_activation_checkpointing_is_a_remedy_where_it_is_off(opt_plugins):
+    (cell,) = [each for each in opt_plugins if each.name.startswith("opt-125m_ddp-x1_fp32_batch128_sequence1024")]
+    plain = replace(cell, specification={**cell.specification, "activation_checkpointing": False})
+    (line,) = exceeding([plain], 16 * GIB)
+    assert line.endswith("shorter sequences, or activation_checkpointing: true")
 
 
 def test_nothing_exceeds_a_device_that_is_large_enough(opt_plugins):

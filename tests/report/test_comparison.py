@@ -65,6 +65,24 @@ def test_published_rows_stand_apart_with_their_source_and_never_win(full):
     assert not {id(cell) for cell in published.cells.values()} & (best | near)
 
 
+def test_published_samples_a_second_stand_beside_those_of_our_runs(full):
+    columns = {column.key: column for column in made(full).columns}
+    assert not columns["samples_per_second"].shown
+    published = [{"model": "m", "values": {"samples_per_second": 99}, "protocol": "p", "source": "s"}]
+    full.study = full.study.model_validate(full.study.model_dump() | {"published": published})
+    table = made(full)
+    assert next(column for column in table.columns if column.key == "samples_per_second").shown
+    assert row_of(table, "gpt2-1m-s1")["samples_per_second"].value == pytest.approx(16 / 0.1)
+
+
+def test_a_published_measurement_is_no_row_of_the_comparison(full):
+    cell = {"processes": 1, "precision": "fp32", "batch": 8, "sequence_length": 64}
+    entry = {"model": "m", "parallel": "ddp", "cell": cell, "values": {"samples_per_second": 99}}
+    entry |= {"protocol": "p", "source": "s"}
+    full.study = full.study.model_validate(full.study.model_dump() | {"published": [entry]})
+    assert PUBLISHED not in {row.section for row in made(full).rows}
+
+
 def test_a_published_score_of_another_protocol_gets_a_column_of_its_own(full):
     table = made(full)
     published = next(row.cells for row in table.rows if row.section == PUBLISHED)

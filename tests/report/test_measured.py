@@ -2,6 +2,7 @@ import pytest
 
 from trainyard.report import bars, breakdown, measure, memory, prediction
 from trainyard.report.measured import comparable, read_cells
+from trainyard.report.published import PUBLISHED
 
 from .reading import csv_rows, svg_text
 
@@ -199,3 +200,64 @@ def test_what_all_measured_cells_share_is_a_note(full):
     assert ">measured</button>" in page
     assert ">precision</button>" not in page
     assert table[0]["precision"] == "fp32"
+
+
+PUBLISHED_CELL = {
+    "model": "gpt2-1m",
+    "parallel": "ddp",
+    "cell": {"processes": 2, "precision": "fp32", "batch": 8, "sequence_length": 128},
+    "values": {"samples_per_second": 99.0, "peak_memory_gib": 1.5},
+    "protocol": "one T4",
+    "source": "a benchmark",
+}
+
+
+def published(empty, *entries):
+    return empty.study.model_validate(empty.study.model_dump() | {"published": [*entries]})
+
+
+def test_a_published_measurement_stands_below_our_row_of_the_same_cell_and_never_wins(empty):
+    for parallel in ("ddp", "fsdp"):
+        empty.add_cell(parallel, 8, 1000.0, device=True)
+    empty.study = published(empty, {**PUBLISHED_CELL, "values": {"samples_per_second": 99.0, "peak_memory_gib": 0.01}})
+    rows, page = tabulated(empty)
+    assert [(row["parallel"], row["outcome"]) for row in rows] == [
+        ("ddp", "finished"),
+        ("ddp", "published"),
+        ("fsdp", "finished"),
+    ]
+    assert (float(rows[1]["samples_per_second"]), float(rows[1]["device_memory"])) == (99.0, 0.01 * 2**30)
+    assert rows[1]["source"] == "a benchmark: one T4"
+    assert 'best" data-value="99.0"' not in page
+    assert f'best" data-value="{0.01 * 2**30}"' not in page
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "heading"),
+    [
+        ("model", "gpt2-500k", "model"),
+        ("parallel", "fsdp", "parallel setting"),
+        ("processes", 1, "processes"),
+        ("precision", "fp16", "precision"),
+        ("batch", 16, "measured"),
+        ("sequence_length", 64, "sequence"),
+        ("activation_checkpointing", True, "activations"),
+    ],
+)
+def test_a_published_measurement_of_another_cell_stands_apart_with_its_own_coordinates(empty, name, value, heading):
+    for batch in (8, 32):
+        empty.add_cell("ddp", batch, 1000.0)
+    whole = name in ("model", "parallel")
+    other = {name: value} if whole else {"cell": {**PUBLISHED_CELL["cell"], name: value}}
+    empty.study = published(empty, {**PUBLISHED_CELL, **other})
+    rows, page = tabulated(empty)
+    assert [row["section"] for row in rows] == ["", "", PUBLISHED]
+    assert f">{heading}</button>" in page
+
+
+def test_what_no_cell_of_ours_has_gets_no_column(empty):
+    empty.add_cell("ddp", 8, 1000.0)
+    empty.study = published(empty, PUBLISHED_CELL)
+    _, page = tabulated(empty)
+    assert "device memory of a process" not in page
+    assert "99.00" in page

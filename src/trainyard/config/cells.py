@@ -63,6 +63,7 @@ def _grid(grid: Measure, catalogues: Catalogues, device: Device, place: str) -> 
             "batch": batch,
             "sequence_length": length,
             "activation_checkpointing": grid.activation_checkpointing,
+            "initial_loss_scale": grid.initial_loss_scale,
             "memory_limit": _limit(grid, device),
             **(
                 {"steps": grid.steps, "warmup_steps": grid.warmup_steps, "profiled_steps": grid.profiled_steps}

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from trainyard.config.catalogue import Entry, Name, NonNegativeInt, PositiveInt, Precision, Split
+from trainyard.config.train import LossScale
 
 Gigabytes = Annotated[float, Field(gt=0)]
 Checkpoints = Annotated[list[str], Field(min_length=1)]
@@ -152,6 +153,9 @@ class Measure(Entry):
     warmup_steps: NonNegativeInt = 3
     profiled_steps: NonNegativeInt = Field(3, description="after those timed, to see where time goes; 0: not looked at")
     activation_checkpointing: bool = False
+    initial_loss_scale: LossScale = Field(
+        2**16, description="in fp16: the factor that the loss is given at first; a power of two"
+    )
     host_memory_gb: Gigabytes | None = Field(
         None, description="on a CPU: what each process may take besides its libraries, in 10^9 bytes"
     )
@@ -174,19 +178,44 @@ Figure = Literal[
     "rougeLsum",
     "tokens_per_second",
     "samples_per_second",
-    "peak_memory_gb",
-    "energy_kwh",
+    "peak_memory_gib",
 ]
 
 
+class PublishedCell(Entry):
+    """What somebody else measured the speed and memory of: a cell, as `measure` has them."""
+
+    processes: PositiveInt
+    precision: Precision
+    batch: PositiveInt = Field(description="sequences a process")
+    sequence_length: PositiveInt
+    activation_checkpointing: bool = False
+
+
 class Published(Entry):
-    """Somebody else's result: a row of the table and, for losses, a line on the curves."""
+    """Somebody else's result: a row beside ours of the same kind and, for losses, a line on the curves."""
 
     model: str
-    parallel: str | None = None
-    values: dict[Figure, float] = Field(min_length=1)
+    parallel: str | None = Field(None, description="the name that its setting has here")
+    cell: PublishedCell | None = Field(
+        None, description="of a measurement, which stands beside ours of the same cell; by default it is of a run"
+    )
+    values: dict[Figure, float] = Field(
+        min_length=1, description="peak_memory_gib: of a device, in 2^30 bytes; hellaswag and rouge in percent"
+    )
     protocol: str = Field(description="how it was measured, as far as the source says")
     source: str
+
+    @model_validator(mode="after")
+    def _cell_is_measured(self) -> "Published":
+        if self.cell is None:
+            return self
+        if self.parallel is None:
+            raise ValueError("parallel: a measured cell has a parallel setting; name it")
+        odd = self.values.keys() - {"tokens_per_second", "samples_per_second", "peak_memory_gib"}
+        if odd:
+            raise ValueError(f"values: {', '.join(sorted(odd))} is of a run, not of a measured cell")
+        return self
 
 
 class Study(Entry):

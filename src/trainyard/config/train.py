@@ -2,13 +2,22 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from trainyard.config.catalogue import Entry, NonNegativeInt, PositiveInt
 from trainyard.errors import InputError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
+
+
+def _power_of_two(value: int) -> int:
+    if value & (value - 1):
+        raise ValueError(f"{value} is no power of two")
+    return value
+
+
+LossScale = Annotated[int, Field(gt=0, le=2**31), AfterValidator(_power_of_two)]
 
 
 class Train(Entry):
@@ -51,6 +60,9 @@ class Train(Entry):
     )
     betas: tuple[Fraction, Fraction] = Field((0.9, 0.95), description="AdamW's")
     epsilon: Rate = Field(1e-8, description="AdamW's")
+    initial_loss_scale: LossScale = Field(
+        2**16, description="in fp16: the factor that the loss is given at first; a power of two"
+    )
     clip: Rate | None = Field(1.0, description="largest norm of the gradient; null does not clip")
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None, description="in place of all of the model's rates; by default its own"

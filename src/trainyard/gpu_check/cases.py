@@ -145,6 +145,7 @@ class Cases:
             # micro-batches a step: one a data rank, and two for one alone
             "micro_batches": max(2, setting.data_ranks(processes)),
             "activation_checkpointing": False,
+            "initial_loss_scale": 2.0**16,
             "memory_limit": None,
             **more,
         }

@@ -124,6 +124,7 @@ def _settings(cell: dict[str, Any], engine: str, scratch: Path | None) -> Engine
         clip=1.0,
         learning_rate=1e-5,
         weight_decay=0.1,
+        initial_loss_scale=cell["initial_loss_scale"],
         micro_batch=cell["batch"],
         options=own["options"],
         tensor=own["tensor"],

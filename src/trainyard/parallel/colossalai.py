@@ -75,24 +75,24 @@ def _boosted(objective: nn.Module, settings: EngineSettings) -> "Boosted":
         InputError: there is no such plugin, or an option that it doesn't have.
     """
     plugin, options = str(settings.options.get("plugin")), settings.options
-    odd = options.keys() - {"plugin", "initial_scale"} - _OPTIONS.get(plugin, set())
+    odd = options.keys() - {"plugin"} - _OPTIONS.get(plugin, set())
     if plugin not in _OPTIONS or odd:
         what = f"no option {', '.join(sorted(odd))} for {plugin}" if plugin in _OPTIONS else f"no plugin {plugin}"
         raise InputError(f"config/parallel.yaml: the engine colossalai has {what}; plugins are {', '.join(_OPTIONS)}")
-    scale, level = float(options.get("initial_scale", 2.0**16)), int(options.get("level", 0))
+    level = int(options.get("level", 0))
     if plugin == "torch-ddp":
         from trainyard.parallel.colossalai_ddp import TorchDDP  # noqa: PLC0415
 
-        return TorchDDP(objective, settings, scale)
+        return TorchDDP(objective, settings)
     if plugin == "low-level-zero":
         from trainyard.parallel.colossalai_zero import LowLevelZero  # noqa: PLC0415
 
-        return LowLevelZero(objective, settings, level or 2, bool(options.get("offload", False)), scale)
+        return LowLevelZero(objective, settings, level or 2, bool(options.get("offload", False)))
     if plugin == "gemini":
         from trainyard.parallel.colossalai_gemini import Gemini, Placement  # noqa: PLC0415
 
         fractions = (float(options.get(f"offload_{part}_fraction", 0.0)) for part in ("optimizer", "parameters"))
-        return Gemini(objective, settings, Placement(str(options.get("placement", "static")), *fractions), scale)
+        return Gemini(objective, settings, Placement(str(options.get("placement", "static")), *fractions))
     from trainyard.parallel.colossalai_hybrid import Hybrid  # noqa: PLC0415
 
-    return Hybrid(objective, settings, level, scale)
+    return Hybrid(objective, settings, level)

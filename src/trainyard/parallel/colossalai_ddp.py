@@ -21,7 +21,7 @@ class TorchDDP(Boosted):
     The booster's bf16 is an empty class in ColossalAI 0.5.0: bf16 is torch's autocast.
     """
 
-    def __init__(self, objective: nn.Module, settings: EngineSettings, initial_scale: float) -> None:
+    def __init__(self, objective: nn.Module, settings: EngineSettings) -> None:
         objective.to(settings.device)
         self.fp16 = settings.precision == "fp16"
         super().__init__(
@@ -32,7 +32,7 @@ class TorchDDP(Boosted):
             mixed_precision="fp16" if self.fp16 else None,
         )
         if self.fp16:  # the booster's is CUDA's, with no say in where it starts
-            self.optimizer.scaler = torch.amp.GradScaler(settings.device, init_scale=initial_scale)
+            self.optimizer.scaler = torch.amp.GradScaler(settings.device, init_scale=settings.initial_loss_scale)
 
     @override
     def step(self, learning_rate: float) -> tuple[float, bool]:

@@ -39,16 +39,14 @@ class Placement:
 class Gemini(Boosted):
     """ZeRO's level 3 in chunks, in bf16 or fp16 with masters in fp32, on GPUs alone."""
 
-    def __init__(
-        self, objective: nn.Module, settings: EngineSettings, placement: Placement, initial_scale: float
-    ) -> None:
+    def __init__(self, objective: nn.Module, settings: EngineSettings, placement: Placement) -> None:
         model: Any = objective.get_submodule("model")
         self.names = names_by_tensor(model)
         before = {id(parameter): parameter.detach().to("cpu", copy=True) for parameter in model.parameters()}
         self.others = {  # in no chunk: buffers, and what is frozen
             name: tensor for name, tensor in model.state_dict(keep_vars=True).items() if not tensor.requires_grad
         }
-        plugin = GeminiPlugin(**plugin_arguments(settings, placement, model, initial_scale))
+        plugin = GeminiPlugin(**plugin_arguments(settings, placement, model))
         plain = PlainObjective(model)
         super().__init__(plain, settings, plugin, _adamw(plain, settings))
         self.manager = self.boosted.gemini_manager
@@ -119,9 +117,7 @@ class Gemini(Boosted):
             masters.payload.copy_(part)
 
 
-def plugin_arguments(
-    settings: EngineSettings, placement: Placement, model: nn.Module, initial_scale: float
-) -> dict[str, Any]:
+def plugin_arguments(settings: EngineSettings, placement: Placement, model: nn.Module) -> dict[str, Any]:
     """What the plugin is told.
 
     Chunks are at least 32M elements, as ColossalAI has it, but small enough for a model to have several: one chunk
@@ -140,7 +136,7 @@ def plugin_arguments(
         "min_chunk_size_m": min(32, elements / _CHUNKS),
         "search_range_m": min(32, max(1, math.ceil(elements / _CHUNKS))),
         "max_norm": math.inf if settings.clip is None else settings.clip,  # at 0 it would tell no norm
-        **arguments(initial_scale),
+        **arguments(settings),
     }
 
 

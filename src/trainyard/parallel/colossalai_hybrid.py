@@ -35,7 +35,7 @@ class Hybrid(Boosted):
     with attention in the eager form: with `sdpa`, in a pipeline GPT-2 would see the tokens to come (ColossalAI 0.5.0).
     """
 
-    def __init__(self, objective: nn.Module, settings: EngineSettings, level: int, initial_scale: float) -> None:
+    def __init__(self, objective: nn.Module, settings: EngineSettings, level: int) -> None:
         model = with_plain_head(objective.model)
         use_eager_attention(model)
         self.level, self.rows = level, _rows(settings)
@@ -52,7 +52,7 @@ class Hybrid(Boosted):
             make_vocab_size_divisible_by=1,
             enable_metadata_cache=False,  # the shapes of a step's batches are no other step's
             overlap_communication=settings.device == "cuda",
-            **arguments(initial_scale),  # pyright: ignore[reportArgumentType]
+            **arguments(settings),  # pyright: ignore[reportArgumentType]
         )
         if level and settings.precision == "fp32":
             self.plugin.precision = "float32"  # by the name "fp32" it refuses ZeRO, which its optimizer is able to do

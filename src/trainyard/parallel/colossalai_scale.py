@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from trainyard.parallel.engine import EngineSettings
+
 NEVER = 2**31
 """For ColossalAI's `growth_interval`: `LossScale` doubles in its place."""
 
@@ -50,6 +52,6 @@ class LossScale:
             self._steps = state["steps"]
 
 
-def arguments(initial_scale: float) -> dict[str, float]:
+def arguments(settings: EngineSettings) -> dict[str, float]:
     """What a plugin is told of its scale."""
-    return {"initial_scale": initial_scale, "growth_interval": NEVER, "hysteresis": 1}
+    return {"initial_scale": settings.initial_loss_scale, "growth_interval": NEVER, "hysteresis": 1}

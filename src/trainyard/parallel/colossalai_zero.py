@@ -23,9 +23,7 @@ class LowLevelZero(Boosted):
     micro-batch, at level 1 once a step.
     """
 
-    def __init__(
-        self, objective: nn.Module, settings: EngineSettings, level: int, offload: bool, initial_scale: float
-    ) -> None:
+    def __init__(self, objective: nn.Module, settings: EngineSettings, level: int, offload: bool) -> None:
         self.level = level
         plugin = LowLevelZeroPlugin(
             stage=level,
@@ -33,7 +31,7 @@ class LowLevelZero(Boosted):
             max_norm=settings.clip or 0.0,
             cpu_offload=offload,
             overlap_communication=settings.device == "cuda",
-            **arguments(initial_scale),  # pyright: ignore[reportArgumentType]
+            **arguments(settings),  # pyright: ignore[reportArgumentType]
         )
         before = {parameter: parameter.detach().to("cpu", copy=True) for parameter in objective.parameters()}
         super().__init__(objective, settings, plugin, engine.adamw(objective, settings))

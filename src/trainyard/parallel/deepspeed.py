@@ -68,6 +68,9 @@ class Engine(engine.Engine):
             deepspeed.zero.Init(module=objective, config_dict_or_path=config)
         objective.to(self.device)
         self.engine, *_ = deepspeed.initialize(model=objective, optimizer=optimizer, config=config)
+        if self.engine.torch_autocast_z0_gradscaler:  # at level 0, where DeepSpeed takes torch's own start
+            scaler = torch.amp.GradScaler(settings.device, init_scale=settings.initial_loss_scale)
+            self.engine.torch_autocast_z0_gradscaler = scaler
         # Level 0 sets it for the whole process, and later engines of other levels would sum in bf16 for it.
         deepspeed.runtime.torch_autocast.TORCH_AUTOCAST_INITIALIZED = False
         self.shards = Shards(self.engine.optimizer) if self.options.stage == 3 else None

@@ -1,5 +1,6 @@
 """What DeepSpeed is told: the options of config/parallel.yaml, and its configuration made of them."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -136,7 +137,7 @@ def configuration(settings: "EngineSettings", size: Size) -> dict[str, Any]:
         # the loss scale as torch has it: halved by each overflow, doubled by 2,000 steps without one
         "fp16": {
             "enabled": precision == "fp16",
-            "initial_scale_power": 16,
+            "initial_scale_power": round(math.log2(settings.initial_loss_scale)),
             "hysteresis": 1,
             "loss_scale_window": 2000,
         },

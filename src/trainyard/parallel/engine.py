@@ -32,6 +32,7 @@ class EngineSettings:
         weight_decay: applied to parameters of two or more dimensions alone.
         betas: AdamW's decay rates of the first and second moment.
         epsilon: AdamW's.
+        initial_loss_scale: in fp16, the factor that the loss is given at first; a power of two.
         micro_batch: sequences a process takes at once.
         accumulation: micro-batches a process takes a step.
         options: the engine's own, from config/parallel.yaml.
@@ -49,6 +50,7 @@ class EngineSettings:
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.95)
     epsilon: float = 1e-8
+    initial_loss_scale: float = 2.0**16
     micro_batch: int = 1
     accumulation: int = 1
     options: Mapping[str, bool | int | float | str] = field(default_factory=dict)

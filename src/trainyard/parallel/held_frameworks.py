@@ -16,12 +16,15 @@ _BUCKET = 500_000_000
 def deepspeed(load: Workload) -> Held:
     """ZeRO's levels by the option `stage`."""
     stage = int(load.options["stage"])
-    bucket = 4 * min(int(load.options.get("reduce_bucket") or _BUCKET), load.all)
+    told = int(load.options.get("reduce_bucket") or min(_BUCKET, load.all))
+    filled = 4 * min(told, load.all)
+    # allocated whole; on a CPU what is never written to takes no memory
+    bucket = filled if load.on_cpu else 4 * told
     if stage == 0:  # sums a flat copy of each bucket
-        return replace(single(load), exchanged=4 * load.all + bucket)
+        return replace(single(load), exchanged=4 * load.all + filled)
     if stage == 1 and load.size == 2:
-        return _bf16_optimizer(load, bucket)
-    return _zero_3(load, bucket) if stage == 3 else _zero_1_and_2(load, bucket)
+        return _bf16_optimizer(load, filled)
+    return _zero_3(load, bucket) if stage == 3 else _zero_1_and_2(load, bucket, filled)
 
 
 def _bf16_optimizer(load: Workload, bucket: float) -> Held:
@@ -40,7 +43,7 @@ def _bf16_optimizer(load: Workload, bucket: float) -> Held:
     )
 
 
-def _zero_1_and_2(load: Workload, bucket: float) -> Held:
+def _zero_1_and_2(load: Workload, bucket: float, filled: float) -> Held:
     """The weights in one flat tensor, of which each process has its part again as masters.
 
     Gradients go into a bucket in fp32, which is copied to be summed over processes (`allreduce_bucket` of
@@ -53,7 +56,7 @@ def _zero_1_and_2(load: Workload, bucket: float) -> Held:
         optimizer=3 * part,
         made=min(bucket, 4 * load.blocks),
         between=4 * load.all if load.options["stage"] == 1 else part,
-        exchanged=2 * bucket + (part if load.size == 2 else 0.0),
+        exchanged=bucket + filled + (part if load.size == 2 else 0.0),
         stepping=2 * part,
     )
     if load.options.get("offload_optimizer") is None:

@@ -2,7 +2,6 @@
 
 import math
 
-_START = 2.0**16
 _STEPS_TO_DOUBLE = 2_000
 
 
@@ -13,14 +12,18 @@ class LossScale:
     differs is who judges: the norm of the whole gradient, which is the same number on every
     rank, so that all skip a step or none does, however the gradient is spread.
 
+    Args:
+        enabled: whether the loss is scaled, as in fp16.
+        initial: the factor of the first step.
+
     Attributes:
         value: the factor; 1 for ever where it isn't `enabled`.
     """
 
-    def __init__(self, enabled: bool) -> None:
+    def __init__(self, enabled: bool, initial: float) -> None:
         self._enabled = enabled
         self._steps = 0
-        self.value = _START if enabled else 1.0
+        self.value = initial if enabled else 1.0
 
     def overflowed(self, norm: float) -> bool:
         """Whether a gradient of this norm is one that fp16 could not hold."""

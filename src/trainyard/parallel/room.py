@@ -19,7 +19,7 @@ _REMEDIES = {
     "parameters": "a setting that shares them (fsdp, zero3), or more processes",
     "gradients": "a setting that shares them (fsdp, zero2), or more processes",
     "optimizer": "a setting that shares its state (fsdp, zero1, zero2), or more processes",
-    "activations": "a smaller micro-batch, shorter sequences or activation_checkpointing: true",
+    "activations": "a smaller micro-batch, or shorter sequences",
     "buffers": "a smaller micro-batch, or smaller buckets",
 }
 
@@ -45,7 +45,8 @@ def exceeding(executions: Iterable[Execution], available: int | None = None) -> 
         # the processes of a run on CPUs share one machine
         together = specification["processes"] if found.kind == "host" else 1
         if found.total * together > there:
-            warnings.append(f"{execution.study}/{execution.name}: {_warning(found, together, there)}")
+            checkpointing = specification.get("train", specification)["activation_checkpointing"]
+            warnings.append(f"{execution.study}/{execution.name}: {_warning(found, together, there, checkpointing)}")
     return warnings
 
 
@@ -116,12 +117,13 @@ def _machine_memory() -> int | None:
     return min(sizes, default=None)
 
 
-def _warning(found: Prediction, together: int, there: int) -> str:
+def _warning(found: Prediction, together: int, there: int, checkpointing: bool) -> str:
     parts = {name: getattr(found, name) for name in _REMEDIES}
     largest = max(parts, key=lambda name: parts[name])
     where = "this machine" if found.kind == "host" else "a GPU"
     needs = f"{found.total / _GIB:.1f} GiB" + (f" in each of {together} processes" if together > 1 else "")
+    more = ", or activation_checkpointing: true" if largest == "activations" and not checkpointing else ""
     return (
         f"will need about {needs}, and {where} has {there / _GIB:.1f} GiB; "
-        f"most of it for {largest} ({parts[largest] / _GIB:.1f} GiB): try {_REMEDIES[largest]}"
+        f"most of it for {largest} ({parts[largest] / _GIB:.1f} GiB): try {_REMEDIES[largest]}{more}"
     )

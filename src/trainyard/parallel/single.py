@@ -27,7 +27,7 @@ class Engine(engine.Engine):
         self.wrapped = self._wrap(objective)
         self.optimizer = self._optimizer()
         self.ranks = int(settings.options.get("ranks", 1))
-        self.scale = LossScale(settings.precision == "fp16")
+        self.scale = LossScale(settings.precision == "fp16", settings.initial_loss_scale)
 
     @override
     def train_step(self, micro_batches: Sequence[Batch], learning_rate: float) -> Step:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.config.study import Study
+from trainyard.config.train import Train, rows_a_step
 from trainyard.report.format import SHORT_TITLES, SHOWN, counted, duration, fixed, size
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
 from trainyard.report.overlap import Overlap, read_overlaps, remarks
 from trainyard.report.pairs import WITHIN, pairs, pairs_over_seeds, told
-from trainyard.report.published import published_row
+from trainyard.report.published import PUBLISHED, published_row
 from trainyard.report.results import (
     Evaluation,
     Run,
@@ -89,7 +90,7 @@ def compare(
     rows = [row for row, _ in [*trained, *pretrained]]
     rows += _over_seeds(configurations(runs), evaluations)
     rows += _baselines(groups)
-    rows += [published_row(entry, groups) for entry in study.published]
+    rows += [published_row(entry, groups) for entry in study.published if entry.cell is None]
     varied = varying(runs)
     names = list(dict.fromkeys(["model", *varied, "parallel", "precision"]))
     finished = not pretrained and all(run.finished for run in runs)
@@ -176,6 +177,9 @@ def _run_cells(run: Run, checkpoint: str) -> dict[str, Cell]:
     if speed is not None:
         tip = f"median step without warm-up; {duration(summary['elapsed_seconds'])} in all"
         cells["tokens_per_second"] = Cell(fixed(speed, 0), speed, {"timing": timing}, tip, "muted", detail=timing)
+        rows = rows_a_step(Train.model_validate(run.specification["train"])) / summary["step_seconds"]["median"]
+        text = fixed(rows, 0 if rows >= 100 else 2)
+        cells["samples_per_second"] = Cell(text, rows, {"timing": timing}, tip, "muted", detail=timing)
     device = summary["peak_device_memory"]
     memory = summary["peak_host_memory"] if device is None else device
     if memory is not None:
@@ -285,7 +289,7 @@ def _columns(
     names: Sequence[str], varied: Sequence[str], groups: dict[str, Evaluation], rows: Sequence[Row], finished: bool
 ) -> list[Column]:
     """The columns that have something to show; what all runs share, and what is seldom asked for, in the CSV alone."""
-    columns = [*_coordinate_columns(names, varied, rows, finished), *_score_columns(groups), *_cost_columns()]
+    columns = [*_coordinate_columns(names, varied, rows, finished), *_score_columns(groups), *_cost_columns(rows)]
     used = {key for row in rows for key, cell in row.cells.items() if cell.value is not None}
     always = {"run", *names, "outcome", "training_loss"}
     used |= {column.key for column in columns if column.key.partition(":")[0] in groups}
@@ -320,12 +324,12 @@ def _score_columns(groups: dict[str, Evaluation]) -> Iterator[Column]:
         yield Column(f":{name}", SHORT_TITLES[name], "published, another protocol", tip=tip)
 
 
-def _cost_columns() -> Iterator[Column]:
+def _cost_columns(rows: Sequence[Row]) -> Iterator[Column]:
     """What a run cost, how its parallel setting agrees with the reference, and where others' figures are from."""
     yield Column("tokens_per_second", "tokens/s", "cost")
-    yield Column("samples_per_second", "samples/s", "cost")
+    published = any(row.section == PUBLISHED and "samples_per_second" in row.cells for row in rows)
+    yield Column("samples_per_second", "samples/s", "cost", shown=published)
     yield Column("peak_memory", "peak memory", "cost")
     yield Column("mfu", "MFU %", "cost", tip="share of the peak: point at a value for formula and peak")
-    yield Column("energy_kwh", "energy, kWh", "cost")
     yield Column("parity", "parity", "against the reference", tip="largest difference in loss from the reference")
     yield Column("source", "source", "published", text=True)

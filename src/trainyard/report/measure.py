@@ -1,6 +1,7 @@
 """Speed and memory of parallel settings that had the machine to themselves."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,14 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from trainyard.config.study import Study
+from trainyard.config.study import Published, Study
 from trainyard.report import heat, measured, style
 from trainyard.report.format import clip, fixed, score, size, tick
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
 from trainyard.report.measured import COORDINATES, PLACE, binary_unit, cell_label, memory_title, shared_label, varying
 from trainyard.report.prediction import COLOURS as PARTS
 from trainyard.report.prediction import measured_increase, percent
+from trainyard.report.published import PUBLISHED, coordinates, published_cell_row
 from trainyard.report.table_cells import outcome_cell
 
 MOST = 48
@@ -50,6 +52,7 @@ COLUMNS = [
     Column("mfu", "MFU %", tip="share of the peak: point at a value for formula and peak"),
     Column("reason", "why there is no result", text=True),
     Column("device", "device", text=True),
+    Column("source", "source", text=True),
 ]
 
 
@@ -131,13 +134,14 @@ def tabulate(study: Study, *, cells: Sequence[Path], table: Path, numbers: Path)
     # a search of what no cell measures
     known = {_setting(cell) for cell in every}
     rows += [_search_row(search) for search in searches if _setting(search) not in known]
+    published = [entry for entry in study.published if entry.cell] if rows else []
     notes = [
         "Random tokens, warm-up steps left out, nothing else running. MFU is the model's arithmetic over the "
         "device's peak: the formula and the peak's source stand behind each value.",
         "Bold is the best among cells of the same model, batch and sequence length.",
     ]
     # what all cells share stands in a note, so that memory is in sight
-    told = varying([*every, *searches])
+    told = varying([*every, *searches, *map(coordinates, published)])
     alike = [name for name in COORDINATES if name not in told and name != "parallel"] if every[1:] else []
     if every[1:]:
         devices = {row.cells["device"].text for row in rows if _told(row, "device")}
@@ -145,12 +149,27 @@ def tabulate(study: Study, *, cells: Sequence[Path], table: Path, numbers: Path)
             alike.append("device")
             notes.insert(0, f"Measured on {devices.pop()}.")
         notes.insert(0, f"All cells: {shared_label(every)}.")
-    columns = [
-        replace(column, shown=column.key not in alike and any(_told(row, column.key) for row in rows))
-        for column in COLUMNS
-    ]
+    # a column that no cell of ours fills says nothing of them
+    filled = {column.key for column in COLUMNS if any(_told(row, column.key) for row in rows)}
+    filled |= {"source"} if published else set()
+    columns = [replace(column, shown=column.key in filled - set(alike)) for column in COLUMNS]
+    rows = [*_beside_published(rows, every, published)]
     shown = Table("Speed and memory", columns, rows, notes, "Nothing was measured.")
     write_table(shown, study.title, table, numbers)
+
+
+def _beside_published(
+    rows: Sequence[Row], cells: Sequence[dict[str, Any]], published: Sequence[Published]
+) -> Iterator[Row]:
+    """The rows, each followed by what others published of the same cell; what is of none of ours comes last."""
+    left = list(published)
+    for row, cell in itertools.zip_longest(rows, cells):
+        yield row
+        place = cell and {name: cell[name] for name in COORDINATES if name != "limit"}
+        for entry in [entry for entry in left if place and place.items() <= coordinates(entry).items()]:
+            left.remove(entry)
+            yield published_cell_row(entry)
+    yield from (published_cell_row(entry, PUBLISHED) for entry in left)
 
 
 def _told(row: Row, key: str) -> bool:

@@ -10,7 +10,8 @@ MeasuredCell = dict[str, Any]
 COORDINATES = ("model", "parallel", "processes", "precision", "batch", "sequence_length", "limit", "activations")
 PLACE = tuple(name for name in COORDINATES if name not in ("parallel", "batch"))  # cells of one place compare
 WORDS = {"processes": "{} processes", "batch": "batch {}", "sequence_length": "sequence {}"}
-USUAL = ("no limit", "kept")  # said only where others differ
+NO_LIMIT = "no limit"
+USUAL = (NO_LIMIT, "kept")  # said only where others differ
 
 
 def read_cells(paths: Iterable[Path]) -> list[MeasuredCell]:
@@ -26,8 +27,13 @@ def read_searches(paths: Iterable[Path]) -> list[MeasuredCell]:
 def _told(found: MeasuredCell) -> MeasuredCell:
     """With two coordinates in words: the limit of memory, and whether activations are kept or computed again."""
     limit = found["memory_limit"]
-    words = f"{limit['bytes'] / 1e9:g} GB of {limit['kind']} memory" if limit else "no limit"
-    return {**found, "limit": words, "activations": "recomputed" if found["activation_checkpointing"] else "kept"}
+    words = f"{limit['bytes'] / 1e9:g} GB of {limit['kind']} memory" if limit else NO_LIMIT
+    return {**found, "limit": words, "activations": activations(found["activation_checkpointing"])}
+
+
+def activations(checkpointing: bool) -> str:
+    """What becomes of activations, in a word."""
+    return "recomputed" if checkpointing else "kept"
 
 
 def varying(cells: Sequence[MeasuredCell], names: Sequence[str] = COORDINATES) -> list[str]:
@@ -37,7 +43,7 @@ def varying(cells: Sequence[MeasuredCell], names: Sequence[str] = COORDINATES) -
 
 def cell_label(cell: MeasuredCell, names: Sequence[str]) -> str:
     """A cell by those coordinates that tell it apart; by its parallel setting if none does."""
-    words = WORDS | ({} if cell["limit"] == "no limit" else {"limit": "limit {}"}) | {"activations": "activations {}"}
+    words = WORDS | ({} if cell["limit"] == NO_LIMIT else {"limit": "limit {}"}) | {"activations": "activations {}"}
     return " \N{MIDDLE DOT} ".join(words.get(name, "{}").format(cell[name]) for name in names or ["parallel"])
 
 

@@ -136,6 +136,7 @@ def engine_settings(specification: Specification, loader: Loader, scratch: Path)
         weight_decay=train.weight_decay,
         betas=train.betas,
         epsilon=train.epsilon,
+        initial_loss_scale=train.initial_loss_scale,
         micro_batch=loader.micro_batch(ranks),
         accumulation=loader.accumulation(ranks),
         options=specification.parallel.options,
