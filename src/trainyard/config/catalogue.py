@@ -36,7 +36,10 @@ class HubSource(Entry):
         description="commit, tag or branch; a branch is resolved at the first download and recorded in the data lock"
     )
     configuration: str | None = Field(None, description="the hub's configuration name")
-    folder: str | None = Field(None, description="the folder of its files, where the configuration's name isn't one")
+    folder: str | None = Field(
+        None,
+        description="the folder of its files (the library's data_dir), where no configuration of its card names them",
+    )
 
     @property
     def splits(self) -> None:
@@ -53,7 +56,7 @@ class HubSource(Entry):
 
 
 class FilesSource(Entry):
-    """Plain files: text (one document a line), JSON lines, CSV or Parquet."""
+    """Plain files: text (one document a line), JSON, CSV or Parquet."""
 
     files: dict[Split, str] = Field(min_length=1, description="a path for each split that `splits` names")
 
@@ -164,6 +167,9 @@ class Dataset(Entry):
         for name in self.columns:
             if name not in ours:
                 raise ValueError(f"columns: {name!r} is none of ours for kind {self.kind}: {', '.join(ours)}")
+        source, target = (self.columns.get(name, name) for name in ("source", "target"))
+        if self.kind == "pairs" and source == target:
+            raise ValueError(f"columns: source and target are both {source!r}: nothing would be left to learn")
         return self
 
     def shared_rows(self, split: str, other: "Dataset", other_split: str) -> str | None:

@@ -1,14 +1,17 @@
-"""Rows of local files (Parquet, JSON lines, CSV, plain text), one after another in constant memory."""
+"""Rows of local files (Parquet, JSON, CSV, plain text), one after another in constant memory."""
 
 import csv
-import json
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trainyard.data.json_values import Repeating, values
+from trainyard.data.lines import lines
 from trainyard.errors import InputError, one_line
 
 BATCH_ROWS = 1000
@@ -28,23 +31,23 @@ class Row(NamedTuple):
         return InputError(f"{self.place}, row {self.number}: {message}")
 
 
-def missing_columns(place: str, wanted: Sequence[str], there: Sequence[str]) -> None:
-    """Raise an InputError if a wanted column isn't there."""
+_MAP = "Map ours to the source's with `columns` in config/datasets.yaml"
+
+
+def missing_columns(place: str, wanted: Sequence[str], there: Sequence[str], remedy: str = "") -> None:
+    """Raise an InputError if a wanted column isn't there; its remedy is to map it, unless another is known."""
     missing = [name for name in wanted if name not in there]
     if missing:
         raise InputError(
-            f"{place}: no column {', '.join(missing)}; it has {one_line(', '.join(there)) or 'none'}. "
-            "Map ours to the source's with `columns` in config/datasets.yaml"
+            f"{place}: no column {', '.join(missing)}; it has {one_line(', '.join(there)) or 'none'}. {remedy or _MAP}"
         )
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise InputError(f"{path}, line {number}: not UTF-8 ({error.reason}); convert the file") from None
+def _refuse_twice(place: str, wanted: Iterable[str], there: Iterable[str]) -> None:
+    """Raise an InputError if a column that is read stands twice: which of the two is meant?"""
+    counts = Counter(there)
+    if twice := [name for name in wanted if counts[name] > 1]:
+        raise InputError(f"{place}: the column {', '.join(twice)} stands twice; give one of the two another name")
 
 
 def _parquet(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
@@ -53,7 +56,8 @@ def _parquet(path: Path, required: Sequence[str], optional: Sequence[str]) -> It
         with pq.ParquetFile(path, memory_map=True) as file:
             there = file.schema_arrow.names
             missing_columns(str(path), required, there)
-            columns = [*required, *(name for name in optional if name in there)]
+            columns = list(dict.fromkeys([*required, *(name for name in optional if name in there)]))
+            _refuse_twice(str(path), columns, there)
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False):
                 for values in batch.to_pylist():
                     number += 1
@@ -63,68 +67,98 @@ def _parquet(path: Path, required: Sequence[str], optional: Sequence[str]) -> It
         raise InputError(f"{path}{where}: damaged or truncated Parquet ({one_line(error)}); fetch it again") from None
 
 
-def _csv(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
+def _csv(path: Path, required: Sequence[str], optional: Sequence[str], delimiter: str = ",") -> Iterator[Row]:
     csv.field_size_limit(2**31 - 1)
-    reader = csv.reader((line for _, line in _lines(path)), strict=True)
+    reader = csv.reader((line for _, line in lines(path)), strict=True, delimiter=delimiter)
     number = 0
     try:
         header = next(reader, [])
-        missing_columns(str(path), required, header)
+        other = next((mark for mark in ",;\t|" if mark != delimiter and len(header) == 1 and mark in header[0]), None)
+        remedy = f"Its columns stand between {other!r}: write it with {delimiter!r} between them" if other else ""
+        missing_columns(str(path), required, header, remedy)
+        _refuse_twice(str(path), [*required, *optional], header)
         for fields in reader:
             if not fields:
                 continue
             number += 1
             row = Row(str(path), number, dict(zip(header, fields, strict=False)))
             if len(fields) != len(header):
-                raise row.error(f"{len(fields)} fields (up to line {reader.line_num}), the header has {len(header)}")
+                raise row.error(
+                    f"{len(fields)} fields (up to line {reader.line_num}), the header has {len(header)}; "
+                    f"put a field that holds {delimiter!r} in quotes"
+                )
             yield row
     except csv.Error as error:
         where = f"row {number + 1} (line {reader.line_num})"
         raise InputError(f"{path}, {where}: damaged CSV ({one_line(error)})") from None
 
 
-def _json_lines(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
-    for number, line in _lines(path):
-        row = Row(str(path), number, {})
-        try:
-            values = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise row.error(f"not valid JSON ({one_line(error)})") from None
-        if not isinstance(values, dict):
+def _json(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
+    """An object a line, or a list of objects."""
+    for number, read in enumerate(values(path), 1):
+        row = Row(str(path), number, read)
+        if not isinstance(read, dict):
             raise row.error("not a JSON object")
-        missing_columns(f"{path}, row {number}", required, list(values))
-        yield Row(str(path), number, values)
+        inside = next((name for name, value in read.items() if _are_objects(value)), None)
+        remedy = f"If the rows are the list in `{inside}`, write that list alone into the file" if inside else ""
+        missing_columns(f"{path}, row {number}", required, list(read), remedy)
+        if isinstance(read, Repeating):
+            _refuse_twice(f"{path}, row {number}", [*required, *optional], read.names)
+        yield row
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
 def _text(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
     missing_columns(str(path), required, ["text"])
-    for number, line in _lines(path):
+    for number, line in lines(path):
         yield Row(str(path), number, {"text": line.rstrip("\r\n")})
 
 
-_READERS: dict[str, Callable[[Path, Sequence[str], Sequence[str]], Iterator[Row]]] = {
+_Reader = Callable[[Path, Sequence[str], Sequence[str]], Iterator[Row]]
+_READERS: dict[str, _Reader] = {
     ".parquet": _parquet,
-    ".jsonl": _json_lines,
-    ".json": _json_lines,
+    ".jsonl": _json,
+    ".ndjson": _json,
+    ".json": _json,
     ".csv": _csv,
+    ".tsv": partial(_csv, delimiter="\t"),
     ".txt": _text,
 }
 SUFFIXES = tuple(_READERS)
+
+
+def _reader(path: PurePath) -> _Reader | None:
+    return _READERS.get(path.suffix.lower())
+
+
+def check_kind(place: str, names: Sequence[str]) -> None:
+    """Raise an InputError unless files are read in one and the same way; `place` is what holds them."""
+    kinds = {_reader(PurePath(name)): name for name in reversed(names)}
+    if unknown := kinds.get(None):
+        raise InputError(
+            f"{place}: {unknown} can't be read; known are {', '.join(SUFFIXES)}: unpack it, or write it as one of them"
+        )
+    if len(kinds) > 1:
+        raise InputError(f"{place}: {', '.join(kinds.values())} are data of different kinds; leave one")
 
 
 def read(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Row]:
     """Yield the rows of a file with (at least) the required columns, and the optional ones that it has.
 
     Raises:
-        InputError: the file is missing, empty, damaged, of an unknown kind, or lacks a column.
+        InputError: the file is missing, empty, damaged, of an unknown kind, lacks a column, or has one twice.
     """
-    if path.suffix not in _READERS:
-        raise InputError(f"{path}: unknown kind of file; known are {', '.join(_READERS)}")
+    reader = _reader(path)
+    if reader is None:
+        raise InputError(f"{path}: unknown kind of file; known are {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     if not path.stat().st_size:
         raise InputError(f"{path}: empty")
-    return _READERS[path.suffix](path, required, optional)
+    return reader(path, required, optional)
 
 
 def count(path: Path) -> int:
@@ -134,7 +168,7 @@ def count(path: Path) -> int:
         InputError: as `read`.
     """
     rows = read(path, [])
-    if path.suffix == ".parquet":
+    if _reader(path) is _parquet:
         try:
             return pq.read_metadata(path).num_rows
         except _UNREADABLE as error:

@@ -49,13 +49,23 @@ class _Reader:
         return _encodable(row, column, value)
 
     def identity(self, row: Row) -> str:
-        column = self._columns.get("id", "id")
-        value = row.values.get(column)
-        return _encodable(row, column, str(row.number if value is None else value))
+        word = self._word(row, "id")
+        return str(row.number) if word is None else word
 
     def level(self, row: Row) -> str:
-        column = self._columns.get("level", "level")
-        return _encodable(row, column, str(row.values.get(column) or ""))
+        return self._word(row, "level") or ""
+
+    def _word(self, row: Row, name: str) -> str | None:
+        """A name or number as text; None where it is missing, which pandas writes as NaN."""
+        column = self._columns.get(name, name)
+        value = row.values.get(column)
+        if value is None or value == "" or value != value:  # noqa: PLR0124
+            return None
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise row.error(f"`{column}` is {type(value).__name__}, not text or a number")
+        if isinstance(value, float) and value.is_integer():  # whole numbers beside missing ones, again of pandas
+            value = int(value)
+        return _encodable(row, column, str(value))
 
     def endings(self, row: Row) -> list[str]:
         column = self._columns.get("endings", "endings")
@@ -95,29 +105,33 @@ def _choices(reader: _Reader, row: Row) -> dict[str, Any]:
 
 
 # An article's title has one `=` a side, a section's two or more (` = = Plot = = `).
-_TITLE = re.compile(r"^ ?= [^=\s](.*[^=\s])? = \n?$")
+_TITLE = re.compile(r" ?= [^=\s](.*[^=\s])? = ?\n")
+
+
+def _line(text: str) -> str:
+    """A line of WikiText as the hub's rows have it: its end is kept, and one of white space is empty."""
+    text = text.removesuffix("\n").removesuffix("\r")
+    return f"{text}\n" if text.strip() else ""
 
 
 def _articles(reader: _Reader, rows: Iterator[Row]) -> Iterator[dict[str, Any]]:
-    """Join WikiText's lines into articles, byte by byte.
+    """Join WikiText's lines into articles.
 
     A title is a line in title form with an empty row before and after it: some
     paragraphs were torn so that a line looks like a title (`= 7 / 2 ) ... ( J = `).
     """
     article: list[str] = []
-    previous: str = ""
-    nothing = Row("", 0, {})
-    row = next(rows, nothing)
-    while row is not nothing:
-        following = next(rows, nothing)
-        text = reader.text(row, "text", empty=True)
-        after = "" if following is nothing else reader.text(following, "text", empty=True)
-        if _TITLE.match(text) and not previous.strip() and not after.strip() and "".join(article).strip():
+    lines = (_line(reader.text(row, "text", empty=True)) for row in rows)
+    previous, line = "", next(lines, None)
+    while line is not None:
+        following = next(lines, None)
+        if _TITLE.fullmatch(line) and not previous and not following and article:
             yield {"text": "".join(article)}
             article = []
-        article.append(text)
-        previous, row = text, following
-    if "".join(article).strip():
+        if line:
+            article.append(line)
+        previous, line = line, following
+    if article:
         yield {"text": "".join(article)}
 
 

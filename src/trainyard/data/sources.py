@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 from trainyard.config.catalogue import Dataset, EmbeddedSource, FilesSource, HubSource, Split
 from trainyard.config.slices import split_names
 from trainyard.data import hub, mirror
-from trainyard.data.readers import Row
+from trainyard.data.readers import Row, count, read
 from trainyard.data.rows import columns, formed
 from trainyard.data.slices import sliced
 from trainyard.data.stored import SCHEMAS
@@ -42,8 +43,8 @@ def _read(dataset: Dataset, specification: str, files: dict[str, list[Path]]) ->
     required, optional = columns(dataset)
     return sliced(
         specification,
-        rows=lambda split: mirror.rows(files[split], required, optional),
-        count=lambda split: mirror.count(files[split]),
+        rows=lambda split: chain.from_iterable(read(path, required, optional) for path in files[split]),
+        count=lambda split: sum(count(path) for path in files[split]),
     )
 
 
