@@ -267,7 +267,7 @@ def test_a_missing_part_of_a_mirror_is_named(folder: Path, rows: Rows) -> None:
     (folder / "train-00000-of-00002.parquet").rename(folder / "train-00000-of-00002-a09b74b3ef9c3b56.parquet")
     with pytest.raises(InputError, match=r"train-00001-of-00002\*: missing"):
         rows(dataset())
-    with pytest.raises(InputError, match="no file of the split 'test'; it has train-00000-of-00002"):
+    with pytest.raises(InputError, match=r"no split 'test'; there are train \(train-00000-of-00002"):
         rows(dataset(splits={"test": "test"}), "test")
     with pytest.raises(InputError, match="no such folder in the mirror"):
         rows(dataset(source={"hub": "org/other", "revision": "abc"}))

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import PurePosixPath
 from threading import Event, Lock, Thread
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 COMMIT = "a" * 40
 
@@ -51,7 +52,8 @@ class Repository:
     def tree(self, folder: str, recursive: bool) -> list[dict[str, object]]:
         inside = [name for name in self.files if not folder or name.startswith(f"{folder}/")]
         depth = folder.count("/") + 1 if folder else 0
-        folders = sorted({"/".join(name.split("/")[: depth + 1]) for name in inside if name.count("/") > depth})
+        above = {str(parent) for name in inside for parent in PurePosixPath(name).parents[:-1]}
+        folders = sorted(path for path in above if path.count("/") == depth or (recursive and path.count("/") > depth))
         files = [self.entry(name) for name in inside if recursive or name.count("/") == depth]
         return files + [{"type": "directory", "path": path, "oid": "0" * 40} for path in folders]
 
@@ -169,7 +171,7 @@ class Handler(BaseHTTPRequestHandler):
             value: object = repository.tree(found[1], "recursive=true" in self.path.lower())
         elif rest.startswith("/paths-info/"):
             fields = re.findall(r"paths=([^&]+)", body.decode())
-            value = repository.paths([unquote(field) for field in fields] or json.loads(body)["paths"])
+            value = repository.paths([unquote_plus(field) for field in fields] or json.loads(body)["paths"])
         elif re.fullmatch(r"(/revision/[\w.]+)?", rest):
             siblings = [{"rfilename": file} for file in repository.files]
             value = {"id": name.partition("/")[2], "sha": repository.commit, "siblings": siblings, "tags": []}
@@ -180,10 +182,10 @@ class Handler(BaseHTTPRequestHandler):
     def _file(self, repository: Repository, path: str) -> Answer:
         data = repository.files[path]
         headers = {"ETag": f'"{repository.etag(path)}"', "X-Repo-Commit": repository.commit, "Accept-Ranges": "bytes"}
-        if found := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or ""):
-            first = int(found[1])
-            headers["Content-Range"] = f"bytes {first}-{len(data) - 1}/{len(data)}"
-            return Answer(206, data[first:], headers)
+        if found := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or ""):
+            first, last = int(found[1]), min(int(found[2] or len(data)), len(data) - 1)
+            headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
+            return Answer(206, data[first : last + 1], headers)
         return Answer(200, data, headers)
 
 

@@ -4,8 +4,11 @@ import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from layouts import LAYOUTS, REFUSED, lay
 
 from .conftest import ROWS, Client, Source, parquet
 from .server import (
@@ -126,15 +129,42 @@ def test_a_wish_to_wait_for_a_day_is_not(source: Source, record_property: Record
 
 
 def test_what_will_not_pass_is_not_asked_again(source: Source) -> None:
-    assert (
-        "no split 'nosuch'; there are train, test"
-        in source.ask(entry=source.order()["entry"] | {"splits": {"train": "nosuch"}})["error"]
-    )
+    error = source.ask(entry=source.order()["entry"] | {"splits": {"train": "nosuch"}})["error"]
+    assert "no split 'nosuch'; there are train (data/train-00000-of-00002.parquet, data/train-0" in error
+    assert "), test (data/test-0" in error
     del source.hub.repositories[f"datasets/org/{source.name}"]
     source.lock.unlink(missing_ok=True)
     source.hub.asked.clear()
     assert f"org/{source.name} (revision main): " in source.ask()["error"]
     assert source.hub.times(COMMIT_OF) == 1
+
+
+def _asked(source: Source, folder: Path, files: list[str], split: str, about: dict[str, str]) -> dict[str, Any]:
+    """What comes of a layout that the hub has."""
+    lay(folder, files)
+    held = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    source.serve(Repository(held))
+    entry = source.order()["entry"]
+    entry |= {"source": {**entry["source"], **about}, "splits": {"train": split}}
+    return source.ask(entry=entry, lock=str(folder.parent / f"{folder.name} {split}.yaml"))
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_splits_are_those_of_the_datasets_library(source: Source, tmp_path: Path, name: str) -> None:
+    files, about, expected = LAYOUTS[name]
+    for split, paths in expected.items():
+        answer = _asked(source, tmp_path / "layout", files, split, about)
+        assert answer.get("rows") == [f"{path} {number}" for path in paths for number in (1, 2)], answer
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_library_mixes_or_cannot_be_read_is_refused_by_the_file(
+    source: Source, tmp_path: Path, name: str
+) -> None:
+    files, about, message = REFUSED[name]
+    error = _asked(source, tmp_path / "layout", files, "train", about)["error"]
+    assert re.search(message, error), error
+    assert error.startswith(f"org/{source.name} (revision")
 
 
 def test_no_hub_at_all_ends_with_a_sentence(source: Source, tmp_path: Path) -> None:

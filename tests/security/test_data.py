@@ -80,7 +80,7 @@ def test_a_script_beside_a_mirrors_files_is_left_alone(tmp_path: Path, canary: P
     folder.mkdir(parents=True)
     (folder / "set.py").write_text(f"open({str(canary)!r}, 'w')")
     source = HubSource.model_validate({"hub": "org/set", "revision": "main"})
-    with pytest.raises(InputError, match="no file of a known kind"):
+    with pytest.raises(InputError, match="data files found"):
         split_files(tmp_path, source, "train")
     (folder / "train.jsonl").write_text('{"text": "a"}\n')
     assert split_files(tmp_path, source, "train") == [folder / "train.jsonl"]

@@ -1,16 +1,15 @@
 """A folder in the hub's layout: `datasets/ORG/NAME/...` and `models/ORG/NAME/...`. It is never the network."""
 
-import re
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from trainyard.config.catalogue import HubModel, HubSource
-from trainyard.data import readers
-from trainyard.errors import InputError
-
-_SYNONYMS = {"train": ["train", "training"], "validation": ["validation", "valid", "val", "dev"], "test": ["test"]}
-# the hub's converter adds a part of a hash
-_NUMBERED = re.compile(r"^(.*)-(\d+)-of-(\d+)(-[0-9a-f]+)?$")
+from trainyard.data import splits
+from trainyard.errors import InputError, one_line
 
 
 def model_folder(mirror: Path, source: HubModel) -> Path:
@@ -23,58 +22,53 @@ def dataset_folder(mirror: Path, source: HubSource) -> Path:
     return Path(mirror) / "datasets" / source.hub
 
 
-def _names(path: Path, words: Sequence[str]) -> bool:
-    return any(re.search(rf"(^|[-_. ]){word}([-_. \d]|$)", path.stem) for word in words)
-
-
-def _check_numbered(files: Sequence[Path]) -> None:
-    """Raise an InputError if files named `-00000-of-00004` aren't all there."""
-    found = [(path, match) for path in files if (match := _NUMBERED.match(path.stem))]
-    there = {(match[1], int(match[3]), int(match[2])) for _, match in found}
-    for path, match in found:
-        name, number, total, _ = match.groups()
-        for part in range(int(total)):
-            if (name, int(total), part) not in there:
-                missing = path.with_name(f"{name}-{part:0{len(number)}d}-of-{total}")
-                raise InputError(
-                    f"{missing}*: missing, though the name of {path.name} says that there are {int(total)} files"
-                )
-
-
 def split_files(mirror: Path, source: HubSource, split: str) -> list[Path]:
-    """The files of one of the source's splits, in order.
-
-    As on the hub, a file belongs to the split that its name holds; where no name holds a
-    split, all are `train`.
+    """The files of one of the source's splits, in order, as the datasets library finds them in the folder.
 
     Raises:
-        InputError: the mirror has no such files, or not all of them.
+        InputError: the mirror has no such repository or split, or it can't be told which files that is.
     """
-    folder = dataset_folder(mirror, source) / (source.folder or source.configuration or "")
+    folder = dataset_folder(mirror, source)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder in the mirror; it should hold the files of {source.hub}")
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    # Parquet first: a licence beside the data is a .txt, and no data.
-    kinds = [kind for kind in readers.SUFFIXES if any(path.suffix == kind for path in files)]
-    if not kinds:
-        raise InputError(f"{folder}: no file of a known kind ({', '.join(readers.SUFFIXES)})")
-    files = [path for path in files if path.suffix == kinds[0]]
-    named = [path for path in files if _names(path, _SYNONYMS.get(split, [split]))]
-    if not named:
-        others = [word for words in _SYNONYMS.values() for word in words]
-        if split != "train" or any(_names(path, others) for path in files):
-            raise InputError(f"{folder}: no file of the split {split!r}; it has {', '.join(p.name for p in files)}")
-        named = files
-    _check_numbered(named)
-    return named
+    root = folder.resolve()
+    try:
+        _check_local(folder)
+        # by a path that ends otherwise than in its name: a script of that name is none of the library's business
+        names = splits.split_files(splits.Place(str(folder), f"{root}/.", str(root)), source, split)
+    except InputError:
+        raise
+    except json.JSONDecodeError as error:  # of the card it reads YAML, of the data nothing
+        raise InputError(f"{folder / 'dataset_infos.json'}: not valid JSON ({error}); delete it") from error
+    except Exception as error:  # whatever the library raises where a folder is no dataset to it
+        raise InputError(f"{folder}: {one_line(str(error).replace(str(root), str(folder)))}") from error
+    return [folder / name for name in names]
 
 
-def rows(files: Sequence[Path], required: Sequence[str], optional: Sequence[str]) -> Iterator[readers.Row]:
-    """The rows of several files, one file after another."""
-    for path in files:
-        yield from readers.read(path, required, optional)
+def _check_local(folder: Path) -> None:
+    """Raise an InputError if a card sends the library elsewhere: it would ask there."""
+    from datasets import config  # noqa: PLC0415  (takes a second to import)
+    from huggingface_hub import DatasetCard  # noqa: PLC0415
+
+    forms: dict[str, Callable[[Path], Any]] = {
+        config.REPOCARD_FILENAME: lambda card: DatasetCard.load(card).data.to_dict(),
+        config.REPOYAML_FILENAME: lambda card: yaml.safe_load(card.read_text(encoding="utf-8")) or {},
+    }
+    for name, load in forms.items():
+        card = folder / name
+        if not card.is_file():
+            continue
+        try:
+            configurations = load(card).get("configs")
+        except yaml.YAMLError as error:
+            raise InputError(f"{card}: not valid YAML ({one_line(error)}); mend it, or move it away") from error
+        if elsewhere := next((text for text in _texts(configurations) if "://" in text), None):
+            raise InputError(f"{card}: configs: {elsewhere} is no file of the mirror; put the file there, and its path")
 
 
-def count(files: Sequence[Path]) -> int:
-    """The number of rows of several files."""
-    return sum(readers.count(path) for path in files)
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
