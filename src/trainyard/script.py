@@ -43,6 +43,6 @@ def run_job(scope: dict[str, Any], function: Callable[[Job], None]) -> None:
         logging.error("%s", error)
         print(f"error: {error}\n(log: {job.log})", file=sys.stderr)
         sys.exit(1)
-    except Exception:
+    except BaseException:  # a panic of Rust, and an end by a signal, are no Exception
         logging.exception("failed")
         raise

@@ -6,6 +6,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from pydantic import TypeAdapter
+from tokenizers import Tokenizer as WordTokenizer
+from tokenizers import models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from trainyard.config.catalogue import Dataset, Tokenizer
 from trainyard.data.pairs import PairsReader
@@ -111,8 +114,8 @@ def test_rows_changed_since_their_download_are_refused(tmp_path: Path, texts: Pa
 
 def test_tokens_that_need_more_than_16_bits_are_refused(tmp_path: Path, texts: Path, tokenizer: Path) -> None:
     index = json.loads((tokenizer / "index.json").read_text())
-    (tokenizer / "index.json").write_text(json.dumps(index | {"vocabulary": 65_536}))
-    with pytest.raises(InputError, match="65536 tokens don't fit shards of 16 bits"):
+    (tokenizer / "index.json").write_text(json.dumps(index | {"vocabulary": 65_537}))
+    with pytest.raises(InputError, match="65537 tokens don't fit shards of 16 bits"):
         tokenize(texts, tokenizer, tmp_path / "train")
 
 
@@ -120,3 +123,21 @@ def test_items_are_not_tokenized(tmp_path: Path, tokenizer: Path) -> None:
     item = {"id": 1, "activity_label": "", "ctx_a": "A", "ctx_b": "", "ctx": "A", "endings": list("abcd"), "label": 0}
     with pytest.raises(InputError, match="evaluated as they are"):
         tokenize(make_rows(tmp_path, "choices", [item]), tokenizer, tmp_path / "train")
+
+
+@pytest.mark.parametrize("kind", ["text", "pairs"])
+def test_a_row_that_the_tokenizer_fails_on_is_named(tmp_path: Path, kind: str) -> None:
+    """A tokenizer of words has no token for another one, unless it has one for all others."""
+    words = WordTokenizer(models.WordLevel({"a": 0, "b": 1, "</s>": 2}))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>").save_pretrained(tmp_path / "model")
+    entry = TypeAdapter(Tokenizer).validate_python({"title": "T", "kind": "model", "model": "m", "vocabulary": 3})
+    make_tokenizer("words", entry, tmp_path / "tokenizer", pretrained=tmp_path / "model")
+    items = [{"text": "a b", "source": "a", "target": "b"}] * 600
+    items += [{"text": "b other", "source": "b", "target": "other"}, *items[:5]]
+    said = (
+        r"train\.parquet, row 601: the tokenizer fails on its \d characters \(WordLevel error.*; cut the text, or leave"
+    )
+    with pytest.raises(InputError, match=said):
+        tokenize(make_rows(tmp_path, kind, items), tmp_path / "tokenizer", tmp_path / "train")
+    assert not (tmp_path / "train").exists()

@@ -1,13 +1,14 @@
 import json
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from trainyard.config.catalogue import Dataset, PackageFile
@@ -195,6 +196,62 @@ def test_a_pretrained_model_s_tokenizer_is_copied(tmp_path: Path) -> None:
     assert index["end_of_text"] == 3
     with pytest.raises(InputError, match=r"empty/tokenizer\.json: missing"):
         make_tokenizer("some", copied, tmp_path / "other", pretrained=tmp_path / "empty")
+
+
+def spelled(folder: Path, step: int, **roles: str) -> None:
+    """A tokenizer of bytes in a model's folder, whose ids are `step` apart."""
+    vocabulary = {character: step * number for number, character in enumerate(bytes_to_unicode().values())}
+    roles_ids = {token: step * (256 + number) for number, token in enumerate(dict.fromkeys(roles.values()))}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary | roles_ids, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens(list(roles_ids))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **roles).save_pretrained(folder)
+
+
+@pytest.mark.parametrize(("step", "largest"), [(3, 768), (300, 76_800)])
+def test_ids_with_gaps_need_as_many_rows_as_the_largest_says(tmp_path: Path, step: int, largest: int) -> None:
+    spelled(tmp_path / "model", step, eos_token="</s>")
+    make = partial(make_tokenizer, "gap", output=tmp_path / "tokenizer", pretrained=tmp_path / "model")
+    told = (
+        rf"tokenizer gap: knows 257 tokens, its largest id is {largest}; .* says 257\. Write vocabulary: {largest + 1}"
+    )
+    with pytest.raises(InputError, match=told):
+        make(entry=entry("model", 257, model="some"))
+    index = make(entry=entry("model", largest + 1, model="some"))
+    assert index["vocabulary"] == largest + 1
+    assert max(map(max, Encoder(tmp_path / "tokenizer").documents(["\xff\xfe a"]))) < largest
+
+
+def test_a_tokenizer_without_an_end_is_refused_and_one_without_padding_pads_with_its_end(tmp_path: Path) -> None:
+    spelled(tmp_path / "none", 1, unk_token="<unk>")
+    spelled(tmp_path / "end", 1, eos_token="</s>")
+    copied = entry("model", 257, model="some")
+    with pytest.raises(
+        InputError, match=r"tokenizer mine: has neither <\|endoftext\|> nor an end-of-sequence token, .*"
+    ):
+        make_tokenizer("mine", copied, tmp_path / "tokenizer", pretrained=tmp_path / "none")
+    index = make_tokenizer("mine", copied, tmp_path / "tokenizer", pretrained=tmp_path / "end")
+    assert (index["end"], index["end_of_text"], index["pad"]) == (256, 256, 256)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"model": {"type": "BPE"}}',
+        b'{"version": "1.0", "model": null}',
+        b"\xff",
+        b"\0" * 9,
+    ],
+)
+def test_a_tokenizer_that_is_none_is_refused_by_its_folder(tmp_path: Path, content: bytes) -> None:
+    spelled(tmp_path / "model", 1, eos_token="</s>")
+    (tmp_path / "model/tokenizer.json").write_bytes(content)
+    with pytest.raises(InputError, match=rf"{tmp_path}/model: no tokenizer \("):
+        make_tokenizer("mine", entry("model", 257, model="some"), tmp_path / "out", pretrained=tmp_path / "model")
 
 
 def test_a_damaged_tokenizer_is_named(tmp_path: Path) -> None:

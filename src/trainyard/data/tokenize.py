@@ -1,7 +1,9 @@
 """From rows to tokens: shards of documents, or pairs of source and target."""
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ from trainyard.data import ranks
 from trainyard.data.pairs import GROUP_ROWS, SCHEMA
 from trainyard.data.shards import LARGEST_VOCABULARY, Tokens, write_shards
 from trainyard.data.stored import read_rows
-from trainyard.errors import InputError
+from trainyard.errors import InputError, one_line
 from trainyard.files import read_json, sha256_file, whole_folder, write_json
 
 BATCH_ROWS = 512
+_ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 SHARD_TOKENS = 100_000_000
 
 
@@ -50,7 +53,7 @@ class Encoder:
     def documents(self, texts: list[str]) -> list[list[int]]:
         """The tokens of each text, without special tokens: the name of one in a text is text."""
         if self._tiktoken is not None:
-            return self._tiktoken.encode_ordinary_batch(texts, num_threads=self._threads)
+            return ranks.encode(self._tiktoken, texts, self._threads)
         return [encoded.ids for encoded in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def sequences(self, texts: list[str]) -> list[list[int]]:
@@ -58,15 +61,49 @@ class Encoder:
         return [encoded.ids for encoded in self._tokenizer.encode_batch_fast(texts, add_special_tokens=True)]
 
 
-def _batches(rows: Path, kind: str) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
-    for row in read_rows(rows, kind):
-        batch.append(row)
-        if len(batch) == BATCH_ROWS:
+class _Rows:
+    """The rows of one split, by the batch, and their tokens.
+
+    A tokenizer that fails, be it by a panic of its own, is told with the row that it fails on.
+    """
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self._path = path
+        self._kind = kind
+        self._before = 0
+
+    def batches(self) -> Iterator[list[dict[str, Any]]]:
+        rows = read_rows(self._path, self._kind)
+        while batch := list(islice(rows, BATCH_ROWS)):
             yield batch
-            batch = []
-    if batch:
-        yield batch
+            self._before += len(batch)
+
+    def encoded(self, encode: Callable[[list[str]], list[list[int]]], texts: list[str]) -> list[list[int]]:
+        """The tokens of a text of each row of this batch.
+
+        Raises:
+            InputError: the tokenizer fails on one.
+        """
+        try:
+            return encode(texts)
+        except _ENDS:
+            raise
+        except BaseException:  # a panic of Rust is no Exception
+            logging.exception("%s, from row %d: the tokenizer fails", self._path, self._before + 1)
+            for number, text in enumerate(texts, self._before + 1):
+                self._try(encode, number, text)
+            raise
+
+    def _try(self, encode: Callable[[list[str]], list[list[int]]], number: int, text: str) -> None:
+        try:
+            encode([text])
+        except _ENDS:
+            raise
+        except BaseException as error:
+            raise InputError(
+                f"{self._path}, row {number}: the tokenizer fails on its {len(text):,} characters ({one_line(error)}); "
+                "cut the text, or leave the row out"
+            ) from error
 
 
 def _words(texts: list[str]) -> int:
@@ -83,12 +120,13 @@ def _text(rows: Path, encoder: Encoder, folder: Path, shard_tokens: int) -> dict
     counts = {"rows": 0, "words": 0, "bytes": 0}
 
     def documents() -> Iterator[Tokens]:
-        for batch in _batches(rows, "text"):
+        split = _Rows(rows, "text")
+        for batch in split.batches():
             texts = [row["text"] for row in batch]
             counts["rows"] += len(texts)
             counts["words"] += _words(texts)
             counts["bytes"] += sum(len(text.encode()) for text in texts)
-            for ids in encoder.documents(texts):
+            for ids in split.encoded(encoder.documents, texts):
                 yield np.array([end_of_text, *ids], dtype=np.uint16)
 
     shards = write_shards(folder, documents(), shard_tokens)
@@ -102,9 +140,10 @@ def _pairs(rows: Path, encoder: Encoder, folder: Path, prefix: str) -> dict[str,
     counts: dict[str, Any] = {"rows": 0, "source": {"words": 0, "tokens": 0}, "target": {"words": 0, "tokens": 0}}
     path = folder / "pairs.parquet"
     with pq.ParquetWriter(path, SCHEMA, compression="zstd", use_dictionary=False) as writer:
-        for batch in _batches(rows, "pairs"):
-            sources = encoder.sequences([prefix + row["source"] for row in batch])
-            targets = encoder.sequences([row["target"] for row in batch])
+        split = _Rows(rows, "pairs")
+        for batch in split.batches():
+            sources = split.encoded(encoder.sequences, [prefix + row["source"] for row in batch])
+            targets = split.encoded(encoder.sequences, [row["target"] for row in batch])
             counts["rows"] += len(batch)
             for name, encoded in (("source", sources), ("target", targets)):
                 counts[name]["words"] += _words([row[name] for row in batch])

@@ -105,7 +105,20 @@ def _special(token: object, tokenizer: PreTrainedTokenizerBase) -> int | None:
     return None if token is None else tokenizer.get_vocab()[str(token)]
 
 
-def _end_of_text(entry: Tokenizer, tokenizer: PreTrainedTokenizerBase) -> int:
+def _checked_vocabulary(name: str, entry: Tokenizer, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The rows that a model needs for its tokens: one more than the largest id, even where ids have gaps."""
+    tokens = tokenizer.get_vocab()
+    needed = max(tokens.values(), default=-1) + 1
+    if needed == entry.vocabulary or (isinstance(entry, BpeTokenizer) and needed < entry.vocabulary):
+        return needed
+    gaps = f", its largest id is {needed - 1}" if needed > len(tokens) else ""
+    raise InputError(
+        f"tokenizer {name}: knows {len(tokens)} tokens{gaps}; config/tokenizers.yaml says {entry.vocabulary}. "
+        f"Write vocabulary: {needed} there, or name the right files"
+    )
+
+
+def _end_of_text(name: str, entry: Tokenizer, tokenizer: PreTrainedTokenizerBase) -> int:
     """The token before each document."""
     # OPT's vocabulary holds <|endoftext|> too, but its models never saw it
     own = isinstance(entry, TransformersTokenizer) and entry.layout != "gpt2"
@@ -114,7 +127,10 @@ def _end_of_text(entry: Tokenizer, tokenizer: PreTrainedTokenizerBase) -> int:
         return vocabulary[END_OF_TEXT]
     end = _special(tokenizer.eos_token, tokenizer)
     if end is None:
-        raise InputError(f"tokenizer {entry.title}: has neither {END_OF_TEXT} nor an end-of-sequence token")
+        raise InputError(
+            f"tokenizer {name}: has neither {END_OF_TEXT} nor an end-of-sequence token, which ends documents and "
+            "answers; name its eos_token in its tokenizer_config.json"
+        )
     return end
 
 
@@ -163,19 +179,15 @@ def make_tokenizer(
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # tokenizers raises plain Exception
             raise InputError(f"{pretrained or output}: no tokenizer ({one_line(error)})") from error
-        fewer = isinstance(entry, BpeTokenizer) and len(tokenizer) < entry.vocabulary
-        if len(tokenizer) != entry.vocabulary and not fewer:
-            raise InputError(
-                f"tokenizer {name}: knows {len(tokenizer)} tokens; config/tokenizers.yaml says {entry.vocabulary}"
-            )
-        end_of_text = _end_of_text(entry, tokenizer)
+        vocabulary = _checked_vocabulary(name, entry, tokenizer)
+        end_of_text = _end_of_text(name, entry, tokenizer)
         end = _special(tokenizer.eos_token, tokenizer)
         end = end_of_text if end is None else end
         pad = _special(tokenizer.pad_token, tokenizer)
         index = {
             "name": name,
             "kind": entry.kind,
-            "vocabulary": len(tokenizer),
+            "vocabulary": vocabulary,
             "end_of_text": end_of_text,
             "end": end,
             "pad": end if pad is None else pad,
