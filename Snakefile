@@ -30,5 +30,6 @@ rule all:
     default_target: True
     input:
         [product for study in PLAN.studies for product in JOBS.report(study)],
+        expand("results/{study}/outcomes.txt", study=PLAN.studies),
     message:
         f"Complete: {', '.join(PLAN.studies)}"

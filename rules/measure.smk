@@ -50,6 +50,7 @@ rule measure:
     params:
         specification=JOBS.specification,
         capabilities=JOBS.capabilities,
+        failures=JOBS.failures,
         unsupported=JOBS.unsupported,
         code=JOBS.measure_code,
     message:

@@ -69,3 +69,31 @@ rule overview:
         "Write the overview of {wildcards.study}"
     script:
         "../workflow/scripts/overview.py"
+
+
+# the last of a study: its report is there whatever this says
+rule outcomes:
+    input:
+        rows=JOBS.rows,
+        # for the order alone: another figure is another outcome of no row
+        report=lambda wildcards: [
+            ancient(page) for page in JOBS.report(wildcards.study)
+        ],
+    output:
+        outcomes="results/{study}/outcomes.txt",
+    log:
+        "logs/{study}/outcomes.log",
+    benchmark:
+        "logs/{study}/outcomes.benchmark.jsonl"
+    conda:
+        JOBS.environment("report")
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        code=code_hash("trainyard.report.outcomes"),
+    message:
+        "Check how the rows of {wildcards.study} ended"
+    script:
+        "../workflow/scripts/outcomes.py"

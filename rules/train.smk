@@ -29,6 +29,7 @@ rule train:
     params:
         specification=JOBS.specification,
         capabilities=JOBS.capabilities,
+        failures=JOBS.failures,
         unsupported=JOBS.unsupported,
         code=JOBS.train_code,
     message:

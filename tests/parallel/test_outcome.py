@@ -3,7 +3,7 @@ import errno
 import pytest
 import torch
 
-from trainyard.parallel.outcome import is_out_of_memory, oom_kill_count
+from trainyard.parallel.outcome import crashed_framework, is_out_of_memory, oom_kill_count
 
 
 def test_an_allocation_that_the_host_refuses_is_out_of_memory():
@@ -42,3 +42,48 @@ def test_any_other_error_is_a_failure(error):
 
 def test_kills_for_memory_are_counted():
     assert oom_kill_count() >= 0
+
+
+def raised(*frames: str, error: str = "raise AttributeError('of yesterday')"):
+    """What is raised when functions of these modules call each other, the last one raising."""
+    call = None
+    for name in reversed(frames):
+        scope = {"__name__": name, "call": call}
+        exec(f"def function():\n    {'call()' if call else error}", scope)
+        call = scope["function"]
+    assert callable(call)
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        call()
+    return caught.value
+
+
+ENGINE = ("__main__", "trainyard.train.loop", "trainyard.parallel.colossalai_gemini")
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        ("colossalai.booster", "colossalai.zero.gemini"),
+        ("colossalai.zero.gemini", "torch._foreach"),  # what it calls is its own affair
+        ("torch.autograd", "colossalai.zero.hooks"),
+    ],
+)
+def test_an_error_that_a_framework_raises_under_its_own_engine_is_its_crash(inside):
+    assert crashed_framework(raised(*ENGINE, *inside)) == "colossalai"
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        ENGINE,
+        (*ENGINE, "torch.nn.modules.linear"),
+        (*ENGINE, "colossalai.booster", "trainyard.models.objective"),  # our code, called back
+        (*ENGINE, "colossalai.booster", "trainyard.models.objective", "torch.nn.functional"),
+        ("__main__", "trainyard.parallel.fsdp", "transformers.integrations", "deepspeed.runtime"),  # no engine of its
+        ("__main__", "trainyard.parallel.colossalai_zero", "deepspeed.runtime"),
+        ("__main__", "trainyard.models.build", "colossalai.lazy"),
+        ("transformers.modeling", "deepspeed.runtime"),
+    ],
+)
+def test_an_error_of_ours_or_of_anything_else_is_no_crash_of_a_framework(frames):
+    assert crashed_framework(raised(*frames)) is None

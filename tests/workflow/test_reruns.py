@@ -92,6 +92,16 @@ def test_an_added_seed_runs_alone(repository: Repository) -> None:
     assert trained(jobs) == {GPT2.replace("seed1", "seed2"), MODERN.replace("seed1", "seed2")}
 
 
+def test_a_touched_script_reruns_its_rule(repository: Repository) -> None:
+    script = repository.folder / "workflow/scripts/parity.py"
+    before = script.stat()
+    script.touch()
+    jobs = repository.would_run()
+    os.utime(script, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert len([job for job in jobs if job.startswith("Compare")]) == 2
+    assert trained(jobs) == set()
+
+
 def test_a_touched_file_reruns_nothing(repository: Repository) -> None:
     later = time.time() + 5
     for file in ("results/data/tinyworld/rows/train.parquet", f"results/micro/{GPT2}/metrics.jsonl"):

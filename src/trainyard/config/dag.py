@@ -19,6 +19,7 @@ from trainyard.config.resources import evaluation_minutes, megabytes, minutes
 from trainyard.config.runs import RESULTS, Execution
 from trainyard.config.shown import Shown
 from trainyard.config.slices import split_names
+from trainyard.failures import failures
 from trainyard.interpreter import framework
 
 Wildcards = Any
@@ -142,6 +143,13 @@ class Dag:
     def _capabilities(self, execution: Execution) -> dict[str, Any]:
         pinned = pins(Path(self._environment_of(execution))) if self.conda else None
         return self.plan.machine.capabilities(self.catalogues.parallel[execution.entry], execution.compiled, pinned)
+
+    def failures(self, wildcards: Wildcards) -> int:
+        """How often its framework has crashed; one more than at the last call, and it is tried again."""
+        study = self._study(wildcards)
+        if hasattr(wildcards, "run"):
+            return failures(Path(study.runs[wildcards.run].folder) / "summary.json")
+        return failures(Path(study.cells[wildcards.cell].file))
 
     def unsupported(self, wildcards: Wildcards) -> str | None:
         """Why it can't be done here, or None."""
@@ -372,6 +380,12 @@ class Dag:
             "Memory by step": ("memory", [*plan.cells, *plan.runs]),
         }
         return {title: f"{RESULTS}/{study}/report/{name}.svg" for title, (name, there) in wanted.items() if there}
+
+    def rows(self, wildcards: Wildcards) -> list[str]:
+        """The results of every run, probe and measured cell of a study."""
+        plan = self.plan.studies[wildcards.study]
+        runs = [f"{run.folder}/summary.json" for run in plan.runs.values()]
+        return [*runs, *(cell.file for cell in plan.cells.values())]
 
     def report(self, study: str) -> list[str]:
         """Every page, figure and table of a study's report."""

@@ -1,1 +1,1 @@
-"""Parity with the reference; speed and memory alone on the machine."""
+"""Parity with the reference; speed and memory beside no other job."""

@@ -8,8 +8,10 @@ from typing import Any
 
 import psutil
 
+from trainyard.failures import FAILED, note_failure
 from trainyard.files import read_json, write_json
 from trainyard.measure import process
+from trainyard.measure.load import OtherLoad
 from trainyard.measure.search import largest
 from trainyard.parallel.launch import LaunchError, launch
 from trainyard.parallel.memory import against, predict_cell
@@ -45,12 +47,13 @@ FIGURES = (
     "breakdown",
     "breakdown_reason",
     "device_name",
+    "other_load",
 )
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a cell ended: finished with its figures, or out of memory or unsupported with the reason."""
+    """How a cell ended: finished with its figures, or out of memory, unsupported or failed with the reason."""
 
     outcome: str
     reason: str | None = None
@@ -67,7 +70,7 @@ def measure(
 ) -> None:
     """Measure a cell, or search for its largest batch, and write its file.
 
-    Memory that runs out is an outcome, with null figures.
+    Memory that runs out and a framework that crashes are outcomes, with null figures.
 
     Args:
         cell: kind (cell, search), study, cell, model and parallel (catalogue entries with their names),
@@ -96,6 +99,8 @@ def measure(
     row |= dict.fromkeys(FIGURES) | result.figures | {"timing": "alone"}
     predicted = predict_cell(cell) if result.outcome != "unsupported" else None
     write_json(output, row | against(predicted, result.figures.get("peak_memory_increase")))
+    if result.outcome == FAILED:
+        note_failure(output, result.reason or "")
 
 
 def _search(cell: dict[str, Any], launcher: "_Launcher", unsupported: str | None) -> tuple[Result, dict[str, Any]]:
@@ -106,13 +111,26 @@ def _search(cell: dict[str, Any], launcher: "_Launcher", unsupported: str | None
         short = {"steps": cell["search"]["steps"], "warmup_steps": 0, "profiled_steps": 0}
         result = launcher.attempt({**cell, **short, "batch": batch})
         tried.append({"batch": batch, "outcome": result.outcome, "reason": result.reason})
+        if result.outcome == FAILED:  # which says nothing of what fits
+            raise _CrashError(result)
         return result.outcome == "finished"
 
-    found = largest(fits, cell["search"]["largest"]) if unsupported is None else None
     result = Result("finished")
-    if found is None:
+    try:
+        found = largest(fits, cell["search"]["largest"]) if unsupported is None else None
+    except _CrashError as error:
+        result, found = error.result, None
+    if found is None and result.outcome == "finished":
         result = Result("out-of-memory", tried[0]["reason"]) if tried else Result("unsupported", unsupported)
     return result, {"largest_batch": found, "largest_tried": cell["search"]["largest"], "tried": tried}
+
+
+class _CrashError(Exception):
+    """The framework crashed in a trial of a search."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result.reason)
+        self.result = result
 
 
 class _Launcher:
@@ -135,13 +153,17 @@ class _Launcher:
         """Measure the cell once.
 
         Raises:
-            LaunchError: a process failed, and not for want of memory.
+            LaunchError: a process failed, and neither for want of memory nor because its framework crashed.
         """
         try:
             return self._launch(cell)
         except LaunchError as error:
-            if error.interruption or not self._ends_well_with_more(cell):
+            if error.interruption:
                 raise
+            if not self._ends_well_with_more(cell):
+                if error.crash is None:
+                    raise
+                return Result(FAILED, error.crash)
         # Not all code tells of an allocation that failed: some crashes, and some blames something else. What fails
         # under the limit, ends well without, and fails again under it, fails for want of memory.
         try:
@@ -169,6 +191,7 @@ class _Launcher:
         (self.folder / "scratch").mkdir(parents=True)
         written, found = self.folder / "cell.json", self.folder / "figures.json"
         write_json(written, cell)
+        load = OtherLoad()
         try:
             reason = launch(
                 process.__name__,
@@ -180,6 +203,9 @@ class _Launcher:
                 python=self.python,
                 nodes=self.nodes,
             )
-            return Result("finished", None, read_json(found)) if reason is None else Result("out-of-memory", reason)
+            if reason is not None:
+                return Result("out-of-memory", reason)
+            # of other nodes nothing is known here
+            return Result("finished", None, read_json(found) | {"other_load": load.end() if self.nodes == 1 else None})
         finally:
             shutil.rmtree(self.folder)

@@ -36,11 +36,13 @@ class LaunchError(RuntimeError):
 
     Attributes:
         interruption: what came over the processes, if nothing had failed before; it can be run again.
+        crash: what a framework said that crashed under its own engine, and the log's last lines.
     """
 
-    def __init__(self, message: str, interruption: str | None) -> None:
+    def __init__(self, message: str, interruption: str | None, crash: str | None = None) -> None:
         super().__init__(message)
         self.interruption = interruption
+        self.crash = crash
 
 
 def launch(
@@ -119,7 +121,10 @@ def launch(
     message = f"{module} ended with status {status}: {said}the last lines of {log}:\n{_tail(log)}"
     # as a shell does, srun adds 128 to the number of a signal
     statuses = [each for node in ends for each in node["statuses"]] or [128 - status if status > 128 else status]
-    raise LaunchError(message, _interruption(kind, statuses))
+    crash = None
+    if word and kind == "crash":
+        crash = f"{word['message'].splitlines()[0]}\nThe last lines of {log}:\n{_tail(log)}"
+    raise LaunchError(message, _interruption(kind, statuses), crash)
 
 
 def _ends_files(errors: Path, nodes: int) -> list[Path]:
@@ -147,7 +152,7 @@ def _interruption(kind: str | None, statuses: Sequence[int]) -> str | None:
     torchrun ends the others by SIGTERM when one has failed. So a rank that failed by
     itself speaks for all, unless it only lost its connection to one that was killed.
     """
-    if kind == "error":
+    if kind in ("error", "crash"):
         return None
     if kind == "timeout":
         return f"a process of it gave no answer in time ({TIMEOUT})"

@@ -1,6 +1,7 @@
-"""Telling an outcome that is data (out of memory) from a failure."""
+"""Telling an outcome that is data (out of memory, a framework that crashed) from a failure."""
 
 import errno
+import traceback
 from pathlib import Path
 
 _SAID = (
@@ -9,6 +10,24 @@ _SAID = (
     "CUDA error: out of memory",  # outside torch's allocator
     "Cuda failure 2 'out of memory'",  # NCCL
 )
+
+_FRAMEWORKS = ("colossalai", "deepspeed")  # each under engines of its name: trainyard/parallel/{name}*.py
+_OURS = ("trainyard", "__main__")
+
+
+def crashed_framework(error: BaseException) -> str | None:
+    """The framework that raised `error` under an engine of its own; None where anything else did.
+
+    What matters is the innermost frame of ours or of a framework: what a framework calls (torch, the standard
+    library) is its own affair, and code of ours that a framework calls back is ours.
+    """
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    known = [name for name in modules if name.partition(".")[0] in (*_FRAMEWORKS, *_OURS)]
+    innermost = known[-1].partition(".")[0] if known else ""
+    callers = [name for name in known if name.partition(".")[0] in _OURS]
+    if innermost in _FRAMEWORKS and callers and callers[-1].startswith(f"trainyard.parallel.{innermost}"):
+        return innermost
+    return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

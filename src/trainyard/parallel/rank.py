@@ -22,7 +22,13 @@ from typing import Any
 
 from trainyard.errors import InputError
 from trainyard.files import why_not_written, written
-from trainyard.parallel.outcome import is_lost_connection, is_out_of_memory, is_timeout, oom_kill_count
+from trainyard.parallel.outcome import (
+    crashed_framework,
+    is_lost_connection,
+    is_out_of_memory,
+    is_timeout,
+    oom_kill_count,
+)
 from trainyard.parallel.slots import hold
 
 ERROR_FILE = "TRAINYARD_ERROR_FILE"
@@ -130,6 +136,8 @@ def _leave_word(error: BaseException) -> None:
         kind = "timeout"
     elif is_lost_connection(error):
         kind = "lost"
+    elif framework := crashed_framework(error):
+        kind, message = "crash", f"{framework} crashed: {message}"
     word = json.dumps({"kind": kind, "message": message[: WORD_BYTES // 8]})
     with suppress(FileNotFoundError):  # another rank was quicker
         said = Path(path).rename(said_file(Path(path)))

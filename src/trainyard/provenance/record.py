@@ -19,7 +19,7 @@ from trainyard.provenance.machine import conda, hardware, loaded, variables
 from trainyard.repository import ROOT, repository
 
 # what the machine can do is no setting: the packages and the hardware that a job had stand beside it
-NO_SETTINGS = ("code", "capabilities", "unsupported")
+NO_SETTINGS = ("code", "capabilities", "failures", "unsupported")
 
 
 def record_file(job: Job) -> Path:

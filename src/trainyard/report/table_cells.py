@@ -9,7 +9,7 @@ from trainyard.report.probes import same_bits
 from trainyard.report.results import Score
 from trainyard.report.seeds import LOSSES, spread
 
-BADGES = {"finished": "good", "diverged": "bad", "out-of-memory": "bad", "unsupported": "warn"}
+BADGES = {"finished": "good", "diverged": "bad", "out-of-memory": "bad", "failed": "bad", "unsupported": "warn"}
 SEEDS = "Runs that differ in their seed alone: mean ± sample standard deviation"
 SAME = "equal bit by bit"
 

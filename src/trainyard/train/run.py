@@ -7,6 +7,7 @@ from typing import Any
 
 from trainyard.data.shards import verify
 from trainyard.errors import InputError
+from trainyard.failures import FAILED, note_failure
 from trainyard.files import (
     check_writable,
     clear_drafts,
@@ -42,7 +43,8 @@ def train(
     """Train what `specification` says, or go on where an interrupted job of the same specification was.
 
     Writes spec.json, metrics.jsonl, summary.json and, for a run, models/ into `output`. Out of
-    memory, divergence and an unsupported parallel setting are outcomes that stand in summary.json.
+    memory, divergence, a framework that crashes and an unsupported parallel setting are outcomes that stand in
+    summary.json.
 
     Args:
         specification: the content of spec.json.
@@ -76,8 +78,12 @@ def train(
         _launch(specification, folder, log, python, nodes, slurm_job)
     with folder.lock():
         clear_drafts(output)
+        found = folder.outcome()
+        assert found is not None
         if not folder.complete.exists():  # else another job of the same specification was quicker
             outputs.copy_out(folder)
+            if found["outcome"] == FAILED:
+                note_failure(output / "summary.json", found["reason"])
             folder.finish()
 
 
@@ -117,7 +123,11 @@ def _launch(
     except LaunchError as error:
         if error.interruption:
             raise InputError(f"{folder.path}: {error.interruption}; {folder.continuation()}") from None
-        raise
+        if error.crash is None:
+            raise
+        with folder.lock():
+            folder.end(FAILED, error.crash)
+        return
     if out_of_memory is not None:
         with folder.lock():
             folder.end("out-of-memory", out_of_memory)

@@ -1,0 +1,23 @@
+"""Rule outcomes: how the rows of a study ended."""
+
+import sys
+from pathlib import Path
+
+# in place of this folder, whose tokenize.py and statistics.py would stand in for Python's own
+sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
+
+from trainyard.interpreter import see_own_packages_alone
+
+see_own_packages_alone()
+
+from trainyard.job import Job
+from trainyard.report.outcomes import check
+from trainyard.script import run_job
+
+
+def main(job: Job) -> None:
+    rows = [Path(row) for row in job.input["rows"]]
+    check(job.wildcards["study"], rows=rows, output=Path(job.output["outcomes"]))
+
+
+run_job(globals(), main)
