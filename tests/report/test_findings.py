@@ -165,7 +165,7 @@ def test_cards_hold_the_key_figures(full):
         "right endings": "54.2 ± 1.1 %",
         "perplexity a word": "9.66",
         "probes within tolerance": "5 of 5",
-        "tokens a second": "34,320",
+        "tokens a second of gpt2-1m": "34,320",
     }
 
 
@@ -200,3 +200,24 @@ def test_parity_to_the_last_bit_is_said_so(empty):
     assert "bit by bit" in next(card.remark for card in cards(evidence_of(empty)) if "probes" in card.title)
     empty.add_parity("zero2", 1e-7)
     assert "Equal to the reference bit by bit: ddp and fsdp." in sentences(empty)["Parity"]
+
+
+def speed_card(empty):
+    (card,) = [card for card in cards(evidence_of(empty)) if card.title.startswith("tokens a second")]
+    return card
+
+
+def test_the_card_of_speed_says_what_it_was_measured_on_and_what_ran_beside_it(empty):
+    empty.add_run("r")
+    empty.add_cell("ddp", 8, 90_000.0, model="gpt2-250k")  # quicker, but no model that the study trains
+    empty.add_cell("ddp", 8, 1000.0, other_load={"before": 0.0, "during": 0.4})
+    card = speed_card(empty)
+    assert (card.title, card.value) == ("tokens a second of gpt2-1m", "1,000")
+    for part in ("ddp", "2 processes", "fp32", "batch 8", "sequence 128", "other processes took 40 % of the cores"):
+        assert part in card.remark
+
+
+def test_the_speed_of_a_model_that_the_study_does_not_train_says_so(empty):
+    empty.add_run("r")
+    empty.add_cell("ddp", 8, 90_000.0, model="gpt2-250k")
+    assert speed_card(empty).title == "tokens a second of gpt2-250k, which this study does not train"

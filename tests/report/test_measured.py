@@ -93,6 +93,19 @@ def test_prediction_stands_beside_the_measured_increase_with_its_error(empty):
     assert "hybrid" not in text
 
 
+def test_where_libraries_outweigh_the_model_no_error_of_a_prediction_is_told_but_why(empty):
+    small = {"peak_memory_increase": 2.6e7, "prediction_error": 5.93}
+    empty.add_cell("ddp", 8, 1000.0, **small)
+    text = drawn(prediction, empty)
+    why = "below 256 MiB what libraries keep for themselves outweighs the model, and no error is told"
+    assert "%" not in text
+    assert why in text
+    (row,), page = tabulated(empty)
+    assert row["prediction_error"] == ""
+    assert why in page
+    assert "593" not in page
+
+
 def test_of_more_predictions_than_fit_those_that_compare_are_drawn(empty):
     for index in range(bars.MOST):
         for batch in (8, 16):
@@ -261,3 +274,33 @@ def test_what_no_cell_of_ours_has_gets_no_column(empty):
     _, page = tabulated(empty)
     assert "device memory of a process" not in page
     assert "99.00" in page
+
+
+def load(before, during):
+    return {"other_load": {"before": before, "during": during}}
+
+
+def test_what_other_processes_took_stands_beside_each_cell_and_below_the_table(empty):
+    empty.add_cell("ddp", 8, 1000.0, **load(0.02, 0.38))
+    empty.add_cell("fsdp", 8, 1000.0, **load(0.0, 0.01))
+    rows, page = tabulated(empty)
+    assert [(float(row["others"]), float(row["others_before"])) for row in rows] == [(0.38, 0.02), (0.01, 0.0)]
+    assert "other processes took up to 38 % of the cores, and 5 % or more in 1 of 2 cells" in page
+    assert "nothing else running" not in page
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [(load(0.0, 0.04), "nothing else running"), ({"other_load": None}, "what else ran is not known")]
+)
+def test_nothing_else_is_said_to_run_where_that_was_measured_alone(empty, more, said):
+    empty.add_cell("ddp", 8, 1000.0, **more)
+    _, page = tabulated(empty)
+    assert f"warm-up steps left out; {said}." in page
+
+
+def test_a_framework_that_crashed_says_what_it_said_in_the_table_and_the_log_behind_it(empty):
+    empty.add_cell("gemini", 8, None, "failed", "colossalai crashed: KeyError\nThe last lines of a.log:\nTraceback")
+    (row,), page = tabulated(empty)
+    assert row["outcome"] == "failed"
+    assert ">colossalai crashed: KeyError</span>" in page
+    assert "The last lines of a.log:" in page

@@ -88,6 +88,16 @@ def test_a_fit_whose_exponent_may_be_zero_is_no_trend():
     assert "m10000000 has 0.840 nats where the smaller m1000000 has 0.810" in text
 
 
+def test_a_fall_with_every_size_over_too_few_points_for_a_law_says_both(tmp_path):
+    losses = [1.025, 0.901, 0.841]
+    text = scaling.sentence(points(losses))
+    assert text.startswith("Loss falls with every size, but there are too few points for a law over 3 sizes")
+    assert "which includes 0" in text
+    remark, _ = drawn(tmp_path, losses)
+    assert "Too few points for a law" in remark
+    assert "No trend" not in remark
+
+
 def test_a_fall_in_loss_with_every_size_is_a_trend():
     assert scaling.sentence(points([4.0, 3.36, 2.82, 2.38])).startswith("Loss falls as N to the power of")
 

@@ -90,7 +90,7 @@ def test_what_did_not_run_stands_with_its_reason_once(empty, write):
 
 def test_each_precision_has_a_table_of_every_model(empty, write):
     probed(empty, "ddp", 3e-7)
-    probed(empty, "pipeline", 6e-7, model="bart-tiny")
+    probed(empty, "zero2", 6e-7, model="bart-tiny")
     probed(empty, "ddp", 3e-3, precision="bf16")
     page = write()
     fp32, bf16 = page.partition("### fp32")[2].split("### bf16")
@@ -101,7 +101,7 @@ def test_each_precision_has_a_table_of_every_model(empty, write):
         "1e\N{MINUS SIGN}6",
         "100",
     ]
-    assert row(fp32, "pipeline")[1] == "\N{EM DASH}"
+    assert row(fp32, "zero2")[1] == "\N{EM DASH}"
     assert row(bf16, "ddp")[3] == "20"
     assert "fp16" not in bf16
     assert "The tolerance of 2e\N{MINUS SIGN}2 in bf16 over the first 20 steps: the order of summation." in bf16
@@ -136,3 +136,18 @@ def test_the_page_says_how_it_was_made_and_is_the_same_each_time(empty, write):
 def test_folders_without_a_probe_are_an_error(empty):
     with pytest.raises(InputError, match="run the study first"):
         support.read([empty.folder])
+
+
+def test_what_the_catalogue_no_longer_says_of_a_setting_is_left_out_and_what_it_says_stands_there(empty, write):
+    probed(
+        empty, "pipeline", None, model="bart-tiny", outcome="unsupported", reason="does not spread bart (it does t5)"
+    )
+    probed(empty, "zero2", 1e-3, precision="bf16")  # which it trains in no longer
+    probed(empty, "zero9", 1e-7)  # which is gone
+    probed(empty, "pipeline", 1e-7)
+    page = write()
+    assert "- `pipeline`: is for gpt2 and opt models alone." in page.splitlines()
+    assert "it does t5" not in page
+    assert "- `zero2`: was not probed." in page.splitlines()
+    assert "### bf16" not in page
+    assert "zero9" not in page

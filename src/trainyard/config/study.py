@@ -138,7 +138,7 @@ class Search(Entry):
 
 
 class Measure(Entry):
-    """A product of coordinates, measured one by one: speed and memory on random tokens, alone on the machine."""
+    """A product of coordinates, measured one by one: speed and memory on random tokens, beside no other job."""
 
     models: list[str] = Field(min_length=1)
     parallel: list[str] = Field(min_length=1)

@@ -1,14 +1,15 @@
 """The key figures of a study."""
 
 from dataclasses import dataclass
+from statistics import fmean
 
 from trainyard.report.evidence import Evidence, by_data, ranked
-from trainyard.report.format import duration, fixed, percent, scientific, score
-from trainyard.report.items import ALL, gather
-from trainyard.report.measured import cell_label
-from trainyard.report.measured import varying as varying_cells
+from trainyard.report.format import PERCENT, duration, fixed, percent, scientific, score
+from trainyard.report.items import ALL, gather, head_of
+from trainyard.report.measured import company, whole_label
 from trainyard.report.probes import nearest, probe_label, same_bits
 from trainyard.report.results import label, telling
+from trainyard.report.seeds import Headline, headline, spread
 
 
 @dataclass(frozen=True)
@@ -33,20 +34,28 @@ def cards(evidence: Evidence) -> list[Card]:
     groups = by_data(runs)
     largest = max(groups.values(), key=len, default=[])
     if len(groups) == 1 or len(largest) > 1:
-        loss, best = largest[0]
-        remark = f"{label(best, telling([run for _, run in largest]))}; {best.coordinates['dataset']}, nats a token"
-        found.append(Card("lowest validation loss", fixed(loss), remark))
+        head = headline(runs, [(run.name, "", loss) for loss, run in largest], lower=True)
+        _, best = largest[head.place]
+        name = head.label or label(best, telling([run for _, run in largest]))
+        remark = f"{_over(head, 3)}{name}; {best.coordinates['dataset']}, nats a token"
+        found.append(Card("lowest validation loss", fixed(fmean(head.values)), remark))
     for items in gather(runs, evidence.evaluations, evidence.shortcuts)[:1]:
-        top = items.models[0]
+        head = head_of(runs, items)
+        top = items.models[head.place]
         value = top.levels[ALL][1]
         low, high = (fixed(100 * end, 1) for end in value.interval)
-        remark = f"95 % interval {low} to {high}; {top.title}; {items.title}; chance {fixed(100 * items.chance, 0)} %"
-        found.append(Card("right endings", percent(value.value, value.error), remark))
+        of = _over(head, 1, 100) or f"95 % interval {low} to {high}; "
+        remark = f"{of}{head.label or top.title}; {items.title}; chance {fixed(100 * items.chance, 0)} %"
+        mean = f"{fixed(100 * fmean(head.values), 1)} %"
+        text = mean if len(head.values) > 1 else percent(value.value, value.error)
+        found.append(Card("right endings", text, remark))
     for metric, name, title in (("perplexity", "perplexity_word", "perplexity a word"), ("rouge", "rougeL", "ROUGE-L")):
         for top in ranked(evidence, metric, name)[:1]:
-            low, high = (score(name, end) for end in top.scores[0].interval)
-            remark = f"95 % interval {low} to {high}; {top.labels[0]}; {top.title}"
-            found.append(Card(title, score(name, top.scores[0].value), remark))
+            head = top.headline(runs, name)
+            low, high = (score(name, end) for end in top.scores[head.place].interval)
+            of = _over(head, 2, 100 if name in PERCENT else 1) or f"95 % interval {low} to {high}; "
+            remark = f"{of}{head.label or top.labels[head.place]}; {top.title}"
+            found.append(Card(title, score(name, fmean(head.values)), remark))
     compared = [probe for probe in evidence.parity if probe["within"] is not None]
     if compared:
         _, worst = nearest(compared)
@@ -58,9 +67,25 @@ def cards(evidence: Evidence) -> list[Card]:
         if all(same_bits(probe) for probe in compared):
             remark = "all equal to the reference bit by bit"
         found.append(Card("probes within tolerance", f"{within} of {len(compared)}", remark, within < len(compared)))
+    return found + _speed(evidence)
+
+
+def _over(head: Headline, digits: int, scale: int = 1) -> str:
+    """That a value is a mean over seeds, and the 95 % interval of the mean; nothing where seeds say nothing."""
+    found = spread([scale * value for value in head.values])
+    if found is None:
+        return "one seed; " if head.several else ""
+    return f"mean of {found.n} seeds, 95 % interval {fixed(found.low, digits)} to {fixed(found.high, digits)}; "
+
+
+def _speed(evidence: Evidence) -> list[Card]:
+    """The highest measured speed: of a model that the study trains, where one was measured."""
     measured = [cell for cell in evidence.cells if cell["tokens_per_second"] is not None]
-    if measured:
-        top_cell = max(measured, key=lambda cell: cell["tokens_per_second"])
-        remark = f"{cell_label(top_cell, varying_cells(evidence.cells))}, alone on the machine"
-        found.append(Card("tokens a second", fixed(top_cell["tokens_per_second"], 0), remark))
-    return found
+    trained = {run.coordinates["model"] for run in evidence.runs}
+    chosen = [cell for cell in measured if cell["model"] in trained] or measured
+    if not chosen:
+        return []
+    top = max(chosen, key=lambda cell: cell["tokens_per_second"])
+    other = "" if top["model"] in trained or not trained else ", which this study does not train"
+    remark = f"{whole_label(top)}; random tokens, {company(top)}"
+    return [Card(f"tokens a second of {top['model']}{other}", fixed(top["tokens_per_second"], 0), remark)]

@@ -138,7 +138,8 @@ def _lines(runs: Sequence[Run], points: Mapping[str, Mapping[str, Point]]) -> li
         groups[first.name] = configuration.runs
         for run in rest:
             del groups[run.name]
-    names = telling([group[0] for group in groups.values()])
+    names = telling([group[0] for group in groups.values()], without="seed")
+    labels = [label(group[0], names) for group in groups.values()]
     lines = []
     for name, group in groups.items():
         found = [points[run.name] for run in group]
@@ -146,8 +147,12 @@ def _lines(runs: Sequence[Run], points: Mapping[str, Mapping[str, Point]]) -> li
         along = sorted((_mean([each[key] for each in found]) for key in shared), key=lambda point: point.cost.step)
         # the best model, or the last, may be that of a kept step
         distinct = {point.cost.step: point for point in along}
-        seeds = f", {len(group)} seeds" if len(group) > 1 else ""
-        lines.append(Line(name, f"{label(group[0], names)}{seeds}", group[0], list(distinct.values())))
+        text = label(group[0], names)
+        if len(group) > 1:
+            text += f", {len(group)} seeds"
+        elif labels.count(text) > 1:  # such as one that failed
+            text += f" \N{MIDDLE DOT} seed {group[0].coordinates['seed']}"
+        lines.append(Line(name, text, group[0], list(distinct.values())))
     return [line for line in lines if line.points]
 
 

@@ -87,8 +87,8 @@ def compare(
             groups[evaluation.raw["evaluation"]] = evaluation
     trained, pretrained = _trained_rows(runs, by_model, parity), _pretrained_rows(runs, by_model)
     _set_against_best([*trained, *pretrained], runs)
-    rows = [row for row, _ in [*trained, *pretrained]]
-    rows += _over_seeds(configurations(runs), evaluations)
+    over_seeds = _over_seeds(configurations(runs), evaluations)
+    rows = [*over_seeds, *(row for row, _ in [*trained, *pretrained])]
     rows += _baselines(groups)
     rows += [published_row(entry, groups) for entry in study.published if entry.cell is None]
     varied = varying(runs)
@@ -97,7 +97,10 @@ def compare(
     columns, repeats = _without_repeats(_columns(names, varied, groups, rows, finished), rows)
     shared = [name for name in names if name not in ("model", *varied)]
     notes = [*_notes(runs, shared, finished), *remarks(overlaps), *repeats]
-    return Table("Comparison of runs", columns, rows, notes, empty="This study has no runs.")
+    if over_seeds:
+        notes.insert(0, "Configurations compete by their means over seeds, and single seeds don't.")
+    competing = SEEDS if over_seeds else ""
+    return Table("Comparison of runs", columns, rows, notes, "This study has no runs.", competing, "Each run")
 
 
 def _trained_rows(runs: Sequence[Run], by_model: ByModel, parity: Sequence[dict[str, Any]]) -> list[Scored]:

@@ -2,7 +2,7 @@
 
 from trainyard.report.evidence import Evidence, ranked
 from trainyard.report.format import fixed, listed, percent
-from trainyard.report.items import ALL, CLEAR, Items, Scored, beaten, gather, misled, pooled
+from trainyard.report.items import ALL, CLEAR, Items, Scored, beaten, gather, head_of, misled, pooled
 from trainyard.report.results import Score, guesses
 from trainyard.report.verdicts import NOISE, near_best, of_second, over_seeds
 
@@ -11,20 +11,22 @@ MOST = 12
 
 def endings(evidence: Evidence) -> list[str]:
     """The best model against chance and shortcuts, by level, and how far the second lies below it."""
-    said = []
+    said = over_seeds(evidence, ("acc",))
     groups = ranked(evidence, "hellaswag", "acc")
     for items, group in zip(gather(evidence.runs, evidence.evaluations, evidence.shortcuts), groups, strict=True):
-        best = items.models[0]
+        head = head_of(evidence.runs, items)
+        best = items.models[head.place]
+        seeds = f", the middle one of its {len(head.values)} seeds," if len(head.values) > 1 else ""
         n, value = best.levels[ALL]
         low, high = (fixed(100 * end, 1) for end in value.interval)
-        text = f"{best.title} names the right ending in {_share(value)} of {n:,} items ({items.title}; 95 % interval "
-        text += f"{low} to {high})"
+        text = f"{best.title}{seeds} names the right ending in {_share(value)} of {n:,} items "
+        text += f"({items.title}; 95 % interval {low} to {high})"
         above = beaten(best, items, ALL)
         if above:
             text += f", {distance(above[1])} {above[0]}{_hardest(items)}"
         said.append(f"{text}.")
         said += _by_level(best, items)
-        if len(items.models) > 1:
+        if len(items.models) > 1 and not head.several:
             second = _share(items.models[1].levels[ALL][1])
             said.append(f"Second is {items.models[1].title} with {second}, {of_second(group, 'acc')}.")
             if near := near_best(group, "acc"):
@@ -33,7 +35,7 @@ def endings(evidence: Evidence) -> list[str]:
         guessing = [model.title for model in items.models if guesses(model.levels[ALL][1], items.chance)]
         if guessing:
             said.append(f"Within noise of chance: {listed(guessing[:MOST])}.")
-    return said + over_seeds(evidence, ("acc",))
+    return said
 
 
 def _misled(items: Items) -> list[str]:

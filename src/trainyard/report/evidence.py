@@ -7,6 +7,7 @@ from typing import Any
 from trainyard.config.catalogue import Model
 from trainyard.config.study import Study
 from trainyard.report.results import Evaluation, Run, Score, model_labels
+from trainyard.report.seeds import Headline, headline
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,13 @@ class Ranked:
     evaluations: list[Evaluation]
     labels: list[str]
     scores: list[Score]
+
+    def headline(self, runs: Sequence[Run], name: str) -> Headline:
+        """What stands for them, over seeds."""
+        scores = [
+            (each.run, each.checkpoint, value.value) for each, value in zip(self.evaluations, self.scores, strict=True)
+        ]
+        return headline(runs, scores, lower=name.startswith("perplexity"))
 
 
 def ranked(evidence: Evidence, metric: str, name: str) -> list[Ranked]:

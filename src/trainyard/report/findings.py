@@ -3,21 +3,23 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from trainyard.report import scaling
 from trainyard.report.endings import MOST, distance, endings
 from trainyard.report.evidence import Evidence, Ranked, best_loss, by_data, ranked
 from trainyard.report.format import clip, counted, duration, fixed, listed, probed, scientific, short, size
 from trainyard.report.leaders import leaders
-from trainyard.report.measured import PLACE, MeasuredCell, by_place, cell_label
+from trainyard.report.measured import PLACE, MeasuredCell, by_place, cell_label, company
 from trainyard.report.measured import varying as varying_cells
 from trainyard.report.paired import Paired, against_baseline, paired
+from trainyard.report.prediction import TOO_SMALL, told_error
 from trainyard.report.probes import allowance, nearest, probe_label, same_bits
 from trainyard.report.results import Run, Score, difference, label, telling
+from trainyard.report.seeds import headline
 from trainyard.report.verdicts import NOISE, near_best, of_second, one_test, over_seeds
 
 PREDICTED = 0.15  # of the measured increase: what a prediction of memory is to stay within
-LARGE = 2**28  # bytes: below, what libraries keep outweighs what a model takes
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ def _training(evidence: Evidence) -> list[str]:
     groups = by_data(evidence.runs)
     for (dataset, tokenizer), group in groups.items():
         names = telling([run for _, run in group])
+        if headline(evidence.runs, [(run.name, "", loss) for loss, run in group], lower=True).several:
+            continue  # what is said over seeds answers it
         loss, run = group[0]
         place = f" on {dataset} ({tokenizer} tokens)" if len(groups) > 1 else ""
         text = (
@@ -61,7 +65,7 @@ def _training(evidence: Evidence) -> list[str]:
             text += fixed(group[-1][0])
         said.append(f"{text}.")
     repeats = over_seeds(evidence, ("validation_loss",)) or over_seeds(evidence, ("training_loss",))
-    return said + _seeds(evidence.runs) + repeats + _published(evidence)
+    return repeats + said + _seeds(evidence.runs) + _published(evidence)
 
 
 def _seeds(runs: Sequence[Run]) -> list[str]:
@@ -85,14 +89,16 @@ def _published(evidence: Evidence) -> list[str]:
     for entry in evidence.study.published:
         theirs = entry.values.get("validation_loss")
         ours = [
-            loss
+            (run.name, "", loss)
             for run in evidence.runs
             if run.finished and run.coordinates["model"] == entry.model and (loss := best_loss(run)) is not None
         ]
         if theirs is not None and ours:
+            head = headline(evidence.runs, ours, lower=True)
+            seeds = f", the mean of {len(head.values)} seeds" if len(head.values) > 1 else ""
             said.append(
                 f"Published for {entry.model}: {fixed(theirs)} nats ({clip(entry.source, 80)}); here "
-                f"{fixed(min(ours))}."
+                f"{fixed(fmean(head.values))}{seeds}."
             )
     return said
 
@@ -109,8 +115,11 @@ def _held_out(evidence: Evidence) -> list[str]:
 
 
 def _perplexity(evidence: Evidence) -> list[str]:
-    said = []
+    said = over_seeds(evidence, ("perplexity_word",))
     for group in ranked(evidence, "perplexity", "perplexity_word"):
+        if group.headline(evidence.runs, "perplexity_word").several:
+            said += _against_pretrained(evidence, group)
+            continue
         what = "the lowest perplexity a word," if len(group.scores) > 1 else "a perplexity a word of"
         said.append(f"{group.title}: {group.labels[0]} has {what} {_with_interval(group.scores[0])}.")
         if len(group.scores) > 1:
@@ -118,7 +127,7 @@ def _perplexity(evidence: Evidence) -> list[str]:
             said.append(f"Second is {group.labels[1]} with {_with_interval(group.scores[1])}, {phrase}.")
             said += _near(group, "perplexity_word")
         said += _against_pretrained(evidence, group)
-    return said + over_seeds(evidence, ("perplexity_word",))
+    return said
 
 
 def _with_interval(value: Score) -> str:
@@ -168,26 +177,30 @@ def _noise(errors: float) -> str:
 
 
 def _rouge(evidence: Evidence) -> list[str]:
-    said = []
+    said = over_seeds(evidence, ("rouge1",))
     for group in ranked(evidence, "rouge", "rouge1"):
-        best = group.evaluations[0]
+        head = group.headline(evidence.runs, "rouge1")
+        best = group.evaluations[head.place]
+        seeds = f", the middle one of its {len(head.values)} seeds," if len(head.values) > 1 else ""
         parts = []
         for name, title in (("rouge1", "ROUGE-1"), ("rouge2", "ROUGE-2"), ("rougeL", "ROUGE-L")):
             parts.append(f"{title} {_bracketed(best.scores[name])}")
-        said.append(f"{group.title}, {best.raw['n']:,} rows: {group.labels[0]} reaches {listed(parts)}.")
-        if len(group.scores) > 1:
+        said.append(
+            f"{group.title}, {best.raw['n']:,} rows: {group.labels[head.place]}{seeds} reaches {listed(parts)}."
+        )
+        if len(group.scores) > 1 and not head.several:
             second = _bracketed(group.scores[1])
             said.append(f"Second is {group.labels[1]} with ROUGE-1 {second}, {of_second(group, 'rouge1')}.")
             said += _near(group, "rouge1")
         for name, values in best.baselines.items():
             tested = against_baseline(best, name, "rouge1")
-            errors = difference(group.scores[0], values["rouge1"])
+            errors = difference(group.scores[head.place], values["rouge1"])
             if isinstance(tested, Paired):
                 verdict = f": the model less the baseline is {one_test('rouge1', tested)}"
             else:
                 verdict = "" if errors is None else f": the model is {distance(errors)} it"
             said.append(f"The baseline {name} has ROUGE-1 {_bracketed(values['rouge1'])}{verdict}.")
-    return said + over_seeds(evidence, ("rouge1",))
+    return said
 
 
 def _parity(evidence: Evidence) -> list[str]:
@@ -239,18 +252,19 @@ def _in(what: str, precision: str) -> str:
 
 def _measure(evidence: Evidence) -> list[str]:
     said = []
-    names = varying_cells(evidence.cells)
+    names = [name for name in varying_cells(evidence.cells) if name != "model"]
     measured = [cell for cell in evidence.cells if cell["tokens_per_second"] is not None]
     for model in dict.fromkeys(cell["model"] for cell in measured):
         cells = [cell for cell in measured if cell["model"] == model]
         fastest = max(cells, key=lambda cell: cell["tokens_per_second"])
         leanest = min(cells, key=lambda cell: cell["peak_memory"] or math.inf)
         said.append(
-            f"Fastest alone on the machine: {cell_label(fastest, names)} with {fixed(fastest['tokens_per_second'], 0)} "
-            f"tokens/s; least memory: {cell_label(leanest, names)} with {size(leanest['peak_memory'])} a process."
+            f"{model} on random tokens is fastest under {cell_label(fastest, names)}, with "
+            f"{fixed(fastest['tokens_per_second'], 0)} tokens/s ({company(fastest)}); least memory, its libraries "
+            f"included: {cell_label(leanest, names)} with {size(leanest['peak_memory'])} a process."
             if len(cells) > 1
-            else f"{cell_label(fastest, names)} runs at {fixed(fastest['tokens_per_second'], 0)} tokens/s alone on the "
-            f"machine, with {size(fastest['peak_memory'])} a process."
+            else f"{cell_label(fastest, names)} runs {model} at {fixed(fastest['tokens_per_second'], 0)} tokens/s "
+            f"({company(fastest)}), with {size(fastest['peak_memory'])} a process, its libraries included."
         )
     return said + _largest_batches(evidence.searches) + _predictions(evidence.cells)
 
@@ -273,10 +287,10 @@ def _largest_batches(searches: Sequence[MeasuredCell]) -> list[str]:
 
 def _predictions(cells: Sequence[MeasuredCell]) -> list[str]:
     """How far predicted memory lies from the measured increase, where that is more than what libraries keep."""
-    large = [cell for cell in cells if (cell["peak_memory_increase"] or 0) >= LARGE]
-    errors = [abs(cell["prediction_error"]) for cell in large if cell["prediction_error"] is not None]
+    errors = [abs(error) for cell in cells if (error := told_error(cell)) is not None]
     if not errors:
-        return []
+        small = any(cell["prediction_error"] is not None for cell in cells)
+        return [f"Predicted memory has nothing to be judged by: {TOO_SMALL}."] if small else []
     near = sum(error <= PREDICTED for error in errors)
     return [
         f"Predicted memory lies within {fixed(100 * PREDICTED, 0)} % of the measured increase for {near} of "
@@ -302,7 +316,10 @@ def _failures(evidence: Evidence) -> list[str]:
         for cell in evidence.cells
         if cell["outcome"] != "finished"
     ]
-    said = [f"{name}: {outcome} ({clip(reason or 'no reason given', 200)})." for name, outcome, reason in failed[:MOST]]
+    said = []
+    for name, outcome, reason in failed[:MOST]:
+        first = (reason or "no reason given").partition("\n")[0]
+        said.append(f"{name}: {outcome} ({clip(first, 200)}).")
     if len(failed) > MOST:
         said.append(f"{len(failed) - MOST} more stand in the tables.")
     return said

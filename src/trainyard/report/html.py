@@ -68,7 +68,7 @@ class Column:
 
 @dataclass
 class Row:
-    """Cells by their column's key, in a section of the table (`` is the main one: only its cells compete)."""
+    """Cells by their column's key, in a section of the table; `` is the main one."""
 
     cells: dict[str, Cell]
     section: str = ""
@@ -76,13 +76,20 @@ class Row:
 
 @dataclass
 class Table:
-    """A table with its title and the remarks below it."""
+    """A table with its title and the remarks below it.
+
+    Attributes:
+        competing: the section whose cells compete for the best of a column.
+        main: a heading over the main section, where it isn't the first.
+    """
 
     title: str
     columns: list[Column]
     rows: list[Row]
     notes: list[str] = field(default_factory=list)
     empty: str = "Nothing to show."
+    competing: str = ""
+    main: str = ""
 
 
 def missing(tip: str = "") -> Cell:
@@ -104,7 +111,7 @@ def best_cells(table: Table) -> tuple[set[int], set[int]]:
         by_rivals: dict[str, list[Cell]] = {}
         for row in table.rows:
             cell = row.cells.get(column.key)
-            if not row.section and cell and isinstance(cell.value, int | float):
+            if row.section == table.competing and cell and isinstance(cell.value, int | float):
                 by_rivals.setdefault(cell.rivals, []).append(cell)
         for cells in by_rivals.values():
             values = [float(cell.value) for cell in cells if cell.value is not None]

@@ -15,6 +15,7 @@ from trainyard.report.results import (
     difference,
     model_labels,
 )
+from trainyard.report.seeds import Headline, headline
 
 ALL = "all items"
 CLEAR = 3.0  # standard errors from chance or a shortcut: more is no accident
@@ -62,6 +63,15 @@ def gather(runs: Sequence[Run], evaluations: Sequence[Evaluation], shortcuts: Se
         if evaluation.metric == "hellaswag" and evaluation.scores:
             groups.setdefault(evaluation.raw["evaluation"], []).append(evaluation)
     return [_items(group, model_labels(runs, group), shortcuts) for group in groups.values()]
+
+
+def head_of(runs: Sequence[Run], items: Items) -> Headline:
+    """Which of the models stands for them, over seeds."""
+    scores = [
+        (model.name, model.evaluation.checkpoint if model.evaluation else "", model.levels[ALL][1].value)
+        for model in items.models
+    ]
+    return headline(runs, scores, lower=False)
 
 
 def beaten(model: Scored, items: Items, level: str) -> tuple[str, float] | None:

@@ -11,11 +11,21 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from trainyard.config.study import Published, Study
 from trainyard.report import heat, measured, style
-from trainyard.report.format import clip, fixed, score, size, tick
+from trainyard.report.format import clip, counted, fixed, score, size, tick
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
-from trainyard.report.measured import COORDINATES, PLACE, binary_unit, cell_label, memory_title, shared_label, varying
+from trainyard.report.measured import (
+    COORDINATES,
+    PLACE,
+    QUIET,
+    binary_unit,
+    cell_label,
+    memory_title,
+    others,
+    shared_label,
+    varying,
+)
 from trainyard.report.prediction import COLOURS as PARTS
-from trainyard.report.prediction import measured_increase, percent
+from trainyard.report.prediction import TOO_SMALL, measured_increase, percent, told_error
 from trainyard.report.published import PUBLISHED, coordinates, published_cell_row
 from trainyard.report.table_cells import outcome_cell
 
@@ -52,6 +62,7 @@ COLUMNS = [
     Column("mfu", "MFU %", tip="share of the peak: point at a value for formula and peak"),
     Column("reason", "why there is no result", text=True),
     Column("device", "device", text=True),
+    Column("others", "others, %", tip="of all cores, that other processes took while it was measured"),
     Column("source", "source", text=True),
 ]
 
@@ -136,10 +147,12 @@ def tabulate(study: Study, *, cells: Sequence[Path], table: Path, numbers: Path)
     rows += [_search_row(search) for search in searches if _setting(search) not in known]
     published = [entry for entry in study.published if entry.cell] if rows else []
     notes = [
-        "Random tokens, warm-up steps left out, nothing else running. MFU is the model's arithmetic over the "
+        f"Random tokens, warm-up steps left out; {_company(every)}. MFU is the model's arithmetic over the "
         "device's peak: the formula and the peak's source stand behind each value.",
         "Bold is the best among cells of the same model, batch and sequence length.",
     ]
+    if any(cell["prediction_error"] is not None and told_error(cell) is None for cell in every):
+        notes.append(f"Memory by arithmetic: {TOO_SMALL}.")
     # what all cells share stands in a note, so that memory is in sight
     told = varying([*every, *searches, *map(coordinates, published)])
     alike = [name for name in COORDINATES if name not in told and name != "parallel"] if every[1:] else []
@@ -156,6 +169,18 @@ def tabulate(study: Study, *, cells: Sequence[Path], table: Path, numbers: Path)
     rows = [*_beside_published(rows, every, published)]
     shown = Table("Speed and memory", columns, rows, notes, "Nothing was measured.")
     write_table(shown, study.title, table, numbers)
+
+
+def _company(cells: Sequence[dict[str, Any]]) -> str:
+    """What else ran while they were measured."""
+    shares = [share for cell in cells if (share := others(cell)) is not None]
+    busy = sum(share >= QUIET for share in shares)
+    if not shares or not busy:
+        return "what else ran is not known" if not shares else "nothing else running"
+    return (
+        f"other processes took up to {100 * max(shares):.0f} % of the cores, and {100 * QUIET:.0f} % or more in "
+        f"{busy} of {counted(len(shares), 'cell')}: their speed is what was left"
+    )
 
 
 def _beside_published(
@@ -216,12 +241,17 @@ def _row(cell: dict[str, Any]) -> Row:
         text, tip = fixed(value, 3 if value and value < 1 else 1), cell[f"{key}_formula"]
         shown[key] = missing(reason) if value is None else Cell(text, value, tip=tip)
     shown |= _memory(cell, rivals)
-    shown["reason"] = Cell(reason, cell["reason"], kind="prose")
+    # of a framework that crashed: what it said, and not the log's last lines
+    shown["reason"] = Cell(reason.partition("\n")[0], cell["reason"], tip=reason, kind="prose")
     step = cell["step_seconds"]
     if step:
         text, spread = f"{step['median']:.3f}", f"[{step['p10']:.3f}, {step['p90']:.3f}]"
         tip = f"{cell['steps']} steps after {cell['warmup_steps']} of warm-up"
         shown["step_seconds"] = Cell(text, step["median"], {"p10": step["p10"], "p90": step["p90"]}, tip, detail=spread)
+    if (share := others(cell)) is not None:
+        before = f"{100 * cell['other_load']['before']:.0f} % in the second before"
+        kind = "warn" if share >= QUIET else "muted"
+        shown["others"] = Cell(f"{100 * share:.0f}", share, {"before": cell["other_load"]["before"]}, before, kind)
     if cell["mfu"] is not None:
         tip = f"{cell['mfu_formula']}; peak {cell['peak_flops']:.3g} FLOP/s, {cell['peak_source']}"
         shown["mfu"] = Cell(score("acc", cell["mfu"]), cell["mfu"], tip=tip)
@@ -241,7 +271,7 @@ def _memory(cell: dict[str, Any], rivals: str) -> dict[str, Cell]:
             largest = max(ranks.values())
             tip = ", ".join(f"{rank}: {size(value)}" for rank, value in ranks.items())
             shown[key] = Cell(size(largest), largest, dict(ranks), tip, rivals=rivals)
-    predicted, error = cell["predicted_memory"], cell["prediction_error"]
+    predicted, error = cell["predicted_memory"], told_error(cell)
     if predicted:
         parts = {name: predicted[name] for name in PARTS}
         tip = f"{predicted['kind']} memory: " + ", ".join(f"{name} {size(value)}" for name, value in parts.items())
@@ -250,6 +280,8 @@ def _memory(cell: dict[str, Any], rivals: str) -> dict[str, Cell]:
             parts["host"] = predicted["host"]
             tip += f"; besides {size(predicted['host'])} on the host"
         shown["predicted_memory"] = Cell(size(predicted["total"]), predicted["total"], parts, tip)
+    if error is None and cell["prediction_error"] is not None:
+        shown["prediction_error"] = missing(f"measured increase: {size(measured_increase(cell))}; {TOO_SMALL}")
     if error is not None:
         tip = f"measured increase: {size(measured_increase(cell))}"
         shown["prediction_error"] = Cell(percent(error).removesuffix(" %"), error, tip=tip)

@@ -11,6 +11,7 @@ COORDINATES = ("model", "parallel", "processes", "precision", "batch", "sequence
 PLACE = tuple(name for name in COORDINATES if name not in ("parallel", "batch"))  # cells of one place compare
 WORDS = {"processes": "{} processes", "batch": "batch {}", "sequence_length": "sequence {}"}
 NO_LIMIT = "no limit"
+QUIET = 0.05  # of all cores: what a system does by itself
 USUAL = (NO_LIMIT, "kept")  # said only where others differ
 
 
@@ -47,6 +48,11 @@ def cell_label(cell: MeasuredCell, names: Sequence[str]) -> str:
     return " \N{MIDDLE DOT} ".join(words.get(name, "{}").format(cell[name]) for name in names or ["parallel"])
 
 
+def whole_label(cell: MeasuredCell) -> str:
+    """A cell by all that it was measured on, for where it stands alone."""
+    return cell_label(cell, [name for name in COORDINATES if cell[name] not in USUAL])
+
+
 def shared_label(cells: Sequence[MeasuredCell]) -> str:
     """What all cells share, besides the parallel setting."""
     told = {*varying(cells), "parallel"}
@@ -70,6 +76,20 @@ def comparable(cells: Iterable[MeasuredCell]) -> list[MeasuredCell]:
         batch = max(finished or [cell["batch"] for cell in place], key=lambda batch: (finished.count(batch), batch))
         chosen += [cell for cell in place if cell["batch"] == batch]
     return chosen
+
+
+def others(cell: MeasuredCell) -> float | None:
+    """The share of all cores that other processes took while it was measured; None where that isn't known."""
+    load = cell.get("other_load")
+    return None if load is None else load["during"]
+
+
+def company(cell: MeasuredCell) -> str:
+    """What else ran while it was measured, in words."""
+    share = others(cell)
+    if share is None:
+        return "what else ran is not known"
+    return "nothing else running" if share < QUIET else f"other processes took {100 * share:.0f} % of the cores"
 
 
 def binary_unit(values: Iterable[float | None]) -> tuple[int, str]:

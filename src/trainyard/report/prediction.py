@@ -8,6 +8,9 @@ from trainyard.report import bars, style
 from trainyard.report.format import MINUS, size
 from trainyard.report.measured import MeasuredCell, binary_unit, comparable, read_cells
 
+LARGE = 2**28
+"""Bytes of measured increase: below, what libraries keep for themselves outweighs what the model takes."""
+TOO_SMALL = f"below {size(LARGE)} what libraries keep for themselves outweighs the model, and no error is told"
 COLOURS = {
     "parameters": style.PALETTE[0],
     "gradients": style.PALETTE[5],
@@ -42,7 +45,13 @@ def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
         f"{unit} of {kinds} memory of a process",
         output,
         mark="measured increase",
+        remark=TOO_SMALL if any(told_error(cell) is None and measured_increase(cell) for cell in chosen) else "",
     )
+
+
+def told_error(cell: MeasuredCell) -> float | None:
+    """How far off a prediction is; None where it isn't known, or what libraries keep outweighs the model."""
+    return cell["prediction_error"] if (cell["peak_memory_increase"] or 0) >= LARGE else None
 
 
 def measured_increase(cell: MeasuredCell) -> float | None:
@@ -61,4 +70,6 @@ def _bar(cell: MeasuredCell, scale: int) -> bars.Bar:
     text, increase = size(cell["predicted_memory"]["total"]), measured_increase(cell)
     if increase is None:
         return bars.Bar(parts, f"{text}, {'not measured' if cell['outcome'] == 'finished' else cell['outcome']}")
-    return bars.Bar(parts, f"{text}, {percent(cell['prediction_error'])}", increase / scale)
+    error = told_error(cell)
+    beside = f"measured {size(increase)}" if error is None else percent(error)
+    return bars.Bar(parts, f"{text}, {beside}", increase / scale)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from trainyard.report.format import clip, fixed, listed, short, tick
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
 from trainyard.report.kaplan import EXPONENT, Prediction, kaplan, predict
 from trainyard.report.results import Run, read_runs
+from trainyard.report.seeds import headline
 
 LEAST = 3
 NEAR = 1.25  # Kaplan's prediction is drawn where it lies within this factor of the losses
@@ -79,22 +81,26 @@ def fit(points: Sequence[Point]) -> PowerLaw | None:
 
 
 def gather(study: Study, runs: Sequence[Run], models: Mapping[str, Model]) -> list[Point]:
-    """The sizes of a study's finished runs (the lowest loss where several share a model) and published ones.
+    """The sizes of a study's finished runs and published ones.
+
+    Where several runs share a model, the configuration of the lowest mean over seeds stands for it, with its mean.
 
     Losses compare on one dataset and tokenizer alone: that with most sizes. A published
     result counts where it gives a loss, or a perplexity a token, for a model of the catalogue.
     """
-    by_data: dict[tuple[str, str], dict[str, Point]] = {}
+    by_data: dict[tuple[str, str], dict[str, list[tuple[str, str, float]]]] = {}
     for run in runs:
         best_loss = (run.summary["best"] or {}).get("validation_loss")
         loss = best_loss if best_loss is not None else run.summary["validation_loss"]
         name = run.coordinates["model"]
         if not run.finished or loss is None or name not in models:
             continue
-        best = by_data.setdefault((run.coordinates["dataset"], run.tokenizer), {})
-        if name not in best or loss < best[name].loss:
-            best[name] = _point(run.name, name, models[name], loss)
-    points = list(max(by_data.values(), key=len, default={}).values())
+        losses = by_data.setdefault((run.coordinates["dataset"], run.tokenizer), {})
+        losses.setdefault(name, []).append((run.name, "", loss))
+    points = []
+    for name, losses in max(by_data.values(), key=len, default={}).items():
+        head = headline(runs, losses, lower=True)
+        points.append(_point(losses[head.place][0], name, models[name], fmean(head.values)))
     for entry in study.published:
         loss = entry.values.get("validation_loss")
         perplexity = entry.values.get("perplexity_token")
@@ -166,12 +172,20 @@ def sentence(points: Sequence[Point]) -> str:
         "embeddings"
     )
     why = doubts(own, law)
+    if why and falls(own):
+        return f"Loss falls with every size, but there are too few points for a law {span}: {listed(why)}."
     if why:
         return f"No trend of loss with size {span}: {listed(why)}."
     return (
         f"Loss falls as N to the power of \N{MINUS SIGN}{law.exponent:.3f} {span} (95 % interval {fixed(law.low)} to "
         f"{fixed(law.high)}; Kaplan's exponent along the efficient frontier is {EXPONENT:.3f})."
     )
+
+
+def falls(own: Sequence[Point]) -> bool:
+    """Whether every larger model has the lower loss."""
+    ordered = sorted(own, key=lambda point: point.parameters)
+    return all(larger.loss < smaller.loss for smaller, larger in pairwise(ordered))
 
 
 def doubts(own: Sequence[Point], law: PowerLaw) -> list[str]:
@@ -208,12 +222,15 @@ def _panel(axes: Axes, points: Sequence[Point]) -> str:
     remark = []
     if law:
         trend = not doubts(own, law)
-        text = f"fit: exponent {fixed(law.exponent)} ± {fixed(law.error)}{'' if trend else ', no trend'}"
+        doubt = "" if trend else ", too few points" if falls(own) else ", no trend"
+        text = f"fit: exponent {fixed(law.exponent)} ± {fixed(law.error)}{doubt}"
         axes.plot(
             span, [law.loss(size) for size in span], color=style.PALETTE[0], linewidth=1.5 if trend else 0.9, label=text
         )
         losses += [law.loss(span[0]), law.loss(span[-1])]
-        if not trend:
+        if not trend and falls(own):
+            remark += ["Too few points for a law:", "the exponent may be zero.", ""]
+        elif not trend:
             remark += ["No trend: the exponent may be zero, or", "a larger model has the higher loss.", ""]
     kaplans = [predict(size).loss for size in span]
     if max(kaplans) <= NEAR * max(losses) and min(kaplans) >= min(losses) / NEAR:

@@ -143,6 +143,46 @@ def repeated(found: Sequence[Configuration], evaluations: Sequence[Evaluation]) 
     return list(figures.values())
 
 
+@dataclass(frozen=True)
+class Headline:
+    """What stands for a group of scores: the configuration of the best mean over seeds, and never its luckiest seed.
+
+    Attributes:
+        place: among the scores, of the middle one of its seeds.
+        values: of the configuration, a value a seed.
+        label: of the configuration; empty where it has one seed alone.
+        several: whether any configuration of the group has several seeds.
+    """
+
+    place: int
+    values: list[float]
+    label: str
+    several: bool
+
+
+def headline(runs: Sequence[Run], scores: Sequence[tuple[str, str, float]], lower: bool) -> Headline:
+    """What stands for these scores.
+
+    Args:
+        runs: of the study.
+        scores: run (or pretrained model), checkpoint and value of each.
+        lower: whether less is better.
+    """
+    owners = {run.name: found for found in configurations(runs) for run in found.runs}
+    groups: dict[tuple[str, str], list[int]] = {}
+    for place, (name, checkpoint, _) in enumerate(scores):
+        groups.setdefault((owners[name].runs[0].name if name in owners else name, checkpoint), []).append(place)
+
+    def mean(places: Sequence[int]) -> float:
+        return fmean(scores[place][2] for place in places)
+
+    best = min(groups.values(), key=lambda places: mean(places) * (1 if lower else -1))
+    ordered = sorted(best, key=lambda place: scores[place][2])
+    label = owners[scores[best[0]][0]].label if len(best) > 1 else ""
+    several = any(len(places) > 1 for places in groups.values())
+    return Headline(ordered[(len(ordered) - 1) // 2], [scores[place][2] for place in best], label, several)
+
+
 def spread(values: Sequence[float]) -> Spread | None:
     """Mean and spread of a figure over seeds; none of fewer than two."""
     if len(values) < 2:

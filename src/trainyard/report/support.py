@@ -66,6 +66,8 @@ def page(settings: Mapping[str, ParallelSetting], probes: Mapping[Key, Probe], c
         probes: from `read`.
         command: what makes the page again.
     """
+    # what the catalogue no longer says of a setting isn't what it does: its results are those of another one
+    probes = {key: probe for key, probe in probes.items() if key[0] in settings and _fits(probe, settings[key[0]])}
     by_setting = {name: [probe for probe in probes.values() if probe.key[0] == name] for name in settings}
     support = table(
         ["parallel setting", "framework", "precision", "trains (largest difference)", "does not spread", "needs"],
@@ -79,7 +81,7 @@ def page(settings: Mapping[str, ParallelSetting], probes: Mapping[Key, Probe], c
         "in that. 0: equal bit by bit. **Bold**: outside its tolerance.",
         support,
         "## What did not run here",
-        "\n".join(_reasons(by_setting)) or "Everything ran.",
+        "\n".join(_reasons(settings, by_setting)) or "Everything ran.",
         "## Difference from the reference",
         "Largest / mean difference of the loss, in nats a token, over the compared steps.",
         *(part for precision in PRECISIONS for part in _differences(precision, settings, probes)),
@@ -130,10 +132,17 @@ def _needs(setting: ParallelSetting) -> list[str]:
     return needs
 
 
-def _reasons(by_setting: Mapping[str, Sequence[Probe]]) -> list[str]:
+def _fits(probe: Probe, setting: ParallelSetting) -> bool:
+    """Whether the setting is for that family and precision."""
+    return (setting.families is None or probe.family in setting.families) and probe.key[1] in setting.precision
+
+
+def _reasons(settings: Mapping[str, ParallelSetting], by_setting: Mapping[str, Sequence[Probe]]) -> list[str]:
     """A line for each setting and reason: what had no result, and in which precisions and models."""
     lines = []
     for name, probes in by_setting.items():
+        if families := settings[name].families:
+            lines.append(f"- `{name}`: is for {listed([*map(str, families)])} models alone.")
         if not probes:
             lines.append(f"- `{name}`: was not probed.")
         left: dict[str, list[Probe]] = {}

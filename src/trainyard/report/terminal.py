@@ -44,8 +44,8 @@ def table(path: Path) -> str:
     if not rows:
         return f"{path}: no runs"
     parts = [
-        _comparison(rows),
         f"mean ± standard deviation over seeds\n{_comparison(over_seeds)}" if over_seeds else "",
+        f"each run\n{_comparison(rows)}" if over_seeds else _comparison(rows),
         _levels(_read(path.with_name("levels.csv"))),
         _parity(_read(path.with_name("parity.csv"))),
     ]

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from trainyard.report.evidence import Evidence, Ranked
-from trainyard.report.format import TITLES, fixed
+from trainyard.report.format import TITLES, clip, fixed, listed
 from trainyard.report.paired import Paired
 from trainyard.report.pairs import BETTER, UNTESTED, WITHIN, Pair, apart, name_of, pairs, pairs_over_seeds, probability
-from trainyard.report.results import difference
+from trainyard.report.results import difference, label, telling
 from trainyard.report.seeds import Welch, configurations, repeated
 from trainyard.report.table_cells import spread_cell
 
@@ -61,7 +61,18 @@ def over_seeds(evidence: Evidence, names: Sequence[str]) -> list[str]:
             said.append(f"{text}; their spreads {spreads} ({_tested(figure.name, pair, 'difference')}).")
         else:
             said.append(f"{place}: best is {texts[best]}, second {texts[others[0]]}; not tested ({pair.found}).")
-    return said
+    return said + _of_one_seed(evidence, said)
+
+
+def _of_one_seed(evidence: Evidence, said: Sequence[str]) -> list[str]:
+    """Which configurations what is said over seeds leaves out."""
+    several = {run.name for found in configurations(evidence.runs) for run in found.runs}
+    single = [run for run in evidence.runs if run.finished and run.name not in several]
+    if not said or not single:
+        return []
+    names = telling([run for run in evidence.runs if run.finished], without="seed")
+    labels = list(dict.fromkeys(label(run, names) for run in single))
+    return [f"Of one seed, and left out of this: {clip(listed(labels), 200)}."]
 
 
 def _place(pair: Pair, metric: str) -> str:
