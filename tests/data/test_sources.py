@@ -278,8 +278,8 @@ def test_a_split_or_slice_that_cannot_be_is_refused(tmp_path: Path, rows: Rows) 
         rows(dataset(**files(path)), "test")
     with pytest.raises(ValidationError, match=r"train\[a:b\]"):
         dataset(splits={"train": "train[a:b]"}, **files(path))
-    with pytest.raises(InputError, match="no file for the split 'other'"):
-        rows(dataset(splits={"train": "other"}, **files(path)))
+    with pytest.raises(ValidationError, match="the source has no split 'other'; it has train"):
+        dataset(splits={"train": "other"}, **files(path))
 
 
 @pytest.mark.parametrize(("kind", "column"), [("text", "source"), ("pairs", "text"), ("choices", "ending")])

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from trainyard.config.slices import Slice, parse_slices, share_rows, split_names
 
@@ -17,6 +17,8 @@ SEQUENCE_TO_SEQUENCE: frozenset[str] = frozenset({"bart", "t5"})
 
 PositiveInt = Annotated[int, Field(gt=0, lt=2**63)]
 NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63)]
+LARGEST_VOCABULARY = 2**16
+"""Of a tokenizer of text: its tokens are stored in 16 bits each."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 """What something is called: it stands in the names of files."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -55,10 +57,19 @@ class HubSource(Entry):
         """How many rows a split has, which nothing here tells."""
 
 
+def _without_wildcards(path: str) -> str:
+    if not path.strip() or set(path) & set("{}\n"):
+        raise ValueError("a path without braces, which stand for wildcards in Snakemake's; rename the file")
+    return path
+
+
+PlainPath = Annotated[str, AfterValidator(_without_wildcards)]
+
+
 class FilesSource(Entry):
     """Plain files: text (one document a line), JSON, CSV or Parquet."""
 
-    files: dict[Split, str] = Field(min_length=1, description="a path for each split that `splits` names")
+    files: dict[Split, PlainPath] = Field(min_length=1, description="a path for each split that `splits` names")
 
     @property
     def splits(self) -> list[str]:

@@ -14,6 +14,7 @@ from trainyard.config.code import code_hash
 from trainyard.config.environments import pins
 from trainyard.config.evaluations import Evaluation
 from trainyard.config.machine import unsupported
+from trainyard.config.plain_files import check_plain_file
 from trainyard.config.plan import EvaluatedModel, Plan, StudyPlan
 from trainyard.config.resources import evaluation_minutes, megabytes, minutes
 from trainyard.config.runs import RESULTS, Execution
@@ -70,12 +71,19 @@ class Dag:
         return 15 + (self.catalogues.datasets[wildcards.dataset].tokens or 1_000_000) // 20_000_000
 
     def plain_files(self, wildcards: Wildcards) -> list[str]:
-        """The files that a split is read from, where its dataset's source is plain files."""
+        """The files that a split is read from, where its dataset's source is plain files.
+
+        Raises:
+            InputError: one isn't there, or can't be an input.
+        """
         dataset = self.catalogues.datasets[wildcards.dataset]
         if not isinstance(dataset.source, FilesSource):
             return []
         names = split_names(dataset.splits[wildcards.split])
-        return [path for name, path in dataset.source.files.items() if name in names]
+        files = {name: path for name, path in dataset.source.files.items() if name in names}
+        for name, path in files.items():
+            check_plain_file(path, f"config/datasets.yaml: {wildcards.dataset}.source.files.{name}")
+        return list(files.values())
 
     def tokenizer_rows(self, wildcards: Wildcards) -> str | list[str]:
         """The rows that a BPE is trained on; other tokenizers need none."""

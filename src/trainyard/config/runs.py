@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from trainyard.config.catalogue import Dataset, Model, ParallelSetting, Precision, Task, Tokenizer
+from trainyard.config.catalogue import LARGEST_VOCABULARY, Dataset, Model, ParallelSetting, Precision, Task, Tokenizer
 from trainyard.config.load import choose, parse
 from trainyard.config.machine import Device
 from trainyard.config.shapes import parameters
@@ -267,6 +267,11 @@ class Expansion:
             raise InputError(
                 f"{place}.models: {at.model} ({model.family}) is no model for {task_of(dataset)}, "
                 f"which {at.dataset} is for; put them into grids of their own"
+            )
+        if not summarisation and self.catalogues.tokenizers[model.tokenizer].vocabulary > LARGEST_VOCABULARY:
+            raise InputError(
+                f"{place}.models: {at.model}: text is stored in tokens of 16 bits, and {model.tokenizer} has more than "
+                f"{LARGEST_VOCABULARY:,}; take another model"
             )
         if "train" not in dataset.splits:
             raise InputError(f"{place}.datasets: {at.dataset} has no split 'train' to train on")

@@ -22,7 +22,6 @@ from trainyard.files import read_json, sha256_file
 MAGIC = 20240520
 VERSION = 1
 HEADER_BYTES = 256 * 4
-LARGEST_VOCABULARY = 2**16
 
 Tokens = npt.NDArray[np.uint16]
 

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
+from trainyard.config.catalogue import LARGEST_VOCABULARY
 from trainyard.data import ranks
 from trainyard.data.pairs import GROUP_ROWS, SCHEMA
-from trainyard.data.shards import LARGEST_VOCABULARY, Tokens, write_shards
+from trainyard.data.shards import Tokens, write_shards
 from trainyard.data.stored import read_rows
 from trainyard.errors import InputError, one_line
 from trainyard.files import read_json, sha256_file, whole_folder, write_json
