@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from datasets import load_dataset
 from pydantic import ValidationError
 
@@ -210,3 +211,19 @@ def test_a_long_list_is_read_by_the_piece(tmp_path: Path) -> None:
     path.write_text(json.dumps(rows, ensure_ascii=False, indent=1))
     assert path.stat().st_size > 5 << 20
     assert list(values(path)) == rows
+
+
+def test_the_entries_that_the_how_to_shows_work_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).parents[2] / "docs/how-to/add-a-dataset.md"
+    (shown,) = (block for block in page.read_text().split("```") if "my-poems:" in block)
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("data/poems.csv").write_text("poem,author\n" + "".join(f"poem {number},me\n" for number in range(20)))
+    pair = {"id": 1, "article": "long", "summary": "short"}
+    for split in ("train", "test"):
+        Path(f"data/{split}.jsonl").write_text(json.dumps(pair))
+    Path("data/items.jsonl").write_text(json.dumps(ITEM))
+    for name, entry in yaml.safe_load(shown.removeprefix("yaml")).items():
+        dataset = Dataset.model_validate(entry)
+        for split in dataset.splits:
+            assert download(name, dataset, split, tmp_path / name / f"{split}.parquet")["rows"] in (1, 18)
