@@ -2,6 +2,7 @@
 import sys
 from pathlib import Path
 
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
@@ -11,9 +12,9 @@ sys.path.insert(0, str(ROOT / "src"))
 from trainyard.config.code import code_hash, files_hash
 from trainyard.config.dag import Dag
 from trainyard.config.plan import make_plan
-from trainyard.errors import InputError
+from trainyard.errors import InputError, shortened
 from trainyard.gpus import gpus
-from trainyard.parallel.room import host_memory, warnings
+from trainyard.parallel.room import exceeding, host_memory
 
 CONDA = "conda" in {
     str(method.value) for method in workflow.deployment_settings.deployment_method
@@ -22,8 +23,19 @@ CONDA = "conda" in {
 TOLD = workflow.resource_settings
 ON_CLUSTER = TOLD.nodes is not None or workflow.remote_exec
 
+
+def place_of(key):
+    """Where a key of the configuration was given."""
+    if key in workflow.config_settings.config:
+        return "--config"
+    for file in reversed(list(workflow.config_settings.configfiles)):
+        if key in load_configfile(file):
+            return str(file)
+    return "config/config.yaml"
+
+
 try:
-    PLAN = make_plan(config, Path("config"))
+    PLAN = make_plan(config, Path("config"), place_of)
     JOBS = Dag(PLAN, ROOT / "envs", CONDA, ON_CLUSTER, host_memory)
 except InputError as error:
     raise WorkflowError(str(error))
@@ -40,7 +52,11 @@ if (
     )
 
 if workflow.is_main_process and not ON_CLUSTER:
-    for line in warnings(JOBS.possible()):
+    for line in shortened(JOBS.warnings(), "more can't be done here"):
+        logger.warning(line)
+    for line in shortened(
+        exceeding(JOBS.possible()), "more need more memory than there is"
+    ):
         logger.warning(line)
 
 # As many jobs at once as the machine's GPUs are for. A cluster has its own idea of them: it is asked by gres, and

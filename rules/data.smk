@@ -1,7 +1,8 @@
 # From sources to rows, tokenizers, tokens, statistics and duplicates; and pretrained models.
 rule download:
     input:
-        files=JOBS.plain_files,
+        # their paths are from the working folder, whatever prefix an importing workflow gives to results
+        files=lambda wildcards: list(map(local, JOBS.plain_files(wildcards))),
     output:
         rows="results/data/{dataset}/rows/{split}.parquet",
         index="results/data/{dataset}/rows/{split}.json",

@@ -1,5 +1,7 @@
 """The one kind of error that a user can mend."""
 
+from collections.abc import Sequence
+
 
 class InputError(Exception):
     """Something that the user gave can't be used.
@@ -14,3 +16,9 @@ def one_line(words: object, most: int = 300) -> str:
     text = " ".join(str(words).split())
     shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text[:most])
     return shown + ("..." if len(text) > most else "")
+
+
+def shortened(lines: Sequence[str], rest: str, most: int = 5) -> list[str]:
+    """The first lines of a list, and how many more there are, in the words `rest`."""
+    more = len(lines) - most
+    return [*lines[:most], f"{more} {rest}"] if more > 0 else list(lines)

@@ -50,7 +50,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("grids.0.train.learning_rate", None, ["learning_rate: this key is missing"]),
         ("grids.0.train.steps", None, ["exactly one of steps, tokens, epochs (given: none)"]),
         ("grids.0.train.tokens", 100, ["exactly one of steps, tokens, epochs (given: steps, tokens)"]),
-        ("grids.0.train.micro_batch", 3, ["8 sequences a step can't be cut into 1 share(s) x micro-batches of 3"]),
+        ("grids.0.train.micro_batch", 3, ["train.batch: 8 is no multiple of 3 (micro_batch 3); make it 6 or 9"]),
         ("grids.0.train.sequence_length", 4096, ["sequences of 4096 tokens", "reads 256 at most"]),
         ("grids.0.train.initial", "pretrained", ["gpt2-tiny has no pretrained weights"]),
         ("grids.0.processes", [0], ["grids.0.processes.0", "greater than 0"]),

@@ -25,7 +25,11 @@ def test_a_grid_is_a_product_and_a_search_stands_beside_its_batches(plan: Callab
         for batch in ("batch1", "batch8", "largest-batch")
     ]
     search = found["opt-tiny_ddp-x2_fp32_largest-batch_sequence128"].specification
-    assert (search["kind"], search["batch"], search["search"]) == ("search", None, {"largest": 64, "steps": 2})
+    assert (search["kind"], search["batch"], search["search"]) == (
+        "search",
+        None,
+        {"smallest": 1, "largest": 64, "steps": 2},
+    )
     assert found["opt-tiny_ddp-x1_fp32_batch8_sequence128"].specification["kind"] == "cell"
 
 

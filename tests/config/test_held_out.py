@@ -103,7 +103,11 @@ def test_scores_on_the_training_split_itself_are_refused(planned: Callable[..., 
 @pytest.mark.parametrize(
     ("source", "splits", "said"),
     [
-        (HUB, {"train": "train[90%]"}, "mine.splits: train: 'train[90%]' is no split with a slice; write 'train', 'tr"),
+        (
+            HUB,
+            {"train": "train[90%]"},
+            "mine.splits: train: 'train[90%]' has no colon; write 'train[90%:]'",
+        ),
         (HUB, {"train": "train[60%:50%]"}, "mine.splits: train: 'train[60%:50%]' names no rows, however many"),
         (
             {"files": {"train": "a.csv"}},

@@ -105,8 +105,8 @@ def test_catalogues_together_are_taken_or_refused_by_file(fuzz: Any, refused: An
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"studies": "../secret"}, r"studies.0: String should match pattern .* \(given: '../secret'\)"),
-        ({"studies": "x" * 300}, "studies.0: String should have at most 80 characters"),
+        ({"studies": "../secret"}, r"studies: String should match pattern .* \(given: '../secret'\)"),
+        ({"studies": "x" * 300}, "studies: String should have at most 80 characters"),
         ({"studies": "demo", "interpreters": {"colossalai": "~nobody-of-this-name/python"}}, "interpreters.colossalai"),
         ({"studies": "demo", "interpreters": {"colossalai": "x" * 300}}, "interpreters.colossalai: "),
         ({"studies": "demo", "interpreters": {"colossalai": "a\0b"}}, "interpreters.colossalai: "),

@@ -74,7 +74,9 @@ def test_a_cell_that_this_machine_cannot_do_starts_nothing_and_has_null_figures(
 
 
 def test_a_search_that_this_machine_cannot_do_tries_nothing(tmp_path):
-    found = measured(tmp_path, "needs a GPU", kind="search", batch=None, search={"largest": 8, "steps": 2})
+    found = measured(
+        tmp_path, "needs a GPU", kind="search", batch=None, search={"smallest": 1, "largest": 8, "steps": 2}
+    )
     assert (found["outcome"], found["largest_batch"], found["tried"]) == ("unsupported", None, [])
 
 
@@ -112,7 +114,7 @@ def test_two_processes_of_an_encoder_decoder_are_measured_together(tmp_path):
 
 @pytest.mark.slow
 def test_the_largest_batch_within_a_limit_is_found_with_what_was_tried(tmp_path):
-    search = {"kind": "search", "batch": None, "search": {"largest": 4, "steps": 2}}
+    search = {"kind": "search", "batch": None, "search": {"smallest": 1, "largest": 4, "steps": 2}}
     found = measured(tmp_path, family="opt", shape=WIDE, sequence_length=256, memory_limit=host_limit(60), **search)
     assert found["outcome"] == "finished"
     outcomes = {each["batch"]: each["outcome"] for each in found["tried"]}

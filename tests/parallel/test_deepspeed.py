@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from trainyard.config.engines import parse_options
 from trainyard.errors import InputError
 from trainyard.parallel import extensions, locked_memory
-from trainyard.parallel.deepspeed_configuration import Options, Size, configuration, locked_bytes
+from trainyard.parallel.deepspeed_configuration import Size, configuration, locked_bytes
 from trainyard.parallel.engine import EngineSettings
 
 SIZE = Size(parameters=1_000_000, largest=300_001, processes=2)
@@ -18,7 +19,7 @@ INFINITY = {"stage": 3, "offload_optimizer": "nvme", "offload_parameters": "nvme
 
 
 def options(**given):
-    return Options.of(EngineSettings(options=given))
+    return parse_options("deepspeed", given)
 
 
 def test_an_unknown_option_is_a_users_error_that_names_the_file_and_the_nearest():

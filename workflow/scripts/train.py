@@ -16,8 +16,12 @@ from trainyard.train.run import train
 
 
 def main(job: Job) -> None:
+    specification = job.params["specification"]
+    # a workflow that imports this one may have put the folders under a prefix: Snakemake knows where they are
+    named = [name for name, folder in specification["data"].items() if folder]
+    data = dict(zip(named, job.input["folders"], strict=True))
     train(
-        job.params["specification"],
+        specification | {"data": specification["data"] | data},
         output=Path(job.output["summary"]).parent,
         work=Path("work"),
         log=Path(job.log),

@@ -2,10 +2,22 @@
 
 import itertools
 import os
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from packaging.requirements import InvalidRequirement, Requirement
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from trainyard.config.slices import Slice, parse_slices, share_rows, split_names
 
@@ -15,10 +27,32 @@ Split = Literal["train", "validation", "test"]
 Family = Literal["opt", "gpt2", "gpt2_modern", "llama", "bart", "t5"]
 SEQUENCE_TO_SEQUENCE: frozenset[str] = frozenset({"bart", "t5"})
 
+T = TypeVar("T")
+
+
+def _each_once(values: Sequence[Any]) -> Sequence[Any]:
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise ValueError(f"{value!r} stands twice; remove it once")
+    return values
+
+
+Distinct = Annotated[list[T], AfterValidator(_each_once), Field(json_schema_extra={"uniqueItems": True})]
+"""A list in which nothing stands twice."""
+
+LARGEST_VOCABULARY = 2**16
+"""Tokens that the shards of a text, which keep them in 16 bits, can tell apart."""
+
+# Bounds are what torch, NumPy and the operating system take; what is smaller, but too large for a machine, is predicted
 PositiveInt = Annotated[int, Field(gt=0, lt=2**63)]
 NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63)]
-LARGEST_VOCABULARY = 2**16
-"""Of a tokenizer of text: its tokens are stored in 16 bits each."""
+Dimension = Annotated[int, Field(gt=0, le=2**24)]
+"""Of a model or a batch: the bytes of a product of three are still a number of 64 bits, which torch can refuse."""
+Rows = Annotated[int, Field(gt=0, le=2**31)]
+Threads = Annotated[int, Field(gt=0, le=1024)]
+Processes = Annotated[int, Field(gt=0, le=2**16)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""Of a generator: what every library takes, and multiplied by a large prime still a number of 64 bits."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 """What something is called: it stands in the names of files."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -35,7 +69,8 @@ class HubSource(Entry):
 
     hub: str = Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$", description="owner/name on the hub")
     revision: str = Field(
-        description="commit, tag or branch; a branch is resolved at the first download and recorded in the data lock"
+        min_length=1,
+        description="commit, tag or branch; a branch is resolved at the first download and recorded in the data lock",
     )
     configuration: str | None = Field(None, description="the hub's configuration name")
     folder: str | None = Field(
@@ -89,7 +124,7 @@ class EmbeddedSource(Entry):
 
     embedded: Literal["tinyworld"]
     part: Literal["stories", "endings", "dialogues"]
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     rows: dict[Split, PositiveInt] = Field(min_length=1, description="rows of each split")
 
     @property
@@ -111,11 +146,20 @@ def _kind_of_source(value: Any) -> str:
     return next((tag for tag in ("files", "embedded", "package") if tag in keys), "hub").title()
 
 
+def _no_word(value: Any) -> Any:
+    if isinstance(value, str):
+        raise ValueError(
+            f"write {{files: {{train: {value}}}}} for a plain file, {{hub: ..., revision: ...}} for the hub"
+        )
+    return value
+
+
 Source = Annotated[
     Annotated[HubSource, Tag("Hub")]
     | Annotated[FilesSource, Tag("Files")]
     | Annotated[EmbeddedSource, Tag("Embedded")],
     Discriminator(_kind_of_source),
+    BeforeValidator(_no_word),
 ]
 
 
@@ -181,6 +225,8 @@ class Dataset(Entry):
         source, target = (self.columns.get(name, name) for name in ("source", "target"))
         if self.kind == "pairs" and source == target:
             raise ValueError(f"columns: source and target are both {source!r}: nothing would be left to learn")
+        if self.documents != "rows" and self.kind != "text":
+            raise ValueError(f"documents: {self.documents} joins lines of text, and kind is {self.kind}; leave it out")
         return self
 
     def shared_rows(self, split: str, other: "Dataset", other_split: str) -> str | None:
@@ -199,6 +245,16 @@ class Dataset(Entry):
     def slices(self, split: str) -> list[Slice]:
         """The slices of the source's splits that one of ours adds up."""
         return parse_slices(next(part for name, part in self.splits.items() if name == split))
+
+    def known_rows(self, split: str) -> int | None:
+        """How many rows a split has, where its entry tells."""
+        rows = 0
+        for part in self.slices(split):
+            total = self.source.rows_of(part.split)
+            if total is None:
+                return None
+            rows += len(part.rows(total))
+        return rows
 
     def of_split(self, split: Split) -> dict[str, Any]:
         """The entry of one split alone: a change of another split, or of the title, doesn't concern it."""
@@ -232,7 +288,7 @@ class TiktokenTokenizer(Entry):
     title: str
     kind: Literal["tiktoken"]
     encoding: Literal["gpt2"]
-    vocabulary: PositiveInt
+    vocabulary: Dimension
 
 
 class TransformersTokenizer(Entry):
@@ -242,7 +298,7 @@ class TransformersTokenizer(Entry):
     kind: Literal["transformers"]
     layout: Literal["gpt2", "opt", "bart", "t5"] = Field(description="which ids its special tokens have")
     source: HubModel
-    vocabulary: PositiveInt
+    vocabulary: Dimension
     prefix: str = Field("", description="text before each source to summarise (T5: 'summarize: ')")
 
 
@@ -259,7 +315,7 @@ class BpeTokenizer(Entry):
 
     title: str
     kind: Literal["bpe"]
-    vocabulary: Annotated[int, Field(ge=300, description="at most: texts of few words give fewer")]
+    vocabulary: Annotated[int, Field(ge=300, le=2**24, description="at most: texts of few words give fewer")]
 
 
 class ModelTokenizer(Entry):
@@ -268,7 +324,7 @@ class ModelTokenizer(Entry):
     title: str
     kind: Literal["model"]
     model: str
-    vocabulary: PositiveInt
+    vocabulary: Dimension
 
 
 Tokenizer = Annotated[
@@ -277,23 +333,26 @@ Tokenizer = Annotated[
 ]
 
 
+Layers = Annotated[int, Field(gt=0, le=4096)]
+
+
 class Shape(Entry):
     """The shape of a model: everything that its architecture needs besides its family."""
 
-    layers: PositiveInt
-    width: PositiveInt
-    heads: PositiveInt
-    context: PositiveInt = Field(description="the longest sequence, in tokens")
-    vocabulary: PositiveInt
-    feed_forward: PositiveInt | None = Field(None, description="by default 4 x width")
-    key_value_heads: PositiveInt | None = Field(None, description="by default as many as heads")
-    head_width: PositiveInt | None = Field(None, description="by default width / heads")
-    decoder_layers: PositiveInt | None = Field(None, description="by default as many as layers (bart, t5)")
-    embedding_width: PositiveInt | None = Field(None, description="OPT-350M projects its embeddings from 512")
+    layers: Layers
+    width: Dimension
+    heads: Dimension
+    context: Dimension = Field(description="the longest sequence, in tokens")
+    vocabulary: Dimension
+    feed_forward: Dimension | None = Field(None, description="by default 4 x width")
+    key_value_heads: Dimension | None = Field(None, description="by default as many as heads")
+    head_width: Dimension | None = Field(None, description="by default width / heads")
+    decoder_layers: Layers | None = Field(None, description="by default as many as layers (bart, t5)")
+    embedding_width: Dimension | None = Field(None, description="OPT-350M projects its embeddings from 512")
     post_norm: bool = Field(False, description="OPT-350M normalises after each block")
-    rope_base: float = Field(10_000.0, description="base of the rotary angles (gpt2_modern, llama)")
+    rope_base: float = Field(10_000.0, gt=0, le=1e12, description="base of the rotary angles (gpt2_modern, llama)")
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    initial_deviation: Annotated[float, Field(gt=0)] | None = Field(
+    initial_deviation: Annotated[float, Field(gt=0, le=1e3)] | None = Field(
         None, description="standard deviation of the initial weights; by default 0.02 (t5 has its own start)"
     )
 
@@ -311,6 +370,20 @@ class Shape(Entry):
         return self
 
 
+_ROTARY: frozenset[Family] = frozenset({"gpt2_modern", "llama"})
+_OF_FAMILIES: dict[str, frozenset[Family]] = {
+    "key_value_heads": _ROTARY,
+    "rope_base": _ROTARY,
+    "head_width": frozenset({"llama", "t5"}),
+    "decoder_layers": frozenset({"bart", "t5"}),
+    "embedding_width": frozenset({"opt"}),
+    "post_norm": frozenset({"opt"}),
+    # t5 scales its initial weights by their shapes
+    "initial_deviation": frozenset({"bart", "gpt2", "gpt2_modern", "llama", "opt"}),
+}
+"""The keys of a shape that not every family has."""
+
+
 class Model(Entry):
     """One entry of config/models.yaml."""
 
@@ -321,9 +394,17 @@ class Model(Entry):
     weights: Weights | None = Field(None, description="pretrained weights, if there are any")
 
     @model_validator(mode="after")
-    def _t5_starts_its_own_way(self) -> "Model":
-        if self.family == "t5" and self.shape.initial_deviation:
-            raise ValueError("shape.initial_deviation: t5 scales its initial weights by their shapes; leave it out")
+    def _shape_is_of_the_family(self) -> "Model":
+        for key, families in _OF_FAMILIES.items():
+            if self.family not in families and getattr(self.shape, key) != Shape.model_fields[key].default:
+                raise ValueError(
+                    f"shape.{key}: {self.family} has none ({', '.join(sorted(families))} do); leave it out"
+                )
+        head_width = self.shape.head_width or self.shape.width // self.shape.heads
+        if self.family in _ROTARY and head_width % 2:
+            raise ValueError(
+                f"shape.heads: heads of {head_width}, and rotary angles go by pairs; make width / heads even"
+            )
         return self
 
     @property
@@ -342,24 +423,44 @@ class Model(Entry):
         return cls.model_validate({"title": value["name"], **settings})
 
 
+Copy = Annotated[int, Field(gt=0, le=1024)]
+
+
+def _requirement(text: str) -> str:
+    try:
+        Requirement(text)
+    except InvalidRequirement:
+        raise ValueError("no name of a package, such as deepspeed, or with versions transformers<5") from None
+    return text
+
+
 class ParallelSetting(Entry):
     """One entry of config/parallel.yaml."""
 
     title: str
     engine: str = Field(description="the file under src/trainyard/parallel that makes the engine")
-    options: dict[str, bool | int | float | str] = Field(default_factory=dict, description="the engine's own")
-    precision: list[Precision]
-    gpu_precision: list[Precision] = Field(default_factory=list, description="of these, what only a GPU trains in")
-    families: list[Family] | None = Field(None, description="of models that it can spread; by default all")
-    tensor: PositiveInt = Field(1, description="processes that share each matrix of one copy of the model")
-    pipeline: PositiveInt = Field(1, description="processes among which the blocks of one copy are laid")
+    options: dict[str, Any] = Field(default_factory=dict, description="the engine's own, as listed below")
+    precision: Distinct[Precision] = Field(min_length=1)
+    gpu_precision: Distinct[Precision] = Field(default_factory=list, description="of these, what only a GPU trains in")
+    families: Distinct[Family] | None = Field(
+        None, min_length=1, description="of models that it can spread; by default all"
+    )
+    tensor: Copy = Field(1, description="processes that share each matrix of one copy of the model")
+    pipeline: Copy = Field(1, description="processes among which the blocks of one copy are laid")
     one_process: bool = Field(False, description="it can't be spread over processes")
     gpu: bool = Field(False, description="it runs on NVIDIA GPUs alone")
-    packages: list[str] = Field(
+    packages: Distinct[Annotated[str, AfterValidator(_requirement)]] = Field(
         default_factory=list, description="packages it needs besides torch, with versions where they matter"
     )
     compiler: bool = Field(False, description="it builds a C++ extension at first use")
-    libraries: list[Literal["libaio"]] = Field(default_factory=list, description="what that extension links to")
+    libraries: Distinct[Literal["libaio"]] = Field(default_factory=list, description="what that extension links to")
+
+    @field_validator("gpu_precision")
+    @classmethod
+    def _of_its_own(cls, value: list[Precision], info: ValidationInfo) -> list[Precision]:
+        if others := [each for each in value if each not in info.data.get("precision", value)]:
+            raise ValueError(f"{', '.join(others)} doesn't stand in precision; add it there, or remove it here")
+        return value
 
     def data_ranks(self, processes: int) -> int:
         """How many shares a batch is cut into: the processes of one copy of the model take the same rows."""
@@ -374,4 +475,4 @@ class ParallelSetting(Entry):
     def of_job(cls, value: Mapping[str, Any]) -> "ParallelSetting":
         """The entry from what `for_job` gave and its `name`; it tells nothing of where it can run."""
         settings = {key: part for key, part in value.items() if key != "name"}
-        return cls.model_validate({"title": value["name"], "precision": [], **settings})
+        return cls.model_validate({"title": value["name"], "precision": list(get_args(Precision)), **settings})

@@ -5,8 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainyard.config.catalogue import ParallelSetting
+from trainyard.config.checks import check_spread
+from trainyard.config.engines import Options, parse_options
 from trainyard.config.load import choose
-from trainyard.config.machine import Device
+from trainyard.config.machine import Device, never
 from trainyard.config.runs import RESULTS, Catalogues, Execution
 from trainyard.config.study import Measure
 from trainyard.errors import InputError
@@ -30,7 +33,12 @@ def cells(study: str, grids: Sequence[Measure], catalogues: Catalogues, device: 
     """
     found = {}
     for number, grid in enumerate(grids):
-        for specification in _grid(grid, catalogues, device, f"{place}.{number}"):
+        specifications = list(_grid(grid, catalogues, device, f"{place}.{number}"))
+        if not specifications:
+            raise InputError(
+                f"{place}.{number}.parallel: none of these trains in this precision and number of processes; change one"
+            )
+        for specification in specifications:
             name = _name(specification, grid)
             if name in found:
                 raise InputError(f"{place}: the cell {name} stands in two grids; remove it from one")
@@ -51,7 +59,9 @@ def _grid(grid: Measure, catalogues: Catalogues, device: Device, place: str) -> 
             )
         if precision not in setting.precision or (setting.one_process and processes > 1):
             continue
-        searches = {"largest": grid.search.largest, "steps": grid.search.steps} if grid.search else None
+        if never(setting, model.family, precision, processes) is None:
+            rows = batch or (grid.search.largest if grid.search else 1)
+            check_spread(setting, parallel, (model_name, model), rows, f"{place}.parallel")
         yield {
             "kind": "cell" if batch else "search",
             "model": {"name": model_name, **model.for_job(pretrained=False)},
@@ -67,10 +77,16 @@ def _grid(grid: Measure, catalogues: Catalogues, device: Device, place: str) -> 
             "memory_limit": _limit(grid, device),
             **(
                 {"steps": grid.steps, "warmup_steps": grid.warmup_steps, "profiled_steps": grid.profiled_steps}
-                if batch
-                else {"search": searches}
+                if grid.search is None or batch
+                else {"search": {"smallest": _smallest_batch(setting), **grid.search.model_dump()}}
             ),
         }
+
+
+def _smallest_batch(setting: ParallelSetting) -> int:
+    """The fewest sequences that one copy of a model takes at once."""
+    options: Options = parse_options(setting.engine, setting.options)
+    return setting.pipeline if options.row_for_each_stage else 1
 
 
 def _limit(grid: Measure, device: Device) -> dict[str, Any] | None:

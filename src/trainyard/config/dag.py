@@ -5,7 +5,8 @@ but that wildcards have names.
 """
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +172,21 @@ class Dag:
 
     def possible(self) -> list[Execution]:
         """Every run, probe and cell that can be done here."""
-        every = (job for study in self.plan.studies.values() for job in (*study.runs.values(), *study.cells.values()))
-        return [job for job in every if self._unsupported(job) is None]
+        return [job for job in self._executions() if self._unsupported(job) is None]
+
+    def _executions(self) -> Iterator[Execution]:
+        for study in self.plan.studies.values():
+            yield from (*study.runs.values(), *study.cells.values())
+
+    def warnings(self) -> list[str]:
+        """A line for each parallel setting that can't do here what a study asks of it, and why."""
+        counts = Counter(
+            (job.study, job.entry, reason) for job in self._executions() if (reason := self._unsupported(job))
+        )
+        return [
+            f"{study}: {setting}: {reason}; {count} row{'s' if count > 1 else ''} will say `unsupported`"
+            for (study, setting, reason), count in counts.items()
+        ]
 
     @property
     def over_nodes(self) -> bool:

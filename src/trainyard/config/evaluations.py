@@ -94,6 +94,6 @@ def _expand(evaluate: Evaluate, own: str | None) -> Iterator[Evaluation]:
             yield Evaluation(f"samples-{dataset}-{samples.split}", "samples", dataset, samples.split, settings)
 
 
-def fits(evaluation: Evaluation, model: Model) -> bool:
-    """Whether the metric can be had of the model: ROUGE of sequence-to-sequence models, the others of causal ones."""
-    return (evaluation.metric == "rouge") == model.sequence_to_sequence
+def suits(metric: Metric, model: Model) -> bool:
+    """Whether a metric can be had of a model: ROUGE of sequence-to-sequence models, the others of causal ones."""
+    return (metric == "rouge") == model.sequence_to_sequence

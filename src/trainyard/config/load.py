@@ -1,15 +1,16 @@
 """Reading YAML into typed entries, with errors that name file, key and remedy."""
 
+import datetime
 import difflib
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Tag, TypeAdapter, ValidationError
 
 from trainyard.config.catalogue import Name
 from trainyard.errors import InputError
@@ -165,52 +166,92 @@ def choose(name: str, entries: Mapping[Any, T], what: str, place: str) -> T:
 
 
 def _describe(kind: Any, value: Any, problem: Any, place: str) -> str:
-    location = _keys(problem["loc"], value, problem["type"] == "missing")
+    location = _keys(problem["loc"], value, problem.get("input"), problem["type"] == "missing")
     key = ".".join(readable(part) for part in location)
     where = f"{place}.{key}" if key and ": " in place else f"{place}: {key}" if key else place
-    if problem["type"] == "union_tag_invalid":
+    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
         tag = problem["ctx"]
-        allowed = [name.strip(" '") for name in tag["expected_tags"].split(",")]
         key = tag["discriminator"].strip("'")
+        if "tag" not in tag:
+            return f"{where}.{key}: this key is missing"
+        allowed = [name.strip(" '") for name in tag["expected_tags"].split(",")]
         return f"{where}.{key}: no such kind: {tag['tag']!r}{nearest(tag['tag'], allowed)}"
     if problem["type"] == "extra_forbidden":
-        fields = _fields(kind, location[:-1])
-        return f"{where}: no such key{nearest(location[-1], fields) if fields else ''}"
+        fields = _fields(kind, location[:-1], problem["loc"])
+        if fields is None:
+            return f"{where}: no such key"
+        return f"{where}: no such key{nearest(location[-1], fields) if fields else '; there are none'}"
     if problem["type"] == "missing":
         return f"{where}: this key is missing"
-    given = problem.get("input")
-    if problem["type"] == "literal_error" and isinstance(given, str):
-        allowed = [word.strip("' ") for word in problem["ctx"]["expected"].replace(" or ", ",").split(",")]
-        return f"{where}: {given!r} is not allowed{nearest(given, allowed)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | None) else ""
-    return f"{where}: {message}{shown}"
+    return f"{where}: {_mistake(problem)}"
 
 
-def _keys(location: tuple[int | str, ...], value: Any, missing: bool) -> list[int | str]:
+def _mistake(problem: Any) -> str:
+    """What is wrong with a value, and what to write."""
+    given, what = problem.get("input"), problem["type"]
+    if what in ("list_type", "tuple_type") and isinstance(given, str | int | float):
+        return f"should be a list: write [{given}]"
+    if what == "string_type" and isinstance(given, bool | int | float | datetime.date):
+        return f"should be text, and YAML makes {given!r} of it: put it in quotes"
+    if what in ("model_type", "model_attributes_type", "dict_type"):
+        return f"should hold `key: value` lines, holds {'nothing' if given is None else repr(given)}"
+    if what == "literal_error" and isinstance(given, str):
+        allowed = [word.strip() for word in problem["ctx"]["expected"].replace(" or ", ",").split(",")]
+        if given in allowed:  # those that are texts stand there in quotes
+            return f"{given!r} is a text: write {given}, without quotes"
+        return f"{given!r} is not allowed{nearest(given, [word.strip(chr(39)) for word in allowed])}"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    shown = isinstance(given, str | int | float | bool | None) and repr(given) not in message
+    return f"{message} (given: {given!r})" if shown else message
+
+
+def _keys(location: tuple[int | str, ...], value: Any, given: Any, missing: bool) -> list[int | str]:
     """The location without the names of a union's branches, which pydantic puts between the keys."""
-    keys: list[int | str] = []
-    for number, part in enumerate(location):
-        try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            if not (missing and number == len(location) - 1):
-                continue
-        keys.append(part)
-    return keys
+    if missing:
+        return [*_keys(location[:-1], value, given, missing=False), location[-1]]
+    found = list(_ways(location, value))
+    return next((keys for keys, end in found if end is given), found[0][0])
 
 
-def _fields(kind: Any, location: list[int | str]) -> set[str]:
-    """The keys that the models at `location` inside `kind` allow."""
+def _ways(location: tuple[int | str, ...], value: Any) -> Iterator[tuple[list[int | str], Any]]:
+    """What a location may mean, each of its parts being a key or none, with as many keys as can be first."""
+    if not location:
+        yield [], value
+        return
+    part, *rest = location
+    inner: Mapping[Any, Any] = (
+        value if isinstance(value, dict) else dict(enumerate(value if isinstance(value, list | tuple) else ()))
+    )
+    if part in inner:
+        yield from (([part, *keys], end) for keys, end in _ways(tuple(rest), inner[part]))
+    yield from _ways(tuple(rest), value)
+
+
+def _fields(kind: Any, location: Sequence[int | str], branches: Sequence[int | str]) -> set[str] | None:
+    """The keys that the models at `location` inside `kind` allow; None where there is no model.
+
+    Args:
+        kind: a pydantic model or a type.
+        location: keys.
+        branches: the names of the branches of unions that were taken, among other words.
+    """
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return set().union(*(_fields(option, location) for option in typing.get_args(kind)))
+        options = typing.get_args(kind)
+        taken = [option for option in options if any(tag in branches for tag in _tags(option))] or options
+        found = [_fields(option, location, branches) for option in taken]
+        return set().union(*(fields for fields in found if fields is not None)) if any(found) else None
     if typing.get_origin(kind) is typing.Annotated:
-        return _fields(typing.get_args(kind)[0], location)
+        return _fields(typing.get_args(kind)[0], location, branches)
     if typing.get_origin(kind) in (list, dict, tuple):
-        return _fields(typing.get_args(kind)[-1], location[1:]) if location else set()
+        return _fields(typing.get_args(kind)[-1], location[1:], branches) if location else None
     if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-        return set()
+        return None
     if not location:
         return set(kind.model_fields)
     field = kind.model_fields.get(str(location[0]))
-    return _fields(field.annotation, location[1:]) if field else set()
+    return _fields(field.annotation, location[1:], branches) if field else None
+
+
+def _tags(option: Any) -> list[str]:
+    """How a union calls one of its branches."""
+    return [part.tag for part in getattr(option, "__metadata__", ()) if isinstance(part, Tag)]

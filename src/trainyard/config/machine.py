@@ -101,13 +101,14 @@ def unsupported(
     those of this machine say nothing: SLURM gives a job what it asks for.
     """
     return (
-        _never(setting, family, precision, processes)
+        never(setting, family, precision, processes)
         or _not_installed(setting, capabilities)
         or _no_device(setting, precision, processes, capabilities["device"], cluster)
     )
 
 
-def _never(setting: ParallelSetting, family: str, precision: Precision, processes: int) -> str | None:
+def never(setting: ParallelSetting, family: str, precision: Precision, processes: int) -> str | None:
+    """Why a run can't be done on any machine, or None."""
     copy = setting.tensor * setting.pipeline
     if setting.families is not None and family not in setting.families:
         return f"does not spread {family} models (it does {', '.join(setting.families)})"

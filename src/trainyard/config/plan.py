@@ -1,51 +1,69 @@
 """Everything that the configuration asks for: what Snakemake's rules are made from."""
 
+import datetime
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from trainyard.config.catalogue import Dataset, Entry, Model, Name, ParallelSetting, Tokenizer
+from trainyard.config.catalogue import Dataset, Distinct, Entry, Model, Name, ParallelSetting, Processes, Tokenizer
 from trainyard.config.cells import Cell, cells
-from trainyard.config.evaluations import KEPT, Evaluation, evaluations, fits
+from trainyard.config.checks import check_evaluate, check_evaluation, check_names
+from trainyard.config.engines import check_setting
+from trainyard.config.evaluations import KEPT, KIND_OF_DATA, Evaluation, evaluations, suits
 from trainyard.config.load import choose, nearest, parse, parse_entries, read_yaml
 from trainyard.config.machine import Machine, find_device
 from trainyard.config.prices import Prices
-from trainyard.config.runs import RESULTS, Catalogues, Expansion, Run
-from trainyard.config.study import Study
+from trainyard.config.runs import REFERENCE, RESULTS, Catalogues, Expansion, Run
+from trainyard.config.study import Evaluate, Study
 from trainyard.errors import InputError
 from trainyard.interpreter import framework, interpreter
 
 
+def _name(value: object) -> object:
+    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
+        raise ValueError(f"give the name: {Path(value).stem}")
+    # YAML takes a name such as 2024, or 2024-05-20, for something else
+    return str(value) if type(value) in (int, datetime.date) else value
+
+
 def _names(value: object) -> object:
     # `studies=demo`, `studies=demo,opt-plugins` and `studies=[demo]` all come from the command line
-    return [part for part in value.replace(",", " ").split() if part] if isinstance(value, str) else value
+    if isinstance(value, str):
+        return [part for part in value.replace(",", " ").split() if part]
+    return value if isinstance(value, list) or value is None else [value]
 
 
 def _nothing(value: object) -> object:
     return None if value in ("", "null", "none", "None") else value
 
 
+def _none(value: object) -> object:
+    return {} if _nothing(value) is None else value
+
+
 class Config(Entry):
     """config/config.yaml: which studies to run, and the choices of a machine."""
 
-    studies: Annotated[list[Name], BeforeValidator(_names), Field(min_length=1)]
+    studies: Annotated[Distinct[Annotated[Name, BeforeValidator(_name)]], BeforeValidator(_names), Field(min_length=1)]
     mirror: Annotated[str | None, BeforeValidator(_nothing)] = Field(
         None, description="a folder in the hub's layout; nothing is fetched from the hub then"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes cuda where an NVIDIA driver runs")
-    interpreters: Annotated[dict[str, Path], BeforeValidator(lambda value: value or {})] = Field(
+    interpreters: Annotated[dict[str, Path], BeforeValidator(_none)] = Field(
         default_factory=dict,
         description="the bin/python of a framework that has an environment of its own: {colossalai: PATH}",
     )
-    processes_per_node: int | None = Field(
-        None, ge=1, description="under SLURM a run of more processes takes several nodes; null: one node for all"
+    processes_per_node: Annotated[Processes | None, BeforeValidator(_nothing)] = Field(
+        None, description="under SLURM a run of more processes takes several nodes; null: one node for all"
     )
-    prices: Prices | None = Field(None, description="of a device's hour, for quality against cost; it changes no run")
+    prices: Annotated[Prices | None, BeforeValidator(_nothing)] = Field(
+        None, description="of a device's hour, for quality against cost; it changes no run"
+    )
 
 
 @dataclass(frozen=True)
@@ -106,7 +124,7 @@ class StudyPlan:
         folder = f"{RESULTS}/{self.name}/{run.name}/models"
         length, steps = at["train"]["source_length"], at["train"]["keep_steps"]
         whole = self._evaluated(run.name, "", at["model"]["name"], at["dataset"], folder, length)
-        _check_checkpoints(run, whole.evaluations, self.place)
+        _check_checkpoints(run, whole.evaluations, self._key_of(run.evaluate))
         by_checkpoint: dict[str, list[Evaluation]] = {}
         for evaluation in whole.evaluations:
             for checkpoint in evaluation.on(steps):
@@ -124,12 +142,49 @@ class StudyPlan:
         self, run: str, checkpoint: str, model: str, own: str | None, folder: str, source_length: int
     ) -> EvaluatedModel:
         evaluate = self.study.evaluate if own is None else self.runs[run].evaluate
-        every = evaluations(evaluate, own, self.catalogues.datasets, f"{self.place}: evaluate") if evaluate else []
-        suited = tuple(each for each in every if fits(each, self.catalogues.models[model]))
+        entry, datasets = self.catalogues.models[model], self.catalogues.datasets
+        every = evaluations(evaluate, own, datasets, self._key_of(evaluate)) if evaluate else []
+        suited = tuple(each for each in every if suits(each.metric, entry))
+        for each in suited:
+            check_evaluation(each, (model, entry), datasets, self._key_of(evaluate))
         if own is None and not suited:
             raise InputError(f"{self.place}: pretrained: no metric of the study's `evaluate` can be had of {model}")
         prefix = self.catalogues.prefix(self.catalogues.models[model].tokenizer)
         return EvaluatedModel(run, checkpoint, model, folder, prefix, source_length, suited)
+
+    def _key_of(self, evaluate: Evaluate | None) -> str:
+        """File and key of what is evaluated: a grid's own, or the study's."""
+        grids = enumerate(self.study.grids)
+        own = next((f"grids.{number}." for number, grid in grids if grid.evaluate is evaluate), "")
+        return f"{self.place}: {own}evaluate"
+
+    def check(self) -> None:
+        """See that everything can be evaluated, and that names are names of files.
+
+        Raises:
+            InputError: something can't be.
+        """
+        asked = [self.study.evaluate, *(grid.evaluate for grid in self.study.grids)]
+        for evaluate in filter(None, asked):
+            check_evaluate(evaluate, self._key_of(evaluate))
+        files = [Path(model.file(self.name, each)).name for model, each in self.by_evaluation.values()]
+        check_names([*self.runs, *self.cells, *files], self.place)
+        self._check_metrics()
+        _ = self.contaminations
+
+    def _check_metrics(self) -> None:
+        """See that each metric that is asked for can be had of a model."""
+        for evaluate in filter(None, [self.study.evaluate, *(grid.evaluate for grid in self.study.grids)]):
+            runs = [run for run in self.trainings if run.evaluate is evaluate]
+            models = [run.specification["model"]["name"] for run in runs]
+            models += self.study.pretrained if evaluate is self.study.evaluate else []
+            for metric in KIND_OF_DATA:
+                suited = [name for name in models if suits(metric, self.catalogues.models[name])]
+                if models and getattr(evaluate, metric) and not suited:
+                    kind = "have no encoder" if metric == "rouge" else "have an encoder"
+                    raise InputError(
+                        f"{self._key_of(evaluate)}.{metric}: all models {kind}, and it can't be had of them; remove it"
+                    )
 
     @functools.cached_property
     def by_evaluation(self) -> dict[tuple[str, str, str], tuple[EvaluatedModel, Evaluation]]:
@@ -244,22 +299,50 @@ class Plan:
     studies: dict[str, StudyPlan]
 
 
-def make_plan(config: dict[str, Any], folder: Path) -> Plan:
+def make_plan(config: dict[str, Any], folder: Path, place_of: Callable[[str], str] | None = None) -> Plan:
     """Read catalogues and the chosen studies, check them, and expand every grid.
 
     Args:
         config: what Snakemake made of config.yaml and the command line.
         folder: the folder `config` with catalogues and studies.
+        place_of: where a key of `config` was given; by default all in config.yaml.
 
     Raises:
         InputError: the first thing that can't be, with file, key and remedy.
     """
-    settings: Config = parse(Config, config, str(folder / "config.yaml"))
+    place_of = place_of or (lambda key: str(folder / "config.yaml"))
+    settings: Config = _settings(config, place_of)
     catalogues = read_catalogues(folder)
     device = find_device() if settings.device == "auto" else settings.device
-    machine = Machine(device, _interpreters(settings, catalogues, f"{folder / 'config.yaml'}: interpreters"))
+    interpreters = _interpreters(settings, catalogues, f"{place_of('interpreters')}: interpreters")
+    machine = Machine(device, interpreters)
+    for name in settings.studies:
+        _check_study(name, folder / "studies", f"{place_of('studies')}: studies")
     studies = {name: plan_study(name, folder, catalogues, machine) for name in settings.studies}
     return Plan(settings, catalogues, machine, studies)
+
+
+def _settings(config: dict[str, Any], place_of: Callable[[str], str]) -> Config:
+    """The configuration, where each mistake names the place that its key was given at."""
+    places: dict[str, dict[str, Any]] = {}
+    for key, value in config.items():
+        places.setdefault(place_of(str(key)), {})[key] = value
+    problems = []
+    for place, part in places.items():
+        try:
+            parse(Config, {"studies": ["any"], **part}, place)
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(problems))
+    return parse(Config, config, place_of("studies"))
+
+
+def _check_study(name: str, folder: Path, place: str) -> None:
+    """See that there is a file of this name; `place` is where it was named."""
+    if not (folder / f"{name}.yaml").is_file():
+        known = sorted(file.stem for file in folder.glob("*.yaml"))
+        raise InputError(f"{place}: no study is called {name!r}{nearest(name, known)}")
 
 
 def _interpreters(settings: Config, catalogues: Catalogues, place: str) -> dict[str, str]:
@@ -286,6 +369,11 @@ def read_catalogues(folder: Path) -> Catalogues:
         parse_entries(Model, folder / "models.yaml"),
         parse_entries(ParallelSetting, folder / "parallel.yaml"),
     )
+    for name, setting in catalogues.parallel.items():
+        place = f"{folder / 'parallel.yaml'}: {name}"
+        if name == REFERENCE:
+            raise InputError(f"{place}: probes call what they are compared with so; give the entry another name")
+        check_setting(setting, place)
     for name, model in catalogues.models.items():
         tokenizer = catalogues.tokenizers.get(model.tokenizer)
         place = f"{folder / 'models.yaml'}: {name}"
@@ -303,9 +391,6 @@ def read_catalogues(folder: Path) -> Catalogues:
 def plan_study(name: str, folder: Path, catalogues: Catalogues, machine: Machine) -> StudyPlan:
     """Read one study file and expand it."""
     path = folder / "studies" / f"{name}.yaml"
-    if not path.is_file():
-        known = sorted(file.stem for file in path.parent.glob("*.yaml"))
-        raise InputError(f"{folder / 'config.yaml'}: studies: no study is called {name!r}{nearest(name, known)}")
     if name in ("data", "models"):
         raise InputError(f"{path}: results/{name} holds no study: give the file another name")
     study: Study = parse(Study, read_yaml(path), str(path))
@@ -318,7 +403,7 @@ def plan_study(name: str, folder: Path, catalogues: Catalogues, machine: Machine
     runs = Expansion(name, study, place, catalogues, machine.device).runs()
     measured = cells(name, study.measure, catalogues, machine.device, f"{place}: measure")
     plan = StudyPlan(name, study, place, catalogues, runs, measured)
-    _ = plan.contaminations
+    plan.check()
     _check_held_out(plan)
     return plan
 
@@ -345,7 +430,7 @@ def _check_checkpoints(run: Run, evaluations: Sequence[Evaluation], place: str) 
     known = [*best, "last", KEPT, *(f"step-{step}" for step in steps)]
     for evaluation in evaluations:
         own = getattr(run.evaluate, evaluation.metric).checkpoints
-        here = f"{place}: evaluate.{evaluation.metric + '.' if own else ''}checkpoints: {run.name}"
+        here = f"{place}.{evaluation.metric + '.' if own else ''}checkpoints: {run.name}"
         for checkpoint in evaluation.checkpoints:
             if checkpoint == KEPT and not steps:
                 raise InputError(f"{here} keeps no steps; name some in its train.keep_steps")

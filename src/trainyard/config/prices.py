@@ -6,13 +6,13 @@ from pydantic import Field
 
 from trainyard.config.catalogue import Entry
 
-Price = Annotated[float, Field(gt=0)]
+Price = Annotated[float, Field(gt=0, le=1e9)]
 
 
 class Prices(Entry):
     """What one process's device costs an hour: a choice of the machine, which changes no result."""
 
-    currency: str = Field(description="as the report writes it: EUR, USD")
+    currency: str = Field(min_length=1, max_length=16, description="as the report writes it: EUR, USD")
     cpu: Price | None = Field(None, description="an hour of the cores of one process")
     cuda: Price | None = Field(None, description="an hour of one GPU")
 

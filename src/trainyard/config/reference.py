@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from trainyard.config import catalogue, study
+from trainyard.config import catalogue, engines, study
 from trainyard.config.plan import Config
 from trainyard.config.prices import Prices
 from trainyard.config.train import Train
@@ -47,7 +47,15 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
         catalogue.ModelTokenizer,
     ],
     "config/models.yaml": [catalogue.Model, catalogue.Shape, catalogue.HubModel, catalogue.PackageFile],
-    "config/parallel.yaml": [catalogue.ParallelSetting],
+    "config/parallel.yaml": [
+        catalogue.ParallelSetting,
+        engines.Fsdp,
+        engines.DeepSpeed,
+        engines.TorchDDP,
+        engines.LowLevelZero,
+        engines.Gemini,
+        engines.Hybrid,
+    ],
 }
 
 VARIABLES = {

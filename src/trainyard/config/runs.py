@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from trainyard.config.catalogue import LARGEST_VOCABULARY, Dataset, Model, ParallelSetting, Precision, Task, Tokenizer
+from trainyard.config.catalogue import Dataset, Model, ParallelSetting, Precision, Tokenizer
+from trainyard.config.checks import check_spread, check_training, share_of, task_of
 from trainyard.config.load import choose, parse
-from trainyard.config.machine import Device
+from trainyard.config.machine import Device, never
 from trainyard.config.shapes import parameters
 from trainyard.config.study import Evaluate, Grid, Probes, Study
-from trainyard.config.train import Train, rows_a_step
+from trainyard.config.train import Train, complete
 from trainyard.errors import InputError
 
 RESULTS = Path("results")
@@ -128,7 +129,7 @@ class Expansion:
     def _grid_runs(self) -> Iterator[Run]:
         for number, grid in enumerate(self.study.grids):
             place = f"{self.place}: grids.{number}"
-            self._check_overrides(grid, place)
+            self._check_settings(grid, place)
             for values in itertools.product(
                 grid.datasets, grid.models, grid.parallel, grid.processes, grid.precision, grid.recipes, grid.seeds
             ):
@@ -136,13 +137,18 @@ class Expansion:
                 train = self._train(grid, coordinates, place)
                 yield self._run(coordinates, train, grid.threads, "run", place, grid.evaluate or self.study.evaluate)
 
-    def _check_overrides(self, grid: Grid, place: str) -> None:
+    def _check_settings(self, grid: Grid, place: str) -> None:
+        """See that each part of the settings can be, even if another part is given in its place."""
+        parse(Train, complete(grid.train), f"{place}.train")
+        for recipe, settings in grid.recipes.items():
+            parse(Train, complete(settings), f"{place}.recipes.{recipe}")
         kinds = {"datasets": "dataset", "models": "model", "parallel": "parallel setting"}
         for what, named in grid.overrides.items():
-            for name in named:
+            for name, settings in named.items():
                 choose(
                     name, dict.fromkeys(getattr(grid, what)), f"{kinds[what]} of this grid", f"{place}.overrides.{what}"
                 )
+                parse(Train, complete(settings), f"{place}.overrides.{what}.{name}")
 
     def _train(self, grid: Grid, at: _Coordinates, place: str) -> Train:
         """The settings in the order of override: grid, dataset, model, parallel setting, recipe."""
@@ -157,6 +163,7 @@ class Expansion:
         first = self.study.grids[0] if self.study.grids else None
         for number, probes in enumerate(self.study.probes):
             place = f"{self.place}: probes.{number}"
+            parse(Train, complete(probes.train), f"{place}.train")
             datasets = probes.datasets or (first.datasets[:1] if first else [])
             models = probes.models or (first.models[:1] if first else [])
             if not datasets or not models:
@@ -230,8 +237,11 @@ class Expansion:
         model = choose(at.model, self.catalogues.models, "model", f"{place}.models")
         entry = "single" if at.parallel == REFERENCE else at.parallel
         setting = choose(entry, self.catalogues.parallel, "parallel setting", f"{place}.parallel")
-        self._check(at, dataset, model, train, place)
+        tokenizer = self.catalogues.tokenizers[model.tokenizer]
+        check_training(train, (at.dataset, dataset), (at.model, model), tokenizer, place)
         share = share_of(train, setting.data_ranks(at.processes), f"{place}.train")
+        if at.parallel != REFERENCE and never(setting, model.family, at.precision, at.processes) is None:
+            check_spread(setting, at.parallel, (at.model, model), share, f"{place}.parallel")
         train = train.model_copy(update={"micro_batch": train.micro_batch or share})
         data = f"{RESULTS}/data/{at.dataset}/{model.tokenizer}"
         validates = kind == "run" and "validation" in dataset.splits
@@ -258,51 +268,3 @@ class Expansion:
             },
         }
         return Run(self.study_name, specification["run"], specification, kind, evaluate, reference)
-
-    def _check(self, at: _Coordinates, dataset: Dataset, model: Model, train: Train, place: str) -> None:
-        if dataset.kind == "choices":
-            raise InputError(f"{place}.datasets: {at.dataset} holds multiple-choice items, nothing to train on")
-        summarisation = task_of(dataset) == "summarisation"
-        if model.sequence_to_sequence != summarisation:
-            raise InputError(
-                f"{place}.models: {at.model} ({model.family}) is no model for {task_of(dataset)}, "
-                f"which {at.dataset} is for; put them into grids of their own"
-            )
-        if not summarisation and self.catalogues.tokenizers[model.tokenizer].vocabulary > LARGEST_VOCABULARY:
-            raise InputError(
-                f"{place}.models: {at.model}: text is stored in tokens of 16 bits, and {model.tokenizer} has more than "
-                f"{LARGEST_VOCABULARY:,}; take another model"
-            )
-        if "train" not in dataset.splits:
-            raise InputError(f"{place}.datasets: {at.dataset} has no split 'train' to train on")
-        if train.initial == "pretrained" and model.weights is None:
-            raise InputError(f"{place}.train.initial: {at.model} has no pretrained weights in config/models.yaml")
-        last = train.steps or (train.tokens or 0) // (rows_a_step(train, f"{place}.train") * train.sequence_length)
-        if last and max(train.keep_steps, default=0) > last:
-            raise InputError(f"{place}.train.keep_steps: {max(train.keep_steps)} lies after the last step, {last}")
-        longest = max(train.source_length, train.target_length) if summarisation else train.sequence_length
-        if longest > model.shape.context:
-            raise InputError(
-                f"{place}.train: sequences of {longest} tokens, but {at.model} reads {model.shape.context} at most; "
-                f"set {'source_length and target_length' if summarisation else 'sequence_length'}"
-            )
-
-
-def task_of(dataset: Dataset) -> Task:
-    """Source and target pairs are for summarisation, text is for language modelling."""
-    return "summarisation" if dataset.kind == "pairs" else "language-modelling"
-
-
-def share_of(train: Train, ranks: int, place: str) -> int:
-    """Sequences that one of `ranks` data ranks takes in one optimizer step.
-
-    Raises:
-        InputError: the batch can't be cut into equal micro-batches.
-    """
-    rows = rows_a_step(train, place)
-    if rows % (ranks * (train.micro_batch or 1)):
-        raise InputError(
-            f"{place}: {rows} sequences a step can't be cut into {ranks} share(s) x micro-batches of "
-            f"{train.micro_batch or 1}; change batch or micro_batch"
-        )
-    return rows // ranks

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 _NUMBER = r"(-?[\d_]*\d[\d_]*)"
 _PATTERN = re.compile(rf"(\w+(?:\.\w+)*)(\[(?:{_NUMBER}(%)?)?:(?:{_NUMBER}(%)?)?\])?(?:\(([^)]*)\))?")
+_ONE_BOUND = re.compile(r"([\w.]+)\[(-?\d+%?)\]")
 _ROUNDINGS = ("closest", "pct1_dropremainder")
 _MANY = 1000  # rows, of which one percent is several
 
@@ -62,6 +63,11 @@ def parse_slices(specification: str) -> list[Slice]:
 
 def _parse(part: str) -> Slice:
     found = _PATTERN.fullmatch(part)
+    if one := _ONE_BOUND.fullmatch(part):
+        split, bound = one.groups()
+        raise ValueError(
+            f"{part!r} has no colon; write '{split}[{bound}:]' (from there on) or '{split}[:{bound}]' (up to there)"
+        )
     if found is None:
         raise ValueError(
             f"{part!r} is no split with a slice; write 'train', 'train[:95%]', 'train[100:200]' or 'train[-5%:]'"

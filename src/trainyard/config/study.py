@@ -4,25 +4,38 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from trainyard.config.catalogue import Entry, Name, NonNegativeInt, PositiveInt, Precision, Split
+from trainyard.config.catalogue import (
+    Dimension,
+    Distinct,
+    Entry,
+    Name,
+    NonNegativeInt,
+    PositiveInt,
+    Precision,
+    Processes,
+    Rows,
+    Seed,
+    Split,
+    Threads,
+)
 from trainyard.config.train import LossScale
 
-Gigabytes = Annotated[float, Field(gt=0)]
-Checkpoints = Annotated[list[str], Field(min_length=1)]
+Gigabytes = Annotated[float, Field(gt=0, le=1e6)]
+Checkpoints = Annotated[Distinct[str], Field(min_length=1)]
 
 
 class Perplexity(Entry):
     """Perplexity a token, word and byte."""
 
-    datasets: list[str] = Field(default_factory=list, description="by default the run's own")
+    datasets: Distinct[str] | None = Field(None, min_length=1, description="by default the run's own")
     split: Split = "test"
     checkpoints: Checkpoints | None = Field(None, description="by default those of `evaluate`")
-    protocols: list[Literal["rolling", "harness"]] = Field(
+    protocols: Distinct[Literal["rolling", "harness"]] = Field(
         default_factory=lambda: ["rolling"],
         min_length=1,
         description="windows that overlap, or lm-evaluation-harness's task wikitext",
     )
-    context: PositiveInt | None = Field(None, description="window in tokens; by default the model's own")
+    context: Dimension | None = Field(None, description="window in tokens; by default the model's own")
     stride: PositiveInt | None = Field(
         None, description="of protocol rolling: tokens between windows; by default half a window"
     )
@@ -32,11 +45,11 @@ class Perplexity(Entry):
 class Hellaswag(Entry):
     """Four-way endings in HellaSwag's form."""
 
-    datasets: list[str] = Field(default_factory=lambda: ["hellaswag"], min_length=1)
+    datasets: Distinct[str] = Field(default_factory=lambda: ["hellaswag"], min_length=1)
     split: Split = "validation"
     checkpoints: Checkpoints | None = Field(None, description="by default those of `evaluate`")
-    protocols: list[Literal["harness", "completion"]] = Field(default_factory=lambda: ["harness"], min_length=1)
-    shots: list[NonNegativeInt] = Field(default_factory=lambda: [0], min_length=1)
+    protocols: Distinct[Literal["harness", "completion"]] = Field(default_factory=lambda: ["harness"], min_length=1)
+    shots: Distinct[NonNegativeInt] = Field(default_factory=lambda: [0], min_length=1)
     draw: Literal["random", "first_n"] = Field(
         "random", description="of shots: anew for each item, or the first ones for all, which is quicker"
     )
@@ -46,29 +59,31 @@ class Hellaswag(Entry):
 class Rouge(Entry):
     """ROUGE of generated summaries."""
 
-    datasets: list[str] = Field(default_factory=list, description="by default the run's own")
+    datasets: Distinct[str] | None = Field(None, min_length=1, description="by default the run's own")
     split: Split = "test"
     checkpoints: Checkpoints | None = Field(None, description="by default those of `evaluate`")
     limit: PositiveInt | None = Field(None, description="first rows only")
-    beams: PositiveInt = 4
-    min_length: NonNegativeInt = 0
-    max_length: PositiveInt = 62
+    beams: Annotated[int, Field(gt=0, le=100)] = 4
+    min_length: NonNegativeInt = Field(0, description="tokens, with the start token")
+    max_length: Annotated[int, Field(ge=2, le=2**24)] = Field(62, description="tokens, with the start token")
     no_repeat_ngram: NonNegativeInt = 3
-    length_penalty: float = 1.0
+    length_penalty: Annotated[float, Field(ge=-10, le=10)] = Field(
+        1.0, description="the power of the length that a beam's log-likelihood is divided by"
+    )
     stemmer: bool = Field(True, description="compare words without their endings")
 
 
 class Samples(Entry):
     """Documents that a causal model continues: to read, not to score."""
 
-    datasets: list[str] = Field(default_factory=list, description="by default the run's own")
+    datasets: Distinct[str] | None = Field(None, min_length=1, description="by default the run's own")
     split: Split = "test"
     checkpoints: Checkpoints | None = Field(None, description="by default those of `evaluate`")
     prompts: PositiveInt = Field(4, description="documents, the first that go on after the prompt")
     prompt_words: PositiveInt = Field(16, description="first words of a document, which are given")
     new_tokens: PositiveInt = Field(64, description="at most, after the prompt")
-    temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="0: always the likeliest token")
-    seed: NonNegativeInt = Field(1, description="of the draws, where the temperature is above 0")
+    temperature: Annotated[float, Field(ge=0, le=1e6)] = Field(0.0, description="0: always the likeliest token")
+    seed: Seed = Field(1, description="of the draws, where the temperature is above 0")
 
 
 class Contamination(Entry):
@@ -87,8 +102,8 @@ class Evaluate(Entry):
     contamination: Contamination | None = Field(
         None, description="of everything above that is scored, against the text that each run is trained on"
     )
-    threads: PositiveInt = Field(2, description="of a process, on a CPU; the last digits depend on it")
-    processes: PositiveInt = Field(
+    threads: Threads = Field(2, description="of a process, on a CPU; the last digits depend on it")
+    processes: Processes = Field(
         1, description="that share the rows of each evaluation, each with a GPU of its own; the result is the same"
     )
     checkpoints: Checkpoints = Field(
@@ -99,14 +114,14 @@ class Evaluate(Entry):
 class Grid(Entry):
     """A product of coordinates with their settings; each combination is a run."""
 
-    datasets: list[str] = Field(min_length=1)
-    models: list[str] = Field(min_length=1)
-    parallel: list[str] = Field(default_factory=lambda: ["single"], min_length=1)
-    processes: list[PositiveInt] = Field(default_factory=lambda: [1], min_length=1)
-    precision: list[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
+    datasets: Distinct[str] = Field(min_length=1)
+    models: Distinct[str] = Field(min_length=1)
+    parallel: Distinct[str] = Field(default_factory=lambda: ["single"], min_length=1)
+    processes: Distinct[Processes] = Field(default_factory=lambda: [1], min_length=1)
+    precision: Distinct[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
     recipes: dict[Name, dict[str, Any]] = Field(default_factory=lambda: {"base": {}}, min_length=1)
-    seeds: list[NonNegativeInt] = Field(default_factory=lambda: [1], min_length=1)
-    threads: PositiveInt = Field(1, description="threads a process; results depend on it")
+    seeds: Distinct[Seed] = Field(default_factory=lambda: [1], min_length=1)
+    threads: Threads = Field(1, description="threads a process; results depend on it")
     train: dict[str, Any] = Field(description="settings of every run of this grid")
     overrides: dict[Literal["datasets", "models", "parallel"], dict[str, dict[str, Any]]] = Field(
         default_factory=dict, description="settings of one dataset, model or parallel setting"
@@ -117,14 +132,14 @@ class Grid(Entry):
 class Probes(Entry):
     """Short runs that compare parallel settings with the reference."""
 
-    datasets: list[str] = Field(default_factory=list, description="by default the first grid's")
-    models: list[str] = Field(default_factory=list, description="by default the first grid's")
-    parallel: list[str] = Field(min_length=1)
-    processes: PositiveInt = 2
-    precision: list[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
+    datasets: Distinct[str] | None = Field(None, min_length=1, description="by default the first grid's")
+    models: Distinct[str] | None = Field(None, min_length=1, description="by default the first grid's")
+    parallel: Distinct[str] = Field(min_length=1)
+    processes: Processes = 2
+    precision: Distinct[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
     steps: PositiveInt = 100
-    seed: NonNegativeInt = 1
-    threads: PositiveInt = 1
+    seed: Seed = 1
+    threads: Threads = 1
     train: dict[str, Any] = Field(
         default_factory=dict, description="over the settings of the grid that holds dataset and model, or of the first"
     )
@@ -133,22 +148,22 @@ class Probes(Entry):
 class Search(Entry):
     """Looking for the largest batch that fits: doubled from 1 until memory runs out, then halving the gap."""
 
-    largest: PositiveInt = Field(description="sequences a process; no larger batch is tried")
+    largest: Rows = Field(description="sequences a process; no larger batch is tried")
     steps: PositiveInt = Field(2, description="of each trial")
 
 
 class Measure(Entry):
     """A product of coordinates, measured one by one: speed and memory on random tokens, beside no other job."""
 
-    models: list[str] = Field(min_length=1)
-    parallel: list[str] = Field(min_length=1)
-    processes: list[PositiveInt] = Field(default_factory=lambda: [1], min_length=1)
-    precision: list[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
-    batch: list[PositiveInt] = Field(
+    models: Distinct[str] = Field(min_length=1)
+    parallel: Distinct[str] = Field(min_length=1)
+    processes: Distinct[Processes] = Field(default_factory=lambda: [1], min_length=1)
+    precision: Distinct[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
+    batch: Distinct[Rows] = Field(
         min_length=1, description="sequences a process (a copy of the model, where processes share one)"
     )
-    sequence_length: list[PositiveInt] = Field(min_length=1)
-    threads: PositiveInt = 1
+    sequence_length: Distinct[Dimension] = Field(min_length=1)
+    threads: Threads = 1
     steps: PositiveInt = 20
     warmup_steps: NonNegativeInt = 3
     profiled_steps: NonNegativeInt = Field(3, description="after those timed, to see where time goes; 0: not looked at")
@@ -185,10 +200,10 @@ Figure = Literal[
 class PublishedCell(Entry):
     """What somebody else measured the speed and memory of: a cell, as `measure` has them."""
 
-    processes: PositiveInt
+    processes: Processes
     precision: Precision
-    batch: PositiveInt = Field(description="sequences a process")
-    sequence_length: PositiveInt
+    batch: Rows = Field(description="sequences a process")
+    sequence_length: Dimension
     activation_checkpointing: bool = False
 
 
@@ -224,7 +239,7 @@ class Study(Entry):
     title: str
     question: str
     grids: list[Grid] = Field(default_factory=list)
-    pretrained: list[str] = Field(default_factory=list, description="models evaluated as they are")
+    pretrained: Distinct[str] = Field(default_factory=list, description="models evaluated as they are")
     evaluate: Evaluate | None = Field(None, description="for every grid that has none of its own, and `pretrained`")
     probes: list[Probes] = Field(default_factory=list)
     measure: list[Measure] = Field(default_factory=list)

@@ -1,14 +1,22 @@
 """The settings of a training."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from trainyard.config.catalogue import Entry, NonNegativeInt, PositiveInt
+from trainyard.config.catalogue import Dimension, Distinct, Entry, NonNegativeInt, PositiveInt, Rows
 from trainyard.errors import InputError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Rate = Annotated[float, Field(gt=0)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+# far from where a number of 32 bits ends
+Rate = Annotated[float, Field(gt=0, le=1e6)]
+Decay = Annotated[float, Field(ge=0, le=1e6)]
+Epsilon = Annotated[float, Field(ge=1e-30, le=1e6)]
+
+
+EXACTLY_ONE = (("steps", "tokens", "epochs"), ("batch", "batch_tokens"))
 
 
 def _power_of_two(value: int) -> int:
@@ -32,16 +40,14 @@ class Train(Entry):
         None, description="training tokens, rounded down to whole steps (language modelling)"
     )
     epochs: Rate | None = Field(None, description="passes over the training rows, rounded up to whole steps")
-    batch: PositiveInt | None = Field(
+    batch: Rows | None = Field(
         None, description="sequences of one optimizer step, over all processes; give this or batch_tokens"
     )
     batch_tokens: PositiveInt | None = Field(None, description="the same in tokens: a multiple of sequence_length")
-    micro_batch: PositiveInt | None = Field(
-        None, description="sequences a process takes at once; by default its whole share"
-    )
-    sequence_length: PositiveInt = Field(1024, description="tokens a sequence (language modelling)")
-    source_length: PositiveInt = Field(512, description="longest source, in tokens (summarisation)")
-    target_length: PositiveInt = Field(90, description="longest target, in tokens (summarisation)")
+    micro_batch: Rows | None = Field(None, description="sequences a process takes at once; by default its whole share")
+    sequence_length: Dimension = Field(1024, description="tokens a sequence (language modelling)")
+    source_length: Dimension = Field(512, description="longest source, in tokens (summarisation)")
+    target_length: Dimension = Field(90, description="longest target, in tokens (summarisation)")
     initial: Literal["scratch", "pretrained"] = Field(
         "scratch", description="weights drawn from the seed, or the pretrained ones of the model's entry"
     )
@@ -55,11 +61,9 @@ class Train(Entry):
         "cosine", description="the shape of the rate after the warm-up"
     )
     final_fraction: Fraction = Field(0.0, description="the rate at the end, as a part of learning_rate")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(
-        0.1, description="AdamW's, for parameters of two or more dimensions"
-    )
-    betas: tuple[Fraction, Fraction] = Field((0.9, 0.95), description="AdamW's")
-    epsilon: Rate = Field(1e-8, description="AdamW's")
+    weight_decay: Decay = Field(0.1, description="AdamW's, for parameters of two or more dimensions")
+    betas: tuple[Beta, Beta] = Field((0.9, 0.95), description="AdamW's")
+    epsilon: Epsilon = Field(1e-8, description="AdamW's")
     initial_loss_scale: LossScale = Field(
         2**16, description="in fp16: the factor that the loss is given at first; a power of two"
     )
@@ -74,19 +78,28 @@ class Train(Entry):
     validate_every: PositiveInt = Field(250, description="steps between validations; the last step validates too")
     validation_tokens: PositiveInt = Field(163_840, description="predicted tokens a validation, at most")
     checkpoint_every: PositiveInt = Field(250, description="steps between checkpoints, from which a killed run goes on")
-    keep_steps: list[PositiveInt] = Field(
+    keep_steps: Distinct[PositiveInt] = Field(
         default_factory=list, description="steps whose model is kept, besides best and last"
     )
 
     @model_validator(mode="after")
     def _one_of_each(self) -> "Train":
-        for names in (("steps", "tokens", "epochs"), ("batch", "batch_tokens")):
+        for names in EXACTLY_ONE:
             given = [name for name in names if getattr(self, name) is not None]
             if len(given) != 1:
                 raise ValueError(f"give exactly one of {', '.join(names)} (given: {', '.join(given) or 'none'})")
         if self.warmup_steps is not None and self.warmup_ratio is not None:
             raise ValueError("give warmup_steps or warmup_ratio, not both")
         return self
+
+
+def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Some of the settings, as a grid, an override or a recipe gives them, with what `Train` can't be without."""
+    whole = {"learning_rate": 1.0, **settings}
+    for names in EXACTLY_ONE:
+        if all(whole.get(name) is None for name in names):
+            whole[names[0]] = 1
+    return whole
 
 
 def rows_a_step(train: Train, place: str = "train") -> int:
@@ -100,7 +113,9 @@ def rows_a_step(train: Train, place: str = "train") -> int:
     assert train.batch_tokens is not None
     rows, rest = divmod(train.batch_tokens, train.sequence_length)
     if rest or not rows:
+        nearest = [rows * train.sequence_length, (rows + 1) * train.sequence_length]
         raise InputError(
-            f"{place}.batch_tokens: {train.batch_tokens} isn't a multiple of sequence_length {train.sequence_length}"
+            f"{place}.batch_tokens: {train.batch_tokens} is no multiple of sequence_length, {train.sequence_length}; "
+            f"make it {' or '.join(str(each) for each in nearest if each)}"
         )
     return rows

@@ -81,5 +81,7 @@ def _next(logits: Tensor, temperature: float, draws: Sequence[torch.Generator]) 
     """One token a row, shape `(rows, 1)`, of logits `(rows, vocabulary)`."""
     if temperature == 0:
         return logits.argmax(dim=-1, keepdim=True)
-    shares = torch.softmax(logits.double() / temperature, dim=-1)
+    # by its distance from the likeliest: a small temperature would make the logits themselves infinite
+    below = (logits - logits.amax(dim=-1, keepdim=True)).double()
+    shares = torch.softmax(below / temperature, dim=-1)
     return torch.stack([torch.multinomial(row, 1, generator=draw) for row, draw in zip(shares, draws, strict=True)])

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from trainyard.config.catalogue import NonNegativeInt, PositiveInt
+from trainyard.config.catalogue import PositiveInt, Seed
 from trainyard.errors import InputError
 from trainyard.evaluate.blocks import Block
 from trainyard.evaluate.continuations import continuations
@@ -46,7 +46,7 @@ class Settings(Placement):
     prompt_words: PositiveInt = 16
     new_tokens: PositiveInt = 64
     temperature: float = Field(0.0, ge=0)
-    seed: NonNegativeInt = 1
+    seed: Seed = 1
     batch: PositiveInt = Field(16, description="prompts that are continued at once")
 
 

@@ -76,7 +76,7 @@ def measure(
         cell: kind (cell, search), study, cell, model and parallel (catalogue entries with their names),
             processes, threads (a process), device, precision, batch (sequences a process, or a copy of the
             model), sequence_length, activation_checkpointing, memory_limit; steps, warmup_steps and
-            profiled_steps, or in a search `search` with largest and steps.
+            profiled_steps, or in a search `search` with smallest, largest and steps.
         output: the file to write; what the cell swaps to a disk lies beside it meanwhile.
         log: takes what the processes print.
         unsupported: why this machine can't do it, if so; then nothing is started.
@@ -117,7 +117,8 @@ def _search(cell: dict[str, Any], launcher: "_Launcher", unsupported: str | None
 
     result = Result("finished")
     try:
-        found = largest(fits, cell["search"]["largest"]) if unsupported is None else None
+        search = cell["search"]
+        found = largest(fits, search["largest"], search["smallest"]) if unsupported is None else None
     except _CrashError as error:
         result, found = error.result, None
     if found is None and result.outcome == "finished":

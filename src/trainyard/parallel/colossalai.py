@@ -8,19 +8,12 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from trainyard.errors import InputError
+from trainyard.config import engines
 from trainyard.parallel import engine
 from trainyard.parallel.engine import Batch, EngineSettings, Step
 
 if TYPE_CHECKING:
     from trainyard.parallel.colossalai_boosted import Boosted
-
-_OPTIONS = {
-    "torch-ddp": set(),
-    "low-level-zero": {"level", "offload"},
-    "gemini": {"placement", "offload_optimizer_fraction", "offload_parameters_fraction"},
-    "hybrid": {"level"},
-}
 
 
 class Engine(engine.Engine):
@@ -74,25 +67,23 @@ def _boosted(objective: nn.Module, settings: EngineSettings) -> "Boosted":
     Raises:
         InputError: there is no such plugin, or an option that it doesn't have.
     """
-    plugin, options = str(settings.options.get("plugin")), settings.options
-    odd = options.keys() - {"plugin"} - _OPTIONS.get(plugin, set())
-    if plugin not in _OPTIONS or odd:
-        what = f"no option {', '.join(sorted(odd))} for {plugin}" if plugin in _OPTIONS else f"no plugin {plugin}"
-        raise InputError(f"config/parallel.yaml: the engine colossalai has {what}; plugins are {', '.join(_OPTIONS)}")
-    level = int(options.get("level", 0))
-    if plugin == "torch-ddp":
-        from trainyard.parallel.colossalai_ddp import TorchDDP  # noqa: PLC0415
+    options: engines.ColossalAI = engines.parse_options("colossalai", settings.options)
+    match options:
+        case engines.TorchDDP():
+            from trainyard.parallel.colossalai_ddp import TorchDDP  # noqa: PLC0415
 
-        return TorchDDP(objective, settings)
-    if plugin == "low-level-zero":
-        from trainyard.parallel.colossalai_zero import LowLevelZero  # noqa: PLC0415
+            return TorchDDP(objective, settings)
+        case engines.LowLevelZero():
+            from trainyard.parallel.colossalai_zero import LowLevelZero  # noqa: PLC0415
 
-        return LowLevelZero(objective, settings, level or 2, bool(options.get("offload", False)))
-    if plugin == "gemini":
-        from trainyard.parallel.colossalai_gemini import Gemini, Placement  # noqa: PLC0415
+            return LowLevelZero(objective, settings, options.level, options.offload)
+        case engines.Gemini():
+            from trainyard.parallel.colossalai_gemini import Gemini, Placement  # noqa: PLC0415
 
-        fractions = (float(options.get(f"offload_{part}_fraction", 0.0)) for part in ("optimizer", "parameters"))
-        return Gemini(objective, settings, Placement(str(options.get("placement", "static")), *fractions))
-    from trainyard.parallel.colossalai_hybrid import Hybrid  # noqa: PLC0415
+            fractions = options.offload_optimizer_fraction, options.offload_parameters_fraction
+            return Gemini(objective, settings, Placement(options.placement, *fractions))
+        case engines.Hybrid():
+            from trainyard.parallel.colossalai_hybrid import Hybrid  # noqa: PLC0415
 
-    return Hybrid(objective, settings, level)
+            return Hybrid(objective, settings, options.level)
+    raise AssertionError(options)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from trainyard.config.engines import DeepSpeed, parse_options
 from trainyard.parallel import engine, group
-from trainyard.parallel.deepspeed_configuration import Options, Size, configuration, locked_bytes
+from trainyard.parallel.deepspeed_configuration import Size, configuration, locked_bytes
 from trainyard.parallel.deepspeed_shards import Shards
 from trainyard.parallel.engine import Batch, EngineSettings, Step, fp32_copy
 from trainyard.parallel.extensions import load_async_io
@@ -50,7 +51,7 @@ class Engine(engine.Engine):
 
     def __init__(self, objective: nn.Module, settings: EngineSettings) -> None:
         super().__init__(objective, settings)
-        self.options = Options.of(settings)
+        self.options: DeepSpeed = parse_options("deepspeed", settings.options)
         deepspeed = _import(settings.device)
         sizes = [parameter.numel() for parameter in objective.parameters()]
         size = Size(sum(sizes), max(sizes), group.world_size())

@@ -1,12 +1,10 @@
-"""What DeepSpeed is told: the options of config/parallel.yaml, and its configuration made of them."""
+"""What DeepSpeed is told: its configuration, made of the options of config/parallel.yaml."""
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, model_validator
-
-from trainyard.config.load import parse
+from trainyard.config.engines import DeepSpeed, parse_options
 
 if TYPE_CHECKING:
     from trainyard.parallel.engine import EngineSettings
@@ -18,63 +16,6 @@ _PERSISTENT = 100_000
 # a tenth of DeepSpeed's: each in memory takes 16 bytes
 _SWAPPED_AT_ONCE = 100_000_000
 _OPTIMIZER_BUFFERS, _PARAMETER_BUFFERS = 4, 5
-
-
-class Options(BaseModel):
-    """The options of a DeepSpeed entry.
-
-    Sizes are in elements, not bytes, and change neither result nor the order of any sum. Smaller ones
-    need less memory and more messages.
-
-    Attributes:
-        stage: ZeRO's level: what is split over the processes. 0 nothing, 1 the optimizer's state, 2 gradients
-            too, 3 parameters too.
-        offload_optimizer: where the optimizer's state lies and its step is taken: `cpu` (levels 1 to 3), or
-            `nvme` (level 3), where files hold it between the steps.
-        offload_parameters: where parameters lie while no block computes with them (level 3).
-        reduce_bucket: of gradients, summed over the processes at once.
-        allgather_bucket: of updated parameters, gathered at once (levels 1 and 2).
-        prefetch_bucket: of parameters, gathered ahead of their use (level 3).
-        persistence_threshold: parameters of fewer elements stay whole on every process (level 3).
-        sub_group: of the optimizer's state, stepped at once, and swapped at once from files (level 3).
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    stage: Literal[0, 1, 2, 3]
-    offload_optimizer: Literal["cpu", "nvme"] | None = None
-    offload_parameters: Literal["cpu", "nvme"] | None = None
-    reduce_bucket: PositiveInt | None = None
-    allgather_bucket: PositiveInt | None = None
-    prefetch_bucket: NonNegativeInt | None = None
-    persistence_threshold: NonNegativeInt | None = None
-    sub_group: PositiveInt | None = None
-
-    @property
-    def swaps(self) -> bool:
-        """Whether something lies in files, which takes an extension in C++ and libaio."""
-        return "nvme" in (self.offload_optimizer, self.offload_parameters)
-
-    @model_validator(mode="after")
-    def _fit_the_level(self) -> Self:
-        third = ("offload_parameters", "prefetch_bucket", "persistence_threshold", "sub_group")
-        given = [name for name in third if getattr(self, name) is not None]
-        if self.stage < 3 and (given or self.offload_optimizer == "nvme"):
-            raise ValueError(f"{given[0] if given else 'offload_optimizer: nvme'} needs stage: 3")
-        if self.stage == 0 and self.offload_optimizer is not None:
-            raise ValueError("offload_optimizer needs stage: 1, 2 or 3")
-        if self.offload_parameters == "nvme" and self.offload_optimizer != "nvme":
-            raise ValueError("offload_parameters: nvme needs offload_optimizer: nvme")
-        return self
-
-    @classmethod
-    def of(cls, settings: "EngineSettings") -> Self:
-        """The options of these settings.
-
-        Raises:
-            InputError: one is unknown, or doesn't fit the level.
-        """
-        return parse(cls, dict(settings.options), "config/parallel.yaml: options")
 
 
 @dataclass(frozen=True)
@@ -113,7 +54,7 @@ def configuration(settings: "EngineSettings", size: Size) -> dict[str, Any]:
     Raises:
         InputError: an option is unknown or does not fit.
     """
-    options, precision = Options.of(settings), settings.precision
+    options, precision = parse_options("deepspeed", settings.options), settings.precision
     found: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": settings.micro_batch,
         "gradient_accumulation_steps": settings.accumulation,
@@ -144,7 +85,7 @@ def configuration(settings: "EngineSettings", size: Size) -> dict[str, Any]:
     }
 
 
-def _zero(options: Options, settings: "EngineSettings", size: Size) -> dict[str, Any]:
+def _zero(options: DeepSpeed, settings: "EngineSettings", size: Size) -> dict[str, Any]:
     """The part `zero_optimization`."""
     pinned = settings.device == "cuda"
     folder = None if settings.scratch is None else str(settings.scratch)
@@ -181,7 +122,7 @@ def _zero(options: Options, settings: "EngineSettings", size: Size) -> dict[str,
 
 def locked_bytes(settings: "EngineSettings", size: Size) -> int:
     """How much memory the buffers lock that files are read into and written from."""
-    options = Options.of(settings)
+    options = parse_options("deepspeed", settings.options)
     part = min(-(-size.parameters // size.processes), (_sub_group(options) or size.parameters) + size.largest_part)
     locked = 0
     if options.offload_optimizer == "nvme":
@@ -192,7 +133,7 @@ def locked_bytes(settings: "EngineSettings", size: Size) -> int:
     return locked
 
 
-def _sub_group(options: Options) -> int | None:
+def _sub_group(options: DeepSpeed) -> int | None:
     return options.sub_group or (_SWAPPED_AT_ONCE if options.swaps else None)
 
 

@@ -14,7 +14,6 @@ from trainyard.config.train import Train, rows_a_step
 from trainyard.parallel.memory import Prediction, predict, predict_cell
 
 _GIB = 2**30
-_SHOWN = 5
 _REMEDIES = {
     "parameters": "a setting that shares them (fsdp, zero3), or more processes",
     "gradients": "a setting that shares them (fsdp, zero2), or more processes",
@@ -48,13 +47,6 @@ def exceeding(executions: Iterable[Execution], available: int | None = None) -> 
             checkpointing = specification.get("train", specification)["activation_checkpointing"]
             warnings.append(f"{execution.study}/{execution.name}: {_warning(found, together, there, checkpointing)}")
     return warnings
-
-
-def warnings(executions: Iterable[Execution]) -> list[str]:
-    """The first lines of `exceeding`, and how many more there are."""
-    lines = exceeding(executions)
-    more = len(lines) - _SHOWN
-    return [*lines[:_SHOWN], f"{more} more need more memory than there is"] if more > 0 else lines
 
 
 def prediction(specification: Mapping[str, Any]) -> Prediction | None:
