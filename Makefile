@@ -14,8 +14,13 @@ help:  ## this list
 
 demo: install  ## run the study `demo`, write report.html, print its table
 	@start=$$SECONDS; \
-	$(RUN) -m trainyard.unlock && \
-	$(SNAKEMAKE) --cores $(CORES) --quiet reason --config studies=demo && \
+	$(RUN) -m trainyard.unlock || exit; \
+	$(SNAKEMAKE) --cores $(CORES) --quiet reason --config studies=demo || { \
+	  failed=$$?; \
+	  $(SNAKEMAKE) --report report.html --config studies=demo --quiet all 2> /dev/null && \
+	    echo "report.html shows what failed." >&2; \
+	  exit $$failed; \
+	}; \
 	if [ ! -e report.html ] || [ -n "$$(find results/demo/report -newer report.html -type f -print -quit)" ]; then \
 	  $(SNAKEMAKE) --report report.html --config studies=demo --quiet all; \
 	fi && \
