@@ -184,7 +184,7 @@ class Dag:
             (job.study, job.entry, reason) for job in self._executions() if (reason := self._unsupported(job))
         )
         return [
-            f"{study}: {setting}: {reason}; {count} row{'s' if count > 1 else ''} will say `unsupported`"
+            f"{study}: {setting}: {reason}; {count} row{'s' if count > 1 else ''} will say 'unsupported'"
             for (study, setting, reason), count in counts.items()
         ]
 

@@ -181,10 +181,8 @@ class StudyPlan:
             for metric in KIND_OF_DATA:
                 suited = [name for name in models if suits(metric, self.catalogues.models[name])]
                 if models and getattr(evaluate, metric) and not suited:
-                    kind = "have no encoder" if metric == "rouge" else "have an encoder"
-                    raise InputError(
-                        f"{self._key_of(evaluate)}.{metric}: all models {kind}, and it can't be had of them; remove it"
-                    )
+                    need = "a model with an encoder" if metric == "rouge" else "a causal model"
+                    raise InputError(f"{self._key_of(evaluate)}.{metric}: needs {need}, and there is none; remove it")
 
     @functools.cached_property
     def by_evaluation(self) -> dict[tuple[str, str, str], tuple[EvaluatedModel, Evaluation]]:

@@ -49,6 +49,8 @@ def study_jobs(study: str, config: Mapping[str, Any]) -> StudyJobs:
     Raises:
         InputError: the configuration can't be, or a file that no job makes is missing.
     """
+    if not Path("Snakefile").is_file():
+        raise InputError(f"{Path.cwd()}: no Snakefile; call it in the folder that the study was run in")
     try:
         with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as snakemake:
             found = snakemake.workflow(
