@@ -86,7 +86,7 @@ class Source:
             "title": "Some data",
             "kind": "text",
             "source": {"hub": f"org/{self.name}", "revision": revision},
-            "splits": {"train": "train", "test": "test", "validation": "train[90%:]"},
+            "splits": {"validation": "train[90%:]"} if split == "validation" else {"train": "train", "test": "test"},
             "licence": "CC0",
         }
         output = str(self.folder / f"rows/{split}.parquet")
