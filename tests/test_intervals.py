@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from trainyard.intervals import Estimate, bootstrap_means, flat, proportion, ratio
+from trainyard.intervals import FEWEST, Estimate, bootstrap_means, flat, proportion, ratio
 
 
 def test_the_standard_error_of_a_proportion_is_the_harness_one():
@@ -22,13 +22,44 @@ def test_the_interval_of_a_proportion_is_wilsons():
 
 def test_a_perfect_score_has_an_interval_below_one():
     estimate = proportion(np.ones(50, dtype=bool))
-    assert estimate.standard_error == 0
+    assert estimate.standard_error is None  # zero would make any difference infinitely clear
     assert estimate.low is not None
     assert 0.9 < estimate.low < 1
 
 
-def test_one_item_has_a_value_and_no_standard_error():
-    assert proportion(np.array([True])).standard_error is None
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_one_observation_gives_a_value_alone(value: float):
+    assert proportion(np.array([value > 0])) == Estimate(value)
+    assert ratio(np.array([value]), np.ones(1)) == Estimate(value)
+    assert bootstrap_means(np.full((1, 2), value), 50, 1) == [Estimate(value)] * 2
+
+
+@pytest.mark.parametrize("count", [2, 5, 30, 1000])
+def test_observations_that_are_all_alike_give_a_value_alone(count: int):
+    third, sizes = 100 / 3, np.arange(1.0, count + 1)
+    for found in (*bootstrap_means(np.full((count, 2), third), 50, 1), ratio(third * sizes, sizes)):
+        assert found == Estimate(found.value)
+        assert found.value == pytest.approx(third)
+    assert bootstrap_means(np.zeros((count, 1)), 50, 1) == [Estimate(0.0)]
+
+
+def test_few_rows_have_students_interval_for_percentiles_would_be_too_narrow():
+    (estimate,) = bootstrap_means(np.array([[40.0], [44.0]]), 1000, 1)
+    assert (estimate.value, estimate.standard_error) == pytest.approx((42.0, 2.0))
+    assert (estimate.low, estimate.high) == pytest.approx((42 - 12.7062 * 2, 42 + 12.7062 * 2), abs=1e-3)
+
+
+@pytest.mark.parametrize("count", [2, 5, FEWEST - 1])
+def test_means_of_few_rows_cover_the_truth_about_as_often_as_they_say(count: int):
+    generator = np.random.default_rng(11)
+    drawn = [bootstrap_means(generator.normal(50.0, 10.0, (count, 1)), 300, trial)[0] for trial in range(300)]
+    covered = [estimate.low is not None and estimate.low <= 50.0 <= (estimate.high or 0.0) for estimate in drawn]
+    assert 0.9 < sum(covered) / 300 < 0.99
+
+
+def test_an_interval_stays_within_what_the_quantity_can_be():
+    assert Estimate(42.0, 9.0, -10.0, 120.0).within(0, 100) == Estimate(42.0, 9.0, 0, 100)
+    assert Estimate(42.0).within(0, 100) == Estimate(42.0)
 
 
 def test_a_ratio_over_equal_denominators_has_the_standard_error_of_a_mean():
@@ -45,7 +76,10 @@ def test_a_ratio_of_one_document_has_no_interval():
 
 def test_an_exponential_that_no_number_holds_is_infinite():
     assert Estimate(800.0, 1.0, 798.0, 802.0).exponential() == Estimate(math.inf)
-    assert Estimate(708.0, 1.0, 706.0, 710.0).exponential() == Estimate(math.inf)
+
+
+def test_an_exponential_keeps_its_value_where_no_number_holds_the_intervals_end():
+    assert Estimate(708.0, 1.0, 706.0, 710.0).exponential() == Estimate(math.exp(708.0))
 
 
 def test_an_exponential_carries_the_ends_of_the_interval_over():
@@ -81,11 +115,6 @@ def test_a_bootstrap_is_the_same_for_the_same_seed_and_another_for_another():
     scores = np.random.default_rng(0).normal(size=(30, 2))
     assert bootstrap_means(scores, 100, 1) == bootstrap_means(scores, 100, 1)
     assert bootstrap_means(scores, 100, 1) != bootstrap_means(scores, 100, 2)
-
-
-def test_a_bootstrap_of_equal_rows_has_no_width():
-    (estimate,) = bootstrap_means(np.full((5, 1), 3.0), 50, 1)
-    assert estimate == Estimate(3.0, 0.0, 3.0, 3.0)
 
 
 def test_flat_estimates_name_their_parts():

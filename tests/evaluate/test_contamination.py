@@ -79,7 +79,7 @@ def test_case_and_punctuation_hide_no_overlap(tmp_path: Path) -> None:
 
 def test_words_go_as_in_the_harness_and_beyond_ascii_alike() -> None:
     assert words("I'm a very !dirty,, ,,  dirty boy.") == ["im", "a", "very", "dirty", "dirty", "boy"]
-    assert words("  “Où?” — «ÉCOLE»… $5 & x_1 \N{NO-BREAK SPACE}中文。字 🙂 ") == ["où", "école", "5", "x1", "中文字"]
+    assert words("  “Où?” — «ÉCOLE»… $5 & x_1 \N{NO-BREAK SPACE}中文。字 🙂 ") == ["où", "école", "5", "x1", *"中文字"]
     assert words("— !? —") == []
 
 
@@ -128,7 +128,8 @@ def test_short_items_are_never_contaminated_and_are_counted_apart(tmp_path: Path
     assert [item["contaminated"] for item in items] == [False, False, False, True]
     assert (found["short"], found["share"], found["overlap"]) == (3, 0.25, 1.0)
     found, items = looked(tmp_path, ["a b c d"], ["a b"], ngram=13)
-    assert (found["short"], found["share"], found["overlap"], items[0]["example"]) == (1, 0.0, 0.0, None)
+    assert (found["short"], found["share"], found["overlap"], items[0]["example"]) == (1, None, None, None)
+    assert found["reason"] == "every item is shorter than an n-gram of 13 words; make ngram smaller"
 
 
 def test_all_may_be_contaminated_or_none(tmp_path: Path) -> None:
@@ -339,3 +340,28 @@ def test_real_data_by_python_alone(tmp_path: Path, dataset: str, split: str, ngr
         assert (item["ngrams"], item["overlapping"]) == (len(own), len(shared))
         assert item["example"] == (" ".join(shared[0]) if shared else None)
     assert share is None or found["share"] == share
+
+
+# text without spaces
+
+CHINESE = "国务院批准了新的预算。总理主持了会议，并且讲话。"
+
+
+def test_characters_are_the_words_of_a_script_without_spaces(tmp_path: Path) -> None:
+    found, items = looked(
+        tmp_path, [f"昨天{CHINESE}完"], [CHINESE, "今天没有会议所以大家都回家休息去了", "太短"], ngram=13
+    )
+    assert [item["contaminated"] for item in items] == [True, False, False]
+    assert items[0]["example"] == " ".join("国务院批准了新的预算总理主")
+    assert (found["share"], found["short"], found["reason"]) == (1 / 3, 1, None)
+
+
+def test_marks_stay_with_their_character(tmp_path: Path) -> None:
+    assert words("สวัสดี ABC中") == ["ส", "วั", "ส", "ดี", "abc", "中"]
+
+
+def test_where_every_item_is_too_short_no_share_is_known(tmp_path: Path) -> None:
+    found, items = looked(tmp_path, [CHINESE], ["预算", "会议"], ngram=13)
+    assert (found["contaminated"], found["share"], found["overlap"], found["short"]) == (0, None, None, 2)
+    assert found["reason"] == "every item is shorter than an n-gram of 13 words; make ngram smaller"
+    assert [item["contaminated"] for item in items] == [False, False]

@@ -146,7 +146,7 @@ def test_spaces_at_the_end_of_a_context_move_to_the_continuation(causal_folder: 
 def test_a_context_that_is_too_long_loses_its_left_end():
     assert fit([1, 2, 3, 4, 5], [6, 7], longest=4) == ([3, 4, 5], [6, 7])
     assert fit([1, 2, 3], [6, 7], longest=4) == ([1, 2, 3], [6, 7])
-    assert fit([1], [2, 3, 4], longest=2) == ([2], [3, 4])
+    assert fit([1, 2], [3, 4], longest=2) == ([2], [3, 4])
 
 
 def test_endings_of_one_item_with_one_context_share_a_query():
@@ -199,7 +199,7 @@ def test_scores_equal_those_of_a_slow_implementation(
             lengths.append(len(ending) if protocol == "harness" else len(continuation))
         cut += is_cut
         assert items[place]["row"] == place
-        assert items[place]["cut"] == is_cut
+        assert (items[place]["cut_tokens"] > 0) == is_cut
         assert items[place]["log_likelihoods"] == pytest.approx(sums, rel=1e-5)
         assert items[place]["lengths"] == lengths
         right.append(int(np.argmax(sums)) == row["label"])
@@ -273,3 +273,84 @@ def test_a_run_without_a_model_gives_null_and_its_reason(tmp_path: Path, write_r
     assert result["values"] is None
     assert result["reason"] == "the loss is not finite at step 8"
     assert pq.read_table(path.with_name("out.parquet")).num_rows == 0
+
+
+# what doesn't fit
+
+BEYOND = {**ROOF, "endings": ["goes home.", "kitchen garden ball " * 30, "takes a bath.", "is on a roof."], "label": 0}
+
+
+@pytest.mark.parametrize("protocol", ["harness", "completion"])
+def test_an_item_with_an_ending_longer_than_the_context_is_left_out_and_counted(
+    causal_folder: Path, write_rows: Write, names: Names, protocol: str
+):
+    path = write_rows([ROOF, BEYOND, ROOF])
+    result = evaluate(causal_folder, path, names, protocol=protocol)
+    items = pq.read_table(path.with_name("out.parquet")).to_pylist()
+    length = max(items[1]["ending_tokens"])
+    assert length > 64
+    assert (result["n"], result["settings"]["unscored_items"]) == (2, 1)
+    assert result["unscored"] == (
+        f"row 1: ending 1 has {length} tokens, and the model takes 64; one item has an ending that can't be scored "
+        "whole: left out"
+    )
+    assert [items[1][name] for name in ("log_likelihoods", "lengths", "chosen_norm", "correct")] == [None] * 4
+    assert items[0]["log_likelihoods"] == items[2]["log_likelihoods"]
+    alone = evaluate(causal_folder, write_rows([ROOF, ROOF], "alone.parquet"), names, protocol=protocol)
+    assert result["values"] == alone["values"]
+
+
+def test_where_no_item_fits_there_is_no_figure_and_both_lengths_are_named(
+    causal_folder: Path, write_rows: Write, names: Names
+):
+    path = write_rows([BEYOND, BEYOND])
+    result = evaluate(causal_folder, path, names)
+    assert (result["n"], result["values"]) == (0, None)
+    assert "row 0: ending 1 has " in result["reason"]
+    assert " tokens, and the model takes 64; 2 items have an ending" in result["reason"]
+
+
+def test_an_ending_that_is_as_long_as_the_context_is_scored_after_one_token(
+    causal_folder: Path, write_rows: Write, names: Names
+):
+    tokenizer = AutoTokenizer.from_pretrained(causal_folder)
+    ending = next(text for count in range(1, 200) if len(tokenizer(" " + (text := "x" * count))["input_ids"]) == 64)
+    path = write_rows(
+        [{**ROOF, "endings": [ending, "b", "c", "d"]}, {**ROOF, "endings": [ending + "x", "b", "c", "d"]}]
+    )
+    result = evaluate(causal_folder, path, names, protocol="completion")
+    items = pq.read_table(path.with_name("out.parquet")).to_pylist()
+    assert (items[0]["ending_tokens"][0], items[1]["ending_tokens"][0]) == (64, 65)
+    model = AutoModelForCausalLM.from_pretrained(causal_folder).eval()
+    context = tokenizer(ROOF["ctx"])["input_ids"]
+    alone = slow_sum(model, context[-1:], tokenizer(" " + ending)["input_ids"])
+    assert items[0]["log_likelihoods"][0] == pytest.approx(alone, rel=1e-5)
+    assert items[0]["cut_tokens"] == len(context) - 1
+    assert items[1]["log_likelihoods"] is None
+    assert result["settings"]["unscored_items"] == 1
+
+
+def test_how_many_tokens_contexts_lost_is_stated(causal_folder: Path, write_rows: Write, names: Names):
+    rows = [ROOF, {**ROOF, "ctx": "kitchen garden ball " * 40}]
+    path = write_rows(rows)
+    result = evaluate(causal_folder, path, names, protocol="completion")
+    items = pq.read_table(path.with_name("out.parquet")).to_pylist()
+    tokenizer = AutoTokenizer.from_pretrained(causal_folder)
+    lost = len(tokenizer(rows[1]["ctx"])["input_ids"]) + max(items[1]["ending_tokens"]) - 65
+    assert [item["cut_tokens"] for item in items] == [0, lost]
+    assert (result["settings"]["cut_contexts"], result["settings"]["cut_context_tokens"]) == (1, lost)
+
+
+def test_an_empty_ending_is_one_character_long_and_scored(causal_folder: Path, write_rows: Write, names: Names):
+    path = write_rows([{**ROOF, "endings": ["", "b", "c", "d"]}])
+    evaluate(causal_folder, path, names, protocol="harness")
+    (item,) = pq.read_table(path.with_name("out.parquet")).to_pylist()
+    assert item["lengths"] == [1, 1, 1, 1]
+
+
+def test_lengths_are_counted_in_code_points_as_in_the_harness(causal_folder: Path, write_rows: Write, names: Names):
+    endings = ["e\N{COMBINING ACUTE ACCENT}t", "été", "中文", "🙂👍🏽"]
+    path = write_rows([{**ROOF, "endings": endings}])
+    evaluate(causal_folder, path, names, protocol="harness")
+    (item,) = pq.read_table(path.with_name("out.parquet")).to_pylist()
+    assert item["lengths"] == [3, 3, 2, 3]

@@ -88,7 +88,10 @@ def test_a_perplexity_that_no_number_holds_is_left_out(causal_folder: Path, writ
     """A document without a space is one word; e to the loss of 600 tokens is beyond a float."""
     path = write_rows([{"text": "Ada" * 900}] * 2)
     result = evaluate(causal_folder, path, names)
-    assert set(result["values"]) == {"loss_token", "perplexity_token", "perplexity_byte", "bits_per_byte"}
+    assert result["values"]["perplexity_word"]["value"] is None
+    assert result["values"]["perplexity_word"]["reason"] == result["reason"] == "too large for a number"
+    others = ("loss_token", "perplexity_token", "perplexity_byte", "bits_per_byte")
+    assert all(result["values"][name]["value"] > 0 for name in others)
 
 
 @given(st.integers(1, 300), st.integers(1, 40), st.data())
@@ -212,3 +215,38 @@ def test_weights_that_could_execute_code_are_not_loaded(tmp_path: Path, causal_f
     torch.save(model.state_dict(), tmp_path / "best/pytorch_model.bin")
     with pytest.raises(InputError, match="cannot load the model"):
         evaluate(tmp_path / "best", rows, names)
+
+
+# text without spaces
+
+CHINESE = "国务院批准了新的预算。总理主持了会议，并且讲话。"
+
+
+@pytest.mark.parametrize("protocol", ["rolling", "harness"])
+def test_text_without_spaces_has_no_perplexity_a_word(
+    causal_folder: Path, write_rows: Write, names: Names, protocol: str
+):
+    path = write_rows([{"text": CHINESE}, {"text": CHINESE[::-1]}])
+    result = evaluate(causal_folder, path, names, protocol=protocol)
+    word = result["values"]["perplexity_word"]
+    assert word["value"] is word["standard_error"] is word["low"] is word["high"] is None
+    assert word["reason"] == result["reason"]
+    assert word["reason"].startswith("42 of the 42 letters are of scripts that put no space between words")
+    assert result["values"]["perplexity_byte"]["value"] > 1
+    assert result["settings"]["unspaced_letters"] == 42
+    items = pq.read_table(path.with_name("out.parquet")).to_pylist()
+    assert [(item["letters"], item["unspaced_letters"]) for item in items] == [(21, 21)] * 2
+
+
+def test_a_few_characters_of_such_a_script_leave_words_their_meaning(
+    causal_folder: Path, write_rows: Write, names: Names
+):
+    path = write_rows([{"text": "Beijing (北京) is the capital of China."}, {"text": "Ada went home."}])
+    result = evaluate(causal_folder, path, names)
+    assert result["values"]["perplexity_word"]["value"] > 1
+    assert (result["settings"]["unspaced_letters"], result["reason"]) == (2, None)
+
+
+def test_documents_longer_than_the_context_are_counted(causal_folder: Path, write_rows: Write, names: Names):
+    path = write_rows([{"text": "Ada went home. " * 40}, {"text": "Ada went home."}])
+    assert evaluate(causal_folder, path, names)["settings"]["documents_beyond_context"] == 1

@@ -12,8 +12,8 @@ from rouge_score.rouge_scorer import RougeScorer
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from trainyard.errors import InputError
-from trainyard.evaluate.generate import generate, generation_config
-from trainyard.evaluate.rouge import KINDS, score
+from trainyard.evaluate.generate import generate, generation_config, reaches_limit
+from trainyard.evaluate.rouge import KINDS, scorable, score
 from trainyard.evaluate.run import run
 from trainyard.evaluate.write import Names
 
@@ -79,7 +79,8 @@ def test_summaries_are_generated_scored_and_set_beside_lead_3(bart_folder: Path,
         assert result["values"][kind]["value"] == scores[:, column].mean()
         assert result["baselines"]["lead3"][kind]["value"] == lead[:, column].mean()
         assert [item[f"lead3_{kind}"] for item in items] == lead[:, column].tolist()
-        assert result["values"][kind]["low"] <= result["values"][kind]["value"] <= result["values"][kind]["high"]
+        lead3 = result["baselines"]["lead3"][kind]
+        assert lead3["low"] <= lead3["value"] <= lead3["high"]
     assert result["settings"]["cut_sources"] == 2
     assert result["settings"]["stemmer"] is True
 
@@ -166,4 +167,103 @@ def test_a_run_without_a_model_gives_null_and_its_reason(tmp_path: Path, write_r
     result = evaluate(tmp_path / "models/best", path, names)
     assert result["values"] is None
     assert result["reason"] == "zero3 needs deepspeed"
-    assert np.array_equal(pq.read_table(path.with_name("out.parquet")).shape, (0, 13))
+    assert np.array_equal(pq.read_table(path.with_name("out.parquet")).shape, (0, 17))
+
+
+# beyond English
+
+LANGUAGES = [
+    "Правительство утвердило новый бюджет на 2024 год.",
+    "国务院批准了新的预算。总理主持了会议。",
+    "وافقت الحكومة على الميزانية الجديدة.",
+    "सरकार ने नया बजट पारित किया।",
+    "รัฐบาลอนุมัติงบประมาณใหม่",
+    "政府は新しい予算を承認した。",
+    "정부가 새 예산을 승인했다.",
+    "\N{GREEK CAPITAL LETTER ETA} κυβέρνηση ενέκρινε τον προϋπολογισμό.",
+    "הממשלה אישרה את התקציב החדש.",
+]
+
+
+@pytest.mark.parametrize("text", LANGUAGES)
+def test_a_summary_of_any_language_is_like_itself_under_the_unicode_tokenizer_alone(text: str):
+    assert score([text], [text], stemmer=False, tokenizer="unicode").tolist() == [[100.0] * 4]
+    assert np.isnan(score([text], [text], stemmer=True, tokenizer="ascii")).all()
+
+
+def test_english_without_marks_scores_alike_under_both_tokenizers():
+    texts = ["Ben took the ball to the garden. Ada went home."], ["Ada went home. Ben took 2 balls."]
+    assert np.array_equal(score(*texts, stemmer=False, tokenizer="unicode"), score(*texts, stemmer=False))
+
+
+def test_characters_are_compared_where_a_script_has_no_spaces():
+    ((one, two, *_),) = score(["北京下雨"], ["北京下雪"], stemmer=False, tokenizer="unicode")
+    assert (one, two) == pytest.approx((100 * 3 / 4, 100 * 2 / 3))
+
+
+def test_a_target_that_keeps_half_of_its_letters_is_scored():
+    assert scorable("Łódź is a city in Poland", "ascii")
+    assert not scorable("ВВП вырос на 2023", "ascii")
+    assert not scorable("…", "unicode")
+    assert not scorable("", "unicode")
+
+
+def pairs_of(*targets: str) -> list[dict[str, Any]]:
+    return [{"id": str(row), "source": target, "target": target} for row, target in enumerate(targets)]
+
+
+def test_rows_without_a_scorable_target_are_counted_and_left_out(bart_folder: Path, write_rows: Write, names: Names):
+    path = write_rows(pairs_of("Ada went home.", LANGUAGES[0], "", "Ben took a ball."))
+    result = evaluate(bart_folder, path, names)
+    assert result["n"] == 2
+    assert result["settings"]["unscored_targets"] == 2
+    assert result["baselines"]["lead3"]["rouge1"]["value"] == 100
+    items = pq.read_table(path.with_name("out.parquet")).to_pylist()
+    assert [item["lead3_rouge1"] for item in items] == [100, None, None, 100]
+    assert [(item["letters"], item["kept_letters"]) for item in items] == [(11, 11), (42, 4), (0, 0), (12, 12)]
+
+
+def test_where_no_target_can_be_scored_every_figure_says_why_and_what_to_do(
+    bart_folder: Path, write_rows: Write, names: Names
+):
+    path = write_rows(pairs_of(*LANGUAGES))
+    result = evaluate(bart_folder, path, names)
+    assert result["n"] == 0
+    assert result["settings"]["unscored_targets"] == len(LANGUAGES)
+    for figure in (*result["values"].values(), *result["baselines"]["lead3"].values()):
+        assert figure["value"] is figure["standard_error"] is figure["low"] is figure["high"] is None
+        assert figure["reason"] == result["reason"]
+    assert result["reason"].startswith("the tokenizer ascii keeps 4 of the ")
+    assert result["reason"].endswith("set `tokenizer: unicode` under `rouge`")
+    result = evaluate(bart_folder, path, names, tokenizer="unicode")
+    assert (result["n"], result["reason"]) == (len(LANGUAGES), None)
+    assert result["baselines"]["lead3"]["rouge1"]["value"] == 100
+    assert (result["settings"]["tokenizer"], result["settings"]["stemmer"]) == ("unicode", False)
+    assert "on words of any script, single characters where it puts no space" in result["protocol"]
+
+
+def test_what_was_cut_is_counted_with_its_tokens(bart_folder: Path, write_rows: Write, names: Names):
+    path = write_rows(PAIRS)
+    result = evaluate(bart_folder, path, names, source_length=40, max_length=8)
+    items = pq.read_table(path.with_name("out.parquet")).to_pylist()
+    tokenizer = AutoTokenizer.from_pretrained(bart_folder)
+    lost = [max(0, len(tokenizer(pair["source"])["input_ids"]) - 40) for pair in PAIRS]
+    assert [item["cut_tokens"] for item in items] == lost
+    assert result["settings"]["cut_sources"] == sum(each > 0 for each in lost) == 2
+    assert result["settings"]["cut_source_tokens"] == sum(lost)
+    assert result["settings"]["cut_predictions"] == sum(item["cut_prediction"] for item in items)
+    assert [item["long_target"] for item in items] == [
+        len(tokenizer(pair["target"])["input_ids"]) > 8 for pair in PAIRS
+    ]
+    assert result["settings"]["long_targets"] == 3
+
+
+def test_a_summary_that_ends_itself_is_not_cut(bart_folder: Path):
+    model = AutoModelForSeq2SeqLM.from_pretrained(bart_folder)
+    config = generation_config(
+        model, beams=1, min_length=0, max_length=6, no_repeat_ngram=0, length_penalty=1.0, early=True
+    )
+    end, pad = config.eos_token_id, config.pad_token_id
+    assert not reaches_limit([end, 9, 9, end, pad, pad], config)
+    assert reaches_limit([end, 9, 9, 9, 9, end], config)  # the forced end
+    assert reaches_limit([end, 9, 9, 9, 9, 9], config)

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trainyard.errors import InputError
 from trainyard.evaluate.continuations import continuations
 from trainyard.evaluate.run import run
+from trainyard.evaluate.samples import Settings, prompts_of
 from trainyard.evaluate.write import Names
 
 Write = Callable[..., Path]
@@ -80,14 +81,46 @@ def test_a_text_ends_with_its_end_token(causal_folder: Path):
     assert cut == whole[: whole.index(whole[4])]
 
 
-def test_more_than_the_model_takes_is_refused(causal_folder: Path, write_rows: Write, names: Names):
-    with pytest.raises(InputError, match=r"new_tokens 62 are more than the 64 that .* takes; make prompt_words"):
-        sampled(causal_folder, write_rows(ROWS), names, new_tokens=62)
+def test_a_prompt_that_does_not_fit_loses_its_left_end_and_says_how_much(
+    causal_folder: Path, write_rows: Write, names: Names
+):
+    _, whole = sampled(causal_folder, write_rows(ROWS), names)
+    room = min(item["prompt_tokens"] for item in whole) - 1
+    result, items = sampled(causal_folder, write_rows(ROWS), names, new_tokens=64 - room)
+    assert [item["prompt_tokens"] for item in items] == [room] * len(whole)
+    lost = [item["prompt_tokens"] - room for item in whole]
+    assert [item["cut_tokens"] for item in items] == lost
+    assert (result["settings"]["cut_prompts"], result["settings"]["cut_prompt_tokens"]) == (len(whole), sum(lost))
 
 
-def test_rows_that_are_all_too_short_are_named(causal_folder: Path, write_rows: Write, names: Names):
-    with pytest.raises(InputError, match=r"rows.parquet: none of the first 4 rows goes on after 30 words"):
-        sampled(causal_folder, write_rows(ROWS), names, prompt_words=30)
+def test_no_room_for_a_prompt_is_refused(causal_folder: Path, write_rows: Write, names: Names):
+    with pytest.raises(InputError, match=r"samples: new_tokens 64: .* takes 64 tokens, prompt included"):
+        sampled(causal_folder, write_rows(ROWS), names, new_tokens=64)
+
+
+def test_rows_that_are_all_too_short_give_no_texts_and_say_why(causal_folder: Path, write_rows: Write, names: Names):
+    result, items = sampled(causal_folder, write_rows(ROWS), names, prompt_words=30)
+    assert (result["n"], items) == (0, [])
+    assert result["reason"] == "none of the first 4 rows goes on after 30 words; make prompt_words smaller"
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "rest"),
+    [
+        ("one two three four", "one two three", " four"),
+        (" one  two\nthree four", " one  two\nthree", " four"),
+        ("one, two- three. Four", "one, two- three.", " Four"),
+        ("北京在下雨。上海", "北京在", "下雨。上海"),
+        ("你好。世界", "你好。世", "界"),
+        ("用 ABC 公司的车", "用 ABC 公", "司的车"),
+        ("สวัสดีครับ", "สวัส", "ดีครับ"),
+        ("привет как дела друг", "привет как дела", " друг"),
+        ("हिन्दी में लिखा गया", "हिन्दी में लिखा", " गया"),
+    ],
+)
+def test_a_prompt_ends_with_a_word_or_with_a_character_where_there_are_no_spaces(text: str, prompt: str, rest: str):
+    settings = Settings.model_validate({"prompt_words": 3})
+    assert prompts_of([text, "too short"], settings) == [(0, prompt, rest)]
 
 
 def test_a_sequence_to_sequence_model_is_refused(bart_folder: Path, write_rows: Write, names: Names):

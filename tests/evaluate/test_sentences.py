@@ -26,3 +26,23 @@ def test_sentences_end_where_the_rules_say(text: str, parts: list[str]):
 def test_no_word_is_lost():
     text = "One (two). 'Three!' four? \u201cFive.\u201d Six e.g. Seven"
     assert " ".join(sentences(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("今天下雨。明天呢？太好了！", ["今天下雨。", "明天呢？", "太好了！"]),
+        ("他说：「下雨了。」我走了。", ["他说：「下雨了。」", "我走了。"]),
+        ("雨です｡晴れ?!", ["雨です｡", "晴れ?!"]),
+        ("हाँ। नहीं॥ ठीक", ["हाँ।", "नहीं॥", "ठीक"]),
+        ("هل تمطر؟ نعم.", ["هل تمطر؟", "نعم."]),
+        ("بارش ہے۔کل", ["بارش ہے۔", "کل"]),
+        ("ခိုင်။မာ။", ["ခိုင်။", "မာ။"]),
+        ("Дождь. Потом солнце. и ветер", ["Дождь.", "Потом солнце. и ветер"]),
+        ("А. С. Пушкин родился. Он писал.", ["А. С. Пушкин родился.", "Он писал."]),
+        ("نعم. لا.", ["نعم.", "لا."]),
+        ("Il pleut. Été. école", ["Il pleut.", "Été. école"]),
+    ],
+)
+def test_sentences_end_by_the_marks_of_their_script(text: str, found: list[str]):
+    assert sentences(text) == found

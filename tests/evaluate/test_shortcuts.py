@@ -163,7 +163,14 @@ def test_answers_have_wilsons_interval_and_guesses_students(tmp_path: Path) -> N
     assert found["low"] == pytest.approx(statistics.fmean(points) - 2.2010 * error, abs=1e-4)  # t of 11 degrees
 
 
-def test_a_shortcut_that_always_ties_is_sure_of_chance(tmp_path: Path) -> None:
+def test_a_shortcut_that_always_ties_scores_chance_with_no_error_to_tell(tmp_path: Path) -> None:
     rows = [item("Nothing is told.", ["one", "two", "three", "four"], label) for label in range(4)]
     found = scored(tmp_path, rows)["baselines"]["last-mentioned"]["acc"]
-    assert found == {"value": 0.25, "standard_error": 0.0, "low": 0.25, "high": 0.25}
+    assert found == {"value": 0.25, "standard_error": None, "low": None, "high": None}
+
+
+def test_shortcuts_see_the_words_of_any_script(tmp_path: Path) -> None:
+    hindi = [item("वह घर गया।", ["घर", "नदी"], 0), item("वह नदी गया।", ["घर", "नदी"], 1)]
+    chinese = [item("他去了北京。", ["北京", "上海"], 0), item("他去了上海。", ["北京", "上海"], 1)]
+    for items in (hindi, chinese):
+        assert scored(tmp_path, items)["baselines"]["any-mentioned"]["acc"]["value"] == 1

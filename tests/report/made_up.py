@@ -3,7 +3,8 @@
 import json
 import math
 import random
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 
 from trainyard.config.catalogue import Model
 from trainyard.config.study import Study
+from trainyard.intervals import proportion
 
 HOSTILE = "<script>alert('x')</script> & $\\frac{1}{2}$"
 
@@ -193,7 +195,7 @@ class Results:
         self,
         run: str,
         metric: str,
-        values: dict[str, tuple[float, float]] | None,
+        values: Mapping[str, tuple[float, float | None]] | None,
         *,
         dataset: str = "tinyworld-endings",
         checkpoint: str = "best",
@@ -205,7 +207,8 @@ class Results:
         settings = {"dtype": "fp32", "batch": 32, **(settings or {})}
         name = "-".join(str(part) for part in (metric, dataset, *settings.values()))
         scores = values and {
-            key: {"value": value, "standard_error": error, "low": value - 1.96 * error, "high": value + 1.96 * error}
+            key: {"value": value, "standard_error": error}
+            | {end: error and value + side * 1.96 * error for end, side in (("low", -1), ("high", 1))}
             for key, (value, error) in values.items()
         }
         path = write(
@@ -275,10 +278,8 @@ class Results:
             return math.sqrt(p * (1 - p) / (count - 1))
 
         whole = sum(scores.values()) / len(scores)
-        levels = {
-            level: {"n": n, **{key: {"value": p, "standard_error": error(p, n)} for key in ("acc", "acc_norm")}}
-            for level, p in scores.items()
-        }
+        shares = {level: asdict(proportion(np.arange(n) < round(p * n))) for level, p in scores.items()}
+        levels = {level: {"n": n, "acc": share, "acc_norm": share} for level, share in shares.items()}
         count = n * len(scores)
         return self.add_evaluation(
             run,

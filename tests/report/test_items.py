@@ -1,7 +1,11 @@
+from dataclasses import asdict
+
+import numpy as np
 import pytest
 
+from trainyard.intervals import proportion
 from trainyard.report.items import CLEAR, Items, Scored, beaten, pooled
-from trainyard.report.results import Score, accuracy
+from trainyard.report.results import Score, as_score
 
 
 def scored(name: str, **levels: tuple[int, Score]) -> Scored:
@@ -10,6 +14,11 @@ def scored(name: str, **levels: tuple[int, Score]) -> Scored:
 
 def items(*shortcuts: Scored) -> Items:
     return Items("items", 0.25, ["facts", "moves"], [], list(shortcuts))
+
+
+def all_alike(n: int, right: bool = True) -> Score:
+    """An accuracy of items that are all answered rightly, or all wrongly."""
+    return as_score(asdict(proportion(np.full(n, right))))
 
 
 def hardest(model: Scored, *shortcuts: Scored) -> tuple[str, float]:
@@ -34,20 +43,26 @@ def test_chance_can_be_the_hardest_to_beat():
 
 @pytest.mark.parametrize(("value", "sign"), [(1.0, 1), (0.0, -1)])
 def test_an_accuracy_of_one_or_zero_takes_part(value, sign):
-    model = scored("model", facts=(500, accuracy({"value": value, "standard_error": 0.0}, 500)))
-    tied = scored("tied", facts=(500, Score(0.25, 0.0)))
+    model = scored("model", facts=(500, all_alike(500, bool(value))))
+    tied = scored("tied", facts=(500, Score(0.25)))
     assert sign * hardest(model, tied)[1] > CLEAR
 
 
 def test_a_shortcut_that_is_always_right_is_not_beaten_by_a_model_that_is_too():
-    right = (500, accuracy({"value": 1.0, "standard_error": 0.0}, 500))
+    right = (500, all_alike(500))
     found = hardest(scored("model", facts=right), scored("cheat", facts=right))
     assert found == ("the shortcut “cheat”", 0.0)
 
 
 def test_a_few_right_answers_are_no_proof():
-    model = scored("model", facts=(3, accuracy({"value": 1.0, "standard_error": 0.0}, 3)))
+    model = scored("model", facts=(3, all_alike(3)))
     assert hardest(model)[1] < CLEAR
+
+
+def test_nothing_is_beaten_by_one_answer_nor_by_more_than_a_shortcut_of_one():
+    one, many = (1, all_alike(1)), (500, Score(0.9, 0.02))
+    assert beaten(scored("model", facts=one), items(), "facts") is None
+    assert beaten(scored("model", facts=many), items(scored("shortcut", facts=one)), "facts") is None
 
 
 def test_levels_are_pooled_by_the_models_items_against_every_rival():

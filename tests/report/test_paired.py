@@ -90,11 +90,16 @@ def test_the_intervals_ends_are_shares() -> None:
 # bootstrap
 
 
-def test_a_constant_difference_is_certain() -> None:
+def test_a_difference_that_is_the_same_on_every_item_is_not_tested() -> None:
     scores = np.random.default_rng(0).normal(40, 10, 100)
-    found = result(bootstrap(of_values(x=scores + 3.0), of_values(x=scores), "x", "x"))
-    assert (found.difference, found.low, found.high) == pytest.approx((3.0, 3.0, 3.0))
-    assert found.p == 2.0**-99  # of a hundred signs that all agree
+    found = bootstrap(of_values(x=scores + 3.0), of_values(x=scores), "x", "x")
+    assert found == "the difference is the same on every item: nothing tells its spread"
+
+
+def test_p_is_no_less_than_a_test_of_the_signs_can_give() -> None:
+    differences = 3.0 + np.arange(FEWEST) / 1e6
+    found = result(bootstrap(of_values(x=differences), of_values(x=np.zeros(FEWEST)), "x", "x"))
+    assert found.p == 2.0 ** (1 - FEWEST)
 
 
 def test_the_interval_of_a_mean_is_the_normal_one_where_items_are_many() -> None:
@@ -213,18 +218,23 @@ def test_intervals_hold_the_true_difference() -> None:
 
 @pytest.mark.parametrize(
     ("metric", "column", "name"),
-    [
-        ("hellaswag", "correct", "acc"),
-        ("hellaswag", "correct", "acc_norm"),
-        ("perplexity", "log_likelihood", "perplexity_byte"),
-        ("rouge", "rouge1", "rougeLsum"),
-    ],
+    [("perplexity", "log_likelihood", "perplexity_byte"), ("rouge", "rouge1", "rougeLsum")],
 )
-def test_identical_models_do_not_differ(empty: Any, metric: str, column: str, name: str) -> None:
+def test_models_with_equal_items_are_said_to_be_equal(empty: Any, metric: str, column: str, name: str) -> None:
     values = np.random.default_rng(11).normal(-30, 5, 50)
-    same = {column: values > -30 if metric == "hellaswag" else values}
-    found = result(paired(*both(empty, metric, same, same), name))
+    assert paired(*both(empty, metric, {column: values}, {column: values}), name) == "they are equal on every item"
+
+
+@pytest.mark.parametrize("name", ["acc", "acc_norm"])
+def test_models_with_equal_answers_do_not_differ(empty: Any, name: str) -> None:
+    same = {"correct": np.random.default_rng(11).random(50) > 0.5}
+    found = result(paired(*both(empty, "hellaswag", same, same), name))
     assert (found.difference, found.p) == (0.0, 1.0)
+
+
+def test_one_item_is_no_test(empty: Any) -> None:
+    one = {"correct": np.array([True])}, {"correct": np.array([False])}
+    assert paired(*both(empty, "hellaswag", *one), "acc") == "one item is too few for a test"
 
 
 @pytest.mark.parametrize(("metric", "column", "name"), [("hellaswag", "correct", "acc"), ("rouge", "rouge1", "rouge1")])
@@ -244,8 +254,9 @@ def test_too_few_items_are_not_resampled(empty: Any) -> None:
 
 
 def test_perplexities_a_token_of_other_tokenizers_are_not_compared(empty: Any) -> None:
-    first = {"log_likelihood": np.full(30, -20.0), "tokens": np.full(30, 10)}
-    pair = both(empty, "perplexity", first, first | {"tokens": np.full(30, 12)})
+    first = {"log_likelihood": np.linspace(-20.0, -22.0, 30), "tokens": np.full(30, 10)}
+    second = {"log_likelihood": np.full(30, -20.0), "tokens": np.full(30, 12)}
+    pair = both(empty, "perplexity", first, second)
     assert "by another tokenizer" in str(paired(*pair, "perplexity_token"))
     assert isinstance(paired(*pair, "perplexity_word"), Paired)
 

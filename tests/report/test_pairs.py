@@ -13,8 +13,8 @@ from trainyard.report.html import best_cells
 from trainyard.report.paired import Paired, mcnemar
 from trainyard.report.pairs import MOST, Pair, apart, family, pairs, probability, told
 from trainyard.report.results import read_evaluations, read_runs
-from trainyard.report.seeds import Welch, configurations, repeated, spread, welch
-from trainyard.report.table_cells import SEEDS
+from trainyard.report.seeds import Spread, Welch, configurations, repeated, spread, welch
+from trainyard.report.table_cells import SEEDS, spread_cell
 
 from .reading import csv_rows, sentences
 
@@ -270,8 +270,8 @@ def test_before_and_after_training_are_paired(empty: Any) -> None:
 def test_a_summary_is_tested_against_lead_3(empty: Any) -> None:
     scores = np.random.default_rng(2).normal(40, 5, 50)
     empty.add_run("r", model="bart-tiny")
-    empty.add_items("r", "rouge", {"rouge1": scores, "lead3": scores - 3})
-    assert "the model less the baseline is +3.0 points, 95 % interval [3.0, 3.0]" in sentences(empty)["Summaries"]
+    empty.add_items("r", "rouge", {"rouge1": scores, "lead3": scores - 3 + np.linspace(-0.1, 0.1, 50)})
+    assert "the model less the baseline is +3.000 points, 95 % interval [2.983, 3.017]" in sentences(empty)["Summaries"]
 
 
 # seeds
@@ -304,6 +304,19 @@ def test_spread_is_the_sample_standard_deviation_with_students_interval() -> Non
     assert spread([1.0]) is None
 
 
+def test_seeds_that_are_all_the_same_have_no_interval() -> None:
+    assert spread([0.3, 0.1 + 0.2]) == Spread(pytest.approx(0.3), 0.0, 2)  # pyright: ignore[reportArgumentType]
+    cell = spread_cell("acc", [0.5, 0.5])
+    assert (cell.text, cell.detail) == ("50.0", "all the same")
+    assert [cell.more[part] for part in ("standard_error", "low", "high")] == [None, None, None]
+
+
+def test_equal_seeds_say_nothing_of_what_a_seed_moves(empty: Any) -> None:
+    for seed in (1, 2):
+        empty.add_run(f"s{seed}", seed=seed, end=1.5)
+    assert "The seed alone" not in sentences(empty)["Training"]
+
+
 def test_welchs_test_agrees_with_a_published_example() -> None:
     # Wikipedia, "Welch's t-test", first example: t = -2.46 with 25.0 degrees of freedom, P = 0.021
     first = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4]
@@ -318,7 +331,9 @@ def test_welchs_test_agrees_with_a_published_example() -> None:
 
 def test_one_seed_or_no_spread_is_no_test() -> None:
     assert welch([1.0], [2.0, 3.0]) == "fewer than two seeds"
-    assert welch([1.0, 1.0], [2.0, 2.0]) == "no spread over seeds"
+    for equal in ([1.0, 1.0], [0.1 + 0.2, 0.3]):
+        assert welch(equal, [2.0, 3.0]) == "the seeds of one are all the same: no spread over seeds"
+        assert welch([2.0, 3.0], equal) == "the seeds of one are all the same: no spread over seeds"
 
 
 def test_equal_configurations_are_within_noise() -> None:

@@ -123,8 +123,8 @@ def test_seeds_are_one_line_of_their_mean_and_spread(empty):
     (line,) = chart.lines
     assert line.label == "gpt2-1m, 2 seeds"
     assert [point.score.value for point in line.points] == pytest.approx([0.4, 0.5, 0.8])
-    low, high = line.points[0].score.interval
-    assert high - low == pytest.approx(2 * 0.1 * 2**0.5)
+    assert sum(line.points[0].score.reach) == pytest.approx(2 * 0.1 * 2**0.5)
+    assert line.points[1].score.interval is None  # both seeds have the same
 
 
 def test_many_runs_are_coloured_by_the_coordinate_that_says_most(empty):

@@ -1,10 +1,15 @@
+from dataclasses import asdict
+
+import numpy as np
 import pytest
 
 from trainyard.errors import InputError
+from trainyard.intervals import proportion
 from trainyard.report.results import (
     Score,
-    accuracy,
+    as_score,
     difference,
+    exact,
     guesses,
     label,
     model_labels,
@@ -49,20 +54,22 @@ def test_a_pretrained_model_says_so_and_a_checkpoint_where_there_are_several(emp
 def test_a_difference_counts_combined_standard_errors():
     assert difference(Score(10.0, 3.0), Score(0.0, 4.0)) == pytest.approx(2.0)
     assert difference(Score(10.0), Score(0.0)) is None
-    assert difference(Score(10.0, low=8.04, high=11.96), Score(9.0)) == pytest.approx(1.0)
+    assert difference(Score(10.0, low=8.04, high=11.96), exact(9.0)) == pytest.approx(1.0)
+
+
+def test_an_unknown_error_is_not_none_at_all():
+    assert difference(Score(10.0), Score(0.0, 3.0)) is None
+    assert difference(Score(10.0, 0.0), Score(0.0, 3.0)) is None
+    assert difference(exact(10.0), exact(9.0)) is None
 
 
 def test_an_accuracy_that_all_items_agree_on_has_an_error_from_wilsons_interval():
     reach = 1.96**2 / (500 + 1.96**2)
-    every, none = (accuracy({"value": value, "standard_error": 0.0}, 500) for value in (1.0, 0.0))
-    assert every.interval == pytest.approx((1 - reach, 1.0))
-    assert none.interval == pytest.approx((0.0, reach))
-    assert (every.one_error, none.one_error) == pytest.approx((reach / 1.96, reach / 1.96))
-    assert difference(every, Score(0.25)) == pytest.approx(0.75 * 1.96 / reach)
-
-
-def test_a_shortcut_that_always_ties_keeps_its_error_of_zero():
-    assert accuracy({"value": 0.25, "standard_error": 0.0}, 500) == Score(0.25, 0.0)
+    every, none = (as_score(asdict(proportion(np.full(500, right)))) for right in (True, False))
+    assert every.interval == pytest.approx((1 - reach, 1.0), abs=1e-6)
+    assert none.interval == pytest.approx((0.0, reach), abs=1e-6)
+    assert (every.one_error, none.one_error) == pytest.approx((reach / 1.96, reach / 1.96), rel=1e-4)
+    assert difference(every, exact(0.25)) == pytest.approx(0.75 * 1.96 / reach, rel=1e-4)
 
 
 def test_an_interval_with_unequal_ends_gives_the_larger_error():

@@ -35,14 +35,29 @@ def test_a_power_law_is_found_again_with_its_exponent_and_scale():
     assert law is not None
     assert law.exponent == pytest.approx(0.076, rel=1e-9)
     assert law.scale == pytest.approx(8.8e13, rel=1e-6)
-    assert law.error == pytest.approx(0, abs=1e-9)
+    assert (law.error, law.low, law.high) == (None, None, None)  # no point lies off the line
+
+
+@pytest.mark.parametrize(
+    ("losses", "reason"),
+    [
+        ([2.0, 1.9], "A fit needs 3 sizes or more; this study has 2."),
+        ([2.0, 2.0, 2.0], "No power law is fitted: every size has the same loss."),
+        ([2.0, 1.0, 0.0], "No power law is fitted: a loss of 0 has no logarithm."),
+    ],
+)
+def test_where_nothing_is_fitted_it_says_why(losses, reason):
+    assert scaling.fit(points(losses)) is None
+    assert scaling.sentence(points(losses)) == reason
 
 
 def test_noise_widens_the_interval_of_the_exponent_around_the_truth():
     law = scaling.fit(points([4.0 * 1.02, 4.0 * 10**-0.1 * 0.98, 4.0 * 10**-0.2 * 1.02, 4.0 * 10**-0.3 * 0.98]))
     assert law is not None
+    assert law.low is not None
+    assert law.high is not None
     assert law.low < 0.1 < law.high
-    assert law.error > 1e-3
+    assert law.high - law.low > 2e-3
 
 
 def test_sizes_of_one_loss_get_no_fit():

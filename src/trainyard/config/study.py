@@ -56,6 +56,20 @@ class Hellaswag(Entry):
     limit: PositiveInt | None = Field(None, description="first items only")
 
 
+RougeTokenizer = Literal["ascii", "unicode"]
+
+
+def stems(tokenizer: RougeTokenizer, stemmer: bool | None) -> bool:
+    """Whether ROUGE compares words without their endings: by default those of the tokenizer for English.
+
+    Raises:
+        ValueError: the stemmer is asked for beside a tokenizer for any language.
+    """
+    if stemmer and tokenizer != "ascii":
+        raise ValueError("stemmer: Porter's is for English alone; leave it out, or set `tokenizer: ascii`")
+    return tokenizer == "ascii" if stemmer is None else stemmer
+
+
 class Rouge(Entry):
     """ROUGE of generated summaries."""
 
@@ -70,7 +84,17 @@ class Rouge(Entry):
     length_penalty: Annotated[float, Field(ge=-10, le=10)] = Field(
         1.0, description="the power of the length that a beam's log-likelihood is divided by"
     )
-    stemmer: bool = Field(True, description="compare words without their endings")
+    tokenizer: RougeTokenizer = Field(
+        "ascii", description="words of a-z and 0-9, as published for English; or unicode: of any language"
+    )
+    stemmer: bool | None = Field(
+        None, description="compare words without their endings, of English alone; by default with tokenizer ascii"
+    )
+
+    @model_validator(mode="after")
+    def _stems_english_alone(self) -> "Rouge":
+        stems(self.tokenizer, self.stemmer)
+        return self
 
 
 class Samples(Entry):

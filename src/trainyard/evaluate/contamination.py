@@ -5,6 +5,7 @@ An item is contaminated if one of its n-grams of words stands in the training te
 lm-evaluation-harness). A word is what stands between white space once the text is in
 lower case and without punctuation, as in lm-evaluation-harness (lm_eval/decontamination/janitor.py,
 for ASCII alone); here punctuation is every character of Unicode's categories P and S.
+A character of a script that puts no space between words is a word.
 No n-gram goes from one text into the next.
 
 The n-grams of the items are held, the training text streams by. Both are looked through
@@ -29,13 +30,15 @@ from pyarrow.compute import ReplaceSubstringOptions, SetLookupOptions, call_func
 from trainyard.errors import InputError
 from trainyard.evaluate.progress import progress
 from trainyard.evaluate.rows import opened, read_rows, rows_sha256
+from trainyard.evaluate.words import CHARACTER
 from trainyard.files import whole_file, write_json
 
 NORMALISATION = (
     "lower case; every character of Unicode's categories P (punctuation) and S (symbols) is deleted; "
-    "words are split at white space"
+    "words are split at white space; a character of a script that puts no space between words is a word"
 )
 PUNCTUATION = ReplaceSubstringOptions(r"[\pP\pS]", "")
+CHARACTERS = ReplaceSubstringOptions(f"({CHARACTER})", r" \1 ")
 TEXTS = {
     "choices": "context and the right ending, as one text",
     "pairs": "source and target, each a text",
@@ -98,9 +101,10 @@ def contamination(
         "ngram": ngram,
         "n": len(result),
         "contaminated": contaminated,
-        "share": contaminated / len(result),
+        "share": contaminated / len(result) if long.any() else None,
         "short": int((~long).sum()),
-        "overlap": float(np.mean(overlapping[long] / ngrams[long])) if long.any() else 0.0,
+        "overlap": float(np.mean(overlapping[long] / ngrams[long])) if long.any() else None,
+        "reason": None if long.any() else f"every item is shorter than an n-gram of {ngram} words; make ngram smaller",
         "texts": TEXTS[kind],
         "normalisation": NORMALISATION,
         "training_rows": rows,
@@ -134,6 +138,7 @@ def split_words(texts: pa.Array) -> tuple[pa.Array, Ids]:
     A text without words has an empty one.
     """
     bare = call_function("replace_substring_regex", [call_function("utf8_lower", [texts])], PUNCTUATION)
+    bare = call_function("replace_substring_regex", [bare], CHARACTERS)
     # pyarrow 26 splits white space at the end of a text by the bytes that happen to stand behind it
     bare = call_function("utf8_trim_whitespace", [bare])
     lists = call_function("utf8_split_whitespace", [bare])

@@ -55,6 +55,15 @@ def generate(
     return result
 
 
+def reaches_limit(ids: Sequence[int], config: GenerationConfig) -> bool:
+    """Whether a summary was ended by `max_length`, and not by the model's own end token before it."""
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    # the first token is the decoder's start, which may be the end token too
+    return (
+        next((place for place, token in enumerate(ids) if place and token in ends), len(ids)) >= config.max_length - 1
+    )
+
+
 def _padded(sources: list[Sequence[int]], pad: int, device: torch.device) -> dict[str, torch.Tensor]:
     width = max(len(ids) for ids in sources)
     ids = torch.tensor([[*source, *[pad] * (width - len(source))] for source in sources])

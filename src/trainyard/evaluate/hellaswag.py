@@ -19,6 +19,7 @@ from trainyard.evaluate.hellaswag_items import (
     Protocol,
     Shots,
     encode_pairs,
+    lost_context,
     make_item,
     queries,
     with_shots,
@@ -55,9 +56,13 @@ SCHEMA = pa.schema(
         "chosen_norm": pa.int64(),
         "correct": pa.bool_(),
         "correct_norm": pa.bool_(),
-        "cut": pa.bool_(),
+        "cut_tokens": pa.int64(),
+        "ending_tokens": pa.list_(pa.int64()),
     }
 )
+OF_ENDINGS = ("log_likelihoods", "lengths")
+SCORED = (*OF_ENDINGS, "chosen", "chosen_norm", "correct", "correct_norm")
+"""The columns that an item has where each of its endings could be scored."""
 
 
 class Settings(Placement):
@@ -89,7 +94,11 @@ class Scorer:
         self._model, self._tokenizer = load_causal(model_folder, self._settings)
 
     def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
-        """A row an item: its log-likelihoods, the endings chosen, and whether they are right."""
+        """A row an item: its log-likelihoods, the endings chosen, and whether they are right.
+
+        An item is scored where the model takes each of its endings whole after one token of context at least, which
+        is what lm-evaluation-harness asserts; else it has none of these.
+        """
         items = [make_item(row, self._settings.protocol) for row in block.rows]
         contexts = [with_shots(item, self._shots.before(block.first + place, item)) for place, item in enumerate(items)]
         pairs = [
@@ -101,17 +110,26 @@ class Scorer:
                 raise InputError(
                     f"{self._rows}: the context {context!r} has no token, and the tokenizer has no start token"
                 )
-        cut = [len(before) + len(after) > self._longest + 1 for before, after in encoded]
         remaining = iter(encoded)
-        asked = queries([list(itertools.islice(remaining, len(item.endings))) for item in items], self._longest)
+        by_item = [list(itertools.islice(remaining, len(item.endings))) for item in items]
+        whole = [all(0 < len(after) <= self._longest for _, after in endings) for endings in by_item]
+        asked = queries(list(itertools.compress(by_item, whole)), self._longest)
         done = scored.pieces(len(items), len(asked))
         sums = log_likelihoods(self._model, asked, self._settings.batch_tokens, done)
-        counts = lengths(items, [len(after) for _, after in encoded], self._settings.protocol)
-        found = score(items, sums, counts)
-        cuts = [bool(row.any()) for row in np.array(cut).reshape(counts.shape)]
+        tokens = [len(after) for _, after in itertools.chain.from_iterable(itertools.compress(by_item, whole))]
+        kept = list(itertools.compress(items, whole))
+        found = iter(score(kept, sums, lengths(kept, tokens, self._settings.protocol)) if kept else [])
         return [
-            {"row": block.first + place, **item, "cut": is_cut}
-            for place, (item, is_cut) in enumerate(zip(found, cuts, strict=True))
+            {
+                "row": block.first + place,
+                "id": item.id,
+                "level": item.level,
+                "label": item.label,
+                **(next(found) if is_whole else dict.fromkeys(SCORED)),
+                "cut_tokens": max(lost_context(before, after, self._longest) for before, after in endings),
+                "ending_tokens": [len(after) for _, after in endings],
+            }
+            for place, (item, endings, is_whole) in enumerate(zip(items, by_item, whole, strict=True))
         ]
 
 
@@ -165,14 +183,11 @@ def lengths(items: Sequence[Item], tokens: Sequence[int], protocol: Protocol) ->
 
 
 def score(items: Sequence[Item], sums: np.ndarray, counts: np.ndarray) -> list[dict[str, Any]]:
-    """One row an item: its log-likelihoods, the endings chosen (the first of equals), and whether they are right."""
+    """Of each item its log-likelihoods, the endings chosen (the first of equals), and whether they are right."""
     table = sums.reshape(counts.shape)
     chosen, chosen_norm = table.argmax(axis=1), (table / counts).argmax(axis=1)
     return [
         {
-            "id": item.id,
-            "level": item.level,
-            "label": item.label,
             "log_likelihoods": table[row].tolist(),
             "lengths": counts[row].tolist(),
             "chosen": int(chosen[row]),
@@ -186,28 +201,49 @@ def score(items: Sequence[Item], sums: np.ndarray, counts: np.ndarray) -> list[d
 
 def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) -> Result:
     """Accuracies of scored items, by level too."""
-    items = read_scored(scored)
-    is_finite = finite(items["log_likelihoods"])
-    facts = {"cut_contexts": int(items["cut"].sum()), "context": longest(model_folder)}
+    context = longest(model_folder)
+    table = pq.read_table(scored, columns=["row", "cut_tokens", "ending_tokens", "correct"])
+    lost, unscored = table["cut_tokens"].to_numpy(), table.filter(table["correct"].is_null())
+    facts = {
+        "context": context,
+        "cut_contexts": int((lost > 0).sum()),
+        "cut_context_tokens": int(lost.sum()),
+        "unscored_items": unscored.num_rows,
+    }
     if settings.shots_rows:
         facts["shots_rows_sha256"] = rows_sha256(settings.shots_rows)
+    why = unscorable(unscored, context) if unscored.num_rows else None
+    if unscored.num_rows == table.num_rows:
+        return Result(describe(settings), settings.recorded() | facts, reason=why)
+    items = read_scored(scored)
+    is_finite = finite(items["log_likelihoods"])
     return Result(
         describe(settings),
         settings.recorded() | facts,
         n=len(items["label"]),
         values=headline(items) if is_finite else None,
         reason=None if is_finite else NOT_FINITE,
-        extra={"levels": by_level(items)} if is_finite else None,
+        extra={"unscored": why} | ({"levels": by_level(items)} if is_finite else {}),
     )
 
 
+def unscorable(items: pa.Table, context: int | None) -> str:
+    """Which items could not be scored, and why the first of them could not."""
+    first = items.slice(0, 1).to_pylist()[0]
+    tokens = first["ending_tokens"]
+    ending = next((place for place, count in enumerate(tokens) if not count), tokens.index(max(tokens)))
+    what = f"has {tokens[ending]:,} tokens, and the model takes {context:,}" if tokens[ending] else "has no token"
+    number = "one item has" if items.num_rows == 1 else f"{items.num_rows:,} items have"
+    return f"row {first['row']}: ending {ending} {what}; {number} an ending that can't be scored whole: left out"
+
+
 def read_scored(path: Path) -> dict[str, np.ndarray]:
-    """The columns of scored items, shapes `(items,)`, and `(items, endings)` of what each ending has."""
-    table = pq.read_table(path, columns=[name for name in SCHEMA.names if name not in ("row", "id")])
-    several = ("log_likelihoods", "lengths")
+    """The columns of items that were scored, shapes `(items,)`, and `(items, endings)` of what each ending has."""
+    table = pq.read_table(path, columns=["level", "label", *SCORED])
+    table = table.filter(table["correct"].is_valid())
     return {
         name: table[name].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
-        if name in several
+        if name in OF_ENDINGS
         else table[name].to_numpy()
         for name in table.column_names
     }

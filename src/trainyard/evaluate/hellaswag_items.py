@@ -133,7 +133,14 @@ def queries(items: Sequence[Sequence[tuple[Sequence[int], Sequence[int]]]], long
 
 
 def fit(context: Sequence[int], continuation: Sequence[int], longest: int) -> tuple[list[int], list[int]]:
-    """The last `longest` + 1 tokens, of which the last is no input; the first of them is always context."""
-    ids = [*context, *continuation][-(longest + 1) :]
-    scored = min(len(continuation), len(ids) - 1)
-    return ids[:-scored], ids[-scored:]
+    """The continuation, and as much of the context's right end as fits: the last token of all is no input.
+
+    A continuation has `longest` tokens at most, so that one token of context is left.
+    """
+    assert 0 < len(continuation) <= longest
+    return list(context[lost_context(context, continuation, longest) :]), list(continuation)
+
+
+def lost_context(context: Sequence[int], continuation: Sequence[int], longest: int) -> int:
+    """How many tokens a context loses on its left to fit with its continuation into `longest` + 1 tokens."""
+    return max(0, len(context) + min(len(continuation), longest) - (longest + 1))

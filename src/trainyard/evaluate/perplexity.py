@@ -22,6 +22,7 @@ from trainyard.evaluate.rows import count_rows
 from trainyard.evaluate.score import Query, log_likelihoods
 from trainyard.evaluate.tokens import encode, encode_as_harness, harness_start_token, start_token
 from trainyard.evaluate.wikitext import detokenized, harness_sizes
+from trainyard.evaluate.words import letters, unspaced_letters
 from trainyard.evaluate.write import Result
 from trainyard.intervals import Estimates, finite, ratio, unflat
 
@@ -41,11 +42,18 @@ PROTOCOLS: dict[Protocol, str] = {
 }
 WITH_START = "The first token is conditioned on {token!r} (id {id})."
 WITHOUT_START = "The tokenizer has no start token: the first token of a document is not scored, yet its bytes count."
+TOO_LARGE = "too large for a number"
+WITHOUT_SPACES = (
+    "{unspaced:,} of the {letters:,} letters are of scripts that put no space between words: what stands "
+    "between spaces is no word; compare perplexities a byte"
+)
 VALUES = ("loss_token", "perplexity_token", "perplexity_word", "perplexity_byte", "bits_per_byte")
 STARTS: dict[Protocol, Callable[[Any], int | None]] = {"rolling": start_token, "harness": harness_start_token}
 COUNTS = ("tokens", "words", "bytes")
+LETTERS = ("letters", "unspaced_letters")
+UNSPACED = 0.1  # of the letters: where more are of scripts without spaces, the words between spaces are no words
 SCHEMA = pa.schema(
-    {"row": pa.int64(), **dict.fromkeys(COUNTS, pa.int64()), "log_likelihood": pa.float64()},
+    {"row": pa.int64(), **dict.fromkeys((*COUNTS, *LETTERS), pa.int64()), "log_likelihood": pa.float64()},
 )
 
 
@@ -80,14 +88,28 @@ def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) 
     is_finite = finite(columns["log_likelihood"])
     context, stride = resolve(settings, longest(model_folder), model_folder)
     start, begin = described_start(model_folder, settings.protocol)
+    letters_of, unspaced = (int(columns[name].sum()) for name in LETTERS)
+    values = headline(columns) if is_finite else None
+    lacking = {} if values is None else missing(values, letters_of, unspaced)
+    facts = {"context": context, "stride": stride, "start_token": start, "unspaced_letters": unspaced}
+    facts["documents_beyond_context"] = int((columns["tokens"] > context).sum())
     return Result(
         describe(settings) + begin,
-        settings.recorded() | {"context": context, "stride": stride, "start_token": start},
+        settings.recorded() | facts,
         n=items.num_rows,
-        values=headline(columns) if is_finite else None,
+        values=values and {name: value for name, value in values.items() if name not in lacking},
         reason=None if is_finite else NOT_FINITE,
+        lacking=lacking,
         extra={"counts": {name: int(columns[name].sum()) for name in COUNTS}},
     )
+
+
+def missing(values: Estimates, letters_of: int, unspaced: int) -> dict[str, str]:
+    """The figures that there are not, each with its reason, for a text of so many letters and unspaced letters."""
+    found = {name: TOO_LARGE for name in VALUES if name not in values}
+    if unspaced > UNSPACED * letters_of:
+        found["perplexity_word"] = WITHOUT_SPACES.format(unspaced=unspaced, letters=letters_of)
+    return found
 
 
 class Scorer:
@@ -120,7 +142,14 @@ class Scorer:
             functools.partial(scored.pieces, len(block.rows)),
         )
         return [
-            {"row": row, "tokens": len(ids) - 1, **count(text), "log_likelihood": float(total)}
+            {
+                "row": row,
+                "tokens": len(ids) - 1,
+                **count(text),
+                "letters": letters(text),
+                "unspaced_letters": unspaced_letters(text),
+                "log_likelihood": float(total),
+            }
             for (row, text), ids, total in zip(texts, documents, sums, strict=True)
         ]
 

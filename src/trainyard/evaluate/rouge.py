@@ -1,5 +1,6 @@
 """ROUGE-1, 2, L and Lsum of generated summaries, beside the lead-3 baseline."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,28 +9,36 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
+from rouge_score import tokenizers
 from rouge_score.rouge_scorer import RougeScorer
 
 from trainyard.config.catalogue import NonNegativeInt, PositiveInt
+from trainyard.config.study import RougeTokenizer, stems
 from trainyard.errors import InputError
 from trainyard.evaluate.blocks import Block
-from trainyard.evaluate.generate import generate, generation_config
+from trainyard.evaluate.generate import generate, generation_config, reaches_limit
 from trainyard.evaluate.library import compute
 from trainyard.evaluate.load import Placement, load_sequence_to_sequence, longest
 from trainyard.evaluate.progress import Progress
 from trainyard.evaluate.rows import count_rows
 from trainyard.evaluate.sentences import sentences
-from trainyard.evaluate.write import Result
+from trainyard.evaluate.words import letters, words
+from trainyard.evaluate.write import Result, absent
 from trainyard.intervals import Estimates, as_json, bootstrap_means
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 LEAD = 3
 SOURCE_LENGTH = 512
 PROTOCOL = (
-    "F-measures of rouge_score {stemmer}, times 100, mean over rows; sentences are put on lines of their "
-    "own for rougeLsum; 95 % interval by a bootstrap over rows. Lengths of generation are tokens with the start token. "
+    "F-measures of rouge_score on {words}, {stemmer}, times 100, mean over rows; sentences are put on lines of their "
+    "own for rougeLsum; 95 % interval by a bootstrap over rows. A row is not scored if its target loses more than half "
+    "of its letters and digits to the tokenizer. Lengths of generation are tokens with the start token. "
     "lead3: the first three sentences of the source as the summary."
 )
+WORDS: dict[RougeTokenizer, str] = {
+    "ascii": "words of a-z and 0-9",
+    "unicode": "words of any script, single characters where it puts no space between words",
+}
 STEMMER = {True: "with Porter's stemmer", False: "without stemming"}
 LEADS = tuple(f"lead3_{name}" for name in KINDS)
 SCHEMA = pa.schema(
@@ -39,7 +48,8 @@ SCHEMA = pa.schema(
         "prediction": pa.string(),
         "target": pa.string(),
         **dict.fromkeys((*KINDS, *LEADS), pa.float64()),
-        "cut": pa.bool_(),
+        **dict.fromkeys(("letters", "kept_letters", "cut_tokens"), pa.int64()),
+        **dict.fromkeys(("cut_prediction", "long_target"), pa.bool_()),
     }
 )
 
@@ -58,27 +68,62 @@ class Settings(Placement):
         None, description="longest source, in tokens, more is cut; 512 or what the model takes by default"
     )
     batch: PositiveInt = Field(16, description="sources that are generated from at once")
-    stemmer: bool = Field(True, description="compare words without their endings, as published ROUGE mostly does")
-    resamples: PositiveInt = 1000
+    tokenizer: RougeTokenizer = "ascii"
+    stemmer: bool | None = Field(None, description="compare words without their endings; by default those of ascii")
+    resamples: int = Field(1000, ge=2)
     seed: NonNegativeInt = Field(1, description="seed of the bootstrap")
+
+    @property
+    def stems(self) -> bool:
+        """Whether words are compared without their endings, as published ROUGE of English mostly does."""
+        return stems(self.tokenizer, self.stemmer)
 
 
 def describe(settings: Settings) -> str:
     """The protocol in words."""
-    return PROTOCOL.format(stemmer=STEMMER[settings.stemmer])
+    return PROTOCOL.format(words=WORDS[settings.tokenizer], stemmer=STEMMER[settings.stems])
 
 
 def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) -> Result:
-    """Means over scored rows, and those of lead-3."""
-    items = pq.read_table(scored, columns=[*KINDS, *LEADS, "cut"])
+    """Means over scored rows, and those of lead-3; no figure where no target can be scored."""
+    items = pq.read_table(scored, columns=[name for name in SCHEMA.names if name not in ("id", "prediction", "target")])
     own, lead = (np.stack([items[name].to_numpy() for name in columns], axis=1) for columns in (KINDS, LEADS))
-    source_length = resolve(settings, longest(model_folder), model_folder)
+    counted = np.isfinite(own).all(axis=1)
+    lost = items["cut_tokens"].to_numpy()
+    facts = {
+        "stemmer": settings.stems,
+        "source_length": resolve(settings, longest(model_folder), model_folder),
+        "cut_sources": int((lost > 0).sum()),
+        "cut_source_tokens": int(lost.sum()),
+        "cut_predictions": int(items["cut_prediction"].to_numpy().sum()),
+        "long_targets": int(items["long_target"].to_numpy().sum()),
+        "unscored_targets": int((~counted).sum()),
+        "target_letters": int(items["letters"].to_numpy().sum()),
+        "kept_letters": int(items["kept_letters"].to_numpy().sum()),
+    }
+    lacking: dict[str, str] = {}
+    if not counted.any():
+        lacking |= dict.fromkeys(KINDS, unscored(settings.tokenizer, facts))
+    values, lead3 = (
+        {} if lacking else estimates(each[counted], settings.resamples, settings.seed) for each in (own, lead)
+    )
     return Result(
         describe(settings),
-        settings.recorded() | {"source_length": source_length, "cut_sources": int(items["cut"].to_numpy().sum())},
-        n=items.num_rows,
-        values=estimates(own, settings.resamples, settings.seed),
-        extra={"baselines": {"lead3": as_json(estimates(lead, settings.resamples, settings.seed))}},
+        settings.recorded() | facts,
+        n=int(counted.sum()),
+        values=values,
+        lacking=lacking,
+        extra={"baselines": {"lead3": as_json(lead3) | absent(lacking)}},
+    )
+
+
+def unscored(tokenizer: RougeTokenizer, facts: Mapping[str, Any]) -> str:
+    """Why no target could be scored, and what to do about it."""
+    if not facts["target_letters"]:
+        return "no target has a letter or a digit"
+    return (
+        f"the tokenizer {tokenizer} keeps {facts['kept_letters']:,} of the {facts['target_letters']:,} letters and "
+        "digits of the targets, and less than half of each; set `tokenizer: unicode` under `rouge`"
     )
 
 
@@ -97,9 +142,11 @@ class Scorer:
     def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
         """A row a pair: the summary, its scores, and those of the source's first sentences."""
         sources, targets = ([row[name] for row in block.rows] for name in ("source", "target"))
-        predictions, cut = self._summaries(sources, scored)
-        own = by_row(predictions, targets, self._settings.stemmer)
-        lead = by_row([lead_sentences(source) for source in sources], targets, self._settings.stemmer)
+        at = self._settings
+        predictions, lost, cut = self._summaries(sources, scored)
+        own = by_row(predictions, targets, at.stems, at.tokenizer)
+        lead = by_row([lead_sentences(source) for source in sources], targets, at.stems, at.tokenizer)
+        long = [len(ids) > at.max_length for ids in self._tokenizer(text_target=targets, verbose=False)["input_ids"]]
         return [
             {
                 "row": block.first + place,
@@ -107,13 +154,17 @@ class Scorer:
                 "prediction": prediction,
                 "target": row["target"],
                 **dict(zip((*KINDS, *LEADS), (*own[place], *lead[place]), strict=True)),
-                "cut": cut[place],
+                "letters": letters(row["target"]),
+                "kept_letters": kept_letters(row["target"], at.tokenizer),
+                "cut_tokens": lost[place],
+                "cut_prediction": cut[place],
+                "long_target": long[place],
             }
             for place, (row, prediction) in enumerate(zip(block.rows, predictions, strict=True))
         ]
 
-    def _summaries(self, sources: Sequence[str], scored: Progress) -> tuple[list[str], list[bool]]:
-        """A summary of each source, and whether the source was cut."""
+    def _summaries(self, sources: Sequence[str], scored: Progress) -> tuple[list[str], list[int], list[bool]]:
+        """A summary of each source, how many tokens the source lost, and whether the summary was cut."""
         at = self._settings
         texts = [at.prefix + source for source in sources]
         full = self._tokenizer(texts, verbose=False)["input_ids"]
@@ -129,7 +180,8 @@ class Scorer:
         )
         generated = generate(self._model, short, config, at.batch, scored.scored)
         decoded = self._tokenizer.batch_decode(generated, skip_special_tokens=True)
-        return [text.strip() for text in decoded], [len(ids) > self._source_length for ids in full]
+        lost = [max(0, len(ids) - self._source_length) for ids in full]
+        return [text.strip() for text in decoded], lost, [reaches_limit(ids, config) for ids in generated]
 
 
 def resolve(settings: Settings, most: int | None, folder: Path) -> int:
@@ -152,28 +204,59 @@ def lead_sentences(source: str) -> str:
     return "\n".join(sentences(source)[:LEAD])
 
 
-def by_row(predictions: Sequence[str], targets: Sequence[str], stemmer: bool) -> list[list[float]]:
-    """The scores of each row as `score` has them, by the module of `evaluate`."""
-    return compute("rouge", predictions=predictions, references=targets, stemmer=stemmer, by_row=True)["by_row"]
+class UnicodeTokenizer(tokenizers.Tokenizer):
+    """The words of any language, for rouge_score."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """The words of a text."""
+        return words(text)
 
 
-def score(predictions: Sequence[str], targets: Sequence[str], stemmer: bool) -> np.ndarray:
+def make_tokenizer(name: RougeTokenizer, stemmer: bool) -> tokenizers.Tokenizer:
+    """The tokenizer that rouge_score splits texts with."""
+    return UnicodeTokenizer() if name == "unicode" else tokenizers.DefaultTokenizer(stemmer)
+
+
+def kept_letters(target: str, tokenizer: RougeTokenizer) -> int:
+    """How many letters and digits of a target stand in the words that the tokenizer makes of it."""
+    return sum(map(letters, make_tokenizer(tokenizer, stemmer=False).tokenize(target)))
+
+
+def scorable(target: str, tokenizer: RougeTokenizer) -> bool:
+    """Whether a target has a word, and keeps half of its letters and digits: else a score says nothing of it."""
+    kept = kept_letters(target, tokenizer)
+    return kept > 0 and letters(target) <= 2 * kept
+
+
+def by_row(
+    predictions: Sequence[str], targets: Sequence[str], stemmer: bool, tokenizer: RougeTokenizer
+) -> list[list[float | None]]:
+    """The scores of each row as `score` has them, by the module of `evaluate`; none where it has none."""
+    given = {"predictions": predictions, "references": targets, "stemmer": stemmer, "tokenizer": tokenizer}
+    return [row or [None] * len(KINDS) for row in compute("rouge", **given, by_row=True)["by_row"]]
+
+
+def score(
+    predictions: Sequence[str], targets: Sequence[str], stemmer: bool, tokenizer: RougeTokenizer = "ascii"
+) -> np.ndarray:
     """F-measures in percent of each row, shape `(rows, 4)`: rouge1, rouge2, rougeL, rougeLsum.
 
-    Only rougeLsum sees where sentences end; without a line for each it equals rougeL.
+    Only rougeLsum sees where sentences end; without a line for each it equals rougeL. A row whose target
+    isn't `scorable` has NaN.
     """
-    scorer = RougeScorer(list(KINDS), use_stemmer=stemmer)
-    return np.array(
-        [
-            [100 * found[name].fmeasure for name in KINDS]
-            for found in (
-                scorer.score("\n".join(sentences(target)), "\n".join(sentences(prediction)))
-                for prediction, target in zip(predictions, targets, strict=True)
-            )
-        ]
-    )
+    scorer = RougeScorer(list(KINDS), tokenizer=make_tokenizer(tokenizer, stemmer))
+
+    def of_row(prediction: str, target: str) -> list[float]:
+        if not scorable(target, tokenizer):
+            return [math.nan] * len(KINDS)
+        found = scorer.score("\n".join(sentences(target)), "\n".join(sentences(prediction)))
+        return [100 * found[name].fmeasure for name in KINDS]
+
+    rows = [of_row(prediction, target) for prediction, target in zip(predictions, targets, strict=True)]
+    return np.array(rows).reshape(-1, len(KINDS))
 
 
 def estimates(scores: np.ndarray, resamples: int, seed: int) -> Estimates:
-    """Means over rows with bootstrap intervals."""
-    return dict(zip(KINDS, bootstrap_means(scores, resamples, seed), strict=True))
+    """Means over rows with bootstrap intervals, within 0 and 100."""
+    found = (estimate.within(0, 100) for estimate in bootstrap_means(scores, resamples, seed))
+    return dict(zip(KINDS, found, strict=True))

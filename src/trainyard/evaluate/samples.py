@@ -1,13 +1,13 @@
 """Documents that a causal model continues, beside how they go on in truth: to read, not to score."""
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import regex
 from pydantic import Field
 
 from trainyard.config.catalogue import PositiveInt, Seed
@@ -16,17 +16,21 @@ from trainyard.evaluate.blocks import Block
 from trainyard.evaluate.continuations import continuations
 from trainyard.evaluate.load import Placement, load_causal, load_tokenizer, longest
 from trainyard.evaluate.progress import Progress
-from trainyard.evaluate.rows import stream_rows
+from trainyard.evaluate.rows import count_rows, stream_rows
 from trainyard.evaluate.tokens import encode, start_token
+from trainyard.evaluate.words import UNSPACED
 from trainyard.evaluate.write import Result
 
 LOOKED_AT = 1000  # rows among which prompts are sought by default
 PROTOCOL = (
-    "The first `prompt_words` words of a document are given, after the start token if there is one, and the model goes "
-    "on for `new_tokens` tokens or until it ends the text, by the start token or the end token. Temperature 0 takes "
-    "the likeliest token each time; above, tokens are drawn from the whole vocabulary by `seed` and the document's "
-    "row. The target is how the document goes on in truth, for as many tokens."
+    "The first `prompt_words` words of a document are given (a character of a script that puts no space between words "
+    "is one), after the start token if there is one, and the last of them alone where they don't fit beside "
+    "`new_tokens` into the model. It goes on for `new_tokens` tokens or until it ends the text, by the start token or "
+    "the end token. Temperature 0 takes the likeliest token each time; above, tokens are drawn from the whole "
+    "vocabulary by `seed` and the document's row. The target is how the document goes on in truth, for as many tokens."
 )
+# a character with the marks and the punctuation behind it, or what stands between white space; never a part of it
+WORD = rf"(?>[{UNSPACED}]\p{{M}}*[^\s{UNSPACED}\p{{L}}\p{{N}}]*|[^\s{UNSPACED}]+)"
 SCHEMA = pa.schema(
     {
         "row": pa.int64(),
@@ -35,6 +39,7 @@ SCHEMA = pa.schema(
         "target": pa.string(),
         "prompt_tokens": pa.int64(),
         "new_tokens": pa.int64(),
+        "cut_tokens": pa.int64(),
     }
 )
 
@@ -57,8 +62,15 @@ def describe(settings: Settings) -> str:
 
 def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) -> Result:
     """No figures: how many prompts were continued, and after which token."""
-    facts = {"start_token": start_token(load_tokenizer(model_folder))}
-    return Result(describe(settings), settings.recorded() | facts, n=pq.read_metadata(scored).num_rows)
+    lost = pq.read_table(scored, columns=["cut_tokens"])["cut_tokens"].to_numpy()
+    facts = {
+        "start_token": start_token(load_tokenizer(model_folder)),
+        "cut_prompts": int((lost > 0).sum()),
+        "cut_prompt_tokens": int(lost.sum()),
+    }
+    looked = min(count_rows(rows), settings.limit or LOOKED_AT)
+    reason = f"none of the first {looked:,} rows goes on after {settings.prompt_words} words; make prompt_words smaller"
+    return Result(describe(settings), settings.recorded() | facts, n=len(lost), reason=None if len(lost) else reason)
 
 
 class Scorer:
@@ -69,12 +81,14 @@ class Scorer:
     def __init__(self, model_folder: Path, rows: Path, settings: Mapping[str, Any]) -> None:
         self._settings = Settings.model_validate(settings)
         texts = itertools.islice(stream_rows(rows, self.columns), self._settings.limit or LOOKED_AT)
-        self._prompts = prompts_of([row["text"] for row in texts], self._settings, rows)
-        self.stop = self._prompts[-1][0] + 1
+        self._prompts = prompts_of([row["text"] for row in texts], self._settings)
+        self.stop = self._prompts[-1][0] + 1 if self._prompts else 0
         self._model, self._tokenizer = load_causal(model_folder, self._settings)
         self._start = start_token(self._tokenizer)
-        self._ids = self._encode([prompt for _, prompt, _ in self._prompts])
-        check_lengths(self._ids, self._settings, longest(model_folder), model_folder)
+        ids = self._encode([prompt for _, prompt, _ in self._prompts])
+        room = room_for_prompts(self._settings, longest(model_folder), model_folder)
+        self._ids = [prompt[-room:] if room else prompt for prompt in ids]
+        self._lost = [len(prompt) - len(kept) for prompt, kept in zip(ids, self._ids, strict=True)]
 
     def _encode(self, prompts: Sequence[str]) -> list[list[int]]:
         begin = [] if self._start is None else [self._start]
@@ -83,7 +97,8 @@ class Scorer:
     def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
         """A row a prompt: what the model made of it, and how the document goes on."""
         rows = range(block.first, block.first + len(block.rows))
-        chosen = [(*prompt, ids) for prompt, ids in zip(self._prompts, self._ids, strict=True) if prompt[0] in rows]
+        found = zip(self._prompts, self._lost, self._ids, strict=True)
+        chosen = [(*prompt, lost, ids) for prompt, lost, ids in found if prompt[0] in rows]
         at = self._settings
         tokens = continuations(
             self._model,
@@ -95,7 +110,7 @@ class Scorer:
             batch=at.batch,
             done=scored.pieces(len(rows), len(chosen)),
         )
-        targets = encode(self._tokenizer, [rest for _, _, rest, _ in chosen])
+        targets = encode(self._tokenizer, [rest for _, _, rest, *_ in chosen])
         return [
             {
                 "row": row,
@@ -104,37 +119,31 @@ class Scorer:
                 "target": self._tokenizer.decode(target[: at.new_tokens], skip_special_tokens=True),
                 "prompt_tokens": len(ids),
                 "new_tokens": len(new),
+                "cut_tokens": lost,
             }
-            for (row, prompt, _, ids), new, target in zip(chosen, tokens, targets, strict=True)
+            for (row, prompt, _, lost, ids), new, target in zip(chosen, tokens, targets, strict=True)
         ]
 
 
-def prompts_of(texts: Sequence[str], settings: Settings, rows: Path) -> list[tuple[int, str, str]]:
-    """Row, prompt and what follows it, of the first documents that are longer than a prompt.
+def prompts_of(texts: Sequence[str], settings: Settings) -> list[tuple[int, str, str]]:
+    """Row, prompt and what follows it, of the first documents that are longer than a prompt; none if no document is.
 
-    A prompt ends with a word and what follows begins with white space, so that tokens
-    don't depend on where the document is cut.
+    A prompt ends with a word and what follows begins with white space, so that tokens don't
+    depend on where the document is cut; but where a script puts no space between words, it
+    ends with a character.
+    """
+    prompt = regex.compile(rf"\s*{WORD}(?:\s*{WORD}){{{settings.prompt_words - 1}}}(?=\s*\S)")
+    matches = ((row, text, prompt.match(text)) for row, text in enumerate(texts))
+    found = ((row, text[: match.end()], text[match.end() :]) for row, text, match in matches if match)
+    return list(itertools.islice(found, settings.prompts))
+
+
+def room_for_prompts(settings: Settings, most: int | None, folder: Path) -> int | None:
+    """How many tokens of a prompt fit beside `new_tokens` into a model that takes `most`; None where it takes any.
 
     Raises:
-        InputError: no document is longer than a prompt.
+        InputError: none.
     """
-    words = re.compile(rf"\s*\S+(?:\s+\S+){{{settings.prompt_words - 1}}}(?=\s+\S)")
-    matches = ((row, text, words.match(text)) for row, text in enumerate(texts))
-    found = [(row, text[: match.end()], text[match.end() :]) for row, text, match in matches if match]
-    if not found:
-        raise InputError(f"{rows}: none of the first {len(texts)} rows goes on after {settings.prompt_words} words")
-    return found[: settings.prompts]
-
-
-def check_lengths(prompts: Sequence[Sequence[int]], settings: Settings, most: int | None, folder: Path) -> None:
-    """See that prompts and what is to follow fit a model that takes `most` tokens.
-
-    Raises:
-        InputError: they don't.
-    """
-    length = max(len(ids) for ids in prompts)
-    if most is not None and length + settings.new_tokens > most:
-        raise InputError(
-            f"samples: a prompt of {length} tokens and new_tokens {settings.new_tokens} are more than the {most} that "
-            f"{folder} takes; make prompt_words or new_tokens smaller"
-        )
+    if most is not None and settings.new_tokens >= most:
+        raise InputError(f"samples: new_tokens {settings.new_tokens}: {folder} takes {most} tokens, prompt included")
+    return None if most is None else most - settings.new_tokens

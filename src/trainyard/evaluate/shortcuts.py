@@ -7,7 +7,6 @@ score of a guess among them.
 """
 
 import math
-import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,10 +18,10 @@ import numpy as np
 
 from trainyard.errors import InputError
 from trainyard.evaluate.rows import read_rows, rows_sha256
+from trainyard.evaluate.words import words
 from trainyard.files import write_json
 from trainyard.intervals import proportion, ratio
 
-WORD = re.compile(r"\w+")
 CORPUS_ROWS = 50_000  # enough that the counts of common words settle; a corpus of billions of tokens has no end
 COLUMNS = ("ctx", "endings", "label", "level")
 BASELINES = {
@@ -118,15 +117,11 @@ def _items(path: Path, limit: int | None) -> list[Item]:
     return rows
 
 
-def _words(text: str) -> list[str]:
-    return WORD.findall(text.lower())
-
-
 def _differing(endings: Sequence[str]) -> list[list[str]]:
     """The words of each ending that not every ending has."""
-    each = [_words(ending) for ending in endings]
+    each = [words(ending) for ending in endings]
     shared = set(each[0]).intersection(*each[1:])
-    return [[word for word in words if word not in shared] for words in each]
+    return [[word for word in ending if word not in shared] for ending in each]
 
 
 def _ending_alone(rows: list[Item]) -> Scores:
@@ -136,34 +131,34 @@ def _ending_alone(rows: list[Item]) -> Scores:
     scores: Scores = []
     for scored, learned in ((slice(middle), slice(middle, None)), (slice(middle, None), slice(middle))):
         right, wrong = Counter[str](), Counter[str]()
-        for row, words in zip(rows[learned], endings[learned], strict=True):
-            for index, ending in enumerate(words):
+        for row, each in zip(rows[learned], endings[learned], strict=True):
+            for index, ending in enumerate(each):
                 (right if index == row["label"] else wrong).update(ending)
         odds = _log_odds(right, wrong)
-        scores += [[sum(odds.get(word, 0.0) for word in ending) for ending in words] for words in endings[scored]]
+        scores += [[sum(odds.get(word, 0.0) for word in ending) for ending in each] for each in endings[scored]]
     return scores
 
 
 def _log_odds(right: Counter[str], wrong: Counter[str]) -> dict[str, float]:
     """Log of P(word | right) / P(word | wrong) for the words seen, add-one smoothed."""
-    words = right.keys() | wrong.keys()
-    balance = math.log((wrong.total() + len(words)) / (right.total() + len(words))) if words else 0.0
-    return {word: balance + math.log((right[word] + 1) / (wrong[word] + 1)) for word in words}
+    seen = right.keys() | wrong.keys()
+    balance = math.log((wrong.total() + len(seen)) / (right.total() + len(seen))) if seen else 0.0
+    return {word: balance + math.log((right[word] + 1) / (wrong[word] + 1)) for word in seen}
 
 
 def _most_frequent(rows: list[Item], corpus: Sequence[str]) -> Scores:
     endings = [_differing(row["endings"]) for row in rows]
-    wanted = {word for words in endings for ending in words for word in ending}
+    wanted = {word for each in endings for ending in each for word in ending}
     counts: Counter[str] = Counter()
     for text in corpus:
-        counts.update(word for word in _words(text) if word in wanted)
-    return [[_mean([math.log(counts[word] + 1) for word in ending]) for ending in words] for words in endings]
+        counts.update(word for word in words(text) if word in wanted)
+    return [[_mean([math.log(counts[word] + 1) for word in ending]) for ending in each] for each in endings]
 
 
 def _by_context(rows: list[Item], score: Callable[[list[str], list[str]], float]) -> Scores:
     scores = []
     for row in rows:
-        context = _words(row["ctx"])
+        context = words(row["ctx"])
         scores.append([score(context, ending) for ending in _differing(row["endings"])])
     return scores
 
@@ -212,6 +207,4 @@ def _accuracy(points: list[float]) -> dict[str, float | None]:
     worth = np.array(points)
     if np.isin(worth, (0.0, 1.0)).all():
         return asdict(proportion(worth))
-    found = ratio(worth, np.ones(len(worth)))
-    low, high = (None if end is None else min(1.0, max(0.0, end)) for end in (found.low, found.high))
-    return {"value": found.value, "standard_error": found.standard_error, "low": low, "high": high}
+    return asdict(ratio(worth, np.ones(len(worth))).within(0.0, 1.0))

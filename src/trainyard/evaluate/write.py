@@ -1,7 +1,7 @@
 """Result files: one JSON for each evaluation, and its items in a Parquet file beside it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from trainyard.evaluate.rows import rows_sha256
 from trainyard.files import read_json, whole_file, write_json
-from trainyard.intervals import Estimate, as_json
+from trainyard.intervals import PARTS, Estimate, as_json
 
-PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "evaluate", "rouge_score", "nltk")
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "evaluate", "rouge_score", "nltk", "regex")
 ORIGINS = ("origin.json", "trainyard.json")  # of a model that was fetched, and of one that a run exported
 
 
@@ -43,6 +43,7 @@ class Result:
         n: items.
         values: the figures; None where there are none, for the given reason, if it is one.
         reason: why there are none.
+        lacking: figures that there are not beside those that there are, and why.
         extra: what else stands in the file, by its key.
     """
 
@@ -51,6 +52,7 @@ class Result:
     n: int = 0
     values: Mapping[str, Estimate] | None = None
     reason: str | None = None
+    lacking: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] | None = None
 
 
@@ -75,13 +77,18 @@ def write_result(output: Path, names: Names, metric: str, result: Result, model_
             "rows_sha256": rows_sha256(rows),
             "model_origin": model_origin(model_folder),
             "n": result.n,
-            "values": None if result.values is None else as_json(result.values),
-            "reason": result.reason,
+            "values": None if result.values is None else as_json(result.values) | absent(result.lacking),
+            "reason": result.reason or next(iter(result.lacking.values()), None),
             **(result.extra or {}),
             "protocol": result.protocol,
             "settings": dict(result.settings),
         },
     )
+
+
+def absent(lacking: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Figures that there are not, as they stand in result files, each with its reason."""
+    return {name: {**dict.fromkeys(PARTS), "reason": reason} for name, reason in lacking.items()}
 
 
 def model_origin(folder: Path) -> dict[str, Any] | None:

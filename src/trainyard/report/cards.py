@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from statistics import fmean
 
-from trainyard.report.evidence import Evidence, by_data, ranked
-from trainyard.report.format import PERCENT, duration, fixed, percent, scientific, score
+from trainyard.report.evidence import Evidence, by_data, perplexities, ranked
+from trainyard.report.format import PERCENT, TITLES, duration, fixed, percent, scientific, score
 from trainyard.report.items import ALL, gather, head_of
 from trainyard.report.measured import company, whole_label
 from trainyard.report.probes import nearest, probe_label, same_bits
-from trainyard.report.results import label, telling
+from trainyard.report.results import Score, label, telling
 from trainyard.report.seeds import Headline, headline, spread
 
 
@@ -43,19 +43,19 @@ def cards(evidence: Evidence) -> list[Card]:
         head = head_of(runs, items)
         top = items.models[head.place]
         value = top.levels[ALL][1]
-        low, high = (fixed(100 * end, 1) for end in value.interval)
-        of = _over(head, 1, 100) or f"95 % interval {low} to {high}; "
-        remark = f"{of}{head.label or top.title}; {items.title}; chance {fixed(100 * items.chance, 0)} %"
-        mean = f"{fixed(100 * fmean(head.values), 1)} %"
-        text = mean if len(head.values) > 1 else percent(value.value, value.error)
-        found.append(Card("right endings", text, remark))
-    for metric, name, title in (("perplexity", "perplexity_word", "perplexity a word"), ("rouge", "rougeL", "ROUGE-L")):
-        for top in ranked(evidence, metric, name)[:1]:
-            head = top.headline(runs, name)
-            low, high = (score(name, end) for end in top.scores[head.place].interval)
-            of = _over(head, 2, 100 if name in PERCENT else 1) or f"95 % interval {low} to {high}; "
+        of = _over(head, 1, 100) or _interval("acc", value)
+        if of:
+            remark = f"{of}{head.label or top.title}; {items.title}; chance {fixed(100 * items.chance, 0)} %"
+            mean = f"{fixed(100 * fmean(head.values), 1)} %"
+            text = mean if len(head.values) > 1 else percent(value.value, value.error)
+            found.append(Card("right endings", text, remark))
+    summaries = [(group, "rougeL") for group in ranked(evidence, "rouge", "rougeL")]
+    for top, name in [*perplexities(evidence)[:1], *summaries[:1]]:
+        head = top.headline(runs, name)
+        of = _over(head, 2, 100 if name in PERCENT else 1) or _interval(name, top.scores[head.place])
+        if of:  # a figure that nothing tells the certainty of is no key figure
             remark = f"{of}{head.label or top.labels[head.place]}; {top.title}"
-            found.append(Card(title, score(name, fmean(head.values)), remark))
+            found.append(Card(TITLES[name], score(name, fmean(head.values)), remark))
     compared = [probe for probe in evidence.parity if probe["within"] is not None]
     if compared:
         _, worst = nearest(compared)
@@ -75,7 +75,17 @@ def _over(head: Headline, digits: int, scale: int = 1) -> str:
     found = spread([scale * value for value in head.values])
     if found is None:
         return "one seed; " if head.several else ""
+    if found.low is None:
+        return f"{found.n} seeds, all the same; "
     return f"mean of {found.n} seeds, 95 % interval {fixed(found.low, digits)} to {fixed(found.high, digits)}; "
+
+
+def _interval(name: str, value: Score) -> str:
+    """The 95 % interval of a score; nothing where nothing tells it."""
+    if value.interval is None:
+        return ""
+    low, high = (score(name, end) for end in value.interval)
+    return f"95 % interval {low} to {high}; "
 
 
 def _speed(evidence: Evidence) -> list[Card]:

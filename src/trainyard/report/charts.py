@@ -8,6 +8,7 @@ from typing import Any
 
 from trainyard.config.prices import Prices
 from trainyard.config.study import Study
+from trainyard.intervals import alike
 from trainyard.report.costs import Cost, cost_at, mean_cost, step_of
 from trainyard.report.curves import published_losses
 from trainyard.report.format import PERCENT, TITLES
@@ -18,6 +19,13 @@ from trainyard.report.seeds import configurations
 # of each metric the one figure that is drawn; the table has them all
 HEADLINES = {"hellaswag": "acc_norm", "perplexity": "perplexity_word", "rouge": "rougeL"}
 LOSS = "validation_loss"
+
+
+def headline(group: Sequence[Evaluation]) -> str:
+    """The figure of an evaluation that is drawn: a perplexity a byte where the text puts no space between words."""
+    figure = HEADLINES[group[0].metric]
+    words = figure != "perplexity_word" or any(figure in each.scores for each in group)
+    return figure if words else "perplexity_byte"
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class Chart:
     @property
     def high(self) -> bool:
         """Whether more is better."""
-        return self.figure not in ("perplexity_word", LOSS)
+        return self.figure not in ("perplexity_word", "perplexity_byte", LOSS)
 
     @property
     def scale(self) -> float:
@@ -89,7 +97,7 @@ def score_charts(
     known = {run.name: run for run in runs}
     charts = []
     for group in groups.values():
-        figure = HEADLINES[group[0].metric]
+        figure = headline(group)
         points: dict[str, dict[str, Point]] = {}
         for each in group:
             run = known.get(each.run)
@@ -161,7 +169,8 @@ def _mean(points: Sequence[Point]) -> Point:
         return points[0]
     values = [point.score.value for point in points]
     mean, deviation = fmean(values), stdev(values)
-    return Point(mean_cost([point.cost for point in points]), Score(mean, None, mean - deviation, mean + deviation))
+    ends = () if alike(values) else (mean - deviation, mean + deviation)
+    return Point(mean_cost([point.cost for point in points]), Score(mean, None, *ends))
 
 
 def _rivals(evaluation: Evaluation, figure: str, shortcuts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float]]:

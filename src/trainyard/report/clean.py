@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from trainyard.intervals import Estimate, bootstrap_means, proportion, ratio
+from trainyard.intervals import FEWEST, Estimate, bootstrap_means, proportion, ratio
 from trainyard.report.itemwise import Items
-from trainyard.report.paired import CORRECT, FEWEST, UNITS
+from trainyard.report.paired import CORRECT, UNITS
 from trainyard.report.results import Score
 
 BITS = 1 / math.log(2)  # of a nat
-WITHIN, BEYOND, FEW = "within noise", "beyond noise", "too few items"
+WITHIN, BEYOND, FEW, ALIKE = "within noise", "beyond noise", "too few items", "all items agree"
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Clean:
     Attributes:
         value: on the clean items, with the error and the interval that an evaluation of them alone gives.
         difference: clean less all.
-        error: one standard error of the difference, which counts that the two scores share items.
+        error: one standard error of the difference, which counts that the two scores share items; none where all
+            items agree.
         fewer: how many items are clean, or are not, whichever is less.
     """
 
@@ -34,9 +35,11 @@ class Clean:
 
     @property
     def verdict(self) -> str:
-        """`within noise`: the difference is less than two of its standard errors; `beyond noise`; `too few items`."""
-        if self.fewer < FEWEST or not self.error:
+        """`within noise`: the difference is less than two of its standard errors; `beyond noise`; or why neither."""
+        if self.fewer < FEWEST:
             return FEW
+        if self.error is None:
+            return ALIKE
         return WITHIN if abs(self.difference) < 2 * self.error else BEYOND
 
 
@@ -64,8 +67,8 @@ def clean(items: Items, kept: np.ndarray, name: str, settings: Mapping[str, Any]
         scale = BITS if name == "bits_per_byte" else 1.0
         weights = scale * (weights - (over - whole * under) / under.sum())
         difference = scale * (part - whole)
-    count = len(kept)
-    error = math.sqrt(count / (count - 1) * float(weights @ weights)) if count > 1 else None
+    count, varied = len(kept), ratio(over, under).standard_error is not None
+    error = math.sqrt(count / (count - 1) * float(weights @ weights)) if varied else None
     value = Score(found.value, found.standard_error, found.low, found.high)
     return Clean(value, float(difference), error, min(int(kept.sum()), int((~kept).sum())))
 
@@ -89,4 +92,4 @@ def _estimate(
     if name in UNITS:
         found = ratio(over[kept], under[kept])
         return found.scaled(BITS) if name == "bits_per_byte" else found if name == "loss_token" else found.exponential()
-    return bootstrap_means(over[kept][:, None], settings["resamples"], settings["seed"])[0]
+    return bootstrap_means(over[kept][:, None], settings["resamples"], settings["seed"])[0].within(0, 100)

@@ -8,6 +8,7 @@ from typing import Any
 
 from trainyard.config.study import Study
 from trainyard.config.train import Train, rows_a_step
+from trainyard.report.cuts import cuts
 from trainyard.report.format import SHORT_TITLES, SHOWN, counted, duration, fixed, size
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
 from trainyard.report.overlap import Overlap, read_overlaps, remarks
@@ -96,7 +97,7 @@ def compare(
     finished = not pretrained and all(run.finished for run in runs)
     columns, repeats = _without_repeats(_columns(names, varied, groups, rows, finished), rows)
     shared = [name for name in names if name not in ("model", *varied)]
-    notes = [*_notes(runs, shared, finished), *remarks(overlaps), *repeats]
+    notes = [*_notes(runs, shared, finished), *cuts(runs, evaluations), *remarks(overlaps), *repeats]
     if over_seeds:
         notes.insert(0, "Configurations compete by their means over seeds, and single seeds don't.")
     competing = SEEDS if over_seeds else ""
@@ -211,11 +212,14 @@ def _scores(found: dict[str, Evaluation], tokenizer: str) -> dict[str, Cell]:
         scores = evaluation.scores
         for name in SHOWN[evaluation.metric]:
             if name not in scores:
-                cells[f"{group}:{name}"] = missing(evaluation.reason)
+                cells[f"{group}:{name}"] = missing(evaluation.reason_for(name))
                 continue
             tip = describe(evaluation)
             rivals = tokenizer if name == "perplexity_token" else ""
             remark = ""
+            if left_out := evaluation.raw["settings"].get("unscored_items"):
+                # on other items than the others it doesn't compete
+                rivals, remark = evaluation.run, f"{left_out:,} left out"
             if evaluation.metric == "hellaswag" and guesses(scores[name]):
                 remark, tip = "chance", f"within two standard errors of chance; {tip}"
             cells[f"{group}:{name}"] = score_cell(name, scores[name], rivals, tip, remark, n=evaluation.raw["n"])

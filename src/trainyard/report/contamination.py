@@ -8,12 +8,11 @@ from markupsafe import Markup
 
 from trainyard.config.study import Study
 from trainyard.files import write_text
-from trainyard.intervals import proportion
+from trainyard.intervals import FEWEST, proportion
 from trainyard.report.clean import BEYOND, Clean, clean
 from trainyard.report.format import PERCENT, TITLES, clip, fixed, listed, score, short
 from trainyard.report.html import Cell, Column, Row, Table, fragment, missing, render, to_csv
 from trainyard.report.overlap import Overlap, read_overlaps
-from trainyard.report.paired import FEWEST
 from trainyard.report.results import Evaluation, Run, Score, model_labels, read_evaluations, read_runs
 from trainyard.report.table_cells import score_cell
 
@@ -80,10 +79,13 @@ def shared_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation],
         cells = {
             "items": Cell(overlap.title, overlap.title, tip=tip),
             "training": Cell(raw["training"], raw["training"]),
-            "share": score_cell("acc", _share(raw["contaminated"], raw["n"])),
-            "overlap": Cell(fixed(100 * raw["overlap"], 2), raw["overlap"]),
             "training_words": Cell(short(raw["training_words"]), raw["training_words"]),
         }
+        if raw["share"] is None:
+            cells |= dict.fromkeys(("share", "overlap"), missing(raw["reason"]))
+        else:
+            cells["share"] = score_cell("acc", _share(raw["contaminated"], raw["n"]))
+            cells["overlap"] = Cell(fixed(100 * raw["overlap"], 2), raw["overlap"])
         plain = ("contaminated", "n", "short", "ngram", "training_rows")
         rows.append(Row(cells | {key: Cell(f"{raw[key]:,}", raw[key]) for key in plain}))
     rows += [

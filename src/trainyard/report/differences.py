@@ -75,7 +75,10 @@ def _of_models(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> Iterat
     for group in groups.values():
         names = model_labels(runs, group)
         told: dict[str, list[Pair]] = {}
-        for name in TESTED[group[0].metric]:
+        names_of = TESTED[group[0].metric]
+        if group[0].metric == "perplexity" and not any("perplexity_word" in each.scores for each in group):
+            names_of = ("perplexity_byte",)  # text without spaces has no words
+        for name in names_of:
             members = [place for place, each in enumerate(group) if name in each.scores]
             tested = pairs([group[place] for place in members], name)
             same = next((other for other, known in told.items() if known == tested and tested), None)

@@ -1,7 +1,7 @@
 """What the scores on four-way endings say, in sentences."""
 
 from trainyard.report.evidence import Evidence, ranked
-from trainyard.report.format import fixed, listed, percent
+from trainyard.report.format import counted, fixed, listed, percent
 from trainyard.report.items import ALL, CLEAR, Items, Scored, beaten, gather, head_of, misled, pooled
 from trainyard.report.results import Score, guesses
 from trainyard.report.verdicts import NOISE, near_best, of_second, over_seeds
@@ -18,9 +18,11 @@ def endings(evidence: Evidence) -> list[str]:
         best = items.models[head.place]
         seeds = f", the middle one of its {len(head.values)} seeds," if len(head.values) > 1 else ""
         n, value = best.levels[ALL]
-        low, high = (fixed(100 * end, 1) for end in value.interval)
-        text = f"{best.title}{seeds} names the right ending in {_share(value)} of {n:,} items "
-        text += f"({items.title}; 95 % interval {low} to {high})"
+        text = f"{best.title}{seeds} names the right ending in {_share(value)} of {counted(n, 'item')} ({items.title}"
+        if value.interval:
+            low, high = (fixed(100 * end, 1) for end in value.interval)
+            text += f"; 95 % interval {low} to {high}"
+        text += ")"
         above = beaten(best, items, ALL)
         if above:
             text += f", {distance(above[1])} {above[0]}{_hardest(items)}"
@@ -56,8 +58,9 @@ def _misled(items: Items) -> list[str]:
 
 
 def _share(value: Score) -> str:
-    if value.error == 0 and value.low is not None and value.high is not None:  # all items agree
-        return f"{fixed(100 * value.value, 1)} % [{fixed(100 * value.low, 1)}, {fixed(100 * value.high, 1)}]"
+    if not value.error and value.interval:  # all items agree
+        low, high = (fixed(100 * end, 1) for end in value.interval)
+        return f"{fixed(100 * value.value, 1)} % [{low}, {high}]"
     return percent(value.value, value.error)
 
 

@@ -56,6 +56,18 @@ def ranked(evidence: Evidence, metric: str, name: str) -> list[Ranked]:
     return found
 
 
+def perplexities(evidence: Evidence) -> list[tuple[Ranked, str]]:
+    """Every perplexity by the figure that it is told by, a word's; a byte's where the text puts no space between words.
+
+    Each with the name of that figure.
+    """
+    words = [(group, "perplexity_word") for group in ranked(evidence, "perplexity", "perplexity_word")]
+    told = {group.evaluations[0].raw["evaluation"] for group, _ in words}
+    of_bytes = ranked(evidence, "perplexity", "perplexity_byte")
+    others = [group for group in of_bytes if group.evaluations[0].raw["evaluation"] not in told]
+    return [*words, *((group, "perplexity_byte") for group in others)]
+
+
 def best_loss(run: Run) -> float | None:
     """A run's lowest validation loss; none if it was not validated."""
     best = run.summary["best"]

@@ -7,8 +7,8 @@ from statistics import fmean
 
 from trainyard.report import scaling
 from trainyard.report.endings import MOST, distance, endings
-from trainyard.report.evidence import Evidence, Ranked, best_loss, by_data, ranked
-from trainyard.report.format import clip, counted, duration, fixed, listed, probed, scientific, short, size
+from trainyard.report.evidence import Evidence, Ranked, best_loss, by_data, perplexities, ranked
+from trainyard.report.format import TITLES, clip, counted, duration, fixed, listed, probed, scientific, short, size
 from trainyard.report.leaders import leaders
 from trainyard.report.measured import PLACE, MeasuredCell, by_place, cell_label, company
 from trainyard.report.measured import varying as varying_cells
@@ -77,7 +77,7 @@ def _seeds(runs: Sequence[Run]) -> list[str]:
             place = tuple(value for name, value in run.coordinates.items() if name != "seed")
             groups.setdefault(place, []).append(loss)
     spreads = [max(losses) - min(losses) for losses in groups.values() if len(losses) > 1]
-    if not spreads:
+    if not any(spreads):
         return []
     return [
         f"The seed alone moves the validation loss by up to {fixed(max(spreads))} nats: smaller differences are noise."
@@ -116,28 +116,35 @@ def _held_out(evidence: Evidence) -> list[str]:
 
 def _perplexity(evidence: Evidence) -> list[str]:
     said = over_seeds(evidence, ("perplexity_word",))
-    for group in ranked(evidence, "perplexity", "perplexity_word"):
-        if group.headline(evidence.runs, "perplexity_word").several:
-            said += _against_pretrained(evidence, group)
+    for group, name in perplexities(evidence):
+        if group.headline(evidence.runs, name).several:
+            said += _against_pretrained(evidence, group, name)
             continue
-        what = "the lowest perplexity a word," if len(group.scores) > 1 else "a perplexity a word of"
+        unit = TITLES[name].removeprefix("perplexity ")
+        what = f"the lowest perplexity {unit}," if len(group.scores) > 1 else f"a perplexity {unit} of"
         said.append(f"{group.title}: {group.labels[0]} has {what} {_with_interval(group.scores[0])}.")
         if len(group.scores) > 1:
-            phrase = of_second(group, "perplexity_word")
+            phrase = of_second(group, name)
             said.append(f"Second is {group.labels[1]} with {_with_interval(group.scores[1])}, {phrase}.")
-            said += _near(group, "perplexity_word")
-        said += _against_pretrained(evidence, group)
+            said += _near(group, name)
+        said += _against_pretrained(evidence, group, name)
     return said
 
 
 def _with_interval(value: Score) -> str:
-    low, high = value.interval
-    return f"{fixed(value.value, 2)} (95 % interval {fixed(low, 2)} to {fixed(high, 2)})"
+    text = fixed(value.value, 2)
+    if value.interval is None:
+        return text
+    low, high = (fixed(end, 2) for end in value.interval)
+    return f"{text} (95 % interval {low} to {high})"
 
 
 def _bracketed(value: Score) -> str:
-    low, high = value.interval
-    return f"{fixed(value.value, 1)} [{fixed(low, 1)}, {fixed(high, 1)}]"
+    text = fixed(value.value, 1)
+    if value.interval is None:
+        return text
+    low, high = (fixed(end, 1) for end in value.interval)
+    return f"{text} [{low}, {high}]"
 
 
 def _near(group: Ranked, name: str) -> list[str]:
@@ -145,7 +152,7 @@ def _near(group: Ranked, name: str) -> list[str]:
     return [f"Within noise of the best too: {listed(near[:MOST])}."] if near else []
 
 
-def _against_pretrained(evidence: Evidence, group: Ranked) -> list[str]:
+def _against_pretrained(evidence: Evidence, group: Ranked, name: str) -> list[str]:
     """What training did to models that were evaluated untouched too."""
     models = {run.name: run.coordinates["model"] for run in evidence.runs}
     before = {
@@ -159,18 +166,21 @@ def _against_pretrained(evidence: Evidence, group: Ranked) -> list[str]:
         if found is None or each.checkpoint == "pretrained":
             continue
         untouched, start = found
-        tested = paired(each, untouched, "perplexity_word")
+        tested = paired(each, untouched, name)
         errors = difference(start, after)
         if isinstance(tested, Paired):
-            change = one_test("perplexity_word", tested)
+            change = one_test(name, tested)
         else:
             change = f"{fixed(100 * (after.value / start.value - 1), 1)} %"
-            change += "" if errors is None else f", {_noise(errors)}"
-        said.append(f"Training took {text} from {fixed(start.value, 2)} to {fixed(after.value, 2)} a word ({change}).")
+            change += f", {_noise(errors)}"
+        unit = TITLES[name].removeprefix("perplexity ")
+        said.append(f"Training took {text} from {fixed(start.value, 2)} to {fixed(after.value, 2)} {unit} ({change}).")
     return said
 
 
-def _noise(errors: float) -> str:
+def _noise(errors: float | None) -> str:
+    if errors is None:
+        return "with no error to judge it by"
     if abs(errors) < NOISE:
         return f"within noise: {fixed(abs(errors), 1)} combined standard errors"
     return f"{fixed(abs(errors), 1)} combined standard errors"
@@ -185,9 +195,8 @@ def _rouge(evidence: Evidence) -> list[str]:
         parts = []
         for name, title in (("rouge1", "ROUGE-1"), ("rouge2", "ROUGE-2"), ("rougeL", "ROUGE-L")):
             parts.append(f"{title} {_bracketed(best.scores[name])}")
-        said.append(
-            f"{group.title}, {best.raw['n']:,} rows: {group.labels[head.place]}{seeds} reaches {listed(parts)}."
-        )
+        rows = counted(best.raw["n"], "row")
+        said.append(f"{group.title}, {rows}: {group.labels[head.place]}{seeds} reaches {listed(parts)}.")
         if len(group.scores) > 1 and not head.several:
             second = _bracketed(group.scores[1])
             said.append(f"Second is {group.labels[1]} with ROUGE-1 {second}, {of_second(group, 'rouge1')}.")
@@ -257,7 +266,7 @@ def _measure(evidence: Evidence) -> list[str]:
     for model in dict.fromkeys(cell["model"] for cell in measured):
         cells = [cell for cell in measured if cell["model"] == model]
         fastest = max(cells, key=lambda cell: cell["tokens_per_second"])
-        leanest = min(cells, key=lambda cell: cell["peak_memory"] or math.inf)
+        leanest = min(cells, key=lambda cell: math.inf if cell["peak_memory"] is None else cell["peak_memory"])
         said.append(
             f"{model} on random tokens is fastest under {cell_label(fastest, names)}, with "
             f"{fixed(fastest['tokens_per_second'], 0)} tokens/s ({company(fastest)}); least memory, its libraries "

@@ -61,7 +61,7 @@ def score(name: str, value: float | None, digits: int | None = None) -> str:
 
 def percent(value: float, error: float | None) -> str:
     """A share as `54.2 ± 1.1 %`."""
-    return f"{fixed(100 * value, 1)}{'' if error is None else f' ± {fixed(100 * error, 1)}'} %"
+    return f"{fixed(100 * value, 1)}{f' ± {fixed(100 * error, 1)}' if error else ''} %"
 
 
 def scientific(value: float | None) -> str:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from trainyard.files import write_text
 from trainyard.report.format import NONE
+from trainyard.report.results import Score, difference
 
 TEMPLATES = Path(__file__).parent / "templates"
 Raw = str | int | float | bool | None
@@ -100,8 +101,9 @@ def missing(tip: str = "") -> Cell:
 def best_cells(table: Table) -> tuple[set[int], set[int]]:
     """The cells (by id) that are the best of their column, and those that can't be told from it.
 
-    A column competes where it says which end is best and two or more rivals have a number. What can't
-    be told from the best is what a test says, or else what lies within two combined standard errors.
+    A column competes where it says which end is best and two or more rivals have a number, and the best is a
+    figure of which something tells how certain it is. What can't be told from the best is what a test says, or
+    else what lies within two combined standard errors.
     """
     best: set[int] = set()
     near: set[int] = set()
@@ -119,17 +121,24 @@ def best_cells(table: Table) -> tuple[set[int], set[int]]:
             if len(cells) < 2 or len(set(values)) == 1:
                 continue
             winner = next(cell for cell in cells if cell.value == top)
+            tested = any(cell.noise is not None for cell in cells)
+            if "standard_error" in winner.more and _score(winner).one_error is None and not tested:
+                continue  # of one item, or of items that all agree, nothing tells how far the best lies ahead
             for cell, value in zip(cells, values, strict=True):
-                error = (_error(cell) ** 2 + _error(winner) ** 2) ** 0.5
+                errors = difference(_score(cell), _score(winner))
                 if value == top:
                     best.add(id(cell))
-                elif cell.noise or (cell.noise is None and error and abs(value - top) < 2 * error):
+                elif cell.noise or (cell.noise is None and errors is not None and abs(errors) < 2):
                     near.add(id(cell))
     return best, near
 
 
-def _error(cell: Cell) -> float:
-    return float(cell.more.get("standard_error") or 0.0)
+def _score(cell: Cell) -> Score:
+    error, low, high = (
+        float(part) if isinstance(part := cell.more.get(name), int | float) else None
+        for name in ("standard_error", "low", "high")
+    )
+    return Score(float(cell.value or 0.0), error, low, high)
 
 
 def environment() -> jinja2.Environment:

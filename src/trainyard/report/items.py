@@ -10,9 +10,10 @@ from trainyard.report.results import (
     Evaluation,
     Run,
     Score,
-    accuracy,
+    as_score,
     below_chance,
     difference,
+    exact,
     model_labels,
 )
 from trainyard.report.seeds import Headline, headline
@@ -113,14 +114,14 @@ def _items(group: Sequence[Evaluation], labels: Sequence[str], shortcuts: Sequen
     baselines = own["baselines"] if own else {}
     models = []
     for evaluation, title in zip(group, labels, strict=True):
-        levels = {ALL: (evaluation.raw["n"], accuracy(evaluation.raw["values"]["acc"], evaluation.raw["n"]))}
-        levels |= {name: (found["n"], accuracy(found["acc"], found["n"])) for name, found in evaluation.levels.items()}
+        levels = {ALL: (evaluation.raw["n"], evaluation.scores["acc"])}
+        levels |= {name: (found["n"], as_score(found["acc"])) for name, found in evaluation.levels.items()}
         models.append(Scored(evaluation.run, title, levels, evaluation))
     rivals = []
     for name, found in baselines.items():
         n = own["n"] if own else 0
-        levels = {ALL: (n, accuracy(found["acc"], n))}
-        levels |= {level: (value["n"], accuracy(value, value["n"])) for level, value in found["levels"].items()}
+        levels = {ALL: (n, as_score(found["acc"]))}
+        levels |= {level: (value["n"], as_score(value)) for level, value in found["levels"].items()}
         rivals.append(Scored(name, found["title"], levels))
     known = [level for baseline in baselines.values() for level in baseline["levels"]]
     known += [level for model in models for level in model.levels if level != ALL]
@@ -134,13 +135,16 @@ def _items(group: Sequence[Evaluation], labels: Sequence[str], shortcuts: Sequen
 
 
 def _nearest(value: Score, items: Items, weights: Mapping[str, float]) -> tuple[str, float] | None:
-    """The smallest difference from chance and every shortcut that was scored on these levels."""
-    rivals = [("chance", Score(items.chance))]
-    rivals += [
-        (f"the shortcut “{rival.title}”", _together(rival, weights))
-        for rival in items.shortcuts
-        if weights.keys() <= rival.levels.keys()
-    ]
+    """The smallest difference from chance and every shortcut that was scored on these levels.
+
+    A shortcut that guesses at every item is chance by another name.
+    """
+    rivals = [("chance", exact(items.chance))]
+    for rival in items.shortcuts:
+        if weights.keys() <= rival.levels.keys():
+            together = _together(rival, weights)
+            if together.one_error is not None or not math.isclose(together.value, items.chance):
+                rivals.append((f"the shortcut “{rival.title}”", together))
     found = [(name, apart) for name, rival in rivals if (apart := difference(value, rival)) is not None]
     return min(found, key=lambda rival: rival[1]) if len(found) == len(rivals) else None
 

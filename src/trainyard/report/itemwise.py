@@ -84,6 +84,8 @@ def read_items(path: Path, metric: str) -> Items | str:
     rows = table.column("row").to_numpy()
     if len(np.unique(rows)) < len(rows):
         raise InputError(f"{path}: a row stands in it twice; delete it and evaluate again")
-    order = np.argsort(rows)
+    # a row that could not be scored has no number: it is no item
+    scored = np.flatnonzero(~table.column(COLUMNS[metric][0]).is_null().to_numpy())
+    order = scored[np.argsort(rows[scored])]
     levels = np.array(table.column("level").to_pylist(), dtype=object)[order] if levelled else None
     return Items(rows[order], {name: table.column(name).to_numpy()[order] for name in COLUMNS[metric]}, levels)

@@ -96,10 +96,7 @@ def _panel(axes: Axes, items: Items) -> None:
         axes.errorbar(
             [place + left + width * len(models) + step * (index + 1) for place, _ in shown],
             [100 * value.value for _, value in shown],
-            yerr=[
-                [100 * max(0.0, value.value - value.interval[0]) for _, value in shown],
-                [100 * max(0.0, value.interval[1] - value.value) for _, value in shown],
-            ],
+            yerr=[[100 * value.reach[side] for _, value in shown] for side in (0, 1)],
             fmt=MARKS[index % len(MARKS)],
             color="#4b5563",
             markerfacecolor="white",
@@ -137,16 +134,15 @@ def _bars(axes: Axes, items: Items, model: Scored, offset: float, width: float, 
         if level not in model.levels:
             continue
         value = model.levels[level][1]
-        low, high = value.interval
-        errors = ([100 * max(0.0, value.value - low)], [100 * max(0.0, high - value.value)])
         title = clip(model.title, 30) if level == ALL else None
-        bars = {"yerr": errors, "error_kw": {"ecolor": style.INK, "elinewidth": 1.1, "capsize": 2.5}}
+        bars = {}
+        if value.interval:
+            errors = [[100 * length] for length in value.reach]
+            bars = {"yerr": errors, "error_kw": {"ecolor": style.INK, "elinewidth": 1.1, "capsize": 2.5}}
         axes.bar([place + offset], [100 * value.value], width * 0.92, color=colour, label=title, zorder=2, **bars)
         if numbers:
-            axes.text(
-                place + offset, 100 * max(high, value.value) + 1.5, f"{100 * value.value:.0f}", ha="center", fontsize=9,
-                color=style.FAINT,
-            )  # fmt: skip
+            top = 100 * (value.value + value.reach[1]) + 1.5
+            axes.text(place + offset, top, f"{100 * value.value:.0f}", ha="center", fontsize=9, color=style.FAINT)
 
 
 def _rows(items: Items) -> list[Row]:

@@ -45,9 +45,17 @@ def remarks(overlaps: Sequence[Overlap]) -> list[str]:
     """A line for other tables: the share of items that the training text gives away, and where more stands."""
     lines: dict[int, list[str]] = {}
     for overlap in overlaps:
+        if overlap.raw["share"] is None:
+            continue
         text = f"{fixed(100 * overlap.raw['share'], 1)} % of the items of {overlap.title} ({overlap.raw['training']})"
         lines.setdefault(overlap.raw["ngram"], []).append(text)
-    return [
+    unknown = [
+        f"Whether items of {overlap.title} stand in the training data ({overlap.raw['training']}) is not known: "
+        f"{overlap.raw['reason']}."
+        for overlap in overlaps
+        if overlap.raw["share"] is None
+    ]
+    return unknown + [
         f"{listed(shares)} share an n-gram of {ngram} words with the training data (in brackets); see Contamination."
         for ngram, shares in lines.items()
     ]

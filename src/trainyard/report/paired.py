@@ -21,11 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from trainyard.intervals import LEVEL
+from trainyard.intervals import FEWEST, LEVEL, ratio
 from trainyard.report.itemwise import RESAMPLES, Items
 from trainyard.report.results import Evaluation
 
-FEWEST = 20  # items: fewer say too little of the spread that a bootstrap draws from
 MCNEMAR = "McNemar's exact test"
 BOOTSTRAP = "paired bootstrap"
 CORRECT = {"acc": "correct", "acc_norm": "correct_norm"}
@@ -47,6 +46,7 @@ DECIDING: dict[str, tuple[str, ...]] = {
         "no_repeat_ngram",
         "length_penalty",
         "early_stopping",
+        "tokenizer",
         "stemmer",
     ),
 }
@@ -105,8 +105,8 @@ def _unpaired(first: Items, second: Items, units: str | None) -> str:
     """Why items can't be paired one by one; empty where they can."""
     if not np.array_equal(first.rows, second.rows):
         return "other rows were scored"
-    if not len(first.rows):
-        return "there are no items"
+    if len(first.rows) < 2:
+        return "there are no items" if not len(first.rows) else "one item is too few for a test"
     if units and not np.array_equal(first.columns[units], second.columns[units]):
         return f"other {units} were counted in the same documents, as by another tokenizer"
     return ""
@@ -168,6 +168,11 @@ def bootstrap(first: Items, second: Items, ours: str, theirs: str, units: str | 
     count = len(first.rows)
     if count < FEWEST:
         return f"{count} items are too few for a bootstrap: {FEWEST} at least"
+    differences, sizes = first.columns[ours] - second.columns[theirs], first.columns[units] if units else np.ones(count)
+    if not differences.any():
+        return "they are equal on every item"
+    if ratio(differences, sizes).standard_error is None:
+        return "the difference is the same on every item: nothing tells its spread"
     drawn = first.resampled[ours] - second.resampled[theirs]
     difference = float(first.columns[ours].sum() - second.columns[theirs].sum())
     if units:
@@ -180,8 +185,7 @@ def bootstrap(first: Items, second: Items, ours: str, theirs: str, units: str | 
     fewer = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     away = float(stats.norm.isf((fewer + 1) / (RESAMPLES + 1)))
     if not fewer:
-        error = float(drawn.std())
-        away = max(away, abs(difference) / error if error else math.inf)
+        away = max(away, abs(difference) / float(drawn.std()))
     p = 2 * float(stats.t.sf(away / stretch, degrees))
     return Paired(difference, low, high, min(1.0, max(p, 2.0 ** (1 - count))), BOOTSTRAP, count)
 

@@ -140,11 +140,8 @@ def _panel(panel: Axes, chart: Chart, axis: Axis, colours: Sequence[str], marked
     for line, colour in zip(chart.lines, colours, strict=True):
         x = [axis.value(point.cost) or 0.0 for point in line.points]
         y = [scale * point.score.value for point in line.points]
-        ends = [point.score.interval for point in line.points]
         points += list(zip(x, y, strict=True))
-        down = [value - scale * low for value, (low, _) in zip(y, ends, strict=True)]
-        up = [scale * high - value for value, (_, high) in zip(y, ends, strict=True)]
-        bars = [[max(0.0, length) for length in lengths] for lengths in (down, up)]
+        bars = [[scale * point.score.reach[side] for point in line.points] for side in (0, 1)]
         dots = "o-" if marked and len(x) <= DOTTED else "-"
         panel.errorbar(
             x, y, yerr=bars if any(map(any, bars)) else None, fmt=dots, color=colour, markersize=4.5, linewidth=1.6,
@@ -165,7 +162,8 @@ def _panel(panel: Axes, chart: Chart, axis: Axis, colours: Sequence[str], marked
 def _limits(panel: Axes, chart: Chart, axis: Axis, points: Sequence[tuple[float, float]]) -> None:
     """Scales, limits and ticks: cost on a logarithmic axis, and losses and perplexities too."""
     scale = chart.scale
-    ends = [scale * end for line in chart.lines for point in line.points for end in point.score.interval]
+    intervals = [point.score.interval for line in chart.lines for point in line.points]
+    ends = [scale * end for interval in intervals if interval for end in interval]
     values = [*(y for _, y in points), *ends, *(scale * value for _, value in chart.levels)]
     low, high = min(values), max(values)
     if chart.high:
@@ -174,7 +172,8 @@ def _limits(panel: Axes, chart: Chart, axis: Axis, points: Sequence[tuple[float,
         panel.yaxis.set_major_locator(MaxNLocator(5))
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     else:
-        low = min(value for value in values if value > 0)
+        low = min((value for value in values if value > 0), default=1.0)
+        high = max(low, high)
         room = (high / low) ** 0.07 if high > low else 1.05
         panel.set_yscale("log")
         panel.set_ylim(low / room, high * room)

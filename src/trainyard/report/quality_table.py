@@ -1,11 +1,11 @@
 """Quality by step as a table: every evaluated model with what it had cost and all of its scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trainyard.config.prices import Prices
 from trainyard.config.study import Study
-from trainyard.report.charts import HEADLINES
+from trainyard.report.charts import headline
 from trainyard.report.comparison import describe
 from trainyard.report.costs import FLOPS, Cost, asked, cost_at, front, step_of
 from trainyard.report.format import SHORT_TITLES, SHOWN, fixed, scientific, short
@@ -36,8 +36,11 @@ def tabulate(
     known = read_runs(runs)
     found = [each for each in read_evaluations(evaluations) if each.run in {run.name for run in known}]
     labels = run_labels(known, {each.run for each in found})
-    groups = {each.raw["evaluation"]: each for each in found}
-    fronts = _fronts(known, found)
+    groups: dict[str, list[Evaluation]] = {}
+    for each in found:
+        groups.setdefault(each.raw["evaluation"], []).append(each)
+    figures = {name: headline(group) for name, group in groups.items()}
+    fronts = _fronts(known, found, figures)
     rows = []
     for run in known:
         own: dict[str, list[Evaluation]] = {}
@@ -49,7 +52,7 @@ def tabulate(
             cells = {"run": Cell(labels[run.name], run.name, tip=run.name), "checkpoint": Cell(name, name)}
             cells |= _cost_cells(cost_at(run, steps[name] or 0, prices), run)
             for each in own[name]:
-                cells |= _score_cells(each, fronts)
+                cells |= _score_cells(each, fronts, figures[each.raw["evaluation"]])
             rows.append(Row(cells))
     currency = prices.currency if prices else ""
     columns = [
@@ -61,11 +64,11 @@ def tabulate(
         Column("hours", "device hours", "cost of training", tip="elapsed time x processes"),
         Column("money", currency, "cost of training"),
     ]
-    for group, each in groups.items():
+    for name, (each, *_) in groups.items():
         best = "low" if each.metric == "perplexity" else "high"
         columns += [
-            Column(f"{group}:{name}", SHORT_TITLES[name], each.title, best, shown=name == HEADLINES[each.metric])
-            for name in SHOWN[each.metric]
+            Column(f"{name}:{figure}", SHORT_TITLES[figure], each.title, best, shown=figure == figures[name])
+            for figure in SHOWN[each.metric]
         ]
     used = {key for row in rows for key, cell in row.cells.items() if cell.value is not None}
     columns = [column for column in columns if column.key in used]
@@ -74,17 +77,21 @@ def tabulate(
     )
 
 
-def _fronts(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> set[Path]:
-    """The evaluations whose headline no cheaper model of the study reaches: by FLOPs, or by device hours."""
+def _fronts(runs: Sequence[Run], evaluations: Sequence[Evaluation], figures: Mapping[str, str]) -> set[Path]:
+    """The evaluations whose headline no cheaper model of the study reaches: by FLOPs, or by device hours.
+
+    A headline of which nothing tells how certain it is takes no part.
+    """
     known = {run.name: run for run in runs}
     groups: dict[str, list[tuple[Evaluation, Cost]]] = {}
     for each in evaluations:
         cost = cost_at(known[each.run], step_of(each, known[each.run]) or 0)
-        if cost and HEADLINES[each.metric] in each.scores:
+        value = each.scores.get(figures[each.raw["evaluation"]])
+        if cost and value and value.one_error is not None:
             groups.setdefault(each.raw["evaluation"], []).append((each, cost))
     found = set()
-    for group in groups.values():
-        figure = HEADLINES[group[0][0].metric]
+    for name, group in groups.items():
+        figure = figures[name]
         counted = all(cost.flops is not None for _, cost in group)
         points = [(cost.flops if counted else cost.hours, each.scores[figure].value) for each, cost in group]
         places = front([(cost or 0.0, value) for cost, value in points], group[0][0].metric != "perplexity")
@@ -114,14 +121,14 @@ def _hours(value: float) -> str:
     return fixed(value, 2 if value >= 1 else 4)
 
 
-def _score_cells(evaluation: Evaluation, fronts: set[Path]) -> dict[str, Cell]:
+def _score_cells(evaluation: Evaluation, fronts: set[Path], drawn: str) -> dict[str, Cell]:
     group, scores = evaluation.raw["evaluation"], evaluation.scores
     cells = {}
     for name in SHOWN[evaluation.metric]:
         if name not in scores:
-            cells[f"{group}:{name}"] = missing(evaluation.reason)
+            cells[f"{group}:{name}"] = missing(evaluation.reason_for(name))
             continue
-        on_front = evaluation.path in fronts and name == HEADLINES[evaluation.metric]
+        on_front = evaluation.path in fronts and name == drawn
         remark, tip = ("front", f"no cheaper model is as good; {describe(evaluation)}") if on_front else ("", "")
         more = {"n": evaluation.raw["n"], "front": on_front}
         cells[f"{group}:{name}"] = score_cell(

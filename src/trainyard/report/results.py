@@ -1,7 +1,7 @@
 """The files that the other stages left, read for the report."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,9 +58,9 @@ class Score:
 
     Attributes:
         value: in the metric's own unit.
-        error: one standard error, or none where it has no meaning.
-        low: the lower end of the 95 % interval.
-        high: the upper end of the 95 % interval.
+        error: one standard error, or none where nothing tells it: of one item, or of items that all agree.
+        low: the lower end of the 95 % interval, or none.
+        high: the upper end of the 95 % interval, or none.
     """
 
     value: float
@@ -69,19 +69,24 @@ class Score:
     high: float | None = None
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval: as measured, or 1.96 standard errors either way, or the value itself."""
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval: as measured, or 1.96 standard errors either way; none where nothing tells it."""
         if self.low is not None and self.high is not None:
             return self.low, self.high
-        half = WIDE * (self.error or 0.0)
-        return self.value - half, self.value + half
+        return (self.value - WIDE * self.error, self.value + WIDE * self.error) if self.error else None
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """How far a drawing's bar reaches below and above the value: to the interval's ends, or nowhere."""
+        low, high = self.interval or (self.value, self.value)
+        return max(0.0, self.value - low), max(0.0, high - self.value)
 
     @property
     def one_error(self) -> float | None:
-        """One standard error; from the interval's farther end where it is unknown, or zero since all items agree."""
+        """One standard error; from the interval's farther end where all items agree; none where nothing tells it."""
         if not self.error and self.low is not None and self.high is not None:
             return max(self.value - self.low, self.high - self.value) / WIDE
-        return self.error
+        return self.error or None
 
 
 @dataclass(frozen=True)
@@ -111,10 +116,14 @@ class Evaluation:
         """Why there is no value."""
         return self.raw.get("reason") or "not evaluated"
 
+    def reason_for(self, name: str) -> str:
+        """Why there is no value of this name."""
+        return (self.raw["values"] or {}).get(name, {}).get("reason") or self.reason
+
     @property
     def scores(self) -> dict[str, Score]:
         """The values by name; empty if there is none."""
-        return {name: as_score(value) for name, value in (self.raw["values"] or {}).items()}
+        return _scores(self.raw["values"])
 
     @property
     def levels(self) -> dict[str, dict[str, Any]]:
@@ -125,11 +134,7 @@ class Evaluation:
     def baselines(self) -> dict[str, dict[str, Score]]:
         """Scores of simple baselines on the same rows."""
         baselines = self.raw.get("baselines") or {}
-        return {
-            name: {key: as_score(value) for key, value in values.items()}
-            for name, values in baselines.items()
-            if values
-        }
+        return {name: scores for name, values in baselines.items() if (scores := _scores(values))}
 
     @cached_property
     def items(self) -> Items | str:
@@ -155,6 +160,16 @@ class Evaluation:
         return ", ".join(part for part in parts if part)
 
 
+def _scores(values: Mapping[str, Any] | None) -> dict[str, Score]:
+    """The scores among values by name: those that there are."""
+    there = (
+        (name, value)
+        for name, value in (values or {}).items()
+        if isinstance(value, int | float) or value["value"] is not None
+    )
+    return {name: as_score(value) for name, value in there}
+
+
 def as_score(value: Any) -> Score:
     """A score from its JSON: `{value, standard_error, low, high}`, or a bare number."""
     if isinstance(value, int | float):
@@ -162,17 +177,9 @@ def as_score(value: Any) -> Score:
     return Score(value["value"], value.get("standard_error"), value.get("low"), value.get("high"))
 
 
-def accuracy(value: Any, n: int) -> Score:
-    """A share of `n` items from its JSON, with Wilson's interval where all items agree and the file has none.
-
-    The standard error of 0 that such a share has would make any difference infinitely clear:
-    Wilson's interval reaches from n / (n + z²) to 1, or as far from 0.
-    """
-    found = as_score(value)
-    if found.error != 0 or found.low is not None or found.value not in (0.0, 1.0):
-        return found
-    reach = WIDE**2 / (n + WIDE**2)
-    return Score(found.value, 0.0, max(0.0, found.value - reach), min(1.0, found.value + reach))
+def exact(value: float) -> Score:
+    """A value that is known and not measured, as chance is."""
+    return Score(value, 0.0, value, value)
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:
@@ -249,10 +256,11 @@ def model_labels(runs: Sequence[Run], group: Sequence[Evaluation]) -> list[str]:
 
 
 def difference(first: Score, second: Score) -> float | None:
-    """How many combined standard errors `first` lies above `second`; none where it can't be said."""
-    errors = [error for error in (first.one_error, second.one_error) if error is not None]
-    combined = math.hypot(*errors) if errors else 0.0
-    return (first.value - second.value) / combined if combined else None
+    """How many combined standard errors `first` lies above `second`; none where the error of either is unknown."""
+    ours, theirs = first.one_error, second.one_error
+    if ours is None or theirs is None or not (ours or theirs):
+        return None
+    return (first.value - second.value) / math.hypot(ours, theirs)
 
 
 def below_chance(value: Score, n: int, chance: float = CHANCE) -> float | None:
@@ -266,4 +274,4 @@ def below_chance(value: Score, n: int, chance: float = CHANCE) -> float | None:
 
 def guesses(value: Score, chance: float = CHANCE) -> bool:
     """Whether an accuracy is within two standard errors of chance."""
-    return value.error is not None and abs(value.value - chance) < 2 * value.error
+    return value.one_error is not None and abs(value.value - chance) < 2 * value.one_error

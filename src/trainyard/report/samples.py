@@ -49,6 +49,7 @@ class Section:
         given: what the models were given: prompt or source.
         reference: what stands beside: how the document goes on, or the summary of the data.
         examples: the rows.
+        empty: why there are none.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Section:
     given: str
     reference: str
     examples: list[Example]
+    empty: str = ""
 
 
 def write(study: Study, *, runs: Sequence[Path], texts: Sequence[Path], rows: Sequence[Path], output: Path) -> None:
@@ -111,7 +113,8 @@ def _continuations(group: Sequence[Evaluation], labels: Sequence[str], runs: Seq
         ]
         examples.append(Example(row, visible(own["prompt"]), visible(longest), written))
     title = f"Continuations: {group[0].raw['dataset']} {group[0].raw['split']}"
-    return Section(title, how, "prompt", "the document goes on", examples)
+    reasons = [f"{label}: {each.reason}" for each, label in zip(group, labels, strict=True)]
+    return Section(title, how, "prompt", "the document goes on", examples, "" if examples else "; ".join(reasons))
 
 
 def _summaries(group: Sequence[Evaluation], labels: Sequence[str], runs: Sequence[Run], rows: Path) -> Section:
@@ -128,13 +131,15 @@ def _summaries(group: Sequence[Evaluation], labels: Sequence[str], runs: Sequenc
     examples = []
     for row in _rows_of(items for _, _, items in models)[:MOST]:
         own = next(items[row] for _, _, items in models if row in items)
-        written = [
-            _written(each, label, runs, items.get(row), lambda item: f"ROUGE-L {fixed(item['rougeL'], 1)}")
-            for each, label, items in models
-        ]
+        written = [_written(each, label, runs, items.get(row), _rouge_l) for each, label, items in models]
         examples.append(Example(row, visible(sources[row].as_py()), visible(own["target"]), written))
     title = f"Summaries: {group[0].raw['dataset']} {group[0].raw['split']}"
-    return Section(title, how, "source", "summary of the data", examples)
+    reasons = [f"{label}: {each.reason}" for each, label in zip(group, labels, strict=True)]
+    return Section(title, how, "source", "summary of the data", examples, "" if examples else "; ".join(reasons))
+
+
+def _rouge_l(item: Mapping[str, Any]) -> str:
+    return "not scored" if item["rougeL"] is None else f"ROUGE-L {fixed(item['rougeL'], 1)}"
 
 
 def _items(evaluation: Evaluation) -> dict[int, dict[str, Any]]:
@@ -153,5 +158,8 @@ def _written(
         return Written(label, evaluation.reason, None)
     run = next((run for run in runs if run.name == evaluation.run), None)
     step = step_of(evaluation, run) if run else None
-    at = [evaluation.checkpoint, *([f"step {step:,}"] if step and evaluation.checkpoint != f"step-{step}" else [])]
+    at = [
+        evaluation.checkpoint,
+        *([f"step {step:,}"] if step is not None and evaluation.checkpoint != f"step-{step}" else []),
+    ]
     return Written(label, ", ".join([*at, measure(item)]), visible(item["prediction"]))

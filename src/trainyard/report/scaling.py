@@ -16,6 +16,7 @@ from scipy import stats
 from trainyard.config.catalogue import Model
 from trainyard.config.shapes import parameters_without_embeddings
 from trainyard.config.study import Study
+from trainyard.intervals import ROUNDING, alike
 from trainyard.report import style
 from trainyard.report.format import clip, fixed, listed, short, tick
 from trainyard.report.html import Cell, Column, Row, Table, missing, write_table
@@ -37,17 +38,17 @@ class PowerLaw:
 
     Attributes:
         exponent: the slope on log-log axes, downwards.
-        error: one standard error of the exponent.
-        low: the lower end of the exponent's 95 % interval (Student's t, sizes - 2 degrees of freedom).
-        high: the upper end.
+        error: one standard error of the exponent; none where the points lie on the line to the last digit.
+        low: the lower end of the exponent's 95 % interval (Student's t, sizes - 2 degrees of freedom), or none.
+        high: the upper end, or none.
         scale: the N at which the loss would be one nat.
     """
 
     exponent: float
-    error: float
-    low: float
-    high: float
     scale: float
+    error: float | None = None
+    low: float | None = None
+    high: float | None = None
 
     def loss(self, parameters: float) -> float:
         """The fitted loss of a size."""
@@ -68,16 +69,20 @@ class Point:
 
 
 def fit(points: Sequence[Point]) -> PowerLaw | None:
-    """Fit a power law to log loss against log N by least squares; none with fewer than three sizes, or one loss."""
+    """Fit a power law to log loss against log N by least squares; none where `unfitted` says why."""
     sizes = {point.parameters for point in points}
-    if len(sizes) < LEAST or len({point.loss for point in points}) == 1:
+    losses = [point.loss for point in points]
+    if len(sizes) < LEAST or min(losses) <= 0 or alike(losses):
         return None
     x = np.log([point.parameters for point in points])
     y = np.log([point.loss for point in points])
     line: Any = stats.linregress(x, y)
     slope, intercept, error = -float(line.slope), float(line.intercept), float(line.stderr)
+    scale = math.exp(intercept / slope)
+    if np.abs(y - intercept + slope * x).max() <= ROUNDING * np.abs(y).max():
+        return PowerLaw(slope, scale)
     half = float(stats.t.ppf(0.975, len(points) - 2)) * error
-    return PowerLaw(slope, error, slope - half, slope + half, math.exp(intercept / slope))
+    return PowerLaw(slope, scale, error, slope - half, slope + half)
 
 
 def gather(study: Study, runs: Sequence[Run], models: Mapping[str, Model]) -> list[Point]:
@@ -120,7 +125,7 @@ def draw(study: Study, *, runs: Sequence[Path], models: Mapping[str, Model], out
         models: the catalogue.
         output: the SVG.
     """
-    points = gather(study, read_runs(runs), models)
+    points = [point for point in gather(study, read_runs(runs), models) if point.loss > 0]  # 0 has no logarithm
     if not points:
         style.empty(output, f"No run of “{study.title}” has a validation loss to fit.")
         return
@@ -166,7 +171,7 @@ def sentence(points: Sequence[Point]) -> str:
     own = [point for point in points if not point.published]
     law = fit(own)
     if law is None:
-        return f"A fit needs {LEAST} sizes or more; this study has {len({point.parameters for point in own})}."
+        return unfitted(own)
     span = (
         f"over {len(own)} sizes from {short(own[0].parameters)} to {short(own[-1].parameters)} parameters without "
         "embeddings"
@@ -176,10 +181,21 @@ def sentence(points: Sequence[Point]) -> str:
         return f"Loss falls with every size, but there are too few points for a law {span}: {listed(why)}."
     if why:
         return f"No trend of loss with size {span}: {listed(why)}."
+    interval = "" if law.low is None else f"95 % interval {fixed(law.low)} to {fixed(law.high)}; "
     return (
-        f"Loss falls as N to the power of \N{MINUS SIGN}{law.exponent:.3f} {span} (95 % interval {fixed(law.low)} to "
-        f"{fixed(law.high)}; Kaplan's exponent along the efficient frontier is {EXPONENT:.3f})."
+        f"Loss falls as N to the power of \N{MINUS SIGN}{law.exponent:.3f} {span} ({interval}Kaplan's exponent along "
+        f"the efficient frontier is {EXPONENT:.3f})."
     )
+
+
+def unfitted(own: Sequence[Point]) -> str:
+    """Why no power law is fitted to these points."""
+    sizes = len({point.parameters for point in own})
+    if sizes < LEAST:
+        return f"A fit needs {LEAST} sizes or more; this study has {sizes}."
+    if min(point.loss for point in own) <= 0:
+        return "No power law is fitted: a loss of 0 has no logarithm."
+    return "No power law is fitted: every size has the same loss."
 
 
 def falls(own: Sequence[Point]) -> bool:
@@ -191,7 +207,7 @@ def falls(own: Sequence[Point]) -> bool:
 def doubts(own: Sequence[Point], law: PowerLaw) -> list[str]:
     """Why a fit is no trend: its exponent may be zero, or a larger model has the higher loss; empty where it is one."""
     found = []
-    if law.low <= 0 <= law.high:
+    if law.low is not None and law.high is not None and law.low <= 0 <= law.high:
         found.append(
             f"the fitted exponent of {fixed(law.exponent)} has a 95 % interval of {fixed(law.low)} to "
             f"{fixed(law.high)}, which includes 0"
@@ -223,7 +239,8 @@ def _panel(axes: Axes, points: Sequence[Point]) -> str:
     if law:
         trend = not doubts(own, law)
         doubt = "" if trend else ", too few points" if falls(own) else ", no trend"
-        text = f"fit: exponent {fixed(law.exponent)} ± {fixed(law.error)}{doubt}"
+        error = "" if law.error is None else f" ± {fixed(law.error)}"
+        text = f"fit: exponent {fixed(law.exponent)}{error}{doubt}"
         axes.plot(
             span, [law.loss(size) for size in span], color=style.PALETTE[0], linewidth=1.5 if trend else 0.9, label=text
         )
@@ -282,7 +299,7 @@ def _row(point: Point, law: PowerLaw | None) -> Row:
         "parameters": Cell(short(point.parameters), point.parameters),
         "loss": Cell(fixed(point.loss), point.loss),
         "perplexity": Cell(fixed(math.exp(point.loss), 2), math.exp(point.loss)),
-        "fitted": missing(f"a fit needs {LEAST} sizes"),
+        "fitted": missing("no fit"),
         "kaplan_loss": Cell(fixed(predicted.loss), predicted.loss),
         "kaplan_perplexity": Cell(fixed(predicted.perplexity, 2), predicted.perplexity),
         "difference": Cell(fixed(point.loss - predicted.loss), point.loss - predicted.loss),

@@ -131,8 +131,8 @@ def _marks(group: Sequence[tuple[Evaluation, str]], name: str, repeats: Sequence
     for (title, _), found in together.items():
         values = tuple(value.value for value in found)
         if over := spread(values):
-            ends = (over.mean - over.deviation, over.mean + over.deviation)
-            marks.append(Mark(title, Score(over.mean, over.deviation, *ends), values))
+            ends = (over.mean - over.deviation, over.mean + over.deviation) if over.deviation else ()
+            marks.append(Mark(title, Score(over.mean, over.deviation or None, *ends), values))
         else:
             marks.append(Mark(title, found[0]))
     return marks
@@ -142,7 +142,8 @@ def _draw_panel(axes: Axes, panel: Panel, palette: dict[str, str], order: list[s
     scale = 100 if panel.name in PERCENT else 1
     for mark in panel.scores:
         place, colour, value = order.index(mark.name), palette[mark.name], mark.score
-        low, high = value.interval
+        down, up = value.reach
+        low, high = value.value - down, value.value + up
         axes.plot([scale * low, scale * high], [place, place], color=colour, linewidth=2, solid_capstyle="round")
         axes.plot(scale * value.value, place, "D" if mark.seeds else "o", color=colour, markersize=7)
         dots = [scale * each for each in mark.seeds]
@@ -167,7 +168,9 @@ def _draw_panel(axes: Axes, panel: Panel, palette: dict[str, str], order: list[s
             fontsize=9,
             color=style.FAINT,
         )
-    ends = [scale * end for mark in panel.scores for end in (*mark.score.interval, *mark.seeds)]
+    ends = [
+        scale * end for mark in panel.scores for end in (mark.score.value, *(mark.score.interval or ()), *mark.seeds)
+    ]
     ends += [scale * value.value for _, value in panel.baselines]
     room = 0.14 * (max(ends) - min(ends)) or 0.05 * abs(max(ends)) or 1.0
     axes.set_xlim(min(ends) - room, max(ends) + 2.2 * room)

@@ -9,7 +9,7 @@ from typing import Any
 
 from scipy import stats
 
-from trainyard.intervals import LEVEL
+from trainyard.intervals import LEVEL, alike
 from trainyard.report.paired import UNITS
 from trainyard.report.results import Evaluation, Run, label, telling
 
@@ -58,22 +58,19 @@ class Spread:
 
     Attributes:
         mean: the mean of the seeds.
-        deviation: their sample standard deviation (n - 1).
+        deviation: their sample standard deviation (n - 1); zero where all are the same.
         n: seeds.
-        low: the lower end of the mean's 95 % interval, by Student's t (Student 1908, Biometrika 6, 1-25).
-        high: the upper end.
+        standard_error: of the mean; none where all seeds are the same, which says nothing of others.
+        low: the lower end of the mean's 95 % interval, by Student's t (Student 1908, Biometrika 6, 1-25), or none.
+        high: the upper end, or none.
     """
 
     mean: float
     deviation: float
     n: int
-    low: float
-    high: float
-
-    @property
-    def standard_error(self) -> float:
-        """Of the mean."""
-        return self.deviation / math.sqrt(self.n)
+    standard_error: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -187,9 +184,12 @@ def spread(values: Sequence[float]) -> Spread | None:
     """Mean and spread of a figure over seeds; none of fewer than two."""
     if len(values) < 2:
         return None
-    mean, deviation = fmean(values), stdev(values)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
-    return Spread(mean, deviation, len(values), mean - half, mean + half)
+    mean, deviation, count = fmean(values), stdev(values), len(values)
+    if alike(values):
+        return Spread(mean, 0.0, count)
+    error = deviation / math.sqrt(count)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
+    return Spread(mean, deviation, count, error, mean - half, mean + half)
 
 
 def welch(first: Sequence[float], second: Sequence[float]) -> Welch | str:
@@ -197,8 +197,8 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Welch | str:
     ours, theirs = spread(first), spread(second)
     if ours is None or theirs is None:
         return "fewer than two seeds"
-    if ours.deviation == theirs.deviation == 0:
-        return "no spread over seeds"
+    if not (ours.deviation and theirs.deviation):
+        return "the seeds of one are all the same: no spread over seeds"
     test: Any = stats.ttest_ind(first, second, equal_var=False)
     interval = test.confidence_interval(LEVEL)
     difference = ours.mean - theirs.mean

@@ -20,13 +20,13 @@ def outcome_cell(outcome: str, reason: str | None) -> Cell:
 
 
 def score_cell(name: str, value: Score, rivals: str = "", tip: str = "", remark: str = "", **more: Any) -> Cell:
-    """A score with its standard error and its 95 % interval; no error where all items agree, which leaves it at 0."""
+    """A score with its standard error and its 95 % interval, where there are any."""
     digits = _digits(name, value)
     lines = [f"± {score(name, value.error, digits)}"] if value.error else []
-    low, high = value.interval if value.error is not None else (value.low, value.high)
-    if low is not None and high is not None:
+    low, high = value.interval or (None, None)
+    if low is not None:
         lines.append(f"[{score(name, low, digits)}, {score(name, high, digits)}]")
-    raw = {"standard_error": value.error, "low": low, "high": high, **more}
+    raw = {"standard_error": value.error or None, "low": low, "high": high, **more}
     detail = "\n".join([*lines, remark] if remark else lines)
     return Cell(score(name, value.value, digits), value.value, raw, tip, rivals=rivals, detail=detail)
 
@@ -39,8 +39,10 @@ def spread_cell(name: str, values: Sequence[float], tip: str = "") -> Cell:
     raw = {"standard_deviation": found.deviation, "seeds": found.n}
     raw |= {"standard_error": found.standard_error, "low": found.low, "high": found.high}
     each = ", ".join(score(name, value, digits) for value in sorted(values))
-    text = f"{found.n} seeds: {each}; 95 % interval of the mean {score(name, found.low, digits)} to "
-    text += score(name, found.high, digits)
+    text = f"{found.n} seeds: {each}"
+    if found.low is None:
+        return Cell(score(name, found.mean, digits), found.mean, raw, f"{tip}\n{text}".strip(), detail="all the same")
+    text += f"; 95 % interval of the mean {score(name, found.low, digits)} to {score(name, found.high, digits)}"
     detail = f"± {score(name, found.deviation, digits)}"
     return Cell(score(name, found.mean, digits), found.mean, raw, f"{tip}\n{text}".strip(), detail=detail)
 

@@ -3,9 +3,11 @@
 from typing import Any
 
 import datasets
+import numpy as np
 
 import evaluate
-from trainyard.evaluate.rouge import PROTOCOL, STEMMER, estimates, score
+from trainyard.config.study import stems
+from trainyard.evaluate.rouge import PROTOCOL, STEMMER, WORDS, estimates, score
 from trainyard.intervals import flat
 
 
@@ -14,17 +16,20 @@ class Rouge(evaluate.Metric):
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
-            description=PROTOCOL.format(stemmer=STEMMER[True]),
+            description=PROTOCOL.format(words=WORDS["ascii"], stemmer=STEMMER[True]),
             citation="Lin, ROUGE: A Package for Automatic Evaluation of Summaries, 2004",
             inputs_description="predictions and references: a text each; resamples and seed: of the bootstrap; "
-            "stemmer: Porter's (true by default); by_row: the scores of each row in place of their means",
+            "tokenizer: ascii (by default) or unicode; stemmer: Porter's (by default with ascii); by_row: the scores "
+            "of each row in place of their means, none of a row whose reference the tokenizer leaves too little of",
             features=datasets.Features(
                 {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
             ),
         )
 
     def _compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, Any]:
-        scores = score(predictions, references, kwargs.get("stemmer", True))
+        tokenizer = kwargs.get("tokenizer", "ascii")
+        scores = score(predictions, references, stems(tokenizer, kwargs.get("stemmer")), tokenizer)
         if kwargs.get("by_row"):
-            return {"by_row": scores.tolist()}
-        return flat(estimates(scores, kwargs.get("resamples", 1000), kwargs.get("seed", 1)))
+            return {"by_row": [None if np.isnan(row).any() else row.tolist() for row in scores]}
+        scored = scores[~np.isnan(scores).any(axis=1)]
+        return flat(estimates(scored, kwargs.get("resamples", 1000), kwargs.get("seed", 1)) if len(scored) else {})
