@@ -11,9 +11,9 @@ SETTINGS = {"prompt_words": 3, "new_tokens": 9, "temperature": 0.0, "seed": 7}
 BEAMS = {"beams": 4, "min_length": 0, "max_length": 32}
 
 
-def add_texts(results, run, metric, items, dataset="tinyworld", **settings):
-    """An evaluation whose items are texts; no items: no model."""
-    reason = None if items else f"diverged {HOSTILE}"
+def add_texts(results, run, metric, items, dataset="tinyworld", why=f"diverged {HOSTILE}", **settings):
+    """An evaluation whose items are texts; no items, and why there are none: no model by default."""
+    reason = None if items else why
     path = results.add_evaluation(run, metric, None, dataset=dataset, reason=reason, settings=settings, n=len(items))
     pq.write_table(pa.Table.from_pylist(items), path.with_suffix(".parquet"))
     results.texts.append(path)
@@ -103,3 +103,10 @@ def test_a_run_without_a_model_and_a_model_without_words_are_said_so(written):
 def test_a_study_without_texts_says_so(empty):
     empty.texts, empty.rows = [], []
     assert "This study has no texts to read." in page(empty)
+
+
+def test_a_page_without_samples_says_why(written):
+    why = "none of the first 9 rows goes on after 16 words; make prompt_words smaller"
+    written.texts.clear()
+    add_texts(written, "large", "samples", [], why=why, **SETTINGS)
+    assert f"No model of this evaluation wrote anything: gpt2-1m: {why}." in page(written)
