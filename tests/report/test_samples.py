@@ -1,5 +1,7 @@
 """The page of texts: side by side, with how they were made, and nothing in them that a browser would run."""
 
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -7,8 +9,8 @@ import pytest
 from trainyard.report import samples
 
 HOSTILE = "<script>alert('x')</script> &"
-SETTINGS = {"prompt_words": 3, "new_tokens": 9, "temperature": 0.0, "seed": 7}
-BEAMS = {"beams": 4, "min_length": 0, "max_length": 32}
+SETTINGS: dict[str, Any] = {"prompt_words": 3, "new_tokens": 9, "temperature": 0.0, "seed": 7}
+BEAMS: dict[str, Any] = {"beams": 4, "min_length": 0, "max_length": 32}
 
 
 def add_texts(results, run, metric, items, dataset="tinyworld", why=f"diverged {HOSTILE}", **settings):
