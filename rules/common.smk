@@ -15,6 +15,7 @@ from trainyard.config.plan import make_plan
 from trainyard.errors import InputError, shortened
 from trainyard.gpus import gpus
 from trainyard.parallel.room import exceeding, host_memory
+from trainyard.repository import why_unknown
 
 CONDA = "conda" in {
     str(method.value) for method in workflow.deployment_settings.deployment_method
@@ -50,6 +51,9 @@ if (
     raise WorkflowError(
         "device: auto looks at this machine, and jobs run on a cluster's: name it, --config device=cuda (or device=cpu)"
     )
+
+if workflow.is_main_process and (reason := why_unknown()):
+    logger.warning(f"no record will name the commit of the code: {reason}")
 
 if workflow.is_main_process and not ON_CLUSTER:
     for line in shortened(JOBS.warnings(), "more can't be done here"):

@@ -1,12 +1,14 @@
 """The commit of the code, and what differs from it, in real repositories."""
 
+import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from trainyard.repository import repository
+from trainyard.repository import repository, why_unknown
 
 CLEAN = {"unknown": None, "dirty": False, "differs": None}
 
@@ -81,8 +83,66 @@ def test_without_a_commit_of_its_own_nothing_is_claimed(tmp_path: Path, code: Pa
     assert repository(folder) == {"commit": None, "unknown": why, "dirty": None, "differs": None}
 
 
+@pytest.fixture
+def of_another_user(code: Path) -> Path:
+    """The repository as in a container that mounts the clone of another user."""
+    if os.getuid() != 0:
+        pytest.skip("a folder can be given to another user by root alone")
+    for path in (code, code / ".git"):
+        os.chown(path, 4242, 4242)
+    return code
+
+
+def test_a_clone_that_another_user_owns_is_unknown_by_gits_own_words_with_the_remedy(of_another_user: Path) -> None:
+    words = subprocess.run(["git", "status"], cwd=of_another_user, capture_output=True, text=True, check=False).stderr
+    found = repository(of_another_user)
+    assert (found["commit"], found["dirty"], found["differs"]) == (None, None, None)
+    first = words.splitlines()[0].replace(str(of_another_user), ".")
+    assert found["unknown"] == f'{first}; to trust it: git config --global --add safe.directory "$PWD"'
+    assert why_unknown(of_another_user) == found["unknown"]
+
+
+def test_the_remedy_makes_it_known(of_another_user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    remedy = repository(of_another_user)["unknown"].split("; to trust it: ")[1]
+    subprocess.run(remedy, shell=True, cwd=of_another_user, env={**os.environ, "PWD": str(of_another_user)}, check=True)
+    assert repository(of_another_user) == {"commit": git(of_another_user, "rev-parse", "HEAD"), **CLEAN}
+    assert why_unknown(of_another_user) is None
+
+
+def test_a_repository_that_git_can_not_read_is_not_called_clean(code: Path) -> None:
+    (code / ".git" / "index").write_bytes(b"damaged")
+    found = repository(code)
+    assert (found["commit"], found["dirty"]) == (None, None)
+    assert "index" in found["unknown"]
+
+
+def test_the_repository_of_a_hook_that_calls_is_not_asked(code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = git(code, "rev-parse", "HEAD")
+    other = code.parent / "other"
+    other.mkdir()
+    git(other, "init", "--quiet")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    assert repository(code) == {"commit": commit, **CLEAN}
+
+
+@pytest.mark.parametrize(
+    "change", [lambda file: file.unlink(), lambda file: file.write_text(""), lambda file: file.chmod(0o755)]
+)
+def test_a_file_that_is_gone_emptied_or_made_a_program_is_another_difference(
+    code: Path, change: Callable[[Path], object]
+) -> None:
+    (code / "src" / "loop.py").write_text("step = 2\n")
+    before = repository(code)["differs"]
+    change(code / "src" / "loop.py")
+    found = repository(code)["differs"]
+    assert found["files"] == before["files"]
+    assert found["sha256"] != before["sha256"]
+
+
 def test_asking_writes_nothing(code: Path) -> None:
-    (code / "src" / "loop.py").touch()
+    for file in (code / "src").iterdir():
+        os.utime(file, (1, 1))  # what git's index doesn't know yet, of the same content
     before = (code / ".git" / "index").stat().st_mtime_ns
     repository(code)
     assert (code / ".git" / "index").stat().st_mtime_ns == before

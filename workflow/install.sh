@@ -3,13 +3,13 @@
 # usage: workflow/install.sh FOLDER    (PYTHON=/path/to/python chooses the interpreter)
 set -euo pipefail
 folder=$1
-right='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))'
-for python in ${PYTHON:-python3 python3.12 python3.11}; do
+right='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))'
+for python in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
   "$python" -c "$right" 2>/dev/null && break || python=
 done
 if [ -z "$python" ]; then
-  echo "Trainyard needs Python 3.11 or 3.12; found: $(python3 --version 2>&1 || true)." \
-    "Install one, or name it: make PYTHON=/path/to/python3.11" >&2
+  echo "Trainyard needs Python 3.11, 3.12, 3.13 or 3.14; found: $(${PYTHON:-python3} --version 2>&1 || true)." \
+    "Install one, or name it: make PYTHON=/path/to/python3.13" >&2
   exit 1
 fi
 if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then

@@ -1,22 +1,25 @@
 """A metric's module of the library `evaluate`, from its file in `modules/`: it computes every headline value."""
 
 import tempfile
-from pathlib import Path
 from typing import Any
 
-import evaluate
+from evaluate.loading import import_main_class
 
-MODULES = Path(__file__).parent / "modules"
+MODULES = f"{__package__}.modules"
 
 
 def compute(metric: str, **inputs: Any) -> dict[str, Any]:
     """What the module of a metric makes of its inputs; nothing is fetched.
 
+    The module is imported where it stands: `evaluate.load` would copy it into the cache of the Hugging Face hub first,
+    which may be read-only.
+
     Args:
         metric: the folder in `modules/`.
         inputs: what the module takes, one list for each of its features, and its own keywords.
     """
+    module = import_main_class(f"{MODULES}.{metric}.{metric}")
     with tempfile.TemporaryDirectory() as cache:
-        found = evaluate.load(str(MODULES / metric), cache_dir=cache, keep_in_memory=True).compute(**inputs)
+        found = module(cache_dir=cache, keep_in_memory=True).compute(**inputs)
     assert found is not None  # only ranks other than the first get None, and there is one
     return found

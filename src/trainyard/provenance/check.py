@@ -3,6 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,12 +57,14 @@ class Verdict:
         jobs: how many jobs there are of each kind.
         hold: how many of those have no problem.
         problems: in the order of the rules; what no job makes comes last.
+        unknown: why records name no commit, and how many don't for that reason.
     """
 
     study: str
     jobs: Mapping[str, int]
     hold: Mapping[str, int]
     problems: list[Problem]
+    unknown: Mapping[str, int]
 
 
 def check(planned: StudyJobs, hashed: Callable[[Path], None] = lambda _: None) -> Verdict:
@@ -82,14 +85,16 @@ def check(planned: StudyJobs, hashed: Callable[[Path], None] = lambda _: None) -
             hashed(path)
         return known[path]
 
-    jobs, hold, problems = Counter[str](), Counter[str](), list[Problem]()
+    jobs, hold, unknown, problems = Counter[str](), Counter[str](), Counter[str](), list[Problem]()
     for each in planned.jobs:
         found = [Problem(state, each.kind, file, text) for state, file, text in _of_job(each.job, sha256)]
         problems += found
         jobs[each.kind] += 1
         hold[each.kind] += not found
+        if reason := _why_unknown(each.job):
+            unknown[reason] += 1
     problems += [Problem("extra", "", path.as_posix(), "no job of the study makes it") for path in _extra(planned)]
-    return Verdict(planned.study, jobs, hold, problems)
+    return Verdict(planned.study, jobs, hold, problems, unknown)
 
 
 def _of_job(job: Job, sha256: Hash) -> Iterator[Found]:
@@ -129,6 +134,14 @@ def _outputs(job: Job, record: Record, sha256: Hash) -> Iterator[Found]:
     for output in job.outputs:
         if not Path(output).exists() and not any(Path(name).is_relative_to(output) for name in record.outputs):
             yield "missing", output, _not_made(job)
+
+
+def _why_unknown(job: Job) -> str | None:
+    """Why a job's record names no commit; None where it names one, or can't be read."""
+    with suppress(InputError):
+        record = read_record(record_file(job))
+        return (record.unknown or "its record doesn't say why") if record.commit is None else None
+    return None
 
 
 def _not_made(job: Job) -> str:

@@ -75,7 +75,10 @@ def main() -> int:
     print(table(verdict))
     states: list[State] = [state for state in STATES if any(problem.state == state for problem in verdict.problems)]
     print("", *(f"- {state}: {REMEDIES[state]}" for state in states), sep="\n")
-    holds = "everything holds" if not verdict.problems else f"{len(verdict.problems)} things don't hold"
+    for reason, jobs in verdict.unknown.items():
+        print(f"commit of {jobs} jobs unknown ({reason}): whether their code was committed can't be told")
+    everything = "everything that can be told holds" if verdict.unknown else "everything holds"
+    holds = f"{len(verdict.problems)} things don't hold" if verdict.problems else everything
     print(f"study {verdict.study}: {holds} ({time.monotonic() - began:.0f} s)")
     return 1 if verdict.problems else 0
 
