@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
+from trainyard import OLDEST_PYTHON
 from trainyard.errors import InputError
 
 TRAINING = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "deepspeed", "colossalai")
 """The packages on which weights depend."""
 
-_OLDEST = (3, 11)
 _QUESTION = "import json, sys; print(json.dumps([sys.version.split()[0], sys.path]))"
 
 
@@ -57,7 +57,7 @@ def _asked(python: str) -> Interpreter:
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         raise InputError(f"{python}: is no Python that can be started ({said[-1] if said else 'no word'})") from None
-    if tuple(map(int, version.split(".")[:2])) < _OLDEST:
+    if tuple(map(int, version.split(".")[:2])) < OLDEST_PYTHON:
         raise InputError(f"{python}: is Python {version}; make its environment with 3.11 or newer")
     return Interpreter(version, tuple(paths))
 

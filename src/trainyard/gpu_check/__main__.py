@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from trainyard import NEWEST_PYTHON, OLDEST_PYTHON, PYTHONS
 from trainyard.errors import InputError
 
 NEEDED = (
@@ -14,8 +15,8 @@ NEEDED = (
 
 def main() -> int:
     """Check this machine; 0 where all is as it should be, 1 where not, 2 where it can't be checked."""
-    if not (3, 11) <= sys.version_info[:2] <= (3, 12):
-        print(f"Trainyard needs Python 3.11 or 3.12, not {sys.version.split()[0]}: PYTHON=/path/to/python3.12")
+    if not OLDEST_PYTHON <= sys.version_info[:2] <= NEWEST_PYTHON:
+        print(f"Trainyard needs {PYTHONS}, not {sys.version.split()[0]}: PYTHON=/path/to/python3.13")
         return 2
     parser = argparse.ArgumentParser(prog="gpu-check", description="Parity, memory and speed on this machine's GPUs.")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu tries the check itself")

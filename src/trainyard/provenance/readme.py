@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from trainyard import PYTHONS
 from trainyard.config.runs import RESULTS, Catalogues
 from trainyard.errors import InputError
 from trainyard.files import read_json
@@ -127,7 +128,7 @@ def _repeat(planned: StudyJobs, records: list[Record]) -> str:
     changed = shlex.join(given(planned.config))
     conda = " --use-conda" if any(record.conda for record in records) else ""
     return (
-        "In a clone of the repository, with Python 3.11 or 3.12:\n\n"
+        f"In a clone of the repository, with {PYTHONS}:\n\n"
         f"```bash\ngit checkout {commit}\nmake install\n"
         f".venv/bin/snakemake --cores all{conda} --config studies={planned.study}{changed and f' {changed}'}\n"
         f"make verify STUDY={planned.study}{changed and f' CONFIG={shlex.quote(changed)}'}\n```\n\n"
