@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from trainyard.evaluate import hellaswag, library, perplexity, rouge
 from trainyard.evaluate.hellaswag_items import Item
 from trainyard.evaluate.run import run
 from trainyard.evaluate.write import Names
+from trainyard.repository import SOURCE
 
 MODULES = Path(rouge.__file__).parent / "modules"
 Load = Callable[[str], Any]
@@ -68,13 +72,14 @@ def test_the_rouge_module_gives_the_scores_of_each_row_when_asked(load: Load):
     assert found["by_row"] == rouge.score(predictions, targets, stemmer=True).tolist()
 
 
-def doubled(metric: str, folder: Path, name: str, double: str) -> Path:
-    """A copy of a metric's module, in which an imported function's result is doubled; the folder of modules."""
-    changed = folder / "changed" / metric / f"{metric}.py"
+def doubled(metric: str, folder: Path, name: str, double: str) -> str:
+    """A copy of a metric's module, in which an imported function's result is doubled; the package of modules."""
+    package = f"changed_{folder.name}"
+    changed = folder / package / metric / f"{metric}.py"
     changed.parent.mkdir(parents=True)
     text = (MODULES / metric / f"{metric}.py").read_text().replace(f" {name}\n", f" {name} as as_it_is\n")
     changed.write_text(f"{text}\n\n{double}\n")
-    return folder / "changed"
+    return package
 
 
 @pytest.mark.parametrize("metric", ["perplexity", "hellaswag"])
@@ -111,6 +116,18 @@ def test_scores_of_summaries_are_those_that_the_module_computes(
     double = "def score(*given):\n    return 2 * as_it_is(*given)"
     monkeypatch.setattr(library, "MODULES", doubled("rouge", tmp_path, "score", double))
     assert rouge.by_row(*texts, stemmer=True, tokenizer="ascii") == (2 * np.array(before)).tolist()
+
+
+def test_a_metric_is_computed_where_the_cache_of_the_hub_can_not_be_written() -> None:
+    program = (
+        "from trainyard.evaluate.library import compute;"
+        "print(compute('rouge', predictions=['A dog.'], references=['A dog.'], by_row=True)['by_row'])"
+    )
+    refused = dict.fromkeys(("HOME", "HF_HOME", "HF_MODULES_CACHE", "XDG_CACHE_HOME", "MPLCONFIGDIR"), "/proc/none")
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)} | refused
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "100.0" in done.stdout
 
 
 def test_flat_values_and_estimates_are_the_same():

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -10,7 +11,6 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from uv import find_uv_bin
 
 from trainyard import NEWEST_PYTHON, OLDEST_PYTHON, PYTHONS
 
@@ -80,7 +80,19 @@ def test_the_lock_has_wheels_for_each_python_but_of_the_packages_that_are_built(
     built = {*SOURCE_PACKAGES, *(["immutables"] if version == "3.14" else [])}
     wheels = ["--only-binary", ":all:", *(word for name in built for word in ("--no-binary", name))]
     system = ["--python-version", version, "--python-platform", "x86_64-manylinux_2_28"]
-    asked = [find_uv_bin(), "pip", "compile", "--no-deps", *wheels, *system, "--no-header", "--no-annotate", *LOCKS]
+    asked = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "compile",
+        "--no-deps",
+        *wheels,
+        *system,
+        "--no-header",
+        "--no-annotate",
+        *LOCKS,
+    ]
     done = subprocess.run(asked, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert {*map(locked, done.stdout.split())} == {*map(locked, LOCKED)}
