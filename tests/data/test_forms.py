@@ -1,5 +1,6 @@
 """One text has one meaning, whatever the form of its file; or a sentence says why it has none."""
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ MARKS = "a\x0bb\x0cc\x1cd\x85e\u2028f\u2029g"
 WIKITEXT = ["= Lamp = ", "", "A lamp gives light . ", "Some hang . ", "", "= = History = = ", "", "Oil . ", " "]
 WIKITEXT += ["= Kettle = ", "", "It boils . "]
 ITEM = {"activity_label": "", "ctx_a": "", "ctx_b": "", "ctx": "A man", "endings": ["a", "b", "c", "d"], "label": 0}
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 
 Read = Callable[..., list[dict[str, Any]]]
 
@@ -164,7 +166,19 @@ def test_a_column_that_is_not_read_may_stand_twice(read: Read) -> None:
         ("a.jsonl", b'{"text": true}', r"row 1: `text` is bool, not text"),
         ("a.jsonl", b'{"text": ["one"]}', r"row 1: `text` is list, not text"),
         ("a.jsonl", b'{"text": {"en": "one"}}', r"row 1: `text` is dict, not text"),
-        ("a.jsonl", b'{"text": null}', r"row 1: `text` is missing, not text"),
+        ("a.jsonl", b'{"text": null}', r"row 1: `text` is missing; mend the row"),
+        (
+            "a.jsonl",
+            b'{"text": "one"}{"text": "two"}',
+            r"row 1: not valid JSON \(Extra data.*; write each object on one",
+        ),
+        ("a.jsonl", b'{"text": "a\tb"}', r"row 1: not valid JSON \(Invalid control character.*; mend the row"),
+        ("a.csv", b'text\n"one\ntwo\n', r"row 1 \(line 3\): damaged CSV .*; close each quoted field"),
+        ("a.txt", LFS_POINTER, r"a\.txt: what Git LFS leaves in place of the data; fetch that: git lfs pull"),
+        ("a.parquet", LFS_POINTER, r"a\.parquet: what Git LFS leaves"),
+        ("a.csv", gzip.compress(b"text\none\n"), r"a\.csv: compressed by gzip; unpack it"),
+        ("a.csv", b"PK\3\4\x14\0", r"a\.csv: a zip archive or an Excel workbook; .* save the sheet as CSV"),
+        ("a.txt", b"PAR1\x15\4", r"a\.txt: Parquet under another name; name it \.parquet"),
     ],
 )
 def test_what_has_no_one_meaning_is_refused_with_a_remedy(read: Read, name: str, content: bytes, message: str) -> None:
@@ -183,6 +197,15 @@ def test_missing_levels_and_ids_are_none_of_a_name(read: Read) -> None:
     rows = read("a.jsonl", [{"id": value, "level": value, **ITEM} for value in missing], "choices")
     assert [row["level"] for row in rows] == ["", "", "", "3", "0.5", "0"]
     assert [row["id"] for row in rows] == ["1", "2", "3", "3", "0.5", "0"]
+
+
+def test_a_label_may_be_a_number_as_text_or_as_pandas_writes_it_beside_missing_ones(read: Read) -> None:
+    rows = read("a.jsonl", [{**ITEM, "label": label} for label in (2, "2", " 2 ", 2.0)], "choices")
+    assert [row["label"] for row in rows] == [2, 2, 2, 2]
+
+
+def test_empty_lines_before_the_header_of_a_csv_are_no_header(read: Read) -> None:
+    assert texts(read("a.csv", b"\n\r\ntext\none\n")) == ["one"]
 
 
 @pytest.mark.parametrize("value", [True, ["easy"], {"en": "easy"}])

@@ -62,9 +62,10 @@ def _of_lines(path: Path) -> Iterator[Any]:
         try:
             value = _DECODER.decode(line)
         except _NOT_JSON as error:
-            goes_on = line.lstrip().startswith("{") and not line.rstrip().endswith("}")
-            remedy = "; write each object on one line, or all in a list" if goes_on else ""
-            raise InputError(f"{path}, row {row}: not valid JSON ({one_line(error)}){remedy}") from None
+            torn = not line.lstrip().startswith("{") or not line.rstrip().endswith("}")
+            several = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
+            remedy = "write each object on one line, or all in a list" if torn or several else "mend the row"
+            raise InputError(f"{path}, row {row}: not valid JSON ({one_line(error)}); {remedy}") from None
         yield value
 
 

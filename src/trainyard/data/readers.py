@@ -72,7 +72,7 @@ def _csv(path: Path, required: Sequence[str], optional: Sequence[str], delimiter
     reader = csv.reader((line for _, line in lines(path)), strict=True, delimiter=delimiter)
     number = 0
     try:
-        header = next(reader, [])
+        header = next(filter(None, reader), [])
         other = next((mark for mark in ",;\t|" if mark != delimiter and len(header) == 1 and mark in header[0]), None)
         remedy = f"Its columns stand between {other!r}: write it with {delimiter!r} between them" if other else ""
         missing_columns(str(path), required, header, remedy)
@@ -90,7 +90,9 @@ def _csv(path: Path, required: Sequence[str], optional: Sequence[str], delimiter
             yield row
     except csv.Error as error:
         where = f"row {number + 1} (line {reader.line_num})"
-        raise InputError(f"{path}, {where}: damaged CSV ({one_line(error)})") from None
+        raise InputError(
+            f"{path}, {where}: damaged CSV ({one_line(error)}); close each quoted field, and double a quote within one"
+        ) from None
 
 
 def _json(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
@@ -128,6 +130,14 @@ _READERS: dict[str, _Reader] = {
     ".txt": _text,
 }
 SUFFIXES = tuple(_READERS)
+_PARQUET = b"PAR1"
+_STARTS = {
+    b"version https://git-lfs.": ("what Git LFS leaves in place of the data", "fetch that: git lfs pull"),
+    b"\x1f\x8b": ("compressed by gzip", "unpack it"),
+    b"PK\x03\x04": ("a zip archive or an Excel workbook", "unpack it, or save the sheet as CSV in UTF-8"),
+    _PARQUET: ("Parquet under another name", "name it .parquet"),
+}
+"""By its first bytes, what a file is whose name says otherwise, and what helps."""
 
 
 def _reader(path: PurePath) -> _Reader | None:
@@ -158,7 +168,17 @@ def read(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> I
         raise InputError(f"{path}: no such file")
     if not path.stat().st_size:
         raise InputError(f"{path}: empty")
+    _check_start(path, reader)
     return reader(path, required, optional)
+
+
+def _check_start(path: Path, reader: _Reader) -> None:
+    """Raise an InputError if a file isn't what its name says, and would be taken for text."""
+    with path.open("rb") as file:
+        start = file.read(max(map(len, _STARTS)))
+    for mark, (kind, remedy) in _STARTS.items():
+        if start.startswith(mark) and not (mark == _PARQUET and reader is _parquet):
+            raise InputError(f"{path}: {kind}; {remedy}")
 
 
 def count(path: Path) -> int:

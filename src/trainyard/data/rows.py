@@ -31,6 +31,11 @@ def _encodable(row: Row, column: str, value: str) -> str:
     return value
 
 
+def _whole(value: Any) -> Any:
+    """A whole number where pandas wrote it as 2.0, for numbers of the column are missing; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class _Reader:
     """Takes checked values out of rows."""
 
@@ -42,8 +47,10 @@ class _Reader:
         value = row.values[column]
         if value is None and empty:
             return ""  # CSV has no other way to say so: some readers make null of an empty field
+        if value is None:
+            raise row.error(f"`{column}` is missing; mend the row or leave it out")
         if not isinstance(value, str):
-            raise row.error(f"`{column}` is {'missing' if value is None else type(value).__name__}, not text")
+            raise row.error(f"`{column}` is {type(value).__name__}, not text; write it as text")
         if not empty and not value.strip():
             raise row.error(f"`{column}` is empty; mend the row or leave it out")
         return _encodable(row, column, value)
@@ -63,25 +70,28 @@ class _Reader:
             return None
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise row.error(f"`{column}` is {type(value).__name__}, not text or a number")
-        if isinstance(value, float) and value.is_integer():  # whole numbers beside missing ones, again of pandas
-            value = int(value)
-        return _encodable(row, column, str(value))
+        return _encodable(row, column, str(_whole(value)))
 
     def endings(self, row: Row) -> list[str]:
         column = self._columns.get("endings", "endings")
         value = row.values[column]
-        if not isinstance(value, list) or not all(isinstance(ending, str) and ending.strip() for ending in value):
-            raise row.error(f"`{column}` isn't a list of texts")
+        if not isinstance(value, list) or not all(isinstance(ending, str) for ending in value):
+            raise row.error(f"`{column}` is {one_line(repr(value), 40)}, not a list of texts; CSV can't hold one")
         if len(value) != ENDINGS:
-            raise row.error(f"`{column}` holds {len(value)} endings, not {ENDINGS}")
+            raise row.error(f"`{column}` holds {len(value)} endings, not {ENDINGS}; mend the row or leave it out")
+        if blank := [number for number, ending in enumerate(value) if not ending.strip()]:
+            raise row.error(f"`{column}`: ending {blank[0]} is empty; mend the row or leave it out")
         return [_encodable(row, column, ending) for ending in value]
 
     def label(self, row: Row) -> int:
         column = self._columns.get("label", "label")
         value = row.values[column]
-        number = _LABELS.get(value.strip()) if isinstance(value, str) else value
+        number = _LABELS.get(value.strip()) if isinstance(value, str) else _whole(value)
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < ENDINGS:
-            raise row.error(f"`{column}` is {one_line(repr(value), 40)}, not a number from 0 to {ENDINGS - 1}")
+            raise row.error(
+                f"`{column}` is {one_line(repr(value), 40)}, not a number from 0 to {ENDINGS - 1}; mend the row or "
+                "leave it out"
+            )
         return number
 
 
