@@ -240,6 +240,7 @@ WHOLE: dict[str, Any] = {
                         "max_length": 8,
                         "no_repeat_ngram": 3,
                         "length_penalty": 1.0,
+                        "tokenizer": "ascii",
                         "stemmer": True,
                     }
                 },

@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from pydantic import ValidationError
 from rouge_score.rouge_scorer import RougeScorer
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+from trainyard.config.study import Rouge, stems
 from trainyard.errors import InputError
 from trainyard.evaluate.generate import generate, generation_config, reaches_limit
 from trainyard.evaluate.rouge import KINDS, scorable, score
@@ -267,3 +269,9 @@ def test_a_summary_that_ends_itself_is_not_cut(bart_folder: Path):
     assert not reaches_limit([end, 9, 9, end, pad, pad], config)
     assert reaches_limit([end, 9, 9, 9, 9, end], config)  # the forced end
     assert reaches_limit([end, 9, 9, 9, 9, 9], config)
+
+
+def test_porters_stemmer_is_refused_beside_a_tokenizer_of_every_language():
+    with pytest.raises(ValidationError, match="stemmer: Porter's is for English alone; leave it out"):
+        Rouge.model_validate({"tokenizer": "unicode", "stemmer": True})
+    assert [stems("ascii", None), stems("unicode", None), stems("ascii", False)] == [True, False, False]
