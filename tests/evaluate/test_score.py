@@ -15,7 +15,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from trainyard.evaluate.packed import pack
+from trainyard.evaluate.packed import DTYPES, PackedLinear, pack, packs
 from trainyard.evaluate.score import Query, log_likelihoods
 
 WORDS = 50
@@ -115,7 +115,7 @@ def test_finished_queries_are_counted():
 
 
 @pytest.mark.parametrize("family", ["gpt2", "opt", "llama", "qwen2"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if packs("cpu", dtype)])
 def test_packed_layers_compute_what_the_model_computes(family: str, dtype: torch.dtype):
     model, packed = make(family).to(dtype), make(family).to(dtype)
     pack(packed)
@@ -126,3 +126,14 @@ def test_packed_layers_compute_what_the_model_computes(family: str, dtype: torch
     with torch.inference_mode():
         ours, theirs = packed(ids).logits, model(ids).logits
     assert torch.allclose(ours, theirs, rtol=0, atol=1e-5 if dtype == torch.float32 else 0.1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_layers_are_packed_just_where_the_processor_can_multiply_them(dtype: torch.dtype):
+    layer = torch.nn.Linear(8, 8).to(dtype)
+    try:
+        PackedLinear(layer.weight, layer.bias)(torch.zeros(1, 8, dtype=dtype))
+        works = True
+    except RuntimeError:
+        works = False
+    assert packs("cpu", dtype) is works

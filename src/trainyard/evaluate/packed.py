@@ -30,9 +30,14 @@ class PackedLinear(nn.Module):
 
 
 def packs(device: str, dtype: torch.dtype) -> bool:
-    """Whether a model there and of that type is packed: on the processors that oneDNN's operators are for."""
+    """Whether a model there and of that type is packed: on the processors that oneDNN's operators are for.
+
+    Those for bfloat16 need instructions (AVX-512 or AVX-NE-CONVERT) that not every x86 processor has.
+    """
     x86 = platform.machine() in ("x86_64", "AMD64")
-    return x86 and torch.backends.mkldnn.is_available() and device == "cpu" and dtype in DTYPES
+    if not (x86 and torch.backends.mkldnn.is_available() and device == "cpu" and dtype in DTYPES):
+        return False
+    return dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @torch.inference_mode()
