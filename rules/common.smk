@@ -29,10 +29,15 @@ def place_of(key):
     """Where a key of the configuration was given."""
     if key in workflow.config_settings.config:
         return "--config"
-    for file in reversed(list(workflow.config_settings.configfiles)):
+    given = reversed(list(workflow.config_settings.configfiles))
+    for file in (*given, *workflow.configfiles):
         if key in load_configfile(file):
             return str(file)
-    return "config/config.yaml"
+    return (
+        "the module's config"
+        if workflow.modifier.skip_configfile
+        else "config/config.yaml"
+    )
 
 
 try:
@@ -99,6 +104,17 @@ def every_core():
         return workflow.cores
     except WorkflowError:
         return 1
+
+
+def check_report(pages):
+    """`--report` of results that aren't there: Snakemake itself names one file of them, and no way out."""
+    options = {word.partition("=")[0] for word in sys.argv}
+    missing = [page for page in pages if not Path(page).exists()]
+    if "--report" in options and "--report-after-run" not in options and missing:
+        raise WorkflowError(
+            f"{missing[0]}: no such file yet; before --report run the study: "
+            f"snakemake --cores all --config studies={','.join(PLAN.studies)}"
+        )
 
 
 def shown(name, caption, subcategory, product, form):

@@ -15,6 +15,7 @@ import psutil
 
 from trainyard.family import is_snakemake
 from trainyard.files import read_json, write_json
+from trainyard.snakefile import find_snakefile
 from trainyard.train.work import held
 
 NOTE = Path(".snakemake", "trainyard-running.json")
@@ -52,6 +53,9 @@ def other_snakemake(folder: Path) -> int | None:
 
 def unlock(folder: Path) -> int:
     """Unlock `folder`; 0 if it is free now, 1 with a sentence if somebody works in it."""
+    if not any((folder / name).is_dir() for name in (".snakemake", "config")):
+        print(f"No Snakemake has worked in {folder}: call this in the folder that the study runs in.", file=sys.stderr)
+        return 1
     locks = folder / ".snakemake" / "locks"
     if not locks.is_dir() or not any(locks.iterdir()):
         return 0
@@ -70,7 +74,7 @@ def unlock(folder: Path) -> int:
         print(f"A trainer still works on {', '.join(map(str, names))}; wait for it or end it.", file=sys.stderr)
         return 1
     print("The last run was killed: taking its lock away.", file=sys.stderr)
-    command = [sys.executable, "-m", "snakemake", "--unlock"]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(find_snakefile(folder)), "--unlock"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         print(done.stdout + done.stderr, file=sys.stderr)

@@ -60,6 +60,11 @@ MICRO = {
 }
 
 
+def jobs(dry_run: subprocess.CompletedProcess[str]) -> list[str]:
+    """The messages of the jobs that a dry run lists, without `all`."""
+    return re.findall(r"^Job \d+: (?!Complete: )(.*)$", dry_run.stdout + dry_run.stderr, flags=re.MULTILINE)
+
+
 class Repository:
     """A folder with the workflow's files, and Snakemake in it.
 
@@ -92,10 +97,13 @@ class Repository:
         """Of Snakemake; its locale knows no letters beyond ASCII, as in many containers."""
         return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "", "LC_ALL": "C", **self.variables}
 
-    def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def snakemake(
+        self, *arguments: str, check: bool = True, where: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Call Snakemake in the folder, or in another."""
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
-            cwd=self.folder,
+            cwd=where or self.folder,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -129,8 +137,7 @@ class Repository:
 
     def would_run(self, study: str = "micro") -> list[str]:
         """The messages of the jobs that a dry run lists, without `all`."""
-        done = self.snakemake("-n", "--config", f"studies={study}")
-        return re.findall(r"^Job \d+: (?!Complete: )(.*)$", done.stdout + done.stderr, flags=re.MULTILINE)
+        return jobs(self.snakemake("-n", "--config", f"studies={study}"))
 
     @contextmanager
     def edited(self, file: str, old: str, new: str) -> Iterator[None]:

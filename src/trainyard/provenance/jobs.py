@@ -11,6 +11,7 @@ from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings
 
 from trainyard.errors import InputError
 from trainyard.job import Job
+from trainyard.snakefile import find_snakefile
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,15 @@ def study_jobs(study: str, config: Mapping[str, Any]) -> StudyJobs:
     Raises:
         InputError: the configuration can't be, or a file that no job makes is missing.
     """
-    if not Path("Snakefile").is_file():
-        raise InputError(f"{Path.cwd()}: no Snakefile; call it in the folder that the study was run in")
+    # else Snakemake would leave a folder of its own there
+    if not Path("config").is_dir():
+        raise InputError(f"{Path.cwd()} has no folder config: call this in the folder that the study ran in")
     try:
         with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as snakemake:
             found = snakemake.workflow(
                 resource_settings=ResourceSettings(cores=1),
                 config_settings=ConfigSettings(config={**config, "studies": study}),
-                snakefile=Path("Snakefile"),
+                snakefile=find_snakefile(Path()),
             )
             found.dag(DAGSettings())
             workflow: Any = found._workflow  # as the API's own summary does, which tells no parameters

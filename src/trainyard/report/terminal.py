@@ -36,7 +36,9 @@ def table(path: Path) -> str:
     """
     rows = _read(path)
     if rows is None:
-        raise InputError(f"{path}: no such file; run the study first")
+        raise InputError(
+            f"{path.resolve()}: no such file; run the study first, or call this in the folder that it ran in"
+        )
     if rows and "model" not in rows[0]:
         raise InputError(f"{path}: has no column `model`; give the comparison.csv of a study's report")
     over_seeds = [row for row in rows if row.get("section") == SEEDS]

@@ -1,0 +1,50 @@
+"""What the Snakefile knows of engines, without importing one."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+from trainyard.config.engines import ENGINES
+from trainyard.repository import ROOT, SOURCE
+
+# what rules/common.smk imports, and the plan that it makes
+PLANNING = """
+import sys
+from pathlib import Path
+from trainyard.config.code import code_hash, files_hash
+from trainyard.config.dag import Dag
+from trainyard.config.plan import make_plan
+from trainyard.gpus import gpus
+from trainyard.parallel.room import exceeding, host_memory
+
+plan = make_plan({"studies": ["demo", "parallel-settings"], "device": "cpu"}, Path("config"))
+jobs = Dag(plan, Path("envs"), conda=False, predicted=host_memory)
+exceeding(jobs.possible())
+jobs.warnings()
+code_hash("trainyard.train.run")
+print(*sorted({"torch", "transformers", "datasets", "numpy"} & set(sys.modules)))
+"""
+
+
+def defines_engine(file: Path) -> bool:
+    return any(isinstance(node, ast.ClassDef) and node.name == "Engine" for node in ast.parse(file.read_text()).body)
+
+
+def test_each_engine_has_options_and_a_file() -> None:
+    files = {file.stem for file in (SOURCE / "trainyard" / "parallel").glob("*.py") if defines_engine(file)}
+    # the one that the others are made from
+    assert set(ENGINES) == files - {"engine"}
+
+
+def test_a_plan_imports_no_library_that_takes_seconds() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PLANNING],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
