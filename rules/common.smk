@@ -27,17 +27,15 @@ ON_CLUSTER = TOLD.nodes is not None or workflow.remote_exec
 
 def place_of(key):
     """Where a key of the configuration was given."""
+    if workflow.modifier.skip_configfile and key not in config:
+        return "the module's config"
     if key in workflow.config_settings.config:
         return "--config"
     given = reversed(list(workflow.config_settings.configfiles))
     for file in (*given, *workflow.configfiles):
         if key in load_configfile(file):
             return str(file)
-    return (
-        "the module's config"
-        if workflow.modifier.skip_configfile
-        else "config/config.yaml"
-    )
+    return "config/config.yaml"
 
 
 try:

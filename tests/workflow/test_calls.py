@@ -60,7 +60,7 @@ def test_imported_with_a_prefix_it_runs_to_its_report(made: Repository, tmp_path
     made.snakemake(*CHOSEN, where=tmp_path)
     results = tmp_path / "lm" / "results" / "tiny"
     (summary,) = results.glob("*/summary.json")
-    assert read_json(summary)["outcome"] == "completed"
+    assert read_json(summary)["outcome"] == "finished"
     assert "tinyworld" in (results / "report" / "overview.html").read_text(encoding="utf-8")
     assert not (tmp_path / "results").exists()
     made.snakemake("--report", "report.html", *CHOSEN, where=tmp_path)
@@ -71,7 +71,7 @@ def test_what_an_importing_workflow_does_not_configure_is_named(made: Repository
     import_it(made, tmp_path, "{}")
     done = made.snakemake("-n", where=tmp_path, check=False)
     assert done.returncode != 0
-    assert "the module's config: studies: this key is missing" in done.stderr
+    assert "the module's config: studies: this key is missing" in done.stdout
 
 
 def test_the_plan_is_the_same_however_it_is_called(made: Repository, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_folder_without_configuration_is_refused_with_what_to_do(made: Reposit
     assert (
         f"{tmp_path} has no config/datasets.yaml: call it with --directory {made.folder}, "
         f"or copy {made.folder}/config to here"
-    ) in done.stderr
+    ) in done.stdout
 
 
 def test_a_report_before_the_run_is_refused_with_what_to_do(made: Repository) -> None:
