@@ -1,10 +1,11 @@
 """Processes that tests start: what lives below them, and waiting for what they do; for tests of several folders."""
 
 import os
+import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,6 +54,23 @@ def below(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """All processes that a process of ours has started, and theirs; none once it has ended."""
     # until it is polled its number is no other process's
     return [] if process.poll() is not None else psutil.Process(process.pid).children(recursive=True)
+
+
+@contextmanager
+def stopped(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Stop a process and all below it meanwhile: however long the body takes, to them it is one moment."""
+    family = [psutil.Process(process.pid), *below(process)]
+    _send(family, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _send(family, signal.SIGCONT)
+
+
+def _send(family: Sequence[psutil.Process], number: signal.Signals) -> None:
+    for each in family:
+        with suppress(psutil.NoSuchProcess):
+            each.send_signal(number)
 
 
 def assert_gone(family: Sequence[psutil.Process], seconds: float = 60) -> None:

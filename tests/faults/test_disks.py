@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from disks import Disk, small_disk
-from kills import Life, said_by, same
+from kills import Life, lines, said_by, same
 from trainings import Job
+
+from processes import stopped
 
 pytestmark = pytest.mark.slow
 
@@ -34,22 +36,24 @@ def test_a_disk_full_of_rows_checkpoints_or_exports_is_named_and_with_room_the_r
     undisturbed: Callable[..., Job],
     record_property: Callable[[str, object], None],
 ) -> None:
-    asked = {"steps": 60, "checkpoint_every": 20, "validate_every": 60, "keep_steps": [30, 50]}
+    asked = {"steps": 180, "checkpoint_every": 60, "validate_every": 180, "keep_steps": [120, 150]}
     job = Job(disk.folder / "job", specification(**asked))
-    # the room that is left, and what takes more than that first
-    for rows, room, place in (
-        (1, 0, r"metrics\.jsonl"),
-        (1, 200_000, "checkpoints/step-000020"),
-        (21, 100_000, "models/step-30"),
+    # after how many rows there is how much room, before which step, and what takes more than that first
+    for rows, room, step, place in (
+        (1, 0, 60, r"metrics\.jsonl"),
+        (1, 200_000, 60, "checkpoints/step-000060"),
+        (61, 100_000, 120, "models/step-120"),
     ):
         life = Life(job)
         life.wait_for("step", rows)
-        disk.fill(life.process, room)
+        with stopped(life.process):
+            assert len(lines(job)) < step - 1, "it was stopped too late"
+            disk.fill(life.process, room)
         said = end_of(life)
         assert re.search(rf"{job.root}/work/\S*/{disk.place or place}: can't be written: {re.escape(disk.full)}", said)
         disk.make_room()
     assert job.run()["outcome"] == "finished"
-    assert "going on after step 20" in job.log.read_text()
+    assert "going on after step 60" in job.log.read_text()
     same(job, undisturbed(**asked))
     record_property("faults injected", 3)
     record_property("runs recovered", 1)
@@ -72,7 +76,8 @@ def test_results_that_find_no_room_are_copied_when_there_is_some_without_trainin
     job = Elsewhere(tmp_path / "job", undisturbed().specification, results=disk.folder / "results")
     life = Life(job)
     life.wait_for("step", 2)
-    disk.fill(life.process)
+    with stopped(life.process):
+        disk.fill(life.process)
     assert f"{job.output}/models: can't be written: {disk.full}" in end_of(life)
     disk.make_room()
     trained = job.log.read_bytes()
@@ -106,7 +111,8 @@ def test_a_read_only_folder_is_named_before_anything_is_trained_and_loses_nothin
     results.chmod(0o755)
     life = Life(job)
     life.wait_for("step", 2)
-    results.chmod(0o555)
+    with stopped(life.process):
+        results.chmod(0o555)
     assert f"{results}/models: can't be written: this user may not write there" in end_of(life)
     results.chmod(0o755)
     trained = job.log.read_bytes()

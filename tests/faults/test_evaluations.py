@@ -16,7 +16,7 @@ from disks import Disk, small_disk
 from kills import said_by
 from trainings import SOURCE, Job
 
-from processes import AT_ONCE, assert_gone, below, wait_for
+from processes import AT_ONCE, assert_gone, below, stopped, wait_for
 from trainyard.files import read_json
 
 pytestmark = pytest.mark.slow
@@ -139,7 +139,8 @@ def test_a_full_disk_is_named_and_with_room_it_ends_the_same(
     evaluation = Evaluation(whole.model, whole.rows, disk.folder / "evaluation")
     process = evaluation.start()
     evaluation.wait_for_block(process)
-    disk.fill(process)
+    with stopped(process):
+        disk.fill(process)
     said = said_by(process)
     assert process.returncode == 1
     assert re.search(rf"{evaluation.root}/\S*\.parquet: can't be written: {re.escape(disk.full)}", said)
