@@ -45,6 +45,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("grids.0.datasets", ["tinyword"], ["grids.0.datasets", "no dataset is called 'tinyword'", "'tinyworld'"]),
         ("grids.0.parallel", ["zero4"], ["grids.0.parallel", "'zero4'", "did you mean 'zero"]),
         ("grids.0.precision", ["bf61"], ["grids.0.precision.0", "did you mean 'bf16'?"]),
+        ("grids.0.precision", ["bf61"], ["grids.0.precision.0", "(allowed: bf16, fp16, fp32)"]),
+        ("grids.0.train.steps", True, ["grids.0.train: steps: should be a number; yes, no, on and off"]),
+        ("grids.0.train.clip", False, ["grids.0.train: clip: should be a number"]),
+        ("grids.0.seeds", [True], ["grids.0: seeds: should be a number"]),
+        ("grids.0.seeds", [], ["grids.0.seeds: is empty; name 1 or more"]),
         ("grids.0.train.learning_rte", 1.0, ["train.learning_rte: no such key", "'learning_rate'"]),
         ("grids.0.train.learning_rate", -1.0, ["learning_rate", "greater than 0", "given: -1.0"]),
         ("grids.0.train.learning_rate", None, ["learning_rate: this key is missing"]),
@@ -106,6 +111,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
             [{"models": ["gpt2-tiny"], "parallel": ["gemini"], "batch": [1], "sequence_length": [8]}],
             ["none"],
         ),
+        (
+            "evaluate",
+            {"hellaswag": {"datasets": ["tinyworld-endings"], "shots": [100]}},
+            ["evaluate.hellaswag.shots: 100 are drawn from the 100 last rows of the split"],
+        ),
         ("grids", [], ["give at least one of grids, pretrained, probes and measure"]),
     ],
 )
@@ -126,6 +136,8 @@ def test_a_mistake_is_named_with_file_key_and_remedy(
         ("title: a\ntitle: b", "the key 'title' stands twice"),
         ("title: !!python/object/apply:os.system [echo]", "could not determine a constructor"),
         ("", "should hold `key: value` lines, holds NoneType"),
+        ("title: a\nsteps: 010", "s.yaml, line 2: not valid YAML: 010 is 8 to YAML; write 8"),
+        ("title: a\nsteps: 1:30", "1:30 is 90 to YAML; write 90, or put a name in quotes"),
     ],
 )
 def test_a_file_that_is_no_yaml_mapping_is_named_with_its_line(plan: Callable[..., Plan], text: str, said: str) -> None:

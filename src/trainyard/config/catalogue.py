@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -58,10 +58,28 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+def _parts(annotation: Any) -> Iterator[Any]:
+    """A type, and all that stands in its brackets."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
+
+
 class Entry(BaseModel):
     """The base of everything that is read from a YAML file: unknown keys, infinity and NaN are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, values: Any) -> Any:
+        """Python counts true as 1: `steps: yes` would train one step."""
+        for name, value in values.items() if isinstance(values, dict) else ():
+            kinds = set(_parts(cls.model_fields[name].annotation)) if name in cls.model_fields else set()
+            given = value if isinstance(value, list) else [value]
+            if kinds & {int, float} and bool not in kinds and any(isinstance(each, bool) for each in given):
+                raise ValueError(f"{name}: should be a number; yes, no, on and off are true and false to YAML")
+        return values
 
 
 class HubSource(Entry):
@@ -93,7 +111,9 @@ class HubSource(Entry):
 
 
 def _without_wildcards(path: str) -> str:
-    if not path.strip() or set(path) & set("{}\n"):
+    if not path.strip():
+        raise ValueError("should be a path")
+    if set(path) & set("{}\n"):
         raise ValueError("a path without braces, which stand for wildcards in Snakemake's; rename the file")
     return path
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from trainyard.config.catalogue import LARGEST_VOCABULARY, Dataset, Model, ParallelSetting, Task, Tokenizer
 from trainyard.config.engines import Options, parse_options
-from trainyard.config.evaluations import Evaluation
+from trainyard.config.evaluations import ROWS_FOR_SHOTS, Evaluation
 from trainyard.config.shapes import feed_forward_width
 from trainyard.config.study import Evaluate
 from trainyard.config.train import Train, rows_a_step
@@ -207,9 +207,11 @@ def _check_length(length: int | None, most: int | None, name: str, place: str) -
 
 def _check_shots(evaluation: Evaluation, dataset: Dataset, place: str) -> None:
     shots = evaluation.settings["shots"]
-    rows = dataset.known_rows("train") if "train" in dataset.splits and evaluation.split != "train" else None
-    if rows is not None and shots >= rows:
-        raise InputError(f"{place}: {shots} are drawn from the {rows} rows of {evaluation.dataset}; make it smaller")
+    apart = "train" in dataset.splits and evaluation.split != "train"
+    rows = dataset.known_rows("train") if apart else ROWS_FOR_SHOTS
+    if shots and rows is not None and shots >= rows:
+        of = "rows" if apart else "last rows of the split"
+        raise InputError(f"{place}: {shots} are drawn from the {rows} {of} of {evaluation.dataset}; make it smaller")
 
 
 def check_names(names: Iterable[str], place: str) -> None:

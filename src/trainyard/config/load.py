@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 MOST_VALUES = 100_000  # of one file, with every alias written out
 _LARGEST_BITS = 64
+_OLD_NUMBER = re.compile(r"[-+]?(0[0-7_]+|.*:.*)")
+"""What YAML 1.1 takes for a number in base 8 or 60, and nobody else does."""
 _MALFORMED = (ValueError, TypeError, LookupError, AttributeError)  # what yaml's constructors raise besides its own
 
 
@@ -40,6 +42,8 @@ class _Loader(yaml.SafeLoader):
             raise _refusal(f"{str(node.value)[:40]!r} can't be read as {kind}", node) from None
         if isinstance(value, str) and (odd := self.NON_PRINTABLE.search(value)):
             raise _refusal(f"the character {odd[0]!r} stands in no text", node)
+        if type(value) is int and (odd := _OLD_NUMBER.fullmatch(str(node.value))):
+            raise _refusal(f"{odd[0]} is {value} to YAML; write {value}, or put a name in quotes", node)
         if isinstance(value, int) and value.bit_length() > _LARGEST_BITS:
             raise _refusal(f"a number of more than {_LARGEST_BITS} bits", node)
         return value
@@ -193,16 +197,26 @@ def _mistake(problem: Any) -> str:
         return f"should be a list: write [{given}]"
     if what == "string_type" and isinstance(given, bool | int | float | datetime.date):
         return f"should be text, and YAML makes {given!r} of it: put it in quotes"
+    if what == "too_short":
+        return f"is empty; name {problem['ctx']['min_length']} or more"
     if what in ("model_type", "model_attributes_type", "dict_type"):
         return f"should hold `key: value` lines, holds {'nothing' if given is None else repr(given)}"
     if what == "literal_error" and isinstance(given, str):
-        allowed = [word.strip() for word in problem["ctx"]["expected"].replace(" or ", ",").split(",")]
-        if given in allowed:  # those that are texts stand there in quotes
-            return f"{given!r} is a text: write {given}, without quotes"
-        return f"{given!r} is not allowed{nearest(given, [word.strip(chr(39)) for word in allowed])}"
+        return _not_among(given, problem["ctx"]["expected"])
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     shown = isinstance(given, str | int | float | bool | None) and repr(given) not in message
     return f"{message} (given: {given!r})" if shown else message
+
+
+def _not_among(given: str, expected: str) -> str:
+    """What is wrong with a word; `expected` are those that are allowed, as pydantic lists them."""
+    allowed = [word.strip() for word in expected.replace(" or ", ",").split(",")]
+    if given in allowed:  # those that are texts stand there in quotes
+        return f"{given!r} is a text: write {given}, without quotes"
+    words = sorted(word.strip("'") for word in allowed)
+    hint = nearest(given, words)
+    # of few words the nearest may be another than is meant: gpu is near cpu
+    return f"{given!r} is not allowed{hint}" + (f" (allowed: {', '.join(words)})" if "did you" in hint else "")
 
 
 def _keys(location: tuple[int | str, ...], value: Any, given: Any, missing: bool) -> list[int | str]:

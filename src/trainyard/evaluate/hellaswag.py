@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from trainyard.config.catalogue import NonNegativeInt, PositiveInt
+from trainyard.config.evaluations import ROWS_FOR_SHOTS
 from trainyard.errors import InputError
 from trainyard.evaluate.blocks import Block
 from trainyard.evaluate.hellaswag_items import (
@@ -71,7 +72,9 @@ class Settings(Placement):
     protocol: Protocol = "harness"
     shots: NonNegativeInt = 0
     shots_rows: Path | None = Field(None, description="rows that shots are drawn from; the split's own tail by default")
-    held_out: PositiveInt = Field(100, description="rows of the tail that are kept for shots, and not scored")
+    held_out: PositiveInt = Field(
+        ROWS_FOR_SHOTS, description="rows of the tail that are kept for shots, and not scored"
+    )
     draw: Draw = Field("random", description="of shots: anew for each item, or the same first ones for all")
     seed: NonNegativeInt = Field(1234, description="seed of the draw of shots; the default is the harness's")
     batch_tokens: PositiveInt = Field(2048, description="tokens of a batch with its padding; one row at least")
