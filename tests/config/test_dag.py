@@ -9,6 +9,7 @@ import pytest
 
 from trainyard.config.dag import Dag
 from trainyard.config.plan import Plan
+from trainyard.errors import InputError
 
 TRAIN = {"steps": 10, "batch": 8, "sequence_length": 64, "learning_rate": 1e-3}
 Make = Callable[..., Dag]
@@ -56,6 +57,20 @@ def test_without_a_scored_model_trained_from_scratch_there_is_no_text_to_count_i
     unscored = {**grid("tinyworld"), "evaluate": {"perplexity": {}}}
     jobs = dag(unscored, pretrained=["gpt2-124m"], evaluate=evaluate)
     assert jobs.training_text(ENDINGS) == []
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split", "said"),
+    [
+        ("tinywrold", "train", "config/datasets.yaml: no dataset is called 'tinywrold'; did you mean 'tinyworld'"),
+        ("hellaswag", "test", "config/datasets.yaml: hellaswag.splits: no split is called 'test'"),
+    ],
+)
+def test_rows_that_are_asked_for_and_stand_in_no_entry_are_refused(
+    dag: Make, dataset: str, split: str, said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        dag(grid("tinyworld")).plain_files(SimpleNamespace(dataset=dataset, split=split))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from trainyard.config.catalogue import FilesSource
 from trainyard.config.code import code_hash
 from trainyard.config.environments import pins
 from trainyard.config.evaluations import Evaluation
+from trainyard.config.load import choose
 from trainyard.config.machine import unsupported
 from trainyard.config.plain_files import check_plain_file
 from trainyard.config.plan import EvaluatedModel, Plan, StudyPlan
@@ -77,10 +78,13 @@ class Dag:
         Raises:
             InputError: one isn't there, or can't be an input.
         """
-        dataset = self.catalogues.datasets[wildcards.dataset]
+        dataset = choose(wildcards.dataset, self.catalogues.datasets, "dataset", "config/datasets.yaml")
+        specification = choose(
+            wildcards.split, dataset.splits, "split", f"config/datasets.yaml: {wildcards.dataset}.splits"
+        )
         if not isinstance(dataset.source, FilesSource):
             return []
-        names = split_names(dataset.splits[wildcards.split])
+        names = split_names(specification)
         files = {name: path for name, path in dataset.source.files.items() if name in names}
         for name, path in files.items():
             check_plain_file(path, f"config/datasets.yaml: {wildcards.dataset}.source.files.{name}")

@@ -42,10 +42,10 @@ class _Loader(yaml.SafeLoader):
             raise _refusal(f"{str(node.value)[:40]!r} can't be read as {kind}", node) from None
         if isinstance(value, str) and (odd := self.NON_PRINTABLE.search(value)):
             raise _refusal(f"the character {odd[0]!r} stands in no text", node)
-        if type(value) is int and (odd := _OLD_NUMBER.fullmatch(str(node.value))):
-            raise _refusal(f"{odd[0]} is {value} to YAML; write {value}, or put a name in quotes", node)
         if isinstance(value, int) and value.bit_length() > _LARGEST_BITS:
             raise _refusal(f"a number of more than {_LARGEST_BITS} bits", node)
+        if type(value) in (int, float) and (odd := _OLD_NUMBER.fullmatch(str(node.value))):
+            raise _refusal(f"{odd[0]} is {value} to YAML; write {value}, or put a name in quotes", node)
         return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
