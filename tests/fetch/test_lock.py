@@ -228,7 +228,8 @@ def test_a_lock_held_by_another_ends_with_a_sentence(
 def test_the_rule_s_script_keeps_the_lock_of_the_working_folder(tmp_path: Path, lock: Path) -> None:
     plain = tmp_path / "mine.txt"
     plain.write_text("one\n")
-    entry = Dataset.model_validate(ENTRY | {"source": {"files": {"train": str(plain)}}})
+    one_split = {"source": {"files": {"train": str(plain)}}, "splits": {"train": "train"}}
+    entry = Dataset.model_validate(ENTRY | one_split)
     job = {
         "input": {},
         "output": {"rows": "results/rows/train.parquet", "index": "results/rows/train.json"},

@@ -29,12 +29,14 @@ def test_each_ending_of_an_item_is_asked_for_within_the_models_length(fuzz: Any,
 
     def check(drawn: tuple[dict[str, Any], int]) -> None:
         row, longest = drawn
-        taken = refused(lambda: list(formed(DATASET, iter([Row("f", 1, row)]))), r"f, row 1: `\w+` ")
+        taken = refused(lambda: list(formed(DATASET, iter([Row("f", 1, row)]))), r"f, row 1: `\w+`:? ")
         for tokenizer in tokenizers if taken else []:
             for protocol in ("harness", "completion"):
                 made = make_item(taken[0], protocol)
                 pairs = encode_pairs(tokenizer, [(made.context, f" {ending}") for ending in made.endings], protocol)
                 assert all(before and after for before, after in pairs)
+                if not all(len(after) <= longest for _, after in pairs):
+                    continue  # such an item is left out
                 asked = queries([pairs], longest)
                 assert sum(len(query.continuations) for query in asked) == 4
                 for before, after in (fit(*pair, longest) for pair in pairs):

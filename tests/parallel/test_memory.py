@@ -208,9 +208,10 @@ def test_prediction_is_within_15_percent_of_what_50_million_parameters_take(tmp_
         "threads": 1,
         "device": "cpu",
         "precision": precision,
-        "batch": 2,
-        "sequence_length": 128,
-        "steps": 3,
+        # few tokens: a processor without instructions for bf16 takes minutes over more
+        "batch": 1,
+        "sequence_length": 64,
+        "steps": 2,
         "warmup_steps": 0,
         "profiled_steps": 0,
         "activation_checkpointing": False,
