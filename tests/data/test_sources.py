@@ -229,7 +229,7 @@ def test_a_parquet_file_damaged_inside_is_named(tmp_path: Path, rows: Rows) -> N
         ({"endings": ["a", "b", "c"]}, "row 2: `endings` holds 3 endings, not 4"),
         ({"endings": "abcd"}, "row 2: `endings` is 'abcd', not a list of texts; CSV can't hold one"),
         ({"endings": ["a", "b", 3, "d"]}, r"row 2: `endings` is \['a', 'b', 3, 'd'\], not a list of texts"),
-        ({"endings": ["a", "b", "c", " "]}, "row 2: `endings`: ending 3 is empty; mend the row or leave it out"),
+        ({"endings": ["a", "b", "c", " "]}, "row 2: `endings` holds no text in ending 3; mend the row or leave it out"),
         ({"label": 4}, "row 2: `label` is 4, not a number from 0 to 3"),
         ({"label": -1}, "row 2: `label` is -1"),
         ({"label": ""}, "row 2: `label` is ''"),

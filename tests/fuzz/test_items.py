@@ -29,7 +29,7 @@ def test_each_ending_of_an_item_is_asked_for_within_the_models_length(fuzz: Any,
 
     def check(drawn: tuple[dict[str, Any], int]) -> None:
         row, longest = drawn
-        taken = refused(lambda: list(formed(DATASET, iter([Row("f", 1, row)]))), r"f, row 1: `\w+`:? ")
+        taken = refused(lambda: list(formed(DATASET, iter([Row("f", 1, row)]))), r"f, row 1: `\w+` ")
         for tokenizer in tokenizers if taken else []:
             for protocol in ("harness", "completion"):
                 made = make_item(taken[0], protocol)

@@ -80,7 +80,7 @@ class _Reader:
         if len(value) != ENDINGS:
             raise row.error(f"`{column}` holds {len(value)} endings, not {ENDINGS}; mend the row or leave it out")
         if blank := [number for number, ending in enumerate(value) if not ending.strip()]:
-            raise row.error(f"`{column}`: ending {blank[0]} is empty; mend the row or leave it out")
+            raise row.error(f"`{column}` holds no text in ending {blank[0]}; mend the row or leave it out")
         return [_encodable(row, column, ending) for ending in value]
 
     def label(self, row: Row) -> int:

@@ -10,7 +10,7 @@ from trainyard.config.catalogue import Precision
 from trainyard.parallel.processor import processor_name
 
 MFU_FORMULA = "tokens/s x (6 N + 12 L h Q T) / (processes x peak)"
-SIDE = 1024
+SIDES = (64, 256, 1024)
 MEASURE_SECONDS = 0.5
 
 
@@ -88,16 +88,25 @@ def device_name(device: torch.device) -> str:
 
 
 def measured_peak(device: torch.device, precision: Precision) -> Peak:
-    """The best rate of a product of two matrices of SIDE x SIDE in the precision's data type."""
+    """The best rate of a product of two square matrices of any of SIDES in the precision's data type.
+
+    Of a type that a processor has no instructions for, small products are the quicker ones.
+    """
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    left = torch.rand(SIDE, SIDE, device=device).to(dtype)
-    right = torch.rand(SIDE, SIDE, device=device).to(dtype)
-    best, until = float("inf"), time.perf_counter() + MEASURE_SECONDS
+    rates = {side: 2 * side**3 / _shortest_product(side, dtype, device) for side in SIDES}
+    side = max(SIDES, key=lambda side: rates[side])
+    where = "" if device.type == "cuda" else f", {torch.get_num_threads()} threads"
+    return Peak(rates[side], f"measured here: the best {side} x {side} product in {precision}{where}")
+
+
+def _shortest_product(side: int, dtype: torch.dtype, device: torch.device) -> float:
+    """The seconds of the shortest of many products of two square matrices."""
+    left, right = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
+    best, until = float("inf"), time.perf_counter() + MEASURE_SECONDS / len(SIDES)
     while best == float("inf") or time.perf_counter() < until:
         start = time.perf_counter()
         torch.mm(left, right)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - start)
-    where = "" if device.type == "cuda" else f", {torch.get_num_threads()} threads"
-    return Peak(2 * SIDE**3 / best, f"measured here: the best {SIDE} x {SIDE} product in {precision}{where}")
+    return best
