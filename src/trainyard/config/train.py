@@ -11,7 +11,7 @@ from trainyard.errors import InputError
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 # far from where a number of 32 bits ends
-Rate = Annotated[float, Field(gt=0, le=1e6)]
+Rate = Annotated[float, Field(gt=0, le=1e30)]
 Decay = Annotated[float, Field(ge=0, le=1e6)]
 Epsilon = Annotated[float, Field(ge=1e-30, le=1e6)]
 
