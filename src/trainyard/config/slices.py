@@ -75,7 +75,7 @@ def _parse(part: str) -> Slice:
     split, bounds, start, start_percent, stop, stop_percent, rounding = found.groups()
     percent = bool(start_percent or stop_percent)
     if rounding is not None and (not percent or rounding not in _ROUNDINGS):
-        raise ValueError(f"{part!r}: a slice in percent is rounded by {' or '.join(_ROUNDINGS)}, no other by anything")
+        raise ValueError(f"{part!r}: only a slice in percent is rounded, by {' or '.join(_ROUNDINGS)}")
     first, last = (int(bound) if bound else None for bound in (start, stop))
     if percent and any(abs(bound) > 100 for bound in (first, last) if bound is not None):
         raise ValueError(f"{part!r}: a percentage lies between -100 and 100")
