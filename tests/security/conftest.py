@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hostile_study import ALL, SECRETS, STUDY, TITLE, write_sources
+from hostile_study import CURRENCY, SECRETS, STUDY, TITLE, write_sources
 from repository import Repository
 
 
@@ -19,7 +19,7 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Repository:
                 entries[entry]["title"] = TITLE
         path.write_text(yaml.safe_dump(entries))
     settings = yaml.safe_load((made.folder / "config/config.yaml").read_text())
-    settings |= {"device": "cpu", "prices": {"currency": ALL, "cpu": 1.0}}
+    settings |= {"device": "cpu", "prices": {"currency": CURRENCY, "cpu": 1.0}}
     (made.folder / "config/config.yaml").write_text(yaml.safe_dump(settings))
     made.write_study("hostile", STUDY)
     with pytest.MonkeyPatch.context() as patch:

@@ -171,7 +171,7 @@ def test_a_study_that_was_never_run_is_all_missing(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert done.returncode == 1
     assert {line.partition(":")[0] for line in lines if ": results/" in line} == {"missing"}
-    assert lines[-1].startswith("study micro: 65 things don't hold")
+    assert lines[-1].startswith("study micro: 70 things don't hold")
     assert not (made.folder / "results").exists()
 
 
