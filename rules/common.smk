@@ -44,6 +44,8 @@ try:
 except InputError as error:
     raise WorkflowError(str(error))
 
+config["mirror"] = PLAN.config.mirror  # whatever way none was written, for the jobs too
+
 TEMPLATES = files_hash(ROOT / "src/trainyard/report/templates")
 
 if (

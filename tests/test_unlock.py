@@ -81,16 +81,28 @@ def test_a_snakemake_in_the_folder_is_known_by_its_command(
 def test_a_snakemake_that_python_code_runs_is_known_by_the_note_and_a_later_process_is_not_taken_for_it(
     tmp_path: Path, processes: list[Process]
 ) -> None:
-    write_json(tmp_path / NOTE, {"host": platform.node(), "process": 71})
-    processes.append(Process(71, "vim", "notes.md", cwd=tmp_path, age=-60.0))
+    write_json(tmp_path / NOTE, {"host": platform.node(), "process": 71, "started": time.time() - 3600.0})
+    processes.append(Process(71, "vim", "notes.md", cwd=tmp_path, age=60.0))
     assert other_snakemake(tmp_path) is None
-    processes[:] = [Process(71, "python", "my_pipeline.py", cwd=tmp_path)]
+    processes[:] = [Process(71, "python", "my_pipeline.py", cwd=tmp_path, age=3601.0)]
+    assert other_snakemake(tmp_path) == 71
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_the_clock_of_the_server_that_the_folder_lies_on_says_nothing(
+    tmp_path: Path, processes: list[Process], hours: int
+) -> None:
+    write_json(tmp_path / NOTE, {"host": platform.node(), "process": 71, "started": time.time() - 60.0})
+    wrong = time.time() + 3600 * hours
+    os.utime(tmp_path / NOTE, (wrong, wrong))
+    processes.append(Process(71, "python", "my_pipeline.py", cwd=tmp_path))
     assert other_snakemake(tmp_path) == 71
 
 
 def test_the_note_names_this_machine_and_process(tmp_path: Path) -> None:
     note(tmp_path)
-    assert read_json(tmp_path / NOTE) == {"host": platform.node(), "process": os.getpid()}
+    started = psutil.Process().create_time()
+    assert read_json(tmp_path / NOTE) == {"host": platform.node(), "process": os.getpid(), "started": started}
 
 
 @pytest.mark.slow

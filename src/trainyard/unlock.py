@@ -10,6 +10,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -19,19 +20,23 @@ from trainyard.snakefile import find_snakefile
 from trainyard.train.work import held
 
 NOTE = Path(".snakemake", "trainyard-running.json")
+CLOCK_SECONDS = 60.0
+"""By how much the start of one process may change as it is read again: the clock is set while it runs."""
 
 
 def note(folder: Path) -> None:
     """Write down that this process, which has the lock, works in `folder`."""
-    write_json(folder / NOTE, {"host": platform.node(), "process": os.getpid()})
+    # by this machine's clock: the folder may lie on a server whose clock says otherwise
+    started = psutil.Process().create_time()
+    write_json(folder / NOTE, {"host": platform.node(), "process": os.getpid(), "started": started})
 
 
-def last(folder: Path) -> tuple[str, int | None]:
-    """The machine and the process of the Snakemake that worked in `folder` last; this one and None if none did."""
-    if not (folder / NOTE).is_file():
-        return platform.node(), None
-    found = read_json(folder / NOTE)
-    return found["host"], found["process"]
+def last(folder: Path) -> dict[str, Any]:
+    """The machine (`host`), `process` and start (`started`) of the Snakemake that worked in `folder` last.
+
+    If none did: this machine, and no process.
+    """
+    return read_json(folder / NOTE) if (folder / NOTE).is_file() else {"host": platform.node(), "process": None}
 
 
 def other_snakemake(folder: Path) -> int | None:
@@ -40,11 +45,12 @@ def other_snakemake(folder: Path) -> int | None:
     It is known by its command line, or by the note, which also tells of one that Python code runs. Where another
     user's process works can't be seen: that one is known by the note alone.
     """
-    _, noted = last(folder)
+    noted = last(folder)
     for process in psutil.process_iter(["pid", "cwd", "cmdline", "create_time"]):
-        number, place = process.info["pid"], process.info["cwd"]
-        # else a later process has the same number
-        is_noted = number == noted and process.info["create_time"] <= (folder / NOTE).stat().st_mtime
+        number, place, started = (process.info[key] for key in ("pid", "cwd", "create_time"))
+        # else a later process has the same number; earlier versions noted the number alone
+        is_same = abs(started - noted.get("started", started)) < CLOCK_SECONDS
+        is_noted = number == noted["process"] and is_same
         is_here = is_noted if place is None else place == str(folder)
         if is_here and (is_noted or is_snakemake(process.info["cmdline"] or [])) and number != os.getpid():
             return number
@@ -59,11 +65,12 @@ def unlock(folder: Path) -> int:
     locks = folder / ".snakemake" / "locks"
     if not locks.is_dir() or not any(locks.iterdir()):
         return 0
-    host, noted = last(folder)
+    noted = last(folder)
+    host = noted["host"]
     if host != platform.node():
         print(
-            f"Snakemake worked here last on {host} (process {noted}), and whether it lives can't be seen from here: "
-            f"run `make unlock` on {host}; if that machine is gone, delete {NOTE} first.",
+            f"Snakemake worked here last on {host} (process {noted['process']}), and whether it lives can't be seen "
+            f"from here: run `make unlock` on {host}; if that machine is gone, delete {NOTE} first.",
             file=sys.stderr,
         )
         return 1

@@ -22,7 +22,7 @@ COLOSSALAI = {"engine": "colossalai", "packages": ["colossalai"], "title": "x"}
 WHOLE: dict[str, Any] = {
     "config": {
         "studies": ["s"],
-        "mirror": "mirror",
+        "mirror": ".",
         "device": "cpu",
         "interpreters": {},
         "processes_per_node": 2,

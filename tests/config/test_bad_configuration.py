@@ -160,6 +160,15 @@ def test_an_unknown_study_gets_the_nearest_name(folder: Path) -> None:
         make_plan({"studies": "dmeo"}, folder)
 
 
+def test_a_mirror_that_is_not_there_is_named_and_none_in_any_spelling_is_none(
+    plan: Callable[..., Plan], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"config\.yaml: mirror: /nowhere/hub: no such folder; name one in the hub's"):
+        plan(mirror="/nowhere/hub")
+    assert plan(mirror=str(tmp_path)).config.mirror == str(tmp_path)
+    assert {plan(mirror=none).config.mirror for none in (None, "", "none", "null")} == {None}
+
+
 def test_a_study_is_not_called_as_a_folder_of_results(folder: Path) -> None:
     (folder / "studies" / "data.yaml").write_text("title: x")
     with pytest.raises(InputError, match=r"data\.yaml: results/data holds no study: give the file another name"):

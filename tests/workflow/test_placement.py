@@ -83,7 +83,8 @@ def test_a_row_heals_when_its_framework_gets_an_interpreter_and_no_path_reruns_i
     repository.write_study("other", {"title": "t", "question": "q", "grids": [{**GRID, "parallel": ["pretend"]}]})
     (repository.folder / "envs" / "pretend.yaml").write_text((repository.folder / "envs" / "train.yaml").read_text())
     run = "results/other/tinyworld_gpt2-tiny_pretend-x1_fp32_seed1"
-    entry = "pretend: {title: Pretend, engine: single, one_process: true, precision: [fp32], packages: [pretend<2]}\n\nsingle:\n"
+    setting = "{title: Pretend, engine: single, one_process: true, precision: [fp32], packages: [pretend<2]}"
+    entry = f"pretend: {setting}\n\nsingle:\n"
 
     def call(python: str | None, *arguments: str) -> str:
         named = "interpreters: {}" if python is None else f"interpreters: {{pretend: {python}}}"

@@ -312,6 +312,7 @@ def make_plan(config: dict[str, Any], folder: Path, place_of: Callable[[str], st
     settings: Config = _settings(config, place_of)
     catalogues = read_catalogues(folder)
     device = find_device() if settings.device == "auto" else settings.device
+    _check_mirror(settings.mirror, f"{place_of('mirror')}: mirror")
     interpreters = _interpreters(settings, catalogues, f"{place_of('interpreters')}: interpreters")
     machine = Machine(device, interpreters)
     for name in settings.studies:
@@ -341,6 +342,12 @@ def _check_study(name: str, folder: Path, place: str) -> None:
     if not (folder / f"{name}.yaml").is_file():
         known = sorted(file.stem for file in folder.glob("*.yaml"))
         raise InputError(f"{place}: no study is called {name!r}{nearest(name, known)}")
+
+
+def _check_mirror(mirror: str | None, place: str) -> None:
+    """See that the folder is there; `place` is where it was named."""
+    if mirror is not None and not Path(mirror).is_dir():
+        raise InputError(f"{place}: {mirror}: no such folder; name one in the hub's layout, or set no mirror")
 
 
 def _interpreters(settings: Config, catalogues: Catalogues, place: str) -> dict[str, str]:
