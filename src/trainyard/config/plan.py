@@ -346,8 +346,14 @@ def _check_study(name: str, folder: Path, place: str) -> None:
 
 def _check_mirror(mirror: str | None, place: str) -> None:
     """See that the folder is there; `place` is where it was named."""
-    if mirror is not None and not Path(mirror).is_dir():
-        raise InputError(f"{place}: {mirror}: no such folder; name one in the hub's layout, or set no mirror")
+    if mirror is None:
+        return
+    try:
+        reason = None if Path(mirror).is_dir() else "no such folder"
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        reason = error.strerror
+    if reason:
+        raise InputError(f"{place}: {mirror}: {reason}; name a folder in the hub's layout, or set no mirror")
 
 
 def _interpreters(settings: Config, catalogues: Catalogues, place: str) -> dict[str, str]:
