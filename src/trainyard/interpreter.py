@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import distributions
@@ -16,15 +17,22 @@ from trainyard.errors import InputError
 TRAINING = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "deepspeed", "colossalai")
 """The packages on which weights depend."""
 
-_QUESTION = "import json, sys; print(json.dumps([sys.version.split()[0], sys.path]))"
+_QUESTION = """import json, sys, sysconfig
+print(json.dumps([sys.version.split()[0], sys.path, sysconfig.get_path("include")]))"""
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """What an interpreter says of itself: its version, and where it finds packages."""
+    """What an interpreter says of itself: its version, where it finds packages, and where its headers should be."""
 
     version: str
     paths: tuple[str, ...]
+    include: str
+
+    @property
+    def has_headers(self) -> bool:
+        """Whether extensions can be built for it: Debian has its headers in a package of their own."""
+        return Path(self.include, "Python.h").is_file()
 
 
 @functools.cache
@@ -35,7 +43,7 @@ def interpreter(python: str = sys.executable) -> Interpreter:
         InputError: it can't be started, or is too old.
     """
     if python == sys.executable:
-        return Interpreter(sys.version.split()[0], tuple(sys.path))
+        return Interpreter(sys.version.split()[0], tuple(sys.path), sysconfig.get_path("include"))
     return _asked(python)
 
 
@@ -53,13 +61,13 @@ def _asked(python: str) -> Interpreter:
         if not Path(python).is_file():
             raise InputError(f"{python}: there is no such file; give the path of an environment's bin/python")
         done = subprocess.run([python, "-I", "-c", _QUESTION], capture_output=True, text=True, timeout=60, check=True)
-        version, paths = json.loads(done.stdout)
+        version, paths, include = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         raise InputError(f"{python}: is no Python that can be started ({said[-1] if said else 'no word'})") from None
     if tuple(map(int, version.split(".")[:2])) < OLDEST_PYTHON:
         raise InputError(f"{python}: is Python {version}; make its environment with 3.11 or newer")
-    return Interpreter(version, tuple(paths))
+    return Interpreter(version, tuple(paths), include)
 
 
 @functools.cache

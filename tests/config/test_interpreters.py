@@ -82,7 +82,7 @@ def broken(folder: Path, text: str) -> str:
         (None, "there is no such file; give the path of an environment's bin/python"),
         ("echo no packages >&2; exit 1", "is no Python that can be started (no packages)"),
         ("echo hello", "is no Python that can be started"),
-        ("""echo '["3.9.2", []]'""", "is Python 3.9.2; make its environment with 3.11 or newer"),
+        ("""echo '["3.9.2", [], ""]'""", "is Python 3.9.2; make its environment with 3.11 or newer"),
     ],
 )
 def test_a_broken_interpreter_is_named_with_its_key(

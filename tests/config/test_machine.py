@@ -8,6 +8,7 @@ from trainyard import gpus as module_of_gpus
 from trainyard.config import machine
 from trainyard.config.catalogue import ParallelSetting
 from trainyard.config.machine import Machine, unsupported
+from trainyard.interpreter import Interpreter
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,6 +36,25 @@ def test_without_a_compiler_a_compiled_run_says_so(monkeypatch: pytest.MonkeyPat
     said = "needs a C++ compiler (g++ or clang++), not found here"
     assert unsupported(setting(), "gpt2", "fp32", 1, capabilities) == said
     assert unsupported(setting(), "gpt2", "fp32", 1, pinned) == said  # an environment of conda brings none
+
+
+def test_a_python_without_headers_compiles_nothing_but_in_an_environment_of_conda(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(machine, "has_compiler", lambda: True)
+    bare = Interpreter("3.13.5", (), str(tmp_path))
+    monkeypatch.setattr(machine, "interpreter", lambda _: bare)
+
+    def reason(compiled: bool, environment: dict[str, str] | None = None) -> str | None:
+        capabilities = Machine("cpu").capabilities(setting(), compiled, environment)
+        return unsupported(setting(), "gpt2", "fp32", 1, capabilities)
+
+    said = "needs Python's headers (Python.h; on Debian and Ubuntu the package python3-dev), not found here"
+    assert reason(compiled=True) == said
+    assert reason(compiled=False) is None
+    assert reason(compiled=True, environment={"torch": "2.0"}) is None
+    (tmp_path / "Python.h").touch()
+    assert reason(compiled=True) is None
 
 
 def test_a_path_with_spaces_is_a_reason_where_an_extension_is_built(

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from trainyard.config.catalogue import ParallelSetting, Precision
 from trainyard.extension_place import spaced_path
 from trainyard.gpus import gpus
-from trainyard.interpreter import framework, package_version
+from trainyard.interpreter import framework, interpreter, package_version
 
 Device = Literal["cpu", "cuda"]
 
@@ -80,6 +80,8 @@ class Machine:
         facts: dict[str, Any] = {"device": self.device, "packages": dict(sorted(versions.items()))}
         if setting.compiler or compiled:
             facts["compiler"] = has_compiler()
+            if environment is None and not interpreter(python or sys.executable).has_headers:  # conda's are there
+                facts["python_headers"] = False
         if setting.compiler and (path := spaced_path(python or sys.executable)):
             facts["spaced_path"] = path
         if setting.libraries:
@@ -103,6 +105,7 @@ def unsupported(
     return (
         never(setting, family, precision, processes)
         or _not_installed(setting, capabilities)
+        or _not_built(capabilities)
         or _no_device(setting, precision, processes, capabilities["device"], cluster)
     )
 
@@ -129,8 +132,14 @@ def _not_installed(setting: ParallelSetting, capabilities: dict[str, Any]) -> st
     for needed in map(_requirement, setting.packages):
         if not needed.specifier.contains(versions[needed.name], prereleases=True):
             return f"needs {needed}, {versions[needed.name]} here"
+    return None
+
+
+def _not_built(capabilities: dict[str, Any]) -> str | None:
     if not capabilities.get("compiler", True):
         return "needs a C++ compiler (g++ or clang++), not found here"
+    if not capabilities.get("python_headers", True):
+        return "needs Python's headers (Python.h; on Debian and Ubuntu the package python3-dev), not found here"
     if path := capabilities.get("spaced_path"):
         return f"builds a C++ extension, which torch can't link in a path with spaces ({path})"
     absent = [name for name, there in capabilities.get("libraries", {}).items() if not there]
