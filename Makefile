@@ -40,7 +40,7 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
 
 test: install-dev  ## lint, types and the test suite that CI runs
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist loadscope --no-loadscope-reorder --durations 30
 
 test-long: install-dev  ## the tests that take hours (TRAINYARD_MIRROR= for those on real data)
 	$(BIN)/python -m pytest -m long
