@@ -44,7 +44,8 @@ try:
 except InputError as error:
     raise WorkflowError(str(error))
 
-config["mirror"] = PLAN.config.mirror  # whatever way none was written, for the jobs too
+# a job's mirror is read from here, where `none` would be a folder's name
+config["mirror"] = PLAN.config.mirror
 
 TEMPLATES = files_hash(ROOT / "src/trainyard/report/templates")
 

@@ -20,10 +20,9 @@ ENGINES = {
     "low-level-zero": ("colossalai", {"plugin": "low-level-zero", "level": 2}, True),
     "low-level-zero-offload": ("colossalai", {"plugin": "low-level-zero", "level": 2, "offload": True}, True),
 }
+STEPS = 100
 CURVES = {
-    "gpt2": {"family": "gpt2", "steps": 100, "clip": None},
-    "opt": {"family": "opt", "steps": 30, "clip": None},
-    "bart": {"family": "bart", "steps": 30, "clip": None},
+    **{family: {"family": family, "steps": STEPS, "clip": None} for family in ("gpt2", "opt", "bart")},
     "clipped": {"family": "gpt2", "steps": 20, "clip": 0.5},
 }
 RANK_ORDER = [0, 1, 2, 3]

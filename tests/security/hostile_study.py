@@ -29,7 +29,7 @@ HARMS = {
 }
 ALL = " ".join(HARMS.values())
 LONG = "x" * 3_000
-CURRENCY = "<svg onload=x>"  # as long as one may be
+CURRENCY = "<img src=//a.b/>"  # as long as one may be
 TITLE = f"Marked {ALL}"
 
 

@@ -7,25 +7,30 @@ import pytest
 from filelock import FileLock
 from repository import MICRO, Repository
 
+NAME = "Übung macht den Meister"
+
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The folder of one whole run of the study `micro`, made once however many workers test."""
+    """The folder of one whole run of the study `micro`, made once however many workers test.
+
+    Its name has spaces and letters beyond ASCII.
+    """
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
     folder = shared / "finished"
     with FileLock(shared / "finished.lock"):
         if not folder.exists():
-            made = Repository(tmp_path_factory.mktemp("run") / "trainyard")
+            made = Repository(tmp_path_factory.mktemp("run") / NAME)
             made.write_study("micro", MICRO)
             made.snakemake("--config", "studies=micro")
-            made.folder.rename(folder)
-    return folder
+            made.folder.parent.rename(folder)
+    return folder / NAME
 
 
 @pytest.fixture(scope="session")
 def repository(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """The repository after that run, in a folder with spaces and letters beyond ASCII, for one worker to change."""
-    made = Repository(tmp_path_factory.mktemp("repository") / "Übung macht den Meister")
+    """The repository after that run, a copy for one worker to change."""
+    made = Repository(tmp_path_factory.mktemp("repository") / NAME)
     shutil.copytree(finished, made.folder, symlinks=True, dirs_exist_ok=True)
     return made
