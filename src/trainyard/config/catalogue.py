@@ -2,15 +2,13 @@
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
 
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -20,6 +18,7 @@ from pydantic import (
 )
 
 from trainyard.config.slices import Slice, parse_slices, share_rows, split_names
+from trainyard.config.values import PACKAGE, REPOSITORY, Dimension, Distinct, Entry, PositiveInt, Seed, Sha256
 
 Task = Literal["language-modelling", "summarisation"]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -27,70 +26,8 @@ Split = Literal["train", "validation", "test"]
 Family = Literal["opt", "gpt2", "gpt2_modern", "llama", "bart", "t5"]
 SEQUENCE_TO_SEQUENCE: frozenset[str] = frozenset({"bart", "t5"})
 
-T = TypeVar("T")
-
-
-def _each_once(values: Sequence[Any]) -> Sequence[Any]:
-    for place, value in enumerate(values):
-        if value in values[:place]:
-            raise ValueError(f"{value!r} stands twice; remove it once")
-    return values
-
-
-Distinct = Annotated[list[T], AfterValidator(_each_once), Field(json_schema_extra={"uniqueItems": True})]
-"""A list in which nothing stands twice."""
-
 LARGEST_VOCABULARY = 2**16
 """Tokens that the shards of a text, which keep them in 16 bits, can tell apart."""
-
-# Bounds are what torch, NumPy and the operating system take; what is smaller, but too large for a machine, is predicted
-PositiveInt = Annotated[int, Field(gt=0, lt=2**63)]
-NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63)]
-Dimension = Annotated[int, Field(gt=0, le=2**24)]
-"""Of a model or a batch: the bytes of a product of three are still a number of 64 bits, which torch can refuse."""
-Rows = Annotated[int, Field(gt=0, le=2**31)]
-Threads = Annotated[int, Field(gt=0, le=1024)]
-Processes = Annotated[int, Field(gt=0, le=2**16)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-"""Of a generator: what every library takes, and multiplied by a large prime still a number of 64 bits."""
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-SHA256 = r"^[0-9a-f]{64}$"
-REPOSITORY = r"^\w[\w.-]*/\w[\w.-]*$"
-PACKAGE = r"^[\w.-]+==[\w.]+$"
-FORMS = {
-    NAME: "letters, digits, dots, - and _, a letter or digit first",
-    SHA256: "the 64 digits, 0 to 9 and a to f, that sha256sum prints",
-    REPOSITORY: "OWNER/NAME, as the hub has it",
-    PACKAGE: "PACKAGE==VERSION",
-}
-"""What a text of each pattern looks like, in words."""
-Name = Annotated[str, Field(pattern=NAME, max_length=80)]
-"""What something is called: it stands in the names of files."""
-Sha256 = Annotated[str, Field(pattern=SHA256)]
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
-    """A type, and all that stands in its brackets."""
-    yield annotation
-    for part in get_args(annotation):
-        yield from _parts(part)
-
-
-class Entry(BaseModel):
-    """The base of everything that is read from a YAML file: unknown keys, infinity and NaN are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _truth_is_no_number(cls, values: Any) -> Any:
-        """Python counts true as 1: `steps: yes` would train one step."""
-        for name, value in values.items() if isinstance(values, dict) else ():
-            kinds = set(_parts(cls.model_fields[name].annotation)) if name in cls.model_fields else set()
-            given = value if isinstance(value, list) else [value]
-            if kinds & {int, float} and bool not in kinds and any(isinstance(each, bool) for each in given):
-                raise ValueError(f"{name}: should be a number; yes, no, on and off are true and false to YAML")
-        return values
 
 
 class HubSource(Entry):

@@ -6,8 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from packaging.requirements import Requirement
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
-from trainyard.config.catalogue import Entry, Family, NonNegativeInt, ParallelSetting, PositiveInt, Precision
+from trainyard.config.catalogue import Family, ParallelSetting, Precision
 from trainyard.config.load import choose, parse
+from trainyard.config.values import Entry, NonNegativeInt, PositiveInt
 from trainyard.errors import InputError
 
 Copy = Literal["tensor", "pipeline"]

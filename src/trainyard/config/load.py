@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, Tag, TypeAdapter, ValidationError
 
-from trainyard.config.catalogue import FORMS, Name
+from trainyard.config.values import FORMS, Name
 from trainyard.errors import InputError
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from trainyard.config.catalogue import Dataset, Distinct, Entry, Model, Name, ParallelSetting, Processes, Tokenizer
+from trainyard.config.catalogue import Dataset, Model, ParallelSetting, Tokenizer
 from trainyard.config.cells import Cell, cells
 from trainyard.config.checks import check_evaluate, check_evaluation, check_names
 from trainyard.config.engines import check_setting
@@ -20,6 +20,7 @@ from trainyard.config.machine import Machine, find_device
 from trainyard.config.prices import Prices
 from trainyard.config.runs import REFERENCE, RESULTS, Catalogues, Expansion, Run
 from trainyard.config.study import Evaluate, Study
+from trainyard.config.values import Distinct, Entry, Name, Processes
 from trainyard.errors import InputError
 from trainyard.interpreter import framework, interpreter
 

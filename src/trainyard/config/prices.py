@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from trainyard.config.catalogue import Entry
+from trainyard.config.values import Entry
 
 Price = Annotated[float, Field(gt=0, le=1e9)]
 

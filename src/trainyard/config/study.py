@@ -4,21 +4,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from trainyard.config.catalogue import (
+from trainyard.config.catalogue import Precision, Split
+from trainyard.config.train import LossScale
+from trainyard.config.values import (
     Dimension,
     Distinct,
     Entry,
     Name,
     NonNegativeInt,
     PositiveInt,
-    Precision,
     Processes,
     Rows,
     Seed,
-    Split,
     Threads,
 )
-from trainyard.config.train import LossScale
 
 Gigabytes = Annotated[float, Field(gt=0, le=1e6)]
 Checkpoints = Annotated[Distinct[str], Field(min_length=1)]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from trainyard.config.catalogue import Dimension, Distinct, Entry, NonNegativeInt, PositiveInt, Rows
+from trainyard.config.values import Dimension, Distinct, Entry, NonNegativeInt, PositiveInt, Rows
 from trainyard.errors import InputError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, Field
 
-from trainyard.config.catalogue import Name, NonNegativeInt, Sha256
 from trainyard.config.load import parse
+from trainyard.config.values import Name, NonNegativeInt, Sha256
 from trainyard.errors import InputError
 from trainyard.files import read_json, sha256_file
 

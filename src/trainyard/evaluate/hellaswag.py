@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from trainyard.config.catalogue import NonNegativeInt, PositiveInt
 from trainyard.config.evaluations import ROWS_FOR_SHOTS
+from trainyard.config.values import NonNegativeInt, PositiveInt
 from trainyard.errors import InputError
 from trainyard.evaluate.blocks import Block
 from trainyard.evaluate.hellaswag_items import (

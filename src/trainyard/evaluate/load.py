@@ -8,7 +8,7 @@ from pydantic import Field
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
-from trainyard.config.catalogue import Entry, PositiveInt
+from trainyard.config.values import Entry, PositiveInt
 from trainyard.errors import InputError, one_line
 from trainyard.evaluate.packed import pack, packs
 

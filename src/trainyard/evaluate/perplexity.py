@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from trainyard.config.catalogue import PositiveInt
+from trainyard.config.values import PositiveInt
 from trainyard.errors import InputError
 from trainyard.evaluate.blocks import Block
 from trainyard.evaluate.library import compute

@@ -12,8 +12,8 @@ from pydantic import Field
 from rouge_score import tokenizers
 from rouge_score.rouge_scorer import RougeScorer
 
-from trainyard.config.catalogue import NonNegativeInt, PositiveInt
 from trainyard.config.study import RougeTokenizer, stems
+from trainyard.config.values import NonNegativeInt, PositiveInt
 from trainyard.errors import InputError
 from trainyard.evaluate.blocks import Block
 from trainyard.evaluate.generate import generate, generation_config, reaches_limit

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import regex
 from pydantic import Field
 
-from trainyard.config.catalogue import PositiveInt, Seed
+from trainyard.config.values import PositiveInt, Seed
 from trainyard.errors import InputError
 from trainyard.evaluate.blocks import Block
 from trainyard.evaluate.continuations import continuations

@@ -16,8 +16,8 @@ from filelock import FileLock, Timeout
 from pydantic import Field
 from tqdm import tqdm
 
-from trainyard.config.catalogue import Entry, NonNegativeInt, Sha256
 from trainyard.config.load import parse, read_yaml
+from trainyard.config.values import Entry, NonNegativeInt, Sha256
 from trainyard.errors import InputError
 from trainyard.files import write_text, written
 
