@@ -32,9 +32,10 @@ STUDY = {
 TRAINED = f"results/conda/{RUN}/summary.json"
 REPORT = "results/conda/report/"
 TARGETS = (f"{REPORT}comparison.html", f"{REPORT}loss-by-step.svg")
-# Python runs it, once or twice, when an interpreter of the environment starts
+# Python runs it, once or twice, when an interpreter of the environment starts; a program after -c may have many lines
 WITNESS = """\
-import os, sys; open(os.environ["WITNESS"], "a").write(f"{sys.prefix}\\t{' '.join(sys.orig_argv)}\\n")
+import os, sys; words = " ".join(sys.orig_argv).split(); \
+open(os.environ["WITNESS"], "a").write(f"{sys.prefix}\\t{' '.join(words)}\\n")
 """
 
 

@@ -26,7 +26,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    for cached in (code._file, code._parsed, code.closure, code.code_hash):
+    for cached in (code._file, code._kept, code._parsed, code.closure, code.code_hash):
         cached.cache_clear()
 
 
@@ -75,3 +75,26 @@ def test_a_training_knows_nothing_of_what_studies_ask_for_besides(entry: str) ->
     assert "trainyard.config.catalogue" in names
     assert not {"trainyard.config.study", "trainyard.config.runs", "trainyard.config.plan"} & set(names)
     assert not [name for name in names if name.startswith(("trainyard.report", "trainyard.evaluate"))]
+
+
+def test_what_is_kept_of_a_module_is_what_parsing_it_again_gives(package: Path) -> None:
+    first = code.code_hash("p.main")
+    (kept,) = (package.parents[1] / ".snakemake").iterdir()
+    whole = kept.read_bytes()
+    forget()
+    assert code.code_hash("p.main") == first
+    kept.unlink()
+    forget()
+    assert code.code_hash("p.main") == first
+    assert kept.read_bytes() == whole
+
+
+@pytest.mark.parametrize("text", ["", "{"])
+def test_a_damaged_file_of_what_was_parsed_is_written_anew(package: Path, text: str) -> None:
+    before = code.code_hash("p.main")
+    (kept,) = (package.parents[1] / ".snakemake").iterdir()
+    whole = kept.read_bytes()
+    kept.write_text(text)
+    forget()
+    assert code.code_hash("p.main") == before
+    assert kept.read_bytes() == whole

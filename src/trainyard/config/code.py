@@ -1,14 +1,20 @@
 """One hash of the code that a rule runs, so that a rule reruns when, and only when, its own code changes.
 
 The import closure is found by parsing, not by importing. Comments, docstrings and
-layout do not count: the hash is of the parsed code.
+layout do not count: the hash is of the parsed code. What was parsed is kept in
+.snakemake/, because every job that Snakemake starts reads the Snakefile again.
 """
 
 import ast
 import functools
 import hashlib
+import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from trainyard.errors import InputError
+from trainyard.files import read_json, write_json
 from trainyard.repository import SOURCE
 
 
@@ -32,22 +38,63 @@ def _imported(tree: ast.AST, module: str, is_package: bool) -> list[str]:
     return names
 
 
-@functools.cache
-def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
-    """The code of a module without comments and docstrings, and the local modules that it imports."""
-    file = _file(module)
-    assert file is not None, f"no module {module} under {SOURCE}"
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    imported = []
-    for name in _imported(tree, module, file.name == "__init__.py"):
-        parts = name.split(".")
-        imported += [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+def _parse(module: str, file: Path, source: bytes) -> dict[str, Any]:
+    """The hash of a module's code without comments and docstrings, and the names that it imports."""
+    tree = ast.parse(source)
+    imported = _imported(tree, module, file.name == "__init__.py")
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         first = body[0] if isinstance(body, list) and body else None
         if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
             first.value.value = ""
-    return ast.unparse(tree), tuple(dict.fromkeys(name for name in imported if _file(name)))
+    return {"code": hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), "imported": list(dict.fromkeys(imported))}
+
+
+class _Kept:
+    """What modules were parsed to by this version of Python, in a file that may be deleted at any time."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._parsed: dict[str, dict[str, Any]] = {}
+        self._is_new = False
+        with suppress(InputError, OSError):
+            self._parsed = read_json(file)
+
+    def parse(self, module: str, file: Path) -> dict[str, Any]:
+        """Parse a module, unless it is as it was."""
+        source = file.read_bytes()
+        sha256 = hashlib.sha256(source).hexdigest()
+        if self._parsed.get(module, {}).get("sha256") != sha256:
+            self._parsed[module] = {"sha256": sha256, **_parse(module, file, source)}
+            self._is_new = True
+        return self._parsed[module]
+
+    def write(self) -> None:
+        """Keep what is new; a folder that can't be written keeps nothing."""
+        if self._is_new:
+            with suppress(OSError):
+                self._file.parent.mkdir(exist_ok=True)
+                write_json(self._file, self._parsed)
+            self._is_new = False
+
+
+@functools.cache
+def _kept() -> _Kept:
+    version = "{}.{}".format(*sys.version_info)
+    return _Kept(SOURCE.parent / ".snakemake" / f"code-python{version}.json")
+
+
+@functools.cache
+def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
+    """The hash of the code of a module, and the local modules that it imports."""
+    file = _file(module)
+    assert file is not None, f"no module {module} under {SOURCE}"
+    parsed = _kept().parse(module, file)
+    imported = []
+    for name in parsed["imported"]:
+        parts = name.split(".")
+        imported += [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+    return parsed["code"], tuple(dict.fromkeys(name for name in imported if _file(name)))
 
 
 @functools.cache
@@ -73,6 +120,7 @@ def code_hash(*modules: str) -> str:
     digest = hashlib.sha256()
     for module in closure(*modules):
         digest.update(f"{module}\0{_parsed(module)[0]}\0".encode())
+    _kept().write()
     return digest.hexdigest()[:16]
 
 
