@@ -28,24 +28,27 @@ STUDY = {
 }
 RUN = "tinyworld_gpt2-tiny_ddp-x4_fp32_seed1"
 SETTINGS = ("device=cpu", "processes_per_node=2", "studies=cluster")
+# a table and a figure of the report, which is whole in tests/workflow
+TARGETS = [f"results/cluster/{name}" for name in ("outcomes.txt", "report/comparison.html", "report/loss-by-step.svg")]
+CALL = ("--config", *SETTINGS, "--", *TARGETS)
 
 
 @pytest.fixture(scope="module")
 def studied(repository: Submitting) -> Submitting:
     """The repository after the whole study."""
     repository.write_study("cluster", STUDY)
-    repository.submit("--slurm-keep-successful-logs", "--config", *SETTINGS)
+    repository.submit("--slurm-keep-successful-logs", *CALL)
     return repository
 
 
 def test_a_study_runs_to_its_report(studied: Submitting) -> None:
-    studied.snakemake("--report", "report.html", "--config", *SETTINGS)
+    studied.snakemake("--report", "report.html", *CALL)
     assert "comparison.html" in (studied.folder / "report.html").read_text()
     assert read_json(studied.folder / "results/cluster" / RUN / "summary.json")["outcome"] == "finished"
 
 
 def test_a_second_call_has_nothing_to_do(studied: Submitting) -> None:
-    assert "Nothing to be done" in studied.submit("--config", *SETTINGS)
+    assert "Nothing to be done" in studied.submit(*CALL)
 
 
 def test_a_run_over_two_nodes_has_the_losses_of_one_machine(studied: Submitting, tmp_path: Path) -> None:
