@@ -27,8 +27,12 @@ def loss_of(model: Any, specification: dict[str, Any]) -> float:
     return total / tokens
 
 
+# the size of DeepSpeed's buckets changes nothing of what is left behind
+SETTINGS = [name for name, setting in ENTRIES.items() if runs_here(setting) and "-buckets-" not in name]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, setting in ENTRIES.items() if runs_here(setting)])
+@pytest.mark.parametrize("name", SETTINGS)
 def test_plain_transformers_loads_the_last_model_and_gives_the_runs_last_validation_loss(
     name: str, specification: Callable[..., dict[str, Any]], new_job: Callable[[str, dict[str, Any]], Any]
 ) -> None:
