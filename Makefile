@@ -14,7 +14,7 @@ help:  ## this list
 
 demo: install  ## run the study `demo`, write report.html, print its table
 	@start=$$SECONDS; \
-	$(RUN) -m trainyard.unlock || exit; \
+	$(RUN) -m trainyard.jobs.unlock || exit; \
 	$(SNAKEMAKE) --cores $(CORES) --quiet reason --config studies=demo || { \
 	  failed=$$?; \
 	  $(SNAKEMAKE) --report report.html --config studies=demo --quiet all 2> /dev/null && \
@@ -24,7 +24,7 @@ demo: install  ## run the study `demo`, write report.html, print its table
 	if [ ! -e report.html ] || [ -n "$$(find results/demo/report -newer report.html -type f -print -quit)" ]; then \
 	  $(SNAKEMAKE) --report report.html --config studies=demo --quiet all; \
 	fi && \
-	$(RUN) -m trainyard.report.terminal results/demo/report/comparison.csv && \
+	$(RUN) -m trainyard.tools.terminal_table results/demo/report/comparison.csv && \
 	echo "report.html holds the figures and tables; the demo took $$((SECONDS - start)) s"
 
 install: $(VENV)/installed  ## make .venv with the pinned dependencies
@@ -68,13 +68,13 @@ bench-dry-run: install  ## seconds that a dry run of each study, and of 1,000 ru
 	$(RUN) benchmarks/dry_run.py
 
 gpu-check:  ## parity, memory and speed on this machine's NVIDIA GPUs, without a network (PYTHON=, ARGS=)
-	PYTHONPATH=src "$${PYTHON:-python3}" -m trainyard.gpu_check $(ARGS)
+	PYTHONPATH=src "$${PYTHON:-python3}" -m trainyard.tools.gpu_check $(ARGS)
 
 support: install  ## write the page of what each parallel setting trains from the results of the study parallel-settings
-	$(RUN) -m trainyard.report.support results/parallel-settings --output docs/reference/parallel-settings.md
+	$(RUN) -m trainyard.tools.parallel_support results/parallel-settings --output docs/reference/parallel-settings.md
 
 unlock: install  ## take away the lock that a killed Snakemake left, if nothing lives that could hold it
-	@$(RUN) -m trainyard.unlock
+	@$(RUN) -m trainyard.jobs.unlock
 
 verify: install  ## hash inputs and outputs of a study again and say what has changed (STUDY=demo, CONFIG="KEY=VALUE ...")
 	@$(RUN) -m trainyard.provenance.verify $(STUDY) $(if $(CONFIG),--config $(CONFIG))
@@ -83,14 +83,14 @@ archive: install  ## a study without its data in one zip file, for a paper's app
 	@$(RUN) -m trainyard.provenance.archive $(STUDY) $(if $(OUT),--output "$(OUT)") $(ARGS) $(if $(CONFIG),--config $(CONFIG))
 
 schema: install  ## write config/schema and the reference page from the typed models
-	$(RUN) -m trainyard.config.schema config/schema
-	$(RUN) -m trainyard.config.reference docs/reference/configuration.md
+	$(RUN) -m trainyard.tools.json_schema config/schema
+	$(RUN) -m trainyard.tools.config_reference docs/reference/configuration.md
 
 lock:  ## write the lock files and envs/*.yaml anew from requirements*.in and envs/*.in
 	workflow/lock.sh
 
 environments: install  ## write envs/*.yaml anew from envs/*.in and the lock files
-	$(RUN) -m trainyard.config.environments
+	$(RUN) -m trainyard.tools.conda_environments
 
 accept-data:  ## accept changed data: forget the record of DATA=NAME (ORIGIN=hub, mirror or files) in config/data.lock.yaml
 	$(RUN) -m trainyard.fetch.accept $(DATA) $(ORIGIN)

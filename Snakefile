@@ -21,7 +21,7 @@ report: "report/workflow.rst"
 
 
 onstart:
-    from trainyard.unlock import note
+    from trainyard.jobs.unlock import note
 
     note(Path.cwd())
 

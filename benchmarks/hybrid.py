@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trainyard.files import write_json
-from trainyard.parallel import launch
-from trainyard.parallel.processor import processor_name
+from trainyard.core.files import write_json
+from trainyard.launch import launch
+from trainyard.hardware.cpu import processor_name
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "docs" / "benchmarks" / "colossalai-hybrid-cpu.json"

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.config.catalogue import Model, ParallelSetting
-from trainyard.config.load import parse_entries
-from trainyard.errors import InputError
+from trainyard.config.yaml_entries import parse_entries
+from trainyard.core.errors import InputError
 from trainyard.measure.throughput import measure
-from trainyard.parallel.room import prediction
+from trainyard.plan.preflight import prediction
 
 CONFIG = Path(__file__).parents[1] / "config"
 # an encoder-decoder of the size of GPT-2 52M

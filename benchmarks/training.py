@@ -28,9 +28,9 @@ from trainyard.config.catalogue import SEQUENCE_TO_SEQUENCE, Family, Model, Prec
 from trainyard.config.train import Train
 from trainyard.data.loader import Loader
 from trainyard.data.shards import write_shards
-from trainyard.files import write_json
+from trainyard.core.files import write_json
 from trainyard.models.build import build
-from trainyard.models.objective import Objective
+from trainyard.models.loss import Objective
 from trainyard.parallel.engine import EngineSettings, load_engine
 from trainyard.train.loop import Loop
 from trainyard.train.metrics import MetricsFile

@@ -9,13 +9,13 @@ from snakemake.logging import logger
 ROOT = Path(workflow.current_basedir).parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from trainyard.config.code import code_hash, files_hash
-from trainyard.config.dag import Dag
-from trainyard.config.plan import make_plan
-from trainyard.errors import InputError, shortened
-from trainyard.gpus import gpus
-from trainyard.parallel.room import exceeding, host_memory
-from trainyard.repository import why_unknown
+from trainyard.plan.code_hash import code_hash, files_hash
+from trainyard.plan.jobs import Dag
+from trainyard.plan.study import make_plan
+from trainyard.core.errors import InputError, shortened
+from trainyard.hardware.gpus import gpus
+from trainyard.plan.preflight import exceeding, host_memory
+from trainyard.core.repository import why_unknown
 
 CONDA = "conda" in {
     str(method.value) for method in workflow.deployment_settings.deployment_method
@@ -131,6 +131,6 @@ def shown(name, caption, subcategory, product, form):
 
 def report_code(module):
     return (
-        code_hash(f"trainyard.report.{module}", "trainyard.report.arguments")
+        code_hash(f"trainyard.report.{module}", "trainyard.report.inputs")
         + TEMPLATES
     )

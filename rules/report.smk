@@ -92,7 +92,7 @@ rule outcomes:
         mem_mb=1000,
         runtime=5,
     params:
-        code=code_hash("trainyard.report.outcomes"),
+        code=code_hash("trainyard.report.results.outcomes"),
     message:
         "Check how the rows of {wildcards.study} ended"
     script:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.repository import SOURCE
+from trainyard.core.repository import SOURCE
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from trainyard.errors import InputError
-from trainyard.files import check_writable, clear_drafts, whole_file, whole_folder, write_text, written
+from trainyard.core.errors import InputError
+from trainyard.core.files import check_writable, clear_drafts, whole_file, whole_folder, write_text, written
 
 
 def copy(full: Path) -> None:

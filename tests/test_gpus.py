@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from trainyard import gpus
-from trainyard.gpus import Gpu
+from trainyard.hardware import gpus
+from trainyard.hardware.gpus import Gpu
 
 PLACES = ("0000:01:00.0", "0000:41:00.0", "0000:81:00.0")
 

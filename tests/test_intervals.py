@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from trainyard.intervals import FEWEST, Estimate, bootstrap_means, flat, proportion, ratio
+from trainyard.core.statistics import FEWEST, Estimate, bootstrap_means, flat, proportion, ratio
 
 
 def test_the_standard_error_of_a_proportion_is_the_harness_one():

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from snakemake.cli import parse_config
 
-from trainyard.job import _command, given
+from trainyard.core.job import _command, given
 
 WRITTEN = {"studies": ["demo"], "mirror": None, "device": "auto", "interpreters": {}, "prices": None}
 

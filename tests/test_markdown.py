@@ -1,4 +1,4 @@
-from trainyard.markdown import table
+from trainyard.core.text import table
 
 
 def test_a_table_has_a_line_a_row_whatever_its_cells_hold():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.repository import repository, why_unknown
+from trainyard.core.repository import repository, why_unknown
 
 CLEAN = {"unknown": None, "dirty": False, "differs": None}
 

@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
 import os, signal, sys
-from trainyard.errors import InputError
-from trainyard.script import run_job
+from trainyard.core.errors import InputError
+from trainyard.jobs.script import run_job
 
 def panic():
     import tiktoken

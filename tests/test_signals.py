@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from trainyard.signals import ended_by_signals
+from trainyard.launch.process_tree import ended_by_signals
 
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 

@@ -9,8 +9,8 @@ import psutil
 import pytest
 from repository import Repository
 
-from trainyard.files import read_json, write_json
-from trainyard.unlock import NOTE, note, other_snakemake, unlock
+from trainyard.core.files import read_json, write_json
+from trainyard.jobs.unlock import NOTE, note, other_snakemake, unlock
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ python3 -m venv "$folder"
 freeze() {
   "$folder/bin/pip" freeze --all --exclude pip | sed 's/+cpu$//' | grep --invert-match '^nvidia-\|^cuda-\|^triton='
 }
-environments() { PYTHONPATH=src "$folder/bin/python" -m trainyard.config.environments "$@"; }
+environments() { PYTHONPATH=src "$folder/bin/python" -m trainyard.tools.conda_environments "$@"; }
 freeze > requirements.lock
 environments
 "$folder/bin/pip" install --quiet --requirement requirements-dev.in

@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from trainyard.config.catalogue import BpeTokenizer, Dataset
-from trainyard.config.plan import read_catalogues
+from trainyard.core.files import read_json
 from trainyard.data import tinyworld
-from trainyard.data.sources import download
+from trainyard.data.download import download
 from trainyard.data.tokenize import tokenize
 from trainyard.data.tokenizers import make_tokenizer
-from trainyard.evaluate.write import Names
-from trainyard.files import read_json
+from trainyard.evaluate.result_files import Names
 from trainyard.models.pretrained import fetch_model
-from trainyard.train.run import train
+from trainyard.plan.study import read_catalogues
+from trainyard.train.job import train
 
 ROWS = Path(__file__).parent / "rows"
 CONFIG = Path(__file__).resolve().parents[2] / "config"

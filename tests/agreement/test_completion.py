@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from trainyard.core.files import read_json
 from trainyard.evaluate.run import run
-from trainyard.files import read_json
 
 from .conftest import NAMES, Row, Subject, write_parquet
 

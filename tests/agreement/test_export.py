@@ -15,11 +15,11 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from trainyard.config.catalogue import BytesTokenizer, Model
-from trainyard.config.load import parse_entries
-from trainyard.data.layouts import add_template
+from trainyard.config.yaml_entries import parse_entries
+from trainyard.core.files import read_json
+from trainyard.data.tokenizer_layouts import add_template
 from trainyard.data.tokenizers import make_tokenizer
 from trainyard.evaluate.run import run
-from trainyard.files import read_json
 from trainyard.models.build import build
 from trainyard.models.export import export
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from lm_eval.api.samplers import get_sampler
 from lm_eval.tasks.hellaswag import utils
 
+from trainyard.core.files import read_json
 from trainyard.evaluate.hellaswag_items import Draw, Item, Shots, preprocess
 from trainyard.evaluate.run import run
-from trainyard.files import read_json
 
 from .conftest import HELD_OUT, NAMES, ROWS, Subject, read_lines, write_lines, write_parquet
 from .harness import SEED, Found, evaluate, hellaswag

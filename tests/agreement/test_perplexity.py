@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from lm_eval.tasks.wikitext import preprocess_wikitext
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
+from trainyard.core.files import read_json
 from trainyard.evaluate.perplexity import windows
 from trainyard.evaluate.run import run
-from trainyard.evaluate.wikitext import detokenized, harness_sizes
-from trainyard.files import read_json
+from trainyard.evaluate.wikitext_detokenizer import detokenized, harness_sizes
 
 from .conftest import NAMES, Subject, write_lines, write_parquet
 from .harness import Found, evaluate, load, wikitext

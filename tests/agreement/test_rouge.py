@@ -9,12 +9,12 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from trainyard.config.catalogue import BytesTokenizer, Model
-from trainyard.config.load import parse_entries
+from trainyard.config.yaml_entries import parse_entries
+from trainyard.core.files import read_json
 from trainyard.data import tinyworld
 from trainyard.data.tokenizers import make_tokenizer
+from trainyard.evaluate.rouge import sentences
 from trainyard.evaluate.run import run
-from trainyard.evaluate.sentences import sentences
-from trainyard.files import read_json
 from trainyard.models.build import build
 from trainyard.models.export import export
 

@@ -9,7 +9,7 @@ from conda_channel import make_base
 from conda_environments import STUDY, TARGETS, InEnvironments
 from repository import ROOT, Repository
 
-from trainyard.config.environments import pins
+from trainyard.tools.conda_environments import pins
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from changes import python
 from conda_environments import TARGETS, TRAINED, InEnvironments
 
-from trainyard.files import read_json, sha256_file
+from trainyard.core.files import read_json, sha256_file
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def test_every_job_runs_with_the_python_of_its_environment(environments: InEnvir
     }
     assert modules == {
         (module, stage)
-        for module in ("torch.distributed.run", "trainyard.train.main")
+        for module in ("torch.distributed.run", "trainyard.train.worker")
         for stage in ("train", "deepspeed")
     }
 
@@ -78,7 +78,7 @@ def test_a_package_missing_in_a_trainers_environment_is_named(environments: InEn
     """The script and torchrun do without it; the ranks that torchrun starts don't."""
     said = _train_without(environments, "transformers")
     assert "No module named 'transformers'" in said
-    assert "trainyard.train.main ended with status 1" in said
+    assert "trainyard.train.worker ended with status 1" in said
 
 
 def _train_without(environments: InEnvironments, package: str) -> str:

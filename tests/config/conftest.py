@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trainyard.config.plan import Plan, make_plan
+from trainyard.plan.study import Plan, make_plan
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 STUDY = {

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from trainyard.config.engines import ENGINES
-from trainyard.config.schema import KINDS, schema
+from trainyard.config.engine_options import ENGINES
+from trainyard.tools.json_schema import KINDS, schema
 
 COMMIT = "a" * 40
 TEXT = {"title": "Text", "kind": "text", "licence": "MIT"}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from trainyard.config.plan import Plan, make_plan
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
+from trainyard.plan.study import Plan, make_plan
 
 GOOD = yaml.safe_load("""
 title: A study

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from trainyard.config.cells import Cell
-from trainyard.config.plan import Plan
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
+from trainyard.plan.measurements import Cell
+from trainyard.plan.study import Plan
 
 GRID = {"models": ["opt-tiny"], "parallel": ["ddp"], "batch": [8], "sequence_length": [128]}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.config import code
+from trainyard.plan import code_hash
 
 
 @pytest.fixture
@@ -19,82 +19,86 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (root / "p" / "helper.py").write_text('"""Doc."""\nx = 1  # a comment\n')
     (root / "p" / "deep" / "leaf.py").write_text("from ..helper import x\ndef grow(): return x\n")
     (root / "p" / "lonely.py").write_text("y = 1\n")
-    monkeypatch.setattr(code, "SOURCE", root)
+    monkeypatch.setattr(code_hash, "SOURCE", root)
     forget()
     yield root / "p"
     forget()
 
 
 def forget() -> None:
-    for cached in (code._file, code._kept, code._parsed, code.closure, code.code_hash):
+    for cached in (code_hash._file, code_hash._kept, code_hash._parsed, code_hash.closure, code_hash.code_hash):
         cached.cache_clear()
 
 
 def hash_after(file: Path, text: str) -> str:
     file.write_text(text)
     forget()
-    return code.code_hash("p.main")
+    return code_hash.code_hash("p.main")
 
 
 def test_the_closure_follows_absolute_and_relative_imports(package: Path) -> None:
-    assert code.closure("p.main") == ("p", "p.deep", "p.deep.leaf", "p.helper", "p.main")
+    assert code_hash.closure("p.main") == ("p", "p.deep", "p.deep.leaf", "p.helper", "p.main")
 
 
 def test_a_change_of_code_changes_the_hash(package: Path) -> None:
-    before = code.code_hash("p.main")
+    before = code_hash.code_hash("p.main")
     assert hash_after(package / "deep" / "leaf.py", "from ..helper import x\ndef grow(): return x + 1\n") != before
 
 
 def test_comments_docstrings_and_layout_do_not_count(package: Path) -> None:
-    before = code.code_hash("p.main")
+    before = code_hash.code_hash("p.main")
     assert hash_after(package / "helper.py", '"""Another."""\n\n\nx = (1)\n') == before
 
 
 def test_a_module_that_is_not_imported_does_not_count(package: Path) -> None:
-    before = code.code_hash("p.main")
+    before = code_hash.code_hash("p.main")
     assert hash_after(package / "lonely.py", "y = 2\n") == before
 
 
 def test_only_the_engine_and_the_family_of_a_run_are_in_its_closure() -> None:
     forget()
-    names = code.closure("trainyard.train.run", "trainyard.train.main", "trainyard.parallel.ddp")
-    assert "trainyard.parallel.ddp" in names
-    assert not {"trainyard.parallel.deepspeed", "trainyard.parallel.fsdp", "trainyard.models.bart"} & set(names)
+    names = code_hash.closure("trainyard.train.job", "trainyard.train.worker", "trainyard.parallel.pytorch.ddp")
+    assert "trainyard.parallel.pytorch.ddp" in names
+    assert not {
+        "trainyard.parallel.deepspeed.engine",
+        "trainyard.parallel.pytorch.fsdp",
+        "trainyard.models.bart",
+    } & set(names)
 
 
 def test_an_evaluation_knows_nothing_of_training() -> None:
     forget()
-    names = code.closure("trainyard.evaluate.rouge")
+    names = code_hash.closure("trainyard.evaluate.rouge")
     assert not [name for name in names if name.startswith(("trainyard.train", "trainyard.parallel"))]
 
 
-@pytest.mark.parametrize("entry", ["trainyard.train.run", "trainyard.train.main", "trainyard.measure.throughput"])
+@pytest.mark.parametrize("entry", ["trainyard.train.job", "trainyard.train.worker", "trainyard.measure.throughput"])
 def test_a_training_knows_nothing_of_what_studies_ask_for_besides(entry: str) -> None:
     forget()
-    names = code.closure(entry)
+    names = code_hash.closure(entry)
     assert "trainyard.config.catalogue" in names
-    assert not {"trainyard.config.study", "trainyard.config.runs", "trainyard.config.plan"} & set(names)
+    assert not {"trainyard.config.study", "trainyard.plan.runs", "trainyard.plan.study"} & set(names)
     assert not [name for name in names if name.startswith(("trainyard.report", "trainyard.evaluate"))]
 
 
 def test_what_is_kept_of_a_module_is_what_parsing_it_again_gives(package: Path) -> None:
-    first = code.code_hash("p.main")
+    first = code_hash.code_hash("p.main")
     (kept,) = (package.parents[1] / ".snakemake").iterdir()
     whole = kept.read_bytes()
     forget()
-    assert code.code_hash("p.main") == first
+    assert code_hash.code_hash("p.main") == first
     kept.unlink()
     forget()
-    assert code.code_hash("p.main") == first
+    assert code_hash.code_hash("p.main") == first
     assert kept.read_bytes() == whole
 
 
 @pytest.mark.parametrize("text", ["", "{"])
 def test_a_damaged_file_of_what_was_parsed_is_written_anew(package: Path, text: str) -> None:
-    before = code.code_hash("p.main")
+    before = code_hash.code_hash("p.main")
     (kept,) = (package.parents[1] / ".snakemake").iterdir()
     whole = kept.read_bytes()
     kept.write_text(text)
     forget()
-    assert code.code_hash("p.main") == before
+    assert code_hash.code_hash("p.main") == before
     assert kept.read_bytes() == whole

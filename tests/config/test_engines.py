@@ -5,24 +5,24 @@ import subprocess
 import sys
 from pathlib import Path
 
-from trainyard.config.engines import ENGINES
-from trainyard.repository import ROOT, SOURCE
+from trainyard.config.engine_options import ENGINES
+from trainyard.core.repository import ROOT, SOURCE
 
 # what rules/common.smk imports, and the plan that it makes
 PLANNING = """
 import sys
 from pathlib import Path
-from trainyard.config.code import code_hash, files_hash
-from trainyard.config.dag import Dag
-from trainyard.config.plan import make_plan
-from trainyard.gpus import gpus
-from trainyard.parallel.room import exceeding, host_memory
+from trainyard.plan.code_hash import code_hash, files_hash
+from trainyard.plan.jobs import Dag
+from trainyard.plan.study import make_plan
+from trainyard.hardware.gpus import gpus
+from trainyard.plan.preflight import exceeding, host_memory
 
 plan = make_plan({"studies": ["demo", "parallel-settings"], "device": "cpu"}, Path("config"))
 jobs = Dag(plan, Path("envs"), conda=False, predicted=host_memory)
 exceeding(jobs.possible())
 jobs.warnings()
-code_hash("trainyard.train.run")
+code_hash("trainyard.train.job")
 print(*sorted({"torch", "transformers", "datasets", "numpy"} & set(sys.modules)))
 """
 

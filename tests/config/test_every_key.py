@@ -12,10 +12,10 @@ import pytest
 import yaml
 from every_key import NO_EDGE, WHOLE, Key
 
-from trainyard.config.dag import Dag
-from trainyard.config.load import readable
-from trainyard.config.plan import Plan, make_plan
-from trainyard.errors import InputError
+from trainyard.config.yaml_entries import readable
+from trainyard.core.errors import InputError
+from trainyard.plan.jobs import Dag
+from trainyard.plan.study import Plan, make_plan
 
 FILES = {"study": "studies/s.yaml"}
 KEYS = list(every_key.keys())

@@ -13,13 +13,13 @@ from types import SimpleNamespace
 import pytest
 
 from trainyard.config.catalogue import ParallelSetting
-from trainyard.config.code import SOURCE
-from trainyard.config.dag import Dag
-from trainyard.config.machine import Machine, unsupported
-from trainyard.config.plan import Plan
-from trainyard.errors import InputError
-from trainyard.interpreter import TRAINING, interpreter, package_version, versions
-from trainyard.train.work import key_of
+from trainyard.core.errors import InputError
+from trainyard.core.python_environment import TRAINING, interpreter, package_version, versions
+from trainyard.plan.capabilities import Machine, unsupported
+from trainyard.plan.code_hash import SOURCE
+from trainyard.plan.jobs import Dag
+from trainyard.plan.study import Plan
+from trainyard.train.work_folder import key_of
 
 NEEDS = ParallelSetting.model_validate(
     {"title": "t", "engine": "e", "precision": ["fp32"], "packages": ["deepspeed", "transformers<5"]}
@@ -107,9 +107,9 @@ def test_a_script_sees_its_interpreters_own_packages_alone(tmp_path: Path) -> No
 import importlib.util, json, sys
 sys.path[0] = {str(SOURCE)!r}
 sys.path.append({str(tmp_path)!r})
-from trainyard.interpreter import see_own_packages_alone
+from trainyard.core.python_environment import see_own_packages_alone
 see_own_packages_alone()
-print(json.dumps([name for name in ("elsewhere", "trainyard.job", "pydantic") if importlib.util.find_spec(name)]))
+print(json.dumps([name for name in ("elsewhere", "trainyard.core.job", "pydantic") if importlib.util.find_spec(name)]))
 """
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -119,4 +119,4 @@ print(json.dumps([name for name in ("elsewhere", "trainyard.job", "pydantic") if
         timeout=60,
         check=True,
     )
-    assert json.loads(done.stdout) == ["trainyard.job", "pydantic"]
+    assert json.loads(done.stdout) == ["trainyard.core.job", "pydantic"]

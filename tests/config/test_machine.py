@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from trainyard import gpus as module_of_gpus
-from trainyard.config import machine
 from trainyard.config.catalogue import ParallelSetting
-from trainyard.config.machine import Machine, unsupported
-from trainyard.interpreter import Interpreter
+from trainyard.core.python_environment import Interpreter
+from trainyard.hardware import gpus as module_of_gpus
+from trainyard.plan import capabilities
+from trainyard.plan.capabilities import Machine, unsupported
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,33 +21,31 @@ def setting(**changes: object) -> ParallelSetting:
 
 def test_a_missing_package_is_a_reason() -> None:
     needs = setting(packages=["no-such-package"])
-    capabilities = Machine("cpu").capabilities(needs, compiled=False)
-    assert (
-        unsupported(needs, "gpt2", "fp32", 1, capabilities) == "needs the package no-such-package, not installed here"
-    )
+    found = Machine("cpu").capabilities(needs, compiled=False)
+    assert unsupported(needs, "gpt2", "fp32", 1, found) == "needs the package no-such-package, not installed here"
 
 
 def test_without_a_compiler_a_compiled_run_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    machine.has_compiler.cache_clear()
-    capabilities = Machine("cpu").capabilities(setting(), compiled=True)
+    capabilities.has_compiler.cache_clear()
+    found = Machine("cpu").capabilities(setting(), compiled=True)
     pinned = Machine("cpu").capabilities(setting(), compiled=True, environment={"torch": "2.0"})
-    machine.has_compiler.cache_clear()
+    capabilities.has_compiler.cache_clear()
     said = "needs a C++ compiler (g++ or clang++), not found here"
-    assert unsupported(setting(), "gpt2", "fp32", 1, capabilities) == said
+    assert unsupported(setting(), "gpt2", "fp32", 1, found) == said
     assert unsupported(setting(), "gpt2", "fp32", 1, pinned) == said  # an environment of conda brings none
 
 
 def test_a_python_without_headers_compiles_nothing_but_in_an_environment_of_conda(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(machine, "has_compiler", lambda: True)
+    monkeypatch.setattr(capabilities, "has_compiler", lambda: True)
     bare = Interpreter("3.13.5", (), str(tmp_path))
-    monkeypatch.setattr(machine, "interpreter", lambda _: bare)
+    monkeypatch.setattr(capabilities, "interpreter", lambda _: bare)
 
     def reason(compiled: bool, environment: dict[str, str] | None = None) -> str | None:
-        capabilities = Machine("cpu").capabilities(setting(), compiled, environment)
-        return unsupported(setting(), "gpt2", "fp32", 1, capabilities)
+        found = Machine("cpu").capabilities(setting(), compiled, environment)
+        return unsupported(setting(), "gpt2", "fp32", 1, found)
 
     said = "needs Python's headers (Python.h; on Debian and Ubuntu the package python3-dev), not found here"
     assert reason(compiled=True) == said
@@ -61,10 +59,10 @@ def test_a_path_with_spaces_is_a_reason_where_an_extension_is_built(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     builds = setting(compiler=True)
-    monkeypatch.setattr(machine, "has_compiler", lambda: True)
+    monkeypatch.setattr(capabilities, "has_compiler", lambda: True)
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "my extensions"))
-    capabilities = Machine("cpu").capabilities(builds, compiled=False)
-    assert unsupported(builds, "gpt2", "fp32", 1, capabilities) == (
+    found = Machine("cpu").capabilities(builds, compiled=False)
+    assert unsupported(builds, "gpt2", "fp32", 1, found) == (
         f"builds a C++ extension, which torch can't link in a path with spaces ({tmp_path}/my extensions)"
     )
     assert unsupported(setting(), "gpt2", "fp32", 1, Machine("cpu").capabilities(setting(), compiled=False)) is None
@@ -84,7 +82,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_more_processes_than_gpus_is_a_reason(gpus: Path) -> None:
     on_gpu, on_cpu = (Machine(device).capabilities(setting(), compiled=False) for device in ("cuda", "cpu"))
-    assert machine.find_device() == "cuda"
+    assert capabilities.find_device() == "cuda"
     assert unsupported(setting(), "gpt2", "fp32", 2, on_gpu) is None
     assert unsupported(setting(), "gpt2", "fp32", 4, on_gpu) == "needs 4 GPUs, 2 here"
     assert unsupported(setting(), "gpt2", "fp32", 4, on_cpu) is None
@@ -94,7 +92,7 @@ def test_where_no_gpu_is_seen_a_cluster_may_have_enough(gpus: Path) -> None:
     on_gpu = Machine("cuda").capabilities(setting(), compiled=False)
     for path in gpus.iterdir():
         path.rmdir()
-    assert machine.find_device() == "cpu"
+    assert capabilities.find_device() == "cpu"
     assert unsupported(setting(), "gpt2", "fp32", 4, on_gpu) is None
 
 
@@ -109,7 +107,7 @@ def test_gpus_that_the_user_hides_are_not_there(gpus: Path, monkeypatch: pytest.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     assert unsupported(setting(), "gpt2", "fp32", 2, on_gpu) == "needs 2 GPUs, 1 here"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert machine.find_device() == "cpu"
+    assert capabilities.find_device() == "cpu"
 
 
 def test_a_precision_or_a_setting_may_want_a_gpu() -> None:
@@ -124,7 +122,7 @@ def test_a_precision_or_a_setting_may_want_a_gpu() -> None:
 
 
 def test_what_no_machine_can_do_is_said_first() -> None:
-    capabilities = Machine("cpu").capabilities(setting(packages=["no-such-package"]), compiled=False)
+    found = Machine("cpu").capabilities(setting(packages=["no-such-package"]), compiled=False)
     for changes, family, precision, processes, said in (
         ({"families": ["gpt2", "opt"]}, "t5", "fp32", 1, "does not spread t5 models (it does gpt2, opt)"),
         ({"precision": ["fp32"]}, "gpt2", "bf16", 1, "does not train in bf16 (it does in fp32)"),
@@ -132,7 +130,7 @@ def test_what_no_machine_can_do_is_said_first() -> None:
         ({"tensor": 2, "pipeline": 2}, "gpt2", "fp32", 6, "needs a multiple of 4 processes, not 6"),
     ):
         needs = setting(packages=["no-such-package"], **changes)
-        assert unsupported(needs, family, precision, processes, capabilities) == said  # pyright: ignore[reportArgumentType]
+        assert unsupported(needs, family, precision, processes, found) == said  # pyright: ignore[reportArgumentType]
     assert unsupported(setting(tensor=2), "t5", "fp32", 4, Machine("cpu").capabilities(setting(), False)) is None
 
 
@@ -142,18 +140,18 @@ def test_what_no_machine_can_do_is_said_first() -> None:
 )
 def test_a_package_may_be_of_the_wrong_version(version: str, reason: str | None) -> None:
     needs = setting(packages=["pretend<5"])
-    capabilities = Machine("cpu").capabilities(needs, compiled=False, environment={"pretend": version})
-    assert capabilities["packages"] == {"pretend": version}
-    assert unsupported(needs, "gpt2", "fp32", 1, capabilities) == reason
+    found = Machine("cpu").capabilities(needs, compiled=False, environment={"pretend": version})
+    assert found["packages"] == {"pretend": version}
+    assert unsupported(needs, "gpt2", "fp32", 1, found) == reason
 
 
 def test_a_library_is_there_when_its_header_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     needs = setting(libraries=["libaio"])
     (tmp_path / "libaio.h").touch()
-    machine.has_library.cache_clear()
+    capabilities.has_library.cache_clear()
     monkeypatch.setenv("CPATH", f"/nowhere:{tmp_path}")
     there = Machine("cpu").capabilities(needs, compiled=False)
-    machine.has_library.cache_clear()
+    capabilities.has_library.cache_clear()
     assert unsupported(needs, "gpt2", "fp32", 1, there) is None
     said = "needs the header of libaio, not found here"
     assert unsupported(needs, "gpt2", "fp32", 1, there | {"libraries": {"libaio": False}}) == said

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from trainyard.config.catalogue import Dataset
-from trainyard.config.plain_files import check_plain_file
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
+from trainyard.plan.plain_files import check_plain_file
 
 PLACE = "config/datasets.yaml: mine.source.files.train"
 

@@ -7,8 +7,8 @@ import jsonschema
 import pytest
 import yaml
 
-from trainyard.config.reference import page
-from trainyard.config.schema import KINDS, schema
+from trainyard.tools.config_reference import page
+from trainyard.tools.json_schema import KINDS, schema
 
 ROOT = Path(__file__).resolve().parents[2]
 

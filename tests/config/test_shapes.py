@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from trainyard.config.catalogue import Model
-from trainyard.config.load import parse_entries
-from trainyard.config.shapes import flops_per_token, megatron_flops, parameters, parameters_without_embeddings
+from trainyard.config.yaml_entries import parse_entries
+from trainyard.estimate.parameters import flops_per_token, megatron_flops, parameters, parameters_without_embeddings
 from trainyard.models.build import build
 
 MODELS: dict[str, Model] = parse_entries(Model, Path(__file__).parents[2] / "config/models.yaml")

@@ -3,7 +3,7 @@
 import ast
 import pickle
 
-from trainyard.config.shown import Shown
+from trainyard.plan.jobs import Shown
 
 TEXTS = {"title": r"</script><script>alert('x')</script> \< \\<!--", "grids": [{"<": ("a<b", None)}]}
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from trainyard.config.plan import Plan, make_plan
 from trainyard.config.study import Published
+from trainyard.plan.study import Plan, make_plan
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainyard.config.code import closure
+from trainyard.plan.code_hash import closure
 
 
 def holds(module: str, *names: str) -> list[str]:
@@ -10,7 +10,7 @@ def holds(module: str, *names: str) -> list[str]:
 
 
 def test_downloads_know_no_embedded_world() -> None:
-    assert not holds("trainyard.data.sources", "tinyworld")
+    assert not holds("trainyard.data.download", "tinyworld")
 
 
 def test_tokens_know_nothing_of_where_rows_come_from() -> None:

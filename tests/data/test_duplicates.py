@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from trainyard.config.catalogue import Dataset
+from trainyard.core.errors import InputError
+from trainyard.core.files import read_json
+from trainyard.data.download import download
 from trainyard.data.duplicates import count_duplicates
-from trainyard.data.sources import download
-from trainyard.errors import InputError
-from trainyard.files import read_json
 
 
 @pytest.fixture

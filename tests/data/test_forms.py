@@ -14,10 +14,10 @@ from datasets import load_dataset
 from pydantic import ValidationError
 
 from trainyard.config.catalogue import Dataset
+from trainyard.core.errors import InputError
+from trainyard.data.download import download
 from trainyard.data.json_values import values
-from trainyard.data.sources import download
-from trainyard.data.stored import read_rows
-from trainyard.errors import InputError
+from trainyard.data.rows import read_rows
 
 # what is no end of a line to most, and is to Python's str.splitlines
 MARKS = "a\x0bb\x0cc\x1cd\x85e\u2028f\u2029g"

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from trainyard.config.train import Train
+from trainyard.core.errors import InputError
 from trainyard.data.loader import Batch, Loader, steps_of
-from trainyard.errors import InputError
 
 Folder = Callable[..., Path]
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiktoken_ext.openai_public import r50k_pat_str
 
-from trainyard.data import ranks
+from trainyard.data import gpt2_bpe
 
 LONG = 1_500_000
 MERGES = [b"  ", b"    ", b"\n\n", b" \n", b" a", b"ab", b"'s", b" '", b"\xe2\x80", b"\xc2\xa0", b"  a", b"--"]
@@ -27,22 +27,22 @@ def encoding() -> tiktoken.Encoding:
 @given(texts=st.lists(st.lists(st.sampled_from(PIECES), max_size=30).map("".join), max_size=3))
 def test_a_cut_text_has_the_same_tokens(encoding: tiktoken.Encoding, texts: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ranks, "LONGEST_SPACE", 2)
-        assert ranks.encode(encoding, texts) == [encoding.encode_ordinary(text) for text in texts]
+        patched.setattr(gpt2_bpe, "LONGEST_SPACE", 2)
+        assert gpt2_bpe.encode(encoding, texts) == [encoding.encode_ordinary(text) for text in texts]
 
 
 @pytest.mark.parametrize("run", [" ", "\n", " \n\t", "\u3000"])
 @pytest.mark.parametrize("end", ["", "y", "'s", "\u4f60"])
 def test_more_white_space_than_tiktoken_takes_is_tokenized(encoding: tiktoken.Encoding, run: str, end: str) -> None:
     text = f"x{run * (LONG // len(run))}{end}"
-    (tokens,) = ranks.encode(encoding, [text])
+    (tokens,) = gpt2_bpe.encode(encoding, [text])
     assert encoding.decode(tokens) == text
 
 
 @pytest.mark.parametrize("run", ["a", "1", "-", "\u4f60", "\U0001f600", "e\u0301", "\0", "\u200b", "\x1c"])
 def test_a_megabyte_of_anything_else_is_too(encoding: tiktoken.Encoding, run: str) -> None:
     text = f" {run * (1_000_000 // len(run.encode()))} "
-    assert ranks.encode(encoding, ["one", text, "two"]) == [
+    assert gpt2_bpe.encode(encoding, ["one", text, "two"]) == [
         encoding.encode_ordinary("one"),
         encoding.encode_ordinary(text),
         encoding.encode_ordinary("two"),

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainyard.core.errors import InputError
 from trainyard.data.shards import TokenStream, read_shard, verify, write_shard, write_shards
-from trainyard.errors import InputError
 
 
 def independent_read(path: Path) -> list[int]:

@@ -13,10 +13,10 @@ from datasets import load_dataset
 from pydantic import ValidationError
 
 from trainyard.config.catalogue import Dataset
-from trainyard.data.sources import download
-from trainyard.data.stored import read_rows
-from trainyard.errors import InputError
-from trainyard.files import sha256_file
+from trainyard.core.errors import InputError
+from trainyard.core.files import sha256_file
+from trainyard.data.download import download
+from trainyard.data.rows import read_rows
 
 WIKITEXT = [
     "",

@@ -9,10 +9,10 @@ from datasets import load_dataset
 
 from layouts import LAYOUTS, REFUSED, lay
 from trainyard.config.catalogue import Dataset, HubSource
+from trainyard.core.errors import InputError
 from trainyard.data import mirror
-from trainyard.data.sources import download
-from trainyard.data.stored import read_rows
-from trainyard.errors import InputError
+from trainyard.data.download import download
+from trainyard.data.rows import read_rows
 
 
 def entry(split: str, **source: str) -> Dataset:

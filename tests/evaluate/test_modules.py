@@ -11,12 +11,13 @@ import pytest
 from evaluate.loading import init_dynamic_modules
 
 import evaluate
-from trainyard import intervals
-from trainyard.evaluate import hellaswag, library, perplexity, rouge
+from trainyard.core import statistics
+from trainyard.core.repository import SOURCE
+from trainyard.evaluate import hellaswag, perplexity, rouge
+from trainyard.evaluate import metric as metric_module
 from trainyard.evaluate.hellaswag_items import Item
+from trainyard.evaluate.result_files import Names
 from trainyard.evaluate.run import run
-from trainyard.evaluate.write import Names
-from trainyard.repository import SOURCE
 
 MODULES = Path(rouge.__file__).parent / "modules"
 Load = Callable[[str], Any]
@@ -39,7 +40,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
 def test_the_rouge_module_gives_our_values(load: Load):
     predictions, targets = ["Ben took a ball. Ada left.", "A dog."], ["Ada left. Ben took the ball.", "A dog runs."]
     found = load("rouge").compute(predictions=predictions, references=targets, resamples=40, seed=3)
-    assert found == intervals.flat(rouge.estimates(rouge.score(predictions, targets, stemmer=True), 40, 3))
+    assert found == statistics.flat(rouge.estimates(rouge.score(predictions, targets, stemmer=True), 40, 3))
     assert found["rougeLsum"] > found["rougeL"]
 
 
@@ -48,7 +49,7 @@ def test_the_hellaswag_module_gives_our_values(load: Load):
     found = load("hellaswag").compute(predictions=sums, references=[0, 0], lengths=counts)
     scored = hellaswag.score([Item("", "", "", [], 0)] * 2, np.array(sums), np.array(counts))
     right, right_norm = (np.array([item[name] for item in scored]) for name in ("correct", "correct_norm"))
-    assert found == intervals.flat(hellaswag.estimates(right, right_norm))
+    assert found == statistics.flat(hellaswag.estimates(right, right_norm))
     assert (found["acc"], found["acc_norm"]) == (0.5, 0.5)
 
 
@@ -63,7 +64,7 @@ def test_the_perplexity_module_gives_the_values_of_an_evaluation(
         predictions=items["log_likelihood"], **{name: items[name] for name in perplexity.COUNTS}
     )
     columns = {name: np.array(values) for name, values in items.items()}
-    assert found == intervals.flat(perplexity.estimates(columns))
+    assert found == statistics.flat(perplexity.estimates(columns))
 
 
 def test_the_rouge_module_gives_the_scores_of_each_row_when_asked(load: Load):
@@ -89,7 +90,7 @@ def test_headline_values_are_those_that_the_module_computes(
     """A module whose every value is doubled doubles the values of an evaluation."""
     _ = load  # for its caches
 
-    def headline() -> intervals.Estimates:
+    def headline() -> statistics.Estimates:
         if metric == "perplexity":
             columns = {"log_likelihood": np.array([-5.0, -6.5]), **dict.fromkeys(perplexity.COUNTS, np.array([3, 4]))}
             return perplexity.headline(columns)
@@ -103,7 +104,7 @@ def test_headline_values_are_those_that_the_module_computes(
 
     before = headline()
     double = "def flat(found):\n    return as_it_is({name: estimate.scaled(2) for name, estimate in found.items()})"
-    monkeypatch.setattr(library, "MODULES", doubled(metric, tmp_path, "flat", double))
+    monkeypatch.setattr(metric_module, "MODULES", doubled(metric, tmp_path, "flat", double))
     assert headline() == {name: estimate.scaled(2) for name, estimate in before.items()}
 
 
@@ -114,13 +115,13 @@ def test_scores_of_summaries_are_those_that_the_module_computes(
     texts = ["Ben took a ball.", "A dog."], ["Ben has it.", "A dog runs."]
     before = rouge.by_row(*texts, stemmer=True, tokenizer="ascii")
     double = "def score(*given):\n    return 2 * as_it_is(*given)"
-    monkeypatch.setattr(library, "MODULES", doubled("rouge", tmp_path, "score", double))
+    monkeypatch.setattr(metric_module, "MODULES", doubled("rouge", tmp_path, "score", double))
     assert rouge.by_row(*texts, stemmer=True, tokenizer="ascii") == (2 * np.array(before)).tolist()
 
 
 def test_a_metric_is_computed_where_the_cache_of_the_hub_can_not_be_written() -> None:
     program = (
-        "from trainyard.evaluate.library import compute;"
+        "from trainyard.evaluate.metric import compute;"
         "print(compute('rouge', predictions=['A dog.'], references=['A dog.'], by_row=True)['by_row'])"
     )
     refused = dict.fromkeys(("HOME", "HF_HOME", "HF_MODULES_CACHE", "XDG_CACHE_HOME", "MPLCONFIGDIR"), "/proc/none")
@@ -131,5 +132,5 @@ def test_a_metric_is_computed_where_the_cache_of_the_hub_can_not_be_written() ->
 
 
 def test_flat_values_and_estimates_are_the_same():
-    estimates = {"a": intervals.Estimate(1.0, 0.5, 0.0, 2.0), "b": intervals.Estimate(3.0)}
-    assert intervals.unflat(intervals.flat(estimates), estimates) == estimates
+    estimates = {"a": statistics.Estimate(1.0, 0.5, 0.0, 2.0), "b": statistics.Estimate(3.0)}
+    assert statistics.unflat(statistics.flat(estimates), estimates) == estimates

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
 from trainyard.evaluate.perplexity import windows
+from trainyard.evaluate.result_files import Names
 from trainyard.evaluate.run import run
-from trainyard.evaluate.write import Names
 
 TEXTS = [
     "Ada is in the kitchen. " * 12,

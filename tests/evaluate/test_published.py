@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.config.plan import read_catalogues
-from trainyard.data.sources import download
+from trainyard.data.download import download
+from trainyard.evaluate.result_files import Names
 from trainyard.evaluate.run import run
-from trainyard.evaluate.write import Names
 from trainyard.models.pretrained import fetch_model
+from trainyard.plan.study import read_catalogues
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 

@@ -13,11 +13,11 @@ from rouge_score.rouge_scorer import RougeScorer
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from trainyard.config.study import Rouge, stems
-from trainyard.errors import InputError
-from trainyard.evaluate.generate import generate, generation_config, reaches_limit
+from trainyard.core.errors import InputError
+from trainyard.evaluate.generation import generate, generation_config, reaches_limit
+from trainyard.evaluate.result_files import Names
 from trainyard.evaluate.rouge import KINDS, scorable, score
 from trainyard.evaluate.run import run
-from trainyard.evaluate.write import Names
 
 Write = Callable[..., Path]
 PAIRS = [

@@ -8,11 +8,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from trainyard.errors import InputError
-from trainyard.evaluate.continuations import continuations
+from trainyard.core.errors import InputError
+from trainyard.evaluate.generation import continuations
+from trainyard.evaluate.result_files import Names
 from trainyard.evaluate.run import run
 from trainyard.evaluate.samples import Settings, prompts_of
-from trainyard.evaluate.write import Names
 
 Write = Callable[..., Path]
 ROWS = [

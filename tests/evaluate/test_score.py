@@ -15,8 +15,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from trainyard.evaluate.packed import DTYPES, PackedLinear, pack, packs
-from trainyard.evaluate.score import Query, log_likelihoods
+from trainyard.evaluate.log_likelihood import Query, log_likelihoods
+from trainyard.evaluate.packed_linear import DTYPES, PackedLinear, pack, packs
 
 WORDS = 50
 

@@ -1,6 +1,6 @@
 import pytest
 
-from trainyard.evaluate.sentences import sentences
+from trainyard.evaluate.rouge import sentences
 
 
 @pytest.mark.parametrize(

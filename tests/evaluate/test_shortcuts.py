@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from trainyard.core.errors import InputError
+from trainyard.core.files import sha256_file
 from trainyard.data.tinyworld import rows
-from trainyard.errors import InputError
 from trainyard.evaluate.shortcuts import CORPUS_ROWS, shortcuts
-from trainyard.files import sha256_file
 
 
 def item(ctx: str, endings: Sequence[str], label: int, level: str = "") -> dict[str, Any]:

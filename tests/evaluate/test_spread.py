@@ -10,14 +10,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from trainyard.errors import InputError
-from trainyard.evaluate import blocks as blocks_module
+from trainyard.core.errors import InputError
 from trainyard.evaluate import perplexity
-from trainyard.evaluate.blocks import blocks
+from trainyard.evaluate import rows as blocks_module
 from trainyard.evaluate.progress import progress
+from trainyard.evaluate.result_files import Names
+from trainyard.evaluate.rows import blocks
 from trainyard.evaluate.run import run
-from trainyard.evaluate.spread import work_folder
-from trainyard.evaluate.write import Names
+from trainyard.evaluate.workers import work_folder
 
 Write = Callable[..., Path]
 SOURCE = Path(perplexity.__file__).parents[2]
@@ -152,7 +152,7 @@ def test_memory_stays_flat_in_the_number_of_rows(
 ):
     script = (
         "import resource, sys; from pathlib import Path; from trainyard.evaluate.run import run;"
-        "from trainyard.evaluate.write import Names;"
+        "from trainyard.evaluate.result_files import Names;"
         f"run({metric!r}, Path(sys.argv[1]), Path(sys.argv[2]), {{}}, Path(sys.argv[3]), Names(*'abcdef'));"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from trainyard.core.files import sha256_file, write_json
+from trainyard.evaluate.result_files import Names, Result, write_result
 from trainyard.evaluate.run import run
-from trainyard.evaluate.write import Names, Result, write_result
-from trainyard.files import sha256_file, write_json
 
 
 @pytest.fixture

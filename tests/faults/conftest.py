@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from trainings import Job, make_specification, write_small_text
 
-from trainyard.files import sha256_json
+from trainyard.core.files import sha256_json
 
 
 @pytest.fixture(scope="session")

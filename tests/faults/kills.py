@@ -47,7 +47,7 @@ def ranks(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
             words = each.cmdline()
         except psutil.NoSuchProcess:
             continue
-        if "trainyard.train.main" in words and "torch.distributed.run" not in words:
+        if "trainyard.train.worker" in words and "torch.distributed.run" not in words:
             found.append(each)
     return sorted(found, key=lambda each: each.pid)
 

@@ -9,7 +9,7 @@ import pytest
 from kills import kill_at, same
 from trainings import Job
 
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
 
 pytestmark = pytest.mark.slow
 

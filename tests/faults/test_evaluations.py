@@ -17,13 +17,13 @@ from kills import said_by
 from trainings import SOURCE, Job
 
 from processes import AT_ONCE, assert_gone, below, stopped, wait_for
-from trainyard.files import read_json
+from trainyard.core.files import read_json
 
 pytestmark = pytest.mark.slow
 
 SCRIPT = (
     "import sys; from pathlib import Path; from trainyard.evaluate.run import run;"
-    "from trainyard.evaluate.write import Names; folder, rows, output, work = map(Path, sys.argv[1:5]);"
+    "from trainyard.evaluate.result_files import Names; folder, rows, output, work = map(Path, sys.argv[1:5]);"
     "settings = {'context': 32, 'processes': int(sys.argv[5])};"
     "run('perplexity', folder, rows, settings, output, Names(*'abcdef'), work)"
 )

@@ -9,7 +9,7 @@ import pytest
 from kills import ask_to_end, kill_at, same
 from trainings import ENTRIES, Job, runs_here
 
-from trainyard.files import read_json
+from trainyard.core.files import read_json
 
 AFTER = {"start": 0, "copying": 0}  # steps; one elsewhere
 EVERY_MOMENT = ("start", "step", "checkpoint", "export")

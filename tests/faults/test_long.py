@@ -15,8 +15,8 @@ import pytest
 from kills import kill_by_chance, same
 from trainings import ENTRIES, Job
 
-from trainyard.files import read_json, write_json
-from trainyard.interpreter import TRAINING, versions
+from trainyard.core.files import read_json, write_json
+from trainyard.core.python_environment import TRAINING, versions
 from trainyard.provenance.machine import hardware
 
 pytestmark = pytest.mark.long

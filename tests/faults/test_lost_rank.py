@@ -11,8 +11,8 @@ from kills import Life, ranks, said_by, same
 from trainings import Job
 
 from processes import assert_gone, below
-from trainyard.parallel.launch import GRACE_SECONDS
-from trainyard.parallel.timeout import TIMEOUT
+from trainyard.core.timeouts import TIMEOUT
+from trainyard.launch.launch import GRACE_SECONDS
 
 pytestmark = pytest.mark.slow
 

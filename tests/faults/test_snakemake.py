@@ -14,7 +14,7 @@ import pytest
 from repository import TRAIN, Repository
 
 from processes import AT_ONCE, assert_gone, below, wait_for
-from trainyard.files import files_of, read_json, read_json_lines, sha256_file
+from trainyard.core.files import files_of, read_json, read_json_lines, sha256_file
 
 pytestmark = pytest.mark.slow
 

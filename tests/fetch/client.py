@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.config.catalogue import Dataset, Model, Tokenizer
-from trainyard.config.load import parse
-from trainyard.data.sources import download
-from trainyard.data.stored import read_rows
-from trainyard.errors import InputError
+from trainyard.config.yaml_entries import parse
+from trainyard.core.errors import InputError
+from trainyard.data.download import download
+from trainyard.data.rows import read_rows
 from trainyard.fetch import attempts, hub
 
 attempts.FIRST_WAIT = 0.02

@@ -15,9 +15,9 @@ import yaml
 from filelock import FileLock
 
 from trainyard.config.catalogue import Dataset
-from trainyard.data.sources import download
-from trainyard.errors import InputError
-from trainyard.files import sha256_file
+from trainyard.core.errors import InputError
+from trainyard.core.files import sha256_file
+from trainyard.data.download import download
 
 ROOT = Path(__file__).parents[2]
 ENTRY: dict[str, Any] = {

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from trainyard.config.catalogue import Model
-from trainyard.config.load import parse_entries
+from trainyard.config.yaml_entries import parse_entries
 from trainyard.models.build import build
 from trainyard.models.export import export
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trainyard.config.catalogue import PackageFile
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
 from trainyard.fetch.packages import package_file
 
 CONTENT = b"some weights\n"

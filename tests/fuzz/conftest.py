@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
 
 SECONDS = 20  # for one input, on a machine that does something else at the same time
 LONG = 10  # times as many inputs

@@ -5,10 +5,10 @@ from typing import Any
 
 import rows_of
 
-from trainyard.data.sources import download
+from trainyard.core.files import read_json
+from trainyard.data.download import download
 from trainyard.evaluate.hellaswag_items import make_item
 from trainyard.evaluate.rows import read_rows
-from trainyard.files import read_json
 
 
 def take(path: Path, kind: str, refused: Any) -> None:

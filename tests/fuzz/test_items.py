@@ -6,9 +6,9 @@ import odd
 import rows_of
 from hypothesis import strategies as st
 
+from trainyard.data.byte_level_bpe import byte_tokenizer, trained_bpe
 from trainyard.data.readers import Row
 from trainyard.data.rows import formed
-from trainyard.data.small import byte_tokenizer, trained_bpe
 from trainyard.evaluate.hellaswag import lengths
 from trainyard.evaluate.hellaswag_items import encode_pairs, fit, make_item, queries
 

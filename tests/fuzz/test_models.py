@@ -9,9 +9,9 @@ import pytest
 from hypothesis import strategies as st
 
 from trainyard.config.catalogue import Model
-from trainyard.config.load import parse_entries
-from trainyard.data.small import byte_tokenizer
-from trainyard.evaluate.load import Placement, load_causal, longest
+from trainyard.config.yaml_entries import parse_entries
+from trainyard.data.byte_level_bpe import byte_tokenizer
+from trainyard.evaluate.model import Placement, load_causal, longest
 from trainyard.models.build import build
 from trainyard.models.export import export
 

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
 from trainyard.config.train import Train
+from trainyard.core.files import sha256_file
 from trainyard.data.loader import Loader
 from trainyard.data.pairs import GROUP_ROWS, SCHEMA
 from trainyard.data.shards import verify
-from trainyard.files import sha256_file
 
 TRAIN = Train.model_validate({"steps": 1, "batch": 2, "source_length": 4, "target_length": 4, "learning_rate": 1e-3})
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import strategies as st
 
 from trainyard.config.train import Train
+from trainyard.core.errors import InputError
+from trainyard.core.files import sha256_file
 from trainyard.data.loader import Loader
 from trainyard.data.shards import HEADER_BYTES, MAGIC, VERSION, TokenStream, read_shard, verify, write_shards
-from trainyard.errors import InputError
-from trainyard.files import sha256_file
 
 TRAIN = Train.model_validate({"steps": 1, "batch": 2, "sequence_length": 4, "learning_rate": 1e-3})
 INT32 = st.integers(-(2**31), 2**31 - 1)

@@ -8,8 +8,8 @@ import odd
 from hypothesis import strategies as st
 
 from trainyard.config.catalogue import ModelTokenizer
-from trainyard.data.layouts import from_tokenizer_file, from_vocabulary
-from trainyard.data.small import byte_tokenizer
+from trainyard.data.byte_level_bpe import byte_tokenizer
+from trainyard.data.tokenizer_layouts import from_tokenizer_file, from_vocabulary
 from trainyard.data.tokenizers import make_tokenizer
 
 TOKENS = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "a": 4, "b": 5, "ab": 6}

@@ -7,8 +7,8 @@ import odd
 import pytest
 from hypothesis import strategies as st
 
-from trainyard.config.load import read_yaml
-from trainyard.errors import InputError
+from trainyard.config.yaml_entries import read_yaml
+from trainyard.core.errors import InputError
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 FILES = sorted([*CONFIG.glob("*.yaml"), *CONFIG.glob("studies/*.yaml")])

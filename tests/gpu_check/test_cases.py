@@ -2,12 +2,12 @@ import dataclasses
 
 import pytest
 
-from trainyard.config.shapes import parameters
-from trainyard.gpu_check.cases import Cases, activation_bytes
-from trainyard.gpu_check.facts import Facts
-from trainyard.gpu_check.state import State
-from trainyard.gpu_check.verdict import judged
+from trainyard.estimate.parameters import parameters
 from trainyard.measure.parity import FP32_ON_GPU
+from trainyard.tools.gpu_check.cases import Cases, activation_bytes
+from trainyard.tools.gpu_check.facts import Facts
+from trainyard.tools.gpu_check.state import State
+from trainyard.tools.gpu_check.verdict import judged
 
 VERSIONS: dict[str, str | None] = {
     "python": "3.12.3",

@@ -21,7 +21,7 @@ def environment():
 
 
 def command(python, output):
-    return [str(python), "-m", "trainyard.gpu_check", *TINY, "--output", str(output)]
+    return [str(python), "-m", "trainyard.tools.gpu_check", *TINY, "--output", str(output)]
 
 
 def start(folder, python, output, log):
@@ -153,7 +153,7 @@ def test_without_a_gpu_it_says_so_and_what_can_be_done(tmp_path):
     if shutil.which("nvidia-smi"):
         pytest.skip("for want of a machine without a GPU")
     done = subprocess.run(
-        [sys.executable, "-m", "trainyard.gpu_check", "--output", str(tmp_path)],
+        [sys.executable, "-m", "trainyard.tools.gpu_check", "--output", str(tmp_path)],
         cwd=REPOSITORY,
         env=environment() | {"PYTHONPATH": "src"},
         capture_output=True,

@@ -3,9 +3,9 @@ import time
 
 import pytest
 
-from trainyard.gpu_check import ranks
-from trainyard.gpu_check.cases import Cases
-from trainyard.gpu_check.facts import Facts
+from trainyard.tools.gpu_check import ranks
+from trainyard.tools.gpu_check.cases import Cases
+from trainyard.tools.gpu_check.facts import Facts
 
 
 def curve(name, **more):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.parallel import launch
+from trainyard.launch import launch
 
 
 @pytest.fixture(scope="module", autouse=True)

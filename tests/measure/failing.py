@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from trainyard.files import read_json, write_json
+from trainyard.core.files import read_json, write_json
 
 
 def main() -> None:

@@ -3,7 +3,7 @@ import time
 import pytest
 import torch
 
-from trainyard.measure.breakdown import PARTS, Span, attribute, breakdown
+from trainyard.measure.profile import PARTS, Span, attribute, breakdown
 
 WINDOW = Span(0.0, 100.0, 6, "other")
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from trainyard.measure.limits import lift_limit, limit_memory
+from trainyard.measure.memory_limit import lift_limit, limit_memory
 
 CPU = torch.device("cpu")
 FLOATS = 50_000_000  # 200 MB

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from trainyard.errors import InputError
-from trainyard.files import write_json
+from trainyard.core.errors import InputError
+from trainyard.core.files import write_json
 from trainyard.measure.parity import TOLERANCES, compare, tolerance
 
 

@@ -1,9 +1,9 @@
 import pytest
 
 from trainyard.config.catalogue import Model
-from trainyard.config.shapes import flops_per_token, megatron_flops
-from trainyard.measure.rates import speed, utilisation
-from trainyard.parallel.peaks import Peak
+from trainyard.estimate.parameters import flops_per_token, megatron_flops
+from trainyard.hardware.peak_flops import Peak
+from trainyard.measure.worker import speed, utilisation
 
 SHAPE = {"layers": 2, "width": 32, "heads": 4, "context": 32, "vocabulary": 300}
 TOP = Peak(1e12, "a datasheet")

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from trainyard.measure.search import largest
+from trainyard.measure.throughput import largest
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 6, 16, 100])

@@ -5,10 +5,10 @@ import psutil
 import pytest
 
 from trainyard.config.catalogue import Model
+from trainyard.launch.launch import LaunchError
 from trainyard.measure import throughput
-from trainyard.measure.process import random_batch
 from trainyard.measure.throughput import measure
-from trainyard.parallel.launch import LaunchError
+from trainyard.measure.worker import random_batch
 
 SHAPE = {"layers": 2, "width": 32, "heads": 4, "context": 32, "vocabulary": 300}
 # OPT-350M's post-norm and embedding projection, and activations of some 12 MB a sequence

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from trainyard.config.catalogue import Model
-from trainyard.config.load import parse_entries
+from trainyard.config.yaml_entries import parse_entries
 
 TINY = ("opt-tiny", "gpt2-tiny", "gpt2-modern-tiny", "llama-tiny", "bart-tiny", "t5-tiny")
 MODELS: dict[str, Model] = parse_entries(Model, Path(__file__).parents[2] / "config/models.yaml")

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from trainyard.config.catalogue import Model
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
 from trainyard.models.build import build, configuration, family, start_token
 from trainyard.models.export import export
-from trainyard.models.objective import Objective
+from trainyard.models.loss import Objective
 
 from .conftest import MODELS, batch, logits
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import yaml
 
-from trainyard.models.card import model_card
+from trainyard.models.model_card import model_card
 
 from .conftest import MODELS
 

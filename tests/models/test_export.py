@@ -7,8 +7,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from trainyard.config.catalogue import BytesTokenizer
+from trainyard.core.errors import InputError
 from trainyard.data.tokenizers import make_tokenizer
-from trainyard.errors import InputError
 from trainyard.models.build import build
 from trainyard.models.export import export
 

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from trainyard.models import objective
+from trainyard.models import loss as loss_module
 from trainyard.models.build import build
-from trainyard.models.objective import Objective, linear_cross_entropy
+from trainyard.models.loss import Objective, linear_cross_entropy
 
 from .conftest import MODELS, batch, logits
 
@@ -50,8 +50,8 @@ def test_slices_change_neither_loss_nor_gradients(at_once: int, monkeypatch: pyt
     labels[::4] = -100
     expected = F.cross_entropy(hidden @ weight.T, labels, reduction="sum")
     wanted = torch.autograd.grad(expected * 0.5, (hidden, weight))
-    monkeypatch.setattr(objective, "_LOGITS_AT_ONCE", {"cpu": at_once, "cuda": at_once})
-    monkeypatch.setattr(objective, "_ROWS_IN_CACHE", 2)
+    monkeypatch.setattr(loss_module, "_LOGITS_AT_ONCE", {"cpu": at_once, "cuda": at_once})
+    monkeypatch.setattr(loss_module, "_ROWS_IN_CACHE", 2)
     loss = linear_cross_entropy(hidden, weight, labels)
     torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
     torch.testing.assert_close(torch.autograd.grad(loss * 0.5, (hidden, weight)), wanted, rtol=1e-5, atol=1e-6)

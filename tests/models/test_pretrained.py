@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from trainyard.config.catalogue import HubModel, Model, PackageFile
-from trainyard.errors import InputError
-from trainyard.files import sha256_file
+from trainyard.core.errors import InputError
+from trainyard.core.files import sha256_file
 from trainyard.models.build import build
 from trainyard.models.export import export
 from trainyard.models.pretrained import fetch_model

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainyard.parallel import launch
+from trainyard.launch import launch
 
 HERE = Path(__file__).parent
 

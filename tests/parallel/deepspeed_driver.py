@@ -16,7 +16,8 @@ import torch
 import torch.distributed as dist
 from driver import micro_batch, objective
 
-from trainyard.parallel import deepspeed, group
+from trainyard.parallel import process_group
+from trainyard.parallel.deepspeed import engine as deepspeed
 from trainyard.parallel.engine import Engine, EngineSettings, load_engine
 
 LARGE = {"width": 128, "vocabulary": 4200}
@@ -42,7 +43,7 @@ def engine(
 
 
 def losses(engine: Engine, steps: int) -> list[float]:
-    return [engine.train_step([micro_batch("gpt2", step, group.rank())], 1e-3).loss for step in range(steps)]
+    return [engine.train_step([micro_batch("gpt2", step, process_group.rank())], 1e-3).loss for step in range(steps)]
 
 
 def clipping(arguments: dict) -> dict:
@@ -74,7 +75,7 @@ def precision(arguments: dict) -> dict:
     accelerator.is_fp16_supported = lambda: True
     for name, options in levels.items():
         made = engine(arguments, options, "fp16")
-        steps = [made.train_step([micro_batch("gpt2", step, group.rank())], 1e-3) for step in range(20)]
+        steps = [made.train_step([micro_batch("gpt2", step, process_group.rank())], 1e-3) for step in range(20)]
         found[f"{name} in fp16"] = [step.loss for step in steps]
         found[f"scale of {name}"] = [(step.loss_scale, step.skipped) for step in steps]
     return found
@@ -91,7 +92,7 @@ def overflow(arguments: dict) -> dict:
     for stage in range(4):
         made = engine(arguments, {"stage": stage}, "fp16", initial_loss_scale=2.0**40)
         before = made.full_state()
-        first, second = (made.train_step([micro_batch("gpt2", step, group.rank())], 1e-3) for step in range(2))
+        first, second = (made.train_step([micro_batch("gpt2", step, process_group.rank())], 1e-3) for step in range(2))
         after = made.full_state()
         found[stage] = {"scales": [first.loss_scale, second.loss_scale], "skipped": [first.skipped, second.skipped]}
         if before is not None and after is not None:
@@ -143,7 +144,7 @@ def main() -> None:
     found = {name: looks[name](arguments) for name in arguments["looks"]}
     if "closing" in arguments:
         found["closing"] = closing(arguments)
-    if group.rank() == 0:
+    if process_group.rank() == 0:
         Path(arguments["output"]).write_text(json.dumps(found))
 
 

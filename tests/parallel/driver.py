@@ -14,11 +14,11 @@ from torch.distributed.tensor import DTensor
 
 from trainyard.config.catalogue import SEQUENCE_TO_SEQUENCE, Family, Model
 from trainyard.models.build import build
-from trainyard.models.objective import Objective
-from trainyard.parallel import group
+from trainyard.models.loss import Objective
+from trainyard.parallel import process_group
 from trainyard.parallel.engine import Batch, Engine, EngineSettings, load_engine
-from trainyard.parallel.plans import is_split
-from trainyard.train.randomness import seed_rank
+from trainyard.parallel.pytorch.tensor import is_split
+from trainyard.train.checkpoint import seed_rank
 
 ROWS, TIME, VOCABULARY = 2, 16, 300
 
@@ -133,7 +133,7 @@ def apart(engine: Engine) -> list[str]:
             continue
         mine = parameter.detach()
         mine = mine.to_local() if isinstance(mine, DTensor) else mine
-        everyones = [torch.empty_like(mine) for _ in range(group.world_size())]
+        everyones = [torch.empty_like(mine) for _ in range(process_group.world_size())]
         dist.all_gather(everyones, mine)
         found += [name for other in everyones if not torch.equal(other, mine)]
     return found
@@ -146,7 +146,7 @@ def resume(arguments: dict) -> dict:
     straight = engine(arguments, clip=1.0)
     train(straight, family, range(steps), order)
     straight.save(folder)
-    group.barrier()
+    process_group.barrier()
     on = train(straight, family, later, order)
     resumed = engine(arguments, clip=1.0)
     resumed.load(folder)
@@ -181,9 +181,9 @@ def main() -> None:
     kind = load_engine(arguments["engine"])
     kind.start(arguments.get("device", "cpu"))
     found = {"curves": curves, "resume": resume, "causal": causal}[arguments["what"]](arguments)
-    if group.rank() == 0:
+    if process_group.rank() == 0:
         Path(arguments["output"]).write_text(json.dumps(found))
-    group.stop()
+    process_group.stop()
 
 
 if __name__ == "__main__":

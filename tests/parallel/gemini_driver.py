@@ -6,11 +6,11 @@ from typing import Any
 import driver
 import torch
 
-from trainyard.parallel import colossalai_cpu
-from trainyard.parallel.colossalai_import import set_accelerator
+from trainyard.parallel.colossalai import compat
+from trainyard.parallel.colossalai.compat import set_accelerator
 
 
-class Accelerator(colossalai_cpu.Accelerator):
+class Accelerator(compat.Accelerator):
     """A CPU by the name of a GPU."""
 
     def __init__(self) -> None:
@@ -39,5 +39,5 @@ def use_cpu() -> None:
 
 
 if __name__ == "__main__":
-    colossalai_cpu.use_cpu = use_cpu
+    compat.use_cpu = use_cpu
     driver.main()

@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainyard.gpus import Gpu
-from trainyard.parallel.slots import hold, taken
+from trainyard.hardware.gpus import Gpu
+from trainyard.launch.gpu_queue import hold, taken
 
 
 def job(folder: Path, name: str, count: int, seconds: float, places: Sequence[str]) -> None:

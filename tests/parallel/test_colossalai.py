@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from trainyard.config.catalogue import Model
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
 from trainyard.models.build import build
-from trainyard.models.objective import Head, Objective
-from trainyard.parallel import group
-from trainyard.parallel.colossalai import Engine
-from trainyard.parallel.colossalai_loss import (
+from trainyard.models.loss import Head, Objective
+from trainyard.parallel import process_group
+from trainyard.parallel.colossalai.engine import Engine
+from trainyard.parallel.colossalai.plugin import (
     PlainObjective,
     names_by_tensor,
     summed_loss,
@@ -97,13 +97,12 @@ def test_a_plugin_or_option_that_isn_t_there_is_named(options: dict, said: str) 
 @pytest.fixture
 def one_process():
     """A group of this process alone, as ColossalAI's plugins ask for."""
-    from trainyard.parallel.colossalai_cpu import Accelerator  # noqa: PLC0415
-    from trainyard.parallel.colossalai_import import set_accelerator  # noqa: PLC0415
+    from trainyard.parallel.colossalai.compat import Accelerator, set_accelerator  # noqa: PLC0415
 
-    group.start("cpu")
+    process_group.start("cpu")
     set_accelerator(Accelerator())
     yield
-    group.stop()
+    process_group.stop()
 
 
 class Stop(Exception):  # noqa: N818
@@ -112,16 +111,16 @@ class Stop(Exception):  # noqa: N818
 
 @pytest.mark.slow
 def test_the_booster_of_the_hybrid_plugin_sees_eager_attention_and_a_plain_head(one_process, monkeypatch) -> None:
-    from trainyard.parallel import colossalai_boosted  # noqa: PLC0415
+    from trainyard.parallel.colossalai import plugin  # noqa: PLC0415
 
     seen: list[Any] = []
 
-    class Booster(colossalai_boosted.Booster):
+    class Booster(plugin.Booster):
         def boost(self, model: nn.Module, *rest: Any, **more: Any) -> Any:
             seen.append(model)
             raise Stop
 
-    monkeypatch.setattr(colossalai_boosted, "Booster", Booster)
+    monkeypatch.setattr(plugin, "Booster", Booster)
     made = objective("gpt2")
     made.model.config._attn_implementation = "sdpa"
     with pytest.raises(Stop):
@@ -136,7 +135,7 @@ def test_the_loss_scale_doubles_after_the_gradient_was_unscaled_and_halves_at_an
 ) -> None:
     from colossalai.amp.naive_amp.mixed_precision_mixin import FP16MixedPrecisionMixin  # noqa: PLC0415
 
-    from trainyard.parallel import colossalai_scale  # noqa: PLC0415
+    from trainyard.parallel.colossalai import plugin  # noqa: PLC0415
 
     class Mixin(FP16MixedPrecisionMixin):
         overflow = False
@@ -144,9 +143,9 @@ def test_the_loss_scale_doubles_after_the_gradient_was_unscaled_and_halves_at_an
         def check_local_overflow(self) -> bool:
             return self.overflow
 
-    monkeypatch.setattr(colossalai_scale, "_STEPS_TO_DOUBLE", 2)
-    mixin = Mixin(**colossalai_scale.arguments(EngineSettings(initial_loss_scale=8.0)))  # pyright: ignore[reportArgumentType]
-    scale = colossalai_scale.LossScale(mixin)
+    monkeypatch.setattr(plugin, "_STEPS_TO_DOUBLE", 2)
+    mixin = Mixin(**plugin.arguments(EngineSettings(initial_loss_scale=8.0)))  # pyright: ignore[reportArgumentType]
+    scale = plugin.LossScale(mixin)
     seen = []
     for overflow in (False, False, True, False, False):
         mixin.overflow = overflow
@@ -157,15 +156,15 @@ def test_the_loss_scale_doubles_after_the_gradient_was_unscaled_and_halves_at_an
         seen.append((before, scale.update()))
     assert seen == [(8, False), (8, False), (16, True), (8, False), (8, False)]
     assert scale.value == 16
-    again = colossalai_scale.LossScale(Mixin())
+    again = plugin.LossScale(Mixin())
     again.load_state_dict(scale.state_dict())
     assert again.value == 16
 
 
 @pytest.mark.slow
 def test_the_plugin_of_gemini_is_told_where_things_lie_in_chunks_that_a_small_model_has_several_of(one_process) -> None:
-    from trainyard.parallel.colossalai_gemini import Placement, plugin_arguments  # noqa: PLC0415
-    from trainyard.parallel.colossalai_import import GeminiPlugin  # noqa: PLC0415
+    from trainyard.parallel.colossalai.compat import GeminiPlugin  # noqa: PLC0415
+    from trainyard.parallel.colossalai.gemini import Placement, plugin_arguments  # noqa: PLC0415
 
     model = objective("opt").model
     settings = EngineSettings(precision="bf16", clip=1.0, accumulation=4, initial_loss_scale=32.0)
@@ -187,7 +186,7 @@ def test_the_plugin_of_gemini_is_told_where_things_lie_in_chunks_that_a_small_mo
 
 @pytest.mark.slow
 def test_gemini_warms_up_while_its_memory_is_measured_and_has_placed_things_then() -> None:
-    from trainyard.parallel.colossalai_gemini import Gemini  # noqa: PLC0415
+    from trainyard.parallel.colossalai.gemini import Gemini  # noqa: PLC0415
 
     made = object.__new__(Gemini)
     for need, warming, phase in ((True, True, "warm-up"), (True, False, "placed"), (False, True, "placed")):
@@ -198,7 +197,7 @@ def test_gemini_warms_up_while_its_memory_is_measured_and_has_placed_things_then
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_gemini_s_adamw_divides_gradients_in_half_precision_on_the_host_too(dtype: torch.dtype) -> None:
-    from trainyard.parallel.colossalai_gemini import AdamW  # noqa: PLC0415
+    from trainyard.parallel.colossalai.gemini import AdamW  # noqa: PLC0415
 
     ours, theirs = nn.Parameter(torch.ones(8)), nn.Parameter(torch.ones(8))
     made, plain = AdamW([ours], fused=True), torch.optim.AdamW([theirs], fused=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.config.engines import parse_options
-from trainyard.errors import InputError
-from trainyard.parallel import extensions, locked_memory
-from trainyard.parallel.deepspeed_configuration import Size, configuration, locked_bytes
+from trainyard.config.engine_options import parse_options
+from trainyard.core.errors import InputError
+from trainyard.parallel.deepspeed import extensions
+from trainyard.parallel.deepspeed.config import Size, configuration, locked_bytes
 from trainyard.parallel.engine import EngineSettings
 
 SIZE = Size(parameters=1_000_000, largest=300_001, processes=2)
@@ -69,11 +69,11 @@ def test_swapped_parameters_stay_on_the_disk_and_fit_their_buffers(tmp_path):
 
 
 def test_memory_that_may_not_be_locked_is_an_outcome_that_names_the_remedy(monkeypatch):
-    monkeypatch.setattr(locked_memory, "_is_exempt", lambda: False)
+    monkeypatch.setattr(extensions, "_is_exempt", lambda: False)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (8 * 2**20, 8 * 2**20))
-    locked_memory.require_lockable(8 * 2**20)
+    extensions.require_lockable(8 * 2**20)
     with pytest.raises(MemoryError, match=r"lock 9 MiB .* may lock 8 MiB.*sub_group"):
-        locked_memory.require_lockable(9 * 2**20)
+        extensions.require_lockable(9 * 2**20)
 
 
 def test_smaller_sub_groups_lock_less_memory():

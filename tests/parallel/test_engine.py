@@ -4,9 +4,9 @@ import yaml
 from torch import nn
 
 from trainyard.config.catalogue import ParallelSetting
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
 from trainyard.parallel.engine import Engine, load_engine, parameter_groups, predicted_tokens
-from trainyard.parallel.fsdp import blocks
+from trainyard.parallel.pytorch.fsdp import blocks
 
 
 # torch's own, when zero1 imports torch.distributed.optim

@@ -9,18 +9,18 @@ import psutil
 import pytest
 
 from processes import assert_gone, below, wait_for
-from trainyard import gpus
-from trainyard.errors import InputError
-from trainyard.family import ancestors
-from trainyard.parallel import slots
-from trainyard.parallel.launch import LaunchError, launch
+from trainyard.core.errors import InputError
+from trainyard.hardware import gpus
+from trainyard.launch import gpu_queue
+from trainyard.launch.launch import LaunchError, launch
+from trainyard.launch.process_tree import ancestors
 
 HERE, SOURCE = Path(__file__).parent, Path(__file__).parents[2] / "src"
 START = """
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from trainyard.family import ended_with_snakemake
+from trainyard.launch.process_tree import ended_with_snakemake
 from trainyard.parallel import launch
 launch.SOURCE = "{source}:{here}"
 with {around}:
@@ -42,7 +42,7 @@ ALONE = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:], stdout=sub
 LATE = """
 import sys, time
 from pathlib import Path
-from trainyard.family import ended_with_snakemake
+from trainyard.launch.process_tree import ended_with_snakemake
 folder = Path(sys.argv[1])
 (folder / "started").touch()
 while not (folder / "go").exists():
@@ -176,10 +176,10 @@ def test_a_launch_on_gpus_sees_those_alone_that_no_other_job_has(tmp_path, monke
     for place in ("0000:01:00.0", "0000:02:00.0"):
         (tmp_path / "driver" / place).mkdir(parents=True)
     monkeypatch.setattr(gpus, "_DRIVER", tmp_path / "driver")
-    monkeypatch.setattr(slots, "FOLDER", tmp_path / "slots")
+    monkeypatch.setattr(gpu_queue, "FOLDER", tmp_path / "slots")
     monkeypatch.delenv(gpus.VARIABLE, raising=False)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    with slots.taken(1):
+    with gpu_queue.taken(1):
         assert launch("worker", ["gpus", str(tmp_path)], 1, 1, tmp_path / "log", device="cuda") is None
         with pytest.raises(InputError, match="needs 3 GPUs, and it may use 2"):
             launch("worker", ["gpus", str(tmp_path)], 3, 1, tmp_path / "log", device="cuda")
@@ -226,7 +226,7 @@ def test_a_users_error_in_a_rank_is_the_launchers(tmp_path, processes):
 
 
 def test_a_rank_that_failed_by_itself_ran_out_of_no_memory_though_a_neighbour_did(tmp_path, monkeypatch):
-    monkeypatch.setattr("trainyard.parallel.launch.oom_kill_count", iter(range(9)).__next__)
+    monkeypatch.setattr("trainyard.launch.launch.oom_kill_count", iter(range(9)).__next__)
     with pytest.raises(LaunchError, match="KeyError: 'a bug'"):
         launch("worker", ["bug", str(tmp_path)], 1, 1, tmp_path / "log")
     reason = launch("worker", ["killed", str(tmp_path)], 1, 1, tmp_path / "log")

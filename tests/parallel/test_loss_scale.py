@@ -2,10 +2,10 @@ import torch
 
 from trainyard.config.catalogue import Model
 from trainyard.models.build import build
-from trainyard.models.objective import Objective
-from trainyard.parallel import single
+from trainyard.models.loss import Objective
+from trainyard.optim.loss_scale import LossScale
 from trainyard.parallel.engine import EngineSettings
-from trainyard.parallel.loss_scale import LossScale
+from trainyard.parallel.pytorch import single
 
 
 def made(precision, **more):

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from trainyard.config.catalogue import Model, ParallelSetting
-from trainyard.config.load import parse_entries
-from trainyard.config.shapes import parameters
+from trainyard.config.yaml_entries import parse_entries
+from trainyard.estimate.activations import Activations, BatchShape, activations
+from trainyard.estimate.engine_memory import Workload
+from trainyard.estimate.memory import Prediction, against, held, predict
+from trainyard.estimate.parameters import parameters
 from trainyard.measure.throughput import measure
 from trainyard.models.build import build
-from trainyard.models.objective import Objective
-from trainyard.parallel.activations import Activations, BatchShape, activations
-from trainyard.parallel.held import Workload
-from trainyard.parallel.memory import Prediction, against, held, predict
-from trainyard.parallel.room import prediction
+from trainyard.models.loss import Objective
+from trainyard.plan.preflight import prediction
 
 CONFIG = Path(__file__).parents[2] / "config"
 SETTINGS: dict[str, ParallelSetting] = parse_entries(ParallelSetting, CONFIG / "parallel.yaml")
@@ -190,7 +190,7 @@ def test_every_setting_of_the_catalogue_is_counted():
 
 
 def test_predicting_imports_no_torch():
-    code = "import sys, trainyard.parallel.memory, trainyard.parallel.room; assert 'torch' not in sys.modules"
+    code = "import sys, trainyard.estimate.memory, trainyard.plan.preflight; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=os.environ | {"PYTHONPATH": "src"})
 
 

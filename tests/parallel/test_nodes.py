@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.errors import InputError
-from trainyard.parallel.environment import child_environment
-from trainyard.parallel.launch import command, launch
-from trainyard.parallel.nodes import interface_to, port, share, srun, torchrun
+from trainyard.core.errors import InputError
+from trainyard.launch.environment import child_environment
+from trainyard.launch.launch import command, launch
+from trainyard.launch.slurm import interface_to, port, share, srun, torchrun
 
 
 @pytest.mark.parametrize(("processes", "nodes", "shares"), [(4, 2, [2, 2]), (7, 2, [4, 3]), (8, 3, [3, 3, 2])])
@@ -28,7 +28,7 @@ def test_a_step_has_one_task_a_node_with_the_cores_of_its_processes(monkeypatch:
     words = srun(2, 7, 3, "cpu", 20.0, "module", ["argument"], "/bin/python")
     assert {"srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=12"} <= set(words)
     assert words[words.index("/bin/python") :] == [
-        *["/bin/python", "-m", "trainyard.parallel.rank", "trainyard.parallel.nodes"],
+        *["/bin/python", "-m", "trainyard.launch.worker", "trainyard.launch.slurm"],
         *["7", "cpu", "20", "module", "argument"],
     ]
 
@@ -55,4 +55,4 @@ def test_gloo_is_kept_on_this_machine_only_where_all_processes_are(monkeypatch: 
 def test_one_machine_and_several_start_ranks_alike() -> None:
     here = command("module", ["argument"], 2)
     there = torchrun(2, [], "module", ["argument"])
-    assert here[-4:] == there[-4:] == ["-m", "trainyard.parallel.rank", "module", "argument"]
+    assert here[-4:] == there[-4:] == ["-m", "trainyard.launch.worker", "module", "argument"]

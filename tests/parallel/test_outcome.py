@@ -3,7 +3,7 @@ import errno
 import pytest
 import torch
 
-from trainyard.parallel.outcome import crashed_framework, is_out_of_memory, oom_kill_count
+from trainyard.launch.failures import crashed_framework, is_out_of_memory, oom_kill_count
 
 
 def test_an_allocation_that_the_host_refuses_is_out_of_memory():
@@ -57,7 +57,7 @@ def raised(*frames: str, error: str = "raise AttributeError('of yesterday')"):
     return caught.value
 
 
-ENGINE = ("__main__", "trainyard.train.loop", "trainyard.parallel.colossalai_gemini")
+ENGINE = ("__main__", "trainyard.train.loop", "trainyard.parallel.colossalai.gemini")
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,15 @@ def test_an_error_that_a_framework_raises_under_its_own_engine_is_its_crash(insi
     [
         ENGINE,
         (*ENGINE, "torch.nn.modules.linear"),
-        (*ENGINE, "colossalai.booster", "trainyard.models.objective"),  # our code, called back
-        (*ENGINE, "colossalai.booster", "trainyard.models.objective", "torch.nn.functional"),
-        ("__main__", "trainyard.parallel.fsdp", "transformers.integrations", "deepspeed.runtime"),  # no engine of its
-        ("__main__", "trainyard.parallel.colossalai_zero", "deepspeed.runtime"),
+        (*ENGINE, "colossalai.booster", "trainyard.models.loss"),  # our code, called back
+        (*ENGINE, "colossalai.booster", "trainyard.models.loss", "torch.nn.functional"),
+        (
+            "__main__",
+            "trainyard.parallel.pytorch.fsdp",
+            "transformers.integrations",
+            "deepspeed.runtime",
+        ),  # no engine of its
+        ("__main__", "trainyard.parallel.colossalai.low_level_zero", "deepspeed.runtime"),
         ("__main__", "trainyard.models.build", "colossalai.lazy"),
         ("transformers.modeling", "deepspeed.runtime"),
     ],

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from trainyard.parallel import peaks
-from trainyard.parallel.peaks import Peak, peak
+from trainyard.hardware import peak_flops
+from trainyard.hardware.peak_flops import Peak, peak
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_known_gpu_has_the_peak_of_its_datasheet(monkeypatch, name, precision,
 )
 def test_an_unknown_gpu_is_measured(monkeypatch, name, precision):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
-    monkeypatch.setattr(peaks, "measured_peak", lambda *_: Peak(1.0, "measured"))
+    monkeypatch.setattr(peak_flops, "measured_peak", lambda *_: Peak(1.0, "measured"))
     assert peak(torch.device("cuda", 0), precision).source == "measured"
 
 

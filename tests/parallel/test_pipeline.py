@@ -1,9 +1,9 @@
 import pytest
 
 from trainyard.config.catalogue import Model
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
 from trainyard.models.build import build
-from trainyard.parallel.stages import Stage, _bounds
+from trainyard.parallel.pytorch.pipeline import Stage, _bounds
 
 from .curves import assert_agree
 

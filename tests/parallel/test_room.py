@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from trainyard.config.catalogue import Model, ParallelSetting
-from trainyard.config.cells import Cell
-from trainyard.config.machine import Machine
-from trainyard.config.plan import plan_study, read_catalogues
-from trainyard.parallel.room import available_memory, exceeding, prediction
+from trainyard.plan.capabilities import Machine
+from trainyard.plan.measurements import Cell
+from trainyard.plan.preflight import available_memory, exceeding, prediction
+from trainyard.plan.study import plan_study, read_catalogues
 
 CONFIG = Path(__file__).parents[2] / "config"
 GIB = 2**30

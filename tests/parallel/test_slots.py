@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from processes import below, wait_for
-from trainyard.errors import InputError
-from trainyard.gpus import Gpu
-from trainyard.job import Job
-from trainyard.parallel import slots
-from trainyard.parallel.slots import hold, taken
+from trainyard.core.errors import InputError
+from trainyard.core.job import Job
+from trainyard.hardware.gpus import Gpu
+from trainyard.launch import gpu_queue
+from trainyard.launch.gpu_queue import hold, taken
 
 JOB, SOURCE = Path(__file__).with_name("slots_job.py"), Path(__file__).parents[2] / "src"
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -149,23 +149,23 @@ def test_jobs_inside_one_allocation_of_slurm_do_not_share(tmp_path: Path, monkey
 
 
 def test_where_no_driver_tells_jobs_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slots, "gpus", lambda: None)
+    monkeypatch.setattr(gpu_queue, "gpus", lambda: None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with taken(2, folder=tmp_path / "slots") as variables:
         assert "CUDA_VISIBLE_DEVICES" not in variables
-        (job,) = slots._living(tmp_path / "slots")
+        (job,) = gpu_queue._living(tmp_path / "slots")
         assert job.holds == ["all"]
 
 
 def test_an_evaluation_on_a_gpu_takes_a_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr("trainyard.evaluate.run.run", lambda **_: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]))
-    monkeypatch.setattr(slots, "FOLDER", tmp_path / "slots")
+    monkeypatch.setattr(gpu_queue, "FOLDER", tmp_path / "slots")
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
-    monkeypatch.setenv(slots.FILE, "")
-    monkeypatch.setattr("trainyard.evaluate.heap.keep_freed_memory", lambda: None)  # it is for a process of its own
+    monkeypatch.setenv(gpu_queue.FILE, "")
+    monkeypatch.setattr("trainyard.evaluate.workers.keep_freed_memory", lambda: None)  # it is for a process of its own
     monkeypatch.chdir(tmp_path)
     Path("rows").write_text("of no use to what pretends")
     settings = {"metric": "pretend", "settings": {"device": "cuda", "threads": 2}, "dataset": "d", "split": "test"}
@@ -177,7 +177,7 @@ def test_an_evaluation_on_a_gpu_takes_a_slot(tmp_path: Path, monkeypatch: pytest
         threads=1,
         log="log",
     )
-    monkeypatch.setattr("trainyard.script.run_job", lambda _, function: function(job))
+    monkeypatch.setattr("trainyard.jobs.script.run_job", lambda _, function: function(job))
     with taken(1):
         runpy.run_path(str(SOURCE.parent / "workflow" / "scripts" / "evaluate.py"))
     assert seen == ["6"]
@@ -202,7 +202,7 @@ def test_a_rank_that_comes_when_its_job_has_gone_does_not_start(
 ) -> None:
     with taken(1, FOUR, tmp_path / "slots") as first:
         pass
-    monkeypatch.setenv(slots.FILE, first[slots.FILE])
+    monkeypatch.setenv(gpu_queue.FILE, first[gpu_queue.FILE])
     with taken(1, FOUR, tmp_path / "slots"), pytest.raises(RuntimeError, match="are free for others"):
         hold()
 

@@ -3,9 +3,9 @@ import torch
 from torch import nn
 
 from trainyard.config.catalogue import Model
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
 from trainyard.models.build import build
-from trainyard.parallel.plans import _regrouped, split
+from trainyard.parallel.pytorch.tensor import _regrouped, split
 
 from .curves import assert_agree
 

@@ -2,8 +2,8 @@ from datetime import timedelta
 
 import pytest
 
-from trainyard.errors import InputError
-from trainyard.parallel.timeout import TIMEOUT, timeout
+from trainyard.core.errors import InputError
+from trainyard.core.timeouts import TIMEOUT, timeout
 
 
 def test_processes_wait_half_an_hour_for_each_other_or_as_long_as_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

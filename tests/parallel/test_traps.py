@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging
 
-from trainyard.labels import NOT_PREDICTED
+from trainyard.core.text import NOT_PREDICTED
 
 
 def module(path):

@@ -1,6 +1,6 @@
 import os
 
-from trainyard.parallel.usage import host_memory, peak_host_memory
+from trainyard.hardware.memory_usage import host_memory, peak_host_memory
 
 
 def test_memory_is_that_of_this_process():

@@ -6,8 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from trainyard.errors import InputError
-from trainyard.parallel.slots import FILE
+from trainyard.core.errors import InputError
+from trainyard.launch.gpu_queue import FILE
 
 
 def main() -> None:
@@ -17,13 +17,13 @@ def main() -> None:
     if deed == "sleep":
         time.sleep(120)
     elif deed == "killed-in-a-sum":
-        from trainyard.parallel import group  # noqa: PLC0415 (as below)
+        from trainyard.parallel import process_group  # noqa: PLC0415 (as below)
 
-        group.start("cpu")
-        group.barrier()
+        process_group.start("cpu")
+        process_group.barrier()
         if rank == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        group.barrier()
+        process_group.barrier()
     elif rank != 0:
         time.sleep(1 if deed == "print" else 120)
     elif deed == "print":

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from trainyard.files import sha256_file
-from trainyard.interpreter import versions
+from trainyard.core.files import sha256_file
+from trainyard.core.python_environment import versions
 from trainyard.provenance.machine import conda
 from trainyard.provenance.packages import other_packages
 from trainyard.provenance.read import Record

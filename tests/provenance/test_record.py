@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from trainyard.errors import InputError
-from trainyard.files import read_json, sha256_file, sha256_path, write_json
-from trainyard.job import Job
+from trainyard.core.errors import InputError
+from trainyard.core.files import read_json, sha256_file, sha256_path, write_json
+from trainyard.core.job import Job
 from trainyard.provenance.record import recorded
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from trainyard.config.catalogue import Model
 from trainyard.config.study import Study
-from trainyard.intervals import proportion
+from trainyard.core.statistics import proportion
 
 HOSTILE = "<script>alert('x')</script> & $\\frac{1}{2}$"
 
@@ -177,7 +177,7 @@ class Results:
             "gpu": None,
             "cores": 2,
             "memory": 8 * 2**30,
-            "command": ["python", "-m", "trainyard.train.main"],
+            "command": ["python", "-m", "trainyard.train.worker"],
             "inputs": {},
             "code": "fedcba9876543210",
             "environment": {"OMP_NUM_THREADS": "1"},

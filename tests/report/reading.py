@@ -4,10 +4,10 @@ import csv
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from trainyard.report.evidence import Evidence
-from trainyard.report.findings import findings
-from trainyard.report.measured import read_cells, read_searches
-from trainyard.report.results import read_all, read_evaluations, read_runs
+from trainyard.report.pages.findings import findings
+from trainyard.report.results.measurements import read_cells, read_searches
+from trainyard.report.results.runs import read_all, read_evaluations, read_runs
+from trainyard.report.results.study import Evidence
 
 from .made_up import Results
 

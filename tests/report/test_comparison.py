@@ -1,10 +1,10 @@
 import pytest
 
-from trainyard.report.comparison import compare, tabulate
-from trainyard.report.html import best_cells
-from trainyard.report.published import PUBLISHED, same
-from trainyard.report.results import Score, read_all, read_evaluations, read_runs
-from trainyard.report.table_cells import score_cell
+from trainyard.report.pages.cells import score_cell
+from trainyard.report.pages.comparison import compare, tabulate
+from trainyard.report.render.html import best_cells
+from trainyard.report.results.published import PUBLISHED, same
+from trainyard.report.results.runs import Score, read_all, read_evaluations, read_runs
 
 from .reading import csv_rows
 

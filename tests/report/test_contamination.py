@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainyard.intervals import proportion, ratio
-from trainyard.report import comparison, contamination, overview, sources
-from trainyard.report.clean import clean
-from trainyard.report.itemwise import Items
-from trainyard.report.overlap import read_overlaps, remarks
+from trainyard.core.statistics import proportion, ratio
+from trainyard.report.pages import comparison, contamination, overview, sources
+from trainyard.report.results.contamination import read_overlaps, remarks
+from trainyard.report.results.item_scores import Items
+from trainyard.report.statistics.decontaminated import clean
 
 from .reading import csv_rows
 

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from trainyard.report import contamination, differences
-from trainyard.report.cards import cards
-from trainyard.report.comparison import compare
-from trainyard.report.html import best_cells
-from trainyard.report.overlap import read_overlaps, remarks
-from trainyard.report.results import read_evaluations, read_runs
+from trainyard.report.pages import contamination, differences
+from trainyard.report.pages.comparison import compare
+from trainyard.report.pages.key_figures import cards
+from trainyard.report.render.html import best_cells
+from trainyard.report.results.contamination import read_overlaps, remarks
+from trainyard.report.results.runs import read_evaluations, read_runs
 
 from .made_up import write
 from .reading import csv_rows, evidence_of, sentences

@@ -1,6 +1,7 @@
 import pytest
 
-from trainyard.report import breakdown, curves, levels, measure, memory, parity, prediction, scaling, scores, style
+from trainyard.report.pages import curves, levels, memory, parity, predicted_memory, scaling, scores, speed, step_time
+from trainyard.report.render import style
 
 from .reading import svg_text
 
@@ -14,9 +15,9 @@ FIGURES = {
     ),
     "scaling": lambda r, out: scaling.draw(r.study, runs=r.runs, models=r.models, output=out),
     "parity": lambda r, out: parity.draw(r.study, parity=r.parity, output=out),
-    "measure": lambda r, out: measure.draw(r.study, cells=r.cells, output=out),
-    "breakdown": lambda r, out: breakdown.draw(r.study, cells=r.cells, output=out),
-    "prediction": lambda r, out: prediction.draw(r.study, cells=r.cells, output=out),
+    "measure": lambda r, out: speed.draw(r.study, cells=r.cells, output=out),
+    "breakdown": lambda r, out: step_time.draw(r.study, cells=r.cells, output=out),
+    "prediction": lambda r, out: predicted_memory.draw(r.study, cells=r.cells, output=out),
     "memory": lambda r, out: memory.draw(r.study, runs=r.runs, cells=r.cells, output=out),
 }
 

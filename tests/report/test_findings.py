@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from trainyard.report.cards import cards
+from trainyard.report.pages.key_figures import cards
 
 from .reading import evidence_of, sentences
 

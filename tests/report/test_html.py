@@ -1,7 +1,7 @@
 import csv
 import io
 
-from trainyard.report.html import Cell, Column, Row, Table, best_cells, fragment, to_csv, together, write_table
+from trainyard.report.render.html import Cell, Column, Row, Table, best_cells, fragment, to_csv, together, write_table
 
 HOSTILE = "<script>alert(1)</script>\"' &"
 

@@ -3,9 +3,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from trainyard.intervals import proportion
-from trainyard.report.items import CLEAR, Items, Scored, beaten, pooled
-from trainyard.report.results import Score, as_score
+from trainyard.core.statistics import proportion
+from trainyard.report.results.runs import Score, as_score
+from trainyard.report.statistics.levels import CLEAR, Items, Scored, beaten, pooled
 
 
 def scored(name: str, **levels: tuple[int, Score]) -> Scored:

@@ -1,8 +1,9 @@
 import pytest
 
-from trainyard.report import bars, breakdown, measure, memory, prediction
-from trainyard.report.measured import comparable, read_cells
-from trainyard.report.published import PUBLISHED
+from trainyard.report.pages import memory, predicted_memory, speed, step_time
+from trainyard.report.render import stacked_bars
+from trainyard.report.results.measurements import comparable, read_cells
+from trainyard.report.results.published import PUBLISHED
 
 from .reading import csv_rows, svg_text
 
@@ -17,7 +18,7 @@ def drawn(figure, results, **more):
 
 def tabulated(results):
     """The rows of the table's CSV, and its page."""
-    measure.tabulate(results.study, cells=results.cells, table=results.root / "t.html", numbers=results.root / "t.csv")
+    speed.tabulate(results.study, cells=results.cells, table=results.root / "t.html", numbers=results.root / "t.csv")
     return csv_rows(results.root / "t.csv"), (results.root / "t.html").read_text()
 
 
@@ -38,7 +39,7 @@ def test_where_batches_differ_the_figure_is_a_heat_map_that_marks_what_ran_out_o
     empty.add_cell("ddp", 8, 12_300.0)
     empty.add_cell("ddp", 32, None, **FAILED)
     empty.add_cell("hybrid", 8, None, "unsupported", "no package")
-    text = drawn(measure, empty)
+    text = drawn(speed, empty)
     for part in (
         "batch of a process",
         "12.3k",
@@ -52,7 +53,7 @@ def test_where_batches_differ_the_figure_is_a_heat_map_that_marks_what_ran_out_o
 def test_at_one_batch_the_figure_is_bars_with_the_outcome_where_there_is_no_speed(empty):
     empty.add_cell("ddp", 8, 12_300.0)
     empty.add_cell("fsdp", 8, None, **FAILED)
-    text = drawn(measure, empty)
+    text = drawn(speed, empty)
     assert "12,300" in text
     assert "out-of-memory" in text
 
@@ -61,7 +62,7 @@ def test_each_model_and_precision_has_a_pair_of_maps(empty):
     for model in ("gpt2-1m", "bart-tiny"):
         for batch in (4, 8):
             empty.add_cell("ddp", batch, 1000.0, model=model)
-    text = drawn(measure, empty)
+    text = drawn(speed, empty)
     assert text.count("Tokens a second") == 2
     assert "gpt2-1m" in text
     assert "bart-tiny" in text
@@ -71,7 +72,7 @@ def test_where_time_goes_names_the_largest_part_besides_compute(empty):
     empty.add_cell("ddp", 8, 1000.0)
     empty.add_cell("fsdp", 8, 1000.0, breakdown=None, breakdown_reason="torch's profiler did not start")
     empty.add_cell("zero2", 8, None, **FAILED)
-    text = drawn(breakdown, empty)
+    text = drawn(step_time, empty)
     assert "100 ms, 20 % communication" in text
     assert "torch's profiler did not start" in text
     assert "out-of-memory" in text
@@ -79,14 +80,14 @@ def test_where_time_goes_names_the_largest_part_besides_compute(empty):
 
 def test_a_study_without_a_profile_says_so(empty):
     empty.add_cell("ddp", 8, 1000.0, breakdown=None)
-    assert "No step of" in drawn(breakdown, empty)
+    assert "No step of" in drawn(step_time, empty)
 
 
 def test_prediction_stands_beside_the_measured_increase_with_its_error(empty):
     empty.add_cell("ddp", 8, 1000.0, prediction_error=-0.042)
     empty.add_cell("fsdp", 8, None, **FAILED)
     empty.add_cell("hybrid", 8, 1000.0, predicted_memory=None, prediction_error=None)
-    text = drawn(prediction, empty)
+    text = drawn(predicted_memory, empty)
     assert "170 MiB, \N{MINUS SIGN}4.2 %" in text
     assert "170 MiB, out-of-memory" in text
     assert "measured increase" in text
@@ -96,7 +97,7 @@ def test_prediction_stands_beside_the_measured_increase_with_its_error(empty):
 def test_where_libraries_outweigh_the_model_no_error_of_a_prediction_is_told_but_why(empty):
     small = {"peak_memory_increase": 2.6e7, "prediction_error": 5.93}
     empty.add_cell("ddp", 8, 1000.0, **small)
-    text = drawn(prediction, empty)
+    text = drawn(predicted_memory, empty)
     why = "below 256 MiB what libraries keep for themselves outweighs the model, and no error is told"
     assert "%" not in text
     assert why in text
@@ -107,10 +108,10 @@ def test_where_libraries_outweigh_the_model_no_error_of_a_prediction_is_told_but
 
 
 def test_of_more_predictions_than_fit_those_that_compare_are_drawn(empty):
-    for index in range(bars.MOST):
+    for index in range(stacked_bars.MOST):
         for batch in (8, 16):
             empty.add_cell(f"s{index}", batch, 1000.0)
-    text = drawn(prediction, empty)
+    text = drawn(predicted_memory, empty)
     assert "batch 16" in text
     assert "batch 8" not in text
 
@@ -201,7 +202,7 @@ def test_cells_under_a_limit_or_with_activations_recomputed_stand_apart(empty):
         empty.add_cell("ddp", batch, 1000.0)
         empty.add_cell("ddp", batch, None, **FAILED, memory_limit={"kind": "host", "bytes": 300_000_000})
         empty.add_cell("ddp", batch, 900.0, activation_checkpointing=True)
-    text = drawn(measure, empty)
+    text = drawn(speed, empty)
     assert text.count("Tokens a second") == 3
     assert "limit 0.3 GB of host memory \N{MIDDLE DOT} activations kept" in text
     assert "no limit \N{MIDDLE DOT} activations recomputed" in text

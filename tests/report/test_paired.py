@@ -10,10 +10,19 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from trainyard.errors import InputError
-from trainyard.report.itemwise import RESAMPLES, Items
-from trainyard.report.paired import BOOTSTRAP, FEWEST, Paired, against_baseline, bootstrap, holm, mcnemar, paired
-from trainyard.report.results import Evaluation, read_evaluations
+from trainyard.core.errors import InputError
+from trainyard.report.results.item_scores import RESAMPLES, Items
+from trainyard.report.results.runs import Evaluation, read_evaluations
+from trainyard.report.statistics.paired_tests import (
+    BOOTSTRAP,
+    FEWEST,
+    Paired,
+    against_baseline,
+    bootstrap,
+    holm,
+    mcnemar,
+    paired,
+)
 
 HELLASWAG = {"protocol": "harness", "shots": 0, "limit": None}
 

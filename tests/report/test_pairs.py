@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainyard.report import comparison, differences, levels, overview, scores, terminal
-from trainyard.report.comparison import compare
-from trainyard.report.html import best_cells
-from trainyard.report.paired import Paired, mcnemar
-from trainyard.report.pairs import MOST, Pair, apart, family, pairs, probability, told
-from trainyard.report.results import read_evaluations, read_runs
-from trainyard.report.seeds import Spread, Welch, configurations, repeated, spread, welch
-from trainyard.report.table_cells import SEEDS, spread_cell
+from trainyard.report.pages import comparison, differences, levels, overview, scores
+from trainyard.report.pages.cells import SEEDS, spread_cell
+from trainyard.report.pages.comparison import compare
+from trainyard.report.render.html import best_cells
+from trainyard.report.results.runs import read_evaluations, read_runs
+from trainyard.report.statistics.paired_tests import Paired, mcnemar
+from trainyard.report.statistics.pairwise import MOST, Pair, apart, family, pairs, probability, told
+from trainyard.report.statistics.seeds import Spread, Welch, configurations, repeated, spread, welch
+from trainyard.tools import terminal_table
 
 from .reading import csv_rows, sentences
 
@@ -374,8 +375,8 @@ def test_mean_and_spread_over_seeds_have_a_row_apart(seeded: Any, outputs: dict[
     assert (row["run"], row["seed"], row["training_loss_seeds"]) == ("gpt2-1m, 3 seeds", "1, 2, 3", "3")
     assert float(row["training_loss"]) == pytest.approx(1.2)
     assert float(row["training_loss_standard_deviation"]) == pytest.approx(0.02)
-    assert "mean ± standard deviation over seeds" in terminal.table(outputs["numbers"])
-    assert "60.0 ± 1.0" in terminal.table(outputs["numbers"])
+    assert "mean ± standard deviation over seeds" in terminal_table.table(outputs["numbers"])
+    assert "60.0 ± 1.0" in terminal_table.table(outputs["numbers"])
 
 
 def test_configurations_are_compared_over_their_seeds(seeded: Any, outputs: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 import itertools
 
-from trainyard.report import parity
+from trainyard.report.pages import parity
 
 from .reading import svg_text
 

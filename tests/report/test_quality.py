@@ -2,12 +2,12 @@
 
 import pytest
 
-from trainyard.config.prices import Prices
-from trainyard.report import quality, quality_table
-from trainyard.report.charts import score_charts
-from trainyard.report.costs import cost_at, front, step_of
-from trainyard.report.leaders import leaders
-from trainyard.report.results import read_evaluations, read_runs
+from trainyard.config.settings import Prices
+from trainyard.report.pages import quality
+from trainyard.report.pages.quality import leaders
+from trainyard.report.results.runs import read_evaluations, read_runs
+from trainyard.report.statistics.cost import cost_at, front, step_of
+from trainyard.report.statistics.quality_curves import score_charts
 
 from .reading import csv_rows, evidence_of, svg_text
 
@@ -48,7 +48,7 @@ def draw(results, along, prices=None):
 
 def tabulated(results, prices=None):
     page, numbers = results.root / "t.html", results.root / "t.csv"
-    quality_table.tabulate(
+    quality.tabulate(
         results.study, runs=results.runs, evaluations=results.evaluations, prices=prices, table=page, numbers=numbers
     )
     return page.read_text(), csv_rows(numbers)

@@ -3,9 +3,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from trainyard.errors import InputError
-from trainyard.intervals import proportion
-from trainyard.report.results import (
+from trainyard.core.errors import InputError
+from trainyard.core.statistics import proportion
+from trainyard.report.results.runs import (
     Score,
     as_score,
     difference,

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainyard.report import samples
+from trainyard.report.pages import samples
 
 HOSTILE = "<script>alert('x')</script> &"
 SETTINGS: dict[str, Any] = {"prompt_words": 3, "new_tokens": 9, "temperature": 0.0, "seed": 7}

@@ -3,9 +3,10 @@ import math
 import pytest
 
 from trainyard.config.catalogue import Model
-from trainyard.config.shapes import parameters_without_embeddings
-from trainyard.report import scaling, style
-from trainyard.report.results import read_runs
+from trainyard.estimate.parameters import parameters_without_embeddings
+from trainyard.report.pages import scaling
+from trainyard.report.render import style
+from trainyard.report.results.runs import read_runs
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from trainyard.report import comparison, overview, scaling, terminal
-from trainyard.report.cards import cards
-from trainyard.report.charts import loss_charts
-from trainyard.report.results import read_runs
-from trainyard.report.seeds import headline
-from trainyard.report.table_cells import SEEDS
+from trainyard.report.pages import comparison, overview, scaling
+from trainyard.report.pages.cells import SEEDS
+from trainyard.report.pages.key_figures import cards
+from trainyard.report.results.runs import read_runs
+from trainyard.report.statistics.quality_curves import loss_charts
+from trainyard.report.statistics.seeds import headline
+from trainyard.tools import terminal_table
 
 from .reading import csv_rows, evidence_of, sentences
 
@@ -81,7 +82,7 @@ def test_bold_and_the_first_rows_are_those_over_seeds_on_the_page_and_in_the_ter
     assert 'best" data-value="0.71' in page
     assert 'best" data-value="0.9"' not in page
     assert [row["section"] for row in csv_rows(outputs["numbers"])][:2] == [SEEDS, SEEDS]
-    shown = terminal.table(outputs["numbers"])
+    shown = terminal_table.table(outputs["numbers"])
     assert shown.startswith("mean ± standard deviation over seeds\n")
     assert shown.index("mean ± standard deviation over seeds") < shown.index("each run")
     given = {"parity": [], "cells": [], "shortcuts": [], "models": lucky.models, "figures": {}}

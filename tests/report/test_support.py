@@ -1,8 +1,8 @@
 import pytest
 
-from trainyard.errors import InputError
-from trainyard.files import write_json
-from trainyard.report import support
+from trainyard.core.errors import InputError
+from trainyard.core.files import write_json
+from trainyard.tools import parallel_support
 
 CATALOGUE = """
 ddp: {title: PyTorch DDP, engine: ddp, precision: [fp32, bf16]}
@@ -39,7 +39,10 @@ def write(empty):
         (empty.root / "parallel.yaml").write_text(CATALOGUE)
         output = empty.root / "page.md"
         folders = [str(folder) for folder in folders or [empty.folder]]
-        assert support.main([*folders, "--catalogue", str(empty.root / "parallel.yaml"), "--output", str(output)]) == 0
+        assert (
+            parallel_support.main([*folders, "--catalogue", str(empty.root / "parallel.yaml"), "--output", str(output)])
+            == 0
+        )
         return output.read_text()
 
     return written
@@ -126,7 +129,7 @@ def test_a_result_of_another_environment_stands_for_what_this_one_cannot(empty, 
 def test_the_page_says_how_it_was_made_and_is_the_same_each_time(empty, write):
     probed(empty, "ddp", 1e-7)
     page = write()
-    assert f"python -m trainyard.report.support {empty.folder} --output {empty.root / 'page.md'}" in page
+    assert f"python -m trainyard.tools.parallel_support {empty.folder} --output {empty.root / 'page.md'}" in page
     assert "- Studies: demo; 2 processes, 100 steps; run on 2026-01-01 from commit 0123456789ab." in page
     assert "- Machine: A processor, 2 cores." in page
     assert "- Versions: python 3.11.7, torch 2.13.0, colossalai 0.5.0." in page
@@ -135,7 +138,7 @@ def test_the_page_says_how_it_was_made_and_is_the_same_each_time(empty, write):
 
 def test_folders_without_a_probe_are_an_error(empty):
     with pytest.raises(InputError, match="run the study first"):
-        support.read([empty.folder])
+        parallel_support.read([empty.folder])
 
 
 def test_what_the_catalogue_no_longer_says_of_a_setting_is_left_out_and_what_it_says_stands_there(empty, write):

@@ -4,24 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.config.shapes import parameters
-from trainyard.errors import InputError
-from trainyard.report import (
-    comparison,
-    data,
-    environment,
-    levels,
-    models,
-    overview,
-    parity,
-    scores,
-    sources,
-    terminal,
-)
+from trainyard.core.errors import InputError
+from trainyard.estimate.parameters import parameters
+from trainyard.report.pages import comparison, data, environment, levels, models, overview, parity, scores, sources
+from trainyard.tools import terminal_table
 
 from .reading import csv_rows
 
-SOURCE = Path(terminal.__file__).parents[2]
+SOURCE = Path(terminal_table.__file__).parents[2]
 
 
 def test_the_data_table_has_words_and_tokens_of_source_and_target(full, outputs):
@@ -166,7 +156,7 @@ def test_the_overview_holds_everything_in_one_file(full, tmp_path):
 
 def test_the_terminal_table_lines_up(full, outputs):
     comparison.tabulate(full.study, runs=full.runs, evaluations=full.evaluations, parity=full.parity, **outputs)
-    lines = terminal.table(outputs["numbers"]).splitlines()
+    lines = terminal_table.table(outputs["numbers"]).splitlines()
     assert len(lines) == 3 + len(full.runs)
     assert lines[2].split()[:4] == ["gpt2-1m", "single", "base", "finished"]
     assert "54.2 ± 1.1 [52.1, 56.4]" in lines[2]
@@ -181,7 +171,7 @@ def test_the_terminal_shows_levels_and_parity_from_the_files_beside_the_comparis
     levels.tabulate(full.study, runs=full.runs, evaluations=full.evaluations, shortcuts=full.shortcuts, **there)
     there["numbers"] = tmp_path / "parity.csv"
     parity.tabulate(full.study, parity=full.parity, **there)
-    text = terminal.table(tmp_path / "comparison.csv")
+    text = terminal_table.table(tmp_path / "comparison.csv")
     lines = text.split("accuracy, %, on tinyworld-endings test, completion, 0-shot\n")[1].splitlines()
     assert lines[0].split()[:4] == ["model", "all", "items", "facts"]
     assert "97.0 ± 0.8 [95.1, 98.2]" in lines[2]
@@ -191,14 +181,14 @@ def test_the_terminal_shows_levels_and_parity_from_the_files_beside_the_comparis
 
 def test_the_terminal_table_says_what_is_wrong_with_a_file(tmp_path, capsys):
     with pytest.raises(InputError, match="no such file; run the study first"):
-        terminal.table(tmp_path / "none.csv")
+        terminal_table.table(tmp_path / "none.csv")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    assert terminal.main([str(tmp_path / "other.csv")]) == 1
+    assert terminal_table.main([str(tmp_path / "other.csv")]) == 1
     assert "no column `model`" in capsys.readouterr().err
 
 
 def test_the_report_imports_no_framework():
-    names = sorted(path.stem for path in Path(terminal.__file__).parent.glob("*.py"))
+    names = sorted(path.stem for path in Path(terminal_table.__file__).parent.glob("*.py"))
     code = "import sys\n" + "".join(f"import trainyard.report.{name}\n" for name in names if name != "__init__")
     code += "sys.exit(bool({'torch', 'transformers', 'datasets'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=SOURCE, check=False)
@@ -216,7 +206,7 @@ def test_the_terminal_says_once_what_trained_runs_share_beside_a_pretrained_mode
     empty.add_run("r")
     empty.add_evaluation("gpt2-1m", "perplexity", {"perplexity_word": (40.0, 1.0)}, checkpoint="pretrained")
     comparison.tabulate(empty.study, runs=empty.runs, evaluations=empty.evaluations, parity=[], **outputs)
-    lines = terminal.table(outputs["numbers"]).splitlines()
+    lines = terminal_table.table(outputs["numbers"]).splitlines()
     assert "precision" not in lines[0]
     assert lines[-1] == "all runs: parallel single, precision fp32"
 

@@ -12,8 +12,8 @@ from typing import Any
 import driver  # pyright: ignore[reportMissingImports] (of tests/parallel, which the test adds to the path)
 import hostile
 
-from trainyard.files import sha256_file, write_json
-from trainyard.parallel import group
+from trainyard.core.files import sha256_file, write_json
+from trainyard.parallel import process_group
 from trainyard.parallel.engine import load_engine
 from trainyard.train.checkpoint import folder_of, load_checkpoint, newest_step, save_checkpoint
 
@@ -38,20 +38,20 @@ def refusals(arguments: dict[str, Any], asked: dict[str, Any], folder: Path) -> 
     made = driver.engine(arguments | asked, clip=1.0)
     driver.train(made, "gpt2", range(1), (arguments | asked)["order"])
     save_checkpoint(folder, 1, made)
-    group.barrier()
+    process_group.barrier()
     load_checkpoint(folder, 1, made)
     engine = folder_of(folder, 1) / "engine"
     good = {file: file.read_bytes() for file in sorted(engine.rglob("*.pt"))}
     found: dict[str, dict[str, str]] = {}
     for kind in dict.fromkeys(map(kind_of, good)):
         for name, data in hostile.pickles(Path(arguments["canary"])).items():
-            group.barrier()
-            if group.rank() == 0:
+            process_group.barrier()
+            if process_group.rank() == 0:
                 for file, before in good.items():
                     file.write_bytes(before)
                 replace(folder_of(folder, 1), kind, data)
                 assert newest_step(folder, 1) == 1, "the hashes agree, so that it is this checkpoint that is taken"
-            group.barrier()
+            process_group.barrier()
             try:
                 load_checkpoint(folder, 1, made)
                 said = "loaded"
@@ -69,9 +69,9 @@ def main() -> None:
     for name, asked in arguments["engines"].items():
         folder = Path(arguments["folder"]) / name
         found[name] = refusals(arguments, asked, folder)
-    if group.rank() == 0:
+    if process_group.rank() == 0:
         Path(arguments["output"]).write_text(json.dumps(found))
-    group.stop()
+    process_group.stop()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import hostile
 import pytest
 import torch
 
-from trainyard.parallel import launch
+from trainyard.launch import launch
 
 HERE = Path(__file__).parent
 ENGINES: dict[str, dict[str, dict[str, Any]]] = {

@@ -16,14 +16,14 @@ import yaml
 from repository import Repository
 
 from trainyard.config.catalogue import Dataset, HubSource, PackageFile
-from trainyard.config.environments import pins
-from trainyard.config.load import read_yaml
+from trainyard.config.yaml_entries import read_yaml
+from trainyard.core.errors import InputError
+from trainyard.core.files import sha256_file
+from trainyard.data.download import download
 from trainyard.data.mirror import split_files
-from trainyard.data.sources import download
-from trainyard.errors import InputError
 from trainyard.evaluate.rows import read_rows
 from trainyard.fetch.packages import package_file
-from trainyard.files import sha256_file
+from trainyard.tools.conda_environments import pins
 
 
 @pytest.fixture

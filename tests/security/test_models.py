@@ -12,11 +12,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from trainyard.config.catalogue import HubModel, Model, ModelTokenizer, PackageFile
-from trainyard.config.load import parse_entries
+from trainyard.config.yaml_entries import parse_entries
+from trainyard.core.errors import InputError
+from trainyard.core.files import read_json, write_json
 from trainyard.data.tokenizers import make_tokenizer
-from trainyard.errors import InputError
-from trainyard.evaluate.load import Placement, load_causal
-from trainyard.files import read_json, write_json
+from trainyard.evaluate.model import Placement, load_causal
 from trainyard.models.build import build
 from trainyard.models.export import export
 from trainyard.models.pretrained import fetch_model

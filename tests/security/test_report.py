@@ -87,7 +87,7 @@ def test_what_a_model_writes_and_why_a_run_failed_are_text(
     hostile_run: Repository, chromium: Browser, tmp_path: Path
 ) -> None:
     from trainyard.config.study import Study  # noqa: PLC0415  (these need no browser where the rest is skipped)
-    from trainyard.report import comparison, samples  # noqa: PLC0415
+    from trainyard.report.pages import comparison, samples  # noqa: PLC0415
 
     results = hostile_run.folder / "results"
     (run,) = (path.parent for path in (results / "hostile").glob("*/summary.json"))

@@ -9,7 +9,7 @@ from hostile_study import SECRETS
 from repository import Repository
 
 from trainyard.config.catalogue import PackageFile
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
 from trainyard.fetch.packages import package_file
 
 GIVEN = ("config", "src", "rules", "workflow", "envs", "profiles", "report")

@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from processes import wait_for
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
 
 FOLDER = Path("/run/trainyard-slurm")
 ETC = Path("/etc/slurm")

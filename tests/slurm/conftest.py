@@ -8,7 +8,7 @@ from cluster import Cluster
 from filelock import FileLock
 from submitting import Submitting
 
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from trainyard.parallel import launch
+from trainyard.launch import launch
 
 
 def start(deed: str, folder: Path, device: str) -> None:

@@ -99,7 +99,7 @@ class Submitting(Repository):
         found = []
         for process in psutil.process_iter(["cmdline", "cwd"]):
             words = process.info["cmdline"] or []
-            trains = "trainyard.train.main" in words[:5] and words[-1].startswith(f"work/{study}/{run}/")
+            trains = "trainyard.train.worker" in words[:5] and words[-1].startswith(f"work/{study}/{run}/")
             if trains and process.info["cwd"] == str(self.folder):
                 found.append(process)
         return found

@@ -11,10 +11,10 @@ from repository import TRAIN
 from submitting import Submitting
 
 from processes import wait_for
-from trainyard.files import read_json, read_json_lines, sha256_file
-from trainyard.train.run import train
-from trainyard.train.slurm import killed_for_memory
-from trainyard.train.work import input_hashes, key_of
+from trainyard.core.files import read_json, read_json_lines, sha256_file
+from trainyard.launch.slurm import killed_for_memory
+from trainyard.train.job import train
+from trainyard.train.work_folder import input_hashes, key_of
 
 pytestmark = pytest.mark.slow
 

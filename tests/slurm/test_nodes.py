@@ -57,7 +57,7 @@ def ranks(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if "trainyard.parallel.rank" in words[:4] and "on_nodes" in words and str(folder) in words:
+        if "trainyard.launch.worker" in words[:4] and "on_nodes" in words and str(folder) in words:
             found.append(process)
     return found
 

@@ -7,8 +7,8 @@ from cluster import Cluster
 from repository import TRAIN
 from submitting import Submitting
 
-from trainyard.files import read_json, read_json_lines
-from trainyard.train.run import train
+from trainyard.core.files import read_json, read_json_lines
+from trainyard.train.job import train
 
 pytestmark = pytest.mark.slow
 

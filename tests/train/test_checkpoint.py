@@ -5,16 +5,15 @@ import shutil
 import pytest
 import torch
 
+from trainyard.core.files import whole_folder
 from trainyard.data.loader import Loader
-from trainyard.files import whole_folder
 from trainyard.models.build import build
-from trainyard.models.objective import Objective
-from trainyard.parallel import group
+from trainyard.models.loss import Objective
+from trainyard.parallel import process_group
 from trainyard.parallel.engine import EngineSettings, load_engine
 from trainyard.train import checkpoint
-from trainyard.train.checkpoint import load_checkpoint, newest_step, restore_best, save_checkpoint
-from trainyard.train.randomness import seed_rank
-from trainyard.train.specification import Specification
+from trainyard.train.checkpoint import load_checkpoint, newest_step, restore_best, save_checkpoint, seed_rank
+from trainyard.train.spec import Specification
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def make_engine(specification):
         return engine, Loader(parsed.data.train, parsed.train, seed=1)
 
     yield make
-    group.stop()
+    process_group.stop()
 
 
 def mark(best, step):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from trainyard.files import read_json_lines
+from trainyard.core.files import read_json_lines
 from trainyard.train.metrics import MetricsFile, finite
 
 

@@ -7,10 +7,10 @@ from contextlib import suppress
 
 import pytest
 
-from trainyard.files import write_json
+from trainyard.core.files import write_json
 from trainyard.train.metrics import MetricsFile
 from trainyard.train.progress import progress
-from trainyard.train.work import WorkFolder
+from trainyard.train.work_folder import WorkFolder
 
 
 @pytest.fixture

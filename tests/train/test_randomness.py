@@ -5,7 +5,7 @@ import random
 import numpy as np
 import torch
 
-from trainyard.train.randomness import load_randomness, save_randomness, seed_rank
+from trainyard.train.checkpoint import load_randomness, save_randomness, seed_rank
 
 
 def draw():

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from kills import kill_at, ranks, same
 
-from trainyard.files import read_json, read_json_lines
+from trainyard.core.files import read_json, read_json_lines
 from trainyard.train.metrics import line_of
 
 

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from trainyard.errors import InputError
-from trainyard.files import read_json
-from trainyard.parallel.launch import LaunchError
+from trainyard.core.errors import InputError
+from trainyard.core.files import read_json
+from trainyard.launch.launch import LaunchError
 
 OUTPUTS = ["metrics.jsonl", "models", "spec.json", "summary.json"]
 

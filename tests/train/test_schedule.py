@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
 from trainyard.config.train import Train
-from trainyard.train.schedule import learning_rate, warmup_steps
+from trainyard.optim.schedule import learning_rate, warmup_steps
 
 
 def settings(**more):

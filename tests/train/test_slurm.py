@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.train.slurm import killed_for_memory
+from trainyard.launch.slurm import killed_for_memory
 
 
 def program(folder: Path, name: str, prints: str, status: int = 0) -> None:

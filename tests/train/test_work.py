@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.errors import InputError
-from trainyard.train.work import WorkFolder, held, input_hashes, key_of
+from trainyard.core.errors import InputError
+from trainyard.train.work_folder import WorkFolder, held, input_hashes, key_of
 
 SOURCE = Path(__file__).parents[2] / "src"
 HOLD = """
 import sys
 from pathlib import Path
-from trainyard.train.work import WorkFolder
+from trainyard.train.work_folder import WorkFolder
 with WorkFolder(Path(sys.argv[1])).lock():
     print("held", flush=True)
     sys.stdin.read()

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 
 from processes import AT_ONCE, wait_for
 from trainyard.config.catalogue import BytesTokenizer, ParallelSetting
-from trainyard.config.load import parse_entries
-from trainyard.config.machine import Machine, unsupported
+from trainyard.config.yaml_entries import parse_entries
+from trainyard.core.files import read_json, read_json_lines, sha256_file, write_json
 from trainyard.data.pairs import SCHEMA
 from trainyard.data.shards import write_shards
 from trainyard.data.tokenizers import make_tokenizer
-from trainyard.files import read_json, read_json_lines, sha256_file, write_json
-from trainyard.train.run import train
+from trainyard.plan.capabilities import Machine, unsupported
+from trainyard.train.job import train
 
 SOURCE = Path(__file__).parents[2] / "src"
 VOCABULARY = 260
@@ -154,7 +154,7 @@ class Job:
         write_json(self.root / "job.json", self.specification)
         words = [str(self.root / "job.json"), str(self.output), str(self.root / "work"), str(self.log)]
         program = (
-            "import json, sys; from pathlib import Path; from trainyard.train.run import train; "
+            "import json, sys; from pathlib import Path; from trainyard.train.job import train; "
             "s, o, w, l = map(Path, sys.argv[1:]); train(json.loads(s.read_text()), o, w, l, 'code')"
         )
         environment = os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}

@@ -30,7 +30,7 @@ def count_dirty(folder: Path) -> None:
     for arguments in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message", "All")):
         identity = ("-c", "user.name=A Name", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
         subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
-    with (folder / "src/trainyard/labels.py").open("a") as file:
+    with (folder / "src/trainyard/core/text.py").open("a") as file:
         file.write("# a note\n")
     done = python(folder, "workflow/scripts/statistics.py", "logs/data/statistics/tinyworld/bpe-512.json")
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings
 
 sys.path.insert(0, "src")
 
-from trainyard.config import code, dag
+from trainyard.plan import code_hash, jobs
 
 
 def names(*modules: str) -> str:
@@ -22,7 +22,7 @@ def names(*modules: str) -> str:
     return f"{' '.join(modules)} "
 
 
-code.code_hash = dag.code_hash = names
+code_hash.code_hash = jobs.code_hash = names
 with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
     workflow = api.workflow(
         resource_settings=ResourceSettings(cores=2),
@@ -30,10 +30,10 @@ with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         snakefile=Path("Snakefile"),
     )
     workflow.dag(DAGSettings(forceall=True)).execute_workflow(executor="dryrun")
-    jobs: Any = workflow._workflow.dag  # its only way to the jobs
+    dag: Any = workflow._workflow.dag  # its only way to the jobs
     found = {
         (Path(job.conda_env_spec.file.path).stem, Path(job.rule.script).stem, str(job.params.code))
-        for job in jobs.jobs
+        for job in dag.jobs
         if job.rule.script
     }
 print(json.dumps([[environment, script, text.split()] for environment, script, text in sorted(found)]))

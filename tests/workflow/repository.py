@@ -126,7 +126,7 @@ class Repository:
     def unlock(self) -> subprocess.CompletedProcess[str]:
         """What `make demo` does before it starts."""
         return subprocess.run(
-            [sys.executable, "-m", "trainyard.unlock"],
+            [sys.executable, "-m", "trainyard.jobs.unlock"],
             cwd=self.folder,
             env=self.environment | {"PYTHONPATH": str(self.folder / "src")},
             capture_output=True,

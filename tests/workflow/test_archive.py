@@ -148,7 +148,7 @@ def test_anyway_it_says_what_does_not_hold_and_texts_of_a_closed_licence_stay_ou
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=changed, capture_output=True, text=True, check=True
     ).stdout
-    assert f"{commit.strip()} with changes to src/trainyard/labels.py (" in text
+    assert f"{commit.strip()} with changes to src/trainyard/core/text.py (" in text
     assert f"git checkout {commit}" in text
     assert names(packed) - names(output) == {
         f"{SUMMARISER}/evaluate/rouge-tinyworld-dialogues-test@best.parquet",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from repository import Repository, jobs
 
-from trainyard.files import read_json
+from trainyard.core.files import read_json
 
 pytestmark = pytest.mark.slow
 

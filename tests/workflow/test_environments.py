@@ -14,9 +14,9 @@ import pytest
 from packaging.utils import canonicalize_name
 from repository import ROOT, Repository
 
-from trainyard.config.code import SOURCE, closure
-from trainyard.config.environments import OF_THEIR_OWN, environment_file, locked, named, pins
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
+from trainyard.plan.code_hash import SOURCE, closure
+from trainyard.tools.conda_environments import OF_THEIR_OWN, environment_file, locked, named, pins
 
 ENVIRONMENTS = ROOT / "envs"
 LISTS = sorted(ENVIRONMENTS.glob("*.in"))
@@ -61,7 +61,7 @@ def test_the_tests_run_the_versions_of_the_lock() -> None:
 
 @pytest.mark.parametrize("script", sorted((ROOT / "workflow" / "scripts").glob("*.py")), ids=lambda path: path.stem)
 def test_a_script_leaves_snakemakes_packages_before_it_imports_any(script: Path) -> None:
-    own = "from trainyard.interpreter import see_own_packages_alone\n\nsee_own_packages_alone()\n"
+    own = "from trainyard.core.python_environment import see_own_packages_alone\n\nsee_own_packages_alone()\n"
     first, _, _ = script.read_text().partition(own)
     assert own in script.read_text()
     assert {name for name in _imports_of(first) if name.partition(".")[0] not in sys.stdlib_module_names} == set()
@@ -83,7 +83,7 @@ def test_an_environments_list_names_what_its_rules_import(tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_the_packages_of_what_a_script_starts_are_among_those_of_its_rule() -> None:
     script = _packages("train", [])
-    trainer = _packages("train", ["trainyard.train.main", "trainyard.parallel.rank", "trainyard.models.gpt2"])
+    trainer = _packages("train", ["trainyard.train.worker", "trainyard.launch.worker", "trainyard.models.gpt2"])
     assert "torch" not in script
     assert {"torch", "transformers"} <= trainer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from repository import TRAIN, Repository
 
-from trainyard.failures import failures
+from trainyard.core.failure_counts import failures
 
 STUDY = {
     "title": "Crash",

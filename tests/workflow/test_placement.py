@@ -99,7 +99,7 @@ def test_a_row_heals_when_its_framework_gets_an_interpreter_and_no_path_reruns_i
     assert call(None).startswith("unsupported: needs the package pretend, not installed here; ")
     assert call(environment(tmp_path / "first")).startswith("finished: None; ")
     started = (tmp_path / "first" / "started").read_text()
-    assert "-m trainyard.parallel.rank trainyard.train.main" in started
+    assert "-m trainyard.launch.worker trainyard.train.worker" in started
     assert "Nothing to be done" in call(environment(tmp_path / "moved"), "-n")
 
 
@@ -109,7 +109,7 @@ def test_the_job_of_slurm_is_one_that_snakemake_submitted_and_not_the_users_allo
     for script in (made.folder / "workflow" / "scripts").glob("*.py"):
         script.write_text(PRETENCE)
     train = made.folder / "workflow" / "scripts" / "train.py"
-    own = "import sys\nsys.path.insert(0, 'src')\nfrom trainyard.job import Job\n"
+    own = "import sys\nsys.path.insert(0, 'src')\nfrom trainyard.core.job import Job\n"
     train.write_text(
         f"{own}{PRETENCE}\nPath('job').write_text(str(Job.from_snakemake(snakemake, __file__).slurm_job))\n"
     )

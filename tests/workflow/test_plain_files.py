@@ -8,7 +8,7 @@ import pytest
 import yaml
 from repository import Repository
 
-from trainyard.files import read_json
+from trainyard.core.files import read_json
 
 pytestmark = pytest.mark.slow
 

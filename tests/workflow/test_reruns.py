@@ -55,7 +55,9 @@ def test_the_loader_reruns_training_and_no_tokens(repository: Repository) -> Non
 
 
 def test_an_engine_reruns_its_own_probes(repository: Repository) -> None:
-    with repository.edited("src/trainyard/parallel/zero1.py", "import torch", "import json as _changed\nimport torch"):
+    with repository.edited(
+        "src/trainyard/parallel/pytorch/zero1.py", "import torch", "import json as _changed\nimport torch"
+    ):
         jobs = repository.would_run()
     assert trained(jobs) == {ZERO1}
     assert "Evaluate" not in kinds(jobs)

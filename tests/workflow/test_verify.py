@@ -146,7 +146,7 @@ def test_a_changed_configuration_concerns_what_it_is_about(changed: list[str]) -
 
 def test_versions_and_uncommitted_changes_are_named(changed: list[str]) -> None:
     assert "made with torch 2.0.0 (2." in said(changed, "versions", f"{PROBE}/metrics.jsonl")
-    assert said(changed, "dirty", STATISTICS).endswith("): src/trainyard/labels.py")
+    assert said(changed, "dirty", STATISTICS).endswith("): src/trainyard/core/text.py")
 
 
 def test_what_is_missing_is_named_with_the_command_that_makes_it(changed: list[str]) -> None:

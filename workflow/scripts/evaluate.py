@@ -6,19 +6,18 @@ from pathlib import Path
 # in place of this folder, where a file is called as the library evaluate is
 sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
-from trainyard.interpreter import see_own_packages_alone
+from trainyard.core.python_environment import see_own_packages_alone
 
 see_own_packages_alone()
 
 import importlib
 import os
 
-from trainyard.evaluate.heap import keep_freed_memory
-from trainyard.evaluate.spread import work_folder
-from trainyard.evaluate.write import Names
-from trainyard.job import Job
-from trainyard.parallel.slots import taken
-from trainyard.script import run_job
+from trainyard.core.job import Job
+from trainyard.evaluate.result_files import Names
+from trainyard.evaluate.workers import keep_freed_memory, work_folder
+from trainyard.jobs.script import run_job
+from trainyard.launch.gpu_queue import taken
 
 
 def main(job: Job) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 # in place of this folder, whose tokenize.py and statistics.py would stand in for Python's own
 sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
-from trainyard.interpreter import see_own_packages_alone
+from trainyard.core.python_environment import see_own_packages_alone
 
 see_own_packages_alone()
 
-from trainyard.job import Job
-from trainyard.report.outcomes import check
-from trainyard.script import run_job
+from trainyard.core.job import Job
+from trainyard.jobs.script import run_job
+from trainyard.report.results.outcomes import check
 
 
 def main(job: Job) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 # in place of this folder, where files are called as modules of Python are
 sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
-from trainyard.interpreter import see_own_packages_alone
+from trainyard.core.python_environment import see_own_packages_alone
 
 see_own_packages_alone()
 
+from trainyard.core.job import Job
 from trainyard.evaluate.shortcuts import shortcuts
-from trainyard.job import Job
-from trainyard.script import run_job
+from trainyard.jobs.script import run_job
 
 
 def main(job: Job) -> None:

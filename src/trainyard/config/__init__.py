@@ -1,1 +1,1 @@
-"""Catalogues, studies and the specifications of runs."""
+"""What a user writes: catalogues, studies and the settings of a training."""

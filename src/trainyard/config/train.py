@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from trainyard.config.values import Dimension, Distinct, Entry, NonNegativeInt, PositiveInt, Rows
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from trainyard.core.errors import InputError
+from trainyard.core.files import read_json, write_json
 from trainyard.data.readers import read
-from trainyard.errors import InputError
-from trainyard.files import read_json, write_json
 
 COMPARED = {"text": "text", "pairs": "source"}
 """The column by which rows are compared, by the kind of dataset."""

@@ -7,8 +7,8 @@ from io import TextIOBase
 from pathlib import Path
 from typing import Any
 
+from trainyard.core.errors import InputError, one_line
 from trainyard.data.lines import head, lines
-from trainyard.errors import InputError, one_line
 
 _PIECE = 1 << 20  # characters
 _NOT_JSON = (ValueError, RecursionError)

@@ -16,10 +16,10 @@ import numpy.typing as npt
 import torch
 
 from trainyard.config.train import Train, rows_a_step
+from trainyard.core.errors import InputError
+from trainyard.core.text import NOT_PREDICTED
 from trainyard.data.pairs import PairsReader
 from trainyard.data.shards import TokenStream, read_index
-from trainyard.errors import InputError
-from trainyard.labels import NOT_PREDICTED
 
 Batch = dict[str, torch.Tensor]
 Ids = npt.NDArray[np.int64]

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from trainyard.config.catalogue import HubModel, HubSource
+from trainyard.core.errors import InputError, one_line
 from trainyard.data import splits
-from trainyard.errors import InputError, one_line
 
 
 def model_folder(mirror: Path, source: HubModel) -> Path:

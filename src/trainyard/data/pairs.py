@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trainyard.core.errors import InputError, one_line
 from trainyard.data.shards import read_index
-from trainyard.errors import InputError, one_line
 
 # A random row costs one group: small groups, so that a loader needs neither memory nor time.
 GROUP_ROWS = 128

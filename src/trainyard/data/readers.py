@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trainyard.core.errors import InputError, one_line
 from trainyard.data.json_values import Repeating, values
 from trainyard.data.lines import lines
-from trainyard.errors import InputError, one_line
 
 BATCH_ROWS = 1000
 # what pyarrow raises, and Python where a column's value is none of its own (a date after the year 9999)

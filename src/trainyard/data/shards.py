@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, Field
 
-from trainyard.config.load import parse
 from trainyard.config.values import Name, NonNegativeInt, Sha256
-from trainyard.errors import InputError
-from trainyard.files import read_json, sha256_file
+from trainyard.config.yaml_entries import parse
+from trainyard.core.errors import InputError
+from trainyard.core.files import read_json, sha256_file
 
 MAGIC = 20240520
 VERSION = 1

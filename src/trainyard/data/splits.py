@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from trainyard.config.catalogue import HubSource
+from trainyard.core.errors import InputError, one_line
 from trainyard.data.readers import SUFFIXES, check_kind
-from trainyard.errors import InputError, one_line
 
 # the hub's converter adds a part of a hash
 _NUMBERED = re.compile(r"(.*)-(\d+)-of-(\d+)(-[0-9a-f]+)?")

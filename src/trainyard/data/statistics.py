@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainyard.core.files import write_json
 from trainyard.data.shards import read_index
-from trainyard.files import write_json
 
 
 def _of_split(index: dict[str, Any]) -> dict[str, float]:

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from trainyard.config.catalogue import LARGEST_VOCABULARY
-from trainyard.data import ranks
+from trainyard.core.errors import InputError, one_line
+from trainyard.core.files import read_json, sha256_file, whole_folder, write_json
+from trainyard.data import gpt2_bpe
 from trainyard.data.pairs import GROUP_ROWS, SCHEMA
+from trainyard.data.rows import read_rows
 from trainyard.data.shards import Tokens, write_shards
-from trainyard.data.stored import read_rows
-from trainyard.errors import InputError, one_line
-from trainyard.files import read_json, sha256_file, whole_folder, write_json
 
 BATCH_ROWS = 512
 _ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -49,12 +49,12 @@ class Encoder:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._tiktoken = ranks.open_gpt2(folder / ranks.FOLDER) if self.index["kind"] == "tiktoken" else None
+        self._tiktoken = gpt2_bpe.open_gpt2(folder / gpt2_bpe.FOLDER) if self.index["kind"] == "tiktoken" else None
 
     def documents(self, texts: list[str]) -> list[list[int]]:
         """The tokens of each text, without special tokens: the name of one in a text is text."""
         if self._tiktoken is not None:
-            return ranks.encode(self._tiktoken, texts, self._threads)
+            return gpt2_bpe.encode(self._tiktoken, texts, self._threads)
         return [encoded.ids for encoded in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def sequences(self, texts: list[str]) -> list[list[int]]:

@@ -16,15 +16,15 @@ from trainyard.config.catalogue import (
     Tokenizer,
     TransformersTokenizer,
 )
-from trainyard.data import ranks
-from trainyard.data.layouts import END_OF_TEXT, from_tokenizer_file, from_vocabulary
+from trainyard.core.errors import InputError, one_line
+from trainyard.core.files import read_json, sha256_file, whole_folder, write_json
+from trainyard.data import gpt2_bpe
+from trainyard.data.byte_level_bpe import byte_tokenizer, trained_bpe
 from trainyard.data.mirror import model_folder
-from trainyard.data.small import byte_tokenizer, trained_bpe
-from trainyard.data.stored import read_rows
-from trainyard.errors import InputError, one_line
+from trainyard.data.rows import read_rows
+from trainyard.data.tokenizer_layouts import END_OF_TEXT, from_tokenizer_file, from_vocabulary
 from trainyard.fetch.hub import locked_files
 from trainyard.fetch.lock import Asked, DataLock, Origin, check_files
-from trainyard.files import read_json, sha256_file, whole_folder, write_json
 
 # BART and OPT have one vocabulary; where the one's files aren't at hand, the other's serve
 _SAME_FILES = {"bart": "facebook/opt-350m"}
@@ -43,10 +43,10 @@ _COPIED = (
 
 
 def _tiktoken(folder: Path, mirror: Path | None) -> None:
-    cache = folder / ranks.FOLDER
-    ranks.fill_cache(cache, mirror)
-    encoding = ranks.open_gpt2(cache)
-    vocabulary, merges = (cache / file.cached for file in ranks.rank_files())
+    cache = folder / gpt2_bpe.FOLDER
+    gpt2_bpe.fill_cache(cache, mirror)
+    encoding = gpt2_bpe.open_gpt2(cache)
+    vocabulary, merges = (cache / file.cached for file in gpt2_bpe.rank_files())
     tokenizer = from_vocabulary("gpt2", vocabulary, merges)
     assert tokenizer.encode(_SAMPLE, add_special_tokens=False) == encoding.encode_ordinary(_SAMPLE)
     tokenizer.save_pretrained(folder)

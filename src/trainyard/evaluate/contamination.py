@@ -27,11 +27,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.compute import ReplaceSubstringOptions, SetLookupOptions, call_function
 
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
+from trainyard.core.files import whole_file, write_json
 from trainyard.evaluate.progress import progress
 from trainyard.evaluate.rows import opened, read_rows, rows_sha256
 from trainyard.evaluate.words import CHARACTER
-from trainyard.files import whole_file, write_json
 
 NORMALISATION = (
     "lower case; every character of Unicode's categories P (punctuation) and S (symbols) is deleted; "

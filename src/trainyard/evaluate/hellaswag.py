@@ -10,10 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from trainyard.config.evaluations import ROWS_FOR_SHOTS
 from trainyard.config.values import NonNegativeInt, PositiveInt
-from trainyard.errors import InputError
-from trainyard.evaluate.blocks import Block
+from trainyard.core.errors import InputError
+from trainyard.core.statistics import Estimates, as_json, finite, proportion, unflat
 from trainyard.evaluate.hellaswag_items import (
     Draw,
     Item,
@@ -25,14 +24,13 @@ from trainyard.evaluate.hellaswag_items import (
     queries,
     with_shots,
 )
-from trainyard.evaluate.library import compute
-from trainyard.evaluate.load import Placement, load_causal, longest
-from trainyard.evaluate.metric import NOT_FINITE
+from trainyard.evaluate.log_likelihood import log_likelihoods
+from trainyard.evaluate.metric import NOT_FINITE, compute
+from trainyard.evaluate.model import Placement, load_causal, longest
 from trainyard.evaluate.progress import Progress
-from trainyard.evaluate.rows import count_rows, read_rows, rows_sha256, stream_rows
-from trainyard.evaluate.score import log_likelihoods
-from trainyard.evaluate.write import Result
-from trainyard.intervals import Estimates, as_json, finite, proportion, unflat
+from trainyard.evaluate.result_files import Result
+from trainyard.evaluate.rows import Block, count_rows, read_rows, rows_sha256, stream_rows
+from trainyard.plan.evaluations import ROWS_FOR_SHOTS
 
 COLUMNS = ("id", "activity_label", "ctx_a", "ctx_b", "ctx", "endings", "label", "level")
 PROTOCOLS: dict[Protocol, str] = {

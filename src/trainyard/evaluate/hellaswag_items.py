@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trainyard.evaluate.score import Query
-from trainyard.evaluate.tokens import encode, encode_as_harness, harness_start_token, start_token
+from trainyard.evaluate.encoding import encode, encode_as_harness, harness_start_token, start_token
+from trainyard.evaluate.log_likelihood import Query
 
 Protocol = Literal["harness", "completion"]
 Draw = Literal["random", "first_n"]

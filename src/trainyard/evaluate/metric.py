@@ -1,18 +1,20 @@
 """What a metric is: the names that its module in this folder has, by which every evaluation runs alike."""
 
 import importlib
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import pyarrow as pa
 
-from trainyard.evaluate.blocks import Block
+import evaluate
 from trainyard.evaluate.progress import Progress
-from trainyard.evaluate.write import Result
+from trainyard.evaluate.result_files import Result
+from trainyard.evaluate.rows import Block
 
 if TYPE_CHECKING:  # torch is not imported before a job knows its GPUs
-    from trainyard.evaluate.load import Placement
+    from trainyard.evaluate.model import Placement
 
 NOT_FINITE = "the model's likelihoods are not finite"
 
@@ -63,3 +65,24 @@ class Metric(Protocol):
 def metric_module(name: str) -> Metric:
     """The module of a metric: `hellaswag`, `perplexity`, `rouge`, `samples`."""
     return cast(Metric, importlib.import_module(f"trainyard.evaluate.{name}"))
+
+
+MODULES = f"{__package__}.modules"
+
+
+def compute(metric: str, **inputs: Any) -> dict[str, Any]:
+    """What the module of a metric makes of its inputs; nothing is fetched.
+
+    The module is imported where it stands: `evaluate.load` would copy it into the cache of the Hugging Face hub first,
+    which may be read-only.
+
+    Args:
+        metric: the folder in `modules/`.
+        inputs: what the module takes, one list for each of its features, and its own keywords.
+    """
+    module = importlib.import_module(f"{MODULES}.{metric}.{metric}")
+    (kind,) = (each for each in vars(module).values() if isinstance(each, type) and issubclass(each, evaluate.Metric))
+    with tempfile.TemporaryDirectory() as cache:
+        found = kind(cache_dir=cache, keep_in_memory=True).compute(**inputs)
+    assert found is not None  # only ranks other than the first get None, and there is one
+    return found

@@ -12,19 +12,17 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from trainyard.config.values import PositiveInt
-from trainyard.errors import InputError
-from trainyard.evaluate.blocks import Block
-from trainyard.evaluate.library import compute
-from trainyard.evaluate.load import Placement, load_causal, load_tokenizer, longest
-from trainyard.evaluate.metric import NOT_FINITE
+from trainyard.core.errors import InputError
+from trainyard.core.statistics import Estimates, finite, ratio, unflat
+from trainyard.evaluate.encoding import encode, encode_as_harness, harness_start_token, start_token
+from trainyard.evaluate.log_likelihood import Query, log_likelihoods
+from trainyard.evaluate.metric import NOT_FINITE, compute
+from trainyard.evaluate.model import Placement, load_causal, load_tokenizer, longest
 from trainyard.evaluate.progress import Progress
-from trainyard.evaluate.rows import count_rows
-from trainyard.evaluate.score import Query, log_likelihoods
-from trainyard.evaluate.tokens import encode, encode_as_harness, harness_start_token, start_token
-from trainyard.evaluate.wikitext import detokenized, harness_sizes
+from trainyard.evaluate.result_files import Result
+from trainyard.evaluate.rows import Block, count_rows
+from trainyard.evaluate.wikitext_detokenizer import detokenized, harness_sizes
 from trainyard.evaluate.words import letters, unspaced_letters
-from trainyard.evaluate.write import Result
-from trainyard.intervals import Estimates, finite, ratio, unflat
 
 Protocol = Literal["rolling", "harness"]
 Pieces = Callable[[int], Callable[[int], None]]

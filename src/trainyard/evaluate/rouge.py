@@ -8,23 +8,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import regex as re
 from pydantic import Field
 from rouge_score import tokenizers
 from rouge_score.rouge_scorer import RougeScorer
 
 from trainyard.config.study import RougeTokenizer, stems
 from trainyard.config.values import NonNegativeInt, PositiveInt
-from trainyard.errors import InputError
-from trainyard.evaluate.blocks import Block
-from trainyard.evaluate.generate import generate, generation_config, reaches_limit
-from trainyard.evaluate.library import compute
-from trainyard.evaluate.load import Placement, load_sequence_to_sequence, longest
+from trainyard.core.errors import InputError
+from trainyard.core.statistics import Estimates, as_json, bootstrap_means
+from trainyard.evaluate.generation import generate, generation_config, reaches_limit
+from trainyard.evaluate.metric import compute
+from trainyard.evaluate.model import Placement, load_sequence_to_sequence, longest
 from trainyard.evaluate.progress import Progress
-from trainyard.evaluate.rows import count_rows
-from trainyard.evaluate.sentences import sentences
+from trainyard.evaluate.result_files import Result, absent
+from trainyard.evaluate.rows import Block, count_rows
 from trainyard.evaluate.words import letters, words
-from trainyard.evaluate.write import Result, absent
-from trainyard.intervals import Estimates, as_json, bootstrap_means
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 LEAD = 3
@@ -260,3 +259,44 @@ def estimates(scores: np.ndarray, resamples: int, seed: int) -> Estimates:
     """Means over rows with bootstrap intervals, within 0 and 100."""
     found = (estimate.within(0, 100) for estimate in bootstrap_means(scores, resamples, seed))
     return dict(zip(KINDS, found, strict=True))
+
+
+_OPENING = "\"'(\\[\u201c\u2018\u00ab"
+_CLOSING = "\"')\\]\u201d\u2019\u00bb"
+_CLOSING_WIDE = f"{_CLOSING}\u300d\u300f\u3009\u300b\u3011\uff09"
+# they end nothing but sentences, white space or not: the full stops, question and exclamation marks of Chinese and
+# Japanese, Arabic, Urdu, the languages of India, Ethiopic, Tibetan, Burmese and Khmer
+_ALWAYS = "\u3002\uff01\uff1f\uff61\u061f\u06d4\u0964\u0965\u1362\u1367\u1368\u0f0d\u0f0e\u104a\u104b\u17d4\u17d5"
+_END = re.compile(
+    rf"(?P<marks>[.!?\u2026]+)[{_CLOSING}]*(?=\s)|(?P<always>[{_ALWAYS}][{_ALWAYS}!?\u2026]*)[{_CLOSING_WIDE}]*"
+)
+# a letter that is no small one: of scripts without capitals any letter
+_CAPITAL_OR_DIGIT = re.compile(rf"\s+[{_OPENING}]*[\p{{Lu}}\p{{Lt}}\p{{Lo}}\p{{N}}]")
+_TITLES = "Mr|Mrs|Ms|Dr|Prof|Sr|Jr|St|Lt|Col|Gen|Capt|Sgt|Rev|Hon|Gov|Sen|Rep"
+_OTHERS = "No|vs|etc|Inc|Ltd|Co|Corp|Mt|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec"
+_ABBREVIATION = re.compile(rf"(?:^|[\s{_OPENING}])(?:{_TITLES}|{_OTHERS}|(?:\p{{L}}\.)*\p{{L}})\.$")
+
+
+def sentences(text: str) -> list[str]:
+    """Split a text into sentences, stripped of white space; none is empty.
+
+    A line ends a sentence. So do `!`, `?` and an ellipsis before white space, and `.`
+    where a capital letter (or one of a script without capitals) or a digit follows (quotes
+    and brackets may stand between) and what it ends is neither a common abbreviation nor a
+    single letter, as an initial is. The marks of other scripts, such as a Chinese full stop,
+    end a sentence wherever they stand.
+    """
+    return [sentence for line in text.splitlines() for sentence in _of_line(line)]
+
+
+def _of_line(line: str) -> list[str]:
+    parts, begin = [], 0
+    for match in _END.finditer(line):
+        marks = match["marks"] or ""
+        if set(marks) == {"."} and not _CAPITAL_OR_DIGIT.match(line, match.end()):
+            continue
+        if marks == "." and _ABBREVIATION.search(line[begin : match.end("marks")]):
+            continue
+        parts.append(line[begin : match.end()])
+        begin = match.end()
+    return [part.strip() for part in (*parts, line[begin:]) if part.strip()]

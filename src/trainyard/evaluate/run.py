@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainyard.evaluate.load import reason_for_no_model
+from trainyard.core.files import check_writable
 from trainyard.evaluate.metric import metric_module
-from trainyard.evaluate.spread import Task, scored_items
-from trainyard.evaluate.write import Names, Result, write_items, write_result
-from trainyard.files import check_writable
+from trainyard.evaluate.model import reason_for_no_model
+from trainyard.evaluate.result_files import Names, Result, write_items, write_result
+from trainyard.evaluate.workers import Task, scored_items
 
 
 def run(

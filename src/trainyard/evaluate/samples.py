@@ -11,15 +11,14 @@ import regex
 from pydantic import Field
 
 from trainyard.config.values import PositiveInt, Seed
-from trainyard.errors import InputError
-from trainyard.evaluate.blocks import Block
-from trainyard.evaluate.continuations import continuations
-from trainyard.evaluate.load import Placement, load_causal, load_tokenizer, longest
+from trainyard.core.errors import InputError
+from trainyard.evaluate.encoding import encode, start_token
+from trainyard.evaluate.generation import continuations
+from trainyard.evaluate.model import Placement, load_causal, load_tokenizer, longest
 from trainyard.evaluate.progress import Progress
-from trainyard.evaluate.rows import count_rows, stream_rows
-from trainyard.evaluate.tokens import encode, start_token
+from trainyard.evaluate.result_files import Result
+from trainyard.evaluate.rows import Block, count_rows, stream_rows
 from trainyard.evaluate.words import UNSPACED
-from trainyard.evaluate.write import Result
 
 LOOKED_AT = 1000  # rows among which prompts are sought by default
 PROTOCOL = (

@@ -16,11 +16,11 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
+from trainyard.core.files import write_json
+from trainyard.core.statistics import proportion, ratio
 from trainyard.evaluate.rows import read_rows, rows_sha256
 from trainyard.evaluate.words import words
-from trainyard.files import write_json
-from trainyard.intervals import proportion, ratio
 
 CORPUS_ROWS = 50_000  # enough that the counts of common words settle; a corpus of billions of tokens has no end
 COLUMNS = ("ctx", "endings", "label", "level")

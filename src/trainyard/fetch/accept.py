@@ -7,7 +7,7 @@ import argparse
 import sys
 import typing
 
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
 from trainyard.fetch.lock import PATH, DataLock, Origin
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
 
 ATTEMPTS = 5
 FIRST_WAIT = 1.0

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
 from trainyard.fetch import attempts
 from trainyard.fetch.lock import Asked, DataLock, LockedFile, fingerprint
 

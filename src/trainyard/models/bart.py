@@ -3,7 +3,7 @@
 from transformers import BartConfig, BartForConditionalGeneration
 
 from trainyard.config.catalogue import Shape
-from trainyard.models.tokens import SpecialTokens
+from trainyard.models.special_tokens import SpecialTokens
 
 MODEL = BartForConditionalGeneration
 DROPOUT = ("dropout", "attention_dropout", "activation_dropout")

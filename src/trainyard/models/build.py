@@ -10,8 +10,8 @@ import torch
 from transformers import AutoConfig, PretrainedConfig
 
 from trainyard.config.catalogue import Model
-from trainyard.errors import InputError, one_line
-from trainyard.models.tokens import special_tokens
+from trainyard.core.errors import InputError, one_line
+from trainyard.models.special_tokens import special_tokens
 
 UNREADABLE = Exception
 """What transformers raises where weights are missing, damaged or hold code: whatever a wrong value leads it to."""

@@ -11,8 +11,8 @@ from transformers import PretrainedConfig
 from transformers.utils import logging
 
 from trainyard.config.catalogue import Model
-from trainyard.errors import InputError
-from trainyard.files import read_json, whole_folder, write_json, write_text
+from trainyard.core.errors import InputError
+from trainyard.core.files import read_json, whole_folder, write_json, write_text
 from trainyard.models.build import configuration, exported_class
 
 RECORD = "trainyard.json"
@@ -36,7 +36,7 @@ def export(
         state: fp32 tensors on the CPU under the names of `build`'s model; tied weights once or more.
         folder: where to; one that is there is replaced.
         tokenizer: a tokenizer's folder, whose files are copied in; a causal model's puts no token after a text.
-        card: the text of README.md (`trainyard.models.card.model_card`).
+        card: the text of README.md (`trainyard.models.model_card.model_card`).
         record: the content of trainyard.json.
 
     Raises:
@@ -99,5 +99,5 @@ def _check_special_tokens(config: PretrainedConfig, tokenizer: Path) -> None:
     if config.is_encoder_decoder and config.pad_token_id != index["pad"]:
         raise InputError(
             f"{tokenizer}: pads with token {index['pad']}, the model with {config.pad_token_id}; "
-            "give src/trainyard/models/tokens.py the ids of this tokenizer"
+            "give src/trainyard/models/special_tokens.py the ids of this tokenizer"
         )

@@ -3,7 +3,7 @@
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from trainyard.config.catalogue import Shape
-from trainyard.models.tokens import SpecialTokens
+from trainyard.models.special_tokens import SpecialTokens
 
 MODEL = GPT2LMHeadModel
 DROPOUT = ("resid_pdrop", "embd_pdrop", "attn_pdrop")

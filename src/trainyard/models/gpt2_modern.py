@@ -19,7 +19,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
 from trainyard.config.catalogue import Shape
-from trainyard.models.tokens import SpecialTokens
+from trainyard.models.special_tokens import SpecialTokens
 
 EXPORTED = Qwen2ForCausalLM
 DROPOUT = ("attention_dropout",)

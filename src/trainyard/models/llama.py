@@ -3,7 +3,7 @@
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from trainyard.config.catalogue import Shape
-from trainyard.models.tokens import SpecialTokens
+from trainyard.models.special_tokens import SpecialTokens
 
 MODEL = LlamaForCausalLM
 DROPOUT = ("attention_dropout",)

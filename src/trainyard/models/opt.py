@@ -3,7 +3,7 @@
 from transformers import OPTConfig, OPTForCausalLM
 
 from trainyard.config.catalogue import Shape
-from trainyard.models.tokens import SpecialTokens
+from trainyard.models.special_tokens import SpecialTokens
 
 MODEL = OPTForCausalLM
 DROPOUT = ("dropout",)  # OPT has no dropout in its attention

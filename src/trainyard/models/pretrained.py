@@ -12,12 +12,12 @@ from transformers import AutoTokenizer, GgufConfig
 from transformers.utils import logging
 
 from trainyard.config.catalogue import HubModel, Model, PackageFile
-from trainyard.config.shapes import parameters
-from trainyard.errors import InputError, one_line
+from trainyard.core.errors import InputError, one_line
+from trainyard.core.files import sha256_file, whole_folder, write_json
+from trainyard.estimate.parameters import parameters
 from trainyard.fetch.hub import Repository, locked_files, top_files
 from trainyard.fetch.lock import Asked, DataLock, Origin, check_files
 from trainyard.fetch.packages import package_file
-from trainyard.files import sha256_file, whole_folder, write_json
 from trainyard.models.build import LOCAL, UNREADABLE, check_architecture, exported_class
 from trainyard.models.export import write_weights
 

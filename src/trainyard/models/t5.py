@@ -3,7 +3,7 @@
 from transformers import T5Config, T5ForConditionalGeneration
 
 from trainyard.config.catalogue import Shape
-from trainyard.models.tokens import SpecialTokens
+from trainyard.models.special_tokens import SpecialTokens
 
 MODEL = T5ForConditionalGeneration
 DROPOUT = ("dropout_rate",)

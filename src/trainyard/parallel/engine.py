@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from trainyard.config.catalogue import Family, Precision
-from trainyard.errors import InputError
-from trainyard.labels import NOT_PREDICTED
-from trainyard.parallel import group
+from trainyard.core.errors import InputError
+from trainyard.core.text import NOT_PREDICTED
+from trainyard.parallel import engine_module, process_group
 
 Batch = Mapping[str, Tensor]
 
@@ -94,12 +94,12 @@ class Engine(ABC):
     @classmethod
     def start(cls, device: Literal["cpu", "cuda"]) -> None:
         """Join the other processes; before any model is made."""
-        group.start(device)
+        process_group.start(device)
 
     def __init__(self, objective: nn.Module, settings: EngineSettings) -> None:
         """Take `objective`, which maps a batch to the sum of its cross-entropies and holds `.model`."""
         self.settings = settings
-        self.device = group.device(settings.device)
+        self.device = process_group.device(settings.device)
         self.objective = objective
         assert isinstance(objective.model, nn.Module)
         self.model = objective.model
@@ -109,12 +109,12 @@ class Engine(ABC):
     @property
     def data_ranks(self) -> int:
         """How many shares a global batch is cut into: processes of one copy of the model take the same share."""
-        return group.world_size() // (self.settings.tensor * self.settings.pipeline)
+        return process_group.world_size() // (self.settings.tensor * self.settings.pipeline)
 
     @property
     def data_rank(self) -> int:
         """Which of these shares this process takes; the processes of one copy are neighbours."""
-        return group.rank() // (self.settings.tensor * self.settings.pipeline)
+        return process_group.rank() // (self.settings.tensor * self.settings.pipeline)
 
     @abstractmethod
     def train_step(self, micro_batches: Sequence[Batch], learning_rate: float) -> Step:
@@ -145,12 +145,12 @@ class Engine(ABC):
 
     def close(self) -> None:
         """Leave the other processes."""
-        group.stop()
+        process_group.stop()
 
     def _over_data_ranks(self, value: float) -> float:
         """The sum over data ranks of what the last process of each copy of the model brings."""
-        copy = group.world_size() // self.data_ranks
-        (total,) = group.sum_over_ranks([value if group.rank() % copy == copy - 1 else 0.0])
+        copy = process_group.world_size() // self.data_ranks
+        (total,) = process_group.sum_over_ranks([value if process_group.rank() % copy == copy - 1 else 0.0])
         return total
 
     def _to_device(self, batch: Batch) -> dict[str, Tensor]:
@@ -164,7 +164,7 @@ class Engine(ABC):
         return torch.autocast(self.device.type, dtype=dtypes[self.settings.precision])
 
     def _state_path(self, folder: Path) -> Path:
-        return folder / f"rank-{group.rank():05d}.pt"
+        return folder / f"rank-{process_group.rank():05d}.pt"
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -205,15 +205,15 @@ def fp32_copy(tensor: Tensor) -> Tensor:
 
 
 def load_engine(name: str) -> type[Engine]:
-    """The class `Engine` of the file `name`.py in this folder.
+    """The class `Engine` of the engine's module.
 
     Raises:
         InputError: there is no such engine.
     """
     try:
-        module = importlib.import_module(f"trainyard.parallel.{name}")
+        module = importlib.import_module(engine_module(name))
     except ModuleNotFoundError as error:
-        if error.name != f"trainyard.parallel.{name}":
+        if error.name != engine_module(name):
             raise
         module = None
     engine = getattr(module, "Engine", None)

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainyard.config.plan import make_plan
-from trainyard.config.runs import Catalogues
-from trainyard.errors import InputError
-from trainyard.files import sha256_file, whole_file
+from trainyard.core.errors import InputError
+from trainyard.core.files import sha256_file, whole_file
+from trainyard.plan.runs import Catalogues
+from trainyard.plan.study import make_plan
 from trainyard.provenance.check import Verdict
 from trainyard.provenance.contents import Contents, cleaned, contents
 from trainyard.provenance.jobs import StudyJobs, study_jobs

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
-from trainyard.errors import InputError
-from trainyard.files import sha256_file, sha256_path
-from trainyard.job import Job
+from trainyard.core.errors import InputError
+from trainyard.core.files import sha256_file, sha256_path
+from trainyard.core.job import Job
 from trainyard.provenance.jobs import StudyJobs
 from trainyard.provenance.packages import other_packages
 from trainyard.provenance.read import Record, read_record

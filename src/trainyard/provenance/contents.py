@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from trainyard.config.catalogue import Dataset
-from trainyard.config.runs import RESULTS
+from trainyard.plan.runs import RESULTS
 from trainyard.provenance.jobs import Planned, StudyJobs
 from trainyard.provenance.record import record_file, written
 

@@ -9,9 +9,9 @@ from snakemake.api import SnakemakeApi
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 
-from trainyard.errors import InputError
-from trainyard.job import Job
-from trainyard.snakefile import find_snakefile
+from trainyard.core.errors import InputError
+from trainyard.core.job import Job
+from trainyard.core.repository import find_snakefile
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from trainyard.files import sha256_file
-from trainyard.gpus import gpu_models
-from trainyard.interpreter import TRAINING
-from trainyard.parallel.processor import processor_name
+from trainyard.core.files import sha256_file
+from trainyard.core.python_environment import TRAINING
+from trainyard.hardware.cpu import processor_name
+from trainyard.hardware.gpus import gpu_models
 
 PACKAGES = (
     *TRAINING,

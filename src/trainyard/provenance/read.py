@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, NonNegativeInt
 
-from trainyard.config.load import parse
-from trainyard.files import read_json
+from trainyard.config.yaml_entries import parse
+from trainyard.core.files import read_json
 
 
 class Differs(BaseModel):

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from trainyard import PYTHONS
-from trainyard.config.runs import RESULTS, Catalogues
-from trainyard.errors import InputError
-from trainyard.files import read_json
-from trainyard.job import HIDDEN, given
-from trainyard.markdown import table
+from trainyard.core.errors import InputError
+from trainyard.core.files import read_json
+from trainyard.core.job import HIDDEN, given
+from trainyard.core.text import table
+from trainyard.plan.runs import RESULTS, Catalogues
 from trainyard.provenance.check import Verdict
 from trainyard.provenance.contents import Contents
 from trainyard.provenance.jobs import StudyJobs

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainyard.clock import now
-from trainyard.errors import InputError
-from trainyard.files import files_of, sha256_file, sha256_json, sha256_path, write_json
-from trainyard.interpreter import TRAINING, versions
-from trainyard.job import Job
+from trainyard.core.errors import InputError
+from trainyard.core.files import files_of, sha256_file, sha256_json, sha256_path, write_json
+from trainyard.core.job import Job
+from trainyard.core.python_environment import TRAINING, versions
+from trainyard.core.repository import ROOT, repository
+from trainyard.core.text import now
 from trainyard.provenance.machine import conda, hardware, loaded, variables
-from trainyard.repository import ROOT, repository
 
 # what the machine can do is no setting: the packages and the hardware that a job had stand beside it
 NO_SETTINGS = ("code", "capabilities", "failures", "unsupported")

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-from trainyard.errors import InputError
+from trainyard.core.errors import InputError
 from trainyard.provenance.check import REMEDIES, STATES, State, Verdict, check
 from trainyard.provenance.jobs import StudyJobs, study_jobs
 from trainyard.provenance.record import written

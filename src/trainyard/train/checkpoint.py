@@ -11,17 +11,20 @@ The samples are a function of seed and step, and step, tokens, time and best val
 loss stand in metrics.jsonl, which is synced before a checkpoint appears: nothing else is saved.
 """
 
+import random
 import shutil
 import sys
 from pathlib import Path
 from pickle import UnpicklingError
 
-from trainyard.errors import InputError, one_line
-from trainyard.files import clear_drafts, read_json, sha256_file, sync, whole_folder, write_json, written
-from trainyard.parallel import group
+import numpy as np
+import torch
+
+from trainyard.core.errors import InputError, one_line
+from trainyard.core.files import clear_drafts, read_json, sha256_file, sync, whole_folder, write_json, written
+from trainyard.parallel import process_group
 from trainyard.parallel.engine import Engine
-from trainyard.train.randomness import load_randomness, save_randomness
-from trainyard.train.work import saved_steps
+from trainyard.train.work_folder import saved_steps
 
 KEPT = 2
 
@@ -49,14 +52,14 @@ def save_checkpoint(checkpoints: Path, step: int, engine: Engine, best: Path | N
 def _save(final: Path, engine: Engine, best: Path | None) -> None:
     checkpoints = final.parent
     draft = checkpoints / f".{final.name}"
-    if group.rank() == 0:
+    if process_group.rank() == 0:
         shutil.rmtree(draft, ignore_errors=True)
         (draft / "engine").mkdir(parents=True)
-    group.barrier()
+    process_group.barrier()
     engine.save(draft / "engine")
-    save_randomness(draft / f"random-{group.rank()}.json")
-    group.barrier()
-    if group.rank() == 0:
+    save_randomness(draft / f"random-{process_group.rank()}.json")
+    process_group.barrier()
+    if process_group.rank() == 0:
         if best and best.exists():
             # No links: one damaged byte would be in both checkpoints.
             shutil.copytree(best, draft / "best")
@@ -68,7 +71,7 @@ def _save(final: Path, engine: Engine, best: Path | None) -> None:
         sync(checkpoints)
         for old in saved_steps(checkpoints)[KEPT:]:
             shutil.rmtree(folder_of(checkpoints, old))
-    group.barrier()
+    process_group.barrier()
 
 
 def load_checkpoint(checkpoints: Path, step: int, engine: Engine) -> None:
@@ -85,7 +88,7 @@ def load_checkpoint(checkpoints: Path, step: int, engine: Engine) -> None:
             f"{folder / 'engine'}: holds code, or what could be, in place of weights: nothing of it was run; find out "
             f"who put it there, then delete {folder} and run again ({one_line(error)})"
         ) from None
-    load_randomness(folder / f"random-{group.rank()}.json")
+    load_randomness(folder / f"random-{process_group.rank()}.json")
 
 
 def restore_best(checkpoints: Path, step: int, best: Path) -> None:
@@ -132,3 +135,42 @@ def newest_step(checkpoints: Path, metrics_step: int) -> int:
     if saved:
         print(f"{checkpoints}: no checkpoint is left: starting from step 1", file=sys.stderr)
     return 0
+
+
+def seed_rank(seed: int, rank: int) -> None:
+    """Seed every generator of this process; ranks draw differently, so that their dropout masks differ."""
+    value = int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
+    random.seed(value)
+    np.random.seed(value)
+    torch.manual_seed(value)
+
+
+def save_randomness(path: Path) -> None:
+    """Write the states of torch (CPU and CUDA), NumPy and Python as JSON."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+    write_json(
+        path,
+        {
+            "torch": torch.get_rng_state().numpy().tobytes().hex(),
+            "cuda": None if cuda is None else cuda.numpy().tobytes().hex(),
+            "numpy": [kind, [int(number) for number in keys], position, has_gauss, gauss],
+            "python": random.getstate(),
+        },
+    )
+
+
+def _bytes(text: str) -> torch.Tensor:
+    return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)
+
+
+def load_randomness(path: Path) -> None:
+    """Restore what `save_randomness` wrote."""
+    state = read_json(path)
+    torch.set_rng_state(_bytes(state["torch"]))
+    if state["cuda"] is not None:
+        torch.cuda.set_rng_state(_bytes(state["cuda"]))
+    kind, keys, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
+    version, numbers, gauss_next = state["python"]
+    random.setstate((version, tuple(numbers), gauss_next))

@@ -5,18 +5,19 @@ It knows steps, rows and checkpoints; what a step is on which devices, the engin
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+import torch
 
 from trainyard.config.train import Train
 from trainyard.data.loader import Loader
-from trainyard.parallel import group
-from trainyard.parallel.engine import Engine
-from trainyard.parallel.usage import DeviceMemory, host_memory
+from trainyard.hardware.memory_usage import DeviceMemory, host_memory
+from trainyard.optim.schedule import learning_rate
+from trainyard.parallel import process_group
+from trainyard.parallel.engine import Batch, Engine, predicted_tokens
 from trainyard.train.checkpoint import save_checkpoint
 from trainyard.train.metrics import MetricsFile, Row, finite
-from trainyard.train.schedule import learning_rate
-from trainyard.train.validation import validation_loss
 
 Export = Callable[[str, int, float | None], None]
 
@@ -156,7 +157,7 @@ class Loop:
             return
         if step in self.train.keep_steps:
             self.export(f"step-{step}", step, loss)
-        if loss is not None and group.broadcast(int(loss < self._best)):
+        if loss is not None and process_group.broadcast(int(loss < self._best)):
             self._best = loss
             self.export("best", step, loss)
         if step == self.steps:
@@ -164,10 +165,24 @@ class Loop:
 
     def _save(self, step: int) -> None:
         # one rank's wish is every rank's: the signal reaches them at different moments
-        stop = group.sum_over_ranks([float(self.stop)])[0] > 0
+        stop = process_group.sum_over_ranks([float(self.stop)])[0] > 0
         if stop or step % self.train.checkpoint_every == 0:
             if self.metrics:
                 self.metrics.sync()
             save_checkpoint(self.checkpoints, step, self.engine, self.best)
         if stop:
             raise StoppedError(step)
+
+
+def validation_loss(engine: Engine, batches: Iterable[Batch]) -> float:
+    """The mean cross-entropy in nats over all predicted tokens of all ranks' `batches`.
+
+    A collective: every rank brings equally many batches, if need be some in which nothing is predicted.
+    """
+    total = torch.zeros((), dtype=torch.float64, device=engine.device)
+    tokens = 0
+    for batch in batches:
+        total += engine.loss_sum(batch)
+        tokens += predicted_tokens([batch])
+    loss, count = process_group.sum_over_ranks([total.item(), tokens])
+    return loss / count

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from trainyard.files import written
+from trainyard.core.files import written
 
 Row = dict[str, Any]
 

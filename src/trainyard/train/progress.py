@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from trainyard.files import read_json
-from trainyard.train.work import WorkFolder
+from trainyard.core.files import read_json
+from trainyard.train.work_folder import WorkFolder
 
 SECONDS = 0.5
 

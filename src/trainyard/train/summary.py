@@ -3,8 +3,13 @@
 import statistics
 from typing import Any
 
-from trainyard.timing import percentiles
+from trainyard.core.statistics import percentiles
+from trainyard.data.loader import Loader
+from trainyard.estimate.parameters import flops_per_token, parameters
+from trainyard.hardware.peak_flops import MFU_FORMULA, peak
+from trainyard.parallel import process_group
 from trainyard.train.metrics import Row
+from trainyard.train.spec import Specification
 
 WARMUP_ROWS = 3
 LAST_STEPS = 10
@@ -73,4 +78,22 @@ def summarise(
         "parameters": started.get("parameters"),
         "timing": "shared",  # other jobs run beside it: its speed is no measurement
         "models": models,
+    }
+
+
+def found_at_start(specification: Specification, loader: Loader) -> dict[str, Any]:
+    """Steps, parameters and the parts of the MFU: the content of started.json.
+
+    A token of the MFU's formula is a position that is read and predicted. An
+    encoder-decoder reads other tokens than it predicts: it gets no MFU.
+    """
+    found: dict[str, Any] = {"steps": loader.steps, "parameters": parameters(specification.model)}
+    if specification.model.sequence_to_sequence:
+        return found
+    most = peak(process_group.device(specification.device), specification.precision)
+    return found | {
+        "flops_per_token": flops_per_token(specification.model, specification.train.sequence_length),
+        "mfu_formula": MFU_FORMULA,
+        "peak_flops": most.flops,
+        "peak_source": most.source,
     }

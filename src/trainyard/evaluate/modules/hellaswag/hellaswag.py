@@ -6,9 +6,9 @@ import datasets
 import numpy as np
 
 import evaluate
+from trainyard.core.statistics import flat
 from trainyard.evaluate.hellaswag import estimates, score
 from trainyard.evaluate.hellaswag_items import Item
-from trainyard.intervals import flat
 
 
 class Hellaswag(evaluate.Metric):

@@ -6,8 +6,8 @@ import datasets
 import numpy as np
 
 import evaluate
+from trainyard.core.statistics import flat
 from trainyard.evaluate.perplexity import COUNTS, PROTOCOLS, estimates
-from trainyard.intervals import flat
 
 
 class Perplexity(evaluate.Metric):

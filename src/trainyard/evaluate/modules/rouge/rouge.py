@@ -7,8 +7,8 @@ import numpy as np
 
 import evaluate
 from trainyard.config.study import stems
+from trainyard.core.statistics import flat
 from trainyard.evaluate.rouge import PROTOCOL, STEMMER, WORDS, estimates, score
-from trainyard.intervals import flat
 
 
 class Rouge(evaluate.Metric):

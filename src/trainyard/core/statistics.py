@@ -1,0 +1,152 @@
+"""Estimates with a standard error and a 95 % interval."""
+
+import math
+import statistics
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95
+FEWEST = 20  # observations that a bootstrap draws from: fewer say too little of their spread
+ROUNDING = 1e-12  # of the largest observation: a smaller spread is that of sums in floating point
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure, its standard error and its 95 % interval.
+
+    One observation, or several that are all alike, say nothing of how far the figure would move:
+    they give the value alone. A share has Wilson's interval where all agree, but no standard error.
+    """
+
+    value: float
+    standard_error: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def scaled(self, factor: float) -> "Estimate":
+        """The estimate of `factor` (above zero) times the quantity."""
+        parts = (self.value, self.standard_error, self.low, self.high)
+        return Estimate(*(None if part is None else part * factor for part in parts))  # pyright: ignore[reportArgumentType]
+
+    def within(self, least: float, most: float) -> "Estimate":
+        """The estimate of a quantity that lies from `least` to `most`, and so does its interval."""
+        low, high = (None if end is None else min(most, max(least, end)) for end in (self.low, self.high))
+        return replace(self, low=low, high=high)
+
+    def exponential(self) -> "Estimate":
+        """The estimate of e to the quantity: standard error by the delta method, the interval's ends carried over.
+
+        Infinite where a number can't hold it, as in a text that is one word of very many tokens; the value alone
+        where a number can't hold the interval's upper end, as of two documents that differ much.
+        """
+        largest = math.log(sys.float_info.max)
+        if self.value > largest:
+            return Estimate(math.inf)
+        value = math.exp(self.value)
+        if self.standard_error is None or self.low is None or self.high is None or self.high > largest:
+            return Estimate(value)
+        return Estimate(value, value * self.standard_error, math.exp(self.low), math.exp(self.high))
+
+
+Estimates = dict[str, Estimate]
+PARTS = tuple(part.name for part in fields(Estimate))
+
+
+def alike(values: np.ndarray | Sequence[float]) -> bool:
+    """Whether observations are all the same but for rounding: they say nothing of how far others would lie."""
+    return bool(np.ptp(values) <= ROUNDING * np.abs(values).max())
+
+
+def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Estimate:
+    """The ratio of two sums over independent observations, shapes `(n,)`.
+
+    The variance is the delta method's, `n / (n - 1) * sum((y - r x)^2) / sum(x)^2`
+    (Cochran, Sampling Techniques, chapter 6); the interval uses Student's t with
+    n - 1 degrees of freedom. One observation, or the same ratio in all, gives the value alone.
+    """
+    count = len(numerators)
+    total = float(denominators.sum())
+    value = float(numerators.sum()) / total
+    residuals = numerators - value * denominators
+    if count < 2 or np.abs(residuals).max() <= ROUNDING * np.abs(numerators).max():
+        return Estimate(value)
+    error = math.sqrt(count / (count - 1) * float(residuals @ residuals)) / total
+    width = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
+    return Estimate(value, error, value - width, value + width)
+
+
+def proportion(correct: np.ndarray) -> Estimate:
+    """The share of true values, shape `(n,)`.
+
+    The standard error is `sqrt(p (1 - p) / (n - 1))`, as lm-evaluation-harness has
+    it, but none where all agree; the interval is Wilson's, which holds at 0 and 1 too. One
+    value has neither.
+    """
+    count = len(correct)
+    value = float(np.mean(correct))
+    if count < 2:
+        return Estimate(value)
+    interval = stats.binomtest(int(np.sum(correct)), count).proportion_ci(LEVEL, method="wilson")
+    error = math.sqrt(value * (1 - value) / (count - 1)) or None
+    return Estimate(value, error, float(interval.low), float(interval.high))
+
+
+def bootstrap_means(scores: np.ndarray, resamples: int, seed: int) -> list[Estimate]:
+    """The mean of each column of `scores`, shape `(rows, columns)`.
+
+    Standard errors and percentile intervals come from `resamples` draws of whole
+    rows with replacement (numpy's PCG64 from `seed`). Fewer than 20 rows have Student's t
+    instead: percentiles of a few rows are too narrow (those of two end at the rows
+    themselves). One row, or equal rows, give the value alone.
+    """
+    if len(scores) < FEWEST:
+        return [ratio(column, np.ones(len(column))) for column in scores.T]
+    generator = np.random.default_rng(seed)
+    means = np.stack([scores[generator.integers(0, len(scores), len(scores))].mean(axis=0) for _ in range(resamples)])
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    columns = zip(scores.mean(axis=0), means.std(axis=0, ddof=1), low, high, strict=True)
+    return [
+        Estimate(float(column[0])) if alike(observed) else Estimate(*(float(part) for part in column))
+        for column, observed in zip(columns, scores.T, strict=True)
+    ]
+
+
+def as_json(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
+    """Estimates as they stand in result files."""
+    return {name: asdict(estimate) for name, estimate in estimates.items()}
+
+
+def flat(estimates: Mapping[str, Estimate]) -> dict[str, float | None]:
+    """Estimates as the modules of `evaluate` return them: `acc`, `acc_standard_error`, `acc_low`, `acc_high`."""
+    result: dict[str, float | None] = {}
+    for name, estimate in estimates.items():
+        result[name] = estimate.value
+        for part in ("standard_error", "low", "high"):
+            result[f"{name}_{part}"] = getattr(estimate, part)
+    return result
+
+
+def unflat(values: Mapping[str, float | None], names: Iterable[str]) -> Estimates:
+    """The estimates called `names` among flat values: what `flat` was made of."""
+    return {
+        name: Estimate(float(value), *(values[f"{name}_{part}"] for part in ("standard_error", "low", "high")))
+        for name in names
+        if (value := values.get(name)) is not None
+    }
+
+
+def finite(numbers: np.ndarray | Sequence[float]) -> bool:
+    """Whether every number is finite."""
+    return bool(np.isfinite(numbers).all())
+
+
+def percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    """Median, 10th and 90th percentile, by linear interpolation between the two nearest of `seconds`."""
+    median = statistics.median(seconds)
+    # `inclusive`: the slowest and the fastest step are the ends of what was seen
+    tenths = statistics.quantiles(seconds, n=10, method="inclusive") if len(seconds) > 1 else [median] * 9
+    return {"median": median, "p10": tenths[0], "p90": tenths[-1]}

@@ -1,0 +1,24 @@
+"""Tables in Markdown."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table, without a line break at its end; a cell may be of several lines and hold `|`."""
+    lines = [_line(headings), "|---" * len(headings) + "|", *map(_line, rows)]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[object]) -> str:
+    escaped = (" ".join(str(cell).splitlines()).replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(escaped)} |"
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+NOT_PREDICTED = -100
+"""The label of a position where nothing is predicted."""

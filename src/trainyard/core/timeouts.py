@@ -1,0 +1,27 @@
+"""How long processes that train together wait for each other."""
+
+import os
+from datetime import timedelta
+
+from trainyard.core.errors import InputError
+
+TIMEOUT = "TRAINYARD_TIMEOUT_MINUTES"
+
+
+def timeout() -> timedelta:
+    """How long a process waits for the others before it takes one for lost: half an hour, or what TIMEOUT says.
+
+    Nobody waits so long in order: ranks differ by parts of a step, and wait for rank 0 alone
+    while it reads or writes the hashes of a checkpoint, or a model.
+
+    Raises:
+        InputError: the variable holds no such time.
+    """
+    text = os.environ.get(TIMEOUT, "30")
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < 1e6:
+        raise InputError(f"{TIMEOUT}: {text!r} is no number of minutes above 0; change or unset it")
+    return timedelta(minutes=minutes)

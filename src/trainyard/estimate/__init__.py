@@ -1,0 +1,1 @@
+"""Parameters and memory of a model, told by arithmetic, without torch."""

@@ -1,0 +1,243 @@
+"""How much memory a process will need, by arithmetic on the model's shape: no torch, no weights.
+
+docs/explanation/memory.md derives each term, and compares prediction with measurement.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from trainyard.config.catalogue import Model, ParallelSetting, Precision
+from trainyard.estimate.activations import Arithmetic, BatchShape, activations
+from trainyard.estimate.engine_memory import (
+    Held,
+    Moment,
+    Workload,
+    colossalai,
+    ddp,
+    deepspeed,
+    fsdp,
+    single,
+    tensor,
+    zero1,
+)
+from trainyard.estimate.parameters import parameters
+
+# measured on CPUs (docs/explanation/memory.md): what libraries keep for themselves from the first real step on, and
+# DeepSpeed from its start, in bytes; and glibc's free pieces among the activations, as a part of them
+_RUNTIME = 30e6
+_RUNTIME_OF_DEEPSPEED = 45e6
+_FRAGMENTS = 1 / 3
+
+_ENGINES: dict[str, Callable[[Workload], Held | None]] = {
+    "single": single,
+    "ddp": ddp,
+    "zero1": zero1,
+    "fsdp": fsdp,
+    "tensor": tensor,
+    "pipeline": single,
+    "deepspeed": deepspeed,
+    "colossalai": colossalai,
+}
+# engines on torch's autocast below fp32; the others hold the weights that compute in 16 bits
+_AUTOCAST = {"single", "ddp", "zero1", "tensor", "pipeline"}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a process needs at its peak, in bytes.
+
+    Attributes:
+        parameters: weights, and the copies of them that compute.
+        gradients: of them, in whatever buffers they lie.
+        optimizer: masters in fp32 and AdamW's two moments.
+        activations: what the forward pass keeps for the backward pass, and what that holds of its own; on a CPU
+            their memory is not given back.
+        buffers: the loss's, some in which processes exchange, and what libraries and the allocator keep.
+        kind: which memory it is about: the device's that computes, or the host's where that is a CPU.
+        host: what is offloaded to the host, where a GPU computes.
+        moment: when the peak is.
+    """
+
+    parameters: int
+    gradients: int
+    optimizer: int
+    activations: int
+    buffers: int
+    kind: Literal["host", "device"]
+    host: int = 0
+    moment: str = ""
+
+    @property
+    def total(self) -> int:
+        """Of the kind of memory that it is about."""
+        return self.parameters + self.gradients + self.optimizer + self.activations + self.buffers
+
+    def figures(self) -> dict[str, Any]:
+        """As a measurement's file holds it."""
+        return asdict(self) | {"total": self.total}
+
+
+def predict(
+    model: Model,
+    setting: ParallelSetting,
+    *,
+    processes: int,
+    precision: Precision,
+    micro_batch: int,
+    sequence_length: int,
+    target_length: int | None = None,
+    activation_checkpointing: bool = False,
+    dropout: float | None = None,
+    accumulation: int = 1,
+    device: Literal["cpu", "cuda"] = "cpu",
+) -> Prediction | None:
+    """What the process that needs most needs at its peak, besides what it has before a model is made.
+
+    None for an engine that nobody has counted.
+
+    Args:
+        model: the catalogue's entry.
+        setting: the catalogue's entry.
+        processes: of the whole run.
+        precision: that it trains in.
+        micro_batch: sequences that a process takes at once.
+        sequence_length: tokens a sequence, or a source.
+        target_length: tokens a target of an encoder-decoder; as many as the source by default.
+        activation_checkpointing: the input of each block is kept alone.
+        dropout: instead of the shape's own.
+        accumulation: micro-batches a process takes a step.
+        device: that computes.
+    """
+    arithmetic, on_cpu = _arithmetic(setting, precision), device == "cpu"
+    pieces = _pieces(micro_batch, accumulation, setting.pipeline)
+    batch = BatchShape(micro_batch // pieces, sequence_length, target_length or sequence_length)
+    kept = activations(
+        model,
+        batch,
+        arithmetic,
+        dropout=dropout,
+        checkpointing=activation_checkpointing,
+        on_cpu=on_cpu,
+        tensor=setting.tensor,
+        pipeline=setting.pipeline,
+        eager=setting.options.get("plugin") == "hybrid",
+    )
+    load = Workload(
+        model,
+        arithmetic,
+        kept,
+        positions=batch.rows * (batch.target if model.sequence_to_sequence else batch.source),
+        ranks=max(1, processes // (setting.tensor * setting.pipeline)),
+        tensor=setting.tensor,
+        pipeline=setting.pipeline,
+        options=setting.options,
+        on_cpu=on_cpu,
+        plain_head=setting.options.get("plugin") in ("gemini", "hybrid"),
+    )
+    on = held(setting.engine, load)
+    if on is None:
+        return None
+    peak = max(_moments(load, on, accumulation > 1 or pieces > 1), key=lambda each: each.total)
+    return _rounded(peak, _slack(setting.engine, load), device)
+
+
+def predict_cell(cell: Mapping[str, Any]) -> Prediction | None:
+    """What a process of a measured cell needs, by its specification; None of a search, whose batch isn't known."""
+    if cell["batch"] is None:
+        return None
+    return predict(
+        Model.of_job(cell["model"]),
+        ParallelSetting.of_job(cell["parallel"]),
+        processes=cell["processes"],
+        precision=cell["precision"],
+        micro_batch=cell["batch"],
+        sequence_length=cell["sequence_length"],
+        activation_checkpointing=cell["activation_checkpointing"],
+        device=cell["device"],
+    )
+
+
+def against(predicted: Prediction | None, measured: int | None) -> dict[str, Any]:
+    """What a measurement's file says of a prediction: its figures, and how far off it is.
+
+    Args:
+        predicted: None where there is none.
+        measured: what a process took, in bytes of the same memory; None where it wasn't measured.
+
+    Returns:
+        `predicted_memory` and `prediction_error`, which is predicted over measured, less one.
+    """
+    return {
+        "predicted_memory": predicted and predicted.figures(),
+        "prediction_error": predicted.total / measured - 1 if predicted and measured else None,
+    }
+
+
+def held(engine: str, load: Workload) -> Held | None:
+    """What a process of an engine holds; None where nobody has counted it."""
+    count = _ENGINES.get(engine)
+    return None if count is None else count(load)
+
+
+def _arithmetic(setting: ParallelSetting, precision: Precision) -> Arithmetic:
+    if precision == "fp32":
+        return "fp32"
+    return "autocast" if setting.engine in _AUTOCAST or setting.options.get("stage") == 0 else "half"
+
+
+def _slack(engine: str, load: Workload) -> float:
+    """What libraries and the allocator keep for themselves, where the CPU computes."""
+    if not load.on_cpu:
+        return 0.0
+    runtime = _RUNTIME + (_RUNTIME_OF_DEEPSPEED if engine == "deepspeed" else 0.0)
+    return runtime + _FRAGMENTS * load.activations.kept
+
+
+def _rounded(peak: Moment, slack: float, device: Literal["cpu", "cuda"]) -> Prediction:
+    return Prediction(
+        parameters=round(peak.parameters),
+        gradients=round(peak.gradients),
+        optimizer=round(peak.optimizer),
+        activations=round(peak.activations),
+        buffers=round(peak.buffers + slack),
+        kind="host" if device == "cpu" else "device",
+        host=round(peak.host),
+        moment=peak.name,
+    )
+
+
+def _pieces(micro_batch: int, accumulation: int, pipeline: int) -> int:
+    """Into how many a pipeline cuts a micro-batch, so that every process has work (parallel/pipeline.py)."""
+    divisors = (number for number in range(1, micro_batch + 1) if micro_batch % number == 0)
+    return next((number for number in divisors if accumulation * number >= pipeline), micro_batch)
+
+
+def _moments(load: Workload, on: Held, accumulates: bool) -> Iterator[Moment]:
+    """When memory may be at its peak, in the order of a training."""
+    # transformers makes the head's matrix before it ties it to the table of tokens
+    yield Moment("building the model", 4 * (parameters(load.model) + load.head))
+    kept, head = load.activations.kept, load.size * load.head
+    passing = Moment(
+        "the loss",
+        on.parameters + on.gathered + on.tables,
+        on.gradients + (on.between if accumulates else 0.0),
+        on.optimizer,
+        kept,
+        on.buffers,
+        on.host,
+    )
+    yield replace(passing, gradients=passing.gradients + 4 * load.head, buffers=on.buffers + load.logits)
+    # models/objective.py scales the head's gradient into a second tensor
+    yield replace(passing, name="starting the backward pass", gradients=passing.gradients + 2 * head)
+    working = kept + load.activations.working
+    yield replace(passing, name="the backward pass", gradients=passing.gradients + head, activations=working)
+    # the table of tokens has a second gradient, of the embedding, before both are added
+    made = on.gradients + max(on.made, on.between if accumulates else 0.0) + 2 * head
+    # glibc's heap, in which activations and gathered blocks lie, never shrinks, and gradients of the blocks fill what
+    # these leave; a GPU's allocator uses their memory again for anything
+    left, gathered = (working, on.gathered) if load.on_cpu else (0.0, 0.0)
+    yield replace(passing, name="ending the backward pass", gradients=made, activations=max(0.0, left - on.made))
+    after = replace(passing, parameters=on.parameters + gathered, activations=left)
+    yield replace(after, name="exchanging gradients", gradients=on.gradients + on.exchanged)
+    yield replace(after, name="the optimizer's step", gradients=on.gradients + on.stepping)

@@ -1,0 +1,88 @@
+"""The group of processes that trains together, as torchrun's environment describes it."""
+
+import os
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+
+from trainyard.core.errors import InputError
+from trainyard.core.timeouts import timeout
+
+
+def rank() -> int:
+    """This process's number among all."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def local_rank() -> int:
+    """This process's number on its own machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def device(kind: Literal["cpu", "cuda"]) -> torch.device:
+    """The device of this process: the CPU, or the GPU of its local rank."""
+    return torch.device("cuda", local_rank()) if kind == "cuda" else torch.device("cpu")
+
+
+def start(kind: Literal["cpu", "cuda"]) -> None:
+    """Join the group; with one process a group of one, since some frameworks ask for it.
+
+    Raises:
+        InputError: this machine has fewer GPUs than processes, or the timeout is no time.
+    """
+    backend = "gloo"
+    if kind == "cuda":
+        if local_rank() >= torch.cuda.device_count():
+            raise InputError(
+                f"process {local_rank()} of this machine has no GPU: there are {torch.cuda.device_count()}; "
+                "ask for as many processes as GPUs, or set device: cpu in config/config.yaml"
+            )
+        torch.cuda.set_device(local_rank())
+        backend = "cpu:gloo,cuda:nccl"
+    if "MASTER_ADDR" in os.environ:
+        dist.init_process_group(backend, timeout=timeout())
+    else:
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def stop() -> None:
+    """Leave the group, where there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def sum_over_ranks(values: Sequence[float]) -> list[float]:
+    """Each value's sum over all ranks, in double precision; all ranks call it."""
+    return _reduce(values, dist.ReduceOp.SUM)
+
+
+def max_over_ranks(values: Sequence[float]) -> list[float]:
+    """Each value's maximum over all ranks; all ranks call it."""
+    return _reduce(values, dist.ReduceOp.MAX)
+
+
+def broadcast(value: int) -> int:
+    """Rank 0's `value`, on every rank."""
+    box = torch.tensor([value])
+    if world_size() > 1:
+        dist.broadcast(box, src=0)
+    return int(box.item())
+
+
+def barrier() -> None:
+    """Wait until every rank has come here (a sum: a broadcast would not hold up its sender)."""
+    sum_over_ranks([0.0])
+
+
+def _reduce(values: Sequence[float], operation: dist.ReduceOp.RedOpType) -> list[float]:
+    box = torch.tensor(values, dtype=torch.float64)
+    if world_size() > 1:
+        dist.all_reduce(box, op=operation)
+    return box.tolist()

@@ -1,0 +1,329 @@
+"""Pipeline parallel: the blocks of one copy of the model are laid over neighbouring processes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
+from torch.utils.checkpoint import checkpoint
+from typing_extensions import override
+
+from trainyard.config.catalogue import Family
+from trainyard.core.errors import InputError
+from trainyard.models.gpt2_modern import rotations
+from trainyard.parallel import process_group
+from trainyard.parallel.engine import Batch, EngineSettings, fp32_copy
+from trainyard.parallel.pytorch import single
+
+
+class Engine(single.Engine):
+    """torch's pipelining within a copy of the model; over copies, gradients are summed once a step.
+
+    The processes form a mesh (data, pipeline). The micro-batches of a step follow one another through the
+    blocks, one forward, one backward; where they are fewer than the processes, each is cut into smaller ones.
+    An embedding that the head shares lies on the first process and on the last: both get the sum of its gradients.
+    """
+
+    def __init__(self, objective: nn.Module, settings: EngineSettings) -> None:
+        self._schedules: dict[tuple[int, int, int], Any] = {}
+        self._losses: list[Tensor] = []
+        self._factor = 1.0
+        super().__init__(objective, settings)
+
+    @override
+    def loss_sum(self, batch: Batch) -> Tensor:
+        here = self._to_device(batch)
+        tokens = here["input_ids"]
+        self.objective.eval()
+        with torch.no_grad():
+            x = tokens if self.stage.first else torch.empty(*tokens.shape, self._width, device=self.device)
+            if not self.stage.first:
+                dist.recv(x, src=process_group.rank() - 1, group=self._copy)
+            x = self.stage(x)
+            if self.stage.last:
+                loss = self._loss_of(x, here["labels"])
+            else:
+                dist.send(x.contiguous(), dst=process_group.rank() + 1, group=self._copy)
+                loss = torch.empty((), device=self.device)
+        self.objective.train()
+        dist.broadcast(loss, group=self._copy, group_src=self.settings.pipeline - 1)
+        return loss
+
+    @override
+    def full_state(self) -> dict[str, Tensor] | None:
+        if self.data_rank != 0:
+            return None
+        own, state = self.model.state_dict(), {}
+        for (name, whole), owner in zip(self._whole.items(), self._owners, strict=True):
+            if owner == process_group.rank():
+                state[name] = fp32_copy(own[name])
+                if owner != 0:
+                    dist.send(state.pop(name), dst=0)
+            elif process_group.rank() == 0:
+                state[name] = torch.empty_like(whole, device="cpu")
+                dist.recv(state[name], src=owner)
+        return state if process_group.rank() == 0 else None
+
+    @override
+    def _wrap(self, objective: nn.Module) -> nn.Module:
+        stages, index = self.settings.pipeline, process_group.rank() % self.settings.pipeline
+        mesh = init_device_mesh(self.device.type, (self.data_ranks, stages), mesh_dim_names=("data", "pipeline"))
+        self._copy, self._copies = mesh.get_group("pipeline"), mesh.get_group("data")
+        model: Any = self.model
+        self._width, self._head_width = model.config.hidden_size, self._head().in_features
+        self._tied = self._head().weight is token_embedding(self.model, self.settings.family)
+        self._whole = {name: tensor.to("meta", torch.float32) for name, tensor in self.model.state_dict().items()}
+        self.stage = Stage(self.model, self.settings.family, index, stages, self._autocast)
+        own = self.model.state_dict().keys()
+        first_copy = self.data_rank == 0
+        ranks = [process_group.rank() if first_copy and name in own else 0 for name in self._whole]
+        self._owners = [int(owner) for owner in process_group.sum_over_ranks(ranks)]
+        for copy in range(self.data_ranks):
+            ends = dist.new_group([copy * stages, (copy + 1) * stages - 1])
+            if copy == self.data_rank:
+                self._ends = ends
+        # NCCL wants every process of a group at its first exchange, and a schedule's is between two
+        dist.all_reduce(torch.zeros((), device=self.device), group=self._copy)
+        if self.settings.compile:
+            self.stage.compile()
+        return objective.to(self.device)
+
+    @override
+    def _accumulate(self, micro_batches: Sequence[Batch], factor: float) -> Tensor:
+        self._factor = factor / self.data_ranks  # gradients are summed over copies
+        here = [self._to_device(batch) for batch in micro_batches]
+        tokens = torch.cat([batch["input_ids"] for batch in here])
+        schedule = self._schedule(len(here), *here[0]["input_ids"].shape)
+        first = [tokens] if self.stage.first else []
+        labels = torch.cat([batch["labels"] for batch in here]) if self.stage.last else None
+        schedule.step(*first, target=labels, return_outputs=False)
+        if self._shared_weight is not None and self._shared_weight.grad is not None:
+            dist.all_reduce(self._shared_weight.grad, group=self._ends)
+        if self.data_ranks > 1:
+            for gradient in self._local_gradients():
+                dist.all_reduce(gradient, group=self._copies)
+        losses, self._losses = self._losses, []
+        return torch.stack(losses) if losses else torch.zeros(1)
+
+    @override
+    def _square_sum(self, gradients: list[Tensor]) -> float:
+        # the copies have the same gradients, and so have both ends of an embedding that the head shares
+        counted = []
+        if self.data_rank == 0:
+            twice = self._shared_weight.grad if self._shared_weight is not None and not self.stage.first else None
+            counted = [gradient for gradient in gradients if gradient is not twice]
+        (total,) = process_group.sum_over_ranks([super()._square_sum(counted) if counted else 0.0])
+        return total
+
+    @property
+    def _shared_weight(self) -> Tensor | None:
+        """This process's copy of a weight that embedding and head share, on the first and the last."""
+        if not self._tied:
+            return None
+        if self.stage.first:
+            return token_embedding(self.model, self.settings.family)
+        return self._head().weight if self.stage.last else None
+
+    def _schedule(self, micro_batches: int, rows: int, time: int) -> Any:
+        """The order of work for so many micro-batches of such a shape; made once."""
+        key = (micro_batches, rows, time)
+        if key not in self._schedules:
+            stages = self.settings.pipeline
+            divisors = [number for number in range(1, rows + 1) if rows % number == 0]
+            pieces = next((number for number in divisors if micro_batches * number >= stages), rows)
+            chunks = micro_batches * pieces
+            shape = (rows // pieces, time)
+            tokens = torch.empty(*shape, dtype=torch.int64, device=self.device)
+            hidden = torch.empty(*shape, self._width, device=self.device, requires_grad=True)
+            read = torch.empty(*shape, self._head_width, device=self.device, requires_grad=True)
+            stage = PipelineStage(
+                self.stage,
+                process_group.rank() % stages,
+                stages,
+                self.device,
+                input_args=tokens if self.stage.first else hidden,
+                output_args=read if self.stage.last else hidden,
+                group=self._copy,
+            )
+            kind = Schedule1F1B if chunks >= stages else ScheduleGPipe
+            self._schedules[key] = kind(stage, chunks, self._loss, scale_grads=False)
+        return self._schedules[key]
+
+    def _loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """The loss of one piece on the last process, in the scale of the step."""
+        loss = self._loss_of(hidden, labels)
+        self._losses.append(loss.detach())
+        return loss * self._factor
+
+    def _head(self) -> nn.Linear:
+        model: Any = self.model
+        return model.get_output_embeddings()
+
+    def _loss_of(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        with self._autocast():
+            return self._head()(hidden, labels)
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Where a family has what, and how its parts are called; what its own forward does, in pieces.
+
+    Attributes:
+        trunk: the name of the module that holds all but the head.
+        blocks: the name of its list of blocks.
+        before: names of its parts that are used before the blocks, the embedding of tokens first.
+        after: names of its parts that are used after the blocks.
+        embed: trunk and tokens (batch, time) to what the first block reads (batch, time, width).
+        run: trunk, a block and what it reads to what it gives, both (batch, time, width).
+        finish: trunk and what the last block gives to what the head reads (batch, time, head's width).
+    """
+
+    trunk: str
+    blocks: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    embed: Callable[[Any, Tensor], Tensor]
+    run: Callable[[Any, nn.Module, Tensor], Tensor]
+    finish: Callable[[Any, Tensor], Tensor]
+
+
+class Stage(nn.Module):
+    """What one process computes of a model: some blocks, and at the ends what stands before and after them.
+
+    The model keeps its names and loses, in place, all that other processes hold.
+
+    Args:
+        model: a whole model, the same on every process.
+        family: its family.
+        index: of this process among those that share the model.
+        stages: how many they are.
+        autocast: makes the context in which it computes.
+
+    Raises:
+        InputError: there are fewer blocks than processes.
+    """
+
+    def __init__(
+        self, model: nn.Module, family: Family, index: int, stages: int, autocast: Callable[[], AbstractContextManager]
+    ) -> None:
+        super().__init__()
+        self._autocast = autocast
+        self._anatomy = ANATOMIES[family]
+        self.first, self.last = index == 0, index == stages - 1
+        self.trunk: Any = model.get_submodule(self._anatomy.trunk)
+        blocks = self.trunk.get_submodule(self._anatomy.blocks)
+        bounds = _bounds(len(blocks), stages)
+        self._own = range(*bounds[index])
+        for number in range(len(blocks)):
+            if number not in self._own:
+                setattr(blocks, str(number), None)
+        if not self.last:
+            model.lm_head = None  # pyright: ignore[reportArgumentType]
+        for names, here in ((self._anatomy.before, self.first), (self._anatomy.after, self.last)):
+            for name in names if not here else ():
+                setattr(self.trunk, name, None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (batch, time) on the first process, else hidden states, to hidden states (batch, time, width)."""
+        blocks = self.trunk.get_submodule(self._anatomy.blocks)
+        with self._autocast():
+            if self.first:
+                x = self._anatomy.embed(self.trunk, x)
+            for number in self._own:
+                x = self._anatomy.run(self.trunk, blocks[number], x)
+            return self._anatomy.finish(self.trunk, x) if self.last else x
+
+
+def token_embedding(model: nn.Module, family: Family) -> nn.Parameter:
+    """The weight of the embedding of tokens."""
+    anatomy = ANATOMIES[family]
+    return model.get_submodule(f"{anatomy.trunk}.{anatomy.before[0]}").get_parameter("weight")
+
+
+def _bounds(blocks: int, stages: int) -> list[tuple[int, int]]:
+    """First and last block, exclusive, of each process: as even as can be, and the first, without the head, no less."""
+    if blocks < stages:
+        raise InputError(
+            f"config/parallel.yaml: pipeline: {stages} processes can't share {blocks} blocks; take fewer processes, "
+            "or a deeper model"
+        )
+    return list(pairwise(-(-index * blocks // stages) for index in range(stages + 1)))
+
+
+def _positions(x: Tensor) -> Tensor:
+    """The numbers of the tokens, (1, time)."""
+    return torch.arange(x.shape[1], device=x.device).unsqueeze(0)
+
+
+def _embed_gpt2(trunk: Any, tokens: Tensor) -> Tensor:
+    return trunk.drop(trunk.wte(tokens) + trunk.wpe(_positions(tokens)))
+
+
+def _embed_opt(trunk: Any, tokens: Tensor) -> Tensor:
+    x = trunk.embed_tokens(tokens)
+    x = x if trunk.project_in is None else trunk.project_in(x)
+    return x + trunk.embed_positions(None, position_ids=_positions(tokens))
+
+
+def _finish_opt(trunk: Any, x: Tensor) -> Tensor:
+    x = x if trunk.final_layer_norm is None else trunk.final_layer_norm(x)
+    return x if trunk.project_out is None else trunk.project_out(x)
+
+
+def _run_llama(trunk: Any, block: nn.Module, x: Tensor) -> Tensor:
+    return block(x, position_embeddings=trunk.rotary_emb(x, position_ids=_positions(x)))
+
+
+def _run_modern(trunk: Any, block: nn.Module, x: Tensor) -> Tensor:
+    angles = rotations(x.shape[1], trunk.head_width, trunk.rope_base, x.device)
+    if trunk.checkpoint_arguments is not None and trunk.training:
+        found = checkpoint(block, x, *angles, **trunk.checkpoint_arguments)
+        assert isinstance(found, Tensor)
+        return found
+    return block(x, *angles)
+
+
+ANATOMIES: Mapping[str, Anatomy] = {
+    "gpt2": Anatomy(
+        "transformer",
+        "h",
+        ("wte", "wpe"),
+        ("ln_f",),
+        _embed_gpt2,
+        lambda _trunk, block, x: block(x),
+        lambda trunk, x: trunk.ln_f(x),
+    ),
+    "opt": Anatomy(
+        "model.decoder",
+        "layers",
+        ("embed_tokens", "embed_positions", "project_in"),
+        ("final_layer_norm", "project_out"),
+        _embed_opt,
+        lambda _trunk, block, x: block(x),
+        _finish_opt,
+    ),
+    "llama": Anatomy(
+        "model",
+        "layers",
+        ("embed_tokens",),
+        ("norm",),
+        lambda trunk, tokens: trunk.embed_tokens(tokens),
+        _run_llama,
+        lambda trunk, x: trunk.norm(x),
+    ),
+    "gpt2_modern": Anatomy(
+        "model",
+        "layers",
+        ("embed_tokens",),
+        ("norm",),
+        lambda trunk, tokens: trunk.embed_tokens(tokens),
+        _run_modern,
+        lambda trunk, x: trunk.norm(x),
+    ),
+}

@@ -1,0 +1,1 @@
+"""From a configuration to jobs: what Snakemake's rules ask."""

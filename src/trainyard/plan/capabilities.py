@@ -1,0 +1,165 @@
+"""What the machine can do, found out without torch, so that a dry run stays quick."""
+
+import functools
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from packaging.requirements import Requirement
+
+from trainyard.config.catalogue import ParallelSetting, Precision
+from trainyard.core.python_environment import framework, interpreter, package_version, spaced_path
+from trainyard.hardware.gpus import gpus
+
+Device = Literal["cpu", "cuda"]
+
+
+def find_device() -> Device:
+    """`cuda` where an NVIDIA driver runs and shows this process a GPU, else `cpu`."""
+    return "cuda" if gpus() else "cpu"
+
+
+@functools.cache
+def has_compiler() -> bool:
+    """Whether a C++ compiler is on the path, for extensions built at first use."""
+    return any(shutil.which(name) for name in ("c++", "g++", "clang++"))
+
+
+@functools.cache
+def has_library(name: str) -> bool:
+    """Whether extensions can be built against a C library: its header is where compilers look."""
+    named = [
+        folder for variable in ("CPATH", "CPLUS_INCLUDE_PATH") for folder in os.environ.get(variable, "").split(":")
+    ]
+    folders = [*filter(None, named), "/usr/local/include", "/usr/include"]
+    return any(Path(folder, f"{name}.h").is_file() for folder in folders)
+
+
+@functools.cache
+def _requirement(entry: str) -> Requirement:
+    return Requirement(entry)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where jobs run.
+
+    Attributes:
+        device: what configuration or the driver names.
+        interpreters: the Python of a framework that has an environment of its own.
+    """
+
+    device: Device
+    interpreters: Mapping[str, str] = field(default_factory=dict)
+
+    def capabilities(
+        self, setting: ParallelSetting, compiled: bool, environment: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        """The facts that a run's parallel setting depends on; a change of one reruns the run.
+
+        Args:
+            setting: from the catalogue.
+            compiled: whether the run goes through torch.compile.
+            environment: the pins of the conda environment that the job runs in, where conda
+                is on and no interpreter is named: this interpreter's packages say nothing then.
+        """
+        names = [_requirement(entry).name for entry in setting.packages]
+        python = self.interpreters.get(framework(setting.packages) or "")
+        if python:
+            names += ["torch", "transformers"]
+            versions = {name: package_version(name, python) for name in names}
+        elif environment is not None:
+            versions = {name: environment.get(name) for name in names}
+        else:
+            versions = {name: package_version(name) for name in names}
+        facts: dict[str, Any] = {"device": self.device, "packages": dict(sorted(versions.items()))}
+        if setting.compiler or compiled:
+            facts["compiler"] = has_compiler()
+            if environment is None and not interpreter(python or sys.executable).has_headers:  # conda's are there
+                facts["python_headers"] = False
+        if setting.compiler and (path := spaced_path(python or sys.executable)):
+            facts["spaced_path"] = path
+        if setting.libraries:
+            facts["libraries"] = {name: has_library(name) for name in sorted(setting.libraries)}
+        return facts
+
+
+def unsupported(
+    setting: ParallelSetting,
+    family: str,
+    precision: Precision,
+    processes: int,
+    capabilities: dict[str, Any],
+    cluster: bool = False,
+) -> str | None:
+    """Why a run can't be done here, or None: first what holds on every machine.
+
+    The number of GPUs is no capability: a run doesn't depend on those that it leaves idle. On a cluster
+    those of this machine say nothing: SLURM gives a job what it asks for.
+    """
+    return (
+        never(setting, family, precision, processes)
+        or _not_installed(setting, capabilities)
+        or _not_built(capabilities)
+        or _no_device(setting, precision, processes, capabilities["device"], cluster)
+    )
+
+
+def never(setting: ParallelSetting, family: str, precision: Precision, processes: int) -> str | None:
+    """Why a run can't be done on any machine, or None."""
+    copy = setting.tensor * setting.pipeline
+    if setting.families is not None and family not in setting.families:
+        return f"does not spread {family} models (it does {', '.join(setting.families)})"
+    if precision not in setting.precision:
+        return f"does not train in {precision} (it does in {', '.join(setting.precision)})"
+    if setting.one_process and processes > 1:
+        return f"runs in one process, not in {processes}"
+    if processes % copy:
+        return f"needs a multiple of {copy} processes, not {processes}"
+    return None
+
+
+def _not_installed(setting: ParallelSetting, capabilities: dict[str, Any]) -> str | None:
+    versions = capabilities["packages"]
+    missing = [package for package, version in versions.items() if version is None]
+    if missing:
+        return f"needs the package{_s(missing)} {', '.join(missing)}, not installed here"
+    for needed in map(_requirement, setting.packages):
+        if not needed.specifier.contains(versions[needed.name], prereleases=True):
+            return f"needs {needed}, {versions[needed.name]} here"
+    return None
+
+
+def _not_built(capabilities: dict[str, Any]) -> str | None:
+    if not capabilities.get("compiler", True):
+        return "needs a C++ compiler (g++ or clang++), not found here"
+    if not capabilities.get("python_headers", True):
+        return "needs Python's headers (Python.h; on Debian and Ubuntu the package python3-dev), not found here"
+    if path := capabilities.get("spaced_path"):
+        return f"builds a C++ extension, which torch can't link in a path with spaces ({path})"
+    absent = [name for name, there in capabilities.get("libraries", {}).items() if not there]
+    if absent:
+        return f"needs the header{_s(absent)} of {', '.join(absent)}, not found here"
+    return None
+
+
+def _no_device(
+    setting: ParallelSetting, precision: Precision, processes: int, device: Device, cluster: bool
+) -> str | None:
+    if device == "cuda":
+        found = None if cluster else gpus()
+        return None if found is None or len(found) >= processes else f"needs {processes} GPUs, {len(found)} here"
+    if setting.gpu:
+        return "needs an NVIDIA GPU, none here"
+    if precision in setting.gpu_precision:
+        others = [each for each in setting.precision if each not in setting.gpu_precision]
+        return f"{precision} needs a GPU" + (f": on CPUs it trains in {' or '.join(others)}" if others else "")
+    return None
+
+
+def _s(things: Iterable[object]) -> str:
+    return "s" if len(list(things)) > 1 else ""

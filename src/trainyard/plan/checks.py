@@ -1,0 +1,228 @@
+"""Whether settings that are each allowed fit together: what would otherwise end a job, after hours, ends the call.
+
+All of it is arithmetic on the catalogues and a study. What only the data can tell (how many rows, how long a
+document) is found where it is read.
+"""
+
+from collections.abc import Iterable
+
+from trainyard.config.catalogue import LARGEST_VOCABULARY, Dataset, Model, ParallelSetting, Task, Tokenizer
+from trainyard.config.engine_options import Options, parse_options
+from trainyard.config.study import Evaluate
+from trainyard.config.train import Train, rows_a_step
+from trainyard.core.errors import InputError
+from trainyard.estimate.parameters import feed_forward_width
+from trainyard.plan.evaluations import ROWS_FOR_SHOTS, Evaluation
+
+LONGEST_NAME = 255 - 24
+"""Bytes of a file's name without the endings that logs, tables and unfinished files have."""
+
+
+def task_of(dataset: Dataset) -> Task:
+    """Source and target pairs are for summarisation, text is for language modelling."""
+    return "summarisation" if dataset.kind == "pairs" else "language-modelling"
+
+
+def check_training(
+    train: Train, dataset: tuple[str, Dataset], model: tuple[str, Model], tokenizer: Tokenizer, place: str
+) -> None:
+    """See that a model can be trained so on a dataset; both with their names, `place` is the grid's file and key.
+
+    Raises:
+        InputError: it can't.
+    """
+    (dataset_name, data), (model_name, entry) = dataset, model
+    if data.kind == "choices":
+        raise InputError(f"{place}.datasets: {dataset_name} holds multiple-choice items, nothing to train on")
+    task = task_of(data)
+    if entry.sequence_to_sequence != (task == "summarisation"):
+        raise InputError(
+            f"{place}.models: {model_name} ({entry.family}) is no model for {task}, "
+            f"which {dataset_name} is for; put them into grids of their own"
+        )
+    if "train" not in data.splits:
+        raise InputError(f"{place}.datasets: {dataset_name} has no split 'train' to train on")
+    if train.initial == "pretrained" and entry.weights is None:
+        raise InputError(f"{place}.train.initial: {model_name} has no pretrained weights in config/models.yaml")
+    if task == "language-modelling" and tokenizer.vocabulary > LARGEST_VOCABULARY:
+        raise InputError(
+            f"{place}.models: {model_name}: text is stored in tokens of 16 bits, and {entry.tokenizer} has more than "
+            f"{LARGEST_VOCABULARY:,}; take another model"
+        )
+    _check_lengths(train, task, model_name, entry, f"{place}.train")
+    _check_steps(train, task, f"{place}.train")
+    rows = data.known_rows("train")
+    if task == "summarisation" and rows is not None and rows < rows_a_step(train, f"{place}.train"):
+        raise InputError(
+            f"{place}.train.batch: {train.batch} pairs a step, and {dataset_name} has {rows}; make it smaller"
+        )
+
+
+def _check_lengths(train: Train, task: Task, model_name: str, model: Model, place: str) -> None:
+    names = ("source_length", "target_length") if task == "summarisation" else ("sequence_length",)
+    for name in names:
+        length = getattr(train, name)
+        if length > model.shape.context:
+            raise InputError(
+                f"{place}.{name}: sequences of {length} tokens, but {model_name} reads {model.shape.context} at most; "
+                "make it smaller"
+            )
+
+
+def _check_steps(train: Train, task: Task, place: str) -> None:
+    if task == "summarisation":
+        for name, instead in (("batch_tokens", "batch (pairs)"), ("tokens", "steps or epochs")):
+            if getattr(train, name) is not None:
+                raise InputError(f"{place}.{name}: source/target pairs differ in length; give {instead} instead")
+    rows = rows_a_step(train, place)
+    last = train.steps
+    if train.tokens is not None:
+        last = train.tokens // (rows * train.sequence_length)
+        if not last:
+            raise InputError(
+                f"{place}.tokens: {train.tokens} is less than one step of {rows} x {train.sequence_length}; give "
+                f"{rows * train.sequence_length} or more"
+            )
+    if last is None:
+        return
+    if max(train.keep_steps, default=0) > last:
+        raise InputError(f"{place}.keep_steps: {max(train.keep_steps)} lies after the last step, {last}")
+    if (train.warmup_steps or 0) > last:
+        raise InputError(
+            f"{place}.warmup_steps: {train.warmup_steps} is more than the {last} steps of the run; make it smaller"
+        )
+
+
+def check_spread(
+    setting: ParallelSetting,
+    name: str,
+    model: tuple[str, Model],
+    rows: int,
+    place: str,
+) -> None:
+    """See that a model, with its name, can be spread so; `rows` are those of one copy of it in one step.
+
+    Raises:
+        InputError: heads or widths can't be shared out, or blocks or rows are fewer than the pipeline's stages.
+    """
+    model_name, entry = model
+    shape, share = entry.shape, setting.tensor
+    counts = {
+        "heads": shape.heads,
+        "key_value_heads": shape.key_value_heads or shape.heads,
+        "feed_forward": feed_forward_width(entry),
+    }
+    for what, count in counts.items():
+        if count % share:
+            raise InputError(
+                f"{place}: {name} shares each matrix of {model_name} among {share} processes (tensor), and its {what}, "
+                f"{count}, is no multiple of that; take another setting, or another shape in config/models.yaml"
+            )
+    blocks = min(shape.layers, shape.decoder_layers or shape.layers)
+    if blocks < setting.pipeline:
+        raise InputError(
+            f"{place}: {name} lays {model_name} over {setting.pipeline} processes (pipeline), and it has {blocks} "
+            f"block{'s' if blocks > 1 else ''}; take another setting, or a deeper model"
+        )
+    options: Options = parse_options(setting.engine, setting.options)
+    if options.row_for_each_stage and rows < setting.pipeline:
+        raise InputError(
+            f"{place}: {name} takes {rows} sequence{'s' if rows > 1 else ''} a step through a pipeline of "
+            f"{setting.pipeline} processes, and needs one for each; make the batch larger"
+        )
+
+
+def share_of(train: Train, ranks: int, place: str) -> int:
+    """Sequences that one of `ranks` data ranks takes in one optimizer step.
+
+    Raises:
+        InputError: the batch can't be cut into equal micro-batches; with the nearest that can.
+    """
+    rows, piece = rows_a_step(train, place), ranks * (train.micro_batch or 1)
+    if rows % piece:
+        key, unit = ("batch", 1) if train.batch is not None else ("batch_tokens", train.sequence_length)
+        nearest = [rows // piece * piece * unit, (rows // piece + 1) * piece * unit]
+        factors = [f"{ranks} data-parallel ranks"] * (ranks > 1)
+        factors += [f"micro_batch {train.micro_batch}"] * (train.micro_batch is not None)
+        factors += [f"sequence_length {unit}"] * (unit > 1)
+        raise InputError(
+            f"{place}.{key}: {rows * unit} is no multiple of {piece * unit} ({' x '.join(factors)}); make it "
+            f"{' or '.join(str(each) for each in nearest if each)}"
+        )
+    return rows // ranks
+
+
+def check_evaluate(evaluate: Evaluate, place: str) -> None:
+    """See that the settings of each metric fit each other; `place` is their file and key.
+
+    Raises:
+        InputError: two don't.
+    """
+    if (rouge := evaluate.rouge) and rouge.min_length > rouge.max_length:
+        raise InputError(
+            f"{place}.rouge.min_length: {rouge.min_length} is more than max_length, {rouge.max_length}; "
+            "make it smaller, or max_length larger"
+        )
+    if (perplexity := evaluate.perplexity) and perplexity.stride is not None and "rolling" not in perplexity.protocols:
+        raise InputError(f"{place}.perplexity.stride: of protocol rolling alone, which isn't asked for; leave it out")
+
+
+def check_evaluation(
+    evaluation: Evaluation, model: tuple[str, Model], datasets: dict[str, Dataset], place: str
+) -> None:
+    """See that a model, with its name, can be evaluated so; `place` is the file and the key of the metrics.
+
+    Raises:
+        InputError: something is longer than the model reads, or there are too few rows.
+    """
+    name, entry = model
+    at, here = evaluation.settings, f"{place}.{evaluation.metric}"
+    # the positions of a T5 have no end
+    most = None if entry.family == "t5" else entry.shape.context
+    if evaluation.metric == "rouge":
+        _check_length(at["max_length"], most, name, f"{here}.max_length")
+    elif evaluation.metric == "perplexity":
+        _check_length(at["context"], most, name, f"{here}.context")
+        context = at["context"] or entry.shape.context
+        if (at["stride"] or 0) > context:
+            raise InputError(
+                f"{here}.stride: {at['stride']} is more than the context, {context}, so that tokens would go unscored; "
+                "make it smaller"
+            )
+    elif evaluation.metric == "samples":
+        longest = entry.shape.context - at["prompt_words"]  # a word is one token or more
+        if at["new_tokens"] > longest:
+            raise InputError(
+                f"{here}.new_tokens: {at['new_tokens']} after a prompt of {at['prompt_words']} words are more than the "
+                f"{entry.shape.context} tokens that {name} reads; make new_tokens or prompt_words smaller"
+            )
+    elif evaluation.metric == "hellaswag":
+        _check_shots(evaluation, datasets[evaluation.dataset], f"{here}.shots")
+
+
+def _check_length(length: int | None, most: int | None, name: str, place: str) -> None:
+    if length is not None and most is not None and length > most:
+        raise InputError(f"{place}: {length} tokens, but {name} reads {most} at most; make it smaller")
+
+
+def _check_shots(evaluation: Evaluation, dataset: Dataset, place: str) -> None:
+    shots = evaluation.settings["shots"]
+    apart = "train" in dataset.splits and evaluation.split != "train"
+    rows = dataset.known_rows("train") if apart else ROWS_FOR_SHOTS
+    if shots and rows is not None and shots >= rows:
+        of = "rows" if apart else "last rows of the split"
+        raise InputError(f"{place}: {shots} are drawn from the {rows} {of} of {evaluation.dataset}; make it smaller")
+
+
+def check_names(names: Iterable[str], place: str) -> None:
+    """See that what joins the names of a study's parts is still the name of a file.
+
+    Raises:
+        InputError: one is too long.
+    """
+    for name in names:
+        if len(name) > LONGEST_NAME:
+            raise InputError(
+                f"{place}: the name {name} has {len(name)} characters, and a file's may have {LONGEST_NAME}; give "
+                "datasets, models, parallel settings or recipes shorter names"
+            )

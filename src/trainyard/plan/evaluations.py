@@ -1,0 +1,101 @@
+"""From the `evaluate` settings of a study to single evaluations."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from trainyard.config.catalogue import Dataset, Model
+from trainyard.config.study import Evaluate
+from trainyard.config.yaml_entries import choose
+from trainyard.core.errors import InputError
+
+Metric = Literal["perplexity", "hellaswag", "rouge", "samples"]
+KIND_OF_DATA: dict[Metric, str] = {"perplexity": "text", "hellaswag": "choices", "rouge": "pairs", "samples": "text"}
+ROWS_FOR_SHOTS = 100
+"""Of a split that shots are drawn from itself: its last rows, which are not scored."""
+KEPT = "kept"  # stands for every step whose model a run keeps
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One metric on one split by one protocol; a file for each model that it is run on.
+
+    `samples` is none in earnest: texts to read, with no value.
+    """
+
+    name: str
+    metric: Metric
+    dataset: str
+    split: str
+    settings: dict[str, Any]
+    checkpoints: tuple[str, ...] = ()
+    threads: int = 1
+    processes: int = 1
+
+    def on(self, steps: Sequence[int]) -> list[str]:
+        """The models of a run that it is run on: best, last, step-N; `steps` are those that the run keeps."""
+        kept = [f"step-{step}" for step in steps]
+        return list(dict.fromkeys(name for each in self.checkpoints for name in (kept if each == KEPT else [each])))
+
+
+def evaluations(evaluate: Evaluate, own: str | None, datasets: dict[str, Dataset], place: str) -> list[Evaluation]:
+    """Every single evaluation, in the order of the settings.
+
+    Args:
+        evaluate: the settings.
+        own: the dataset that the model was trained on, for metrics that name none.
+        datasets: the catalogue.
+        place: file and key of the settings, for errors.
+
+    Raises:
+        InputError: a dataset that isn't there, holds something else, or lacks the split.
+    """
+    found = [
+        replace(
+            each,
+            checkpoints=tuple(getattr(evaluate, each.metric).checkpoints or evaluate.checkpoints),
+            threads=evaluate.threads,
+            processes=evaluate.processes,
+        )
+        for each in _expand(evaluate, own)
+    ]
+    for evaluation in found:
+        here = f"{place}.{evaluation.metric}"
+        if not evaluation.dataset:
+            raise InputError(f"{here}.datasets: name them; a model that is not trained here has no data of its own")
+        dataset = choose(evaluation.dataset, datasets, "dataset", f"{here}.datasets")
+        if dataset.kind != KIND_OF_DATA[evaluation.metric]:
+            raise InputError(f"{here}.datasets: {evaluation.dataset} holds {dataset.kind}, not what the metric reads")
+        choose(evaluation.split, dataset.splits, f"split of {evaluation.dataset}", f"{here}.split")
+    return found
+
+
+def _expand(evaluate: Evaluate, own: str | None) -> Iterator[Evaluation]:
+    told = {"datasets", "split", "checkpoints"}
+    if perplexity := evaluate.perplexity:
+        for dataset in perplexity.datasets or [own or ""]:
+            for protocol in perplexity.protocols:
+                name = f"perplexity-{dataset}-{perplexity.split}" + ("-harness" if protocol == "harness" else "")
+                settings = {"protocol": protocol, **perplexity.model_dump(include={"context", "limit"})}
+                settings["stride"] = perplexity.stride if protocol == "rolling" else None
+                yield Evaluation(name, "perplexity", dataset, perplexity.split, settings)
+    if hellaswag := evaluate.hellaswag:
+        for dataset in hellaswag.datasets:
+            for protocol in hellaswag.protocols:
+                for shots in hellaswag.shots:
+                    name = f"hellaswag-{dataset}-{protocol}-{shots}shot"
+                    settings = {"protocol": protocol, "shots": shots, **hellaswag.model_dump(include={"draw", "limit"})}
+                    yield Evaluation(name, "hellaswag", dataset, hellaswag.split, settings)
+    if rouge := evaluate.rouge:
+        settings = rouge.model_dump(exclude=told)
+        for dataset in rouge.datasets or [own or ""]:
+            yield Evaluation(f"rouge-{dataset}-{rouge.split}", "rouge", dataset, rouge.split, settings)
+    if samples := evaluate.samples:
+        settings = samples.model_dump(exclude=told)
+        for dataset in samples.datasets or [own or ""]:
+            yield Evaluation(f"samples-{dataset}-{samples.split}", "samples", dataset, samples.split, settings)
+
+
+def suits(metric: Metric, model: Model) -> bool:
+    """Whether a metric can be had of a model: ROUGE of sequence-to-sequence models, the others of causal ones."""
+    return (metric == "rouge") == model.sequence_to_sequence

@@ -1,0 +1,451 @@
+"""What the rules ask of the plan: inputs and parameters of each job, by its wildcards.
+
+Kept out of the rule files so that it is typed and tested; it knows nothing of Snakemake
+but that wildcards have names.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from trainyard.config.catalogue import FilesSource
+from trainyard.config.slices import split_names
+from trainyard.config.yaml_entries import choose
+from trainyard.core.failure_counts import failures
+from trainyard.core.python_environment import framework
+from trainyard.parallel import engine_module
+from trainyard.plan.capabilities import unsupported
+from trainyard.plan.code_hash import code_hash
+from trainyard.plan.evaluations import Evaluation
+from trainyard.plan.plain_files import check_plain_file
+from trainyard.plan.resources import evaluation_minutes, megabytes, minutes
+from trainyard.plan.runs import RESULTS, Execution
+from trainyard.plan.study import EvaluatedModel, Plan, StudyPlan
+from trainyard.tools.conda_environments import pins
+
+Wildcards = Any
+
+
+class Dag:
+    """The plan, seen from a job.
+
+    Attributes:
+        plan: everything that the configuration asks for.
+        environments: the folder of the conda environments.
+        conda: whether jobs run in those, so that this interpreter's packages say nothing.
+        cluster: whether jobs run on the nodes of a cluster, and not on this machine.
+        predicted: the bytes that a process of a specification is to need in host memory, where that can be told.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        environments: Path,
+        conda: bool,
+        cluster: bool = False,
+        predicted: Callable[[dict[str, Any]], int | None] = lambda _: None,
+    ) -> None:
+        self.plan = plan
+        self.catalogues = plan.catalogues
+        self.environments = environments
+        self.conda = conda
+        self.cluster = cluster
+        self.predicted = predicted
+
+    def environment(self, stage: str) -> str:
+        """The file of a conda environment."""
+        return str(self.environments / f"{stage}.yaml")
+
+    def _study(self, wildcards: Wildcards) -> StudyPlan:
+        return self.plan.studies[wildcards.study]
+
+    # data
+
+    def download_code(self, wildcards: Wildcards) -> str:
+        """The code of a download; that of an embedded world concerns its own rows alone."""
+        embedded = getattr(self.catalogues.datasets[wildcards.dataset].source, "embedded", None)
+        return code_hash("trainyard.data.download", *([f"trainyard.data.{embedded}"] if embedded else []))
+
+    def data_minutes(self, wildcards: Wildcards) -> int:
+        """Minutes to ask for, by the dataset's size."""
+        return 15 + (self.catalogues.datasets[wildcards.dataset].tokens or 1_000_000) // 20_000_000
+
+    def plain_files(self, wildcards: Wildcards) -> list[str]:
+        """The files that a split is read from, where its dataset's source is plain files.
+
+        Raises:
+            InputError: one isn't there, or can't be an input.
+        """
+        dataset = choose(wildcards.dataset, self.catalogues.datasets, "dataset", "config/datasets.yaml")
+        specification = choose(
+            wildcards.split, dataset.splits, "split", f"config/datasets.yaml: {wildcards.dataset}.splits"
+        )
+        if not isinstance(dataset.source, FilesSource):
+            return []
+        names = split_names(specification)
+        files = {name: path for name, path in dataset.source.files.items() if name in names}
+        for name, path in files.items():
+            check_plain_file(path, f"config/datasets.yaml: {wildcards.dataset}.source.files.{name}")
+        return list(files.values())
+
+    def tokenizer_rows(self, wildcards: Wildcards) -> str | list[str]:
+        """The rows that a BPE is trained on; other tokenizers need none."""
+        kind = self.catalogues.tokenizers[wildcards.tokenizer].kind
+        return f"{RESULTS}/data/{wildcards.dataset}/rows/train.parquet" if kind == "bpe" else []
+
+    def tokenizer_model(self, wildcards: Wildcards) -> str | list[str]:
+        """The model that carries the tokenizer, if one does."""
+        model = getattr(self.catalogues.tokenizers[wildcards.tokenizer], "model", None)
+        return f"{RESULTS}/models/{model}" if model else []
+
+    def token_folders(self, wildcards: Wildcards) -> list[str]:
+        """The tokens of every split of a dataset."""
+        folder = f"{RESULTS}/data/{wildcards.dataset}/{wildcards.tokenizer}"
+        return [f"{folder}/{split}" for split in self.catalogues.datasets[wildcards.dataset].splits]
+
+    def fetch_code(self, wildcards: Wildcards) -> str:
+        """The code that fetches a model."""
+        family = self.catalogues.models[wildcards.model].family
+        return code_hash("trainyard.models.pretrained", f"trainyard.models.{family}")
+
+    # runs, probes and cells
+
+    def execution(self, wildcards: Wildcards) -> Execution:
+        """The run, probe or cell that the wildcards name."""
+        study = self._study(wildcards)
+        return study.runs[wildcards.run] if hasattr(wildcards, "run") else study.cells[wildcards.cell]
+
+    def specification(self, wildcards: Wildcards) -> dict[str, Any]:
+        """Everything that it depends on."""
+        return self.execution(wildcards).specification
+
+    def data_folders(self, wildcards: Wildcards) -> list[str]:
+        """Tokens, tokenizer and weights that a run reads."""
+        return [folder for folder in self.specification(wildcards)["data"].values() if folder]
+
+    def reference(self, wildcards: Wildcards) -> str:
+        """The folder of a probe's reference."""
+        return f"{RESULTS}/{wildcards.study}/{self._study(wildcards).runs[wildcards.run].reference}"
+
+    def _code(self, wildcards: Wildcards, *entries: str) -> str:
+        at = self.specification(wildcards)
+        own = (engine_module(at["parallel"]["engine"]), f"trainyard.models.{at['model']['family']}")
+        return code_hash(*entries, *own)
+
+    def train_code(self, wildcards: Wildcards) -> str:
+        """The code of a run: the loop and what it imports, its own engine and its own family."""
+        return self._code(wildcards, "trainyard.train.job", "trainyard.train.worker", "trainyard.launch.worker")
+
+    def measure_code(self, wildcards: Wildcards) -> str:
+        """The code of a measurement."""
+        return self._code(wildcards, "trainyard.measure.throughput", "trainyard.launch.worker")
+
+    def framework_environment(self, wildcards: Wildcards) -> str:
+        """Frameworks have an environment of their own; torch's own engines share one."""
+        return self._environment_of(self.execution(wildcards))
+
+    def _environment_of(self, execution: Execution) -> str:
+        return self.environment(framework(execution.specification["parallel"]["packages"]) or "train")
+
+    def capabilities(self, wildcards: Wildcards) -> dict[str, Any]:
+        """The facts of the machine that its parallel setting needs."""
+        return self._capabilities(self.execution(wildcards))
+
+    def _capabilities(self, execution: Execution) -> dict[str, Any]:
+        pinned = pins(Path(self._environment_of(execution))) if self.conda else None
+        return self.plan.machine.capabilities(self.catalogues.parallel[execution.entry], execution.compiled, pinned)
+
+    def failures(self, wildcards: Wildcards) -> int:
+        """How often its framework has crashed; one more than at the last call, and it is tried again."""
+        study = self._study(wildcards)
+        if hasattr(wildcards, "run"):
+            return failures(Path(study.runs[wildcards.run].folder) / "summary.json")
+        return failures(Path(study.cells[wildcards.cell].file))
+
+    def unsupported(self, wildcards: Wildcards) -> str | None:
+        """Why it can't be done here, or None."""
+        return self._unsupported(self.execution(wildcards))
+
+    def _unsupported(self, execution: Execution) -> str | None:
+        at = execution.specification
+        setting, family = self.catalogues.parallel[execution.entry], at["model"]["family"]
+        capabilities = self._capabilities(execution)
+        return unsupported(setting, family, at["precision"], at["processes"], capabilities, self.cluster)
+
+    def possible(self) -> list[Execution]:
+        """Every run, probe and cell that can be done here."""
+        return [job for job in self._executions() if self._unsupported(job) is None]
+
+    def _executions(self) -> Iterator[Execution]:
+        for study in self.plan.studies.values():
+            yield from (*study.runs.values(), *study.cells.values())
+
+    def warnings(self) -> list[str]:
+        """A line for each parallel setting that can't do here what a study asks of it, and why."""
+        counts = Counter(
+            (job.study, job.entry, reason) for job in self._executions() if (reason := self._unsupported(job))
+        )
+        return [
+            f"{study}: {setting}: {reason}; {count} row{'s' if count > 1 else ''} will say 'unsupported'"
+            for (study, setting, reason), count in counts.items()
+        ]
+
+    @property
+    def over_nodes(self) -> bool:
+        """Whether a job may take several nodes of a cluster."""
+        return self.cluster and self.plan.config.processes_per_node is not None
+
+    def nodes(self, wildcards: Wildcards) -> int | None:
+        """Nodes of a cluster to ask for, and tasks that start the processes there; None: it takes one."""
+        per_node = self.plan.config.processes_per_node
+        if not self.cluster or per_node is None:
+            return None
+        nodes = math.ceil(self.specification(wildcards)["processes"] / per_node)
+        return nodes if nodes > 1 else None
+
+    def mpi(self, wildcards: Wildcards) -> str | None:
+        """What starts its processes on several nodes."""
+        return "srun" if self.nodes(wildcards) else None
+
+    def processes_here(self, wildcards: Wildcards) -> int:
+        """Processes of it that one node has, at the most."""
+        return math.ceil(self.specification(wildcards)["processes"] / (self.nodes(wildcards) or 1))
+
+    def threads(self, wildcards: Wildcards) -> int:
+        """Cores that it needs, on each node."""
+        return self.processes_here(wildcards) * self.specification(wildcards)["threads"]
+
+    def memory(self, wildcards: Wildcards) -> int:
+        """Megabytes to ask for, on each node."""
+        at = self.specification(wildcards)
+        parameters = self.catalogues.parameters(at["model"]["name"])
+        return megabytes(parameters, self.processes_here(wildcards), self.predicted(at))
+
+    def minutes(self, wildcards: Wildcards) -> int:
+        """Minutes to ask for."""
+        return minutes(self._study(wildcards).runs[wildcards.run], self.catalogues)
+
+    def gres(self, wildcards: Wildcards) -> str:
+        """GPUs to ask a cluster for, one a process, on each node."""
+        return f"gpu:{self.processes_here(wildcards)}"
+
+    def slots(self, wildcards: Wildcards) -> int:
+        """GPUs of one machine that it takes, one a process."""
+        return self.processes_here(wildcards)
+
+    # evaluations
+
+    def _evaluated(self, wildcards: Wildcards) -> tuple[EvaluatedModel, Evaluation]:
+        return self._study(wildcards).by_evaluation[wildcards.run, wildcards.evaluation, wildcards.checkpoint]
+
+    def evaluated_models(self, wildcards: Wildcards) -> str:
+        """The folder that holds the evaluated model."""
+        return self._evaluated(wildcards)[0].folder
+
+    def evaluated_rows(self, wildcards: Wildcards) -> str:
+        """The rows that it is evaluated on."""
+        evaluation = self._evaluated(wildcards)[1]
+        return f"{RESULTS}/data/{evaluation.dataset}/rows/{evaluation.split}.parquet"
+
+    def shots_rows(self, wildcards: Wildcards) -> str | list[str]:
+        """The rows that shots are drawn from, where the dataset has a split for them."""
+        evaluation = self._evaluated(wildcards)[1]
+        has_train = "train" in self.catalogues.datasets[evaluation.dataset].splits
+        draws = evaluation.settings.get("shots") and has_train and evaluation.split != "train"
+        return f"{RESULTS}/data/{evaluation.dataset}/rows/train.parquet" if draws else []
+
+    def evaluation(self, wildcards: Wildcards) -> dict[str, Any]:
+        """Everything that an evaluation depends on besides model and rows."""
+        model, evaluation = self._evaluated(wildcards)
+        settings = {**evaluation.settings, "device": self.plan.machine.device, "threads": evaluation.threads}
+        if evaluation.metric == "rouge":
+            settings |= {"prefix": model.prefix, "source_length": model.source_length}
+        return {
+            "metric": evaluation.metric,
+            "dataset": evaluation.dataset,
+            "split": evaluation.split,
+            "settings": settings,
+        }
+
+    def evaluation_code(self, wildcards: Wildcards) -> str:
+        """The code of one metric, its module of `evaluate` included."""
+        metric = self._evaluated(wildcards)[1].metric
+        scores = [] if metric == "samples" else [f"trainyard.evaluate.modules.{metric}.{metric}"]
+        return code_hash("trainyard.evaluate.run", f"trainyard.evaluate.{metric}", *scores)
+
+    def evaluation_processes(self, wildcards: Wildcards) -> int:
+        """How many processes share it."""
+        return self._evaluated(wildcards)[1].processes
+
+    def evaluation_threads(self, wildcards: Wildcards) -> int:
+        """Cores that it needs; the script makes of them as many processes as they are for."""
+        evaluation = self._evaluated(wildcards)[1]
+        return evaluation.threads * evaluation.processes
+
+    def evaluation_gres(self, wildcards: Wildcards) -> str:
+        """GPUs to ask a cluster for, one a process."""
+        return f"gpu:{self.evaluation_processes(wildcards)}"
+
+    def evaluation_memory(self, wildcards: Wildcards) -> int:
+        """Megabytes to ask for."""
+        one = 4_000 + 12 * self.catalogues.parameters(self._evaluated(wildcards)[0].model) // 1_000_000
+        return one * self.evaluation_processes(wildcards)
+
+    def evaluation_minutes(self, wildcards: Wildcards) -> int:
+        """Minutes to ask for."""
+        model, evaluation = self._evaluated(wildcards)
+        at = self.evaluation(wildcards)
+        cores = evaluation.processes * (evaluation.threads if at["settings"]["device"] == "cpu" else 1)
+        return evaluation_minutes(at["metric"], at["settings"], self.catalogues.parameters(model.model), cores)
+
+    def _on_choices(self, wildcards: Wildcards) -> list[tuple[EvaluatedModel, Evaluation]]:
+        """Who is evaluated on a dataset of multiple-choice items, and how, in the study's order."""
+        every = self._study(wildcards).by_evaluation.values()
+        return [(model, each) for model, each in every if each.dataset == wildcards.dataset]
+
+    def scored_items(self, wildcards: Wildcards) -> dict[str, Any]:
+        """The items that shortcuts are scored on, as the models are: their split, and the largest limit (None: all)."""
+        evaluations = [each for _, each in self._on_choices(wildcards)]
+        split = evaluations[0].split
+        limits = [each.settings["limit"] for each in evaluations if each.split == split]
+        return {"split": split, "limit": None if None in limits else max(limits)}
+
+    def choice_rows(self, wildcards: Wildcards) -> str:
+        """The rows that hold those items."""
+        return f"{RESULTS}/data/{wildcards.dataset}/rows/{self.scored_items(wildcards)['split']}.parquet"
+
+    def training_text(self, wildcards: Wildcards) -> str | list[str]:
+        """The text that the first model scored on those items was trained on from scratch, if one was."""
+        runs = self._study(wildcards).runs
+        trained = [runs[model.run].specification for model, _ in self._on_choices(wildcards) if model.run in runs]
+        texts = [at["dataset"] for at in trained if at["train"]["initial"] == "scratch"]
+        return f"{RESULTS}/data/{texts[0]}/rows/train.parquet" if texts else []
+
+    def ngram(self, wildcards: Wildcards) -> int:
+        """The words of an n-gram that is looked for in a training text."""
+        place = (wildcards.training, wildcards.dataset, wildcards.split)
+        return self._study(wildcards).contaminations[place]
+
+    def looking_threads(self, wildcards: Wildcards) -> int:
+        """Threads to look through a training text with: one where that is a matter of seconds."""
+        return 8 if (self.catalogues.datasets[wildcards.training].tokens or 0) > 100_000_000 else 1
+
+    def looking_minutes(self, wildcards: Wildcards) -> int:
+        """Minutes to ask for, by the size of the training text, at half a million tokens a second."""
+        return 15 + (self.catalogues.datasets[wildcards.training].tokens or 0) // 30_000_000
+
+    # the report
+
+    def results(self, study: str) -> dict[str, list[str]]:
+        """Every kind of result that the report reads, by kind."""
+        plan = self.plan.studies[study]
+        return {
+            "trainings": [f"{run.folder}/summary.json" for run in plan.trainings],
+            "metrics": [f"{run.folder}/metrics.jsonl" for run in plan.trainings],
+            "runs_and_probes": [f"{run.folder}/provenance.json" for run in plan.runs.values()],
+            "evaluations": plan.compared_files,
+            "items": [str(Path(file).with_suffix(".parquet")) for file in plan.compared_files],
+            "by_step": plan.evaluation_files,
+            "evaluated": list(dict.fromkeys([*plan.evaluation_files, *plan.text_files])),
+            "texts": list(plan.text_files),
+            "texts_items": [str(Path(file).with_suffix(".parquet")) for file in plan.text_files],
+            "texts_rows": sorted(set(plan.text_files.values())),
+            "parity": [f"{run.folder}/parity.json" for run in plan.probes],
+            "cells": [cell.file for cell in plan.cells.values()],
+            "shortcuts": [f"{RESULTS}/{study}/shortcuts/{dataset}.json" for dataset in plan.choice_datasets],
+            "contamination": plan.contamination_files,
+            "duplicates": plan.duplicate_files,
+            "statistics": [
+                f"{RESULTS}/data/{dataset}/{tokenizer}/statistics.json" for dataset, tokenizer in plan.tokenized
+            ],
+        }
+
+    def reads(self, **names: str) -> Callable[[Wildcards], dict[str, list[str]]]:
+        """An input function: the name that a rule gives to a kind of results, and the kind."""
+        return lambda wildcards: {name: self.results(wildcards.study)[kind] for name, kind in names.items()}
+
+    def study(self, wildcards: Wildcards) -> dict[str, Any]:
+        """The study as it was read, without what only a result of its own depends on."""
+        study = self._study(wildcards).study
+        own = {"evaluate": {"contamination"}}
+        return Shown(study.model_dump(mode="json", exclude={**own, "grids": {"__all__": own}}))
+
+    def study_models(self, wildcards: Wildcards) -> dict[str, Any]:
+        """The catalogue's entries that the study names anywhere."""
+        plan = self._study(wildcards)
+        jobs = [*plan.runs.values(), *plan.cells.values()]
+        named = {job.specification["model"]["name"] for job in jobs}
+        named |= {*plan.study.pretrained, *(entry.model for entry in plan.study.published)}
+        known = sorted(named & set(self.catalogues.models))
+        return Shown({name: self.catalogues.models[name].model_dump(mode="json") for name in known})
+
+    @property
+    def prices(self) -> dict[str, Any] | None:
+        """What a device's hour costs, where the configuration says so."""
+        prices = self.plan.config.prices
+        return Shown(prices.model_dump()) if prices else None
+
+    def figures(self, study: str) -> dict[str, str]:
+        """Title and file of each figure of a study, in the order of its overview."""
+        plan = self.plan.studies[study]
+        wanted = {
+            "Loss by step": ("loss-by-step", plan.trainings),
+            "Loss by tokens": ("loss-by-tokens", plan.trainings),
+            "Loss by time": ("loss-by-time", plan.trainings),
+            "Scores": ("scores", plan.evaluation_files),
+            "Quality by step": ("quality-by-step", plan.has_steps),
+            "Quality against cost": ("quality-by-cost", plan.trainings),
+            "Scores by level": ("levels", plan.choice_datasets),
+            "Scaling law": ("scaling", plan.study.scaling),
+            "Parity with the reference": ("parity", plan.probes),
+            "Speed and memory": ("measure", plan.cells),
+            "Where time goes": ("breakdown", plan.cells),
+            "Predicted memory": ("prediction", plan.cells),
+            "Memory by step": ("memory", [*plan.cells, *plan.runs]),
+        }
+        return {title: f"{RESULTS}/{study}/report/{name}.svg" for title, (name, there) in wanted.items() if there}
+
+    def rows(self, wildcards: Wildcards) -> list[str]:
+        """The results of every run, probe and measured cell of a study."""
+        plan = self.plan.studies[wildcards.study]
+        runs = [f"{run.folder}/summary.json" for run in plan.runs.values()]
+        return [*runs, *(cell.file for cell in plan.cells.values())]
+
+    def report(self, study: str) -> list[str]:
+        """Every page, figure and table of a study's report."""
+        plan = self.plan.studies[study]
+        evaluated = [Path(file).name.partition("@")[0] for file in plan.compared_files]
+        wanted = {
+            "overview": True,
+            "comparison": True,
+            "differences": len(set(evaluated)) < len(evaluated),
+            "levels": plan.choice_datasets,
+            "quality": plan.has_steps,
+            "samples": plan.text_files,
+            "contamination": plan.contaminations,
+            "scaling": plan.study.scaling,
+            "parity": plan.probes,
+            "measure": plan.cells,
+            "data": True,
+            "models": True,
+            "environment": True,
+            "sources": True,
+        }
+        pages = [f"{RESULTS}/{study}/report/{name}.html" for name, there in wanted.items() if there]
+        return [*self.figures(study).values(), *pages]
+
+
+class Shown(dict[str, Any]):
+    """A parameter that holds texts of the configuration.
+
+    Snakemake's report writes the parameters of each job, as Python would, into a script of its page, which a text with
+    `</script>` would end: here `<` stands as its escape. To a script of a rule it is a plain dictionary.
+    """
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace("<", r"\x3c")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)

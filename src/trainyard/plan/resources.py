@@ -1,0 +1,62 @@
+"""What a run asks of a cluster, scaled by its size; a guess that only has to be large enough."""
+
+from typing import Any
+
+from trainyard.plan.runs import Catalogues, Run
+
+# sustained FLOP/s a process: a third of an A100's peak; one thread of a CPU
+_RATE = {"cuda": 100e12, "cpu": 20e9}
+_MOST_MINUTES = 7 * 24 * 60
+# of a dataset that is evaluated whole, and what an average row costs: read by all endings, or generated token by token
+_ROWS = 10_000
+_TOKENS_A_ROW = {"perplexity": 1_000, "hellaswag": 500, "rouge": 20_000, "samples": 20_000}
+
+
+def training_tokens(run: Run, catalogues: Catalogues) -> int:
+    """About how many tokens a run sees."""
+    train = run.specification["train"]
+    if train["tokens"]:
+        return train["tokens"]
+    length = train["sequence_length"]
+    if run.specification["task"] == "summarisation":
+        length = train["source_length"] + train["target_length"]
+    batch_tokens = train["batch_tokens"] or train["batch"] * length
+    if train["steps"]:
+        return train["steps"] * batch_tokens
+    return int(train["epochs"] * (catalogues.datasets[run.specification["dataset"]].tokens or 10_000_000))
+
+
+def minutes(run: Run, catalogues: Catalogues) -> int:
+    """Wall-clock minutes to ask for: twice 6 N FLOP a token at a sustained rate, and half an hour."""
+    flop = 6 * catalogues.parameters(run.specification["model"]["name"]) * training_tokens(run, catalogues)
+    rate = _RATE[run.specification["device"]] * run.specification["processes"]
+    return min(_MOST_MINUTES, 30 + round(2 * flop / rate / 60))
+
+
+def evaluation_minutes(metric: str, settings: dict[str, Any], parameters: int, cores: int) -> int:
+    """Wall-clock minutes to ask for: five times 2 N FLOP a token at a sustained rate, and half an hour.
+
+    Args:
+        metric: which.
+        settings: its own, and the device.
+        parameters: N.
+        cores: of a CPU, or GPUs.
+    """
+    tokens = (settings.get("limit") or settings.get("prompts") or _ROWS) * _TOKENS_A_ROW[metric]
+    flop = 2 * parameters * tokens * (1 + (settings.get("shots") or 0))
+    return min(_MOST_MINUTES, 30 + round(5 * flop / (_RATE[settings["device"]] * cores) / 60))
+
+
+def megabytes(parameters: int, processes: int, predicted: int | None = None) -> int:
+    """Host memory to ask for, for the processes of one node.
+
+    Each has its libraries, and weights, gradients, moments and copies in fp32, or what is predicted of it
+    where that is more: on a CPU activations are in host memory too.
+
+    Args:
+        parameters: of the model.
+        processes: on the node.
+        predicted: bytes that one of them is to need, where that is known.
+    """
+    one = max(24 * parameters, 5 * (predicted or 0) // 4) // 1_000_000
+    return 2_000 + (1_500 + one) * processes

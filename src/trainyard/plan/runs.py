@@ -1,0 +1,270 @@
+"""From the grids of a study to its runs and probes, each with its whole specification."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from trainyard.config.catalogue import Dataset, Model, ParallelSetting, Precision, Tokenizer
+from trainyard.config.study import Evaluate, Grid, Probes, Study
+from trainyard.config.train import Train, complete
+from trainyard.config.yaml_entries import choose, parse
+from trainyard.core.errors import InputError
+from trainyard.estimate.parameters import parameters
+from trainyard.plan.capabilities import Device, never
+from trainyard.plan.checks import check_spread, check_training, share_of, task_of
+
+RESULTS = Path("results")
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class Catalogues:
+    """All entries by name."""
+
+    datasets: dict[str, Dataset]
+    tokenizers: dict[str, Tokenizer]
+    models: dict[str, Model]
+    parallel: dict[str, ParallelSetting]
+
+    def parameters(self, model: str) -> int:
+        """How many parameters a model has."""
+        return parameters(self.models[model])
+
+    def prefix(self, tokenizer: str) -> str:
+        """Text before each source that is to be summarised."""
+        return getattr(self.tokenizers[tokenizer], "prefix", "")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A run, a probe or a measured cell.
+
+    `specification` holds everything that it depends on, as plain values.
+    """
+
+    study: str
+    name: str
+    specification: dict[str, Any]
+
+    @property
+    def entry(self) -> str:
+        """The entry of config/parallel.yaml that it uses; the reference is one process."""
+        name = self.specification["parallel"]["name"]
+        return "single" if name == REFERENCE else name
+
+    @property
+    def compiled(self) -> bool:
+        """Whether it goes through torch.compile."""
+        return self.specification.get("train", {}).get("compile", False)
+
+
+@dataclass(frozen=True)
+class Run(Execution):
+    """One training; a probe is one too, with its reference by name. Its specification is what spec.json holds."""
+
+    kind: Literal["run", "probe"]
+    evaluate: Evaluate | None = None
+    reference: str | None = None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether others are compared with it."""
+        return self.specification["parallel"]["name"] == REFERENCE
+
+    @property
+    def folder(self) -> str:
+        """The folder of its declared outputs."""
+        return f"{RESULTS}/{self.study}/{self.name}"
+
+
+@dataclass(frozen=True)
+class _Coordinates:
+    dataset: str
+    model: str
+    parallel: str
+    processes: int
+    precision: Precision
+    recipe: str
+    seed: int
+
+    def name(self) -> str:
+        recipe = () if self.recipe == "base" else (self.recipe,)
+        parts = (
+            self.dataset,
+            self.model,
+            f"{self.parallel}-x{self.processes}",
+            self.precision,
+            *recipe,
+            f"seed{self.seed}",
+        )
+        return "_".join(parts)
+
+
+class Expansion:
+    """Expands one study; `place` is its file, for errors."""
+
+    def __init__(self, study_name: str, study: Study, place: str, catalogues: Catalogues, device: Device) -> None:
+        self.study_name = study_name
+        self.study = study
+        self.place = place
+        self.catalogues = catalogues
+        self.device: Device = device
+
+    def runs(self) -> dict[str, Run]:
+        """Every run of every grid, then every probe with its reference, by name.
+
+        Raises:
+            InputError: a name that no catalogue has, settings that don't fit together, or a run given twice.
+        """
+        runs: dict[str, Run] = {}
+        for run in itertools.chain(self._grid_runs(), self._probe_runs()):
+            # two lists of probes may share a reference
+            if run.name in runs and not (run.is_reference and run == runs[run.name]):
+                raise InputError(f"{self.place}: the run {run.name} stands in two grids; remove it from one")
+            runs[run.name] = run
+        return runs
+
+    def _grid_runs(self) -> Iterator[Run]:
+        for number, grid in enumerate(self.study.grids):
+            place = f"{self.place}: grids.{number}"
+            self._check_settings(grid, place)
+            for values in itertools.product(
+                grid.datasets, grid.models, grid.parallel, grid.processes, grid.precision, grid.recipes, grid.seeds
+            ):
+                coordinates = _Coordinates(*values)
+                train = self._train(grid, coordinates, place)
+                yield self._run(coordinates, train, grid.threads, "run", place, grid.evaluate or self.study.evaluate)
+
+    def _check_settings(self, grid: Grid, place: str) -> None:
+        """See that each part of the settings can be, even if another part is given in its place."""
+        parse(Train, complete(grid.train), f"{place}.train")
+        for recipe, settings in grid.recipes.items():
+            parse(Train, complete(settings), f"{place}.recipes.{recipe}")
+        kinds = {"datasets": "dataset", "models": "model", "parallel": "parallel setting"}
+        for what, named in grid.overrides.items():
+            for name, settings in named.items():
+                choose(
+                    name, dict.fromkeys(getattr(grid, what)), f"{kinds[what]} of this grid", f"{place}.overrides.{what}"
+                )
+                parse(Train, complete(settings), f"{place}.overrides.{what}.{name}")
+
+    def _train(self, grid: Grid, at: _Coordinates, place: str) -> Train:
+        """The settings in the order of override: grid, dataset, model, parallel setting, recipe."""
+        settings = dict(grid.train)
+        settings |= grid.overrides.get("datasets", {}).get(at.dataset, {})
+        settings |= grid.overrides.get("models", {}).get(at.model, {})
+        settings |= grid.overrides.get("parallel", {}).get(at.parallel, {})
+        settings |= grid.recipes.get(at.recipe, {})
+        return parse(Train, settings, f"{place}.train")
+
+    def _probe_runs(self) -> Iterator[Run]:
+        first = self.study.grids[0] if self.study.grids else None
+        for number, probes in enumerate(self.study.probes):
+            place = f"{self.place}: probes.{number}"
+            parse(Train, complete(probes.train), f"{place}.train")
+            datasets = probes.datasets or (first.datasets[:1] if first else [])
+            models = probes.models or (first.models[:1] if first else [])
+            if not datasets or not models:
+                raise InputError(f"{place}: name datasets and models; there is no grid to take them from")
+            for dataset, model in itertools.product(datasets, models):
+                own = (grid for grid in self.study.grids if dataset in grid.datasets and model in grid.models)
+                train = self._probe_train(probes, next(own, first), dataset, model, place)
+                yield from self._probes_of(probes, train, dataset, model, place)
+
+    def _probes_of(self, probes: Probes, train: Train, dataset: str, model: str, place: str) -> Iterator[Run]:
+        """The probes of one dataset and model, each after the reference that cuts a batch into as many shares."""
+        references: dict[int, str] = {}
+        for parallel in probes.parallel:
+            setting = choose(parallel, self.catalogues.parallel, "parallel setting", f"{place}.parallel")
+            processes = 1 if setting.one_process else probes.processes
+            ranks = setting.data_ranks(processes)
+            if ranks not in references:
+                reference = self._reference(probes, train, dataset, model, ranks, place)
+                references[ranks] = reference.name
+                yield reference
+            for precision in setting.precision:
+                if precision in probes.precision:
+                    at = _Coordinates(dataset, model, parallel, processes, precision, "base", probes.seed)
+                    yield self._run(at, train, probes.threads, "probe", place, reference=references[ranks])
+
+    def _reference(self, probes: Probes, train: Train, dataset: str, model: str, ranks: int, place: str) -> Run:
+        """One process in fp32 that takes the micro-batches of `ranks` data ranks, and sums their gradients by rank."""
+        share = share_of(train, ranks, f"{place}.train")
+        train = train.model_copy(update={"micro_batch": train.micro_batch or share})
+        at = _Coordinates(dataset, model, REFERENCE, 1, "fp32", f"ranks{ranks}", probes.seed)
+        run = self._run(at, train, probes.threads, "probe", place)
+        run.specification["parallel"]["options"] = {"ranks": ranks}
+        return run
+
+    def _probe_train(self, probes: Probes, grid: Grid | None, dataset: str, model: str, place: str) -> Train:
+        at = _Coordinates(dataset, model, "", 1, "fp32", "base", probes.seed)
+        settings = self._train(grid, at, place).model_dump() if grid else {}
+        # each process takes its share at once: settings differ in the order in which they sum micro-batches
+        settings["micro_batch"] = None
+        if "batch" in probes.train or "batch_tokens" in probes.train:
+            settings |= {"batch": None, "batch_tokens": None}
+        settings |= probes.train
+        short = {
+            "steps": probes.steps,
+            "tokens": None,
+            "epochs": None,
+            "dropout": 0.0,
+            # DeepSpeed takes the norm in fp32 and torch's engines in fp64: clipping by it would tell them apart
+            "clip": None,
+            "warmup_steps": min(settings.get("warmup_steps") or 0, probes.steps // 10),
+            "warmup_ratio": None,
+            "keep_steps": [],
+            "validate_every": probes.steps,
+            "checkpoint_every": probes.steps,
+        }
+        for key in short.keys() & probes.train.keys():
+            raise InputError(f"{place}.train.{key}: every probe has its own {key}; remove the line")
+        return parse(Train, settings | short, f"{place}.train")
+
+    def _run(
+        self,
+        at: _Coordinates,
+        train: Train,
+        threads: int,
+        kind: Literal["run", "probe"],
+        place: str,
+        evaluate: Evaluate | None = None,
+        reference: str | None = None,
+    ) -> Run:
+        dataset = choose(at.dataset, self.catalogues.datasets, "dataset", f"{place}.datasets")
+        model = choose(at.model, self.catalogues.models, "model", f"{place}.models")
+        entry = "single" if at.parallel == REFERENCE else at.parallel
+        setting = choose(entry, self.catalogues.parallel, "parallel setting", f"{place}.parallel")
+        tokenizer = self.catalogues.tokenizers[model.tokenizer]
+        check_training(train, (at.dataset, dataset), (at.model, model), tokenizer, place)
+        share = share_of(train, setting.data_ranks(at.processes), f"{place}.train")
+        if at.parallel != REFERENCE and never(setting, model.family, at.precision, at.processes) is None:
+            check_spread(setting, at.parallel, (at.model, model), share, f"{place}.parallel")
+        train = train.model_copy(update={"micro_batch": train.micro_batch or share})
+        data = f"{RESULTS}/data/{at.dataset}/{model.tokenizer}"
+        validates = kind == "run" and "validation" in dataset.splits
+        specification = {
+            "study": self.study_name,
+            "run": at.name() if kind == "run" else f"probe_{at.name()}",
+            "kind": kind,
+            "task": task_of(dataset),
+            "dataset": at.dataset,
+            "model": {"name": at.model, **model.for_job(pretrained=train.initial == "pretrained")},
+            "parallel": {"name": at.parallel, **setting.for_job()},
+            "processes": at.processes,
+            "threads": threads,
+            "device": self.device,
+            "precision": at.precision,
+            "recipe": at.recipe,
+            "seed": at.seed,
+            "train": train.model_dump(mode="json"),
+            "data": {
+                "train": f"{data}/train",
+                "validation": f"{data}/validation" if validates else None,
+                "tokenizer": f"{data}/tokenizer",
+                "weights": f"{RESULTS}/models/{at.model}" if train.initial == "pretrained" else None,
+            },
+        }
+        return Run(self.study_name, specification["run"], specification, kind, evaluate, reference)

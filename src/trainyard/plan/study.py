@@ -1,0 +1,456 @@
+"""Everything that the configuration asks for: what Snakemake's rules are made from."""
+
+import datetime
+import functools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from trainyard.config.catalogue import Dataset, Model, ParallelSetting, Tokenizer
+from trainyard.config.engine_options import check_setting
+from trainyard.config.settings import Prices
+from trainyard.config.study import Evaluate, Study
+from trainyard.config.values import Distinct, Entry, Name, Processes
+from trainyard.config.yaml_entries import choose, nearest, parse, parse_entries, read_yaml
+from trainyard.core.errors import InputError
+from trainyard.core.python_environment import framework, interpreter
+from trainyard.plan.capabilities import Machine, find_device
+from trainyard.plan.checks import check_evaluate, check_evaluation, check_names
+from trainyard.plan.evaluations import KEPT, KIND_OF_DATA, Evaluation, evaluations, suits
+from trainyard.plan.measurements import Cell, cells
+from trainyard.plan.runs import REFERENCE, RESULTS, Catalogues, Expansion, Run
+
+
+def _name(value: object) -> object:
+    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
+        raise ValueError(f"give the name: {Path(value).stem}")
+    # YAML takes a name such as 2024, or 2024-05-20, for something else
+    return str(value) if type(value) in (int, datetime.date) else value
+
+
+def _names(value: object) -> object:
+    # `studies=demo`, `studies=demo,opt-plugins` and `studies=[demo]` all come from the command line
+    if isinstance(value, str):
+        return [part for part in value.replace(",", " ").split() if part]
+    return value if isinstance(value, list) or value is None else [value]
+
+
+def _nothing(value: object) -> object:
+    return None if value in ("", "null", "none", "None") else value
+
+
+def _none(value: object) -> object:
+    return {} if _nothing(value) is None else value
+
+
+class Config(Entry):
+    """config/config.yaml: which studies to run, and the choices of a machine."""
+
+    studies: Annotated[Distinct[Annotated[Name, BeforeValidator(_name)]], BeforeValidator(_names), Field(min_length=1)]
+    mirror: Annotated[str | None, BeforeValidator(_nothing)] = Field(
+        None, description="a folder in the hub's layout; nothing is fetched from the hub then"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes cuda where an NVIDIA driver runs")
+    interpreters: Annotated[dict[str, Path], BeforeValidator(_none)] = Field(
+        default_factory=dict,
+        description="the bin/python of a framework that has an environment of its own: {colossalai: PATH}",
+    )
+    processes_per_node: Annotated[Processes | None, BeforeValidator(_nothing)] = Field(
+        None, description="under SLURM a run of more processes takes several nodes; null: one node for all"
+    )
+    prices: Annotated[Prices | None, BeforeValidator(_nothing)] = Field(
+        None, description="of a device's hour, for quality against cost; it changes no run"
+    )
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """A folder that holds a model, and the evaluations that it gets."""
+
+    run: str
+    checkpoint: str
+    model: str
+    folder: str
+    prefix: str
+    source_length: int
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def step(self) -> int | None:
+        """N of step-N; None of best, last and pretrained."""
+        return int(self.checkpoint.removeprefix("step-")) if self.checkpoint.startswith("step-") else None
+
+    def file(self, study: str, evaluation: Evaluation) -> str:
+        """Where the result of one evaluation stands."""
+        return f"{RESULTS}/{study}/{self.run}/evaluate/{evaluation.name}@{self.checkpoint}.json"
+
+
+def _step(found: tuple[EvaluatedModel, Evaluation]) -> int:
+    return found[0].step or 0
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """One study with everything that it asks for."""
+
+    name: str
+    study: Study
+    place: str
+    catalogues: Catalogues
+    runs: dict[str, Run]
+    cells: dict[str, Cell]
+
+    @functools.cached_property
+    def trainings(self) -> list[Run]:
+        """Its runs without the probes."""
+        return [run for run in self.runs.values() if run.kind == "run"]
+
+    @functools.cached_property
+    def probes(self) -> list[Run]:
+        """Its probes without the references."""
+        return [run for run in self.runs.values() if run.reference]
+
+    @functools.cached_property
+    def evaluated(self) -> list[EvaluatedModel]:
+        """Every model that is evaluated: the checkpoints of its runs, and pretrained models as they are."""
+        of_runs = [model for run in self.trainings if run.evaluate for model in self._of_run(run)]
+        return of_runs + [self._as_it_is(model) for model in self.study.pretrained]
+
+    def _of_run(self, run: Run) -> list[EvaluatedModel]:
+        at = run.specification
+        folder = f"{RESULTS}/{self.name}/{run.name}/models"
+        length, steps = at["train"]["source_length"], at["train"]["keep_steps"]
+        whole = self._evaluated(run.name, "", at["model"]["name"], at["dataset"], folder, length)
+        _check_checkpoints(run, whole.evaluations, self._key_of(run.evaluate))
+        by_checkpoint: dict[str, list[Evaluation]] = {}
+        for evaluation in whole.evaluations:
+            for checkpoint in evaluation.on(steps):
+                by_checkpoint.setdefault(checkpoint, []).append(evaluation)
+        return [
+            replace(whole, checkpoint=checkpoint, evaluations=tuple(found))
+            for checkpoint, found in by_checkpoint.items()
+        ]
+
+    def _as_it_is(self, model: str) -> EvaluatedModel:
+        length = min(512, self.catalogues.models[model].shape.context)
+        return self._evaluated(model, "pretrained", model, None, f"{RESULTS}/models/{model}", length)
+
+    def _evaluated(
+        self, run: str, checkpoint: str, model: str, own: str | None, folder: str, source_length: int
+    ) -> EvaluatedModel:
+        evaluate = self.study.evaluate if own is None else self.runs[run].evaluate
+        entry, datasets = self.catalogues.models[model], self.catalogues.datasets
+        every = evaluations(evaluate, own, datasets, self._key_of(evaluate)) if evaluate else []
+        suited = tuple(each for each in every if suits(each.metric, entry))
+        for each in suited:
+            check_evaluation(each, (model, entry), datasets, self._key_of(evaluate))
+        if own is None and not suited:
+            raise InputError(f"{self.place}: pretrained: no metric of the study's `evaluate` can be had of {model}")
+        prefix = self.catalogues.prefix(self.catalogues.models[model].tokenizer)
+        return EvaluatedModel(run, checkpoint, model, folder, prefix, source_length, suited)
+
+    def _key_of(self, evaluate: Evaluate | None) -> str:
+        """File and key of what is evaluated: a grid's own, or the study's."""
+        grids = enumerate(self.study.grids)
+        own = next((f"grids.{number}." for number, grid in grids if grid.evaluate is evaluate), "")
+        return f"{self.place}: {own}evaluate"
+
+    def check(self) -> None:
+        """See that everything can be evaluated, and that names are names of files.
+
+        Raises:
+            InputError: something can't be.
+        """
+        asked = [self.study.evaluate, *(grid.evaluate for grid in self.study.grids)]
+        for evaluate in filter(None, asked):
+            check_evaluate(evaluate, self._key_of(evaluate))
+        files = [Path(model.file(self.name, each)).name for model, each in self.by_evaluation.values()]
+        check_names([*self.runs, *self.cells, *files], self.place)
+        self._check_metrics()
+        _ = self.contaminations
+
+    def _check_metrics(self) -> None:
+        """See that each metric that is asked for can be had of a model."""
+        for evaluate in filter(None, [self.study.evaluate, *(grid.evaluate for grid in self.study.grids)]):
+            runs = [run for run in self.trainings if run.evaluate is evaluate]
+            models = [run.specification["model"]["name"] for run in runs]
+            models += self.study.pretrained if evaluate is self.study.evaluate else []
+            for metric in KIND_OF_DATA:
+                suited = [name for name in models if suits(metric, self.catalogues.models[name])]
+                if models and getattr(evaluate, metric) and not suited:
+                    need = "a model with an encoder" if metric == "rouge" else "a causal model"
+                    raise InputError(f"{self._key_of(evaluate)}.{metric}: needs {need}, and there is none; remove it")
+
+    @functools.cached_property
+    def by_evaluation(self) -> dict[tuple[str, str, str], tuple[EvaluatedModel, Evaluation]]:
+        """The single evaluations by run, evaluation and checkpoint."""
+        return {
+            (model.run, evaluation.name, model.checkpoint): (model, evaluation)
+            for model in self.evaluated
+            for evaluation in model.evaluations
+        }
+
+    @functools.cached_property
+    def evaluation_files(self) -> list[str]:
+        """The results of all evaluations that give a value."""
+        return [model.file(self.name, each) for model, each in self.by_evaluation.values() if each.metric != "samples"]
+
+    @functools.cached_property
+    def compared_files(self) -> list[str]:
+        """Of those the ones that models are compared by: of a run with steps besides best or last, not the steps."""
+        of_model: dict[tuple[str, str], list[tuple[EvaluatedModel, Evaluation]]] = {}
+        for model, each in self.by_evaluation.values():
+            if each.metric != "samples":
+                of_model.setdefault((model.run, each.name), []).append((model, each))
+        compared = set()
+        for found in of_model.values():
+            ends = [(model, each) for model, each in found if model.step is None]
+            compared |= {model.file(self.name, each) for model, each in ends or [max(found, key=_step)]}
+        return [file for file in self.evaluation_files if file in compared]
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether a run is evaluated at several steps, or at one beside its end."""
+        return len(self.evaluation_files) > len(self.compared_files)
+
+    @functools.cached_property
+    def text_files(self) -> dict[str, str]:
+        """Results that hold texts to read, samples and summaries of compared models, each with the rows it is from."""
+        return {
+            file: f"{RESULTS}/data/{each.dataset}/rows/{each.split}.parquet"
+            for model, each in self.by_evaluation.values()
+            if (file := model.file(self.name, each))
+            and (each.metric == "samples" or (each.metric == "rouge" and file in self.compared_files))
+        }
+
+    @functools.cached_property
+    def contaminations(self) -> dict[tuple[str, str, str], int]:
+        """What is looked for where: the words of an n-gram by dataset trained on, dataset scored on and its split.
+
+        Raises:
+            InputError: nothing is trained here that could be looked through, or two sizes are asked for of the same.
+        """
+        sizes: dict[tuple[str, str, str], int] = {}
+        for model, each in self.by_evaluation.values():
+            run = self.runs.get(model.run)
+            if each.metric == "samples" or not (run and run.evaluate and run.evaluate.contamination):
+                continue
+            ngram = run.evaluate.contamination.ngram
+            place = (run.specification["dataset"], each.dataset, each.split)
+            if sizes.setdefault(place, ngram) != ngram:
+                raise InputError(
+                    f"{self.place}: evaluate.contamination.ngram: {ngram} and {sizes[place]} for {each.dataset} "
+                    f"{each.split} in {place[0]}; give one"
+                )
+        asked = [self.study.evaluate, *(grid.evaluate for grid in self.study.grids)]
+        if not sizes and any(evaluate and evaluate.contamination for evaluate in asked):
+            raise InputError(
+                f"{self.place}: evaluate.contamination: no run is trained here and scored, so there is no text to look "
+                "through; remove it"
+            )
+        return sizes
+
+    @functools.cached_property
+    def contamination_files(self) -> list[str]:
+        """The results of looking."""
+        return [
+            f"{RESULTS}/{self.name}/contamination/{training}/{dataset}-{split}.json"
+            for training, dataset, split in self.contaminations
+        ]
+
+    @functools.cached_property
+    def duplicate_files(self) -> list[str]:
+        """Where it stands how many held-out rows its runs are trained on, of every split that they meet."""
+        datasets = self.catalogues.datasets
+        trained_on = {run.specification["dataset"] for run in self.trainings}
+        met = {(name, name, split) for name in trained_on for split in datasets[name].splits if split != "train"}
+        met |= {
+            (run.specification["dataset"], each.dataset, each.split)
+            for model, each in self.by_evaluation.values()
+            if each.metric in ("perplexity", "rouge") and (run := self.runs.get(model.run))
+        }
+        return [f"{RESULTS}/data/{name}/rows/duplicates/{dataset}-{split}.json" for name, dataset, split in sorted(met)]
+
+    @functools.cached_property
+    def choice_datasets(self) -> list[str]:
+        """Datasets of multiple-choice items, whose shortcuts stand beside the models' scores."""
+        return sorted({each.dataset for _, each in self.by_evaluation.values() if each.metric == "hellaswag"})
+
+    @functools.cached_property
+    def tokenized(self) -> list[tuple[str, str]]:
+        """The pairs of dataset and tokenizer that its runs and probes read."""
+        return sorted(
+            {(run.specification["dataset"], run.specification["model"]["tokenizer"]) for run in self.runs.values()}
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The configuration as a whole."""
+
+    config: Config
+    catalogues: Catalogues
+    machine: Machine
+    studies: dict[str, StudyPlan]
+
+
+def make_plan(config: dict[str, Any], folder: Path, place_of: Callable[[str], str] | None = None) -> Plan:
+    """Read catalogues and the chosen studies, check them, and expand every grid.
+
+    Args:
+        config: what Snakemake made of config.yaml and the command line.
+        folder: the folder `config` with catalogues and studies.
+        place_of: where a key of `config` was given; by default all in config.yaml.
+
+    Raises:
+        InputError: the first thing that can't be, with file, key and remedy.
+    """
+    place_of = place_of or (lambda key: str(folder / "config.yaml"))
+    settings: Config = _settings(config, place_of)
+    catalogues = read_catalogues(folder)
+    device = find_device() if settings.device == "auto" else settings.device
+    _check_mirror(settings.mirror, f"{place_of('mirror')}: mirror")
+    interpreters = _interpreters(settings, catalogues, f"{place_of('interpreters')}: interpreters")
+    machine = Machine(device, interpreters)
+    for name in settings.studies:
+        _check_study(name, folder / "studies", f"{place_of('studies')}: studies")
+    studies = {name: plan_study(name, folder, catalogues, machine) for name in settings.studies}
+    return Plan(settings, catalogues, machine, studies)
+
+
+def _settings(config: dict[str, Any], place_of: Callable[[str], str]) -> Config:
+    """The configuration, where each mistake names the place that its key was given at."""
+    places: dict[str, dict[str, Any]] = {}
+    for key, value in config.items():
+        places.setdefault(place_of(str(key)), {})[key] = value
+    problems = []
+    for place, part in places.items():
+        try:
+            parse(Config, {"studies": ["any"], **part}, place)
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(problems))
+    return parse(Config, config, place_of("studies"))
+
+
+def _check_study(name: str, folder: Path, place: str) -> None:
+    """See that there is a file of this name; `place` is where it was named."""
+    if not (folder / f"{name}.yaml").is_file():
+        known = sorted(file.stem for file in folder.glob("*.yaml"))
+        raise InputError(f"{place}: no study is called {name!r}{nearest(name, known)}")
+
+
+def _check_mirror(mirror: str | None, place: str) -> None:
+    """See that the folder is there; `place` is where it was named."""
+    if mirror is None:
+        return
+    try:
+        reason = None if Path(mirror).is_dir() else "no such folder"
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        reason = error.strerror
+    if reason:
+        raise InputError(f"{place}: {mirror}: {reason}; name a folder in the hub's layout, or set no mirror")
+
+
+def _interpreters(settings: Config, catalogues: Catalogues, place: str) -> dict[str, str]:
+    """The interpreter of each framework that has its own, each asked once.
+
+    Raises:
+        InputError: no parallel setting's framework is called so, or it is no Python.
+    """
+    frameworks = {framework(setting.packages) for setting in catalogues.parallel.values()} - {None}
+    for name, python in settings.interpreters.items():
+        choose(name, dict.fromkeys(sorted(frameworks)), "framework of a parallel setting", place)
+        try:
+            interpreter(str(python.expanduser()))
+        except (InputError, RuntimeError) as error:  # the latter of a home that nobody has
+            raise InputError(f"{place}.{name}: {error}") from None
+    return {name: str(python.expanduser()) for name, python in settings.interpreters.items()}
+
+
+def read_catalogues(folder: Path) -> Catalogues:
+    """Read the four catalogues and check that their names fit together."""
+    catalogues = Catalogues(
+        parse_entries(Dataset, folder / "datasets.yaml"),
+        parse_entries(Tokenizer, folder / "tokenizers.yaml"),
+        parse_entries(Model, folder / "models.yaml"),
+        parse_entries(ParallelSetting, folder / "parallel.yaml"),
+    )
+    for name, setting in catalogues.parallel.items():
+        place = f"{folder / 'parallel.yaml'}: {name}"
+        if name == REFERENCE:
+            raise InputError(f"{place}: probes call what they are compared with so; give the entry another name")
+        check_setting(setting, place)
+    for name, model in catalogues.models.items():
+        tokenizer = catalogues.tokenizers.get(model.tokenizer)
+        place = f"{folder / 'models.yaml'}: {name}"
+        if tokenizer is None:
+            hint = nearest(model.tokenizer, catalogues.tokenizers)
+            raise InputError(f"{place}.tokenizer: no tokenizer is called {model.tokenizer!r}{hint}")
+        if tokenizer.vocabulary > model.shape.vocabulary:
+            raise InputError(
+                f"{place}.shape.vocabulary: {model.shape.vocabulary} is less than the "
+                f"{tokenizer.vocabulary} tokens of {model.tokenizer}"
+            )
+    return catalogues
+
+
+def plan_study(name: str, folder: Path, catalogues: Catalogues, machine: Machine) -> StudyPlan:
+    """Read one study file and expand it."""
+    path = folder / "studies" / f"{name}.yaml"
+    if name in ("data", "models"):
+        raise InputError(f"{path}: results/{name} holds no study: give the file another name")
+    study: Study = parse(Study, read_yaml(path), str(path))
+    place = str(path)
+    for model in study.pretrained:
+        if model not in catalogues.models:
+            raise InputError(f"{place}: pretrained: no model is called {model!r}{nearest(model, catalogues.models)}")
+        if catalogues.models[model].weights is None:
+            raise InputError(f"{place}: pretrained: {model} has no pretrained weights in config/models.yaml")
+    runs = Expansion(name, study, place, catalogues, machine.device).runs()
+    measured = cells(name, study.measure, catalogues, machine.device, f"{place}: measure")
+    plan = StudyPlan(name, study, place, catalogues, runs, measured)
+    plan.check()
+    _check_held_out(plan)
+    return plan
+
+
+def _check_held_out(plan: StudyPlan) -> None:
+    """Raise an InputError if a run is scored on rows that it is trained on, as far as slices tell."""
+    datasets = plan.catalogues.datasets
+    scored = {
+        (run.specification["dataset"], each.metric, each.dataset, each.split)
+        for model, each in plan.by_evaluation.values()
+        if each.metric != "samples" and (run := plan.runs.get(model.run))
+    }
+    for trained_on, metric, dataset, split in sorted(scored):
+        if shared := datasets[trained_on].shared_rows("train", datasets[dataset], split):
+            raise InputError(
+                f"{plan.place}: evaluate.{metric}: {dataset} {split} is no held-out data of a run that is trained on "
+                f"{trained_on}: both hold rows of {shared}; choose another split or dataset"
+            )
+
+
+def _check_checkpoints(run: Run, evaluations: Sequence[Evaluation], place: str) -> None:
+    best = ["best"] if run.specification["data"]["validation"] else []
+    steps = run.specification["train"]["keep_steps"]
+    known = [*best, "last", KEPT, *(f"step-{step}" for step in steps)]
+    for evaluation in evaluations:
+        own = getattr(run.evaluate, evaluation.metric).checkpoints
+        here = f"{place}.{evaluation.metric + '.' if own else ''}checkpoints: {run.name}"
+        for checkpoint in evaluation.checkpoints:
+            if checkpoint == KEPT and not steps:
+                raise InputError(f"{here} keeps no steps; name some in its train.keep_steps")
+            if checkpoint not in known:
+                raise InputError(f"{here} keeps no {checkpoint!r}{_remedy(checkpoint, known)}")
+
+
+def _remedy(checkpoint: str, known: Sequence[str]) -> str:
+    if step := re.fullmatch(r"step-(\d+)", checkpoint):
+        return f"; add {step[1]} to its train.keep_steps"
+    return nearest(checkpoint, known)

@@ -1,0 +1,1 @@
+"""One page, figure or table of the report a file."""

@@ -1,0 +1,342 @@
+"""The one table of a study: every run, what it cost and how good it came out."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from trainyard.config.study import Study
+from trainyard.config.train import Train, rows_a_step
+from trainyard.report.pages.cells import SEEDS, outcome_cell, score_cell, spread_cell, verdict
+from trainyard.report.pages.cuts import cuts
+from trainyard.report.render.format import SHORT_TITLES, SHOWN, counted, duration, fixed, size
+from trainyard.report.render.html import Cell, Column, Row, Table, missing, write_table
+from trainyard.report.results.contamination import Overlap, read_overlaps, remarks
+from trainyard.report.results.published import PUBLISHED, published_row
+from trainyard.report.results.runs import (
+    Evaluation,
+    Run,
+    guesses,
+    model_labels,
+    read_all,
+    read_evaluations,
+    read_runs,
+    run_labels,
+    varying,
+)
+from trainyard.report.statistics.pairwise import WITHIN, pairs, pairs_over_seeds, told
+from trainyard.report.statistics.seeds import Configuration, configurations, repeated
+
+BASELINES = "Baselines on the same rows"
+ByModel = dict[tuple[str, str], dict[str, Evaluation]]
+"""The evaluations of each run's or pretrained model's checkpoint, by their names."""
+Scored = tuple[Row, dict[str, Evaluation]]
+"""A row, and the evaluations that its scores are from."""
+SELDOM = frozenset({"perplexity_byte"})  # on the page they would push other columns out of sight
+NOTES = [
+    "± is one standard error, [a, b] a 95 % interval; “chance” marks accuracies within two errors of it. "
+    "Point at a value for protocol, number of items and settings.",
+    "Bold is the best of its column; a dotted line marks what lies within noise of it: a paired test on the same items "
+    "can't tell them apart (p of 0.05 or more, by Holm's correction for all tests of the column), or, without such a "
+    "test, they lie within two combined standard errors. Point at a score for its difference from the best; every "
+    "pair stands in the table of paired differences. "
+    "Losses compete only on the same dataset and tokenizer, perplexities a token only with the same tokenizer.",
+    "Speed and MFU marked “shared” were taken while other jobs ran: compare them in the table of speed and memory.",
+]
+
+
+def tabulate(
+    study: Study,
+    *,
+    runs: Sequence[Path],
+    evaluations: Sequence[Path],
+    parity: Sequence[Path],
+    contamination: Sequence[Path] = (),
+    table: Path,
+    numbers: Path,
+) -> None:
+    """Write the comparison of a study's runs as HTML and CSV.
+
+    Args:
+        study: gives the title and the published results.
+        runs: folders with spec.json and summary.json.
+        evaluations: evaluation files of runs and of pretrained models.
+        parity: parity.json of the probes.
+        contamination: contamination/*/*.json.
+        table: the HTML page.
+        numbers: the CSV.
+    """
+    found = read_evaluations(evaluations)
+    compared = compare(study, read_runs(runs), found, read_all(parity), read_overlaps(contamination))
+    write_table(compared, study.title, table, numbers)
+
+
+def compare(
+    study: Study,
+    runs: Sequence[Run],
+    evaluations: Sequence[Evaluation],
+    parity: Sequence[dict[str, Any]],
+    overlaps: Sequence[Overlap] = (),
+) -> Table:
+    """The comparison as a table: a row for each run and evaluated checkpoint, baselines and published rows apart."""
+    by_model: ByModel = {}
+    groups: dict[str, Evaluation] = {}
+    for evaluation in evaluations:
+        by_model.setdefault((evaluation.run, evaluation.checkpoint), {})[evaluation.raw["evaluation"]] = evaluation
+        if evaluation.scores or evaluation.raw["evaluation"] not in groups:
+            groups[evaluation.raw["evaluation"]] = evaluation
+    trained, pretrained = _trained_rows(runs, by_model, parity), _pretrained_rows(runs, by_model)
+    _set_against_best([*trained, *pretrained], runs)
+    over_seeds = _over_seeds(configurations(runs), evaluations)
+    rows = [*over_seeds, *(row for row, _ in [*trained, *pretrained])]
+    rows += _baselines(groups)
+    rows += [published_row(entry, groups) for entry in study.published if entry.cell is None]
+    varied = varying(runs)
+    names = list(dict.fromkeys(["model", *varied, "parallel", "precision"]))
+    finished = not pretrained and all(run.finished for run in runs)
+    columns, repeats = _without_repeats(_columns(names, varied, groups, rows, finished), rows)
+    shared = [name for name in names if name not in ("model", *varied)]
+    notes = [*_notes(runs, shared, finished), *cuts(runs, evaluations), *remarks(overlaps), *repeats]
+    if over_seeds:
+        notes.insert(0, "Configurations compete by their means over seeds, and single seeds don't.")
+    competing = SEEDS if over_seeds else ""
+    return Table("Comparison of runs", columns, rows, notes, "This study has no runs.", competing, "Each run")
+
+
+def _trained_rows(runs: Sequence[Run], by_model: ByModel, parity: Sequence[dict[str, Any]]) -> list[Scored]:
+    """A row for each evaluated checkpoint of each run; one for a run of which none is."""
+    labels = run_labels(runs, {run.name for run in runs})
+    scored: list[Scored] = []
+    for run in runs:
+        checkpoints = [checkpoint for name, checkpoint in by_model if name == run.name] or [""]
+        for checkpoint in checkpoints:
+            cells = {"run": Cell(labels[run.name], run.name, tip=f"{run.name}: {run.folder}")}
+            cells |= _run_cells(run, checkpoint) | _parity_cell(run, parity)
+            found = by_model.get((run.name, checkpoint), {})
+            scored.append((Row(cells | _scores(found, run.tokenizer)), found))
+    return scored
+
+
+def _pretrained_rows(runs: Sequence[Run], by_model: ByModel) -> list[Scored]:
+    """A row for each evaluated model that is of no run."""
+    known = {run.name for run in runs}
+    scored: list[Scored] = []
+    for (name, checkpoint), found in by_model.items():
+        if name not in known:
+            cells = {key: Cell(name, name) for key in ("run", "model")}
+            cells["checkpoint"] = Cell(checkpoint, checkpoint)
+            cells["outcome"] = Cell("evaluated", "evaluated", tip="evaluated as it is, not trained here", kind="plain")
+            tokenizer = next((run.tokenizer for run in runs if run.coordinates["model"] == name), name)
+            scored.append((Row(cells | _scores(found, tokenizer)), found))
+    return scored
+
+
+def _notes(runs: Sequence[Run], shared: Sequence[str], finished: bool) -> list[str]:
+    """What all runs have in common, and how to read the table."""
+    alike = [f"{name} {run.coordinates[name]}" for run in runs[:1] for name in shared]
+    alike += ["outcome finished"] if runs and finished else []
+    return [f"All runs: {', '.join(alike)}.", *NOTES] if alike else NOTES
+
+
+def _without_repeats(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[list[Column], list[str]]:
+    """The columns, those that repeat their neighbour in the CSV alone, and the notes that say so."""
+    repeated = [
+        (one, other) for one, other in itertools.pairwise(columns) if other.shown and _repeats(one, other, rows)
+    ]
+    hidden = {other.key for _, other in repeated}
+    notes = [f"{other.title} equals {one.title} in every row; the CSV has it." for one, other in repeated]
+    return [replace(column, shown=column.shown and column.key not in hidden) for column in columns], notes
+
+
+def _repeats(first: Column, second: Column, rows: Sequence[Row]) -> bool:
+    """Whether two columns of one evaluation hold the same numbers: acc_norm where all endings are of one length."""
+    if not first.group or first.group != second.group or first.best is None or ":" not in first.key:
+        return False
+    values = [
+        [row.cells[column.key].value if column.key in row.cells else None for column in (first, second)] for row in rows
+    ]
+    return all(one == other for one, other in values) and any(one is not None for one, _ in values)
+
+
+def _run_cells(run: Run, checkpoint: str) -> dict[str, Cell]:
+    summary = run.summary
+    cells = {name: Cell(value, value) for name, value in run.coordinates.items()}
+    cells["checkpoint"] = Cell(checkpoint, checkpoint) if checkpoint else missing("nothing was evaluated")
+    cells["outcome"] = outcome_cell(summary["outcome"], summary["reason"])
+    rivals = f"{run.coordinates['dataset']}/{run.tokenizer}" if run.finished else run.name
+    best = summary["best"]
+    tips = {
+        "training_loss": f"mean of the last ten of {summary['steps']} steps",
+        "validation_loss": f"lowest: {fixed(best['validation_loss'])} at step {best['step']}" if best else "",
+    }
+    for key, tip in tips.items():
+        if summary[key] is None:
+            cells[key] = missing(summary["reason"] or "not measured")
+        else:
+            kind = "" if run.finished else "muted"
+            cells[key] = Cell(fixed(summary[key]), summary[key], tip=tip, kind=kind, rivals=rivals)
+    speed = summary["tokens_per_second"]
+    timing = summary["timing"]
+    if speed is not None:
+        tip = f"median step without warm-up; {duration(summary['elapsed_seconds'])} in all"
+        cells["tokens_per_second"] = Cell(fixed(speed, 0), speed, {"timing": timing}, tip, "muted", detail=timing)
+        rows = rows_a_step(Train.model_validate(run.specification["train"])) / summary["step_seconds"]["median"]
+        text = fixed(rows, 0 if rows >= 100 else 2)
+        cells["samples_per_second"] = Cell(text, rows, {"timing": timing}, tip, "muted", detail=timing)
+    device = summary["peak_device_memory"]
+    memory = summary["peak_host_memory"] if device is None else device
+    if memory is not None:
+        of = "host" if device is None else "device"
+        cells["peak_memory"] = Cell(size(memory), memory, {"kind": of}, tip=f"{of} memory, largest over processes")
+    if summary["mfu"] is not None:
+        tip = f"{summary['mfu_formula']}; peak {summary['peak_flops']:.3g} FLOP/s, {summary['peak_source']}"
+        text = f"{100 * summary['mfu']:.1f}"
+        cells["mfu"] = Cell(text, summary["mfu"], {"timing": timing}, tip, "muted", detail=timing)
+    return cells
+
+
+def _parity_cell(run: Run, parity: Sequence[dict[str, Any]]) -> dict[str, Cell]:
+    """The verdict on the run's parallel setting in its precision, by the probe of its own model where there is one."""
+    place = run.coordinates
+    fitting = [probe for probe in parity if all(probe[key] == place[key] for key in ("parallel", "precision"))]
+    if not fitting:
+        return {"parity": missing("no probe of this parallel setting in this precision")}
+    probe = next((probe for probe in fitting if probe["model"] == place["model"]), fitting[0])
+    return {"parity": verdict(probe)}
+
+
+def _scores(found: dict[str, Evaluation], tokenizer: str) -> dict[str, Cell]:
+    cells = {}
+    for group, evaluation in found.items():
+        scores = evaluation.scores
+        for name in SHOWN[evaluation.metric]:
+            if name not in scores:
+                cells[f"{group}:{name}"] = missing(evaluation.reason_for(name))
+                continue
+            tip = describe(evaluation)
+            rivals = tokenizer if name == "perplexity_token" else ""
+            remark = ""
+            if left_out := evaluation.raw["settings"].get("unscored_items"):
+                # on other items than the others it doesn't compete
+                rivals, remark = evaluation.run, f"{left_out:,} left out"
+            if evaluation.metric == "hellaswag" and guesses(scores[name]):
+                remark, tip = "chance", f"within two standard errors of chance; {tip}"
+            cells[f"{group}:{name}"] = score_cell(name, scores[name], rivals, tip, remark, n=evaluation.raw["n"])
+    return cells
+
+
+def _set_against_best(scored: Sequence[Scored], runs: Sequence[Run]) -> None:
+    """Let each score say whether a paired test can tell it from the best of its rivals."""
+    columns: dict[tuple[str, str], list[tuple[Row, str, Evaluation]]] = {}
+    for row, found in scored:
+        for group, evaluation in found.items():
+            for name in evaluation.scores.keys() & set(SHOWN[evaluation.metric]):
+                key = f"{group}:{name}"
+                columns.setdefault((key, row.cells[key].rivals), []).append((row, name, evaluation))
+    for (key, _), rivals in columns.items():
+        group = [evaluation for _, _, evaluation in rivals]
+        names = model_labels(runs, group)
+        tested = pairs(group, rivals[0][1])
+        for pair in tested:
+            if pair.first == tested[0].first:
+                cells = rivals[pair.second][0].cells
+                noise = None if pair.p is None else pair.verdict == WITHIN
+                tip = f"{names[pair.first]} against this: {told(rivals[0][1], pair)}\n{cells[key].tip}"
+                cells[key] = replace(cells[key], noise=noise, tip=tip)
+
+
+def _over_seeds(found: Sequence[Configuration], evaluations: Sequence[Evaluation]) -> list[Row]:
+    """A row for each configuration and checkpoint: mean and standard deviation over seeds."""
+    rows: dict[tuple[str, str], Row] = {}
+    figures = repeated(found, evaluations)
+    for figure in sorted(figures, key=lambda figure: not figure.checkpoint):  # losses stand in every row there is
+        tested = {pair.second: pair for pair in pairs_over_seeds(figure) if pair.first == figure.ranking[0]}
+        best = figure.configurations[figure.ranking[0]].label
+        for place, (configuration, values) in enumerate(zip(figure.configurations, figure.values, strict=True)):
+            tip = f"{best} against this: {told(figure.name, tested[place])}" if place in tested else ""
+            key = f"{figure.evaluation}:{figure.name}" if figure.evaluation else figure.name
+            own = [checkpoint for label, checkpoint in rows if label == configuration.label]
+            for checkpoint in [figure.checkpoint] if figure.checkpoint else own or [""]:
+                row = rows.setdefault((configuration.label, checkpoint), Row(_place(configuration, checkpoint), SEEDS))
+                row.cells[key] = spread_cell(figure.name, values, tip)
+    return list(rows.values())
+
+
+def _place(configuration: Configuration, checkpoint: str) -> dict[str, Cell]:
+    """What the runs of a configuration share, and their seeds."""
+    first = configuration.runs[0]
+    seeds = ", ".join(run.coordinates["seed"] for run in configuration.runs)
+    cells = {name: Cell(value, value) for name, value in first.coordinates.items()}
+    cells["seed"] = Cell(seeds, seeds)
+    if checkpoint:
+        cells["checkpoint"] = Cell(checkpoint, checkpoint)
+    number = counted(len(configuration.runs), "seed")
+    return cells | {"run": Cell(configuration.label, f"{configuration.label}, {number}", detail=number)}
+
+
+def describe(evaluation: Evaluation) -> str:
+    """Protocol, number of items and settings of an evaluation in one line."""
+    settings = ", ".join(
+        f"{key} {value}" for key, value in evaluation.raw["settings"].items() if isinstance(value, str | int | float)
+    )
+    return f"n = {evaluation.raw['n']:,}; {evaluation.raw['protocol']}; {settings}"
+
+
+def _baselines(groups: dict[str, Evaluation]) -> list[Row]:
+    rows: dict[str, Row] = {}
+    for group, evaluation in groups.items():
+        for name, scores in evaluation.baselines.items():
+            row = rows.setdefault(name, Row({"run": Cell(name, name)}, BASELINES))
+            row.cells |= {f"{group}:{key}": score_cell(key, value) for key, value in scores.items()}
+    return list(rows.values())
+
+
+def _columns(
+    names: Sequence[str], varied: Sequence[str], groups: dict[str, Evaluation], rows: Sequence[Row], finished: bool
+) -> list[Column]:
+    """The columns that have something to show; what all runs share, and what is seldom asked for, in the CSV alone."""
+    columns = [*_coordinate_columns(names, varied, rows, finished), *_score_columns(groups), *_cost_columns(rows)]
+    used = {key for row in rows for key, cell in row.cells.items() if cell.value is not None}
+    always = {"run", *names, "outcome", "training_loss"}
+    used |= {column.key for column in columns if column.key.partition(":")[0] in groups}
+    return [column for column in columns if column.key in used | always]
+
+
+def _coordinate_columns(
+    names: Sequence[str], varied: Sequence[str], rows: Sequence[Row], finished: bool
+) -> Iterator[Column]:
+    """Which run and which of its models a row is about, and how the run ended."""
+    yield Column("run", "run", text=True)
+    # a label that is the model's name makes the model's own column superfluous on the page
+    plain = all(row.cells["run"].text == row.cells["model"].text for row in rows if "model" in row.cells)
+    for name in names:
+        shown = not plain if name == "model" else name in varied
+        yield Column(name, name, text=name not in ("processes", "seed"), shown=shown)
+    if len({row.cells["checkpoint"].value for row in rows if "checkpoint" in row.cells}) > 1:
+        yield Column("checkpoint", "checkpoint", text=True, tip="which of the run's models was evaluated")
+    yield Column("outcome", "outcome", text=True, shown=not finished)
+
+
+def _score_columns(groups: dict[str, Evaluation]) -> Iterator[Column]:
+    """Losses, the scores of each evaluation, and those that were published by other protocols."""
+    yield Column("training_loss", "training", "loss, nats a token", "low")
+    yield Column("validation_loss", "validation", "loss, nats a token", "low")
+    for group, evaluation in groups.items():
+        best = "low" if evaluation.metric == "perplexity" else "high"
+        for name in SHOWN[evaluation.metric]:
+            yield Column(f"{group}:{name}", SHORT_TITLES[name], evaluation.title, best, shown=name not in SELDOM)
+    tip = "not comparable with the columns above"
+    for name in itertools.chain.from_iterable(SHOWN.values()):
+        yield Column(f":{name}", SHORT_TITLES[name], "published, another protocol", tip=tip)
+
+
+def _cost_columns(rows: Sequence[Row]) -> Iterator[Column]:
+    """What a run cost, how its parallel setting agrees with the reference, and where others' figures are from."""
+    yield Column("tokens_per_second", "tokens/s", "cost")
+    published = any(row.section == PUBLISHED and "samples_per_second" in row.cells for row in rows)
+    yield Column("samples_per_second", "samples/s", "cost", shown=published)
+    yield Column("peak_memory", "peak memory", "cost")
+    yield Column("mfu", "MFU %", "cost", tip="share of the peak: point at a value for formula and peak")
+    yield Column("parity", "parity", "against the reference", tip="largest difference in loss from the reference")
+    yield Column("source", "source", "published", text=True)

@@ -1,0 +1,250 @@
+"""What the training text gave away: items that share an n-gram with it, and the scores without them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+
+from trainyard.config.study import Study
+from trainyard.core.files import write_text
+from trainyard.core.statistics import FEWEST, proportion
+from trainyard.report.pages.cells import score_cell
+from trainyard.report.render.format import PERCENT, TITLES, clip, fixed, listed, score, short
+from trainyard.report.render.html import Cell, Column, Row, Table, fragment, missing, render, to_csv
+from trainyard.report.results.contamination import Overlap, read_overlaps
+from trainyard.report.results.runs import Evaluation, Run, Score, model_labels, read_evaluations, read_runs
+from trainyard.report.statistics.decontaminated import BEYOND, Clean, clean
+
+LISTED = 50  # affected items of each pair on the page; the CSV has all
+LONGEST = 160  # characters of an n-gram on the page
+
+
+def tabulate(
+    study: Study,
+    *,
+    runs: Sequence[Path],
+    evaluations: Sequence[Path],
+    contamination: Sequence[Path],
+    table: Path,
+    numbers: Path,
+    scores: Path,
+    affected: Path,
+) -> None:
+    """Write one page of three tables, and each of them as CSV.
+
+    Args:
+        study: gives the title.
+        runs: folders with spec.json and summary.json: what each was trained on.
+        evaluations: evaluation files, with their items beside them.
+        contamination: contamination/*/*.json, with their items beside them.
+        table: the HTML page.
+        numbers: the CSV of what is shared.
+        scores: the CSV of scores on all items and on the clean ones.
+        affected: the CSV of the affected items.
+    """
+    trained = read_runs(runs)
+    found = read_evaluations(evaluations)
+    overlaps = read_overlaps(contamination)
+    shared = shared_table(overlaps, found, trained)
+    again = scores_table(overlaps, found, trained)
+    listing = items_table(overlaps)
+    page = Table(listing.title, listing.columns, [row for each in overlaps for row in _items(each)[:LISTED]])
+    page.notes, page.empty = listing.notes, listing.empty
+    parts = [fragment(shared)]
+    parts += [Markup("<h2>{}</h2>\n").format(part.title) + fragment(part) for part in (again, page)]
+    write_text(table, render("page.html", title=shared.title, study_title=study.title, body=Markup("\n").join(parts)))
+    for path, made in ((numbers, shared), (scores, again), (affected, listing)):
+        write_text(path, to_csv(made))
+
+
+def shared_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation], runs: Sequence[Run]) -> Table:
+    """A row for each training text and set of items, and one for each set whose training text isn't looked through."""
+    columns = [
+        Column("items", "items of", text=True),
+        Column("training", "training data", text=True),
+        Column("contaminated", "contaminated", tip="items that share at least one n-gram with the training data"),
+        Column("share", "share, %", tip="of all items"),
+        Column("overlap", "n-grams shared, %", tip="of an item's n-grams, mean over the items that have any"),
+        Column("n", "items"),
+        Column("short", "too short", tip="items of fewer words than an n-gram: never contaminated"),
+        Column("ngram", "n-gram, words"),
+        Column("training_rows", "training rows"),
+        Column("training_words", "training words"),
+    ]
+    rows = []
+    for overlap in overlaps:
+        raw = overlap.raw
+        tip = f"{raw['texts']}; rows {raw['rows_sha256']}, training rows {raw['training_sha256']}"
+        cells = {
+            "items": Cell(overlap.title, overlap.title, tip=tip),
+            "training": Cell(raw["training"], raw["training"]),
+            "training_words": Cell(short(raw["training_words"]), raw["training_words"]),
+        }
+        if raw["share"] is None:
+            cells |= dict.fromkeys(("share", "overlap"), missing(raw["reason"]))
+        else:
+            cells["share"] = score_cell("acc", _share(raw["contaminated"], raw["n"]))
+            cells["overlap"] = Cell(fixed(100 * raw["overlap"], 2), raw["overlap"])
+        plain = ("contaminated", "n", "short", "ngram", "training_rows")
+        rows.append(Row(cells | {key: Cell(f"{raw[key]:,}", raw[key]) for key in plain}))
+    rows += [
+        Row(
+            {
+                "items": Cell(title, title),
+                "training": Cell(training, training),
+                "contaminated": missing(reason),
+                "share": Cell("not looked through", None, {"reason": reason}, tip=reason, kind="plain"),
+            }
+        )
+        for title, training, reason in _not_looked_through(overlaps, evaluations, runs)
+    ]
+    notes = [
+        "An item is contaminated if an n-gram of its words (in lower case, without punctuation) stands in the training "
+        "data. The whole training split is looked through, though a run may have read less of it.",
+        *_pretrained(overlaps, runs),
+    ]
+    return Table("Contamination", columns, rows, notes, "Nothing was looked for.")
+
+
+def _share(contaminated: int, n: int) -> Score:
+    """The share of contaminated items, with its error as of a sample of items like these."""
+    found = proportion(np.arange(n) < contaminated)
+    return Score(found.value, found.standard_error, found.low, found.high)
+
+
+def _not_looked_through(
+    overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation], runs: Sequence[Run]
+) -> list[tuple[str, str, str]]:
+    """Items, training data and the reason, of evaluations that were not looked into."""
+    known = {overlap.place for overlap in overlaps}
+    datasets = {run.name: run.coordinates["dataset"] for run in runs}
+    found = []
+    for each in evaluations:
+        items = f"{each.raw['dataset']} {each.raw['split']}"
+        if each.run not in datasets:
+            found.append((items, f"that of {each.run}", "trained elsewhere: its training text is not here"))
+        elif (datasets[each.run], each.raw["dataset"], each.raw["split"]) not in known:
+            found.append((items, datasets[each.run], "the study does not ask for it: evaluate.contamination"))
+    return list(dict.fromkeys(found))
+
+
+def _pretrained(overlaps: Sequence[Overlap], runs: Sequence[Run]) -> Iterator[str]:
+    looked = {overlap.raw["training"] for overlap in overlaps}
+    models = [
+        run.coordinates["model"]
+        for run in runs
+        if run.specification["train"].get("initial") == "pretrained" and run.coordinates["dataset"] in looked
+    ]
+    if models:
+        yield (
+            f"{listed(list(dict.fromkeys(models)))} began from pretrained weights: what those were trained on is not "
+            "here, and not looked through."
+        )
+
+
+def scores_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation], runs: Sequence[Run]) -> Table:
+    """Each score of an affected evaluation on all items and on the clean ones."""
+    columns = [
+        Column("model", "model", text=True),
+        Column("items", "items of", text=True),
+        Column("score", "score", text=True),
+        Column("all", "all"),
+        Column("clean", "clean"),
+        Column("difference", "difference", tip="clean less all, with its standard error"),
+        Column("verdict", "", text=True),
+        Column("n", "n, all"),
+        Column("n_clean", "n, clean"),
+    ]
+    by_place = {overlap.place: overlap for overlap in overlaps}
+    datasets = {run.name: run.coordinates["dataset"] for run in runs}
+    rows = []
+    for each, label in zip(evaluations, model_labels(runs, evaluations), strict=True):
+        overlap = by_place.get((datasets.get(each.run, ""), each.raw["dataset"], each.raw["split"]))
+        if overlap is not None and each.scores:
+            rows += _scores_again(each, overlap, label)
+    notes = [
+        "± is one standard error, [a, b] a 95 % interval. The error of the difference counts that both scores share "
+        "items. Within noise: less than two of these errors. "
+        f"Too few items: fewer than {FEWEST} clean ones, or fewer than {FEWEST} others.",
+        "Clean items may differ for other reasons than that nothing of them was read: longer ones share more.",
+    ]
+    return Table("Scores on the clean items", columns, rows, notes, "No item that was scored is contaminated.")
+
+
+def _scores_again(evaluation: Evaluation, overlap: Overlap, label: str) -> list[Row]:
+    items = evaluation.items
+    if isinstance(items, str):
+        kept, reason = None, items
+    else:
+        kept = ~np.isin(items.rows, list(overlap.affected))
+        reason = "every item is contaminated"
+        if kept.all():
+            return []
+    rows = []
+    for name, value in evaluation.scores.items():
+        cells = {
+            "model": Cell(label, label, {"name": evaluation.run, "checkpoint": evaluation.checkpoint}),
+            "items": Cell(evaluation.title, evaluation.raw["evaluation"]),
+            "score": Cell(TITLES.get(name, name), name),
+            "all": score_cell(name, value),
+            "n": Cell(f"{evaluation.raw['n']:,}", evaluation.raw["n"]),
+            "clean": missing(reason),
+        }
+        if kept is not None:
+            count = int(kept.sum())
+            cells["n_clean"] = Cell(f"{count:,}", count)
+            if count and not isinstance(items, str):
+                try:
+                    cells |= _clean_cells(name, clean(items, kept, name, evaluation.raw["settings"]))
+                except OverflowError:
+                    cells["clean"] = missing("too large for a number")
+        rows.append(Row(cells))
+    return rows
+
+
+def _clean_cells(name: str, found: Clean) -> Mapping[str, Cell]:
+    sign = "+" if found.difference > 0 else ""
+    shown = (found.error or 0.0) * (100 if name in PERCENT else 1)
+    digits = None if shown == 0 or shown >= 0.05 else 4
+    detail = f"± {score(name, found.error, digits)}" if found.error else ""
+    text = f"{sign}{score(name, found.difference, digits)}{' points' if name in PERCENT else ''}"
+    return {
+        "clean": score_cell(name, found.value),
+        "difference": Cell(text, found.difference, {"standard_error": found.error}, detail=detail),
+        "verdict": Cell(found.verdict, found.verdict, kind="warn" if found.verdict == BEYOND else "muted"),
+    }
+
+
+def items_table(overlaps: Sequence[Overlap]) -> Table:
+    """Every affected item, with the first n-gram that stands in the training text."""
+    columns = [
+        Column("items", "items of", text=True),
+        Column("training", "training data", text=True),
+        Column("row", "row"),
+        Column("ngrams", "n-grams"),
+        Column("overlapping", "shared"),
+        Column("share", "share, %"),
+        Column("example", "first shared n-gram", text=True),
+    ]
+    rows = [row for overlap in overlaps for row in _items(overlap)]
+    notes = [f"The first {LISTED} of each set of items; the CSV has all. Rows count from 0."]
+    return Table("Affected items", columns, rows, notes, "No item is contaminated.")
+
+
+def _items(overlap: Overlap) -> list[Row]:
+    title, training = overlap.title, overlap.raw["training"]
+    return [
+        Row(
+            {
+                "items": Cell(title, title),
+                "training": Cell(training, training),
+                **{key: Cell(f"{item[key]:,}", item[key]) for key in ("row", "ngrams", "overlapping")},
+                "share": Cell(
+                    fixed(100 * item["overlapping"] / item["ngrams"], 1), item["overlapping"] / item["ngrams"]
+                ),
+                "example": Cell(clip(item["example"], LONGEST), item["example"], kind="prose"),
+            }
+        )
+        for item in overlap.affected.values()
+    ]

@@ -1,0 +1,133 @@
+"""Every tested difference of a study: models on the same items, and configurations over seeds."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from trainyard.config.study import Study
+from trainyard.report.render.format import TITLES, counted
+from trainyard.report.render.html import Cell, Column, Raw, Row, Table, write_table
+from trainyard.report.results.item_scores import RESAMPLES, SEED
+from trainyard.report.results.runs import Evaluation, Run, model_labels, read_evaluations, read_runs
+from trainyard.report.statistics.paired_tests import Paired
+from trainyard.report.statistics.pairwise import (
+    BETTER,
+    MOST,
+    Pair,
+    apart,
+    likely,
+    name_of,
+    pairs,
+    pairs_over_seeds,
+    raw_unit,
+    sizes,
+)
+from trainyard.report.statistics.seeds import LOSSES, configurations, repeated
+
+TESTED = {
+    "perplexity": ("perplexity_word",),  # of one tokenizer a token's has the same p, of several it does not compare
+    "hellaswag": ("acc", "acc_norm"),
+    "rouge": ("rouge1", "rouge2", "rougeL", "rougeLsum"),
+}
+OVER_SEEDS = "Configurations over their seeds"
+NOTES = [
+    "Each difference is the first less the second; the first has the better figure. That of a perplexity is in percent "
+    "of it; a perplexity a token or a byte of the same models has the same p.",
+    "“Better”: p is below 0.05 by Holm's correction for all tests of the same figure; “within noise”: it is not. "
+    f"Of more than {MOST} models the best alone is set against each other one, and the correction is for all pairs.",
+    "McNemar's exact test counts the items that one model alone has right; the paired bootstrap draws whole documents "
+    f"or rows ({RESAMPLES:,} resamples from seed {SEED}). Both ask whether these trained models differ; whether their "
+    "configurations do, a test over seeds says.",
+]
+
+
+def tabulate(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path], table: Path, numbers: Path) -> None:
+    """Write the tested differences of a study as HTML and CSV.
+
+    Args:
+        study: gives the title.
+        runs: folders with spec.json and summary.json.
+        evaluations: evaluation files, whose items stand in Parquet files beside them.
+        table: the HTML page.
+        numbers: the CSV.
+    """
+    found, known = read_evaluations(evaluations), read_runs(runs)
+    rows = [*_of_models(known, found), *_over_seeds(known, found)]
+    columns = [
+        Column("evaluation", "evaluation", text=True, shown=False),
+        Column("score", "score", text=True),
+        Column("first", "first", text=True),
+        Column("verdict", "is", text=True),
+        Column("second", "second", text=True),
+        Column("difference", "first less second"),
+        Column("p", "p"),
+        Column("p_holm", "p by Holm", tip="corrected for all tests of the same figure"),
+        Column("test", "test", text=True),
+    ]
+    empty = "No two models of this study were evaluated on the same items."
+    write_table(Table("Paired differences", columns, rows, NOTES, empty), study.title, table, numbers)
+
+
+def _of_models(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> Iterator[Row]:
+    groups: dict[str, list[Evaluation]] = {}
+    for evaluation in evaluations:
+        if evaluation.scores:
+            groups.setdefault(evaluation.raw["evaluation"], []).append(evaluation)
+    for group in groups.values():
+        names = model_labels(runs, group)
+        told: dict[str, list[Pair]] = {}
+        names_of = TESTED[group[0].metric]
+        if group[0].metric == "perplexity" and not any("perplexity_word" in each.scores for each in group):
+            names_of = ("perplexity_byte",)  # text without spaces has no words
+        for name in names_of:
+            members = [place for place, each in enumerate(group) if name in each.scores]
+            tested = pairs([group[place] for place in members], name)
+            same = next((other for other, known in told.items() if known == tested and tested), None)
+            if same is not None:
+                continue  # the same answers by another name, as acc_norm where all endings are of one length
+            told[name] = tested
+            for pair in tested:
+                ends = [
+                    Cell(names[members[end]], names[members[end]], {"run": group[members[end]].run})
+                    for end in (pair.first, pair.second)
+                ]
+                yield _row(group[0].title, name, ends, pair)
+
+
+def _over_seeds(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> Iterator[Row]:
+    names = {*LOSSES, *(name for names in TESTED.values() for name in names)}
+    figures = [figure for figure in repeated(configurations(runs), evaluations) if figure.name in names]
+    for index, figure in enumerate(figures):
+        told = [(known.title, known.checkpoint, known.values) for known in figures[:index] if known.evaluation]
+        if (figure.title, figure.checkpoint, figure.values) not in told:
+            place = f"{OVER_SEEDS}: {figure.title}"
+            for pair in pairs_over_seeds(figure):
+                ends = [
+                    Cell(label, label)
+                    for label in (figure.configurations[end].label for end in (pair.first, pair.second))
+                ]
+                yield _row(place, figure.name, ends, pair)
+
+
+def _row(place: str, name: str, ends: Sequence[Cell], pair: Pair) -> Row:
+    found = pair.found
+    cells = {
+        "evaluation": Cell(place, place),
+        "score": Cell(TITLES[name].removesuffix(", %"), name),
+        "first": ends[0],
+        "second": ends[1],
+    }
+    kind = "good" if pair.verdict == BETTER else "plain"
+    if isinstance(found, str) or pair.p is None:
+        cells["verdict"] = Cell(pair.verdict, pair.verdict, {"reason": str(found)}, kind=kind)
+        cells["test"] = Cell(str(found), None, kind="prose")
+        return Row(cells, place)
+    value, interval = apart(name, found)
+    cells["verdict"] = Cell(pair.verdict, pair.verdict, kind=kind)
+    raw = {"low": found.low, "high": found.high, "unit": raw_unit(name, found)}
+    cells["difference"] = Cell(value, found.difference, raw, detail=interval)
+    cells["p"] = Cell(likely(found.p), found.p)
+    cells["p_holm"] = Cell(likely(pair.p), pair.p, {"tests": pair.tests}, tip=counted(pair.tests, "test"))
+    one, other = (found.discordant or (None, None)) if isinstance(found, Paired) else found.n
+    more: dict[str, Raw] = {"n": found.n if isinstance(found, Paired) else None, "first_n": one, "second_n": other}
+    cells["test"] = Cell(name_of(found), name_of(found), more, detail=sizes(found))
+    return Row(cells, place)

@@ -1,0 +1,345 @@
+"""What the figures of a study say, in sentences: no number in them is written by hand."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from trainyard.report.pages import scaling
+from trainyard.report.pages.levels import MOST, distance, endings
+from trainyard.report.pages.predicted_memory import TOO_SMALL, told_error
+from trainyard.report.pages.quality import leaders
+from trainyard.report.pages.verdicts import NOISE, near_best, of_second, one_test, over_seeds
+from trainyard.report.render.format import (
+    TITLES,
+    clip,
+    counted,
+    duration,
+    fixed,
+    listed,
+    probed,
+    scientific,
+    short,
+    size,
+)
+from trainyard.report.results.measurements import PLACE, MeasuredCell, by_place, cell_label, company
+from trainyard.report.results.measurements import varying as varying_cells
+from trainyard.report.results.probes import allowance, nearest, probe_label, same_bits
+from trainyard.report.results.runs import Run, Score, difference, label, telling
+from trainyard.report.results.study import Evidence, Ranked, best_loss, by_data, perplexities, ranked
+from trainyard.report.statistics.paired_tests import Paired, against_baseline, paired
+from trainyard.report.statistics.seeds import headline
+
+PREDICTED = 0.15  # of the measured increase: what a prediction of memory is to stay within
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the figures say on one topic."""
+
+    topic: str
+    sentences: list[str]
+
+
+def findings(evidence: Evidence) -> list[Finding]:
+    """Everything that can be said, topic by topic; a topic without figures is left out."""
+    topics: list[tuple[str, Callable[[Evidence], list[str]]]] = [
+        ("Training", _training),
+        ("Held-out data", _held_out),
+        ("Cost", leaders),
+        ("Endings", endings),
+        ("Perplexity", _perplexity),
+        ("Summaries", _rouge),
+        ("Parity", _parity),
+        ("Speed and memory", _measure),
+        ("Scaling", _scaling),
+        ("Failures", _failures),
+    ]
+    return [Finding(topic, said) for topic, say in topics if (said := say(evidence))]
+
+
+def _training(evidence: Evidence) -> list[str]:
+    said = []
+    groups = by_data(evidence.runs)
+    for (dataset, tokenizer), group in groups.items():
+        names = telling([run for _, run in group])
+        if headline(evidence.runs, [(run.name, "", loss) for loss, run in group], lower=True).several:
+            continue  # what is said over seeds answers it
+        loss, run = group[0]
+        place = f" on {dataset} ({tokenizer} tokens)" if len(groups) > 1 else ""
+        text = (
+            f"{label(run, names)} reached a validation loss of {fixed(loss)} nats a token{place} after "
+            f"{short(run.summary['tokens'])} predicted tokens in {duration(run.summary['elapsed_seconds'])}"
+        )
+        if len(group) > 1:
+            text += f", the lowest of {counted(len(group), 'run')}; the highest is {label(group[-1][1], names)} with "
+            text += fixed(group[-1][0])
+        said.append(f"{text}.")
+    repeats = over_seeds(evidence, ("validation_loss",)) or over_seeds(evidence, ("training_loss",))
+    return repeats + said + _seeds(evidence.runs) + _published(evidence)
+
+
+def _seeds(runs: Sequence[Run]) -> list[str]:
+    """How much the seed alone moves the validation loss."""
+    groups: dict[tuple[str, ...], list[float]] = {}
+    for run in runs:
+        loss = best_loss(run)
+        if run.finished and loss is not None:
+            place = tuple(value for name, value in run.coordinates.items() if name != "seed")
+            groups.setdefault(place, []).append(loss)
+    spreads = [max(losses) - min(losses) for losses in groups.values() if len(losses) > 1]
+    if not any(spreads):
+        return []
+    return [
+        f"The seed alone moves the validation loss by up to {fixed(max(spreads))} nats: smaller differences are noise."
+    ]
+
+
+def _published(evidence: Evidence) -> list[str]:
+    said = []
+    for entry in evidence.study.published:
+        theirs = entry.values.get("validation_loss")
+        ours = [
+            (run.name, "", loss)
+            for run in evidence.runs
+            if run.finished and run.coordinates["model"] == entry.model and (loss := best_loss(run)) is not None
+        ]
+        if theirs is not None and ours:
+            head = headline(evidence.runs, ours, lower=True)
+            seeds = f", the mean of {len(head.values)} seeds" if len(head.values) > 1 else ""
+            said.append(
+                f"Published for {entry.model}: {fixed(theirs)} nats ({clip(entry.source, 80)}); here "
+                f"{fixed(fmean(head.values))}{seeds}."
+            )
+    return said
+
+
+def _held_out(evidence: Evidence) -> list[str]:
+    """Held-out rows that are none, since a run was trained on them."""
+    return [
+        f"{each['duplicates']:,} of the {each['rows']:,} rows of {each['dataset']} {each['split']} "
+        f"({fixed(100 * each['duplicates'] / each['rows'], 1)} %) also stand in the training rows of "
+        f"{each['training']}: scores on them may be memorisation."
+        for each in evidence.duplicates
+        if each["duplicates"]
+    ]
+
+
+def _perplexity(evidence: Evidence) -> list[str]:
+    said = over_seeds(evidence, ("perplexity_word",))
+    for group, name in perplexities(evidence):
+        if group.headline(evidence.runs, name).several:
+            said += _against_pretrained(evidence, group, name)
+            continue
+        unit = TITLES[name].removeprefix("perplexity ")
+        what = f"the lowest perplexity {unit}," if len(group.scores) > 1 else f"a perplexity {unit} of"
+        said.append(f"{group.title}: {group.labels[0]} has {what} {_with_interval(group.scores[0])}.")
+        if len(group.scores) > 1:
+            phrase = of_second(group, name)
+            said.append(f"Second is {group.labels[1]} with {_with_interval(group.scores[1])}, {phrase}.")
+            said += _near(group, name)
+        said += _against_pretrained(evidence, group, name)
+    return said
+
+
+def _with_interval(value: Score) -> str:
+    text = fixed(value.value, 2)
+    if value.interval is None:
+        return text
+    low, high = (fixed(end, 2) for end in value.interval)
+    return f"{text} (95 % interval {low} to {high})"
+
+
+def _bracketed(value: Score) -> str:
+    text = fixed(value.value, 1)
+    if value.interval is None:
+        return text
+    low, high = (fixed(end, 1) for end in value.interval)
+    return f"{text} [{low}, {high}]"
+
+
+def _near(group: Ranked, name: str) -> list[str]:
+    near = near_best(group, name)
+    return [f"Within noise of the best too: {listed(near[:MOST])}."] if near else []
+
+
+def _against_pretrained(evidence: Evidence, group: Ranked, name: str) -> list[str]:
+    """What training did to models that were evaluated untouched too."""
+    models = {run.name: run.coordinates["model"] for run in evidence.runs}
+    before = {
+        each.run: (each, value)
+        for each, value in zip(group.evaluations, group.scores, strict=True)
+        if each.checkpoint == "pretrained"
+    }
+    said = []
+    for each, text, after in zip(group.evaluations, group.labels, group.scores, strict=True):
+        found = before.get(models.get(each.run, ""))
+        if found is None or each.checkpoint == "pretrained":
+            continue
+        untouched, start = found
+        tested = paired(each, untouched, name)
+        errors = difference(start, after)
+        if isinstance(tested, Paired):
+            change = one_test(name, tested)
+        else:
+            change = f"{fixed(100 * (after.value / start.value - 1), 1)} %"
+            change += f", {_noise(errors)}"
+        unit = TITLES[name].removeprefix("perplexity ")
+        said.append(f"Training took {text} from {fixed(start.value, 2)} to {fixed(after.value, 2)} {unit} ({change}).")
+    return said
+
+
+def _noise(errors: float | None) -> str:
+    if errors is None:
+        return "with no error to judge it by"
+    if abs(errors) < NOISE:
+        return f"within noise: {fixed(abs(errors), 1)} combined standard errors"
+    return f"{fixed(abs(errors), 1)} combined standard errors"
+
+
+def _rouge(evidence: Evidence) -> list[str]:
+    said = over_seeds(evidence, ("rouge1",))
+    for group in ranked(evidence, "rouge", "rouge1"):
+        head = group.headline(evidence.runs, "rouge1")
+        best = group.evaluations[head.place]
+        seeds = f", the middle one of its {len(head.values)} seeds," if len(head.values) > 1 else ""
+        parts = []
+        for name, title in (("rouge1", "ROUGE-1"), ("rouge2", "ROUGE-2"), ("rougeL", "ROUGE-L")):
+            parts.append(f"{title} {_bracketed(best.scores[name])}")
+        rows = counted(best.raw["n"], "row")
+        said.append(f"{group.title}, {rows}: {group.labels[head.place]}{seeds} reaches {listed(parts)}.")
+        if len(group.scores) > 1 and not head.several:
+            second = _bracketed(group.scores[1])
+            said.append(f"Second is {group.labels[1]} with ROUGE-1 {second}, {of_second(group, 'rouge1')}.")
+            said += _near(group, "rouge1")
+        for name, values in best.baselines.items():
+            tested = against_baseline(best, name, "rouge1")
+            errors = difference(group.scores[head.place], values["rouge1"])
+            if isinstance(tested, Paired):
+                verdict = f": the model less the baseline is {one_test('rouge1', tested)}"
+            else:
+                verdict = "" if errors is None else f": the model is {distance(errors)} it"
+            said.append(f"The baseline {name} has ROUGE-1 {_bracketed(values['rouge1'])}{verdict}.")
+    return said
+
+
+def _parity(evidence: Evidence) -> list[str]:
+    said = []
+    for precision in dict.fromkeys(probe["precision"] for probe in evidence.parity):
+        probes = [probe for probe in evidence.parity if probe["precision"] == precision]
+        compared = [probe for probe in probes if probe["within"] is not None]
+        outside = [probe for probe in compared if not probe["within"]]
+        equal = [probe_label(probe, evidence.parity) for probe in compared if same_bits(probe)]
+        what = probed([probe["parallel"] for probe in compared])
+        if compared and len(equal) == len(compared):
+            settings = f"All {len(equal)} {what}" if len(equal) > 1 else equal[0]
+            verb = "equal" if len(equal) > 1 else "equals"
+            said.append(
+                f"{settings} {_in(what, precision)} {verb} the reference bit by bit: the loss of each of "
+                f"{min(probe['compared_steps'] for probe in compared)} steps is the same number."
+            )
+        elif compared:
+            word, worst = nearest(compared)
+            name = probe_label(worst, evidence.parity)
+            within = len(compared) - len(outside)
+            whole = f"All {within}" if not outside else f"{within} of {len(compared)}"
+            said.append(
+                f"{whole} {what} {_in(what, precision)} stay within {allowance(compared)} "
+                f"({word}: {name}, {scientific(worst['largest'])})."
+                if len(compared) > 1
+                else f"{name} in {precision} strays by {scientific(worst['largest'])} at most from the "
+                f"reference over {worst['compared_steps']} steps; its tolerance is {scientific(worst['tolerance'])}."
+            )
+        if equal and len(equal) < len(compared):
+            said.append(f"Equal to the reference bit by bit: {listed(equal)}.")
+        said += [
+            f"{probe_label(probe, evidence.parity)} strays by {scientific(probe['largest'])}, outside its tolerance of "
+            f"{scientific(probe['tolerance'])}."
+            for probe in outside
+        ]
+        said += [
+            f"{probe_label(probe, evidence.parity)} in {precision} could not be compared "
+            f"({probe['outcome']}: {clip(probe['reason'] or 'no reason given', 160)})."
+            for probe in probes
+            if probe["within"] is None
+        ]
+    return said
+
+
+def _in(what: str, precision: str) -> str:
+    return f"in {precision}" if what == "probes" else f"probed in {precision}"
+
+
+def _measure(evidence: Evidence) -> list[str]:
+    said = []
+    names = [name for name in varying_cells(evidence.cells) if name != "model"]
+    measured = [cell for cell in evidence.cells if cell["tokens_per_second"] is not None]
+    for model in dict.fromkeys(cell["model"] for cell in measured):
+        cells = [cell for cell in measured if cell["model"] == model]
+        fastest = max(cells, key=lambda cell: cell["tokens_per_second"])
+        leanest = min(cells, key=lambda cell: math.inf if cell["peak_memory"] is None else cell["peak_memory"])
+        said.append(
+            f"{model} on random tokens is fastest under {cell_label(fastest, names)}, with "
+            f"{fixed(fastest['tokens_per_second'], 0)} tokens/s ({company(fastest)}); least memory, its libraries "
+            f"included: {cell_label(leanest, names)} with {size(leanest['peak_memory'])} a process."
+            if len(cells) > 1
+            else f"{cell_label(fastest, names)} runs {model} at {fixed(fastest['tokens_per_second'], 0)} tokens/s "
+            f"({company(fastest)}), with {size(fastest['peak_memory'])} a process, its libraries included."
+        )
+    return said + _largest_batches(evidence.searches) + _predictions(evidence.cells)
+
+
+def _largest_batches(searches: Sequence[MeasuredCell]) -> list[str]:
+    """The parallel setting that fits the most sequences, of each place that was searched."""
+    said = []
+    told = varying_cells(searches, PLACE)
+    for place in by_place(search for search in searches if search["largest_batch"] is not None).values():
+        most = max(search["largest_batch"] for search in place)
+        names = [search["parallel"] for search in place if search["largest_batch"] == most]
+        where = f" of {cell_label(place[0], told)}" if told else ""
+        text = (
+            f"Largest batch{where} that fits: {counted(most, 'sequence')} a process, under {clip(listed(names), 120)}"
+        )
+        least = min(search["largest_batch"] for search in place)
+        said.append(f"{text}; the least that a setting fits is {least}." if least < most else f"{text}.")
+    return said
+
+
+def _predictions(cells: Sequence[MeasuredCell]) -> list[str]:
+    """How far predicted memory lies from the measured increase, where that is more than what libraries keep."""
+    errors = [abs(error) for cell in cells if (error := told_error(cell)) is not None]
+    if not errors:
+        small = any(cell["prediction_error"] is not None for cell in cells)
+        return [f"Predicted memory has nothing to be judged by: {TOO_SMALL}."] if small else []
+    near = sum(error <= PREDICTED for error in errors)
+    return [
+        f"Predicted memory lies within {fixed(100 * PREDICTED, 0)} % of the measured increase for {near} of "
+        f"{counted(len(errors), 'cell')} (farthest: {fixed(100 * max(errors), 1)} %)."
+    ]
+
+
+def _scaling(evidence: Evidence) -> list[str]:
+    if not evidence.study.scaling:
+        return []
+    points = scaling.gather(evidence.study, evidence.runs, evidence.models)
+    return [scaling.sentence(points)]
+
+
+def _failures(evidence: Evidence) -> list[str]:
+    names = telling(evidence.runs)
+    failed = [
+        (label(run, names), run.summary["outcome"], run.summary["reason"]) for run in evidence.runs if not run.finished
+    ]
+    cell_names = varying_cells(evidence.cells)
+    failed += [
+        (f"measuring {cell_label(cell, cell_names)}", cell["outcome"], cell["reason"])
+        for cell in evidence.cells
+        if cell["outcome"] != "finished"
+    ]
+    said = []
+    for name, outcome, reason in failed[:MOST]:
+        first = (reason or "no reason given").partition("\n")[0]
+        said.append(f"{name}: {outcome} ({clip(first, 200)}).")
+    if len(failed) > MOST:
+        said.append(f"{len(failed) - MOST} more stand in the tables.")
+    return said

@@ -1,0 +1,134 @@
+"""Heat maps of speed and memory: parallel settings by batch."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from trainyard.report.render import style
+from trainyard.report.render.format import clip, listed, short, size
+from trainyard.report.results.measurements import (
+    PLACE,
+    MeasuredCell,
+    by_place,
+    cell_label,
+    memory_title,
+    shared_label,
+    varying,
+)
+
+MOST = 12
+LINE = 0.27  # inches of height of one parallel setting
+ROOMY = 0.9  # inches of width that the words "out of memory" need
+MAPS = (
+    ("tokens_per_second", "Tokens a second", "Blues", short),
+    ("peak_memory_increase", "", "Oranges", size),
+)
+
+
+def draw(cells: Sequence[MeasuredCell], output: Path) -> None:
+    """Draw tokens a second and peak memory of each parallel setting at each batch.
+
+    A pair of maps for each model, number of processes, precision and sequence length. What
+    ran out of memory is marked; settings that nothing was measured of are named below.
+
+    Args:
+        cells: the measured cells.
+        output: the SVG.
+    """
+    places = list(by_place(cells).values())[:MOST]
+    tables = [_by_setting(place) for place in places]
+    names = [name for table in tables for name in table]
+    margin = 0.0072 * max((len(clip(name, 30)) for name in names), default=0) + 0.015
+    width = min((0.985 - margin - 0.03) / 2, 0.1 * max(len(_batches(place)) for place in places))
+    told = varying(cells, PLACE)
+    height = sum(LINE * max(1, len(table)) + 1.35 for table in tables) + 0.15
+    with style.figure(output, height=height) as drawing:
+        top = height
+        for place, table in zip(places, tables, strict=True):
+            tall = LINE * max(1, len(table))
+            top -= tall + 0.65
+            for index, (key, title, colours, words) in enumerate(MAPS):
+                axes = drawing.add_axes((margin + index * (width + 0.03), top / height, width, tall / height))
+                _map(axes, table, _batches(place), key, colours, words)
+                axes.set_title(title or memory_title(place), fontsize=11)
+                axes.set_yticks(range(len(table)), [clip(name, 30) for name in table] if index == 0 else [])
+            title = cell_label(place[0], told) if told else ""
+            drawing.text(0.008, (top + tall + 0.42) / height, title, fontsize=12, fontweight="bold")
+            drawing.text(0.008, (top - 0.58) / height, _remark(place, table), fontsize=9, color=style.FAINT)
+            top -= 0.7
+        several = len(by_place(cells))
+        more = f"the first {MOST} of {several}; all are in the table" if several > MOST else ""
+        style.note(drawing, "; ".join(part for part in (shared_label(cells), more) if part))
+
+
+def _by_setting(place: Sequence[MeasuredCell]) -> dict[str, dict[int, MeasuredCell]]:
+    """Cells by parallel setting and batch; a setting that never began says nothing here."""
+    table: dict[str, dict[int, MeasuredCell]] = {}
+    for cell in place:
+        table.setdefault(cell["parallel"], {})[cell["batch"]] = cell
+    return {name: row for name, row in table.items() if any(cell["outcome"] != "unsupported" for cell in row.values())}
+
+
+def _batches(place: Sequence[MeasuredCell]) -> list[int]:
+    return sorted({cell["batch"] for cell in place})
+
+
+def _remark(place: Sequence[MeasuredCell], table: dict[str, dict[int, MeasuredCell]]) -> str:
+    left = list(dict.fromkeys(cell["parallel"] for cell in place if cell["parallel"] not in table))
+    return f"unsupported here (why: in the table): {clip(listed(left), 130)}" if left else ""
+
+
+def _map(
+    axes: Axes,
+    table: dict[str, dict[int, MeasuredCell]],
+    batches: Sequence[int],
+    key: str,
+    colours: str,
+    words: Callable[[float], str],
+) -> None:
+    known = [cell[key] for row in table.values() for cell in row.values() if cell[key] is not None]
+    top = max(known, default=1.0)
+    scale = mpl.colormaps[colours]
+    roomy = axes.get_window_extent().width / axes.figure.dpi > ROOMY * len(batches)
+    for line, row in enumerate(table.values()):
+        for column, batch in enumerate(batches):
+            if batch not in row:
+                continue
+            value = row[batch][key]
+            if value is None:
+                outcome = row[batch]["outcome"]
+                text = ("out of memory" if roomy else "OOM") if outcome == "out-of-memory" else outcome
+                _square(axes, column, line, text, "#f3f4f6", style.FAINT, hatch="////")
+            else:
+                # from zero, so that half the colour is half the value
+                part = 0.75 * value / top
+                _square(axes, column, line, words(value), scale(part), "white" if part > 0.55 else style.INK)
+    axes.grid(False)
+    axes.set(xlim=(-0.5, len(batches) - 0.5), ylim=(max(1, len(table)) - 0.5, -0.5), xlabel="batch of a process")
+    axes.set_xticks(range(len(batches)), [str(batch) for batch in batches])
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _square(axes: Axes, column: int, line: int, text: str, colour: Any, ink: str, hatch: str | None = None) -> None:
+    edge = "#d1d5db" if hatch else "white"
+    width = 0 if hatch else 1.5
+    place = (column - 0.5, line - 0.5)
+    axes.add_patch(Rectangle(place, 1, 1, facecolor=colour, edgecolor=edge, linewidth=width, hatch=hatch))
+    behind = {"facecolor": colour, "edgecolor": "none", "pad": 1} if hatch else None
+    axes.text(
+        column,
+        line,
+        text,
+        ha="center",
+        va="center",
+        fontsize=9,
+        color=ink,
+        style="italic" if hatch else "normal",
+        bbox=behind,
+    )

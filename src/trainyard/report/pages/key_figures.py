@@ -1,0 +1,101 @@
+"""The key figures of a study."""
+
+from dataclasses import dataclass
+from statistics import fmean
+
+from trainyard.report.render.format import PERCENT, TITLES, duration, fixed, percent, scientific, score
+from trainyard.report.results.measurements import company, whole_label
+from trainyard.report.results.probes import nearest, probe_label, same_bits
+from trainyard.report.results.runs import Score, label, telling
+from trainyard.report.results.study import Evidence, by_data, perplexities, ranked
+from trainyard.report.statistics.levels import ALL, gather, head_of
+from trainyard.report.statistics.seeds import Headline, headline, spread
+
+
+@dataclass(frozen=True)
+class Card:
+    """One key figure."""
+
+    title: str
+    value: str
+    remark: str
+    failed: bool = False
+
+
+def cards(evidence: Evidence) -> list[Card]:
+    """The key figures of a study."""
+    found = []
+    runs = evidence.runs
+    if runs:
+        finished = [run for run in runs if run.finished]
+        spent = sum(run.summary["elapsed_seconds"] or 0.0 for run in runs)
+        failed = len(finished) < len(runs)
+        found.append(Card("runs finished", f"{len(finished)} of {len(runs)}", f"{duration(spent)} of training", failed))
+    groups = by_data(runs)
+    largest = max(groups.values(), key=len, default=[])
+    if len(groups) == 1 or len(largest) > 1:
+        head = headline(runs, [(run.name, "", loss) for loss, run in largest], lower=True)
+        _, best = largest[head.place]
+        name = head.label or label(best, telling([run for _, run in largest]))
+        remark = f"{_over(head, 3)}{name}; {best.coordinates['dataset']}, nats a token"
+        found.append(Card("lowest validation loss", fixed(fmean(head.values)), remark))
+    for items in gather(runs, evidence.evaluations, evidence.shortcuts)[:1]:
+        head = head_of(runs, items)
+        top = items.models[head.place]
+        value = top.levels[ALL][1]
+        of = _over(head, 1, 100) or _interval("acc", value)
+        if of:
+            remark = f"{of}{head.label or top.title}; {items.title}; chance {fixed(100 * items.chance, 0)} %"
+            mean = f"{fixed(100 * fmean(head.values), 1)} %"
+            text = mean if len(head.values) > 1 else percent(value.value, value.error)
+            found.append(Card("right endings", text, remark))
+    summaries = [(group, "rougeL") for group in ranked(evidence, "rouge", "rougeL")]
+    for top, name in [*perplexities(evidence)[:1], *summaries[:1]]:
+        head = top.headline(runs, name)
+        of = _over(head, 2, 100 if name in PERCENT else 1) or _interval(name, top.scores[head.place])
+        if of:  # a figure that nothing tells the certainty of is no key figure
+            remark = f"{of}{head.label or top.labels[head.place]}; {top.title}"
+            found.append(Card(TITLES[name], score(name, fmean(head.values)), remark))
+    compared = [probe for probe in evidence.parity if probe["within"] is not None]
+    if compared:
+        _, worst = nearest(compared)
+        within = sum(probe["within"] for probe in compared)
+        remark = (
+            f"of the reference; nearest to its tolerance: {probe_label(worst, evidence.parity)} in "
+            f"{worst['precision']}, {scientific(worst['largest'])} of {scientific(worst['tolerance'])}"
+        )
+        if all(same_bits(probe) for probe in compared):
+            remark = "all equal to the reference bit by bit"
+        found.append(Card("probes within tolerance", f"{within} of {len(compared)}", remark, within < len(compared)))
+    return found + _speed(evidence)
+
+
+def _over(head: Headline, digits: int, scale: int = 1) -> str:
+    """That a value is a mean over seeds, and the 95 % interval of the mean; nothing where seeds say nothing."""
+    found = spread([scale * value for value in head.values])
+    if found is None:
+        return "one seed; " if head.several else ""
+    if found.low is None:
+        return f"{found.n} seeds, all the same; "
+    return f"mean of {found.n} seeds, 95 % interval {fixed(found.low, digits)} to {fixed(found.high, digits)}; "
+
+
+def _interval(name: str, value: Score) -> str:
+    """The 95 % interval of a score; nothing where nothing tells it."""
+    if value.interval is None:
+        return ""
+    low, high = (score(name, end) for end in value.interval)
+    return f"95 % interval {low} to {high}; "
+
+
+def _speed(evidence: Evidence) -> list[Card]:
+    """The highest measured speed: of a model that the study trains, where one was measured."""
+    measured = [cell for cell in evidence.cells if cell["tokens_per_second"] is not None]
+    trained = {run.coordinates["model"] for run in evidence.runs}
+    chosen = [cell for cell in measured if cell["model"] in trained] or measured
+    if not chosen:
+        return []
+    top = max(chosen, key=lambda cell: cell["tokens_per_second"])
+    other = "" if top["model"] in trained or not trained else ", which this study does not train"
+    remark = f"{whole_label(top)}; random tokens, {company(top)}"
+    return [Card(f"tokens a second of {top['model']}{other}", fixed(top["tokens_per_second"], 0), remark)]

@@ -1,0 +1,294 @@
+"""Four-way endings by level of difficulty, beside chance and the shortcuts that need no understanding."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from matplotlib.axes import Axes
+
+from trainyard.config.study import Study
+from trainyard.report.pages.cells import score_cell
+from trainyard.report.pages.verdicts import NOISE, near_best, of_second, over_seeds
+from trainyard.report.render import style
+from trainyard.report.render.format import clip, counted, fixed, listed, percent
+from trainyard.report.render.html import Cell, Column, Row, Table, write_table
+from trainyard.report.results.runs import Score, guesses, read_all, read_evaluations, read_runs
+from trainyard.report.results.study import Evidence, ranked
+from trainyard.report.statistics.levels import ALL, CLEAR, Items, Scored, beaten, gather, head_of, misled, pooled
+from trainyard.report.statistics.paired_tests import paired
+from trainyard.report.statistics.pairwise import WITHIN, family, told
+
+DRAWN = 6
+TALL = 4.2  # inches of a set of items
+SLOT = 0.3  # of a level's width: where the shortcuts stand
+MARKS = "sovD^P*X"
+
+
+def draw(
+    study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path], shortcuts: Sequence[Path], output: Path
+) -> None:
+    """Draw accuracy by level with 95 % intervals: bars for models, marks for shortcuts, a line for chance.
+
+    Args:
+        study: whose evaluations they are.
+        runs: folders with spec.json and summary.json, for the labels.
+        evaluations: evaluation files; those of other metrics are left out.
+        shortcuts: shortcuts/*.json.
+        output: the SVG.
+    """
+    groups = gather(read_runs(runs), read_evaluations(evaluations), read_all(shortcuts))
+    if not groups:
+        style.empty(output, f"No model of “{study.title}” was scored on endings.")
+        return
+    height = TALL * len(groups)
+    with style.figure(output, height=height) as drawing:
+        panels = drawing.subplots(len(groups), 1, squeeze=False)[:, 0]
+        drawing.subplots_adjust(left=0.065, right=0.74, top=1 - 0.45 / height, bottom=0.85 / height, hspace=0.42)
+        for axes, items in zip(panels, groups, strict=True):
+            _panel(axes, items)
+
+
+def tabulate(
+    study: Study,
+    *,
+    runs: Sequence[Path],
+    evaluations: Sequence[Path],
+    shortcuts: Sequence[Path],
+    table: Path,
+    numbers: Path,
+) -> None:
+    """Write accuracy by level as HTML and CSV, models and shortcuts.
+
+    Args:
+        study: gives the title.
+        runs: folders with spec.json and summary.json, for the labels.
+        evaluations: evaluation files; those of other metrics are left out.
+        shortcuts: shortcuts/*.json.
+        table: the HTML page.
+        numbers: the CSV.
+    """
+    groups = gather(read_runs(runs), read_evaluations(evaluations), read_all(shortcuts))
+    levels = list(dict.fromkeys(level for items in groups for level in items.levels))
+    rows = [row for items in groups for row in _rows(items)]
+    columns = [Column("model", "model", text=True), Column("items", "items", text=True, shown=len(groups) > 1)]
+    columns += [Column(level, level, "accuracy, %", "high") for level in levels]
+    notes = [
+        "± is one standard error, [a, b] a 95 % interval. Bold is the best model; a dotted line marks what lies within "
+        "noise of it by McNemar's exact test on the items of the level, corrected by Holm for the tests of the column, "
+        "or, without such a test, within two combined standard errors. Point at a value for n, for its difference from "
+        "the best, and for its distance from chance or the shortcut that is hardest to beat.",
+        "“Chance” marks what lies within two errors of guessing. “Below chance”, by three errors or more: guessing "
+        "would be right more often, so a shortcut learned on the way answers such items wrongly.",
+    ]
+    title = "Scores by level" if len(groups) != 1 else f"Scores by level: {groups[0].title}"
+    write_table(Table(title, columns, rows, notes, "Nothing was scored."), study.title, table, numbers)
+
+
+def _panel(axes: Axes, items: Items) -> None:
+    models = items.models[:DRAWN]
+    slot = SLOT if items.shortcuts else 0.0
+    width = min(0.22, (0.86 - slot) / len(models))
+    left = -(width * len(models) + slot) / 2
+    for index, model in enumerate(models):
+        offset = left + width * (index + 0.5)
+        _bars(axes, items, model, offset, width, style.PALETTE[index], numbers=len(models) <= 4)
+    step = slot / (len(items.shortcuts) + 1)
+    for index, rival in enumerate(items.shortcuts):
+        shown = [(place, rival.levels[level][1]) for place, level in enumerate(items.levels) if level in rival.levels]
+        axes.errorbar(
+            [place + left + width * len(models) + step * (index + 1) for place, _ in shown],
+            [100 * value.value for _, value in shown],
+            yerr=[[100 * value.reach[side] for _, value in shown] for side in (0, 1)],
+            fmt=MARKS[index % len(MARKS)],
+            color="#4b5563",
+            markerfacecolor="white",
+            markeredgewidth=0.9,
+            markersize=3.6,
+            elinewidth=0.8,
+            zorder=3,
+            label=f"shortcut: {clip(rival.title, 24)}",
+        )
+    axes.axhline(100 * items.chance, color=style.INK, linewidth=1.2, linestyle=(0, (5, 4)), label="chance", zorder=2.5)
+    below = {level for level in items.levels if any(misled(model, items, level) for model in models)}
+    names = []
+    for level in items.levels:
+        n = next(model.levels[level][0] for model in models if level in model.levels)
+        names.append(f"{level}\nn = {n:,}" + ("\n(below chance)" if level in below else ""))
+    axes.set_xticks(range(len(items.levels)), names)
+    axes.set(title=clip(items.title, 70), ylabel="accuracy, %", ylim=(0, 112), yticks=range(0, 101, 20))
+    axes.set_xlim(-0.6, max(len(items.levels) - 0.4, 1.2))
+    axes.grid(False, axis="x")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.005, 1.0), fontsize=9.5)
+    remarks = [f"best {DRAWN} of {len(items.models)} models"] if len(items.models) > DRAWN else []
+    if below:
+        remarks += [
+            "Below chance: guessing would be right",
+            "more often. A shortcut learned on the",
+            "way answers these wrongly.",
+        ]
+    for index, remark in enumerate(reversed(remarks)):
+        axes.text(1.025, 0.02 + 0.065 * index, remark, transform=axes.transAxes, color=style.FAINT, fontsize=9)
+
+
+def _bars(axes: Axes, items: Items, model: Scored, offset: float, width: float, colour: str, numbers: bool) -> None:
+    """One model's bar on each level that it was scored on, with its 95 % interval."""
+    for place, level in enumerate(items.levels):
+        if level not in model.levels:
+            continue
+        value = model.levels[level][1]
+        title = clip(model.title, 30) if level == ALL else None
+        bars = {}
+        if value.interval:
+            errors = [[100 * length] for length in value.reach]
+            bars = {"yerr": errors, "error_kw": {"ecolor": style.INK, "elinewidth": 1.1, "capsize": 2.5}}
+        axes.bar([place + offset], [100 * value.value], width * 0.92, color=colour, label=title, zorder=2, **bars)
+        if numbers:
+            top = 100 * (value.value + value.reach[1]) + 1.5
+            axes.text(place + offset, top, f"{100 * value.value:.0f}", ha="center", fontsize=9, color=style.FAINT)
+
+
+def _rows(items: Items) -> list[Row]:
+    rows = []
+    for scored, section in [(model, "") for model in items.models] + [
+        (rival, "Shortcuts") for rival in items.shortcuts
+    ]:
+        cells = {
+            "model": Cell(scored.title, scored.title, {"name": scored.name}),
+            "items": Cell(items.title, items.title),
+        }
+        for level, (n, value) in scored.levels.items():
+            tip = f"n = {n:,}"
+            above = None if section else beaten(scored, items, level)
+            if above:
+                side = "above" if above[1] > 0 else "below"
+                tip += f"; {fixed(abs(above[1]), 1)} standard errors {side} {above[0]}"
+            remark = "chance" if not section and guesses(value, items.chance) else ""
+            if not section and (below := misled(scored, items, level)):
+                remark = "below chance"
+                tip = f"n = {n:,}; {fixed(below, 1)} standard errors of guessing below chance"
+            # what is no better than guessing doesn't compete
+            rivals = f"{items.title}/{scored.name}" if remark else items.title
+            cells[level] = score_cell("acc", value, rivals=rivals, tip=tip, remark=remark, n=n)
+        rows.append(Row(cells, section))
+    for level in items.levels:
+        _set_against_best(items.models, rows, level)
+    chance = {level: Cell(fixed(100 * items.chance, 1), items.chance) for level in items.levels}
+    rows.append(
+        Row({"model": Cell("chance", "chance"), "items": Cell(items.title, items.title), **chance}, "Shortcuts")
+    )
+    return rows
+
+
+def _set_against_best(models: Sequence[Scored], rows: Sequence[Row], level: str) -> None:
+    """Let each model's accuracy on a level say whether McNemar's test can tell it from the best one."""
+    rivals = [
+        (model, model.evaluation, row.cells)
+        for model, row in zip(models, rows, strict=False)
+        if level in model.levels and model.evaluation and row.cells[level].rivals == row.cells["items"].text
+    ]
+    rivals.sort(key=lambda rival: -rival[0].levels[level][1].value)
+    evaluations = [evaluation for _, evaluation, _ in rivals]
+    name = "" if level == ALL else level
+    pairs = family(range(len(rivals)), lambda one, other: paired(evaluations[one], evaluations[other], "acc", name))
+    for pair in pairs:
+        if pair.first == 0:
+            cells = rivals[pair.second][2]
+            noise = None if pair.p is None else pair.verdict == WITHIN
+            tip = f"{rivals[0][0].title} against this: {told('acc', pair)}\n{cells[level].tip}"
+            cells[level] = replace(cells[level], noise=noise, tip=tip)
+
+
+MOST = 12
+
+
+def endings(evidence: Evidence) -> list[str]:
+    """The best model against chance and shortcuts, by level, and how far the second lies below it."""
+    said = over_seeds(evidence, ("acc",))
+    groups = ranked(evidence, "hellaswag", "acc")
+    for items, group in zip(gather(evidence.runs, evidence.evaluations, evidence.shortcuts), groups, strict=True):
+        head = head_of(evidence.runs, items)
+        best = items.models[head.place]
+        seeds = f", the middle one of its {len(head.values)} seeds," if len(head.values) > 1 else ""
+        n, value = best.levels[ALL]
+        text = f"{best.title}{seeds} names the right ending in {_share(value)} of {counted(n, 'item')} ({items.title}"
+        if value.interval:
+            low, high = (fixed(100 * end, 1) for end in value.interval)
+            text += f"; 95 % interval {low} to {high}"
+        text += ")"
+        above = beaten(best, items, ALL)
+        if above:
+            text += f", {distance(above[1])} {above[0]}{_hardest(items)}"
+        said.append(f"{text}.")
+        said += _by_level(best, items)
+        if len(items.models) > 1 and not head.several:
+            second = _share(items.models[1].levels[ALL][1])
+            said.append(f"Second is {items.models[1].title} with {second}, {of_second(group, 'acc')}.")
+            if near := near_best(group, "acc"):
+                said.append(f"Within noise of the best too: {listed(near[:MOST])}.")
+        said += _misled(items)
+        guessing = [model.title for model in items.models if guesses(model.levels[ALL][1], items.chance)]
+        if guessing:
+            said.append(f"Within noise of chance: {listed(guessing[:MOST])}.")
+    return said
+
+
+def _misled(items: Items) -> list[str]:
+    """Where models do worse than guessing: they follow a rule that is wrong there."""
+    said = []
+    for level in items.levels[1:] or items.levels:
+        below = [model for model in items.models if misled(model, items, level)]
+        if below:
+            names = [f"{model.title} ({_share(model.levels[level][1])})" for model in below[:MOST]]
+            more = f" and {len(below) - MOST} more" if len(below) > MOST else ""
+            least = min(errors for model in below if (errors := misled(model, items, level)))
+            apart = f"{fixed(least, 1)} standard errors{' or more' if len(below) > 1 else ''}"
+            said.append(
+                f"Below chance on {level}, by {apart}: {listed(names)}{more}. Guessing would be right more often: "
+                "a shortcut learned on the way answers these items wrongly."
+            )
+    return said
+
+
+def _share(value: Score) -> str:
+    if not value.error and value.interval:  # all items agree
+        low, high = (fixed(100 * end, 1) for end in value.interval)
+        return f"{fixed(100 * value.value, 1)} % [{low}, {high}]"
+    return percent(value.value, value.error)
+
+
+def _hardest(items: Items) -> str:
+    return ", the hardest to beat of chance and shortcuts" if items.shortcuts else ""
+
+
+def _by_level(model: Scored, items: Items) -> list[str]:
+    won, lost = {}, []
+    for level in items.levels[1:]:
+        if level not in model.levels:
+            continue
+        above = beaten(model, items, level)
+        if above is not None:
+            text = f"{level} ({_share(model.levels[level][1])})"
+            if above[1] >= CLEAR:
+                won[level] = text
+            elif not misled(model, items, level):
+                lost.append(text)
+    said = []
+    if won:
+        said.append(
+            f"By level it beats chance and each shortcut by {CLEAR:.0f} standard errors or more on "
+            f"{listed(list(won.values()))}."
+        )
+    if lost:
+        said.append(f"It does not on {listed(lost)}.")
+    if 1 < len(won) < len(items.levels) - 1:  # on all levels it is the first sentence
+        n, value, above = pooled(model, items, list(won))
+        text = f"On {listed(list(won))} together ({n:,} items) it is right in {_share(value)}"
+        said.append(f"{text}, {distance(above[1])} {above[0]}{_hardest(items)}." if above else f"{text}.")
+    return said
+
+
+def distance(errors: float) -> str:
+    """A difference in combined standard errors, in words; within two of them it is noise."""
+    if abs(errors) < NOISE:
+        return f"within noise ({fixed(errors, 1)} standard errors) of"
+    return f"{fixed(abs(errors), 1)} standard errors {'above' if errors > 0 else 'below'}"

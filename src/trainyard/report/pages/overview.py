@@ -1,0 +1,75 @@
+"""The first page of a study: its question, what the figures answer, and what went wrong."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from trainyard.config.catalogue import Model
+from trainyard.config.study import Study
+from trainyard.core.files import write_text
+from trainyard.report.pages.comparison import compare
+from trainyard.report.pages.findings import findings
+from trainyard.report.pages.key_figures import cards
+from trainyard.report.render.html import fragment, render
+from trainyard.report.results.contamination import read_overlaps
+from trainyard.report.results.measurements import read_cells, read_searches
+from trainyard.report.results.runs import read_all, read_evaluations, read_runs
+from trainyard.report.results.study import Evidence
+
+
+def write(
+    study: Study,
+    *,
+    runs: Sequence[Path],
+    evaluations: Sequence[Path],
+    parity: Sequence[Path],
+    cells: Sequence[Path],
+    shortcuts: Sequence[Path],
+    contamination: Sequence[Path] = (),
+    duplicates: Sequence[Path] = (),
+    models: Mapping[str, Model],
+    figures: Mapping[str, Path],
+    output: Path,
+) -> None:
+    """Write the overview of a study: one page that needs no other file.
+
+    Args:
+        study: gives title, question and published results.
+        runs: folders with spec.json and summary.json.
+        evaluations: evaluation files of runs and of pretrained models.
+        parity: parity.json of the probes.
+        cells: measure/*.json.
+        shortcuts: shortcuts/*.json.
+        contamination: contamination/*/*.json.
+        duplicates: rows/duplicates/*.json of the datasets that were trained on.
+        models: the catalogue.
+        figures: SVG files by title, in their order on the page.
+        output: the HTML page.
+    """
+    evidence = Evidence(
+        study=study,
+        runs=read_runs(runs),
+        evaluations=read_evaluations(evaluations),
+        parity=read_all(parity),
+        cells=read_cells(cells),
+        searches=read_searches(cells),
+        shortcuts=read_all(shortcuts),
+        models=models,
+        duplicates=read_all(duplicates),
+    )
+    overlaps = read_overlaps(contamination)
+    table = compare(study, evidence.runs, evidence.evaluations, evidence.parity, overlaps)
+    page = render(
+        "overview.html",
+        study=study,
+        cards=cards(evidence),
+        findings=findings(evidence),
+        table=fragment(table) if table.rows else "",
+        figures=[(title, _address(path)) for title, path in figures.items()],
+    )
+    write_text(output, page)
+
+
+def _address(svg: Path) -> str:
+    """The drawing as a data address: as an image it can't run scripts, and its ids meet no other drawing's."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.read_bytes()).decode()}"

@@ -1,0 +1,77 @@
+"""Predicted memory beside the measured increase."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainyard.config.study import Study
+from trainyard.report.render import stacked_bars, style
+from trainyard.report.render.format import MINUS, size
+from trainyard.report.results.measurements import MeasuredCell, binary_unit, comparable, read_cells
+
+LARGE = 2**28
+"""Bytes of measured increase: below, what libraries keep for themselves outweighs what the model takes."""
+TOO_SMALL = f"below {size(LARGE)} what libraries keep for themselves outweighs the model, and no error is told"
+COLOURS = {
+    "parameters": style.PALETTE[0],
+    "gradients": style.PALETTE[5],
+    "optimizer": style.PALETTE[2],
+    "activations": style.PALETTE[4],
+    "buffers": "#c4c9d1",
+}
+
+
+def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
+    """Draw what a process was predicted to need, part by part, with what it took as a mark.
+
+    Every cell with a prediction is drawn; of more than fit those of the batch at which most
+    parallel settings finished.
+
+    Args:
+        study: whose measurements they are.
+        cells: measure/*.json.
+        output: the SVG.
+    """
+    predicted = [cell for cell in read_cells(cells) if cell["predicted_memory"]]
+    if not predicted:
+        style.empty(output, f"No memory was predicted in “{study.title}”.")
+        return
+    chosen = predicted if len(predicted) <= stacked_bars.MOST else comparable(predicted)
+    scale, unit = binary_unit(cell["predicted_memory"]["total"] for cell in chosen)
+    kinds = " or ".join(sorted({cell["predicted_memory"]["kind"] for cell in chosen}))
+    stacked_bars.draw(
+        chosen,
+        lambda cell: _bar(cell, scale),
+        COLOURS,
+        f"{unit} of {kinds} memory of a process",
+        output,
+        mark="measured increase",
+        remark=TOO_SMALL if any(told_error(cell) is None and measured_increase(cell) for cell in chosen) else "",
+    )
+
+
+def told_error(cell: MeasuredCell) -> float | None:
+    """How far off a prediction is; None where it isn't known, or what libraries keep outweighs the model."""
+    return cell["prediction_error"] if (cell["peak_memory_increase"] or 0) >= LARGE else None
+
+
+def measured_increase(cell: MeasuredCell) -> float | None:
+    """The bytes that the prediction is compared with."""
+    error = cell["prediction_error"]
+    return None if error is None else cell["predicted_memory"]["total"] / (1 + error)
+
+
+def percent(error: float) -> str:
+    """An error with its sign: `+3.1 %`."""
+    return f"{100 * error:+.1f} %".replace("-", MINUS)
+
+
+def _bar(cell: MeasuredCell, scale: int) -> stacked_bars.Bar:
+    parts = {name: cell["predicted_memory"][name] / scale for name in COLOURS}
+    text, increase = size(cell["predicted_memory"]["total"]), measured_increase(cell)
+    if increase is None:
+        return stacked_bars.Bar(
+            parts, f"{text}, {'not measured' if cell['outcome'] == 'finished' else cell['outcome']}"
+        )
+    error = told_error(cell)
+    beside = f"measured {size(increase)}" if error is None else percent(error)
+    return stacked_bars.Bar(parts, f"{text}, {beside}", increase / scale)

@@ -1,0 +1,290 @@
+"""Speed and memory of parallel settings that had the machine to themselves."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from trainyard.config.study import Published, Study
+from trainyard.report.pages import heatmap
+from trainyard.report.pages.cells import outcome_cell
+from trainyard.report.pages.predicted_memory import COLOURS as PARTS
+from trainyard.report.pages.predicted_memory import TOO_SMALL, measured_increase, percent, told_error
+from trainyard.report.render import style
+from trainyard.report.render.format import clip, counted, fixed, score, size, tick
+from trainyard.report.render.html import Cell, Column, Row, Table, missing, write_table
+from trainyard.report.results import measurements
+from trainyard.report.results.measurements import (
+    COORDINATES,
+    PLACE,
+    QUIET,
+    binary_unit,
+    cell_label,
+    memory_title,
+    others,
+    shared_label,
+    varying,
+)
+from trainyard.report.results.published import PUBLISHED, coordinates, published_cell_row
+
+MOST = 48
+
+
+COLUMNS = [
+    Column("model", "model", text=True),
+    Column("parallel", "parallel setting", text=True),
+    Column("processes", "processes"),
+    Column("precision", "precision", text=True),
+    Column("batch", "measured", "batch of a process"),
+    Column("largest_batch", "largest", "batch of a process", best="high", tip="that fits, by bisection"),
+    Column("sequence_length", "sequence"),
+    Column("outcome", "outcome", text=True),
+    Column("tokens_per_second", "tokens/s", "speed, all processes", "high"),
+    Column("samples_per_second", "samples/s", "speed, all processes", "high"),
+    Column("step_seconds", "step, s", "speed, all processes", tip="median [10th to 90th percentile]"),
+    Column("device_memory", "peak", "device memory of a process", "low"),
+    Column("host_memory", "peak", "host memory of a process", "low"),
+    Column(
+        "host_memory_increase",
+        "increase",
+        "host memory of a process",
+        "low",
+        tip="over the process after imports and group start",
+    ),
+    Column("predicted_memory", "predicted", "memory by arithmetic"),
+    Column("prediction_error", "error %", "memory by arithmetic", tip="predicted over the measured increase, less one"),
+    Column("limit", "limit of memory", tip="of a process: what it could take at most", text=True),
+    Column("activations", "activations", tip="kept, or computed again where they are needed", text=True),
+    Column("tflops", "6N + 12LHQT", "TFLOP/s of a process"),
+    Column("tflops_megatron", "Megatron", "TFLOP/s of a process", tip="of decoders alone"),
+    Column("mfu", "MFU %", tip="share of the peak: point at a value for formula and peak"),
+    Column("reason", "why there is no result", text=True),
+    Column("device", "device", text=True),
+    Column("others", "others, %", tip="of all cores, that other processes took while it was measured"),
+    Column("source", "source", text=True),
+]
+
+
+def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
+    """Draw tokens a second and peak memory of each cell: as heat maps where batches differ, else as bars.
+
+    Args:
+        study: whose measurements they are.
+        cells: measure/*.json.
+        output: the SVG.
+    """
+    every = measurements.read_cells(cells)
+    if not every:
+        style.empty(output, f"Nothing was measured in “{study.title}”.")
+    elif "batch" in varying(every):
+        heatmap.draw(every, output)
+    else:
+        _bars(every, output)
+
+
+def _bars(every: Sequence[dict[str, Any]], output: Path) -> None:
+    names = varying(every)
+    shown = every[:MOST]
+    palette = style.colours([cell["parallel"] for cell in shown])
+    tints = [palette[cell["parallel"]] for cell in shown]
+    labels = [clip(cell_label(cell, names), 40) for cell in shown]
+    height = 1.55 + 0.27 * len(shown)
+    margin = 0.0068 * max(len(text) for text in labels) + 0.02
+    with style.figure(output, height=height) as drawing:
+        panels = drawing.subplots(1, 2, sharey=True)
+        drawing.subplots_adjust(left=margin, right=0.985, top=1 - 0.5 / height, bottom=0.9 / height, wspace=0.06)
+        _bars_of(panels[0], shown, "tokens_per_second", tints, "Tokens a second", "tokens/s, median")
+        _bars_of(panels[1], shown, "peak_memory_increase", tints, memory_title(shown), "largest over processes")
+        panels[0].set_yticks(range(len(shown)), labels)
+        more = f"the first {MOST} of {len(every)}; all are in the table" if len(every) > MOST else ""
+        style.note(drawing, "; ".join(part for part in (shared_label(every), more) if part))
+
+
+def _bars_of(
+    axes: Axes, cells: Sequence[dict[str, Any]], key: str, tints: Sequence[str], title: str, unit: str
+) -> None:
+    memory = key == "peak_memory_increase"
+    scale, name = binary_unit(cell[key] for cell in cells) if memory else (1, "")
+    values = [(cell[key] or 0.0) / scale for cell in cells]
+    axes.barh(range(len(cells)), values, color=tints, height=0.7, zorder=2)
+    top = max(values) or 1.0
+    for index, (cell, value) in enumerate(zip(cells, values, strict=True)):
+        known = cell[key] is not None
+        axes.text(
+            value + 0.012 * top,
+            index,
+            (size(cell[key]) if memory else fixed(value, 0)) if known else cell["outcome"],
+            va="center",
+            fontsize=9,
+            color=style.INK if known else style.FAINT,
+            style="normal" if known else "italic",
+        )
+    axes.set(title=title, xlabel=f"{name}, {unit}" if memory else unit)
+    axes.set(xlim=(0, 1.2 * top), ylim=(len(cells) - 0.4, -0.6))
+    axes.grid(False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+
+
+def tabulate(study: Study, *, cells: Sequence[Path], table: Path, numbers: Path) -> None:
+    """Write speed and memory as HTML and CSV.
+
+    Args:
+        study: gives the title.
+        cells: measure/*.json.
+        table: the HTML page.
+        numbers: the CSV.
+    """
+    every, searches = measurements.read_cells(cells), measurements.read_searches(cells)
+    rows = [_row(cell) for cell in every]
+    fits = {_setting(search): _largest(search) for search in searches}
+    for row, cell in zip(rows, every, strict=True):
+        row.cells["largest_batch"] = fits.get(_setting(cell), Cell(""))
+    # a search of what no cell measures
+    known = {_setting(cell) for cell in every}
+    rows += [_search_row(search) for search in searches if _setting(search) not in known]
+    published = [entry for entry in study.published if entry.cell] if rows else []
+    notes = [
+        f"Random tokens, warm-up steps left out; {_company(every)}. MFU is the model's arithmetic over the "
+        "device's peak: the formula and the peak's source stand behind each value.",
+        "Bold is the best among cells of the same model, batch and sequence length.",
+    ]
+    if any(cell["prediction_error"] is not None and told_error(cell) is None for cell in every):
+        notes.append(f"Memory by arithmetic: {TOO_SMALL}.")
+    # what all cells share stands in a note, so that memory is in sight
+    told = varying([*every, *searches, *map(coordinates, published)])
+    alike = [name for name in COORDINATES if name not in told and name != "parallel"] if every[1:] else []
+    if every[1:]:
+        devices = {row.cells["device"].text for row in rows if _told(row, "device")}
+        if len(devices) == 1:
+            alike.append("device")
+            notes.insert(0, f"Measured on {devices.pop()}.")
+        notes.insert(0, f"All cells: {shared_label(every)}.")
+    # a column that no cell of ours fills says nothing of them
+    filled = {column.key for column in COLUMNS if any(_told(row, column.key) for row in rows)}
+    filled |= {"source"} if published else set()
+    columns = [replace(column, shown=column.key in filled - set(alike)) for column in COLUMNS]
+    rows = [*_beside_published(rows, every, published)]
+    shown = Table("Speed and memory", columns, rows, notes, "Nothing was measured.")
+    write_table(shown, study.title, table, numbers)
+
+
+def _company(cells: Sequence[dict[str, Any]]) -> str:
+    """What else ran while they were measured."""
+    shares = [share for cell in cells if (share := others(cell)) is not None]
+    busy = sum(share >= QUIET for share in shares)
+    if not shares or not busy:
+        return "what else ran is not known" if not shares else "nothing else running"
+    return (
+        f"other processes took up to {100 * max(shares):.0f} % of the cores, and {100 * QUIET:.0f} % or more in "
+        f"{busy} of {counted(len(shares), 'cell')}: their speed is what was left"
+    )
+
+
+def _beside_published(
+    rows: Sequence[Row], cells: Sequence[dict[str, Any]], published: Sequence[Published]
+) -> Iterator[Row]:
+    """The rows, each followed by what others published of the same cell; what is of none of ours comes last."""
+    left = list(published)
+    for row, cell in itertools.zip_longest(rows, cells):
+        yield row
+        place = cell and {name: cell[name] for name in COORDINATES if name != "limit"}
+        for entry in [entry for entry in left if place and place.items() <= coordinates(entry).items()]:
+            left.remove(entry)
+            yield published_cell_row(entry)
+    yield from (published_cell_row(entry, PUBLISHED) for entry in left)
+
+
+def _told(row: Row, key: str) -> bool:
+    return key in row.cells and row.cells[key].value is not None
+
+
+def _setting(cell: dict[str, Any]) -> tuple[Any, ...]:
+    return (cell["parallel"], *(cell[name] for name in PLACE))
+
+
+def _largest(search: dict[str, Any]) -> Cell:
+    """The largest batch that a search found, with what it tried."""
+    largest = search["largest_batch"]
+    tried = ", ".join(f"{each['batch']} {each['outcome']}" for each in search["tried"])
+    rivals = "/".join(str(search[name]) for name in PLACE)
+    if largest is None:
+        return missing(search["reason"] or tried)
+    # the search went no farther
+    text = f"\N{GREATER-THAN OR EQUAL TO} {largest}" if largest == search["largest_tried"] else str(largest)
+    return Cell(text, largest, {"tried": tried}, tip=f"tried: {tried}", rivals=rivals)
+
+
+def _search_row(search: dict[str, Any]) -> Row:
+    shown = {name: Cell(str(search[name]), search[name]) for name in (*PLACE, "parallel")}
+    shown |= {"batch": missing("the largest was searched for"), "largest_batch": _largest(search)}
+    shown["outcome"] = outcome_cell(search["outcome"], search["reason"])
+    shown["reason"] = Cell(search["reason"] or "", search["reason"], kind="prose")
+    return Row(shown)
+
+
+def _row(cell: dict[str, Any]) -> Row:
+    shown = {name: Cell(str(cell[name]), cell[name]) for name in COORDINATES}
+    shown["outcome"] = outcome_cell(cell["outcome"], cell["reason"])
+    device = cell["device_name"] or ""
+    shown["device"] = Cell(clip(device, 40), device, {"timing": cell["timing"]}, tip=device)
+    rivals = f"{cell['model']}/{cell['batch']}/{cell['sequence_length']}"
+    reason = cell["reason"] or ""
+    for key in ("tokens_per_second", "samples_per_second"):
+        value = cell[key]
+        text = fixed(value, 0 if value and value >= 100 else 2)
+        shown[key] = missing(reason) if value is None else Cell(text, value, rivals=rivals)
+    for key in ("tflops", "tflops_megatron"):
+        value = cell[key]
+        text, tip = fixed(value, 3 if value and value < 1 else 1), cell[f"{key}_formula"]
+        shown[key] = missing(reason) if value is None else Cell(text, value, tip=tip)
+    shown |= _memory(cell, rivals)
+    # of a framework that crashed: what it said, and not the log's last lines
+    shown["reason"] = Cell(reason.partition("\n")[0], cell["reason"], tip=reason, kind="prose")
+    step = cell["step_seconds"]
+    if step:
+        text, spread = f"{step['median']:.3f}", f"[{step['p10']:.3f}, {step['p90']:.3f}]"
+        tip = f"{cell['steps']} steps after {cell['warmup_steps']} of warm-up"
+        shown["step_seconds"] = Cell(text, step["median"], {"p10": step["p10"], "p90": step["p90"]}, tip, detail=spread)
+    if (share := others(cell)) is not None:
+        before = f"{100 * cell['other_load']['before']:.0f} % in the second before"
+        kind = "warn" if share >= QUIET else "muted"
+        shown["others"] = Cell(f"{100 * share:.0f}", share, {"before": cell["other_load"]["before"]}, before, kind)
+    if cell["mfu"] is not None:
+        tip = f"{cell['mfu_formula']}; peak {cell['peak_flops']:.3g} FLOP/s, {cell['peak_source']}"
+        shown["mfu"] = Cell(score("acc", cell["mfu"]), cell["mfu"], tip=tip)
+    return Row(shown)
+
+
+def _memory(cell: dict[str, Any], rivals: str) -> dict[str, Cell]:
+    """The memory of the hungriest process, with each rank's; what was predicted, and what was allowed."""
+    shown: dict[str, Cell] = {}
+    for key, own in (
+        ("device_memory", "peak_device_memory"),
+        ("host_memory", "peak_host_memory"),
+        ("host_memory_increase", "host_memory_increase"),
+    ):
+        ranks = {f"rank{rank['rank']}": rank[own] for rank in cell["ranks"] or [] if rank[own] is not None}
+        if ranks:
+            largest = max(ranks.values())
+            tip = ", ".join(f"{rank}: {size(value)}" for rank, value in ranks.items())
+            shown[key] = Cell(size(largest), largest, dict(ranks), tip, rivals=rivals)
+    predicted, error = cell["predicted_memory"], told_error(cell)
+    if predicted:
+        parts = {name: predicted[name] for name in PARTS}
+        tip = f"{predicted['kind']} memory: " + ", ".join(f"{name} {size(value)}" for name, value in parts.items())
+        tip += f"; the peak: {predicted['moment']}"
+        if predicted["host"]:
+            parts["host"] = predicted["host"]
+            tip += f"; besides {size(predicted['host'])} on the host"
+        shown["predicted_memory"] = Cell(size(predicted["total"]), predicted["total"], parts, tip)
+    if error is None and cell["prediction_error"] is not None:
+        shown["prediction_error"] = missing(f"measured increase: {size(measured_increase(cell))}; {TOO_SMALL}")
+    if error is not None:
+        tip = f"measured increase: {size(measured_increase(cell))}"
+        shown["prediction_error"] = Cell(percent(error).removesuffix(" %"), error, tip=tip)
+    return shown

@@ -1,0 +1,1 @@
+"""HTML, figures' style, and numbers as text."""

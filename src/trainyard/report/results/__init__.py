@@ -1,0 +1,1 @@
+"""Reading what jobs have left."""

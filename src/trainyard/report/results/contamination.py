@@ -1,0 +1,61 @@
+"""What items share with a training text: the files of the rule contamination, read for the report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from trainyard.core.files import read_json
+from trainyard.report.render.format import fixed, listed
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What the items of one dataset and split share with one training text."""
+
+    path: Path
+    raw: dict[str, Any]
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """The dataset trained on, the dataset scored on and its split."""
+        return self.raw["training"], self.raw["dataset"], self.raw["split"]
+
+    @property
+    def title(self) -> str:
+        """The items, in a few words."""
+        return f"{self.raw['dataset']} {self.raw['split']}"
+
+    @cached_property
+    def affected(self) -> dict[int, dict[str, Any]]:
+        """The contaminated items by their row."""
+        columns = pq.read_table(self.path.with_suffix(".parquet"), filters=[("contaminated", "=", True)])
+        return {row["row"]: row for row in columns.to_pylist()}
+
+
+def read_overlaps(paths: Sequence[Path]) -> list[Overlap]:
+    """What stands in these files, in the given order."""
+    return [Overlap(path, read_json(path)) for path in paths]
+
+
+def remarks(overlaps: Sequence[Overlap]) -> list[str]:
+    """A line for other tables: the share of items that the training text gives away, and where more stands."""
+    lines: dict[int, list[str]] = {}
+    for overlap in overlaps:
+        if overlap.raw["share"] is None:
+            continue
+        text = f"{fixed(100 * overlap.raw['share'], 1)} % of the items of {overlap.title} ({overlap.raw['training']})"
+        lines.setdefault(overlap.raw["ngram"], []).append(text)
+    unknown = [
+        f"Whether items of {overlap.title} stand in the training data ({overlap.raw['training']}) is not known: "
+        f"{overlap.raw['reason']}."
+        for overlap in overlaps
+        if overlap.raw["share"] is None
+    ]
+    return unknown + [
+        f"{listed(shares)} share an n-gram of {ngram} words with the training data (in brackets); see Contamination."
+        for ngram, shares in lines.items()
+    ]

@@ -1,0 +1,91 @@
+"""What an evaluation scored item by item: the Parquet file beside its JSON."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainyard.core.errors import InputError
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "hellaswag": ("correct", "correct_norm"),
+    "perplexity": ("tokens", "words", "bytes", "log_likelihood"),
+    "rouge": tuple(f"{of}{name}" for of in ("", "lead3_") for name in ("rouge1", "rouge2", "rougeL", "rougeLsum")),
+}
+RESAMPLES = 10_000
+SEED = 1
+AT_ONCE = 2**21  # drawn items that are held in memory
+
+
+@dataclass(frozen=True)
+class Items:
+    """Every item of one evaluation, in the order of their rows.
+
+    Attributes:
+        rows: which row of the rows file each is, ascending, shape `(n,)`.
+        columns: numbers of each item by their name in the file, shapes `(n,)`.
+        levels: the level of difficulty of each item, shape `(n,)`; none where items have no levels.
+    """
+
+    rows: np.ndarray
+    columns: Mapping[str, np.ndarray]
+    levels: np.ndarray | None = None
+
+    def of_level(self, level: str) -> "Items":
+        """The items of one level; every item where no level is named."""
+        if not level or self.levels is None:
+            return self
+        chosen = self.levels == level
+        return Items(self.rows[chosen], {name: column[chosen] for name, column in self.columns.items()})
+
+    @cached_property
+    def resampled(self) -> dict[str, np.ndarray]:
+        """The sum of each column over every bootstrap sample, shapes `(RESAMPLES,)`.
+
+        A sample is n whole items drawn with replacement by numpy's PCG64 from `SEED`:
+        evaluations of the same items are resampled by the same draws, and so stay paired.
+        """
+        generator = np.random.Generator(np.random.PCG64(SEED))
+        columns = [np.ascontiguousarray(column, dtype=np.float64) for column in self.columns.values()]
+        count = len(self.rows)
+        many = max(1, AT_ONCE // count)
+        sums = []
+        for done in range(0, RESAMPLES, many):
+            samples = min(many, RESAMPLES - done)
+            drawn = generator.integers(0, count, (samples, count))
+            places = drawn + count * np.arange(samples)[:, None]
+            times = np.bincount(places.ravel(), minlength=samples * count).reshape(samples, count).astype(np.float64)
+            # one by one: equal columns have equal sums to the last bit
+            sums.append([times @ column for column in columns])
+        return dict(zip(self.columns, np.concatenate(sums, axis=1), strict=True))
+
+
+def read_items(path: Path, metric: str) -> Items | str:
+    """The items of an evaluation in `path`, or why there are none to pair with another's.
+
+    Raises:
+        InputError: the file is no Parquet file, or a row stands in it twice.
+    """
+    if not path.is_file():
+        return f"there is no {path.name}"
+    try:
+        file = pq.ParquetFile(path)
+        lacking = [name for name in ("row", *COLUMNS[metric]) if name not in file.schema_arrow.names]
+        if lacking:
+            return f"{path.name} has no column {', '.join(lacking)}: evaluate again"
+        levelled = [name for name in ("level",) if name in file.schema_arrow.names]
+        table = file.read(columns=["row", *COLUMNS[metric], *levelled])
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: {error}; delete it and evaluate again") from error
+    rows = table.column("row").to_numpy()
+    if len(np.unique(rows)) < len(rows):
+        raise InputError(f"{path}: a row stands in it twice; delete it and evaluate again")
+    # a row that could not be scored has no number: it is no item
+    scored = np.flatnonzero(~table.column(COLUMNS[metric][0]).is_null().to_numpy())
+    order = scored[np.argsort(rows[scored])]
+    levels = np.array(table.column("level").to_pylist(), dtype=object)[order] if levelled else None
+    return Items(rows[order], {name: table.column(name).to_numpy()[order] for name in COLUMNS[metric]}, levels)

@@ -1,0 +1,77 @@
+"""Results that others have published, beside ours."""
+
+import re
+from typing import Any
+
+from trainyard.config.study import Published
+from trainyard.report.render.format import PERCENT, SHOWN, clip, fixed, score, size
+from trainyard.report.render.html import Cell, Row
+from trainyard.report.results.measurements import NO_LIMIT, activations
+from trainyard.report.results.runs import Evaluation
+
+PUBLISHED = "Published by others, as their sources state them"
+FIGURES = {
+    "training_loss": "training_loss",
+    "validation_loss": "validation_loss",
+    "tokens_per_second": "tokens_per_second",
+    "samples_per_second": "samples_per_second",
+    "peak_memory_gib": "peak_memory",
+}
+"""The columns of what a study calls so, and is no score."""
+
+
+def published_row(entry: Published, groups: dict[str, Evaluation]) -> Row:
+    """A published result: in the column of the same protocol where there is one, else in a column of its own."""
+    tip = f"{entry.protocol}; source: {entry.source}"
+    cells = {key: Cell(entry.model, entry.model, tip=tip) for key in ("run", "model")}
+    if entry.parallel:
+        cells["parallel"] = Cell(entry.parallel, entry.parallel)
+    cells["source"] = Cell(clip(entry.source, 60), entry.source, tip=tip)
+    for figure, value in entry.values.items():
+        if figure in FIGURES:
+            cells[FIGURES[figure]] = _figure(figure, value, tip)
+            continue
+        name = figure.removeprefix("hellaswag_")
+        raw = value / 100 if name in PERCENT and value > 1 else value
+        group = next((key for key, found in groups.items() if name in SHOWN[found.metric] and same(entry, found)), "")
+        cells[f"{group}:{name}"] = Cell(score(name, raw), raw, tip=tip)
+    return Row(cells, PUBLISHED)
+
+
+def coordinates(entry: Published) -> dict[str, Any]:
+    """The place of a published measurement among the measured cells."""
+    assert entry.cell is not None
+    told = entry.cell.model_dump()
+    kept = activations(told.pop("activation_checkpointing"))
+    return {"model": entry.model, "parallel": entry.parallel, **told, "limit": NO_LIMIT, "activations": kept}
+
+
+def published_cell_row(entry: Published, section: str = "") -> Row:
+    """A published measurement, in the columns of a measured cell; it competes with none of ours."""
+    tip = f"{entry.protocol}; source: {entry.source}"
+    cells = {name: Cell(str(value), value, tip=tip) for name, value in coordinates(entry).items()}
+    cells["outcome"] = Cell("published", "published", tip=tip, kind="plain")
+    cells["source"] = Cell(f"{entry.source}: {entry.protocol}", f"{entry.source}: {entry.protocol}", kind="prose")
+    for figure, value in entry.values.items():
+        key = "device_memory" if figure == "peak_memory_gib" else FIGURES[figure]
+        cells[key] = _figure(figure, value, tip)
+    return Row(cells, section)
+
+
+def _figure(figure: str, value: float, tip: str) -> Cell:
+    """A speed, a size of memory or a loss; a word of its own among rivals, so that it is never the best."""
+    if figure == "peak_memory_gib":
+        return Cell(size(value * 2**30), value * 2**30, tip=tip, rivals=PUBLISHED)
+    text = fixed(value, 0 if value > 1000 else 4 if value < 1 else 2)
+    return Cell(text, value, tip=tip, rivals=PUBLISHED)
+
+
+def same(entry: Published, evaluation: Evaluation) -> bool:
+    """Whether a published figure was measured as ours: same dataset, protocol and shots, as far as its text says."""
+    text = f"{entry.protocol} {entry.source}".lower()
+    shots = re.search(r"(\d+)-shot", text)
+    if shots and evaluation.shots is not None and int(shots[1]) != evaluation.shots:
+        return False
+    dataset = str(evaluation.raw["dataset"]).lower()
+    named = dataset == "hellaswag" if evaluation.metric == "hellaswag" else dataset in text
+    return named and evaluation.protocol_name.lower() in text

@@ -1,0 +1,277 @@
+"""The files that the other stages left, read for the report."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from trainyard.core.files import read_json, read_json_lines
+from trainyard.report.results.item_scores import Items, read_items
+
+CHANCE = 0.25  # of four endings
+WIDE = 1.96  # standard errors from a value to the end of its 95 % interval
+COORDINATES = ("dataset", "model", "parallel", "processes", "precision", "recipe", "seed")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder: its specification and its summary."""
+
+    folder: Path
+    specification: dict[str, Any]
+    summary: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The run's name, unique in its study."""
+        return self.specification["run"]
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to its end."""
+        return self.summary["outcome"] == "finished"
+
+    @property
+    def coordinates(self) -> dict[str, str]:
+        """Its place in the study: dataset, model, parallel setting and so on, as text."""
+        values = {name: self.specification[name] for name in COORDINATES}
+        values |= {name: values[name]["name"] for name in ("model", "parallel")}
+        return {name: str(value) for name, value in values.items()}
+
+    @property
+    def tokenizer(self) -> str:
+        """The tokenizer of its model: a loss a token means nothing beside another tokenizer's."""
+        return self.specification["model"]["tokenizer"]
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """One row a step; empty if it never began."""
+        path = self.folder / "metrics.jsonl"
+        return read_json_lines(path) if path.is_file() else []
+
+
+@dataclass(frozen=True)
+class Score:
+    """A value with its uncertainty.
+
+    Attributes:
+        value: in the metric's own unit.
+        error: one standard error, or none where nothing tells it: of one item, or of items that all agree.
+        low: the lower end of the 95 % interval, or none.
+        high: the upper end of the 95 % interval, or none.
+    """
+
+    value: float
+    error: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval: as measured, or 1.96 standard errors either way; none where nothing tells it."""
+        if self.low is not None and self.high is not None:
+            return self.low, self.high
+        return (self.value - WIDE * self.error, self.value + WIDE * self.error) if self.error else None
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """How far a drawing's bar reaches below and above the value: to the interval's ends, or nowhere."""
+        low, high = self.interval or (self.value, self.value)
+        return max(0.0, self.value - low), max(0.0, high - self.value)
+
+    @property
+    def one_error(self) -> float | None:
+        """One standard error; from the interval's farther end where all items agree; none where nothing tells it."""
+        if not self.error and self.low is not None and self.high is not None:
+            return max(self.value - self.low, self.high - self.value) / WIDE
+        return self.error or None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of one model."""
+
+    path: Path
+    raw: dict[str, Any]
+
+    @property
+    def run(self) -> str:
+        """The run, or the pretrained model, that was evaluated."""
+        return self.raw["run"]
+
+    @property
+    def checkpoint(self) -> str:
+        """`best`, `last`, `step-N`, or `pretrained`."""
+        return self.raw["checkpoint"]
+
+    @property
+    def metric(self) -> str:
+        """`perplexity`, `hellaswag` or `rouge`."""
+        return self.raw["metric"]
+
+    @property
+    def reason(self) -> str:
+        """Why there is no value."""
+        return self.raw.get("reason") or "not evaluated"
+
+    def reason_for(self, name: str) -> str:
+        """Why there is no value of this name."""
+        return (self.raw["values"] or {}).get(name, {}).get("reason") or self.reason
+
+    @property
+    def scores(self) -> dict[str, Score]:
+        """The values by name; empty if there is none."""
+        return _scores(self.raw["values"])
+
+    @property
+    def levels(self) -> dict[str, dict[str, Any]]:
+        """Scores by level of difficulty, in the order of the file; empty where items have none."""
+        return (self.raw.get("levels") or {}) if self.raw["values"] else {}
+
+    @property
+    def baselines(self) -> dict[str, dict[str, Score]]:
+        """Scores of simple baselines on the same rows."""
+        baselines = self.raw.get("baselines") or {}
+        return {name: scores for name, values in baselines.items() if (scores := _scores(values))}
+
+    @cached_property
+    def items(self) -> Items | str:
+        """What was scored item by item, or why that can't be read."""
+        return read_items(self.path.with_suffix(".parquet"), self.metric)
+
+    @property
+    def shots(self) -> int | None:
+        """Examples before each item, where that has a meaning."""
+        return self.raw["settings"].get("shots")
+
+    @property
+    def protocol_name(self) -> str:
+        """The protocol's one word (`harness`, `completion`), empty where the metric has just one."""
+        return str(self.raw["settings"].get("protocol", ""))
+
+    @property
+    def title(self) -> str:
+        """What was evaluated, in a few words."""
+        parts = [f"{self.raw['dataset']} {self.raw['split']}", self.protocol_name]
+        if self.shots is not None:
+            parts.append(f"{self.shots}-shot")
+        return ", ".join(part for part in parts if part)
+
+
+def _scores(values: Mapping[str, Any] | None) -> dict[str, Score]:
+    """The scores among values by name: those that there are."""
+    there = (
+        (name, value)
+        for name, value in (values or {}).items()
+        if isinstance(value, int | float) or value["value"] is not None
+    )
+    return {name: as_score(value) for name, value in there}
+
+
+def as_score(value: Any) -> Score:
+    """A score from its JSON: `{value, standard_error, low, high}`, or a bare number."""
+    if isinstance(value, int | float):
+        return Score(float(value))
+    return Score(value["value"], value.get("standard_error"), value.get("low"), value.get("high"))
+
+
+def exact(value: float) -> Score:
+    """A value that is known and not measured, as chance is."""
+    return Score(value, 0.0, value, value)
+
+
+def read_runs(folders: Iterable[Path]) -> list[Run]:
+    """The runs in these folders, in the given order.
+
+    Raises:
+        InputError: a folder has no spec.json or no summary.json.
+    """
+    return [Run(folder, read_json(folder / "spec.json"), read_json(folder / "summary.json")) for folder in folders]
+
+
+def read_evaluations(paths: Iterable[Path]) -> list[Evaluation]:
+    """The evaluations in these files, in the given order."""
+    return [Evaluation(path, read_json(path)) for path in paths]
+
+
+def read_all(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """The JSON objects in these files, in the given order."""
+    return [read_json(path) for path in paths]
+
+
+def varying(runs: Sequence[Run]) -> list[str]:
+    """The coordinates that are not the same in all runs, in their fixed order."""
+    return [name for name in COORDINATES if len({run.coordinates[name] for run in runs}) > 1]
+
+
+def telling(runs: Sequence[Run], without: str = "") -> list[str]:
+    """As few coordinates as tell the runs apart, in their fixed order: the most telling first, until none adds any.
+
+    Args:
+        runs: any runs.
+        without: a coordinate that is left out.
+    """
+    chosen: list[str] = []
+
+    def kinds(names: Sequence[str]) -> int:
+        return len({tuple(run.coordinates[name] for name in names) for run in runs})
+
+    # of equally telling coordinates the first of these
+    candidates = sorted((name for name in varying(runs) if name != without), key=_PLAIN.index)
+    while candidates:
+        best = max(candidates, key=lambda name: kinds([*chosen, name]))
+        if kinds([*chosen, best]) == kinds(chosen):
+            break
+        chosen.append(best)
+        candidates.remove(best)
+    return [name for name in COORDINATES if name in chosen]
+
+
+_PLAIN = ("model", "parallel", "recipe", "precision", "processes", "seed", "dataset")
+
+
+def label(run: Run, names: Sequence[str]) -> str:
+    """A run's label: those coordinates that tell it apart; its model if none does."""
+    shown = {"processes": "{} processes", "seed": "seed {}"}
+    return " · ".join(shown.get(name, "{}").format(run.coordinates[name]) for name in names or ["model"])
+
+
+def run_labels(runs: Sequence[Run], shown: set[str]) -> dict[str, str]:
+    """A label for each run that is shown: those coordinates that tell it apart from the others shown."""
+    chosen = [run for run in runs if run.name in shown]
+    names = telling(chosen)
+    return {run.name: label(run, names) for run in chosen}
+
+
+def model_labels(runs: Sequence[Run], group: Sequence[Evaluation]) -> list[str]:
+    """A label for each evaluated model: its run's, with the checkpoint where runs have several."""
+    labels = run_labels(runs, {each.run for each in group})
+    several = len({each.checkpoint for each in group if each.checkpoint != "pretrained"}) > 1
+    return [
+        labels.get(each.run, each.run) + (f" ({each.checkpoint})" if several or each.checkpoint == "pretrained" else "")
+        for each in group
+    ]
+
+
+def difference(first: Score, second: Score) -> float | None:
+    """How many combined standard errors `first` lies above `second`; none where the error of either is unknown."""
+    ours, theirs = first.one_error, second.one_error
+    if ours is None or theirs is None or not (ours or theirs):
+        return None
+    return (first.value - second.value) / math.hypot(ours, theirs)
+
+
+def below_chance(value: Score, n: int, chance: float = CHANCE) -> float | None:
+    """How many standard errors of guessing an accuracy lies below chance; none where it lies above.
+
+    The error is that of `n` guesses, the square root of c (1 - c) / n: a model that is
+    always wrong has no error of its own.
+    """
+    return (chance - value.value) / math.sqrt(chance * (1 - chance) / n) if value.value < chance else None
+
+
+def guesses(value: Score, chance: float = CHANCE) -> bool:
+    """Whether an accuracy is within two standard errors of chance."""
+    return value.one_error is not None and abs(value.value - chance) < 2 * value.one_error

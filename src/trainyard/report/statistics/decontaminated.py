@@ -1,0 +1,95 @@
+"""Scores again on some of the items alone: those that share nothing with the training text."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trainyard.core.statistics import FEWEST, Estimate, bootstrap_means, proportion, ratio
+from trainyard.report.results.item_scores import Items
+from trainyard.report.results.runs import Score
+from trainyard.report.statistics.paired_tests import CORRECT, UNITS
+
+BITS = 1 / math.log(2)  # of a nat
+WITHIN, BEYOND, FEW, ALIKE = "within noise", "beyond noise", "too few items", "all items agree"
+
+
+@dataclass(frozen=True)
+class Clean:
+    """One score on the clean items, beside that on all.
+
+    Attributes:
+        value: on the clean items, with the error and the interval that an evaluation of them alone gives.
+        difference: clean less all.
+        error: one standard error of the difference, which counts that the two scores share items; none where all
+            items agree.
+        fewer: how many items are clean, or are not, whichever is less.
+    """
+
+    value: Score
+    difference: float
+    error: float | None
+    fewer: int
+
+    @property
+    def verdict(self) -> str:
+        """`within noise`: the difference is less than two of its standard errors; `beyond noise`; or why neither."""
+        if self.fewer < FEWEST:
+            return FEW
+        if self.error is None:
+            return ALIKE
+        return WITHIN if abs(self.difference) < 2 * self.error else BEYOND
+
+
+def clean(items: Items, kept: np.ndarray, name: str, settings: Mapping[str, Any]) -> Clean:
+    """One score, by its name in the result files, over the items that are `kept`, shape `(n,)`, of which one is.
+
+    HellaSwag is a mean over items, a perplexity a ratio of sums over documents, ROUGE a mean over rows.
+    `settings` are the evaluation's: a ROUGE's interval is a bootstrap by its `resamples` and `seed`.
+    The error of the difference is the delta method's: an item weighs (y - c x) / X' where it is kept,
+    less (y - r x) / X, c and r being the ratios of sums y over x, X' and X the sums of x.
+
+    Raises:
+        OverflowError: a number can't hold the perplexity of the clean documents.
+    """
+    over, under = _sums(items, name)
+    found = _estimate(name, over, under, kept, settings)
+    if not math.isfinite(found.value):
+        raise OverflowError(name)
+    whole, part = over.sum() / under.sum(), over[kept].sum() / under[kept].sum()
+    weights = np.where(kept, over - part * under, 0) / under[kept].sum()
+    if name.startswith("perplexity"):
+        weights = math.exp(part) * weights - math.exp(whole) * (over - whole * under) / under.sum()
+        difference = math.exp(part) - math.exp(whole)
+    else:
+        scale = BITS if name == "bits_per_byte" else 1.0
+        weights = scale * (weights - (over - whole * under) / under.sum())
+        difference = scale * (part - whole)
+    count, varied = len(kept), ratio(over, under).standard_error is not None
+    error = math.sqrt(count / (count - 1) * float(weights @ weights)) if varied else None
+    value = Score(found.value, found.standard_error, found.low, found.high)
+    return Clean(value, float(difference), error, min(int(kept.sum()), int((~kept).sum())))
+
+
+def _sums(items: Items, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """What the score is a ratio of the sums of, for each item: shapes `(n,)`."""
+    ones = np.ones(len(items.rows))
+    if name in CORRECT:
+        return items.columns[CORRECT[name]].astype(np.float64), ones
+    if name in UNITS:
+        return -items.columns["log_likelihood"], items.columns[UNITS[name]].astype(np.float64)
+    return items.columns[name], ones
+
+
+def _estimate(
+    name: str, over: np.ndarray, under: np.ndarray, kept: np.ndarray, settings: Mapping[str, Any]
+) -> Estimate:
+    """The score of the kept items as an evaluation of them alone estimates it."""
+    if name in CORRECT:
+        return proportion(over[kept].astype(bool))
+    if name in UNITS:
+        found = ratio(over[kept], under[kept])
+        return found.scaled(BITS) if name == "bits_per_byte" else found if name == "loss_token" else found.exponential()
+    return bootstrap_means(over[kept][:, None], settings["resamples"], settings["seed"])[0].within(0, 100)

@@ -1,0 +1,158 @@
+"""Four-way endings by level of difficulty: what models and shortcuts score on them, and who beats whom."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainyard.report.results.runs import (
+    CHANCE,
+    Evaluation,
+    Run,
+    Score,
+    as_score,
+    below_chance,
+    difference,
+    exact,
+    model_labels,
+)
+from trainyard.report.statistics.seeds import Headline, headline
+
+ALL = "all items"
+CLEAR = 3.0  # standard errors from chance or a shortcut: more is no accident
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One model, or one shortcut, on one set of items; a model with its evaluation."""
+
+    name: str
+    title: str
+    levels: dict[str, tuple[int, Score]]
+    evaluation: Evaluation | None = None
+
+
+@dataclass(frozen=True)
+class Items:
+    """One set of items under one protocol, with all that was scored on it.
+
+    Attributes:
+        title: dataset, split, protocol and shots.
+        chance: what guessing scores.
+        levels: `all items`, then the levels from easy to hard.
+        models: from best to worst.
+        shortcuts: baselines that read no story.
+    """
+
+    title: str
+    chance: float
+    levels: list[str]
+    models: list[Scored]
+    shortcuts: list[Scored]
+
+
+def gather(runs: Sequence[Run], evaluations: Sequence[Evaluation], shortcuts: Sequence[dict[str, Any]]) -> list[Items]:
+    """Bring models and shortcuts on the same items together.
+
+    Args:
+        runs: give the models their labels.
+        evaluations: any evaluations; those of other metrics are left out.
+        shortcuts: shortcuts/*.json.
+    """
+    groups: dict[str, list[Evaluation]] = {}
+    for evaluation in evaluations:
+        if evaluation.metric == "hellaswag" and evaluation.scores:
+            groups.setdefault(evaluation.raw["evaluation"], []).append(evaluation)
+    return [_items(group, model_labels(runs, group), shortcuts) for group in groups.values()]
+
+
+def head_of(runs: Sequence[Run], items: Items) -> Headline:
+    """Which of the models stands for them, over seeds."""
+    scores = [
+        (model.name, model.evaluation.checkpoint if model.evaluation else "", model.levels[ALL][1].value)
+        for model in items.models
+    ]
+    return headline(runs, scores, lower=False)
+
+
+def beaten(model: Scored, items: Items, level: str) -> tuple[str, float] | None:
+    """Which of chance and the shortcuts is hardest to beat on a level, and by how many standard errors it is beaten.
+
+    That is the smallest difference over all of them, in combined standard errors: a shortcut
+    that scores less than another may be nearer, since its own error is larger. None where an
+    error is unknown.
+    """
+    return _nearest(model.levels[level][1], items, {level: 1.0})
+
+
+def pooled(model: Scored, items: Items, levels: Sequence[str]) -> tuple[int, Score, tuple[str, float] | None]:
+    """A model on several levels together: items in all, accuracy, and what `beaten` says of it.
+
+    Levels are weighted by the model's items, for the shortcuts too; errors of levels are independent.
+    """
+    n = sum(model.levels[level][0] for level in levels)
+    weights = {level: model.levels[level][0] / n for level in levels}
+    value = _together(model, weights)
+    return n, value, _nearest(value, items, weights)
+
+
+def misled(model: Scored, items: Items, level: str) -> float | None:
+    """By how many standard errors a model does worse than guessing, if by three or more.
+
+    Guessing would be right more often, so it follows a rule that answers such items wrongly.
+    """
+    if level not in model.levels:
+        return None
+    n, value = model.levels[level]
+    below = below_chance(value, n, items.chance)
+    return below if below is not None and below >= CLEAR else None
+
+
+def _items(group: Sequence[Evaluation], labels: Sequence[str], shortcuts: Sequence[dict[str, Any]]) -> Items:
+    first = group[0]
+    own = next((found for found in shortcuts if found["dataset"] == first.raw["dataset"]), None)
+    baselines = own["baselines"] if own else {}
+    models = []
+    for evaluation, title in zip(group, labels, strict=True):
+        levels = {ALL: (evaluation.raw["n"], evaluation.scores["acc"])}
+        levels |= {name: (found["n"], as_score(found["acc"])) for name, found in evaluation.levels.items()}
+        models.append(Scored(evaluation.run, title, levels, evaluation))
+    rivals = []
+    for name, found in baselines.items():
+        n = own["n"] if own else 0
+        levels = {ALL: (n, as_score(found["acc"]))}
+        levels |= {level: (value["n"], as_score(value)) for level, value in found["levels"].items()}
+        rivals.append(Scored(name, found["title"], levels))
+    known = [level for baseline in baselines.values() for level in baseline["levels"]]
+    known += [level for model in models for level in model.levels if level != ALL]
+    return Items(
+        title=first.title,
+        chance=own["chance"]["value"] if own else CHANCE,
+        levels=[ALL, *(level for level in dict.fromkeys(known) if any(level in model.levels for model in models))],
+        models=sorted(models, key=lambda model: -model.levels[ALL][1].value),
+        shortcuts=rivals,
+    )
+
+
+def _nearest(value: Score, items: Items, weights: Mapping[str, float]) -> tuple[str, float] | None:
+    """The smallest difference from chance and every shortcut that was scored on these levels.
+
+    A shortcut that guesses at every item is chance by another name.
+    """
+    rivals = [("chance", exact(items.chance))]
+    for rival in items.shortcuts:
+        if weights.keys() <= rival.levels.keys():
+            together = _together(rival, weights)
+            if together.one_error is not None or not math.isclose(together.value, items.chance):
+                rivals.append((f"the shortcut “{rival.title}”", together))
+    found = [(name, apart) for name, rival in rivals if (apart := difference(value, rival)) is not None]
+    return min(found, key=lambda rival: rival[1]) if len(found) == len(rivals) else None
+
+
+def _together(scored: Scored, weights: Mapping[str, float]) -> Score:
+    if len(weights) == 1:
+        return next(scored.levels[level][1] for level in weights)
+    values = {level: scored.levels[level][1] for level in weights}
+    errors = [weight * error for level, weight in weights.items() if (error := values[level].one_error) is not None]
+    mean = sum(weight * values[level].value for level, weight in weights.items())
+    return Score(mean, math.hypot(*errors) if len(errors) == len(weights) else None)

@@ -1,0 +1,137 @@
+"""The reference of every key, from the typed models; `python -m trainyard.tools.config_reference FILE` writes it."""
+
+import inspect
+import sys
+import typing
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from trainyard.config import catalogue, engine_options, study
+from trainyard.config.settings import Prices
+from trainyard.config.train import Train
+from trainyard.core.files import write_text
+from trainyard.core.text import table
+from trainyard.plan.study import Config
+
+SECTIONS: dict[str, list[type[BaseModel]]] = {
+    "config/config.yaml": [Config, Prices],
+    "config/studies/*.yaml": [
+        study.Study,
+        study.Grid,
+        Train,
+        study.Evaluate,
+        study.Perplexity,
+        study.Hellaswag,
+        study.Rouge,
+        study.Samples,
+        study.Contamination,
+        study.Probes,
+        study.Measure,
+        study.Search,
+        study.Published,
+    ],
+    "config/datasets.yaml": [
+        catalogue.Dataset,
+        catalogue.HubSource,
+        catalogue.FilesSource,
+        catalogue.EmbeddedSource,
+    ],
+    "config/tokenizers.yaml": [
+        catalogue.TiktokenTokenizer,
+        catalogue.TransformersTokenizer,
+        catalogue.BytesTokenizer,
+        catalogue.BpeTokenizer,
+        catalogue.ModelTokenizer,
+    ],
+    "config/models.yaml": [catalogue.Model, catalogue.Shape, catalogue.HubModel, catalogue.PackageFile],
+    "config/parallel.yaml": [
+        catalogue.ParallelSetting,
+        engine_options.Fsdp,
+        engine_options.DeepSpeed,
+        engine_options.TorchDDP,
+        engine_options.LowLevelZero,
+        engine_options.Gemini,
+        engine_options.Hybrid,
+    ],
+}
+
+VARIABLES = {
+    "CUDA_VISIBLE_DEVICES": "the GPUs that [jobs may use](../explanation/placement.md); by default all",
+    "TRAINYARD_TIMEOUT_MINUTES": "how long processes that train together wait for each other; by default 30",
+    "GLOO_SOCKET_IFNAME": "gloo's network interface; by default the loopback on one machine, and between nodes the "
+    "interface on the way to the other node",
+    "NCCL_SOCKET_IFNAME": "NCCL's network interface: read by NCCL itself",
+    "HF_HOME": "the folder of the Hugging Face hub's cache: read by huggingface_hub, as are `HF_ENDPOINT` (the hub's "
+    "address) and `HF_TOKEN`",
+    "HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT": "seconds that an answer of the hub may take; by default 10",
+    "TORCH_EXTENSIONS_DIR": "the folder of C++ extensions that are built at first use; by default "
+    "~/.cache/torch_extensions",
+    "TRAINYARD_MIRROR": "the mirror from which tests of `make test-long` read real data; runs take `mirror` of "
+    "config/config.yaml",
+}
+
+
+def _kind(annotation: object) -> str:
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _kind(typing.get_args(annotation)[0])
+    arguments = [argument for argument in typing.get_args(annotation) if argument is not type(None)]
+    origin = typing.get_origin(annotation)
+    if origin is typing.Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin in (list, tuple):
+        return f"list of {_kind(arguments[0])}"
+    if origin is dict:
+        return f"{_kind(arguments[0])} → {_kind(arguments[1])}"
+    if arguments:
+        return " or ".join(dict.fromkeys(_kind(argument) for argument in arguments))
+    name = getattr(annotation, "__name__", str(annotation))
+    return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}.get(name, name)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**required**"
+    value = field.default if field.default is not PydanticUndefined else field.get_default(call_default_factory=True)
+    shown = list(value) if isinstance(value, tuple) else value
+    return "" if shown in (None, "", [], {}) else f"`{str(shown).lower() if isinstance(shown, bool) else shown}`"
+
+
+def _keys(model: type[BaseModel]) -> str:
+    rows = [
+        (f"`{name}`", _kind(field.annotation), _default(field), field.description or "")
+        for name, field in model.model_fields.items()
+    ]
+    described = inspect.cleandoc(model.__doc__ or "")
+    return f"### {model.__name__}\n\n{described}\n\n{table(('key', 'value', 'default', 'meaning'), rows)}"
+
+
+def _variables() -> str:
+    rows = [(", ".join(f"`{name}`" for name in names.split(", ")), what) for names, what in VARIABLES.items()]
+    return table(("variable", "meaning"), rows)
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    parts = [
+        "# Configuration",
+        "Every key of every file. `make schema` writes this page, and the JSON Schemas in `config/schema` that editors "
+        "read, from the typed models in `src/trainyard/config`. A mistake ends the call before anything runs, with "
+        "file, key and the nearest name.",
+        "Settings of a training override each other in this order, the last one wins: the grid's `train`, the "
+        "`overrides` of the dataset, of the model and of the parallel setting, the recipe.",
+    ]
+    for file, models in SECTIONS.items():
+        parts += [f"## `{file}`", *map(_keys, models)]
+    parts += [
+        "## Environment variables",
+        "Read where a command or a job is called; none of them is part of a run's specification.",
+        _variables(),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    write_text(Path(sys.argv[1]), page())

@@ -1,0 +1,172 @@
+"""The comparison of a study as a table for the terminal: `python -m trainyard.tools.terminal_table comparison.csv`."""
+
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainyard.core.errors import InputError
+from trainyard.report.pages.cells import SEEDS
+from trainyard.report.render.format import clip, fixed, probed, scientific, size
+from trainyard.report.results.probes import allowance, nearest
+
+WIDEST = 22
+WORDS = ("model", "dataset", "parallel", "processes", "precision", "recipe", "seed", "checkpoint", "outcome")
+SHARED = ("parallel", "processes", "precision", "recipe", "seed")
+NUMBERS = (
+    ("training_loss", "train loss"),
+    ("validation_loss", "val loss"),
+    ("acc", "acc %"),
+    ("perplexity_word", "ppl/word"),
+    ("rouge1", "ROUGE-1"),
+    ("rougeL", "ROUGE-L"),
+    ("tokens_per_second", "tokens/s"),
+    ("peak_memory", "memory"),
+    ("parity", "parity"),
+)
+
+
+def table(path: Path) -> str:
+    """The chosen columns of a comparison's CSV, aligned; below it levels and parity, from the files beside it.
+
+    Scores stand with one standard error and, in brackets, their 95 % interval.
+
+    Raises:
+        InputError: the file is missing or is no comparison.
+    """
+    rows = _read(path)
+    if rows is None:
+        raise InputError(
+            f"{path.resolve()}: no such file; run the study first, or call this in the folder that it ran in"
+        )
+    if rows and "model" not in rows[0]:
+        raise InputError(f"{path}: has no column `model`; give the comparison.csv of a study's report")
+    over_seeds = [row for row in rows if row.get("section") == SEEDS]
+    rows = [row for row in rows if not row.get("section")]
+    if not rows:
+        return f"{path}: no runs"
+    parts = [
+        f"mean ± standard deviation over seeds\n{_comparison(over_seeds)}" if over_seeds else "",
+        f"each run\n{_comparison(rows)}" if over_seeds else _comparison(rows),
+        _levels(_read(path.with_name("levels.csv"))),
+        _parity(_read(path.with_name("parity.csv"))),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _read(path: Path) -> list[dict[str, str]] | None:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        return None
+
+
+def _comparison(rows: Sequence[dict[str, str]]) -> str:
+    names = [name for name in WORDS if name in rows[0]]
+    columns = [(name, False, [clip(row[name], WIDEST) for row in rows]) for name in names]
+    # what all runs share stands once, below the table
+    shared = [name for name in SHARED if name in names and len({row[name] for row in rows} - {""}) == 1 < len(rows)]
+    columns = [column for column in columns if column[0] not in shared]
+    for name, title in NUMBERS:
+        # the first column of that name: an evaluation's stand as `evaluation:name`
+        key = next(
+            (key for key in rows[0] if key == name or (key.endswith(f":{name}") and not key.startswith(":"))), None
+        )
+        if key is not None:
+            columns.append((title, True, [_number(name, row, key) for row in rows]))
+    text = _aligned([column for column in columns if any(column[2])])
+    alike = ", ".join(f"{name} {max(row[name] for row in rows)}" for name in shared)
+    return f"{text}\nall runs: {alike}" if alike else text
+
+
+def _levels(rows: list[dict[str, str]] | None) -> str:
+    """Accuracy by level, a table for each set of items; empty where items have no levels."""
+    texts = []
+    for items in dict.fromkeys(row["items"] for row in rows or []):
+        group = [
+            row for row in rows or [] if row["items"] == items and (not row["section"] or row["model"] == "chance")
+        ]
+        levels = [key.removesuffix("_n") for key in group[0] if key.endswith("_n")]
+        found = [(level, True, [_number("acc", row, level) for row in group]) for level in levels]
+        found = [column for column in found if any(column[2][:-1])]
+        if len(found) > 1:
+            names = ("model", False, [clip(row["model"], 2 * WIDEST) for row in group])
+            texts.append(f"accuracy, %, on {items}\n{_aligned([names, *found])}")
+    return "\n\n".join(texts)
+
+
+def _parity(rows: list[dict[str, str]] | None) -> str:
+    """One line a precision: how many parallel settings stay within tolerance, and how far off the worst is."""
+    lines = []
+    for precision in dict.fromkeys(row["precision"] for row in rows or []):
+        group = [row for row in rows or [] if row["precision"] == precision]
+        compared = [row for row in group if row["largest"]]
+        line = f"parity in {precision}: "
+        if compared:
+            within = sum(row["verdict"] == "within tolerance" for row in compared)
+            probes = [
+                {"parallel": row["parallel"], "compared_steps": int(row["compared_steps"])}
+                | {key: float(row[key]) for key in ("largest", "tolerance")}
+                for row in compared
+            ]
+            what = probed([row["parallel"] for row in compared])
+            word, worst = nearest(probes)
+            far = (
+                f"{word} {scientific(worst['largest'])} ({worst['parallel']})"
+                if worst["largest"]
+                else "all equal bit by bit"
+            )
+            line += f"{within} of {len(compared)} {what} within {allowance(probes)}, {far}"
+        failed = [f"{row['parallel']} {row['outcome']}" for row in group if not row["largest"]]
+        lines.append(line + ("; " if compared and failed else "") + ", ".join(failed))
+    return "\n".join(lines)
+
+
+def _aligned(columns: Sequence[tuple[str, bool, list[str]]]) -> str:
+    """Columns of (heading, whether they hold numbers, values) as lines."""
+    widths = [max(len(title), *(len(value) for value in values)) for title, _, values in columns]
+    lines = [[title for title, _, _ in columns], ["─" * width for width in widths]]
+    lines += [list(line) for line in zip(*(values for _, _, values in columns), strict=True)]
+    return "\n".join(
+        "  ".join(
+            text.rjust(width) if number else text.ljust(width)
+            for text, width, (_, number, _) in zip(line, widths, columns, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _number(name: str, row: dict[str, str], key: str) -> str:
+    if not row[key]:
+        return ""
+    value = float(row[key])
+    if name == "parity":
+        return scientific(value)
+    if name == "peak_memory":
+        return size(value)
+    if name == "tokens_per_second":
+        return fixed(value, 0)
+    scale, digits = {"acc": (100, 1), "training_loss": (1, 3), "validation_loss": (1, 3)}.get(name, (1, 2))
+    digits = 1 if name.startswith("rouge") else digits
+    parts = [row.get(f"{key}_{part}") for part in ("standard_deviation", "standard_error", "low", "high")]
+    deviation, error, low, high = (fixed(scale * float(part), digits) if part else "" for part in parts)
+    text = fixed(scale * value, digits)
+    if deviation:
+        return f"{text} ± {deviation}"
+    text += f" ± {error}" if error else ""
+    return f"{text} [{low}, {high}]" if low and high else text
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the table of each file; 1 if one can't be read."""
+    try:
+        print("\n\n".join(table(Path(argument)) for argument in arguments))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

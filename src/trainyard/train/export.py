@@ -1,0 +1,47 @@
+"""Models in transformers' format, with their card, from a training."""
+
+from pathlib import Path
+from typing import Any
+
+from trainyard.config.catalogue import Model
+from trainyard.core.python_environment import TRAINING, versions
+from trainyard.core.repository import repository
+from trainyard.data.shards import read_index
+from trainyard.models.export import export
+from trainyard.models.model_card import model_card
+from trainyard.parallel.engine import Engine
+
+
+class Exporter:
+    """Writes the model, as it is at that moment, under a name."""
+
+    def __init__(self, specification: dict[str, Any], entry: Model, models: Path, engine: Engine) -> None:
+        """Prepare exports.
+
+        Args:
+            specification: the content of spec.json.
+            entry: its model.
+            models: the folder of models.
+            engine: holds the weights.
+        """
+        self._specification = specification
+        self._entry = entry
+        self._models = models
+        self._engine = engine
+        tokenizer = specification["data"]["tokenizer"]
+        self._tokenizer = Path(tokenizer) if tokenizer else None
+
+    def __call__(self, name: str, step: int, loss: float | None) -> None:
+        """Write `models/{name}`, given the step and its validation loss; a collective."""
+        state = self._engine.full_state()
+        if state is not None:
+            record = {name: self._specification[name] for name in ("study", "run")}
+            record |= {"step": step, "validation_loss": loss}
+            export(self._entry, state, self._models / name, self._tokenizer, self._card(step, loss), record)
+
+    def _card(self, step: int, loss: float | None) -> str:
+        results = {} if loss is None else {"validation loss, nats a token": loss}
+        environment = repository() | {"versions": versions(TRAINING)}
+        return model_card(
+            self._specification, step, results, environment, read_index(Path(self._specification["data"]["train"]))
+        )

@@ -1,0 +1,175 @@
+"""One training from its specification to its declared outputs, whatever becomes of it."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from trainyard.core.errors import InputError
+from trainyard.core.failure_counts import FAILED, note_failure
+from trainyard.core.files import (
+    check_writable,
+    clear_drafts,
+    read_json,
+    read_json_lines,
+    whole_folder,
+    write_json,
+    write_text,
+)
+from trainyard.data.shards import verify
+from trainyard.launch.failures import oom_kill_count
+from trainyard.launch.launch import LaunchError, launch
+from trainyard.launch.slurm import killed_for_memory
+from trainyard.train.metrics import Row, line_of
+from trainyard.train.progress import progress
+from trainyard.train.spec import Specification
+from trainyard.train.summary import summarise
+from trainyard.train.work_folder import WorkFolder, input_hashes, key_of
+
+NO_MODEL = "NONE.txt"
+
+
+def train(
+    specification: dict[str, Any],
+    output: Path,
+    work: Path,
+    log: Path,
+    code: str,
+    unsupported: str | None = None,
+    python: str = sys.executable,
+    nodes: int = 1,
+    slurm_job: str | None = None,
+) -> None:
+    """Train what `specification` says, or go on where an interrupted job of the same specification was.
+
+    Writes spec.json, metrics.jsonl, summary.json and, for a run, models/ into `output`. Out of
+    memory, divergence, a framework that crashes and an unsupported parallel setting are outcomes that stand in
+    summary.json.
+
+    Args:
+        specification: the content of spec.json.
+        output: the folder of the declared outputs.
+        work: the root of the working folders; this one's is `{study}/{run}/{key}` below it.
+        log: where the output of the trainer goes.
+        code: a hash of the code that trains.
+        unsupported: why this machine can't do it, if so; then nothing is started.
+        python: the interpreter that trains, which has the packages of the parallel setting.
+        nodes: of the SLURM job that this process is the script of; 1: it trains on this machine alone.
+        slurm_job: the number of that job, which is this training's own, and is followed by another when it fails.
+
+    Raises:
+        InputError: the user can do something about it: an interruption (run again), a working
+            folder that another trainer holds, unusable data or settings.
+        LaunchError: the training failed in any other way; with the end of the log.
+    """
+    outputs = _Outputs(specification, output)
+    if unsupported is not None:
+        outputs.write({"outcome": "unsupported", "reason": unsupported}, {}, [], [])
+        return
+    check_writable(output)
+    folder = WorkFolder(work / outputs.study / outputs.run / key_of(specification, outputs.inputs, code, python))
+    with folder.lock():
+        if folder.complete.exists():
+            folder.clear()
+        write_json(folder.specification, specification)
+        _note_job(folder, slurm_job)
+    if folder.outcome() is None:
+        _check_data(specification["data"])
+        _launch(specification, folder, log, python, nodes, slurm_job)
+    with folder.lock():
+        clear_drafts(output)
+        found = folder.outcome()
+        assert found is not None
+        if not folder.complete.exists():  # else another job of the same specification was quicker
+            outputs.copy_out(folder)
+            if found["outcome"] == FAILED:
+                note_failure(output / "summary.json", found["reason"])
+            folder.finish()
+
+
+def _note_job(folder: WorkFolder, job: str | None) -> None:
+    """Write down which job of SLURM this is; of the one before, that it ran out of memory, if so."""
+    before = folder.slurm_job.read_text(encoding="utf-8") if folder.slurm_job.exists() else None
+    if before and before != job and folder.outcome() is None and killed_for_memory(before):
+        folder.end("out-of-memory", f"SLURM ended its job {before} for lack of memory (OUT_OF_MEMORY)")
+    if job:
+        write_text(folder.slurm_job, job)
+
+
+def _check_data(data: dict[str, str | None]) -> None:
+    """Compare the tokens with the hashes of their indexes."""
+    for name in ("train", "validation"):
+        if folder := data[name]:
+            verify(Path(folder))
+
+
+def _launch(
+    specification: dict[str, Any], folder: WorkFolder, log: Path, python: str, nodes: int, slurm_job: str | None
+) -> None:
+    """Run the trainer until there is an outcome."""
+    kills = oom_kill_count()
+    try:
+        with progress(folder, f"{specification['study']}/{specification['run']}"):
+            out_of_memory = launch(
+                "trainyard.train.worker",
+                [str(folder.path)],
+                specification["processes"],
+                specification["threads"],
+                log,
+                device=specification["device"],
+                python=python,
+                nodes=nodes,
+            )
+    except LaunchError as error:
+        if error.interruption:
+            raise InputError(f"{folder.path}: {error.interruption}; {folder.continuation()}") from None
+        if error.crash is None:
+            raise
+        with folder.lock():
+            folder.end(FAILED, error.crash)
+        return
+    if out_of_memory is not None:
+        with folder.lock():
+            folder.end("out-of-memory", out_of_memory)
+        if slurm_job and oom_kill_count() > kills:
+            raise InputError(
+                f"{folder.path}: {out_of_memory}; SLURM fails a job in which that happened, whatever it writes: "
+                "the next attempt writes the run's row, so run again"
+            )
+    if folder.outcome() is None:
+        raise RuntimeError(f"the trainer ended well, but {folder.path} holds no outcome")
+
+
+class _Outputs:
+    """The outputs of a training, and what they are made of besides its working folder."""
+
+    def __init__(self, specification: dict[str, Any], output: Path) -> None:
+        self.specification = specification
+        parsed = Specification.parse(specification)
+        self.study, self.run, self.probe = parsed.study, parsed.run, parsed.probe
+        self.inputs = input_hashes(specification["data"])
+        self._output = output
+
+    def copy_out(self, folder: WorkFolder) -> None:
+        """Write the outputs from what the trainer left."""
+        outcome = folder.outcome()
+        assert outcome is not None
+        rows = read_json_lines(folder.metrics) if folder.metrics.exists() else []
+        found = read_json(folder.started) if folder.started.exists() else {}
+        finished = outcome["outcome"] == "finished"
+        models = sorted(folder.models.glob("[!.]*")) if finished else []
+        self.write(outcome, found, rows, models)
+
+    def write(self, outcome: dict[str, Any], found: dict[str, Any], rows: list[Row], models: list[Path]) -> None:
+        """Write the outputs, each whole."""
+        if not self.probe:
+            with whole_folder(self._output / "models") as draft:
+                for model in models:
+                    shutil.copytree(model, draft / model.name)
+                if not models:
+                    (draft / NO_MODEL).write_text(f"{outcome['outcome']}: {outcome['reason']}\n", encoding="utf-8")
+        write_json(self._output / "spec.json", self.specification)
+        write_text(self._output / "metrics.jsonl", "".join(map(line_of, rows)))
+        names = [model.name for model in models]
+        summary = summarise(self.specification, found, rows, outcome, names)
+        write_json(self._output / "summary.json", summary)

@@ -1,0 +1,152 @@
+"""One process of a training: `python -m trainyard.train.worker FOLDER`, as many times as there are ranks.
+
+FOLDER is a working folder that holds spec.json. The outcome is written into it. An
+interruption, memory that runs out and a bug end the process with an exception,
+which the launcher reports.
+"""
+
+import signal
+import sys
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from trainyard.core.errors import InputError
+from trainyard.core.files import clear_drafts, read_json, write_json
+from trainyard.data.loader import Loader
+from trainyard.hardware.memory_usage import peak_host_memory
+from trainyard.models.build import build, start_token
+from trainyard.models.loss import Objective
+from trainyard.parallel import process_group
+from trainyard.parallel.engine import Engine, EngineSettings, load_engine
+from trainyard.train.checkpoint import load_checkpoint, newest_step, restore_best, seed_rank
+from trainyard.train.export import Exporter
+from trainyard.train.loop import DivergedError, Loop, StoppedError
+from trainyard.train.metrics import MetricsFile
+from trainyard.train.spec import Specification
+from trainyard.train.summary import found_at_start
+from trainyard.train.work_folder import WorkFolder
+
+
+def main(folder: WorkFolder) -> None:
+    """Train in this process, as the rank that the environment says.
+
+    Raises:
+        InputError: the user can do something about it; an interruption too.
+    """
+    leads = process_group.rank() == 0
+    with folder.lock() if leads else nullcontext():
+        specification = Specification.parse(read_json(folder.specification), str(folder.specification))
+        torch.set_num_threads(specification.threads)
+        engine_class = load_engine(specification.parallel.engine)
+        engine_class.start(specification.device)
+        # an orphan that held the lock may have come to its end meanwhile
+        if process_group.broadcast(int(leads and folder.outcome() is not None)):
+            process_group.stop()
+            return
+        if leads:
+            for place in (folder.path, folder.models):
+                clear_drafts(place)
+        with MetricsFile(folder.metrics) if leads else nullcontext() as metrics:
+            _train(specification, folder, engine_class, metrics)
+
+
+def _train(
+    specification: Specification, folder: WorkFolder, engine_class: type[Engine], metrics: MetricsFile | None
+) -> None:
+    """Build, resume, train; record the outcome."""
+    loader, validation = _loaders(specification)
+    if metrics:
+        write_json(folder.started, found_at_start(specification, loader))
+    process_group.barrier()  # the peak is measured while the other ranks rest
+    objective = _objective(specification)
+    engine = engine_class(objective, engine_settings(specification, loader, folder.swap))
+    seed_rank(specification.seed, engine.data_rank)  # the processes of one copy drop out alike
+    step = process_group.broadcast(newest_step(folder.checkpoints, len(metrics.rows)) if metrics else 0)
+    if metrics:
+        metrics.cut(step)
+        restore_best(folder.checkpoints, step, folder.best)
+    if step:
+        print(f"rank {process_group.rank()}: going on after step {step}", flush=True)
+        load_checkpoint(folder.checkpoints, step, engine)
+    export = None
+    if not specification.probe:
+        export = Exporter(read_json(folder.specification), specification.model, folder.models, engine)
+    loop = Loop(specification.train, engine, loader, metrics, folder.checkpoints, validation, export, folder.best)
+    signal.signal(signal.SIGTERM, partial(_stop, loop))
+    outcome, reason = "finished", None
+    try:
+        loop.run(step)
+    except DivergedError as error:
+        outcome, reason = "diverged", str(error)
+    except StoppedError as error:
+        raise InputError(f"{folder.path}: interrupted; run again, and it continues after step {error.step}") from None
+    host, device = process_group.max_over_ranks([peak_host_memory(), loop.peak_device_memory])
+    if metrics:
+        metrics.sync()
+        folder.end(outcome, reason, peak_host_memory=int(host), peak_device_memory=int(device) or None)
+    engine.close()
+
+
+def _stop(loop: Loop, _number: int, _frame: FrameType | None) -> None:
+    loop.stop = True
+
+
+def _objective(specification: Specification) -> Objective:
+    train = specification.train
+    model = build(
+        specification.model,
+        specification.model_name,
+        dropout=0.0 if specification.probe else train.dropout,
+        seed=specification.seed,
+        weights=specification.data.weights,
+        activation_checkpointing=train.activation_checkpointing,
+    )
+    return Objective(model)
+
+
+def _loaders(specification: Specification) -> tuple[Loader, Loader | None]:
+    """The rows to train on and, for a run that has some, those held out."""
+    train, data = specification.train, specification.data
+    start = start_token(specification.model)
+    loader = Loader(data.train, train, specification.seed, start, unequal=specification.probe)
+    loader.micro_batch(data_ranks(specification))  # before anything costly: do batch, data and processes fit?
+    if specification.probe or data.validation is None:
+        return loader, None
+    return loader, Loader(data.validation, train, specification.seed, start)
+
+
+def data_ranks(specification: Specification) -> int:
+    """How many shares a batch is cut into."""
+    return specification.parallel.data_ranks(specification.processes)
+
+
+def engine_settings(specification: Specification, loader: Loader, scratch: Path) -> EngineSettings:
+    """What the engine needs to know of a specification; `scratch` is made for what it swaps to a disk."""
+    train, ranks = specification.train, data_ranks(specification)
+    scratch.mkdir(exist_ok=True)
+    return EngineSettings(
+        precision=specification.precision,
+        clip=train.clip,
+        learning_rate=train.learning_rate,
+        weight_decay=train.weight_decay,
+        betas=train.betas,
+        epsilon=train.epsilon,
+        initial_loss_scale=train.initial_loss_scale,
+        micro_batch=loader.micro_batch(ranks),
+        accumulation=loader.accumulation(ranks),
+        options=specification.parallel.options,
+        tensor=specification.parallel.tensor,
+        pipeline=specification.parallel.pipeline,
+        family=specification.model.family,
+        scratch=scratch,
+        device=specification.device,
+        compile=train.compile,
+    )
+
+
+if __name__ == "__main__":
+    main(WorkFolder(Path(sys.argv[1])))
