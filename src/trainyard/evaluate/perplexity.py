@@ -20,7 +20,7 @@ from trainyard.evaluate.metric import NOT_FINITE
 from trainyard.evaluate.progress import Progress
 from trainyard.evaluate.rows import count_rows
 from trainyard.evaluate.score import Query, log_likelihoods
-from trainyard.evaluate.tokens import encode, encode_as_harness, harness_start_token, start_token
+from trainyard.evaluate.tokens import encode, encode_as_harness, harness_start_token, start_token, unknown_token
 from trainyard.evaluate.wikitext import detokenized, harness_sizes
 from trainyard.evaluate.words import letters, unspaced_letters
 from trainyard.evaluate.write import Result
@@ -53,7 +53,7 @@ COUNTS = ("tokens", "words", "bytes")
 LETTERS = ("letters", "unspaced_letters")
 UNSPACED = 0.1  # of the letters: where more are of scripts without spaces, the words between spaces are no words
 SCHEMA = pa.schema(
-    {"row": pa.int64(), **dict.fromkeys((*COUNTS, *LETTERS), pa.int64()), "log_likelihood": pa.float64()},
+    {"row": pa.int64(), **dict.fromkeys((*COUNTS, *LETTERS, "unknown"), pa.int64()), "log_likelihood": pa.float64()},
 )
 
 
@@ -92,6 +92,8 @@ def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) 
     values = headline(columns) if is_finite else None
     lacking = {} if values is None else missing(values, letters_of, unspaced)
     facts = {"context": context, "stride": stride, "start_token": start, "unspaced_letters": unspaced}
+    unknown = columns["unknown"]
+    facts |= {"documents_with_unknown": int(np.count_nonzero(unknown)), "unknown_tokens": int(unknown.sum())}
     facts["documents_beyond_context"] = int((columns["tokens"] > context).sum())
     return Result(
         describe(settings) + begin,
@@ -124,6 +126,7 @@ class Scorer:
         self.stop = min(count, self._settings.limit or count)
         self._model, self._tokenizer = load_causal(model_folder, self._settings)
         self._start = STARTS[self._settings.protocol](self._tokenizer)
+        self._unknown = unknown_token(self._tokenizer)
 
     def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
         """A row a document that has any text: its size and its log-likelihood after its first token, in nats."""
@@ -148,6 +151,7 @@ class Scorer:
                 **count(text),
                 "letters": letters(text),
                 "unspaced_letters": unspaced_letters(text),
+                "unknown": int(np.count_nonzero(ids == self._unknown)),
                 "log_likelihood": float(total),
             }
             for (row, text), ids, total in zip(texts, documents, sums, strict=True)
