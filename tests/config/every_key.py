@@ -246,7 +246,7 @@ WHOLE: dict[str, Any] = {
                 },
             },
         ],
-        "evaluate": {"perplexity": {"datasets": ["world"], "limit": 4}},
+        "evaluate": {"perplexity": {"datasets": ["world"], "context": 16, "stride": 8, "limit": 4}},
         "probes": [
             {
                 "datasets": ["world"],

@@ -96,6 +96,15 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("grids.0.seeds", [20240520123456], ["grids.0.seeds.0: should be less than 4294967296"]),
         ("grids.0.seeds", [1, 1], ["grids.0.seeds: 1 stands twice"]),
         ("grids.0.models", "gpt2-tiny", ["grids.0.models: should be a list: write [gpt2-tiny]"]),
+        ("grids.0.evaluate", {"perplexity": None}, ["evaluate: perplexity: holds nothing; write `perplexity: {}`"]),
+        (
+            "grids",
+            [
+                {**GOOD["grids"][0], "evaluate": {"perplexity": {"context": 64}}},
+                {**GOOD["grids"][0], "models": ["opt-tiny"], "evaluate": {"perplexity": {"context": 32}}},
+            ],
+            ["perplexity on tinyworld is asked for with context 64", "and 32", "in one column; ask for one"],
+        ),
         ("grids.0.train.warmup_steps", 11, ["train.warmup_steps: 11 is more than the 10 steps of the run"]),
         ("evaluate", {"perplexity": {"context": 9999}}, ["evaluate.perplexity.context: 9999 tokens, but gpt2-tiny"]),
         ("evaluate", {"perplexity": {"context": 64, "stride": 65}}, ["perplexity.stride: 65 is more than the context"]),

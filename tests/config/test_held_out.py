@@ -108,6 +108,8 @@ def test_scores_on_the_training_split_itself_are_refused(planned: Callable[..., 
             {"train": "train[90%]"},
             "mine.splits: train: 'train[90%]' has no colon; write 'train[90%:]'",
         ),
+        (HUB, {"test": "test+test"}, "mine.splits: test: 'test+test' takes rows of test twice; cut them apart"),
+        (HUB, {"train": "train[:75%]+train[25%:]"}, "takes rows of train twice"),
         (HUB, {"train": "train[60%:50%]"}, "mine.splits: train: 'train[60%:50%]' names no rows, however many"),
         (
             {"files": {"train": "a.csv"}},

@@ -139,6 +139,10 @@ def test_a_column_that_is_not_read_may_stand_twice(read: Read) -> None:
     [
         ("a.txt", "one\n".encode("utf-16"), r"a\.txt: UTF-16 or UTF-32, not UTF-8; convert it: iconv -f UTF-16"),
         ("a.txt", "one\n".encode("utf-16-le"), r"a\.txt: UTF-16 or UTF-32"),
+        *(
+            ("a.txt", f"{line}\n".encode("utf-16-le"), r"a\.txt: UTF-16 or UTF-32")
+            for line in ("мир", "κόσμος", "שלום", "سلام")
+        ),
         ("a.csv", "text\none\n".encode("utf-32"), r"a\.csv: UTF-16 or UTF-32"),
         ("a.jsonl", '{"text": "one"}'.encode("utf-16"), r"a\.jsonl: UTF-16 or UTF-32"),
         ("a.json", '[{"text": "one"}]'.encode("utf-16"), r"a\.json: UTF-16 or UTF-32"),

@@ -66,6 +66,20 @@ def test_each_document_follows_an_end_of_text_token(tmp_path: Path, texts: Path,
     assert (index["dataset"], index["tokenizer"], index["split"], index["end_of_text"]) == ("some", "bytes", "train", 3)
 
 
+@pytest.mark.parametrize("kind", ["text", "pairs"])
+def test_what_the_tokenizer_does_not_know_is_counted(tmp_path: Path, kind: str) -> None:
+    words = WordTokenizer(models.WordLevel({"a": 0, "<unk>": 1, "</s>": 2}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    made = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>", unk_token="<unk>")
+    made.save_pretrained(tmp_path / "model")
+    entry = TypeAdapter(Tokenizer).validate_python({"title": "T", "kind": "model", "model": "m", "vocabulary": 3})
+    make_tokenizer("words", entry, tmp_path / "tokenizer", pretrained=tmp_path / "model")
+    items = [{"id": "1", "text": "a other a", "source": "a other", "target": "other"}] * 2
+    tokenize(make_rows(tmp_path, kind, items), tmp_path / "tokenizer", tmp_path / "train")
+    found = statistics("Some data", "CC0", {"train": tmp_path / "train"}, tmp_path / "statistics.json")
+    assert found["splits"]["train"]["unknown"] == (2 if kind == "text" else 4)
+
+
 def test_the_number_of_threads_changes_nothing(tmp_path: Path, texts: Path, tokenizer: Path) -> None:
     one = tokenize(texts, tokenizer, tmp_path / "one", threads=1)
     assert tokenize(texts, tokenizer, tmp_path / "two", threads=2) == one
@@ -75,8 +89,8 @@ def test_pairs_keep_their_whole_length_and_end(tmp_path: Path, pairs: Path, toke
     index = tokenize(pairs, tokenizer, tmp_path / "train", prefix="s: ")
     assert index == verify(tmp_path / "train")
     assert (index["rows"], index["pad"], index["end"], index["prefix"]) == (3, 0, 2, "s: ")
-    assert index["source"] == {"words": 4, "tokens": 5 + 0 + 1 + 3 * 3}
-    assert index["target"] == {"words": 5, "tokens": 1 + 3 + 3}
+    assert index["source"] == {"words": 4, "tokens": 5 + 0 + 1 + 3 * 3, "unknown": 0}
+    assert index["target"] == {"words": 5, "tokens": 1 + 3 + 3, "unknown": 0}
     reader = PairsReader(tmp_path / "train")
     for number, (source, target) in enumerate(PAIRS):
         ids, labels = reader[number]

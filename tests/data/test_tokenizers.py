@@ -1,4 +1,5 @@
 import json
+import random
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +16,7 @@ from trainyard.config.catalogue import Dataset, PackageFile
 from trainyard.config.catalogue import Tokenizer as Entry
 from trainyard.core.errors import InputError
 from trainyard.data import gpt2_bpe
+from trainyard.data.byte_level_bpe import trained_bpe
 from trainyard.data.download import download
 from trainyard.data.tokenize import Encoder
 from trainyard.data.tokenizers import make_tokenizer
@@ -83,7 +85,7 @@ def test_bytes_have_a_token_each(tmp_path: Path) -> None:
     index = make_tokenizer("bytes", entry("bytes", 260), tmp_path / "tokenizer")
     assert (index["vocabulary"], index["pad"], index["end"], index["end_of_text"]) == (260, 0, 2, 3)
     encoder = Encoder(tmp_path / "tokenizer")
-    for text in (*SAMPLES[:2], *SAMPLES[3:]):
+    for text in SAMPLES:
         assert encoder.documents([text]) == [[4 + byte for byte in text.encode()]]
         assert encoder.sequences([text]) == [[*(4 + byte for byte in text.encode()), 2]]
 
@@ -95,9 +97,9 @@ def test_transformers_loads_the_folder_and_decodes_what_was_encoded(tmp_path: Pa
     loaded = AutoTokenizer.from_pretrained(tmp_path / "tokenizer")
     encoder = Encoder(tmp_path / "tokenizer")
     for text in SAMPLES:
-        ids = loaded.encode(text, add_special_tokens=False)
+        ids = loaded.encode(text, add_special_tokens=False, split_special_tokens=True)
         assert [ids] == encoder.documents([text])
-        assert loaded.encode(text) == [*ids, 2] == encoder.sequences([text])[0]
+        assert loaded.encode(text, split_special_tokens=True) == [*ids, 2] == encoder.sequences([text])[0]
         assert loaded.decode(ids) == text
     assert (loaded.pad_token_id, loaded.eos_token_id, loaded.bos_token_id) == (0, 2, 3)
 
@@ -111,6 +113,34 @@ def test_a_bpe_is_learnt_from_the_rows_and_always_the_same(tmp_path: Path, rows:
     assert sorted(vocabulary.values()) == list(range(330))
     (ids,) = Encoder(tmp_path / "one").documents(["the cat number 5 sat on the mat"])
     assert len(ids) < 15
+
+
+def test_a_bpe_is_learnt_from_a_genome_without_a_space() -> None:
+    letters = random.Random(1).choices("ACGT", k=400_000)
+    tokenizer = trained_bpe(["".join(letters)], 300)  # by whole words it would take minutes
+    assert len(tokenizer.get_vocab()) == 300
+    assert (
+        trained_bpe(["a word " + "x" * 1000], 300).get_vocab() == trained_bpe(["a word " + "x" * 1000], 300).get_vocab()
+    )
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize(
+    ("unknown", "says"), [(None, None), ("<unk>", 0)], ids=["without an unknown token", "with an unknown token"]
+)
+def test_what_a_tokenizer_does_not_know_is_counted_or_it_is_refused(
+    tmp_path: Path, unknown: str | None, says: int | None
+) -> None:
+    vocabulary = {"<unk>": 0, "</s>": 1, "a": 2, "b": 3}
+    letters = Tokenizer(models.BPE(vocabulary, [], unk_token=unknown))
+    roles = {"eos_token": "</s>"} | ({"unk_token": unknown} if unknown else {})
+    PreTrainedTokenizerFast(tokenizer_object=letters, **roles).save_pretrained(tmp_path / "model")
+    make = partial(make_tokenizer, "letters", entry("model", 4, model="m"), pretrained=tmp_path / "model")
+    if says is None:
+        with pytest.raises(InputError, match="tokenizer letters: drops characters that it has no token for"):
+            make(tmp_path / "tokenizer")
+    else:
+        assert make(tmp_path / "tokenizer")["unknown"] == says
 
 
 def test_a_bpe_larger_than_its_rows_can_give_has_fewer_tokens(tmp_path: Path, rows: Path) -> None:

@@ -243,8 +243,8 @@ def test_shots_from_the_same_split_are_said_to_be_held_out(causal_folder: Path, 
 
 def test_too_few_rows_for_the_shots_are_an_error(causal_folder: Path, write_rows: Write, names: Names):
     path = write_rows(make_rows(6))
-    with pytest.raises(InputError, match="6 rows, of which 100 are held out for shots: none left"):
-        evaluate(causal_folder, path, names, shots=1)
+    with pytest.raises(InputError, match="3 rows to draw 3 shots from; it takes one more"):
+        evaluate(causal_folder, path, names, shots=3)
     with pytest.raises(InputError, match="2 rows to draw 2 shots from; it takes one more"):
         evaluate(causal_folder, path, names, shots=2, held_out=2)
 

@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from trainyard.config.catalogue import BytesTokenizer
 from trainyard.core.errors import InputError
+from trainyard.data.tokenize import Encoder
+from trainyard.data.tokenizers import make_tokenizer
+from trainyard.evaluate.encoding import encode, encode_as_harness
+from trainyard.evaluate.model import load_tokenizer
 from trainyard.evaluate.perplexity import windows
 from trainyard.evaluate.result_files import Names
 from trainyard.evaluate.run import run
@@ -250,3 +255,13 @@ def test_a_few_characters_of_such_a_script_leave_words_their_meaning(
 def test_documents_longer_than_the_context_are_counted(causal_folder: Path, write_rows: Write, names: Names):
     path = write_rows([{"text": "Ada went home. " * 40}, {"text": "Ada went home."}])
     assert evaluate(causal_folder, path, names)["settings"]["documents_beyond_context"] == 1
+
+
+def test_the_name_of_a_special_token_is_text_as_in_training_and_a_token_to_the_harness(tmp_path: Path) -> None:
+    entry = BytesTokenizer(title="Bytes", kind="bytes", vocabulary=260)
+    make_tokenizer("bytes", entry, tmp_path / "tokenizer")
+    loaded = load_tokenizer(tmp_path / "tokenizer")
+    text = "a <|endoftext|> b"
+    assert encode(loaded, [text]) == Encoder(tmp_path / "tokenizer").documents([text])
+    assert len(encode(loaded, [text])[0]) == len(text)
+    assert len(encode_as_harness(loaded, [text])[0]) < len(text)

@@ -42,6 +42,12 @@ def test_what_means_the_same_is_one_word(one: str, other: str) -> None:
     assert words(one) == words(other) != []
 
 
+def test_tibetan_puts_no_space_between_words() -> None:
+    text = "བོད་ཡིག་ནི་བོད་མིའི་སྐད་ཡིག་ཡིན།"
+    assert unspaced_letters(text) == letters(text)
+    assert len(words(text)) > 10
+
+
 def test_letters_are_counted_without_marks_and_punctuation() -> None:
     assert (letters("Ada, 12!"), unspaced_letters("Ada, 12!")) == (5, 0)
     assert (letters("用 ABC 的 12。"), unspaced_letters("用 ABC 的 12。")) == (7, 2)

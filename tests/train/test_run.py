@@ -76,6 +76,21 @@ def test_a_batch_larger_than_the_data_is_the_users_to_mend(specification, new_jo
         new_job("large", specification(batch=4000)).run()
 
 
+@pytest.mark.parametrize(
+    ("late", "said"),
+    [
+        ({"keep_steps": [9999]}, r"train\.keep_steps: 9999 lies after the last step, \d+"),
+        ({"warmup_steps": 9999}, r"train\.warmup_steps: 9999 is more than the \d+ steps of the run"),
+    ],
+    ids=["kept", "warm-up"],
+)
+def test_what_is_asked_for_after_the_last_step_of_some_epochs_ends_the_run_before_the_first(
+    specification, new_job, late, said
+):
+    with pytest.raises(InputError, match=said):
+        new_job("late", specification(steps=None, epochs=1, **late)).run()
+
+
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_a_corrupt_shard_is_found_by_its_hash_before_anything_starts(specification, new_job, tmp_path, split):
     damaged = specification()

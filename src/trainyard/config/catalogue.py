@@ -160,9 +160,12 @@ class Dataset(Entry):
     def _slices_can_be_read(cls, splits: dict[str, str]) -> dict[str, str]:
         for split, specification in splits.items():
             try:
-                parse_slices(specification)
+                slices = parse_slices(specification)
             except ValueError as error:
                 raise ValueError(f"{split}: {error}") from None
+            for one, other in itertools.combinations(slices, 2):
+                if one.split == other.split and share_rows(one, other):
+                    raise ValueError(f"{split}: {specification!r} takes rows of {one.split} twice; cut them apart")
         return splits
 
     @model_validator(mode="after")

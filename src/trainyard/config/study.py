@@ -133,6 +133,14 @@ class Evaluate(Entry):
         default_factory=lambda: ["best"], description="best, last, step-N, or kept: every step of train.keep_steps"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_metric_is_empty(cls, given: Any) -> Any:
+        empty = [name for name, value in given.items() if value is None] if isinstance(given, dict) else []
+        if empty:
+            raise ValueError(f"{empty[0]}: holds nothing; write `{empty[0]}: {{}}` for its defaults, or leave it out")
+        return given
+
 
 class Grid(Entry):
     """A product of coordinates with their settings; each combination is a run."""
@@ -238,7 +246,7 @@ class Published(Entry):
     cell: PublishedCell | None = Field(
         None, description="of a measurement, which stands beside ours of the same cell; by default it is of a run"
     )
-    values: dict[Figure, float] = Field(
+    values: dict[Figure, Annotated[float, Field(ge=0)]] = Field(
         min_length=1, description="peak_memory_gib: of a device, in 2^30 bytes; hellaswag and rouge in percent"
     )
     protocol: str = Field(description="how it was measured, as far as the source says")

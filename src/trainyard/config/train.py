@@ -102,6 +102,20 @@ def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
+def check_last_step(train: Train, last: int, place: str = "train") -> None:
+    """See that what `train` asks for at some step comes before the end; `place` is the file and key of the settings.
+
+    Raises:
+        InputError: it doesn't.
+    """
+    if max(train.keep_steps, default=0) > last:
+        raise InputError(f"{place}.keep_steps: {max(train.keep_steps)} lies after the last step, {last}")
+    if (train.warmup_steps or 0) > last:
+        raise InputError(
+            f"{place}.warmup_steps: {train.warmup_steps} is more than the {last} steps of the run; make it smaller"
+        )
+
+
 def rows_a_step(train: Train, place: str = "train") -> int:
     """Sequences in one optimizer step, over all processes and micro-batches.
 

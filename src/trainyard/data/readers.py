@@ -145,7 +145,7 @@ def _reader(path: PurePath) -> _Reader | None:
 
 
 def check_kind(place: str, names: Sequence[str]) -> None:
-    """Raise an InputError unless files are read in one and the same way; `place` is what holds them."""
+    """Raise an InputError unless files are read in one and the same way, each once; `place` is what holds them."""
     kinds = {_reader(PurePath(name)): name for name in reversed(names)}
     if unknown := kinds.get(None):
         raise InputError(
@@ -153,6 +153,10 @@ def check_kind(place: str, names: Sequence[str]) -> None:
         )
     if len(kinds) > 1:
         raise InputError(f"{place}: {', '.join(kinds.values())} are data of different kinds; leave one")
+    first: dict[PurePath, str] = {}
+    for name in names:
+        if (other := first.setdefault(PurePath(name).with_suffix(""), name)) != name:
+            raise InputError(f"{place}: {other} and {name} look like one file in two forms; leave one")
 
 
 def read(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Row]:

@@ -13,7 +13,7 @@ def _of_split(index: dict[str, Any]) -> dict[str, float]:
     rows = index["rows"]
     if index["kind"] == "text":
         return {
-            **{name: index[name] for name in ("rows", "words", "tokens", "bytes")},
+            **{name: index[name] for name in ("rows", "words", "tokens", "bytes", "unknown")},
             "shards": len(index["shards"]),
         }
     sides = ("source", "target")
@@ -21,6 +21,7 @@ def _of_split(index: dict[str, Any]) -> dict[str, float]:
         "rows": rows,
         "words": sum(index[side]["words"] for side in sides),
         "tokens": sum(index[side]["tokens"] for side in sides),
+        "unknown": sum(index[side]["unknown"] for side in sides),
         **{f"{side}_{unit}": index[side][unit] / rows for side in sides for unit in ("words", "tokens")},
     }
 
@@ -29,9 +30,9 @@ def statistics(title: str, licence: str, folders: Mapping[str, Path], output: Pa
     """Write the statistics of a tokenized dataset to `output` (JSON).
 
     Text: rows (documents), words (between white space), tokens (one end-of-text a document
-    included) and bytes (UTF-8). Pairs: rows, words and tokens of both sides together, and
-    source_words, source_tokens, target_words and target_tokens as means a row; special
-    tokens aren't counted, a prefix is.
+    included), bytes (UTF-8) and unknown (tokens in place of what has none of its own). Pairs:
+    rows, words, tokens and unknown of both sides together, and source_words, source_tokens,
+    target_words and target_tokens as means a row; special tokens aren't counted, a prefix is.
 
     Args:
         title: the dataset's title.

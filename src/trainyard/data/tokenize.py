@@ -22,6 +22,7 @@ from trainyard.data.shards import Tokens, write_shards
 
 BATCH_ROWS = 512
 _ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+_SIDES = ("source", "target")
 SHARD_TOKENS = 100_000_000
 
 
@@ -30,6 +31,7 @@ class Encoder:
 
     Attributes:
         index: the folder's index.json.
+        unknown: the token in place of what has none of its own; -1 where there is none.
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
@@ -42,6 +44,7 @@ class Encoder:
         for name, sha256 in self.index["hashes"].items():
             if not (folder / name).is_file() or sha256_file(folder / name) != sha256:
                 raise InputError(f"{folder / name}: missing or damaged; delete its folder and run again")
+        self.unknown: int = -1 if self.index["unknown"] is None else self.index["unknown"]
         self._threads = threads
         # tokenizers reads these when it first encodes
         os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"
@@ -49,6 +52,7 @@ class Encoder:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = True
         self._tiktoken = gpt2_bpe.open_gpt2(folder / gpt2_bpe.FOLDER) if self.index["kind"] == "tiktoken" else None
 
     def documents(self, texts: list[str]) -> list[list[int]]:
@@ -58,7 +62,7 @@ class Encoder:
         return [encoded.ids for encoded in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def sequences(self, texts: list[str]) -> list[list[int]]:
-        """The tokens of each text with the tokenizer's own special tokens around it."""
+        """The tokens of each text with the tokenizer's own special tokens around it; the name of one in it is text."""
         return [encoded.ids for encoded in self._tokenizer.encode_batch_fast(texts, add_special_tokens=True)]
 
 
@@ -118,7 +122,8 @@ def _text(rows: Path, encoder: Encoder, folder: Path, shard_tokens: int) -> dict
             f"({LARGEST_VOCABULARY} at most)"
         )
     end_of_text = encoder.index["end_of_text"]
-    counts = {"rows": 0, "words": 0, "bytes": 0}
+    unknown = encoder.unknown
+    counts = {"rows": 0, "words": 0, "bytes": 0, "unknown": 0}
 
     def documents() -> Iterator[Tokens]:
         split = _Rows(rows, "text")
@@ -128,6 +133,7 @@ def _text(rows: Path, encoder: Encoder, folder: Path, shard_tokens: int) -> dict
             counts["words"] += _words(texts)
             counts["bytes"] += sum(len(text.encode()) for text in texts)
             for ids in split.encoded(encoder.documents, texts):
+                counts["unknown"] += ids.count(unknown)
                 yield np.array([end_of_text, *ids], dtype=np.uint16)
 
     shards = write_shards(folder, documents(), shard_tokens)
@@ -138,7 +144,8 @@ def _text(rows: Path, encoder: Encoder, folder: Path, shard_tokens: int) -> dict
 def _pairs(rows: Path, encoder: Encoder, folder: Path, prefix: str) -> dict[str, Any]:
     end = encoder.index["end"]
     special = len(encoder.sequences([""])[0])
-    counts: dict[str, Any] = {"rows": 0, "source": {"words": 0, "tokens": 0}, "target": {"words": 0, "tokens": 0}}
+    unknown = encoder.unknown
+    counts: dict[str, Any] = {"rows": 0, **{side: {"words": 0, "tokens": 0, "unknown": 0} for side in _SIDES}}
     path = folder / "pairs.parquet"
     with pq.ParquetWriter(path, SCHEMA, compression="zstd", use_dictionary=False) as writer:
         split = _Rows(rows, "pairs")
@@ -149,6 +156,7 @@ def _pairs(rows: Path, encoder: Encoder, folder: Path, prefix: str) -> dict[str,
             for name, encoded in (("source", sources), ("target", targets)):
                 counts[name]["words"] += _words([row[name] for row in batch])
                 counts[name]["tokens"] += sum(len(ids) - special for ids in encoded)
+                counts[name]["unknown"] += sum(ids.count(unknown) for ids in encoded)
             targets = [ids if ids and ids[-1] == end else [*ids, end] for ids in targets]
             table = pa.table([[row["id"] for row in batch], sources, targets], schema=SCHEMA)
             writer.write_table(table, row_group_size=GROUP_ROWS)

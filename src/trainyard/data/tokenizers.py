@@ -40,6 +40,8 @@ _COPIED = (
     "vocab.json",
     "merges.txt",
 )
+# a letter of Old Persian, which no vocabulary holds
+_RARE = "\N{OLD PERSIAN SIGN A}"
 
 
 def _tiktoken(folder: Path, mirror: Path | None) -> None:
@@ -118,6 +120,25 @@ def _checked_vocabulary(name: str, entry: Tokenizer, tokenizer: PreTrainedTokeni
     )
 
 
+def _unknown(name: str, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The token in place of what has no token of its own; None where there is none.
+
+    Raises:
+        InputError: the tokenizer drops what it has no token for.
+    """
+    try:
+        ids = tokenizer(_RARE, add_special_tokens=False)["input_ids"]
+    except Exception:  # tokenizers raises plain Exception; a row that it fails on is named
+        return None
+    if not ids:
+        raise InputError(
+            f"tokenizer {name}: drops characters that it has no token for, without a trace; give it an unknown token, "
+            "byte_fallback, or an alphabet of bytes"
+        )
+    unknown = _special(tokenizer.unk_token, tokenizer)
+    return unknown if unknown in ids else None
+
+
 def _end_of_text(name: str, entry: Tokenizer, tokenizer: PreTrainedTokenizerBase) -> int:
     """The token before each document."""
     # OPT's vocabulary holds <|endoftext|> too, but its models never saw it
@@ -156,7 +177,8 @@ def make_tokenizer(
 
     Returns:
         what index.json holds: name, kind, vocabulary, end_of_text (the token before each document),
-        end (of a source or target), pad, and the SHA-256 of each file.
+        end (of a source or target), pad, unknown (what stands for characters that it doesn't know,
+        or none), and the SHA-256 of each file.
 
     Raises:
         InputError: its files can't be had, are damaged, or aren't the tokenizer that the entry describes.
@@ -191,6 +213,7 @@ def make_tokenizer(
             "end_of_text": end_of_text,
             "end": end,
             "pad": end if pad is None else pad,
+            "unknown": _unknown(name, tokenizer),
             "hashes": {
                 str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()
             },

@@ -1,5 +1,6 @@
 """Texts to token ids, as evaluation needs them."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,23 +8,25 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """The token ids of each text, with no special token added and nothing cut."""
-    return _encode(tokenizer, texts, False)
+    """The token ids of each text, with no special token added and nothing cut.
+
+    The name of a special token in a text is text, as it is when the model is trained.
+    """
+    return _encode(tokenizer, texts)
 
 
 def encode_as_harness(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """The token ids of each text as lm-evaluation-harness encodes it.
 
     With the special tokens that the tokenizer frames a text with, if any, unless the
-    text begins with the start token as it is.
+    text begins with the start token as it is. The name of a special token in a text is that token.
     """
     start = harness_start_token(tokenizer)
     bare = [start is not None and text.startswith(tokenizer.decode(start)) for text in texts]
-    framed = iter(_encode(tokenizer, [text for text, is_bare in zip(texts, bare, strict=True) if not is_bare], True))
-    return [
-        _encode(tokenizer, [text], False)[0] if is_bare else next(framed)
-        for text, is_bare in zip(texts, bare, strict=True)
-    ]
+    as_harness = functools.partial(_encode, tokenizer, split_special_tokens=False)
+    to_frame = [text for text, is_bare in zip(texts, bare, strict=True) if not is_bare]
+    framed = iter(as_harness(to_frame, add_special_tokens=True))
+    return [as_harness([text])[0] if is_bare else next(framed) for text, is_bare in zip(texts, bare, strict=True)]
 
 
 def start_token(tokenizer: Any) -> int | None:
@@ -41,7 +44,21 @@ def harness_start_token(tokenizer: Any) -> int | None:
     return tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
 
 
-def _encode(tokenizer: Any, texts: Sequence[str], special: bool) -> list[list[int]]:
+def unknown_token(tokenizer: Any) -> int | None:
+    """The token in place of what has none of its own; None where a token of another role would be it."""
+    others = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return None if tokenizer.unk_token_id in others else tokenizer.unk_token_id
+
+
+def _encode(
+    tokenizer: Any, texts: Sequence[str], add_special_tokens: bool = False, split_special_tokens: bool = True
+) -> list[list[int]]:
     if not texts:
         return []
-    return tokenizer(list(texts), add_special_tokens=special, return_attention_mask=False, verbose=False)["input_ids"]
+    return tokenizer(
+        list(texts),
+        add_special_tokens=add_special_tokens,
+        split_special_tokens=split_special_tokens,
+        return_attention_mask=False,
+        verbose=False,
+    )["input_ids"]

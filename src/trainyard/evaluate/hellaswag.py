@@ -71,7 +71,8 @@ class Settings(Placement):
     shots: NonNegativeInt = 0
     shots_rows: Path | None = Field(None, description="rows that shots are drawn from; the split's own tail by default")
     held_out: PositiveInt = Field(
-        ROWS_FOR_SHOTS, description="rows of the tail that are kept for shots, and not scored"
+        ROWS_FOR_SHOTS,
+        description="rows of the tail that are kept for shots, and not scored; the second half of so few",
     )
     draw: Draw = Field("random", description="of shots: anew for each item, or the same first ones for all")
     seed: NonNegativeInt = Field(1234, description="seed of the draw of shots; the default is the harness's")
@@ -163,9 +164,7 @@ def stop_and_pool(rows: Path, settings: Settings) -> tuple[int, list[Item]]:
     if settings.shots and settings.shots_rows:
         pool = read_rows(settings.shots_rows, COLUMNS)
     elif settings.shots:
-        if stop <= settings.held_out:
-            raise InputError(f"{rows}: {stop} rows, of which {settings.held_out} are held out for shots: none left")
-        stop -= settings.held_out
+        stop -= settings.held_out if stop > settings.held_out else stop // 2
         pool = list(itertools.islice(stream_rows(rows, COLUMNS), stop, None))
     if settings.shots and len(pool) <= settings.shots:
         raise InputError(

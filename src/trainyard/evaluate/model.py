@@ -71,7 +71,8 @@ def load_tokenizer(folder: Path) -> Any:
         InputError: there is none that can be used.
     """
     try:
-        return AutoTokenizer.from_pretrained(folder, **LOCAL)
+        # as when training data is encoded: the name of a special token in a text is text
+        return AutoTokenizer.from_pretrained(folder, split_special_tokens=True, **LOCAL)
     except Exception as error:  # whatever a wrong value leads transformers to
         raise InputError(f"{folder}: cannot load the tokenizer ({one_line(error)})") from error
 

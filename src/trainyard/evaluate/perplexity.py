@@ -14,7 +14,7 @@ from pydantic import Field
 from trainyard.config.values import PositiveInt
 from trainyard.core.errors import InputError
 from trainyard.core.statistics import Estimates, finite, ratio, unflat
-from trainyard.evaluate.encoding import encode, encode_as_harness, harness_start_token, start_token
+from trainyard.evaluate.encoding import encode, encode_as_harness, harness_start_token, start_token, unknown_token
 from trainyard.evaluate.log_likelihood import Query, log_likelihoods
 from trainyard.evaluate.metric import NOT_FINITE, compute
 from trainyard.evaluate.model import Placement, load_causal, load_tokenizer, longest
@@ -51,7 +51,7 @@ COUNTS = ("tokens", "words", "bytes")
 LETTERS = ("letters", "unspaced_letters")
 UNSPACED = 0.1  # of the letters: where more are of scripts without spaces, the words between spaces are no words
 SCHEMA = pa.schema(
-    {"row": pa.int64(), **dict.fromkeys((*COUNTS, *LETTERS), pa.int64()), "log_likelihood": pa.float64()},
+    {"row": pa.int64(), **dict.fromkeys((*COUNTS, *LETTERS, "unknown"), pa.int64()), "log_likelihood": pa.float64()},
 )
 
 
@@ -90,6 +90,8 @@ def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) 
     values = headline(columns) if is_finite else None
     lacking = {} if values is None else missing(values, letters_of, unspaced)
     facts = {"context": context, "stride": stride, "start_token": start, "unspaced_letters": unspaced}
+    unknown = columns["unknown"]
+    facts |= {"documents_with_unknown": int(np.count_nonzero(unknown)), "unknown_tokens": int(unknown.sum())}
     facts["documents_beyond_context"] = int((columns["tokens"] > context).sum())
     return Result(
         describe(settings) + begin,
@@ -122,6 +124,7 @@ class Scorer:
         self.stop = min(count, self._settings.limit or count)
         self._model, self._tokenizer = load_causal(model_folder, self._settings)
         self._start = STARTS[self._settings.protocol](self._tokenizer)
+        self._unknown = unknown_token(self._tokenizer)
 
     def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
         """A row a document that has any text: its size and its log-likelihood after its first token, in nats."""
@@ -146,6 +149,7 @@ class Scorer:
                 **count(text),
                 "letters": letters(text),
                 "unspaced_letters": unspaced_letters(text),
+                "unknown": int(np.count_nonzero(ids == self._unknown)),
                 "log_likelihood": float(total),
             }
             for (row, text), ids, total in zip(texts, documents, sums, strict=True)

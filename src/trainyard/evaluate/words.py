@@ -7,7 +7,7 @@ import regex
 # the long vowel mark belongs to two scripts, and so to none
 UNSPACED = "\N{KATAKANA-HIRAGANA PROLONGED SOUND MARK}" + (
     r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Yi}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-    r"\p{Javanese}\p{Balinese}\p{Tai_Tham}\p{Tai_Le}\p{New_Tai_Lue}\p{Tai_Viet}"
+    r"\p{Javanese}\p{Balinese}\p{Tai_Tham}\p{Tai_Le}\p{New_Tai_Lue}\p{Tai_Viet}\p{Tibetan}"
 )
 """The characters of scripts that put no space between words, as they stand in a pattern's brackets."""
 CHARACTER = rf"[{UNSPACED}]\pM*"
@@ -22,7 +22,7 @@ def words(text: str) -> list[str]:
 
     Characters that mean the same are one (Unicode's normalisation form KC), and so are
     capital and small letters (its case folding). A character of a script that puts no
-    space between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese and others) is a word.
+    space between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese, Tibetan and others) is a word.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return _WORD.findall(folded if folded.isascii() else _CHARACTER.sub(r" \g<0> ", folded))

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from trainyard.config.catalogue import LARGEST_VOCABULARY, Dataset, Model, ParallelSetting, Task, Tokenizer
 from trainyard.config.engine_options import Options, parse_options
 from trainyard.config.study import Evaluate
-from trainyard.config.train import Train, rows_a_step
+from trainyard.config.train import Train, check_last_step, rows_a_step
 from trainyard.core.errors import InputError
 from trainyard.estimate.parameters import feed_forward_width
 from trainyard.plan.evaluations import ROWS_FOR_SHOTS, Evaluation
@@ -83,14 +83,8 @@ def _check_steps(train: Train, task: Task, place: str) -> None:
                 f"{place}.tokens: {train.tokens} is less than one step of {rows} x {train.sequence_length}; give "
                 f"{rows * train.sequence_length} or more"
             )
-    if last is None:
-        return
-    if max(train.keep_steps, default=0) > last:
-        raise InputError(f"{place}.keep_steps: {max(train.keep_steps)} lies after the last step, {last}")
-    if (train.warmup_steps or 0) > last:
-        raise InputError(
-            f"{place}.warmup_steps: {train.warmup_steps} is more than the {last} steps of the run; make it smaller"
-        )
+    if last is not None:
+        check_last_step(train, last, place)
 
 
 def check_spread(

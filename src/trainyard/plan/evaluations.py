@@ -32,6 +32,15 @@ class Evaluation:
     threads: int = 1
     processes: int = 1
 
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """What has to be equal where two models are ranked by their scores, as far as a study says it.
+
+        The first items are a sample of all: their number makes a score less certain, not another one.
+        """
+        ranked = {} if self.metric == "samples" else self.settings
+        return {"split": self.split, **{key: value for key, value in ranked.items() if key != "limit"}}
+
     def on(self, steps: Sequence[int]) -> list[str]:
         """The models of a run that it is run on: best, last, step-N; `steps` are those that the run keeps."""
         kept = [f"step-{step}" for step in steps]

@@ -171,7 +171,21 @@ class StudyPlan:
         files = [Path(model.file(self.name, each)).name for model, each in self.by_evaluation.values()]
         check_names([*self.runs, *self.cells, *files], self.place)
         self._check_metrics()
+        self._check_one_protocol()
         _ = self.contaminations
+
+    def _check_one_protocol(self) -> None:
+        """See that scores of one name, which the report ranks, are scored alike."""
+        first: dict[str, tuple[EvaluatedModel, Evaluation]] = {}
+        for model, each in self.by_evaluation.values():
+            before, other = first.setdefault(each.name, (model, each))
+            odd = [key for key, value in each.protocol.items() if value != other.protocol[key]]
+            if odd:
+                raise InputError(
+                    f"{self.place}: {each.metric} on {each.dataset} is asked for with {odd[0]} "
+                    f"{other.protocol[odd[0]]!r} ({before.run}) and {each.protocol[odd[0]]!r} ({model.run}), and the "
+                    "report would rank the two in one column; ask for one, or put the grids into two studies"
+                )
 
     def _check_metrics(self) -> None:
         """See that each metric that is asked for can be had of a model."""

@@ -14,6 +14,7 @@ from types import FrameType
 
 import torch
 
+from trainyard.config.train import check_last_step
 from trainyard.core.errors import InputError
 from trainyard.core.files import clear_drafts, read_json, write_json
 from trainyard.data.loader import Loader
@@ -113,7 +114,9 @@ def _loaders(specification: Specification) -> tuple[Loader, Loader | None]:
     train, data = specification.train, specification.data
     start = start_token(specification.model)
     loader = Loader(data.train, train, specification.seed, start, unequal=specification.probe)
-    loader.micro_batch(data_ranks(specification))  # before anything costly: do batch, data and processes fit?
+    # before anything costly: do batch, data, processes and steps fit?
+    loader.micro_batch(data_ranks(specification))
+    check_last_step(train, loader.steps)
     if specification.probe or data.validation is None:
         return loader, None
     return loader, Loader(data.validation, train, specification.seed, start)

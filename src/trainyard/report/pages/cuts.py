@@ -10,6 +10,11 @@ MOST = 12
 FACTS = (
     ("cut_contexts", "cut_context_tokens", "Contexts that lost their left end to fit the model"),
     ("unscored_items", "", "Items left out, since an ending has no token or more than the model takes"),
+    (
+        "documents_with_unknown",
+        "unknown_tokens",
+        "Documents with tokens for what the tokenizer doesn't know",
+    ),
     ("cut_sources", "cut_source_tokens", "Sources that lost their end to fit source_length"),
     ("unscored_targets", "", "Rows left out, since the tokenizer keeps less than half of the target's letters"),
     ("cut_prompts", "cut_prompt_tokens", "Prompts that lost their left end to fit the model"),

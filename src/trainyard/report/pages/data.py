@@ -18,6 +18,7 @@ COLUMNS = [
     Column("words", "words", "in all"),
     Column("tokens", "tokens", "in all"),
     Column("tokens_per_word", "tokens a word", "in all"),
+    Column("unknown", "unknown", "in all", tip="tokens in place of what the tokenizer has no token for"),
     Column("source_words", "words", "source, mean a row"),
     Column("source_tokens", "tokens", "source, mean a row"),
     Column("target_words", "words", "target, mean a row"),
@@ -62,6 +63,8 @@ def _row(data: dict[str, Any], split: str, counts: dict[str, Any], duplicates: i
         for name in (f"source_{key}", f"target_{key}"):
             if name in counts:
                 cells[name] = Cell(fixed(counts[name], 1), counts[name])
+    if counts.get("unknown"):
+        cells["unknown"] = Cell(f"{counts['unknown']:,}", counts["unknown"], kind="warn")
     if "tokens" in cells and counts.get("words"):
         ratio = counts["tokens"] / counts["words"]
         cells["tokens_per_word"] = Cell(fixed(ratio, 2), ratio)
