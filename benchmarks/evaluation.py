@@ -38,16 +38,16 @@ from lm_eval.models import huggingface
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
-from trainyard.evaluate.workers import keep_freed_memory
+from trainyard.evaluate.encoding import encode_as_harness, harness_start_token
 from trainyard.evaluate.hellaswag import COLUMNS, Settings, stop_and_pool
 from trainyard.evaluate.hellaswag_items import Item, Shots, encode_pairs, make_item, queries, with_shots
+from trainyard.evaluate.log_likelihood import log_likelihoods
 from trainyard.evaluate.model import Placement, load_causal
 from trainyard.evaluate.packed_linear import PackedLinear
 from trainyard.evaluate.perplexity import document_log_likelihoods
 from trainyard.evaluate.rows import read_rows
-from trainyard.evaluate.log_likelihood import log_likelihoods
-from trainyard.evaluate.encoding import encode_as_harness, harness_start_token
 from trainyard.evaluate.wikitext_detokenizer import detokenized
+from trainyard.evaluate.workers import keep_freed_memory
 
 BATCH_TOKENS = 2048
 ENDINGS = 4  # of a row

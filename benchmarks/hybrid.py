@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.core.files import write_json
-from trainyard.launch import launch
 from trainyard.hardware.cpu import processor_name
+from trainyard.launch import launch
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "docs" / "benchmarks" / "colossalai-hybrid-cpu.json"

@@ -26,9 +26,9 @@ from transformers.utils import logging
 
 from trainyard.config.catalogue import SEQUENCE_TO_SEQUENCE, Family, Model, Precision
 from trainyard.config.train import Train
+from trainyard.core.files import write_json
 from trainyard.data.loader import Loader
 from trainyard.data.shards import write_shards
-from trainyard.core.files import write_json
 from trainyard.models.build import build
 from trainyard.models.loss import Objective
 from trainyard.parallel.engine import EngineSettings, load_engine

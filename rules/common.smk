@@ -47,7 +47,7 @@ except InputError as error:
 # a job's mirror is read from here, where `none` would be a folder's name
 config["mirror"] = PLAN.config.mirror
 
-TEMPLATES = files_hash(ROOT / "src/trainyard/report/templates")
+TEMPLATES = files_hash(ROOT / "src/trainyard/report/render/templates")
 
 if (
     PLAN.config.device == "auto"
@@ -131,6 +131,6 @@ def shown(name, caption, subcategory, product, form):
 
 def report_code(module):
     return (
-        code_hash(f"trainyard.report.{module}", "trainyard.report.inputs")
+        code_hash(f"trainyard.report.pages.{module}", "trainyard.report.inputs")
         + TEMPLATES
     )

@@ -191,10 +191,10 @@ use rule loss_by_step as measure_figure with:
     benchmark:
         "logs/{study}/report/measure-figure.benchmark.jsonl"
     params:
-        module="measure",
+        module="speed",
         options={},
         study=JOBS.study,
-        code=report_code("measure"),
+        code=report_code("speed"),
 
 
 use rule loss_by_step as breakdown_figure with:
@@ -213,10 +213,10 @@ use rule loss_by_step as breakdown_figure with:
     benchmark:
         "logs/{study}/report/breakdown-figure.benchmark.jsonl"
     params:
-        module="breakdown",
+        module="step_time",
         options={},
         study=JOBS.study,
-        code=report_code("breakdown"),
+        code=report_code("step_time"),
 
 
 use rule loss_by_step as prediction_figure with:
@@ -235,10 +235,10 @@ use rule loss_by_step as prediction_figure with:
     benchmark:
         "logs/{study}/report/prediction-figure.benchmark.jsonl"
     params:
-        module="prediction",
+        module="predicted_memory",
         options={},
         study=JOBS.study,
-        code=report_code("prediction"),
+        code=report_code("predicted_memory"),
 
 
 use rule loss_by_step as memory_figure with:

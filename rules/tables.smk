@@ -151,10 +151,10 @@ use rule comparison_table as quality_table with:
     benchmark:
         "logs/{study}/report/quality-table.benchmark.jsonl"
     params:
-        module="quality_table",
+        module="quality",
         study=JOBS.study,
         prices=JOBS.prices,
-        code=report_code("quality_table"),
+        code=report_code("quality"),
 
 
 use rule comparison_table as scaling_table with:
@@ -221,9 +221,9 @@ use rule comparison_table as measure_table with:
     benchmark:
         "logs/{study}/report/measure-table.benchmark.jsonl"
     params:
-        module="measure",
+        module="speed",
         study=JOBS.study,
-        code=report_code("measure"),
+        code=report_code("speed"),
 
 
 use rule comparison_table as data_table with:

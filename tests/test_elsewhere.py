@@ -21,9 +21,9 @@ from trainyard.core.repository import SOURCE
             ["provenance.archive", "demo"],
             "error: {} has no folder config: call this in the folder that the study ran in",
         ),
-        (["unlock"], "No Snakemake has worked in {}: call this in the folder that the study runs in."),
+        (["jobs.unlock"], "No Snakemake has worked in {}: call this in the folder that the study runs in."),
         (
-            ["report.terminal", "results/demo/report/comparison.csv"],
+            ["tools.terminal_table", "results/demo/report/comparison.csv"],
             "{}/results/demo/report/comparison.csv: no such file; "
             "run the study first, or call this in the folder that it ran in",
         ),

@@ -1,9 +1,9 @@
-from trainyard.core.text import table
+from trainyard.core.text import markdown_table
 
 
 def test_a_table_has_a_line_a_row_whatever_its_cells_hold():
     rows = [("a | b", 1), ("two\nlines", None)]
-    assert table(("what", "is"), rows).split("\n") == [
+    assert markdown_table(("what", "is"), rows).split("\n") == [
         "| what | is |",
         "|---|---|",
         "| a \\| b | 1 |",
@@ -12,4 +12,4 @@ def test_a_table_has_a_line_a_row_whatever_its_cells_hold():
 
 
 def test_a_table_without_rows_has_its_headings():
-    assert table(["what"], []) == "| what |\n|---|"
+    assert markdown_table(["what"], []) == "| what |\n|---|"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trainyard.config.engine_options import ENGINES
 from trainyard.core.repository import ROOT, SOURCE
+from trainyard.parallel import engine_module
 
 # what rules/common.smk imports, and the plan that it makes
 PLANNING = """
@@ -32,9 +33,9 @@ def defines_engine(file: Path) -> bool:
 
 
 def test_each_engine_has_options_and_a_file() -> None:
-    files = {file.stem for file in (SOURCE / "trainyard" / "parallel").glob("*.py") if defines_engine(file)}
-    # the one that the others are made from
-    assert set(ENGINES) == files - {"engine"}
+    folder = SOURCE / "trainyard" / "parallel"
+    files = {file for file in folder.glob("*/*.py") if defines_engine(file)}
+    assert {SOURCE.joinpath(*engine_module(name).split(".")).with_suffix(".py") for name in ENGINES} == files
 
 
 def test_a_plan_imports_no_library_that_takes_seconds() -> None:

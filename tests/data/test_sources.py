@@ -16,7 +16,7 @@ from trainyard.config.catalogue import Dataset
 from trainyard.core.errors import InputError
 from trainyard.core.files import sha256_file
 from trainyard.data.download import download
-from trainyard.data.rows import read_rows
+from trainyard.data.stored_rows import read_rows
 
 WIKITEXT = [
     "",

@@ -12,7 +12,7 @@ from trainyard.config.catalogue import Dataset, HubSource
 from trainyard.core.errors import InputError
 from trainyard.data import mirror
 from trainyard.data.download import download
-from trainyard.data.rows import read_rows
+from trainyard.data.stored_rows import read_rows
 
 
 def entry(split: str, **source: str) -> Dataset:

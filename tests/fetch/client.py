@@ -15,7 +15,7 @@ from trainyard.config.catalogue import Dataset, Model, Tokenizer
 from trainyard.config.yaml_entries import parse
 from trainyard.core.errors import InputError
 from trainyard.data.download import download
-from trainyard.data.rows import read_rows
+from trainyard.data.stored_rows import read_rows
 from trainyard.fetch import attempts, hub
 
 attempts.FIRST_WAIT = 0.02

@@ -7,7 +7,8 @@ import pytest
 import rows_of
 
 from trainyard.data.readers import Row
-from trainyard.data.rows import SCHEMAS, columns, formed
+from trainyard.data.rows import columns, formed
+from trainyard.data.stored_rows import SCHEMAS
 from trainyard.evaluate.hellaswag_items import make_item
 
 

@@ -54,7 +54,7 @@ def measured(tmp_path, *arguments, **settings):
 @pytest.fixture
 def failing(monkeypatch):
     """Processes that end as the model's name says."""
-    monkeypatch.setattr(throughput, "process", ModuleType("failing"))
+    monkeypatch.setattr(throughput, "worker", ModuleType("failing"))
 
 
 @pytest.mark.parametrize("family", ["opt", "t5"])

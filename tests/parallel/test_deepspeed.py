@@ -96,7 +96,7 @@ def test_a_build_that_was_killed_leaves_nothing_that_the_next_waits_for_or_takes
     monkeypatch.setattr(extensions, "_load", lambda name, path: built.append((name, path.exists())))
     killed = """
 import time
-from trainyard.parallel import extensions
+from trainyard.parallel.deepspeed import extensions
 def build(folder):
     (folder / "async_io").mkdir()
     (folder / "async_io" / "lock").touch()   # torch's own
@@ -106,7 +106,7 @@ def build(folder):
 extensions._build = build
 extensions.load_async_io()
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(extensions.__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(extensions.__file__).parents[3])}
     with subprocess.Popen([sys.executable, "-c", killed], stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"building\n"

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging
 
-from trainyard.core.text import NOT_PREDICTED
+from trainyard.data.loader import IGNORE_INDEX
 
 
 def module(path):
@@ -69,12 +69,12 @@ def ratio(family, accumulation, folder):
     logging.set_verbosity_error()
     batches = [dict(driver.micro_batch(family, 0, 0)) for _ in range(accumulation)]
     ours = driver.objective(family)
-    tokens = sum(int((batch["labels"] != NOT_PREDICTED).sum()) for batch in batches)
+    tokens = sum(int((batch["labels"] != IGNORE_INDEX).sum()) for batch in batches)
     for batch in batches:
         (ours(**batch) / tokens).backward()
     if family == "gpt2":  # its model shifts by itself
         for batch in batches:
-            batch["labels"] = torch.cat([torch.full((2, 1), NOT_PREDICTED), batch["labels"][:, :-1]], dim=1)
+            batch["labels"] = torch.cat([torch.full((2, 1), IGNORE_INDEX), batch["labels"][:, :-1]], dim=1)
     seen = Gradient()
     model = driver.objective(family).model
     Trainer(model=model, args=arguments(folder, accumulation), train_dataset=Rows(batches), callbacks=[seen]).train()

@@ -188,8 +188,9 @@ def test_the_terminal_table_says_what_is_wrong_with_a_file(tmp_path, capsys):
 
 
 def test_the_report_imports_no_framework():
-    names = sorted(path.stem for path in Path(terminal_table.__file__).parent.glob("*.py"))
-    code = "import sys\n" + "".join(f"import trainyard.report.{name}\n" for name in names if name != "__init__")
+    files = (path.relative_to(SOURCE).with_suffix("") for path in SOURCE.glob("trainyard/report/**/*.py"))
+    names = sorted(".".join(path.parts) for path in files if path.name != "__init__")
+    code = "import sys\n" + "".join(f"import {name}\n" for name in names)
     code += "sys.exit(bool({'torch', 'transformers', 'datasets'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=SOURCE, check=False)
     assert done.returncode == 0

@@ -18,7 +18,7 @@ from trainyard.report.inputs import arguments
 
 
 def main(job: Job) -> None:
-    draw = importlib.import_module(f"trainyard.report.{job.params['module']}").draw
+    draw = importlib.import_module(f"trainyard.report.pages.{job.params['module']}").draw
     draw(**arguments(job.input, job.params), **job.params["options"], output=Path(job.output["figure"]))
 
 

@@ -18,7 +18,7 @@ from trainyard.report.inputs import arguments
 
 
 def main(job: Job) -> None:
-    tabulate = importlib.import_module(f"trainyard.report.{job.params['module']}").tabulate
+    tabulate = importlib.import_module(f"trainyard.report.pages.{job.params['module']}").tabulate
     tabulate(**arguments(job.input, job.params), **{name: Path(path) for name, path in job.output.items()})
 
 

@@ -6,7 +6,7 @@ failed, and stays when it ends well. The file is no declared output, which Snake
 
 from pathlib import Path
 
-from trainyard.core.text import now
+from trainyard.core.text import utc_now
 
 FAILED = "failed"
 """The outcome of a row whose framework crashed."""
@@ -28,4 +28,4 @@ def note_failure(result: Path, reason: str) -> None:
     file = failures_file(result)
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as log:
-        log.write(f"{now()} {' '.join(reason.partition(chr(10))[0].split())}\n")
+        log.write(f"{utc_now()} {' '.join(reason.partition(chr(10))[0].split())}\n")

@@ -1,10 +1,10 @@
-"""Tables in Markdown."""
+"""Text of records and pages: tables in Markdown, and the time."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table, without a line break at its end; a cell may be of several lines and hold `|`."""
     lines = [_line(headings), "|---" * len(headings) + "|", *map(_line, rows)]
     return "\n".join(lines)
@@ -15,10 +15,6 @@ def _line(cells: Sequence[object]) -> str:
     return f"| {' | '.join(escaped)} |"
 
 
-def now() -> str:
+def utc_now() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-NOT_PREDICTED = -100
-"""The label of a position where nothing is predicted."""

@@ -16,7 +16,8 @@ from trainyard.core.errors import InputError
 from trainyard.core.files import sha256_file, whole_file, write_json
 from trainyard.data import hub, mirror
 from trainyard.data.readers import Row, count, read
-from trainyard.data.rows import SCHEMAS, columns, formed
+from trainyard.data.rows import columns, formed
+from trainyard.data.stored_rows import SCHEMAS
 from trainyard.fetch.lock import Asked, DataLock, Origin, check_files
 
 GROUP_ROWS = 1000

@@ -17,12 +17,14 @@ import torch
 
 from trainyard.config.train import Train, rows_a_step
 from trainyard.core.errors import InputError
-from trainyard.core.text import NOT_PREDICTED
 from trainyard.data.pairs import PairsReader
 from trainyard.data.shards import TokenStream, read_index
 
 Batch = dict[str, torch.Tensor]
 Ids = npt.NDArray[np.int64]
+
+IGNORE_INDEX = -100
+"""The label of a position where nothing is predicted, as torch's cross-entropy has it."""
 
 _ORDER, _TAILS = 0, 1
 
@@ -102,7 +104,7 @@ class _Windows(_Rows):
         labels = windows[:, 1:].copy()  # (rows, time)
         if tails is not None:
             for row, tail in zip(labels, tails, strict=True):
-                row[_kept(self._length, tail) :] = NOT_PREDICTED
+                row[_kept(self._length, tail) :] = IGNORE_INDEX
         return {"input_ids": torch.from_numpy(windows[:, :-1].copy()), "labels": torch.from_numpy(labels)}
 
 
@@ -138,10 +140,10 @@ class _Pairs(_Rows):
         pairs = [self._reader[row] for row in rows]
         sources = [self._cut(source, self._lengths[0]) for source, _ in pairs]
         targets = [self._cut(target, self._lengths[1]) for _, target in pairs]
-        labels = self._padded(targets, NOT_PREDICTED)  # (rows, target)
+        labels = self._padded(targets, IGNORE_INDEX)  # (rows, target)
         if tails is not None:
             for line, target, tail in zip(labels, targets, tails, strict=True):
-                line[_kept(len(target), tail) :] = NOT_PREDICTED
+                line[_kept(len(target), tail) :] = IGNORE_INDEX
         started = [np.append(self._start, target[:-1]) for target in targets]
         return {
             "input_ids": torch.from_numpy(self._padded(sources, self._pad)),
@@ -263,4 +265,4 @@ class Loader:
                 yield self._rows.batch(range(starts[number], min(starts[number] + micro_batch, max(rows, 1))), None)
             else:
                 blank = self._rows.batch([0], None)
-                yield blank | {"labels": torch.full_like(blank["labels"], NOT_PREDICTED)}
+                yield blank | {"labels": torch.full_like(blank["labels"], IGNORE_INDEX)}

@@ -2,14 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 from trainyard.config.catalogue import COLUMNS, Dataset
 from trainyard.core.errors import one_line
-from trainyard.data.readers import Row, read
+from trainyard.data.readers import Row
 
 ENDINGS = 4
 _OPTIONAL = {"id", "level"}
@@ -161,20 +158,3 @@ def formed(dataset: Dataset, rows: Iterator[Row]) -> Iterator[dict[str, Any]]:
         return ({"text": reader.text(row, "text")} for row in rows)
     form: Callable[[_Reader, Row], dict[str, Any]] = _pairs if dataset.kind == "pairs" else _choices
     return (form(reader, row) for row in rows)
-
-
-_TYPES = {"endings": pa.list_(pa.string()), "label": pa.int64()}
-SCHEMAS: dict[str, pa.Schema] = {
-    kind: pa.schema([pa.field(name, _TYPES.get(name, pa.string()), nullable=False) for name in names])
-    for kind, names in COLUMNS.items()
-}
-
-
-def read_rows(path: Path, kind: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows that `trainyard.data.download.download` wrote, in constant memory.
-
-    Raises:
-        InputError: the file is missing or damaged.
-    """
-    for row in read(Path(path), COLUMNS[kind]):
-        yield row.values

@@ -17,8 +17,8 @@ from trainyard.core.errors import InputError, one_line
 from trainyard.core.files import read_json, sha256_file, whole_folder, write_json
 from trainyard.data import gpt2_bpe
 from trainyard.data.pairs import GROUP_ROWS, SCHEMA
-from trainyard.data.rows import read_rows
 from trainyard.data.shards import Tokens, write_shards
+from trainyard.data.stored_rows import read_rows
 
 BATCH_ROWS = 512
 _ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit)

@@ -21,7 +21,7 @@ from trainyard.core.files import read_json, sha256_file, whole_folder, write_jso
 from trainyard.data import gpt2_bpe
 from trainyard.data.byte_level_bpe import byte_tokenizer, trained_bpe
 from trainyard.data.mirror import model_folder
-from trainyard.data.rows import read_rows
+from trainyard.data.stored_rows import read_rows
 from trainyard.data.tokenizer_layouts import END_OF_TEXT, from_tokenizer_file, from_vocabulary
 from trainyard.fetch.hub import locked_files
 from trainyard.fetch.lock import Asked, DataLock, Origin, check_files

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainyard.core.text import NOT_PREDICTED
+from trainyard.data.loader import IGNORE_INDEX
 
 # logits held at one time, 128 MiB and 1 GiB in fp32: enough rows for a fast product, few enough for the memory
 _LOGITS_AT_ONCE = {"cpu": 2**25, "cuda": 2**28}
@@ -113,7 +113,7 @@ def _loss_and_gradients(
     positions, vocabulary = hidden.shape[0], weight.shape[0]
     at_once = _LOGITS_AT_ONCE.get(hidden.device.type, _LOGITS_AT_ONCE["cuda"])
     rows = max(1, -(-positions // max(1, -(-positions * vocabulary // at_once))))
-    predicted = (labels != NOT_PREDICTED).unsqueeze(1)  # (positions, 1)
+    predicted = (labels != IGNORE_INDEX).unsqueeze(1)  # (positions, 1)
     targets = labels.clamp(min=0).unsqueeze(1)  # (positions, 1)
     # where nothing is predicted the gradient of the logits should be 0: it costs least in the narrow factors
     inputs, matrix = torch.where(predicted, hidden, 0).to(dtype), weight.to(dtype)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from trainyard.config.catalogue import Family, Precision
 from trainyard.core.errors import InputError
-from trainyard.core.text import NOT_PREDICTED
+from trainyard.data.loader import IGNORE_INDEX
 from trainyard.parallel import engine_module, process_group
 
 Batch = Mapping[str, Tensor]
@@ -188,7 +188,7 @@ def adamw_arguments(settings: EngineSettings) -> dict:
 
 def predicted_tokens(micro_batches: Sequence[Batch]) -> int:
     """How many tokens of these batches are predicted."""
-    return sum(int((batch["labels"] != NOT_PREDICTED).sum()) for batch in micro_batches)
+    return sum(int((batch["labels"] != IGNORE_INDEX).sum()) for batch in micro_batches)
 
 
 def square_sum(tensors: Sequence[Tensor]) -> float:

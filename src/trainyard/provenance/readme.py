@@ -11,7 +11,7 @@ from trainyard import PYTHONS
 from trainyard.core.errors import InputError
 from trainyard.core.files import read_json
 from trainyard.core.job import HIDDEN, given
-from trainyard.core.text import table
+from trainyard.core.text import markdown_table
 from trainyard.plan.runs import RESULTS, Catalogues
 from trainyard.provenance.check import Verdict
 from trainyard.provenance.contents import Contents
@@ -53,7 +53,7 @@ def readme(
     parts = [
         f"# {study['title']}\n\n{study['question']}\n",
         f"The study `{planned.study}` of Trainyard: what was asked, what came out, and what it came from.\n",
-        f"## What is here\n\n{table(('file', 'is'), CONTENTS)}\n",
+        f"## What is here\n\n{markdown_table(('file', 'is'), CONTENTS)}\n",
         f"## Whether it holds\n\n{_holds(verdict)}",
         f"## What it came from\n\n{_origin(records)}",
         f"## The data\n\n{_data(planned, catalogues)}",
@@ -94,7 +94,7 @@ def _origin(records: list[Record]) -> str:
             f"{name} {version}" for each in records for name, version in each.versions.items() if version
         ),
     }
-    return table(("", ""), ((name, "; ".join(values)) for name, values in rows.items())) + "\n"
+    return markdown_table(("", ""), ((name, "; ".join(values)) for name, values in rows.items())) + "\n"
 
 
 def _commit(record: Record) -> str:
@@ -119,7 +119,9 @@ def _data(planned: StudyJobs, catalogues: Catalogues) -> str:
             source = f"{about['source']} {about['revision'] or ''}".strip()
             licence = catalogues.datasets[about["dataset"]].licence
             rows.append((about["dataset"], about["split"], f"{about['rows']:,}", source, licence, about["sha256"]))
-    return table(("dataset", "split", "rows", "source, revision", "licence", "SHA-256 of the rows"), rows) + "\n"
+    return (
+        markdown_table(("dataset", "split", "rows", "source, revision", "licence", "SHA-256 of the rows"), rows) + "\n"
+    )
 
 
 def _repeat(planned: StudyJobs, records: list[Record]) -> str:

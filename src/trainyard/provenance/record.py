@@ -15,7 +15,7 @@ from trainyard.core.files import files_of, sha256_file, sha256_json, sha256_path
 from trainyard.core.job import Job
 from trainyard.core.python_environment import TRAINING, versions
 from trainyard.core.repository import ROOT, repository
-from trainyard.core.text import now
+from trainyard.core.text import utc_now
 from trainyard.provenance.machine import conda, hardware, loaded, variables
 
 # what the machine can do is no setting: the packages and the hardware that a job had stand beside it
@@ -51,7 +51,7 @@ def _begin(job: Job) -> dict[str, Any]:
             raise InputError(f"{name}: no such file or folder; let Snakemake make it: {shlex.join(job.command)}")
     return {
         "command": job.command,
-        "started": now(),
+        "started": utc_now(),
         **repository(),
         "code": job.params.get("code"),
         "script": script_hash(job),
@@ -65,7 +65,7 @@ def _end(job: Job, begun: Mapping[str, Any]) -> dict[str, Any]:
     python, launches = job.python, job.launches
     return {
         **begun,
-        "ended": now(),
+        "ended": utc_now(),
         "versions": versions(TRAINING if launches else loaded(), python),
         "conda": conda(ROOT / "envs") if python == sys.executable else None,
         **hardware(_device(job.params.get("specification") or {})),

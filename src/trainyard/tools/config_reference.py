@@ -13,7 +13,7 @@ from trainyard.config import catalogue, engine_options, study
 from trainyard.config.settings import Prices
 from trainyard.config.train import Train
 from trainyard.core.files import write_text
-from trainyard.core.text import table
+from trainyard.core.text import markdown_table
 from trainyard.plan.study import Config
 
 SECTIONS: dict[str, list[type[BaseModel]]] = {
@@ -105,12 +105,12 @@ def _keys(model: type[BaseModel]) -> str:
         for name, field in model.model_fields.items()
     ]
     described = inspect.cleandoc(model.__doc__ or "")
-    return f"### {model.__name__}\n\n{described}\n\n{table(('key', 'value', 'default', 'meaning'), rows)}"
+    return f"### {model.__name__}\n\n{described}\n\n{markdown_table(('key', 'value', 'default', 'meaning'), rows)}"
 
 
 def _variables() -> str:
     rows = [(", ".join(f"`{name}`" for name in names.split(", ")), what) for names, what in VARIABLES.items()]
-    return table(("variable", "meaning"), rows)
+    return markdown_table(("variable", "meaning"), rows)
 
 
 def page() -> str:

@@ -12,7 +12,7 @@ from trainyard.config.catalogue import Family, ParallelSetting, Precision
 from trainyard.config.yaml_entries import parse_entries
 from trainyard.core.errors import InputError
 from trainyard.core.files import read_json, write_text
-from trainyard.core.text import table
+from trainyard.core.text import markdown_table
 from trainyard.report.pages.parity import tolerance_notes
 from trainyard.report.render.format import NONE, listed, scientific
 
@@ -69,7 +69,7 @@ def page(settings: Mapping[str, ParallelSetting], probes: Mapping[Key, Probe], c
     # what the catalogue no longer says of a setting isn't what it does: its results are those of another one
     probes = {key: probe for key, probe in probes.items() if key[0] in settings and _fits(probe, settings[key[0]])}
     by_setting = {name: [probe for probe in probes.values() if probe.key[0] == name] for name in settings}
-    support = table(
+    support = markdown_table(
         ["parallel setting", "framework", "precision", "trains (largest difference)", "does not spread", "needs"],
         [_support_row(name, setting, by_setting[name]) for name, setting in settings.items()],
     )
@@ -174,7 +174,7 @@ def _differences(
             rows.append([f"`{name}`", *texts, scientific(parity["tolerance"]), str(parity["compared_steps"])])
     if not rows:
         return ()
-    return f"### {precision}", table(["parallel setting", *models, "tolerance", "compared steps"], rows)
+    return f"### {precision}", markdown_table(["parallel setting", *models, "tolerance", "compared steps"], rows)
 
 
 def _difference(probe: Probe, key: str) -> str:

@@ -10,7 +10,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainyard.core.text import NOT_PREDICTED
+from trainyard.data.loader import IGNORE_INDEX
 from trainyard.parallel import process_group
 from trainyard.parallel.colossalai.compat import Booster, Plugin
 from trainyard.parallel.engine import Batch, EngineSettings, fp32_copy
@@ -215,7 +215,7 @@ def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
         labels: (batch, time), -100 where nothing is predicted.
     """
     predictions = logits[:, : labels.shape[1]].flatten(0, 1).float()
-    losses = F.cross_entropy(predictions, labels.flatten(), ignore_index=NOT_PREDICTED, reduction="none")
+    losses = F.cross_entropy(predictions, labels.flatten(), ignore_index=IGNORE_INDEX, reduction="none")
     return losses.double().sum()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from trainyard.core.files import write_json, write_text
 from trainyard.core.repository import ROOT, repository
-from trainyard.core.text import now
+from trainyard.core.text import utc_now
 from trainyard.launch.process_tree import ended_by_signals
 from trainyard.tools.gpu_check import ranks
 from trainyard.tools.gpu_check.cases import Case, Cases, Choice
@@ -71,10 +71,10 @@ class Check:
 
     def write(self, rows: Sequence[dict[str, Any]]) -> list[Path]:
         """Write the JSON and the Markdown file, named after the device and the day of the first case."""
-        days = [row["at"][:10] for row in rows if "at" in row] or [now()[:10]]
+        days = [row["at"][:10] for row in rows if "at" in row] or [utc_now()[:10]]
         content = {
             "device": self.facts.names,
-            "date": now(),
+            "date": utc_now(),
             "command": f"make gpu-check ARGS='{' '.join(sys.argv[1:])}'" if sys.argv[1:] else "make gpu-check",
             **repository(),
             **asdict(self.facts),
@@ -135,7 +135,7 @@ class Check:
 
     def _keep(self, case: Case, row: dict[str, Any]) -> None:
         with self._telling:
-            self.state.add(case, {key: value for key, value in row.items() if key != "name"} | {"at": now()})
+            self.state.add(case, {key: value for key, value in row.items() if key != "name"} | {"at": utc_now()})
             done = sum(self.state.get(each) is not None for each in self.cases)
             todo = sum(each.unsupported is None for each in self.cases)
             rows = {row["name"]: row for row in self.rows()}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainyard.core.text import table
+from trainyard.core.text import markdown_table
 
 _GIB = 2**30
 _PRECISIONS = ("fp32", "bf16", "fp16")
@@ -77,7 +77,7 @@ def _machine(content: Mapping[str, Any]) -> str:
         "memory of a GPU": _gib(content["memory"]),
         "of which something else held": _gib(content["in_use"]),
     }
-    return table(("what", "is"), [(name, value) for name, value in facts.items() if value is not None])
+    return markdown_table(("what", "is"), [(name, value) for name, value in facts.items() if value is not None])
 
 
 def _parity(rows: Sequence[Row]) -> str:
@@ -86,7 +86,7 @@ def _parity(rows: Sequence[Row]) -> str:
     for row in rows:
         where = (row["parallel"], str(row["processes"]), row["model"])
         cells.setdefault(where, {})[row["precision"]] = _word(row) if row.get("largest") is not None else row["outcome"]
-    found = table(
+    found = markdown_table(
         ("parallel setting", "processes", "model", *_PRECISIONS),
         [(*where, *(found.get(precision, "") for precision in _PRECISIONS)) for where, found in cells.items()],
     )
@@ -102,7 +102,7 @@ def _parity(rows: Sequence[Row]) -> str:
 
 
 def _measured(rows: Sequence[Row]) -> str:
-    found = table(
+    found = markdown_table(
         (
             "model",
             "parallel setting",
@@ -159,7 +159,7 @@ def _predicted(row: Row) -> str:
 
 
 def _limits(rows: Sequence[Row]) -> str:
-    found = table(
+    found = markdown_table(
         ("model", "parallel setting", "precision", "batch", "limit", "predicted", "outcome", "reason"),
         [
             (
@@ -184,7 +184,7 @@ def _experiments(rows: Sequence[Row]) -> str:
         return ""
     return (
         "## Experiments\n\nGemini on another torch than ColossalAI was released for. Whatever comes of these fails "
-        "nothing.\n\n" + table(("case", "what happened"), [(row["name"], _word(row)) for row in rows])
+        "nothing.\n\n" + markdown_table(("case", "what happened"), [(row["name"], _word(row)) for row in rows])
     )
 
 
@@ -197,7 +197,9 @@ def _reasons(rows: Sequence[Row]) -> str:
             names.setdefault(f"{row['outcome']}: {row['reason']}", []).append(row["name"])
     if not names:
         return ""
-    return "## Reasons\n\n" + table(("why", "cases"), [(why, "<br>".join(cases)) for why, cases in names.items()])
+    return "## Reasons\n\n" + markdown_table(
+        ("why", "cases"), [(why, "<br>".join(cases)) for why, cases in names.items()]
+    )
 
 
 def _gib(value: int | None) -> str | None:
