@@ -9,7 +9,7 @@ from conda_channel import make_base
 from conda_environments import STUDY, TARGETS, InEnvironments
 from repository import ROOT, Repository
 
-from trainyard.tools.conda_environments import pins
+from trainyard.core.python_environment import pins
 
 
 @pytest.fixture(scope="session")

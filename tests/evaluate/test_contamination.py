@@ -238,7 +238,7 @@ def test_equal_hashes_of_other_words_are_no_overlap(monkeypatch: pytest.MonkeyPa
 def test_the_rate_and_the_time_left_stand_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("trainyard.evaluate.progress.SECONDS", 0.0)
+    monkeypatch.setattr("trainyard.launch.progress.SECONDS", 0.0)
     monkeypatch.setattr(module, "BATCH_ROWS", 1)
     with caplog.at_level(logging.INFO):
         looked(tmp_path, ["a b", "c d"], ["a b c"])

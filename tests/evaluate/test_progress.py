@@ -1,6 +1,6 @@
 import pytest
 
-from trainyard.evaluate import progress
+from trainyard.launch import progress
 
 
 def test_a_row_that_takes_long_is_told_of_when_it_is_done(

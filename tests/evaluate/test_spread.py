@@ -13,11 +13,11 @@ import pytest
 from trainyard.core.errors import InputError
 from trainyard.evaluate import perplexity
 from trainyard.evaluate import rows as blocks_module
-from trainyard.evaluate.progress import progress
 from trainyard.evaluate.result_files import Names
 from trainyard.evaluate.rows import blocks
 from trainyard.evaluate.run import run
 from trainyard.evaluate.workers import work_folder
+from trainyard.launch.progress import progress
 
 Write = Callable[..., Path]
 SOURCE = Path(perplexity.__file__).parents[2]

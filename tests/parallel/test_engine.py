@@ -5,7 +5,8 @@ from torch import nn
 
 from trainyard.config.catalogue import ParallelSetting
 from trainyard.core.errors import InputError
-from trainyard.parallel.engine import Engine, load_engine, parameter_groups, predicted_tokens
+from trainyard.optim.adamw import parameter_groups
+from trainyard.parallel.engine import Engine, load_engine, predicted_tokens
 from trainyard.parallel.pytorch.fsdp import blocks
 
 

@@ -19,11 +19,11 @@ from trainyard.config.catalogue import Dataset, HubSource, PackageFile
 from trainyard.config.yaml_entries import read_yaml
 from trainyard.core.errors import InputError
 from trainyard.core.files import sha256_file
+from trainyard.core.python_environment import pins
 from trainyard.data.download import download
 from trainyard.data.mirror import split_files
 from trainyard.evaluate.rows import read_rows
 from trainyard.fetch.packages import package_file
-from trainyard.tools.conda_environments import pins
 
 
 @pytest.fixture

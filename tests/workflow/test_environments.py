@@ -15,8 +15,9 @@ from packaging.utils import canonicalize_name
 from repository import ROOT, Repository
 
 from trainyard.core.errors import InputError
+from trainyard.core.python_environment import pins
 from trainyard.plan.code_hash import SOURCE, closure
-from trainyard.tools.conda_environments import OF_THEIR_OWN, environment_file, locked, named, pins
+from trainyard.tools.conda_environments import OF_THEIR_OWN, environment_file, locked, named
 
 ENVIRONMENTS = ROOT / "envs"
 LISTS = sorted(ENVIRONMENTS.glob("*.in"))

@@ -1,10 +1,12 @@
-"""What a device costs an hour."""
+"""config/config.yaml: which studies to run, and the choices of a machine."""
 
-from typing import Annotated
+import datetime
+from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from trainyard.config.values import Entry
+from trainyard.config.values import Distinct, Entry, Name, Processes
 
 Price = Annotated[float, Field(gt=0, le=1e9)]
 
@@ -19,3 +21,45 @@ class Prices(Entry):
     def hour(self, device: str) -> float | None:
         """The price of an hour of a device, `cpu` or `cuda`; None where none is given."""
         return {"cpu": self.cpu, "cuda": self.cuda}[device]
+
+
+def _name(value: object) -> object:
+    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
+        raise ValueError(f"give the name: {Path(value).stem}")
+    # YAML takes a name such as 2024, or 2024-05-20, for something else
+    return str(value) if type(value) in (int, datetime.date) else value
+
+
+def _names(value: object) -> object:
+    # `studies=demo`, `studies=demo,opt-plugins` and `studies=[demo]` all come from the command line
+    if isinstance(value, str):
+        return [part for part in value.replace(",", " ").split() if part]
+    return value if isinstance(value, list) or value is None else [value]
+
+
+def _nothing(value: object) -> object:
+    return None if value in ("", "null", "none", "None") else value
+
+
+def _none(value: object) -> object:
+    return {} if _nothing(value) is None else value
+
+
+class Config(Entry):
+    """config/config.yaml: which studies to run, and the choices of a machine."""
+
+    studies: Annotated[Distinct[Annotated[Name, BeforeValidator(_name)]], BeforeValidator(_names), Field(min_length=1)]
+    mirror: Annotated[str | None, BeforeValidator(_nothing)] = Field(
+        None, description="a folder in the hub's layout; nothing is fetched from the hub then"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes cuda where an NVIDIA driver runs")
+    interpreters: Annotated[dict[str, Path], BeforeValidator(_none)] = Field(
+        default_factory=dict,
+        description="the bin/python of a framework that has an environment of its own: {colossalai: PATH}",
+    )
+    processes_per_node: Annotated[Processes | None, BeforeValidator(_nothing)] = Field(
+        None, description="under SLURM a run of more processes takes several nodes; null: one node for all"
+    )
+    prices: Annotated[Prices | None, BeforeValidator(_nothing)] = Field(
+        None, description="of a device's hour, for quality against cost; it changes no run"
+    )

@@ -22,6 +22,9 @@ from trainyard.config.values import (
 Gigabytes = Annotated[float, Field(gt=0, le=1e6)]
 Checkpoints = Annotated[Distinct[str], Field(min_length=1)]
 
+ROWS_FOR_SHOTS = 100
+"""Of a split that shots are drawn from itself: its last rows, which are not scored."""
+
 
 class Perplexity(Entry):
     """Perplexity a token, word and byte."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
+import yaml
+
 from trainyard import OLDEST_PYTHON
 from trainyard.core.errors import InputError
 
@@ -98,3 +100,10 @@ def spaced_path(python: str) -> str | None:
     """What keeps torch from linking an extension: a path with spaces, of its own libraries or of what it builds."""
     paths = (str(extensions_root().absolute()), str(Path(python).absolute().parent))
     return next((path for path in paths if re.search(r"\s", path)), None)
+
+
+def pins(environment: Path) -> dict[str, str]:
+    """The packages that a conda environment file pins (`name=1.0`, and `name==1.0` under pip), with versions."""
+    dependencies = yaml.safe_load(environment.read_text(encoding="utf-8"))["dependencies"]
+    lines = [line for entry in dependencies for line in (entry["pip"] if isinstance(entry, dict) else [entry])]
+    return dict(re.split("==?", line, maxsplit=1) for line in lines if "=" in line)

@@ -29,9 +29,9 @@ from pyarrow.compute import ReplaceSubstringOptions, SetLookupOptions, call_func
 
 from trainyard.core.errors import InputError
 from trainyard.core.files import whole_file, write_json
-from trainyard.evaluate.progress import progress
 from trainyard.evaluate.rows import opened, read_rows, rows_sha256
 from trainyard.evaluate.words import CHARACTER
+from trainyard.launch.progress import progress
 
 NORMALISATION = (
     "lower case; every character of Unicode's categories P (punctuation) and S (symbols) is deleted; "

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from trainyard.config.study import ROWS_FOR_SHOTS
 from trainyard.config.values import NonNegativeInt, PositiveInt
 from trainyard.core.errors import InputError
 from trainyard.core.statistics import Estimates, as_json, finite, proportion, unflat
@@ -27,10 +28,9 @@ from trainyard.evaluate.hellaswag_items import (
 from trainyard.evaluate.log_likelihood import log_likelihoods
 from trainyard.evaluate.metric import NOT_FINITE, compute
 from trainyard.evaluate.model import Placement, load_causal, longest
-from trainyard.evaluate.progress import Progress
 from trainyard.evaluate.result_files import Result
 from trainyard.evaluate.rows import Block, count_rows, read_rows, rows_sha256, stream_rows
-from trainyard.plan.evaluations import ROWS_FOR_SHOTS
+from trainyard.launch.progress import Progress
 
 COLUMNS = ("id", "activity_label", "ctx_a", "ctx_b", "ctx", "endings", "label", "level")
 PROTOCOLS: dict[Protocol, str] = {

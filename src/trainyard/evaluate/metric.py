@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import pyarrow as pa
 
 import evaluate
-from trainyard.evaluate.progress import Progress
 from trainyard.evaluate.result_files import Result
 from trainyard.evaluate.rows import Block
+from trainyard.launch.progress import Progress
 
 if TYPE_CHECKING:  # torch is not imported before a job knows its GPUs
     from trainyard.evaluate.model import Placement

@@ -18,11 +18,11 @@ from trainyard.evaluate.encoding import encode, encode_as_harness, harness_start
 from trainyard.evaluate.log_likelihood import Query, log_likelihoods
 from trainyard.evaluate.metric import NOT_FINITE, compute
 from trainyard.evaluate.model import Placement, load_causal, load_tokenizer, longest
-from trainyard.evaluate.progress import Progress
 from trainyard.evaluate.result_files import Result
 from trainyard.evaluate.rows import Block, count_rows
 from trainyard.evaluate.wikitext_detokenizer import detokenized, harness_sizes
 from trainyard.evaluate.words import letters, unspaced_letters
+from trainyard.launch.progress import Progress
 
 Protocol = Literal["rolling", "harness"]
 Pieces = Callable[[int], Callable[[int], None]]

@@ -20,10 +20,10 @@ from trainyard.core.statistics import Estimates, as_json, bootstrap_means
 from trainyard.evaluate.generation import generate, generation_config, reaches_limit
 from trainyard.evaluate.metric import compute
 from trainyard.evaluate.model import Placement, load_sequence_to_sequence, longest
-from trainyard.evaluate.progress import Progress
 from trainyard.evaluate.result_files import Result, absent
 from trainyard.evaluate.rows import Block, count_rows
 from trainyard.evaluate.words import letters, words
+from trainyard.launch.progress import Progress
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 LEAD = 3

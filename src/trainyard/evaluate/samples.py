@@ -15,10 +15,10 @@ from trainyard.core.errors import InputError
 from trainyard.evaluate.encoding import encode, start_token
 from trainyard.evaluate.generation import continuations
 from trainyard.evaluate.model import Placement, load_causal, load_tokenizer, longest
-from trainyard.evaluate.progress import Progress
 from trainyard.evaluate.result_files import Result
 from trainyard.evaluate.rows import Block, count_rows, stream_rows
 from trainyard.evaluate.words import UNSPACED
+from trainyard.launch.progress import Progress
 
 LOOKED_AT = 1000  # rows among which prompts are sought by default
 PROTOCOL = (

@@ -30,10 +30,10 @@ from trainyard.core.files import read_json, sha256_file, sha256_json, whole_file
 from trainyard.core.python_environment import versions
 from trainyard.core.repository import SOURCE
 from trainyard.evaluate.metric import metric_module
-from trainyard.evaluate.progress import progress
 from trainyard.evaluate.result_files import PACKAGES, Names, write_items
 from trainyard.evaluate.rows import blocks, rows_sha256
 from trainyard.launch.environment import child_environment
+from trainyard.launch.progress import progress
 
 POLL_SECONDS = 0.1
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -165,25 +165,6 @@ class Engine(ABC):
 
     def _state_path(self, folder: Path) -> Path:
         return folder / f"rank-{process_group.rank():05d}.pt"
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """The trained parameters in AdamW's two groups: matrices decay, vectors (biases, norms) do not."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return [
-        {"params": [parameter for parameter in parameters if parameter.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0},
-    ]
-
-
-def adamw(model: nn.Module, settings: EngineSettings) -> torch.optim.AdamW:
-    """AdamW over the groups of `parameter_groups`, by torch's fused kernel."""
-    return torch.optim.AdamW(parameter_groups(model, settings.weight_decay), **adamw_arguments(settings))
-
-
-def adamw_arguments(settings: EngineSettings) -> dict:
-    """What AdamW is given in every engine, besides its parameters."""
-    return {"lr": settings.learning_rate, "betas": settings.betas, "eps": settings.epsilon, "fused": True}
 
 
 def predicted_tokens(micro_batches: Sequence[Batch]) -> int:

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 
 from trainyard.config.catalogue import LARGEST_VOCABULARY, Dataset, Model, ParallelSetting, Task, Tokenizer
 from trainyard.config.engine_options import Options, parse_options
-from trainyard.config.study import Evaluate
+from trainyard.config.study import ROWS_FOR_SHOTS, Evaluate
 from trainyard.config.train import Train, check_last_step, rows_a_step
 from trainyard.core.errors import InputError
 from trainyard.estimate.parameters import feed_forward_width
-from trainyard.plan.evaluations import ROWS_FOR_SHOTS, Evaluation
+from trainyard.plan.evaluations import Evaluation
 
 LONGEST_NAME = 255 - 24
 """Bytes of a file's name without the endings that logs, tables and unfinished files have."""

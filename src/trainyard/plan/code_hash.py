@@ -1,7 +1,8 @@
 """One hash of the code that a rule runs, so that a rule reruns when, and only when, its own code changes.
 
 The import closure is found by parsing, not by importing. Comments, docstrings and
-layout do not count: the hash is of the parsed code. What was parsed is kept in
+layout do not count: the hash is of the parsed code. Nor does what can change no result:
+the package launch, which starts processes, ends them and tells of their progress. What was parsed is kept in
 .snakemake/, because every job that Snakemake starts reads the Snakefile again.
 """
 
@@ -16,6 +17,8 @@ from typing import Any
 from trainyard.core.errors import InputError
 from trainyard.core.files import read_json, write_json
 from trainyard.core.repository import SOURCE
+
+_OF_NO_RESULT = "trainyard.launch."
 
 
 @functools.cache
@@ -99,12 +102,12 @@ def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
 
 @functools.cache
 def closure(*modules: str) -> tuple[str, ...]:
-    """The local modules that `modules` import, directly or not, themselves included, sorted."""
+    """The local modules that `modules` import, directly or not, with themselves and without those of launch, sorted."""
     seen: set[str] = set()
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
-        if module not in seen:
+        if module not in seen and not f"{module}.".startswith(_OF_NO_RESULT):
             seen.add(module)
             waiting += _parsed(module)[1]
     return tuple(sorted(seen))

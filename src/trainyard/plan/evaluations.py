@@ -11,8 +11,6 @@ from trainyard.core.errors import InputError
 
 Metric = Literal["perplexity", "hellaswag", "rouge", "samples"]
 KIND_OF_DATA: dict[Metric, str] = {"perplexity": "text", "hellaswag": "choices", "rouge": "pairs", "samples": "text"}
-ROWS_FOR_SHOTS = 100
-"""Of a split that shots are drawn from itself: its last rows, which are not scored."""
 KEPT = "kept"  # stands for every step whose model a run keeps
 
 

@@ -14,7 +14,7 @@ from trainyard.config.catalogue import FilesSource
 from trainyard.config.slices import split_names
 from trainyard.config.yaml_entries import choose
 from trainyard.core.failure_counts import failures
-from trainyard.core.python_environment import framework
+from trainyard.core.python_environment import framework, pins
 from trainyard.parallel import engine_module
 from trainyard.plan.capabilities import unsupported
 from trainyard.plan.code_hash import code_hash
@@ -23,7 +23,6 @@ from trainyard.plan.plain_files import check_plain_file
 from trainyard.plan.resources import evaluation_minutes, megabytes, minutes
 from trainyard.plan.runs import RESULTS, Execution
 from trainyard.plan.study import EvaluatedModel, Plan, StudyPlan
-from trainyard.tools.conda_environments import pins
 
 Wildcards = Any
 
@@ -135,12 +134,12 @@ class Dag:
         return code_hash(*entries, *own)
 
     def train_code(self, wildcards: Wildcards) -> str:
-        """The code of a run: the loop and what it imports, its own engine and its own family."""
-        return self._code(wildcards, "trainyard.train.job", "trainyard.train.worker", "trainyard.launch.worker")
+        """The code of a run: its worker and what that imports, its own engine and its own family."""
+        return self._code(wildcards, "trainyard.train.worker")
 
     def measure_code(self, wildcards: Wildcards) -> str:
         """The code of a measurement."""
-        return self._code(wildcards, "trainyard.measure.throughput", "trainyard.launch.worker")
+        return self._code(wildcards, "trainyard.measure.throughput")
 
     def framework_environment(self, wildcards: Wildcards) -> str:
         """Frameworks have an environment of their own; torch's own engines share one."""

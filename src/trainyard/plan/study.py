@@ -1,20 +1,16 @@
 """Everything that the configuration asks for: what Snakemake's rules are made from."""
 
-import datetime
 import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BeforeValidator, Field
+from typing import Any
 
 from trainyard.config.catalogue import Dataset, Model, ParallelSetting, Tokenizer
 from trainyard.config.engine_options import check_setting
-from trainyard.config.settings import Prices
+from trainyard.config.settings import Config
 from trainyard.config.study import Evaluate, Study
-from trainyard.config.values import Distinct, Entry, Name, Processes
 from trainyard.config.yaml_entries import choose, nearest, parse, parse_entries, read_yaml
 from trainyard.core.errors import InputError
 from trainyard.core.python_environment import framework, interpreter
@@ -23,48 +19,6 @@ from trainyard.plan.checks import check_evaluate, check_evaluation, check_names
 from trainyard.plan.evaluations import KEPT, KIND_OF_DATA, Evaluation, evaluations, suits
 from trainyard.plan.measurements import Cell, cells
 from trainyard.plan.runs import REFERENCE, RESULTS, Catalogues, Expansion, Run
-
-
-def _name(value: object) -> object:
-    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
-        raise ValueError(f"give the name: {Path(value).stem}")
-    # YAML takes a name such as 2024, or 2024-05-20, for something else
-    return str(value) if type(value) in (int, datetime.date) else value
-
-
-def _names(value: object) -> object:
-    # `studies=demo`, `studies=demo,opt-plugins` and `studies=[demo]` all come from the command line
-    if isinstance(value, str):
-        return [part for part in value.replace(",", " ").split() if part]
-    return value if isinstance(value, list) or value is None else [value]
-
-
-def _nothing(value: object) -> object:
-    return None if value in ("", "null", "none", "None") else value
-
-
-def _none(value: object) -> object:
-    return {} if _nothing(value) is None else value
-
-
-class Config(Entry):
-    """config/config.yaml: which studies to run, and the choices of a machine."""
-
-    studies: Annotated[Distinct[Annotated[Name, BeforeValidator(_name)]], BeforeValidator(_names), Field(min_length=1)]
-    mirror: Annotated[str | None, BeforeValidator(_nothing)] = Field(
-        None, description="a folder in the hub's layout; nothing is fetched from the hub then"
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes cuda where an NVIDIA driver runs")
-    interpreters: Annotated[dict[str, Path], BeforeValidator(_none)] = Field(
-        default_factory=dict,
-        description="the bin/python of a framework that has an environment of its own: {colossalai: PATH}",
-    )
-    processes_per_node: Annotated[Processes | None, BeforeValidator(_nothing)] = Field(
-        None, description="under SLURM a run of more processes takes several nodes; null: one node for all"
-    )
-    prices: Annotated[Prices | None, BeforeValidator(_nothing)] = Field(
-        None, description="of a device's hour, for quality against cost; it changes no run"
-    )
 
 
 @dataclass(frozen=True)

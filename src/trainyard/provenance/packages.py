@@ -5,9 +5,8 @@ from pathlib import Path
 from packaging.version import Version
 
 from trainyard.core.files import sha256_file
-from trainyard.core.python_environment import versions
+from trainyard.core.python_environment import pins, versions
 from trainyard.provenance.read import Record
-from trainyard.tools.conda_environments import pins
 
 
 def other_packages(record: Record, python: str) -> str | None:

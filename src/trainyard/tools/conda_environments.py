@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 
-import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -122,13 +121,6 @@ def environment_file(direct: Path, package: Packages) -> str:
         *(f"      - {name}=={version}" for name, version in closure(named(direct), package).items()),
     ]
     return "\n".join(lines) + "\n"
-
-
-def pins(environment: Path) -> dict[str, str]:
-    """The packages that a conda environment file pins (`name=1.0`, and `name==1.0` under pip), with versions."""
-    dependencies = yaml.safe_load(environment.read_text(encoding="utf-8"))["dependencies"]
-    lines = [line for entry in dependencies for line in (entry["pip"] if isinstance(entry, dict) else [entry])]
-    return dict(re.split("==?", line, maxsplit=1) for line in lines if "=" in line)
 
 
 def main() -> None:

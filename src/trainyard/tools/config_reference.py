@@ -10,11 +10,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from trainyard.config import catalogue, engine_options, study
-from trainyard.config.settings import Prices
+from trainyard.config.settings import Config, Prices
 from trainyard.config.train import Train
 from trainyard.core.files import write_text
 from trainyard.core.text import markdown_table
-from trainyard.plan.study import Config
 
 SECTIONS: dict[str, list[type[BaseModel]]] = {
     "config/config.yaml": [Config, Prices],

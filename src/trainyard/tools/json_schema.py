@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from trainyard.config.catalogue import Dataset, Model, ParallelSetting, Tokenizer
+from trainyard.config.settings import Config
 from trainyard.config.study import Grid, Probes, Study
 from trainyard.config.train import Train
 from trainyard.core.files import write_text
 from trainyard.fetch.lock import Lock
-from trainyard.plan.study import Config
 
 KINDS: dict[str, Any] = {
     "config": Config,

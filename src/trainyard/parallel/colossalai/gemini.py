@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from trainyard.parallel import engine, process_group
+from trainyard.optim import adamw
+from trainyard.parallel import process_group
 from trainyard.parallel.colossalai.compat import GeminiPlugin, gemini_optimizer, get_temp_total_chunk_on_cuda
 from trainyard.parallel.colossalai.plugin import Boosted, LossScale, PlainObjective, arguments, names_by_tensor
 from trainyard.parallel.engine import EngineSettings, fp32_copy
@@ -158,5 +159,5 @@ class AdamW(torch.optim.AdamW):
 
 def _adamw(objective: nn.Module, settings: EngineSettings) -> AdamW:
     gemini_optimizer._AVAIL_OPTIM_LIST.add(AdamW)
-    groups = engine.parameter_groups(objective, settings.weight_decay)
-    return AdamW(groups, **engine.adamw_arguments(settings))
+    groups = adamw.parameter_groups(objective, settings.weight_decay)
+    return AdamW(groups, **adamw.adamw_arguments(settings))

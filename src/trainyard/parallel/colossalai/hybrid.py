@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trainyard.core.errors import InputError
-from trainyard.parallel import engine, process_group
+from trainyard.optim import adamw
+from trainyard.parallel import process_group
 from trainyard.parallel.colossalai.compat import (
     HybridParallelPlugin,
     OneForwardOneBackwardSchedule,
@@ -63,7 +64,7 @@ class Hybrid(Boosted):
         )
         if level and settings.precision == "fp32":
             self.plugin.precision = "float32"  # by the name "fp32" it refuses ZeRO, which its optimizer is able to do
-        super().__init__(model, settings, self.plugin, engine.adamw(model, settings))
+        super().__init__(model, settings, self.plugin, adamw.adamw(model, settings))
         self.loss_scale = LossScale(vars(self.optimizer).get("mixed_precision_mixin" if level else "mixed_precision"))
         head: Any = model.get_output_embeddings()
         if settings.tensor > 1:

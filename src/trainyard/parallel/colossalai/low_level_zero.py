@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from trainyard.parallel import engine, process_group
+from trainyard.optim import adamw
+from trainyard.parallel import process_group
 from trainyard.parallel.colossalai.compat import LowLevelZeroPlugin
 from trainyard.parallel.colossalai.plugin import Boosted, LossScale, arguments, gathered
 from trainyard.parallel.engine import EngineSettings
@@ -33,7 +34,7 @@ class LowLevelZero(Boosted):
             **arguments(settings),  # pyright: ignore[reportArgumentType]
         )
         before = {parameter: parameter.detach().to("cpu", copy=True) for parameter in objective.parameters()}
-        super().__init__(objective, settings, plugin, engine.adamw(objective, settings))
+        super().__init__(objective, settings, plugin, adamw.adamw(objective, settings))
         self._start_from(before)
         self.loss_scale = LossScale(self.optimizer.mixed_precision_mixin)
 

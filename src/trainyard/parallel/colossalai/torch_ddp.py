@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
+from trainyard.optim import adamw
 from trainyard.parallel import engine
 from trainyard.parallel.colossalai.compat import TorchDDPPlugin
 from trainyard.parallel.colossalai.plugin import Boosted
@@ -28,7 +29,7 @@ class TorchDDP(Boosted):
             objective,
             settings,
             TorchDDPPlugin(gradient_as_bucket_view=True),  # one copy of gradients instead of two
-            engine.adamw(objective, settings),
+            adamw.adamw(objective, settings),
             mixed_precision="fp16" if self.fp16 else None,
         )
         if self.fp16:  # the booster's is CUDA's, with no say in where it starts

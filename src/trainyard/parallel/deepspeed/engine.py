@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trainyard.config.engine_options import DeepSpeed, parse_options
+from trainyard.optim import adamw
 from trainyard.parallel import engine, process_group
 from trainyard.parallel.deepspeed.config import Size, configuration, locked_bytes
 from trainyard.parallel.deepspeed.extensions import load_async_io, require_lockable
@@ -61,7 +62,7 @@ class Engine(engine.Engine):
         if settings.precision != "fp32":
             exact = {parameter: parameter.data for parameter in objective.parameters() if parameter.requires_grad}
         config = configuration(settings, size)
-        optimizer = engine.adamw(objective, settings)
+        optimizer = adamw.adamw(objective, settings)
         if self.options.stage == 3:
             # By hand, since initialize() would hold the whole model on the device, and swap an fp32 model in bf16.
             objective.to(_DTYPES[settings.precision])

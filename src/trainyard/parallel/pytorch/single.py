@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from typing_extensions import override
 
+from trainyard.optim import adamw
 from trainyard.optim.loss_scale import LossScale
 from trainyard.parallel import engine, process_group
 from trainyard.parallel.engine import Batch, EngineSettings, Step, fp32_copy
@@ -78,7 +79,7 @@ class Engine(engine.Engine):
         return objective.to(self.device)
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        return engine.adamw(self.objective, self.settings)
+        return adamw.adamw(self.objective, self.settings)
 
     def _accumulate(self, micro_batches: Sequence[Batch], factor: float) -> Tensor:
         """Make the gradient of `factor` times the loss, averaged over data ranks; the micro-batches' losses, (n)."""

@@ -4,7 +4,7 @@ import torch
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from typing_extensions import override
 
-from trainyard.parallel import engine
+from trainyard.optim import adamw
 from trainyard.parallel.pytorch import ddp
 
 
@@ -14,9 +14,9 @@ class Engine(ddp.Engine):
     @override
     def _optimizer(self) -> torch.optim.Optimizer:
         self.sharded = ZeroRedundancyOptimizer(
-            engine.parameter_groups(self.objective, self.settings.weight_decay),
+            adamw.parameter_groups(self.objective, self.settings.weight_decay),
             optimizer_class=torch.optim.AdamW,
-            **engine.adamw_arguments(self.settings),
+            **adamw.adamw_arguments(self.settings),
         )
         return self.sharded
 

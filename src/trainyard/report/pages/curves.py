@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from trainyard.config.study import Study
 from trainyard.report.render import style
 from trainyard.report.render.format import clip, fixed, tick
+from trainyard.report.results.published import published_losses
 from trainyard.report.results.runs import COORDINATES, Run, label, read_runs, telling
 
 Along = Literal["step", "tokens", "time"]
@@ -212,19 +213,6 @@ def _curves(axes: Axes, curves: Sequence[Points], tints: Sequence[str], marked: 
         axes.plot(
             x, y, color=tint, linewidth=1.8 if few else 0.9, alpha=1.0 if few else 0.55, marker=dots, markersize=3.5
         )
-
-
-def published_losses(
-    study: Study, figure: str, dataset: str, runs: Sequence[Run], alone: bool
-) -> list[tuple[float, str]]:
-    """Published losses that belong beside these runs: on the dataset that their text names, else of a model here."""
-    models = {run.coordinates["model"] for run in runs}
-    return [
-        (float(entry.values[figure]), entry.model)  # pyright: ignore[reportArgumentType]
-        for entry in study.published
-        if figure in entry.values
-        and (alone or entry.model in models or dataset.lower() in f"{entry.protocol} {entry.source}".lower())
-    ]
 
 
 def _baselines(axes: Axes, published: Sequence[tuple[float, str]]) -> None:

@@ -1,13 +1,14 @@
 """Results that others have published, beside ours."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
-from trainyard.config.study import Published
+from trainyard.config.study import Published, Study
 from trainyard.report.render.format import PERCENT, SHOWN, clip, fixed, score, size
 from trainyard.report.render.html import Cell, Row
 from trainyard.report.results.measurements import NO_LIMIT, activations
-from trainyard.report.results.runs import Evaluation
+from trainyard.report.results.runs import Evaluation, Run
 
 PUBLISHED = "Published by others, as their sources state them"
 FIGURES = {
@@ -75,3 +76,16 @@ def same(entry: Published, evaluation: Evaluation) -> bool:
     dataset = str(evaluation.raw["dataset"]).lower()
     named = dataset == "hellaswag" if evaluation.metric == "hellaswag" else dataset in text
     return named and evaluation.protocol_name.lower() in text
+
+
+def published_losses(
+    study: Study, figure: str, dataset: str, runs: Sequence[Run], alone: bool
+) -> list[tuple[float, str]]:
+    """Published losses that belong beside these runs: on the dataset that their text names, else of a model here."""
+    models = {run.coordinates["model"] for run in runs}
+    return [
+        (float(entry.values[figure]), entry.model)  # pyright: ignore[reportArgumentType]
+        for entry in study.published
+        if figure in entry.values
+        and (alone or entry.model in models or dataset.lower() in f"{entry.protocol} {entry.source}".lower())
+    ]
