@@ -7,7 +7,7 @@ from pathlib import Path
 from trainyard.report.pages.findings import findings
 from trainyard.report.results.measurements import read_cells, read_searches
 from trainyard.report.results.runs import read_all, read_evaluations, read_runs
-from trainyard.report.results.study import Evidence
+from trainyard.report.statistics.study import Evidence
 
 from .made_up import Results
 

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from trainyard.core.statistics import Score
 from trainyard.report.pages import levels, quality, scores
 from trainyard.report.pages.cells import score_cell
 from trainyard.report.pages.comparison import compare
 from trainyard.report.pages.key_figures import cards
 from trainyard.report.render.html import Cell, Column, Row, Table, best_cells
-from trainyard.report.results.runs import Score, read_evaluations, read_runs
+from trainyard.report.results.runs import read_evaluations, read_runs
 
 from .reading import evidence_of, sentences
 

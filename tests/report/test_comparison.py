@@ -1,10 +1,11 @@
 import pytest
 
+from trainyard.core.statistics import Score
 from trainyard.report.pages.cells import score_cell
 from trainyard.report.pages.comparison import compare, tabulate
 from trainyard.report.render.html import best_cells
 from trainyard.report.results.published import PUBLISHED, same
-from trainyard.report.results.runs import Score, read_all, read_evaluations, read_runs
+from trainyard.report.results.runs import read_all, read_evaluations, read_runs
 
 from .reading import csv_rows
 

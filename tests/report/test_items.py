@@ -3,8 +3,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from trainyard.core.statistics import proportion
-from trainyard.report.results.runs import Score, as_score
+from trainyard.core.statistics import Score, proportion
+from trainyard.report.results.runs import as_score
 from trainyard.report.statistics.levels import CLEAR, Items, Scored, beaten, pooled
 
 

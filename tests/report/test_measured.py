@@ -1,7 +1,6 @@
 import pytest
 
-from trainyard.report.pages import memory, predicted_memory, speed, step_time
-from trainyard.report.render import stacked_bars
+from trainyard.report.pages import memory, predicted_memory, speed, stacked_bars, step_time
 from trainyard.report.results.measurements import comparable, read_cells
 from trainyard.report.results.published import PUBLISHED
 

@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 
 from trainyard.core.errors import InputError
-from trainyard.core.statistics import proportion
+from trainyard.core.statistics import Score, difference, proportion
 from trainyard.report.results.runs import (
-    Score,
     as_score,
-    difference,
     exact,
     guesses,
     label,

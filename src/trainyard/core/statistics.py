@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
+HALF_WIDTH = 1.96  # standard errors from a value to the end of its 95 % interval
 FEWEST = 20  # observations that a bootstrap draws from: fewer say too little of their spread
 ROUNDING = 1e-12  # of the largest observation: a smaller spread is that of sums in floating point
 
@@ -150,3 +151,48 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     # `inclusive`: the slowest and the fastest step are the ends of what was seen
     tenths = statistics.quantiles(seconds, n=10, method="inclusive") if len(seconds) > 1 else [median] * 9
     return {"median": median, "p10": tenths[0], "p90": tenths[-1]}
+
+
+@dataclass(frozen=True)
+class Score:
+    """A value with its uncertainty.
+
+    Attributes:
+        value: in the metric's own unit.
+        error: one standard error, or none where nothing tells it: of one item, or of items that all agree.
+        low: the lower end of the 95 % interval, or none.
+        high: the upper end of the 95 % interval, or none.
+    """
+
+    value: float
+    error: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval: as measured, or 1.96 standard errors either way; none where nothing tells it."""
+        if self.low is not None and self.high is not None:
+            return self.low, self.high
+        return (self.value - HALF_WIDTH * self.error, self.value + HALF_WIDTH * self.error) if self.error else None
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """How far a drawing's bar reaches below and above the value: to the interval's ends, or nowhere."""
+        low, high = self.interval or (self.value, self.value)
+        return max(0.0, self.value - low), max(0.0, high - self.value)
+
+    @property
+    def one_error(self) -> float | None:
+        """One standard error; from the interval's farther end where all items agree; none where nothing tells it."""
+        if not self.error and self.low is not None and self.high is not None:
+            return max(self.value - self.low, self.high - self.value) / HALF_WIDTH
+        return self.error or None
+
+
+def difference(first: Score, second: Score) -> float | None:
+    """How many combined standard errors `first` lies above `second`; none where the error of either is unknown."""
+    ours, theirs = first.one_error, second.one_error
+    if ours is None or theirs is None or not (ours or theirs):
+        return None
+    return (first.value - second.value) / math.hypot(ours, theirs)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from trainyard.core.statistics import Score
 from trainyard.report.render.format import PERCENT, scientific, score
 from trainyard.report.render.html import Cell
 from trainyard.report.results.probes import same_bits
-from trainyard.report.results.runs import Score
 from trainyard.report.statistics.seeds import LOSSES, spread
 
 BADGES = {"finished": "good", "diverged": "bad", "out-of-memory": "bad", "failed": "bad", "unsupported": "warn"}

@@ -8,12 +8,12 @@ from markupsafe import Markup
 
 from trainyard.config.study import Study
 from trainyard.core.files import write_text
-from trainyard.core.statistics import FEWEST, proportion
+from trainyard.core.statistics import FEWEST, Score, proportion
 from trainyard.report.pages.cells import score_cell
 from trainyard.report.render.format import PERCENT, TITLES, clip, fixed, listed, score, short
 from trainyard.report.render.html import Cell, Column, Row, Table, fragment, missing, render, to_csv
 from trainyard.report.results.contamination import Overlap, read_overlaps
-from trainyard.report.results.runs import Evaluation, Run, Score, model_labels, read_evaluations, read_runs
+from trainyard.report.results.runs import Evaluation, Run, model_labels, read_evaluations, read_runs
 from trainyard.report.statistics.decontaminated import BEYOND, Clean, clean
 
 LISTED = 50  # affected items of each pair on the page; the CSV has all

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from trainyard.core.statistics import Score, difference
 from trainyard.report.pages import scaling
 from trainyard.report.pages.levels import MOST, distance, endings
 from trainyard.report.pages.predicted_memory import TOO_SMALL, told_error
@@ -25,10 +26,10 @@ from trainyard.report.render.format import (
 from trainyard.report.results.measurements import PLACE, MeasuredCell, by_place, cell_label, company
 from trainyard.report.results.measurements import varying as varying_cells
 from trainyard.report.results.probes import allowance, nearest, probe_label, same_bits
-from trainyard.report.results.runs import Run, Score, difference, label, telling
-from trainyard.report.results.study import Evidence, Ranked, best_loss, by_data, perplexities, ranked
+from trainyard.report.results.runs import Run, label, telling
 from trainyard.report.statistics.paired_tests import Paired, against_baseline, paired
 from trainyard.report.statistics.seeds import headline
+from trainyard.report.statistics.study import Evidence, Ranked, best_loss, by_data, perplexities, ranked
 
 PREDICTED = 0.15  # of the measured increase: what a prediction of memory is to stay within
 

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from statistics import fmean
 
+from trainyard.core.statistics import Score
 from trainyard.report.render.format import PERCENT, TITLES, duration, fixed, percent, scientific, score
 from trainyard.report.results.measurements import company, whole_label
 from trainyard.report.results.probes import nearest, probe_label, same_bits
-from trainyard.report.results.runs import Score, label, telling
-from trainyard.report.results.study import Evidence, by_data, perplexities, ranked
+from trainyard.report.results.runs import label, telling
 from trainyard.report.statistics.levels import ALL, gather, head_of
 from trainyard.report.statistics.seeds import Headline, headline, spread
+from trainyard.report.statistics.study import Evidence, by_data, perplexities, ranked
 
 
 @dataclass(frozen=True)

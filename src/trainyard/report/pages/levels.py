@@ -7,16 +7,17 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from trainyard.config.study import Study
+from trainyard.core.statistics import Score
 from trainyard.report.pages.cells import score_cell
 from trainyard.report.pages.verdicts import NOISE, near_best, of_second, over_seeds
 from trainyard.report.render import style
 from trainyard.report.render.format import clip, counted, fixed, listed, percent
 from trainyard.report.render.html import Cell, Column, Row, Table, write_table
-from trainyard.report.results.runs import Score, guesses, read_all, read_evaluations, read_runs
-from trainyard.report.results.study import Evidence, ranked
+from trainyard.report.results.runs import guesses, read_all, read_evaluations, read_runs
 from trainyard.report.statistics.levels import ALL, CLEAR, Items, Scored, beaten, gather, head_of, misled, pooled
 from trainyard.report.statistics.paired_tests import paired
 from trainyard.report.statistics.pairwise import WITHIN, family, told
+from trainyard.report.statistics.study import Evidence, ranked
 
 DRAWN = 6
 TALL = 4.2  # inches of a set of items

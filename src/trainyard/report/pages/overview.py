@@ -14,7 +14,7 @@ from trainyard.report.render.html import fragment, render
 from trainyard.report.results.contamination import read_overlaps
 from trainyard.report.results.measurements import read_cells, read_searches
 from trainyard.report.results.runs import read_all, read_evaluations, read_runs
-from trainyard.report.results.study import Evidence
+from trainyard.report.statistics.study import Evidence
 
 
 def write(

@@ -19,9 +19,9 @@ from trainyard.report.render import style
 from trainyard.report.render.format import SHORT_TITLES, SHOWN, clip, fixed, listed, scientific, score, short, tick
 from trainyard.report.render.html import Cell, Column, Row, Table, missing, write_table
 from trainyard.report.results.runs import Evaluation, Run, read_all, read_evaluations, read_runs, run_labels
-from trainyard.report.results.study import Evidence
 from trainyard.report.statistics.cost import FLOPS, Cost, asked, cost_at, front, step_of
 from trainyard.report.statistics.quality_curves import LOSS, Chart, Line, headline, loss_charts, score_charts
+from trainyard.report.statistics.study import Evidence
 
 Along = Literal["step", "cost"]
 FEW = 8

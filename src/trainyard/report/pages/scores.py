@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from trainyard.config.study import Study
+from trainyard.core.statistics import Score
 from trainyard.report.render import style
 from trainyard.report.render.format import PERCENT, TITLES, clip, score, tick
-from trainyard.report.results.runs import CHANCE, Evaluation, Score, model_labels, read_evaluations, read_runs
+from trainyard.report.results.runs import CHANCE, Evaluation, model_labels, read_evaluations, read_runs
 from trainyard.report.statistics.seeds import Configuration, configurations, spread
 
 PANELS = {

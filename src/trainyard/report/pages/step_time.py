@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainyard.config.study import Study
-from trainyard.report.render import stacked_bars, style
+from trainyard.report.pages import stacked_bars
+from trainyard.report.render import style
 from trainyard.report.render.format import clip, fixed
 from trainyard.report.results.measurements import MeasuredCell, comparable, read_cells
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from trainyard.core.statistics import difference
 from trainyard.report.pages.cells import spread_cell
 from trainyard.report.render.format import TITLES, clip, fixed, listed
-from trainyard.report.results.runs import difference, label, telling
-from trainyard.report.results.study import Evidence, Ranked
+from trainyard.report.results.runs import label, telling
 from trainyard.report.statistics.paired_tests import Paired
 from trainyard.report.statistics.pairwise import (
     BETTER,
@@ -19,6 +19,7 @@ from trainyard.report.statistics.pairwise import (
     probability,
 )
 from trainyard.report.statistics.seeds import Welch, configurations, repeated
+from trainyard.report.statistics.study import Evidence, Ranked
 
 NOISE = 2.0  # combined standard errors: less is called noise where there is no test
 

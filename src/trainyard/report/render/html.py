@@ -13,8 +13,8 @@ import jinja2
 from markupsafe import Markup
 
 from trainyard.core.files import write_text
+from trainyard.core.statistics import Score, difference
 from trainyard.report.render.format import NONE
-from trainyard.report.results.runs import Score, difference
 
 TEMPLATES = Path(__file__).parent / "templates"
 Raw = str | int | float | bool | None

@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trainyard.core.statistics import Score
 from trainyard.core.files import read_json, read_json_lines
 from trainyard.report.results.item_scores import Items, read_items
 
 CHANCE = 0.25  # of four endings
-WIDE = 1.96  # standard errors from a value to the end of its 95 % interval
 COORDINATES = ("dataset", "model", "parallel", "processes", "precision", "recipe", "seed")
 
 
@@ -50,43 +50,6 @@ class Run:
         """One row a step; empty if it never began."""
         path = self.folder / "metrics.jsonl"
         return read_json_lines(path) if path.is_file() else []
-
-
-@dataclass(frozen=True)
-class Score:
-    """A value with its uncertainty.
-
-    Attributes:
-        value: in the metric's own unit.
-        error: one standard error, or none where nothing tells it: of one item, or of items that all agree.
-        low: the lower end of the 95 % interval, or none.
-        high: the upper end of the 95 % interval, or none.
-    """
-
-    value: float
-    error: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval: as measured, or 1.96 standard errors either way; none where nothing tells it."""
-        if self.low is not None and self.high is not None:
-            return self.low, self.high
-        return (self.value - WIDE * self.error, self.value + WIDE * self.error) if self.error else None
-
-    @property
-    def reach(self) -> tuple[float, float]:
-        """How far a drawing's bar reaches below and above the value: to the interval's ends, or nowhere."""
-        low, high = self.interval or (self.value, self.value)
-        return max(0.0, self.value - low), max(0.0, high - self.value)
-
-    @property
-    def one_error(self) -> float | None:
-        """One standard error; from the interval's farther end where all items agree; none where nothing tells it."""
-        if not self.error and self.low is not None and self.high is not None:
-            return max(self.value - self.low, self.high - self.value) / WIDE
-        return self.error or None
 
 
 @dataclass(frozen=True)
@@ -253,14 +216,6 @@ def model_labels(runs: Sequence[Run], group: Sequence[Evaluation]) -> list[str]:
         labels.get(each.run, each.run) + (f" ({each.checkpoint})" if several or each.checkpoint == "pretrained" else "")
         for each in group
     ]
-
-
-def difference(first: Score, second: Score) -> float | None:
-    """How many combined standard errors `first` lies above `second`; none where the error of either is unknown."""
-    ours, theirs = first.one_error, second.one_error
-    if ours is None or theirs is None or not (ours or theirs):
-        return None
-    return (first.value - second.value) / math.hypot(ours, theirs)
 
 
 def below_chance(value: Score, n: int, chance: float = CHANCE) -> float | None:

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from trainyard.core.statistics import FEWEST, Estimate, bootstrap_means, proportion, ratio
+from trainyard.core.statistics import FEWEST, Estimate, Score, bootstrap_means, proportion, ratio
 from trainyard.report.results.item_scores import Items
-from trainyard.report.results.runs import Score
 from trainyard.report.statistics.paired_tests import CORRECT, UNITS
 
 BITS = 1 / math.log(2)  # of a nat

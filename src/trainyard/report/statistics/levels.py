@@ -5,17 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainyard.report.results.runs import (
-    CHANCE,
-    Evaluation,
-    Run,
-    Score,
-    as_score,
-    below_chance,
-    difference,
-    exact,
-    model_labels,
-)
+from trainyard.core.statistics import Score, difference
+from trainyard.report.results.runs import CHANCE, Evaluation, Run, as_score, below_chance, exact, model_labels
 from trainyard.report.statistics.seeds import Headline, headline
 
 ALL = "all items"

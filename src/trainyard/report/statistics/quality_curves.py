@@ -8,10 +8,10 @@ from typing import Any
 
 from trainyard.config.settings import Prices
 from trainyard.config.study import Study
-from trainyard.core.statistics import alike
+from trainyard.core.statistics import Score, alike
 from trainyard.report.render.format import PERCENT, TITLES
 from trainyard.report.results.published import published_losses, same
-from trainyard.report.results.runs import CHANCE, Evaluation, Run, Score, label, telling
+from trainyard.report.results.runs import CHANCE, Evaluation, Run, label, telling
 from trainyard.report.statistics.cost import Cost, cost_at, mean_cost, step_of
 from trainyard.report.statistics.seeds import configurations
 

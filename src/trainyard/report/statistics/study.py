@@ -6,7 +6,8 @@ from typing import Any
 
 from trainyard.config.catalogue import Model
 from trainyard.config.study import Study
-from trainyard.report.results.runs import Evaluation, Run, Score, model_labels
+from trainyard.core.statistics import Score
+from trainyard.report.results.runs import Evaluation, Run, model_labels
 from trainyard.report.statistics.seeds import Headline, headline
 
 
