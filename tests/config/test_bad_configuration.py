@@ -96,7 +96,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("grids.0.seeds", [20240520123456], ["grids.0.seeds.0: should be less than 4294967296"]),
         ("grids.0.seeds", [1, 1], ["grids.0.seeds: 1 stands twice"]),
         ("grids.0.models", "gpt2-tiny", ["grids.0.models: should be a list: write [gpt2-tiny]"]),
-        ("grids.0.evaluate", {"perplexity": None}, ["evaluate: perplexity: holds nothing; write `perplexity: {}`"]),
+        (
+            "grids.0.evaluate",
+            {"perplexity": None},
+            ["grids.0.evaluate.perplexity: holds nothing; write `perplexity: {}`"],
+        ),
         (
             "grids",
             [

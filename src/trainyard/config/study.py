@@ -136,14 +136,6 @@ class Evaluate(Entry):
         default_factory=lambda: ["best"], description="best, last, step-N, or kept: every step of train.keep_steps"
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _no_metric_is_empty(cls, given: Any) -> Any:
-        empty = [name for name, value in given.items() if value is None] if isinstance(given, dict) else []
-        if empty:
-            raise ValueError(f"{empty[0]}: holds nothing; write `{empty[0]}: {{}}` for its defaults, or leave it out")
-        return given
-
 
 class Grid(Entry):
     """A product of coordinates with their settings; each combination is a run."""

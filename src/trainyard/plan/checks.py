@@ -150,8 +150,11 @@ def check_evaluate(evaluate: Evaluate, place: str) -> None:
     """See that the settings of each metric fit each other; `place` is their file and key.
 
     Raises:
-        InputError: two don't.
+        InputError: two don't, or a metric is named and nothing stands behind its colon.
     """
+    for name in sorted(evaluate.model_fields_set):
+        if getattr(evaluate, name) is None:
+            raise InputError(f"{place}.{name}: holds nothing; write `{name}: {{}}` for its defaults, or leave it out")
     if (rouge := evaluate.rouge) and rouge.min_length > rouge.max_length:
         raise InputError(
             f"{place}.rouge.min_length: {rouge.min_length} is more than max_length, {rouge.max_length}; "
