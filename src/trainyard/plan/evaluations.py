@@ -8,9 +8,10 @@ from trainyard.config.catalogue import Dataset, Model
 from trainyard.config.study import Evaluate
 from trainyard.config.yaml_entries import choose
 from trainyard.core.errors import InputError
+from trainyard.metrics import METRICS
 
 Metric = Literal["perplexity", "hellaswag", "rouge", "samples"]
-KIND_OF_DATA: dict[Metric, str] = {"perplexity": "text", "hellaswag": "choices", "rouge": "pairs", "samples": "text"}
+KIND_OF_DATA: dict[str, str] = {**{name: metric.reads for name, metric in METRICS.items()}, "samples": "text"}
 KEPT = "kept"  # stands for every step whose model a run keeps
 
 
@@ -103,6 +104,11 @@ def _expand(evaluate: Evaluate, own: str | None) -> Iterator[Evaluation]:
             yield Evaluation(f"samples-{dataset}-{samples.split}", "samples", dataset, samples.split, settings)
 
 
-def suits(metric: Metric, model: Model) -> bool:
+def needs_encoder(metric: str) -> bool:
+    """Whether a metric is of sequence-to-sequence models, and not of causal ones."""
+    return metric in METRICS and METRICS[metric].needs_encoder
+
+
+def suits(metric: str, model: Model) -> bool:
     """Whether a metric can be had of a model: ROUGE of sequence-to-sequence models, the others of causal ones."""
-    return (metric == "rouge") == model.sequence_to_sequence
+    return needs_encoder(metric) == model.sequence_to_sequence

@@ -16,7 +16,7 @@ from trainyard.core.errors import InputError
 from trainyard.core.python_environment import framework, interpreter
 from trainyard.plan.capabilities import Machine, find_device
 from trainyard.plan.checks import check_evaluate, check_evaluation, check_names
-from trainyard.plan.evaluations import KEPT, KIND_OF_DATA, Evaluation, evaluations, suits
+from trainyard.plan.evaluations import KEPT, KIND_OF_DATA, Evaluation, evaluations, needs_encoder, suits
 from trainyard.plan.measurements import Cell, cells
 from trainyard.plan.runs import REFERENCE, RESULTS, Catalogues, Expansion, Run
 
@@ -150,7 +150,7 @@ class StudyPlan:
             for metric in KIND_OF_DATA:
                 suited = [name for name in models if suits(metric, self.catalogues.models[name])]
                 if models and getattr(evaluate, metric) and not suited:
-                    need = "a model with an encoder" if metric == "rouge" else "a causal model"
+                    need = "a model with an encoder" if needs_encoder(metric) else "a causal model"
                     raise InputError(f"{self._key_of(evaluate)}.{metric}: needs {need}, and there is none; remove it")
 
     @functools.cached_property

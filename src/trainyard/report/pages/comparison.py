@@ -8,6 +8,7 @@ from typing import Any
 
 from trainyard.config.study import Study
 from trainyard.config.train import Train, rows_a_step
+from trainyard.metrics import METRICS
 from trainyard.report.pages.cells import SEEDS, outcome_cell, score_cell, spread_cell, verdict
 from trainyard.report.pages.cuts import cuts
 from trainyard.report.render.format import SHORT_TITLES, SHOWN, counted, duration, fixed, size
@@ -220,7 +221,7 @@ def _scores(found: dict[str, Evaluation], tokenizer: str) -> dict[str, Cell]:
             if left_out := evaluation.raw["settings"].get("unscored_items"):
                 # on other items than the others it doesn't compete
                 rivals, remark = evaluation.run, f"{left_out:,} left out"
-            if evaluation.metric == "hellaswag" and guesses(scores[name]):
+            if METRICS[evaluation.metric].has_chance and guesses(scores[name]):
                 remark, tip = "chance", f"within two standard errors of chance; {tip}"
             cells[f"{group}:{name}"] = score_cell(name, scores[name], rivals, tip, remark, n=evaluation.raw["n"])
     return cells
@@ -323,7 +324,7 @@ def _score_columns(groups: dict[str, Evaluation]) -> Iterator[Column]:
     yield Column("training_loss", "training", "loss, nats a token", "low")
     yield Column("validation_loss", "validation", "loss, nats a token", "low")
     for group, evaluation in groups.items():
-        best = "low" if evaluation.metric == "perplexity" else "high"
+        best = METRICS[evaluation.metric].best
         for name in SHOWN[evaluation.metric]:
             yield Column(f"{group}:{name}", SHORT_TITLES[name], evaluation.title, best, shown=name not in SELDOM)
     tip = "not comparable with the columns above"

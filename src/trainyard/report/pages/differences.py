@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from trainyard.config.study import Study
+from trainyard.metrics import METRICS
 from trainyard.report.render.format import TITLES, counted
 from trainyard.report.render.html import Cell, Column, Raw, Row, Table, write_table
 from trainyard.report.results.item_scores import RESAMPLES, SEED
@@ -23,11 +24,6 @@ from trainyard.report.statistics.pairwise import (
 )
 from trainyard.report.statistics.seeds import LOSSES, configurations, repeated
 
-TESTED = {
-    "perplexity": ("perplexity_word",),  # of one tokenizer a token's has the same p, of several it does not compare
-    "hellaswag": ("acc", "acc_norm"),
-    "rouge": ("rouge1", "rouge2", "rougeL", "rougeLsum"),
-}
 OVER_SEEDS = "Configurations over their seeds"
 NOTES = [
     "Each difference is the first less the second; the first has the better figure. That of a perplexity is in percent "
@@ -75,10 +71,8 @@ def _of_models(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> Iterat
     for group in groups.values():
         names = model_labels(runs, group)
         told: dict[str, list[Pair]] = {}
-        names_of = TESTED[group[0].metric]
-        if group[0].metric == "perplexity" and not any("perplexity_word" in each.scores for each in group):
-            names_of = ("perplexity_byte",)  # text without spaces has no words
-        for name in names_of:
+        metric = METRICS[group[0].metric]
+        for name in metric.scores_of(metric.tested, [each.scores for each in group]):
             members = [place for place, each in enumerate(group) if name in each.scores]
             tested = pairs([group[place] for place in members], name)
             same = next((other for other, known in told.items() if known == tested and tested), None)
@@ -94,7 +88,7 @@ def _of_models(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> Iterat
 
 
 def _over_seeds(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> Iterator[Row]:
-    names = {*LOSSES, *(name for names in TESTED.values() for name in names)}
+    names = {*LOSSES, *(name for metric in METRICS.values() for name in metric.tested)}
     figures = [figure for figure in repeated(configurations(runs), evaluations) if figure.name in names]
     for index, figure in enumerate(figures):
         told = [(known.title, known.checkpoint, known.values) for known in figures[:index] if known.evaluation]

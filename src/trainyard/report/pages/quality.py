@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from trainyard.config.settings import Prices
 from trainyard.config.study import Study
+from trainyard.metrics import METRICS
 from trainyard.report.pages.cells import score_cell
 from trainyard.report.pages.comparison import describe
 from trainyard.report.pages.curves import coordinate_of
@@ -276,7 +277,7 @@ def tabulate(
         Column("money", currency, "cost of training"),
     ]
     for name, (each, *_) in groups.items():
-        best = "low" if each.metric == "perplexity" else "high"
+        best = METRICS[each.metric].best
         columns += [
             Column(f"{name}:{figure}", SHORT_TITLES[figure], each.title, best, shown=figure == figures[name])
             for figure in SHOWN[each.metric]
@@ -305,7 +306,7 @@ def _fronts(runs: Sequence[Run], evaluations: Sequence[Evaluation], figures: Map
         figure = figures[name]
         counted = all(cost.flops is not None for _, cost in group)
         points = [(cost.flops if counted else cost.hours, each.scores[figure].value) for each, cost in group]
-        places = front([(cost or 0.0, value) for cost, value in points], group[0][0].metric != "perplexity")
+        places = front([(cost or 0.0, value) for cost, value in points], METRICS[group[0][0].metric].higher_is_better)
         if len({point[0] for point in points}) > 1:
             found |= {group[place][0].path for place in places}
     return found

@@ -9,16 +9,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from trainyard.config.study import Study
 from trainyard.core.statistics import Score
+from trainyard.metrics import METRICS
 from trainyard.report.render import style
 from trainyard.report.render.format import PERCENT, TITLES, clip, score, tick
 from trainyard.report.results.runs import CHANCE, Evaluation, model_labels, read_evaluations, read_runs
 from trainyard.report.statistics.seeds import Configuration, configurations, spread
 
-PANELS = {
-    "perplexity": ("perplexity_word", "perplexity_byte"),
-    "hellaswag": ("acc", "acc_norm"),
-    "rouge": ("rouge1", "rouge2", "rougeL", "rougeLsum"),
-}
 MOST = 24
 FRAME = 1.5  # inches of a row beside its points: heading, titles and axis
 GAP = 0.035
@@ -105,14 +101,15 @@ def _distinct(panels: Sequence[Panel]) -> list[Panel]:
 def _panels(group: Sequence[Evaluation], labels: Sequence[str], repeats: Sequence[Configuration]) -> list[Panel]:
     found = []
     first = group[0]
-    for name in PANELS[first.metric]:
+    metric = METRICS[first.metric]
+    for name in dict.fromkeys((*metric.tested, *(metric.instead or ()))):
         scored = [(each, title) for each, title in zip(group, labels, strict=True) if name in each.scores]
         marks = _marks(scored, name, repeats)
         if not marks:
             continue
-        marks.sort(key=lambda mark: mark.score.value, reverse=first.metric != "perplexity")
+        marks.sort(key=lambda mark: mark.score.value, reverse=metric.higher_is_better)
         baselines = [(title, values[name]) for title, values in first.baselines.items() if name in values]
-        if first.metric == "hellaswag":
+        if metric.has_chance:
             baselines.append(("chance", Score(CHANCE)))
         found.append(Panel(TITLES[name], first.title, name, marks[:MOST], baselines, len(marks) - MOST))
     return found

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from trainyard.core.statistics import difference
+from trainyard.metrics import METRICS
 from trainyard.report.pages.cells import spread_cell
 from trainyard.report.render.format import TITLES, clip, fixed, listed
 from trainyard.report.results.runs import label, telling
@@ -34,7 +35,7 @@ def of_second(group: Ranked, name: str) -> str:
         return "with no error to judge the difference by"
     if abs(errors) < NOISE:
         return f"within noise of it ({fixed(abs(errors), 1)} combined standard errors)"
-    side = "above" if group.evaluations[0].metric == "perplexity" else "below"
+    side = "below" if METRICS[group.evaluations[0].metric].higher_is_better else "above"
     return f"{fixed(abs(errors), 1)} combined standard errors {side}"
 
 
@@ -89,7 +90,7 @@ def _of_one_seed(evidence: Evidence, said: Sequence[str]) -> list[str]:
 def _place(pair: Pair, metric: str) -> str:
     if pair.verdict == WITHIN:
         return "within noise of it"
-    return "above it" if metric == "perplexity" else "below it"
+    return "below it" if METRICS[metric].higher_is_better else "above it"
 
 
 def _tested(name: str, pair: Pair, what: str) -> str:

@@ -3,37 +3,19 @@
 import math
 from collections.abc import Sequence
 
+from trainyard.metrics import METRICS, score_kinds
+
 MINUS = "\N{MINUS SIGN}"
 NONE = "\N{EM DASH}"
+_KINDS = score_kinds()
 TITLES = {
     "training_loss": "training loss",
     "validation_loss": "validation loss",
-    "loss_token": "loss a token",
-    "perplexity_token": "perplexity a token",
-    "perplexity_word": "perplexity a word",
-    "perplexity_byte": "perplexity a byte",
-    "bits_per_byte": "bits a byte",
-    "acc": "accuracy, %",
-    "acc_norm": "normalised accuracy, %",
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-    "rougeLsum": "ROUGE-Lsum",
+    **{key: kind.title for key, kind in _KINDS.items()},
 }
-SHORT_TITLES = {
-    **TITLES,
-    "perplexity_token": "ppl/token",
-    "perplexity_word": "ppl/word",
-    "perplexity_byte": "ppl/byte",
-    "acc": "acc %",
-    "acc_norm": "acc_norm %",
-}
-PERCENT = frozenset({"acc", "acc_norm"})
-SHOWN = {
-    "perplexity": ("perplexity_token", "perplexity_word", "perplexity_byte"),
-    "hellaswag": ("acc", "acc_norm"),
-    "rouge": ("rouge1", "rouge2", "rougeL", "rougeLsum"),
-}
+SHORT_TITLES = {**TITLES, **{key: kind.short_title for key, kind in _KINDS.items()}}
+PERCENT = frozenset(key for key, kind in _KINDS.items() if kind.percent)
+SHOWN = {name: tuple(kind.key for kind in metric.scores if kind.tabulated) for name, metric in METRICS.items()}
 """The scores of each metric that tables have."""
 
 
@@ -53,9 +35,9 @@ def score(name: str, value: float | None, digits: int | None = None) -> str:
     if value is None:
         return NONE
     if name in PERCENT:
-        return fixed(100 * value, 1 if digits is None else digits)
+        value *= 100
     if digits is None:
-        digits = 3 if name in ("loss_token", "bits_per_byte", "perplexity_byte") else 2
+        digits = _KINDS[name].decimals if name in _KINDS else 2
     return fixed(value, digits)
 
 

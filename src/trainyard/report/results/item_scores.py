@@ -9,13 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trainyard.metrics import METRICS
 from trainyard.core.errors import InputError
 
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "hellaswag": ("correct", "correct_norm"),
-    "perplexity": ("tokens", "words", "bytes", "log_likelihood"),
-    "rouge": tuple(f"{of}{name}" for of in ("", "lead3_") for name in ("rouge1", "rouge2", "rougeL", "rougeLsum")),
-}
 RESAMPLES = 10_000
 SEED = 1
 AT_ONCE = 2**21  # drawn items that are held in memory
@@ -74,18 +70,18 @@ def read_items(path: Path, metric: str) -> Items | str:
         return f"there is no {path.name}"
     try:
         file = pq.ParquetFile(path)
-        lacking = [name for name in ("row", *COLUMNS[metric]) if name not in file.schema_arrow.names]
+        lacking = [name for name in ("row", *METRICS[metric].item_columns) if name not in file.schema_arrow.names]
         if lacking:
             return f"{path.name} has no column {', '.join(lacking)}: evaluate again"
         levelled = [name for name in ("level",) if name in file.schema_arrow.names]
-        table = file.read(columns=["row", *COLUMNS[metric], *levelled])
+        table = file.read(columns=["row", *METRICS[metric].item_columns, *levelled])
     except pa.ArrowInvalid as error:
         raise InputError(f"{path}: {error}; delete it and evaluate again") from error
     rows = table.column("row").to_numpy()
     if len(np.unique(rows)) < len(rows):
         raise InputError(f"{path}: a row stands in it twice; delete it and evaluate again")
     # a row that could not be scored has no number: it is no item
-    scored = np.flatnonzero(~table.column(COLUMNS[metric][0]).is_null().to_numpy())
+    scored = np.flatnonzero(~table.column(METRICS[metric].item_columns[0]).is_null().to_numpy())
     order = scored[np.argsort(rows[scored])]
     levels = np.array(table.column("level").to_pylist(), dtype=object)[order] if levelled else None
-    return Items(rows[order], {name: table.column(name).to_numpy()[order] for name in COLUMNS[metric]}, levels)
+    return Items(rows[order], {name: table.column(name).to_numpy()[order] for name in METRICS[metric].item_columns}, levels)

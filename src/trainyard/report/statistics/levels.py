@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainyard.core.statistics import Score, difference
+from trainyard.metrics import METRICS
 from trainyard.report.results.runs import CHANCE, Evaluation, Run, as_score, below_chance, exact, model_labels
 from trainyard.report.statistics.seeds import Headline, headline
 
@@ -52,7 +53,7 @@ def gather(runs: Sequence[Run], evaluations: Sequence[Evaluation], shortcuts: Se
     """
     groups: dict[str, list[Evaluation]] = {}
     for evaluation in evaluations:
-        if evaluation.metric == "hellaswag" and evaluation.scores:
+        if METRICS[evaluation.metric].has_chance and evaluation.scores:
             groups.setdefault(evaluation.raw["evaluation"], []).append(evaluation)
     return [_items(group, model_labels(runs, group), shortcuts) for group in groups.values()]
 

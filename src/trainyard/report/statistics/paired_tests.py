@@ -22,34 +22,14 @@ import numpy as np
 from scipy import stats
 
 from trainyard.core.statistics import FEWEST, LEVEL, ratio
+from trainyard.metrics import METRICS, score_kinds
 from trainyard.report.results.item_scores import RESAMPLES, Items
 from trainyard.report.results.runs import Evaluation
 
 MCNEMAR = "McNemar's exact test"
 BOOTSTRAP = "paired bootstrap"
-CORRECT = {"acc": "correct", "acc_norm": "correct_norm"}
-UNITS = {
-    "loss_token": "tokens",
-    "perplexity_token": "tokens",
-    "perplexity_word": "words",
-    "perplexity_byte": "bytes",
-    "bits_per_byte": "bytes",
-}
-DECIDING: dict[str, tuple[str, ...]] = {
-    "hellaswag": ("protocol", "limit", "shots"),
-    "perplexity": ("protocol", "limit", "context", "stride"),
-    "rouge": (
-        "limit",
-        "beams",
-        "min_length",
-        "max_length",
-        "no_repeat_ngram",
-        "length_penalty",
-        "early_stopping",
-        "tokenizer",
-        "stemmer",
-    ),
-}
+CORRECT = {key: kind.correct for key, kind in score_kinds().items() if kind.correct}
+UNITS = {key: kind.unit for key, kind in score_kinds().items() if kind.unit}
 OF_SHOTS = ("draw", "seed", "shots_rows", "held_out")  # they decide nothing where there are no shots
 
 
@@ -128,7 +108,7 @@ def unlike(first: Evaluation, second: Evaluation) -> str:
         return "the rows' hash is not recorded: evaluate again"
     if one["rows_sha256"] != other["rows_sha256"]:
         return "the files of rows differ"
-    deciding = DECIDING[first.metric] + (OF_SHOTS if first.shots else ())
+    deciding = METRICS[first.metric].comparable + (OF_SHOTS if first.shots else ())
     for key in deciding:
         ours, theirs = one["settings"].get(key), other["settings"].get(key)
         if ours != theirs:

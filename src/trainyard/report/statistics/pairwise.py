@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from trainyard.metrics import METRICS
 from trainyard.report.render.format import PERCENT, fixed, scientific
 from trainyard.report.results.item_scores import RESAMPLES
 from trainyard.report.results.runs import Evaluation
@@ -68,7 +69,9 @@ def family(order: Sequence[int], test: Callable[[int, int], Paired | Welch | str
 def ranking(group: Sequence[Evaluation], name: str) -> list[int]:
     """Places of a group's members from the best score to the worst."""
     return sorted(
-        range(len(group)), key=lambda place: group[place].scores[name].value, reverse=group[0].metric != "perplexity"
+        range(len(group)),
+        key=lambda place: group[place].scores[name].value,
+        reverse=METRICS[group[0].metric].higher_is_better,
     )
 
 

@@ -9,22 +9,20 @@ from typing import Any
 from trainyard.config.settings import Prices
 from trainyard.config.study import Study
 from trainyard.core.statistics import Score, alike
+from trainyard.metrics import METRICS, is_higher_better
 from trainyard.report.render.format import PERCENT, TITLES
 from trainyard.report.results.published import published_losses, same
 from trainyard.report.results.runs import CHANCE, Evaluation, Run, label, telling
 from trainyard.report.statistics.cost import Cost, cost_at, mean_cost, step_of
 from trainyard.report.statistics.seeds import configurations
 
-# of each metric the one figure that is drawn; the table has them all
-HEADLINES = {"hellaswag": "acc_norm", "perplexity": "perplexity_word", "rouge": "rougeL"}
 LOSS = "validation_loss"
 
 
 def headline(group: Sequence[Evaluation]) -> str:
-    """The figure of an evaluation that is drawn: a perplexity a byte where the text puts no space between words."""
-    figure = HEADLINES[group[0].metric]
-    words = figure != "perplexity_word" or any(figure in each.scores for each in group)
-    return figure if words else "perplexity_byte"
+    """The figure of an evaluation that is drawn; the table has them all."""
+    metric = METRICS[group[0].metric]
+    return metric.scores_of([metric.headline], [each.scores for each in group])[0]
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Chart:
     @property
     def high(self) -> bool:
         """Whether more is better."""
-        return self.figure not in ("perplexity_word", "perplexity_byte", LOSS)
+        return self.figure != LOSS and is_higher_better(self.figure)
 
     @property
     def scale(self) -> float:
@@ -174,7 +172,7 @@ def _mean(points: Sequence[Point]) -> Point:
 
 def _rivals(evaluation: Evaluation, figure: str, shortcuts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
     """Chance and the best shortcut on endings; the baselines of an evaluation on others."""
-    if evaluation.metric == "hellaswag":
+    if METRICS[evaluation.metric].has_chance:
         own = next((found for found in shortcuts if found["dataset"] == evaluation.raw["dataset"]), None)
         yield "chance", own["chance"]["value"] if own else CHANCE
         if own and own["baselines"]:

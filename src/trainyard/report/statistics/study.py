@@ -7,6 +7,7 @@ from typing import Any
 from trainyard.config.catalogue import Model
 from trainyard.config.study import Study
 from trainyard.core.statistics import Score
+from trainyard.metrics import METRICS
 from trainyard.report.results.runs import Evaluation, Run, model_labels
 from trainyard.report.statistics.seeds import Headline, headline
 
@@ -40,7 +41,7 @@ class Ranked:
         scores = [
             (each.run, each.checkpoint, value.value) for each, value in zip(self.evaluations, self.scores, strict=True)
         ]
-        return headline(runs, scores, lower=name.startswith("perplexity"))
+        return headline(runs, scores, lower=not METRICS[self.evaluations[0].metric].higher_is_better)
 
 
 def ranked(evidence: Evidence, metric: str, name: str) -> list[Ranked]:
@@ -51,7 +52,7 @@ def ranked(evidence: Evidence, metric: str, name: str) -> list[Ranked]:
             groups.setdefault(evaluation.raw["evaluation"], []).append(evaluation)
     found = []
     for group in groups.values():
-        group.sort(key=lambda evaluation: evaluation.scores[name].value, reverse=metric != "perplexity")
+        group.sort(key=lambda evaluation: evaluation.scores[name].value, reverse=METRICS[metric].higher_is_better)
         names = model_labels(evidence.runs, group)
         found.append(Ranked(group[0].title, group, names, [evaluation.scores[name] for evaluation in group]))
     return found

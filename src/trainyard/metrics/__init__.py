@@ -1,0 +1,18 @@
+"""The metrics that models are compared by: a file each, and nothing about one of them elsewhere but its computation."""
+
+from trainyard.metrics.base import Metric, ScoreKind
+from trainyard.metrics.hellaswag import HELLASWAG
+from trainyard.metrics.perplexity import PERPLEXITY
+from trainyard.metrics.rouge import ROUGE
+
+METRICS: dict[str, Metric] = {metric.key: metric for metric in (PERPLEXITY, HELLASWAG, ROUGE)}
+
+
+def is_higher_better(score: str) -> bool:
+    """The direction of a score of any metric."""
+    return next(metric.higher_is_better for metric in METRICS.values() for kind in metric.scores if kind.key == score)
+
+
+def score_kinds() -> dict[str, ScoreKind]:
+    """Every score of every metric by its key."""
+    return {kind.key: kind for metric in METRICS.values() for kind in metric.scores}

@@ -1,0 +1,23 @@
+"""Perplexity a token, word and byte, and the losses that it is the exponential of."""
+
+from trainyard.metrics.base import Metric, ScoreKind
+
+PERPLEXITY = Metric(
+    key="perplexity",
+    reads="text",
+    needs_encoder=False,
+    higher_is_better=False,
+    scores=(
+        ScoreKind("loss_token", "loss a token", "loss a token", 3, tabulated=False, unit="tokens"),
+        ScoreKind("perplexity_token", "perplexity a token", "ppl/token", unit="tokens"),
+        ScoreKind("perplexity_word", "perplexity a word", "ppl/word", unit="words"),
+        ScoreKind("perplexity_byte", "perplexity a byte", "ppl/byte", 3, unit="bytes"),
+        ScoreKind("bits_per_byte", "bits a byte", "bits a byte", 3, tabulated=False, unit="bytes"),
+    ),
+    headline="perplexity_word",
+    # of one tokenizer a token's has the same p, of several it does not compare
+    tested=("perplexity_word",),
+    instead=("perplexity_word", "perplexity_byte"),  # text without spaces has no words
+    comparable=("protocol", "limit", "context", "stride"),
+    item_columns=("tokens", "words", "bytes", "log_likelihood"),
+)
