@@ -107,7 +107,7 @@ WHOLE: dict[str, Any] = {
             "compiler": True,
             "libraries": ["libaio"],
             "options": {
-                "stage": 3,
+                "level": 3,
                 "offload_optimizer": "nvme",
                 "offload_parameters": "nvme",
                 "reduce_bucket": 9,

@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from trainyard.config.engine_options import ENGINES
+import pytest
+
+from trainyard.config.engine_options import ENGINES, parse_options
+from trainyard.core.errors import InputError
 from trainyard.core.repository import ROOT, SOURCE
 from trainyard.parallel import engine_module
 
@@ -49,3 +52,8 @@ def test_a_plan_imports_no_library_that_takes_seconds() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
+
+
+def test_the_old_name_of_zero_s_level_says_the_new_one() -> None:
+    with pytest.raises(InputError, match="stage is called level, as ColossalAI's is: write level: 2"):
+        parse_options("deepspeed", {"stage": 2})

@@ -42,6 +42,6 @@ def test_a_case_that_hangs_is_ended_and_one_that_time_does_not_allow_says_nothin
 
 @pytest.mark.slow
 def test_one_process_as_on_a_machine_with_one_gpu_takes_deepspeed_through_its_steps(tmp_path):
-    zero2 = {"name": "zero2", "engine": "deepspeed", "options": {"stage": 2}, "tensor": 1, "pipeline": 1}
+    zero2 = {"name": "zero2", "engine": "deepspeed", "options": {"level": 2}, "tensor": 1, "pipeline": 1}
     ending, told = run(tmp_path, [curve("parity", kind="parity", parallel=zero2)])
     assert (ending.kind, told) == ("finished", ["parity"]), ending.reason

@@ -48,14 +48,14 @@ def losses(engine: Engine, steps: int) -> list[float]:
 
 def clipping(arguments: dict) -> dict:
     """The losses with our configuration, and with one that leaves clipping to DeepSpeed."""
-    stated = losses(engine(arguments, {"stage": 2}), 20)
+    stated = losses(engine(arguments, {"level": 2}), 20)
     ours = deepspeed.configuration
 
     def silent(*given: Any) -> dict:
         return {key: value for key, value in ours(*given).items() if key != "gradient_clipping"}
 
     deepspeed.configuration = silent
-    left_out = losses(engine(arguments, {"stage": 2}), 20)
+    left_out = losses(engine(arguments, {"level": 2}), 20)
     deepspeed.configuration = ours
     return {"stated": stated, "left out": left_out}
 
@@ -64,8 +64,8 @@ def precision(arguments: dict) -> dict:
     """The losses in bf16 of the engines that hold weights alike, and of fp16, which no CPU is said to have."""
     from deepspeed.accelerator import get_accelerator  # noqa: PLC0415
 
-    levels: dict[str, dict[str, Any]] = {f"zero{stage}": {"stage": stage} for stage in range(4)}
-    levels["zero3-offload"] = {"stage": 3, "offload_optimizer": "cpu", "offload_parameters": "cpu"}
+    levels: dict[str, dict[str, Any]] = {f"zero{stage}": {"level": stage} for stage in range(4)}
+    levels["zero3-offload"] = {"level": 3, "offload_optimizer": "cpu", "offload_parameters": "cpu"}
     found: dict[str, Any] = {name: losses(engine(arguments, options, "bf16"), 20) for name, options in levels.items()}
     found["fsdp"] = losses(engine(arguments, {}, "bf16", "fsdp"), 20)
     found["ddp"] = losses(engine(arguments, {}, "bf16", "ddp"), 20)
@@ -90,7 +90,7 @@ def overflow(arguments: dict) -> dict:
     accelerator.is_fp16_supported = lambda: True
     found = {}
     for stage in range(4):
-        made = engine(arguments, {"stage": stage}, "fp16", initial_loss_scale=2.0**40)
+        made = engine(arguments, {"level": stage}, "fp16", initial_loss_scale=2.0**40)
         before = made.full_state()
         first, second = (made.train_step([micro_batch("gpt2", step, process_group.rank())], 1e-3) for step in range(2))
         after = made.full_state()
@@ -102,10 +102,10 @@ def overflow(arguments: dict) -> dict:
 
 def swapping(arguments: dict) -> dict:
     """The losses with and without files, and the files: of the optimizer, and of parameters."""
-    found: dict[str, Any] = {"none": losses(engine(arguments, {"stage": 3}, shape=LARGE), 20)}
+    found: dict[str, Any] = {"none": losses(engine(arguments, {"level": 3}, shape=LARGE), 20)}
     swaps = {
-        "optimizer": {"stage": 3, "offload_optimizer": "nvme"},
-        "parameters": {"stage": 3, "offload_optimizer": "nvme", "offload_parameters": "nvme"},
+        "optimizer": {"level": 3, "offload_optimizer": "nvme"},
+        "parameters": {"level": 3, "offload_optimizer": "nvme", "offload_parameters": "nvme"},
     }
     for name, options in swaps.items():
         made = engine(arguments, {**options, "sub_group": 300_000}, shape=LARGE)
@@ -120,7 +120,7 @@ def swapping(arguments: dict) -> dict:
 
 def closing(arguments: dict) -> dict:
     """Whether DeepSpeed's engine is gone when the group is left."""
-    made = engine(arguments, {"stage": 2})
+    made = engine(arguments, {"level": 2})
     losses(made, 2)
     assert isinstance(made, deepspeed.Engine)
     inner = weakref.ref(made.engine)

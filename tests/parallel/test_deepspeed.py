@@ -15,7 +15,7 @@ from trainyard.parallel.deepspeed.config import Size, configuration, locked_byte
 from trainyard.parallel.engine import EngineSettings
 
 SIZE = Size(parameters=1_000_000, largest=300_001, processes=2)
-INFINITY = {"stage": 3, "offload_optimizer": "nvme", "offload_parameters": "nvme"}
+INFINITY = {"level": 3, "offload_optimizer": "nvme", "offload_parameters": "nvme"}
 
 
 def options(**given):
@@ -30,13 +30,13 @@ def test_an_unknown_option_is_a_users_error_that_names_the_file_and_the_nearest(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"stage": 2, "offload_parameters": "cpu"}, "offload_parameters needs stage: 3"),
-        ({"stage": 2, "offload_optimizer": "nvme"}, "offload_optimizer: nvme needs stage: 3"),
-        ({"stage": 2, "sub_group": 10}, "sub_group needs stage: 3"),
-        ({"stage": 0, "offload_optimizer": "cpu"}, "offload_optimizer needs stage: 1, 2 or 3"),
-        ({"stage": 3, "offload_parameters": "nvme"}, "offload_parameters: nvme needs offload_optimizer: nvme"),
-        ({"stage": 3, "offload_optimizer": "disk"}, "offload_optimizer: 'disk' is not allowed"),
-        ({"stage": 4}, "stage"),
+        ({"level": 2, "offload_parameters": "cpu"}, "offload_parameters needs level: 3"),
+        ({"level": 2, "offload_optimizer": "nvme"}, "offload_optimizer: nvme needs level: 3"),
+        ({"level": 2, "sub_group": 10}, "sub_group needs level: 3"),
+        ({"level": 0, "offload_optimizer": "cpu"}, "offload_optimizer needs level: 1, 2 or 3"),
+        ({"level": 3, "offload_parameters": "nvme"}, "offload_parameters: nvme needs offload_optimizer: nvme"),
+        ({"level": 3, "offload_optimizer": "disk"}, "offload_optimizer: 'disk' is not allowed"),
+        ({"level": 4}, "stage"),
     ],
 )
 def test_options_that_do_not_fit_each_other_are_a_users_error_that_says_why(given, said):
@@ -47,15 +47,15 @@ def test_options_that_do_not_fit_each_other_are_a_users_error_that_says_why(give
 def test_deepspeed_is_always_told_its_clipping_since_it_clips_at_one_otherwise():
     for stage in range(4):
         for clip, told in ((None, 0.0), (0.5, 0.5)):
-            settings = EngineSettings(clip=clip, options={"stage": stage})
+            settings = EngineSettings(clip=clip, options={"level": stage})
             assert configuration(settings, SIZE)["gradient_clipping"] == told
 
 
 def test_buffers_are_no_larger_than_the_model_unless_told():
-    zero = configuration(EngineSettings(options={"stage": 3}), SIZE)["zero_optimization"]
+    zero = configuration(EngineSettings(options={"level": 3}), SIZE)["zero_optimization"]
     assert zero["reduce_bucket_size"] == zero["stage3_prefetch_bucket_size"] == 1_000_000
     assert zero["stage3_param_persistence_threshold"] == 10_000
-    told = {"stage": 3, "reduce_bucket": 7, "prefetch_bucket": 0, "persistence_threshold": 0, "sub_group": 9}
+    told = {"level": 3, "reduce_bucket": 7, "prefetch_bucket": 0, "persistence_threshold": 0, "sub_group": 9}
     zero = configuration(EngineSettings(options=told), SIZE)["zero_optimization"]
     assert (zero["reduce_bucket_size"], zero["stage3_prefetch_bucket_size"]) == (7, 0)
     assert (zero["stage3_param_persistence_threshold"], zero["sub_group_size"]) == (0, 9)

@@ -54,9 +54,9 @@ def predicted(parallel: str = "ddp", name: str = "gpt2-52m", **settings: Any) ->
     ("engine", "options", "arithmetic", "gradients", "expected"),
     [
         ("ddp", {}, "autocast", 0, 120.0),
-        ("deepspeed", {"stage": 1}, "half", 2, 31.4),
-        ("deepspeed", {"stage": 2}, "half", 2 / 64, 16.6),
-        ("deepspeed", {"stage": 3}, "half", 2 / 64, 1.9),
+        ("deepspeed", {"level": 1}, "half", 2, 31.4),
+        ("deepspeed", {"level": 2}, "half", 2 / 64, 16.6),
+        ("deepspeed", {"level": 3}, "half", 2 / 64, 1.9),
     ],
 )
 def test_weights_and_states_are_those_of_the_zero_paper(engine, options, arithmetic, gradients, expected):
@@ -127,7 +127,7 @@ def test_activation_checkpointing_needs_less():
 @pytest.mark.parametrize("arithmetic", ["fp32", "half"])
 def test_each_level_of_zero_shares_out_more(arithmetic):
     def states(stage: int, ranks: int) -> float:
-        load = Workload(MODELS["gpt2-52m"], arithmetic, Activations(0, 0), 1, ranks=ranks, options={"stage": stage})
+        load = Workload(MODELS["gpt2-52m"], arithmetic, Activations(0, 0), 1, ranks=ranks, options={"level": stage})
         found = held("deepspeed", load)
         assert found is not None
         return found.parameters + found.optimizer + max(found.gradients, found.between)

@@ -25,10 +25,10 @@ ENGINES: dict[str, dict[str, dict[str, Any]]] = {
         "pipeline": {"engine": "pipeline", "pipeline": 2, "accumulation": 4},
     },
     "deepspeed": {
-        "zero0": {"engine": "deepspeed", "options": {"stage": 0}},
-        "zero1": {"engine": "deepspeed", "options": {"stage": 1}},
-        "zero2": {"engine": "deepspeed", "options": {"stage": 2}},
-        "zero3": {"engine": "deepspeed", "options": {"stage": 3}},
+        "zero0": {"engine": "deepspeed", "options": {"level": 0}},
+        "zero1": {"engine": "deepspeed", "options": {"level": 1}},
+        "zero2": {"engine": "deepspeed", "options": {"level": 2}},
+        "zero3": {"engine": "deepspeed", "options": {"level": 3}},
     },
     "colossalai": {
         "torch-ddp": {"engine": "colossalai", "options": {"plugin": "torch-ddp"}},

@@ -75,28 +75,28 @@ class DeepSpeed(Options):
 
     package: ClassVar[str | None] = "deepspeed"
 
-    stage: Literal[0, 1, 2, 3] = Field(
+    level: Literal[0, 1, 2, 3] = Field(
         description="what is split over the processes: 0 nothing, 1 the optimizer's state, 2 gradients too, 3 "
         "parameters too"
     )
     offload_optimizer: Literal["cpu", "nvme"] | None = Field(
-        None, description="where the optimizer's state lies: cpu (stages 1 to 3), or in files, nvme (stage 3)"
+        None, description="where the optimizer's state lies: cpu (levels 1 to 3), or in files, nvme (level 3)"
     )
     offload_parameters: Literal["cpu", "nvme"] | None = Field(
-        None, description="where parameters lie while no block computes with them (stage 3)"
+        None, description="where parameters lie while no block computes with them (level 3)"
     )
     reduce_bucket: PositiveInt | None = Field(None, description="of gradients, summed over the processes at once")
     allgather_bucket: PositiveInt | None = Field(
-        None, description="of updated parameters, gathered at once (stages 1 and 2)"
+        None, description="of updated parameters, gathered at once (levels 1 and 2)"
     )
     prefetch_bucket: NonNegativeInt | None = Field(
-        None, description="of parameters, gathered ahead of their use (stage 3)"
+        None, description="of parameters, gathered ahead of their use (level 3)"
     )
     persistence_threshold: NonNegativeInt | None = Field(
-        None, description="parameters of fewer elements stay whole on every process (stage 3)"
+        None, description="parameters of fewer elements stay whole on every process (level 3)"
     )
     sub_group: PositiveInt | None = Field(
-        None, description="of the optimizer's state, stepped at once, and swapped at once from files (stage 3)"
+        None, description="of the optimizer's state, stepped at once, and swapped at once from files (level 3)"
     )
 
     @property
@@ -104,14 +104,21 @@ class DeepSpeed(Options):
         """Whether something lies in files, which takes an extension in C++ and libaio."""
         return "nvme" in (self.offload_optimizer, self.offload_parameters)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_of_today(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "stage" in given:
+            raise ValueError(f"stage is called level, as ColossalAI's is: write level: {given['stage']}")
+        return given
+
     @model_validator(mode="after")
     def _fit_the_level(self) -> Self:
         third = ("offload_parameters", "prefetch_bucket", "persistence_threshold", "sub_group")
         given = [name for name in third if getattr(self, name) is not None]
-        if self.stage < 3 and (given or self.offload_optimizer == "nvme"):
-            raise ValueError(f"{given[0] if given else 'offload_optimizer: nvme'} needs stage: 3")
-        if self.stage == 0 and self.offload_optimizer is not None:
-            raise ValueError("offload_optimizer needs stage: 1, 2 or 3")
+        if self.level < 3 and (given or self.offload_optimizer == "nvme"):
+            raise ValueError(f"{given[0] if given else 'offload_optimizer: nvme'} needs level: 3")
+        if self.level == 0 and self.offload_optimizer is not None:
+            raise ValueError("offload_optimizer needs level: 1, 2 or 3")
         if self.offload_parameters == "nvme" and self.offload_optimizer != "nvme":
             raise ValueError("offload_parameters: nvme needs offload_optimizer: nvme")
         return self

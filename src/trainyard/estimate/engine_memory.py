@@ -206,17 +206,17 @@ _BUCKET = 500_000_000
 
 
 def deepspeed(load: Workload) -> Held:
-    """ZeRO's levels by the option `stage`."""
-    stage = int(load.options["stage"])
+    """ZeRO's levels by the option `level`."""
+    level = int(load.options["level"])
     told = int(load.options.get("reduce_bucket") or min(_BUCKET, load.all))
     filled = 4 * min(told, load.all)
     # allocated whole; on a CPU what is never written to takes no memory
     bucket = filled if load.on_cpu else 4 * told
-    if stage == 0:  # sums a flat copy of each bucket
+    if level == 0:  # sums a flat copy of each bucket
         return replace(single(load), exchanged=4 * load.all + filled)
-    if stage == 1 and load.size == 2:
+    if level == 1 and load.size == 2:
         return _bf16_optimizer(load, filled)
-    return _zero_3(load, bucket) if stage == 3 else _zero_1_and_2(load, bucket, filled)
+    return _zero_3(load, bucket) if level == 3 else _zero_1_and_2(load, bucket, filled)
 
 
 def _bf16_optimizer(load: Workload, bucket: float) -> Held:
@@ -247,7 +247,7 @@ def _zero_1_and_2(load: Workload, bucket: float, filled: float) -> Held:
         parameters=load.size * load.all,
         optimizer=3 * part,
         made=min(bucket, 4 * load.blocks),
-        between=4 * load.all if load.options["stage"] == 1 else part,
+        between=4 * load.all if load.options["level"] == 1 else part,
         exchanged=bucket + filled + (part if load.size == 2 else 0.0),
         stepping=2 * part,
     )

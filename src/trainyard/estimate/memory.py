@@ -183,7 +183,7 @@ def held(engine: str, load: Workload) -> Held | None:
 def _arithmetic(setting: ParallelSetting, precision: Precision) -> Arithmetic:
     if precision == "fp32":
         return "fp32"
-    return "autocast" if setting.engine in _AUTOCAST or setting.options.get("stage") == 0 else "half"
+    return "autocast" if setting.engine in _AUTOCAST or setting.options.get("level") == 0 else "half"
 
 
 def _slack(engine: str, load: Workload) -> float:

@@ -66,7 +66,7 @@ def configuration(settings: "EngineSettings", size: Size) -> dict[str, Any]:
         "data_types": {"grad_accum_dtype": "fp32"},
         "communication_data_type": "fp32",
     }
-    if options.stage == 0:
+    if options.level == 0:
         found["torch_autocast"] = {
             "enabled": precision != "fp32",
             "dtype": "fp16" if precision == "fp16" else "bf16",
@@ -90,7 +90,7 @@ def _zero(options: DeepSpeed, settings: "EngineSettings", size: Size) -> dict[st
     pinned = settings.device == "cuda"
     folder = None if settings.scratch is None else str(settings.scratch)
     found: dict[str, Any] = {
-        "stage": options.stage,
+        "stage": options.level,
         "reduce_bucket_size": options.reduce_bucket or min(_BUCKET, size.parameters),
         "allgather_bucket_size": options.allgather_bucket or min(_BUCKET, size.parameters),
     }
@@ -110,7 +110,7 @@ def _zero(options: DeepSpeed, settings: "EngineSettings", size: Size) -> dict[st
             "buffer_size": size.largest_part,
             "max_in_cpu": 0,
         }
-    if options.stage == 3:
+    if options.level == 3:
         found["stage3_prefetch_bucket_size"] = _or(options.prefetch_bucket, min(_PREFETCH, size.parameters))
         found["stage3_param_persistence_threshold"] = _or(
             options.persistence_threshold, min(_PERSISTENT, size.parameters // 100)

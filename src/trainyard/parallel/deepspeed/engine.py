@@ -63,7 +63,7 @@ class Engine(engine.Engine):
             exact = {parameter: parameter.data for parameter in objective.parameters() if parameter.requires_grad}
         config = configuration(settings, size)
         optimizer = adamw.adamw(objective, settings)
-        if self.options.stage == 3:
+        if self.options.level == 3:
             # By hand, since initialize() would hold the whole model on the device, and swap an fp32 model in bf16.
             objective.to(_DTYPES[settings.precision])
             deepspeed.zero.Init(module=objective, config_dict_or_path=config)
@@ -74,7 +74,7 @@ class Engine(engine.Engine):
             self.engine.torch_autocast_z0_gradscaler = scaler
         # Level 0 sets it for the whole process, and later engines of other levels would sum in bf16 for it.
         deepspeed.runtime.torch_autocast.TORCH_AUTOCAST_INITIALIZED = False
-        self.shards = Shards(self.engine.optimizer) if self.options.stage == 3 else None
+        self.shards = Shards(self.engine.optimizer) if self.options.level == 3 else None
         if exact:
             self._start_masters(exact)
 
@@ -107,7 +107,7 @@ class Engine(engine.Engine):
     @override
     def save(self, folder: Path) -> None:
         scaler = self.engine.torch_autocast_z0_gradscaler
-        if self.options.stage == 0:
+        if self.options.level == 0:
             state = {"model": self.model.state_dict(), "optimizer": self.engine.optimizer.state_dict()}
             torch.save({**state, "scaler": scaler.state_dict() if scaler else None}, self._state_path(folder))
         elif self.options.swaps:
@@ -118,7 +118,7 @@ class Engine(engine.Engine):
 
     @override
     def load(self, folder: Path) -> None:
-        if self.options.stage == 0:
+        if self.options.level == 0:
             state = torch.load(self._state_path(folder), map_location=self.device, weights_only=True)
             self.model.load_state_dict(state["model"])
             self.engine.optimizer.load_state_dict(state["optimizer"])
@@ -150,7 +150,7 @@ class Engine(engine.Engine):
 
     @override
     def _autocast(self) -> AbstractContextManager[object]:
-        return super()._autocast() if self.options.stage == 0 else nullcontext()
+        return super()._autocast() if self.options.level == 0 else nullcontext()
 
     def _start_masters(self, exact: dict[nn.Parameter, Tensor]) -> None:
         """Give the masters the fp32 weights that training starts from: DeepSpeed takes them rounded."""
@@ -158,7 +158,7 @@ class Engine(engine.Engine):
 
         if self.shards:
             self.shards.set_masters(exact)
-        elif self.options.stage > 0:
+        elif self.options.level > 0:
             for parameter, whole in exact.items():
                 safe_set_full_fp32_param(parameter, whole)
 
@@ -179,11 +179,11 @@ class Engine(engine.Engine):
         from deepspeed.runtime.zero import GatheredParameters  # noqa: PLC0415
         from deepspeed.utils import safe_get_full_fp32_param  # noqa: PLC0415
 
-        if self.options.stage in (1, 2) and tensor.requires_grad:
+        if self.options.level in (1, 2) and tensor.requires_grad:
             whole = safe_get_full_fp32_param(tensor)
             assert whole is not None
             return whole
-        with GatheredParameters([tensor], enabled=self.options.stage == 3 and isinstance(tensor, nn.Parameter)):
+        with GatheredParameters([tensor], enabled=self.options.level == 3 and isinstance(tensor, nn.Parameter)):
             return tensor.detach().clone()
 
     def _loss_scale(self) -> float:
@@ -195,7 +195,7 @@ class Engine(engine.Engine):
 
     def _norm_of_plain_gradients(self, scale: float) -> float | None:
         """The gradient's norm at level 0, where DeepSpeed steps a plain optimizer and tells none; None elsewhere."""
-        if self.options.stage > 0:
+        if self.options.level > 0:
             return None
         gradients = [parameter.grad for parameter in self.objective.parameters() if parameter.grad is not None]
         return torch.nn.utils.get_total_norm(gradients).item() / scale
