@@ -24,7 +24,7 @@ def options(**given):
 
 def test_an_unknown_option_is_a_users_error_that_names_the_file_and_the_nearest():
     with pytest.raises(InputError, match=r"config/parallel\.yaml: options.*did you mean 'offload_optimizer'"):
-        options(stage=2, ofload_optimizer="cpu")
+        options(level=2, ofload_optimizer="cpu")
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_an_unknown_option_is_a_users_error_that_names_the_file_and_the_nearest(
         ({"level": 0, "offload_optimizer": "cpu"}, "offload_optimizer needs level: 1, 2 or 3"),
         ({"level": 3, "offload_parameters": "nvme"}, "offload_parameters: nvme needs offload_optimizer: nvme"),
         ({"level": 3, "offload_optimizer": "disk"}, "offload_optimizer: 'disk' is not allowed"),
-        ({"level": 4}, "stage"),
+        ({"level": 4}, "level"),
     ],
 )
 def test_options_that_do_not_fit_each_other_are_a_users_error_that_says_why(given, said):
