@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from trainyard.config.values import PositiveInt
+from trainyard.data.layouts import unknown_token
 from trainyard.errors import InputError
 from trainyard.evaluate.blocks import Block
 from trainyard.evaluate.library import compute
@@ -20,7 +21,7 @@ from trainyard.evaluate.metric import NOT_FINITE
 from trainyard.evaluate.progress import Progress
 from trainyard.evaluate.rows import count_rows
 from trainyard.evaluate.score import Query, log_likelihoods
-from trainyard.evaluate.tokens import encode, encode_as_harness, harness_start_token, start_token, unknown_token
+from trainyard.evaluate.tokens import encode, encode_as_harness, harness_start_token, start_token
 from trainyard.evaluate.wikitext import detokenized, harness_sizes
 from trainyard.evaluate.words import letters, unspaced_letters
 from trainyard.evaluate.write import Result
