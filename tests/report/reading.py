@@ -9,7 +9,7 @@ from trainyard.report.findings import findings
 from trainyard.report.measured import read_cells, read_searches
 from trainyard.report.results import read_all, read_evaluations, read_runs
 
-from .made_up import Results
+from .sample_results import Results
 
 
 def svg_text(path: Path) -> str:

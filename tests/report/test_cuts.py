@@ -9,8 +9,8 @@ from trainyard.report.html import best_cells
 from trainyard.report.overlap import read_overlaps, remarks
 from trainyard.report.results import read_evaluations, read_runs
 
-from .made_up import write
 from .reading import csv_rows, evidence_of, sentences
+from .sample_results import write
 
 ENDINGS = {"protocol": "harness", "shots": 5}
 
