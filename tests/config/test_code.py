@@ -1,5 +1,6 @@
 """The hash of the code that a rule runs."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +92,15 @@ def test_what_is_kept_of_a_module_is_what_parsing_it_again_gives(package: Path) 
     forget()
     assert code_hash.code_hash("p.main") == first
     assert kept.read_bytes() == whole
+
+
+def test_where_nothing_can_be_kept_the_hash_is_the_same(package: Path) -> None:
+    first = code_hash.code_hash("p.main")
+    folder = package.parents[1] / ".snakemake"
+    shutil.rmtree(folder)
+    folder.symlink_to("/sys")  # where nobody may write
+    forget()
+    assert code_hash.code_hash("p.main") == first
 
 
 @pytest.mark.parametrize("text", ["", "{"])

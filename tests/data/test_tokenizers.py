@@ -119,28 +119,26 @@ def test_a_bpe_is_learnt_from_a_genome_without_a_space() -> None:
     letters = random.Random(1).choices("ACGT", k=400_000)
     tokenizer = trained_bpe(["".join(letters)], 300)  # by whole words it would take minutes
     assert len(tokenizer.get_vocab()) == 300
-    assert (
-        trained_bpe(["a word " + "x" * 1000], 300).get_vocab() == trained_bpe(["a word " + "x" * 1000], 300).get_vocab()
-    )
 
 
-@pytest.mark.usefixtures("no_network")
-@pytest.mark.parametrize(
-    ("unknown", "says"), [(None, None), ("<unk>", 0)], ids=["without an unknown token", "with an unknown token"]
-)
-def test_what_a_tokenizer_does_not_know_is_counted_or_it_is_refused(
-    tmp_path: Path, unknown: str | None, says: int | None
-) -> None:
+def make_letters(folder: Path, **roles: str) -> dict[str, Any]:
+    """A tokenizer of kind `model` that knows two letters."""
     vocabulary = {"<unk>": 0, "</s>": 1, "a": 2, "b": 3}
-    letters = Tokenizer(models.BPE(vocabulary, [], unk_token=unknown))
-    roles = {"eos_token": "</s>"} | ({"unk_token": unknown} if unknown else {})
-    PreTrainedTokenizerFast(tokenizer_object=letters, **roles).save_pretrained(tmp_path / "model")
-    make = partial(make_tokenizer, "letters", entry("model", 4, model="m"), pretrained=tmp_path / "model")
-    if says is None:
-        with pytest.raises(InputError, match="tokenizer letters: drops characters that it has no token for"):
-            make(tmp_path / "tokenizer")
-    else:
-        assert make(tmp_path / "tokenizer")["unknown"] == says
+    letters = Tokenizer(models.BPE(vocabulary, [], unk_token=roles.get("unk_token")))
+    PreTrainedTokenizerFast(tokenizer_object=letters, eos_token="</s>", **roles).save_pretrained(folder / "model")
+    return make_tokenizer("letters", entry("model", 4, model="m"), folder / "tokenizer", pretrained=folder / "model")
+
+
+def test_a_tokenizer_that_drops_what_it_does_not_know_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="tokenizer letters: drops characters that it has no token for"):
+        make_letters(tmp_path)
+
+
+@pytest.mark.parametrize(("unknown", "recorded"), [("<unk>", 0), ("</s>", None)], ids=["of its own", "end of sequence"])
+def test_the_unknown_token_is_recorded_where_it_has_no_other_role(
+    tmp_path: Path, unknown: str, recorded: int | None
+) -> None:
+    assert make_letters(tmp_path, unk_token=unknown)["unknown"] == recorded
 
 
 def test_a_bpe_larger_than_its_rows_can_give_has_fewer_tokens(tmp_path: Path, rows: Path) -> None:

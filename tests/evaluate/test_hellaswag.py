@@ -241,6 +241,12 @@ def test_shots_from_the_same_split_are_said_to_be_held_out(causal_folder: Path, 
     assert "from the split's own last 2 rows, not scored" in result["protocol"]
 
 
+def test_of_few_rows_the_second_half_is_held_out_for_shots(causal_folder: Path, write_rows: Write, names: Names):
+    result = evaluate(causal_folder, write_rows(make_rows(7)), names, shots=1)
+    assert (result["n"], result["settings"]["held_out"]) == (4, 3)
+    assert "from the split's own last 3 rows, not scored" in result["protocol"]
+
+
 def test_too_few_rows_for_the_shots_are_an_error(causal_folder: Path, write_rows: Write, names: Names):
     path = write_rows(make_rows(6))
     with pytest.raises(InputError, match="3 rows to draw 3 shots from; it takes one more"):

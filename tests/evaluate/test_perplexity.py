@@ -265,3 +265,18 @@ def test_the_name_of_a_special_token_is_text_as_in_training_and_a_token_to_the_h
     assert encode(loaded, [text]) == Encoder(tmp_path / "tokenizer").documents([text])
     assert len(encode(loaded, [text])[0]) == len(text)
     assert len(encode_as_harness(loaded, [text])[0]) < len(text)
+
+
+def test_documents_with_unknown_tokens_are_counted(
+    causal_folder: Path, write_rows: Write, names: Names, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(causal_folder, tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    first, *rest = tokenizer.tokenize("Ada went home.")
+    assert first not in rest
+    path = write_rows([{"text": "Ada went home."}, {"text": "went home."}])
+    counts = ("documents_with_unknown", "unknown_tokens")
+    assert [evaluate(folder, path, names)["settings"][name] for name in counts] == [0, 0]
+    tokenizer.unk_token = first
+    tokenizer.save_pretrained(folder)
+    assert [evaluate(folder, path, names)["settings"][name] for name in counts] == [1, 1]

@@ -7,7 +7,8 @@ import pytest
 from trainyard.config.catalogue import Model
 from trainyard.config.study import Study
 
-from .made_up import MODELS, STUDY, Results, fill
+from .sample_results import MODELS, Results
+from .sample_study import STUDY, fill
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from trainyard.report.results.measurements import read_cells, read_searches
 from trainyard.report.results.runs import read_all, read_evaluations, read_runs
 from trainyard.report.statistics.study import Evidence
 
-from .made_up import Results
+from .sample_results import Results
 
 
 def svg_text(path: Path) -> str:

@@ -9,8 +9,8 @@ from trainyard.report.render.html import best_cells
 from trainyard.report.results.contamination import read_overlaps, remarks
 from trainyard.report.results.runs import read_evaluations, read_runs
 
-from .made_up import write
 from .reading import csv_rows, evidence_of, sentences
+from .sample_results import write
 
 ENDINGS = {"protocol": "harness", "shots": 5}
 
@@ -24,8 +24,16 @@ def test_the_comparison_says_how_many_contexts_were_cut_and_by_how_much(empty: A
     lost = ENDINGS | {"cut_contexts": 12, "cut_context_tokens": 340}
     empty.add_evaluation("a", "hellaswag", {"acc": (0.5, 0.01), "acc_norm": (0.5, 0.01)}, n=100, settings=lost)
     place = "tinyworld-endings test, harness, 5-shot"
-    said = f"Contexts that lost their left end to fit the model ({place}): gpt2-1m 12 of 100 by 340 tokens."
+    said = f"Contexts that lost their left end to fit the model ({place}): gpt2-1m 12 of 100 (340 tokens)."
     assert said in compared(empty).notes
+
+
+def test_the_comparison_says_how_many_tokens_are_unknown(empty: Any) -> None:
+    empty.add_run("a")
+    unknown = {"documents_with_unknown": 3, "unknown_tokens": 7}
+    empty.add_evaluation("a", "perplexity", {"perplexity_word": (9.0, 0.1)}, n=20, settings=unknown)
+    (said,) = [note for note in compared(empty).notes if note.startswith("Documents with unknown tokens")]
+    assert said.endswith(": gpt2-1m 3 of 20 (7 tokens).")
 
 
 def test_nothing_is_said_where_nothing_was_cut(empty: Any) -> None:

@@ -8,7 +8,7 @@ from trainyard.core.errors import InputError
 
 _OTHERS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _HEAD = 1000
-_FEWEST = 7  # no text has bytes below the bell, or hardly any
+_BELL = 7  # the control characters below it hardly stand in any text
 
 
 def head(path: Path) -> bytes:
@@ -20,7 +20,7 @@ def head(path: Path) -> bytes:
     with path.open("rb") as file:
         start = file.read(_HEAD)
     # without a mark: every second byte is 0 in Latin letters, 1 to 6 in Cyrillic, Greek, Hebrew and Arabic
-    if start.startswith(_OTHERS) or sum(byte < _FEWEST for byte in start) * 3 > len(start):
+    if start.startswith(_OTHERS) or sum(byte < _BELL for byte in start) * 3 > len(start):
         raise InputError(f"{path}: UTF-16 or UTF-32, not UTF-8; convert it: iconv -f UTF-16 -t UTF-8")
     return start.removeprefix(codecs.BOM_UTF8)
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
@@ -12,6 +12,15 @@ from trainyard.core.errors import InputError, one_line
 Layout = Literal["gpt2", "opt", "bart", "t5"]
 
 END_OF_TEXT = "<|endoftext|>"
+
+
+def unknown_token(tokenizer: Any) -> int | None:
+    """The id of the token in place of what has none of its own; None where that token has another role as well.
+
+    GPT-2's is its end of text, which no text of its bytes is encoded to.
+    """
+    others = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return None if tokenizer.unk_token_id in others else tokenizer.unk_token_id
 
 
 class _Layout(NamedTuple):

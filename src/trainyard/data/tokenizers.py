@@ -22,7 +22,7 @@ from trainyard.data import gpt2_bpe
 from trainyard.data.byte_level_bpe import byte_tokenizer, trained_bpe
 from trainyard.data.mirror import model_folder
 from trainyard.data.stored_rows import read_rows
-from trainyard.data.tokenizer_layouts import END_OF_TEXT, from_tokenizer_file, from_vocabulary
+from trainyard.data.tokenizer_layouts import END_OF_TEXT, from_tokenizer_file, from_vocabulary, unknown_token
 from trainyard.fetch.hub import locked_files
 from trainyard.fetch.lock import Asked, DataLock, Origin, check_files
 
@@ -120,23 +120,16 @@ def _checked_vocabulary(name: str, entry: Tokenizer, tokenizer: PreTrainedTokeni
     )
 
 
-def _unknown(name: str, tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The token in place of what has no token of its own; None where there is none.
-
-    Raises:
-        InputError: the tokenizer drops what it has no token for.
-    """
+def _check_drops_nothing(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
     try:
         ids = tokenizer(_RARE, add_special_tokens=False)["input_ids"]
-    except Exception:  # tokenizers raises plain Exception; a row that it fails on is named
-        return None
+    except Exception:  # tokenizers raises plain Exception; the row that it fails on is named later
+        return
     if not ids:
         raise InputError(
             f"tokenizer {name}: drops characters that it has no token for, without a trace; give it an unknown token, "
             "byte_fallback, or an alphabet of bytes"
         )
-    unknown = _special(tokenizer.unk_token, tokenizer)
-    return unknown if unknown in ids else None
 
 
 def _end_of_text(name: str, entry: Tokenizer, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -177,8 +170,8 @@ def make_tokenizer(
 
     Returns:
         what index.json holds: name, kind, vocabulary, end_of_text (the token before each document),
-        end (of a source or target), pad, unknown (what stands for characters that it doesn't know,
-        or none), and the SHA-256 of each file.
+        end (of a source or target), pad, unknown (in place of what has no token of its own, or none), and
+        the SHA-256 of each file.
 
     Raises:
         InputError: its files can't be had, are damaged, or aren't the tokenizer that the entry describes.
@@ -202,6 +195,7 @@ def make_tokenizer(
         except Exception as error:  # tokenizers raises plain Exception
             raise InputError(f"{pretrained or output}: no tokenizer ({one_line(error)})") from error
         vocabulary = _checked_vocabulary(name, entry, tokenizer)
+        _check_drops_nothing(name, tokenizer)
         end_of_text = _end_of_text(name, entry, tokenizer)
         end = _special(tokenizer.eos_token, tokenizer)
         end = end_of_text if end is None else end
@@ -213,7 +207,7 @@ def make_tokenizer(
             "end_of_text": end_of_text,
             "end": end,
             "pad": end if pad is None else pad,
-            "unknown": _unknown(name, tokenizer),
+            "unknown": unknown_token(tokenizer),
             "hashes": {
                 str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()
             },

@@ -4,13 +4,13 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-END_OF_TEXT = "<|endoftext|>"
+from trainyard.data.tokenizer_layouts import END_OF_TEXT
 
 
 def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """The token ids of each text, with no special token added and nothing cut.
 
-    The name of a special token in a text is text, as it is when the model is trained.
+    The name of a special token in a text is text, as it is when the model is trained: `load_tokenizer` sees to it.
     """
     return _encode(tokenizer, texts)
 
@@ -44,21 +44,10 @@ def harness_start_token(tokenizer: Any) -> int | None:
     return tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
 
 
-def unknown_token(tokenizer: Any) -> int | None:
-    """The token in place of what has none of its own; None where a token of another role would be it."""
-    others = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-    return None if tokenizer.unk_token_id in others else tokenizer.unk_token_id
-
-
-def _encode(
-    tokenizer: Any, texts: Sequence[str], add_special_tokens: bool = False, split_special_tokens: bool = True
-) -> list[list[int]]:
+def _encode(tokenizer: Any, texts: Sequence[str], add_special_tokens: bool = False, **more: bool) -> list[list[int]]:
     if not texts:
         return []
-    return tokenizer(
-        list(texts),
-        add_special_tokens=add_special_tokens,
-        split_special_tokens=split_special_tokens,
-        return_attention_mask=False,
-        verbose=False,
-    )["input_ids"]
+    encoded = tokenizer(
+        list(texts), add_special_tokens=add_special_tokens, return_attention_mask=False, verbose=False, **more
+    )
+    return encoded["input_ids"]

@@ -72,7 +72,7 @@ class Settings(Placement):
     shots_rows: Path | None = Field(None, description="rows that shots are drawn from; the split's own tail by default")
     held_out: PositiveInt = Field(
         ROWS_FOR_SHOTS,
-        description="rows of the tail that are kept for shots, and not scored; the second half of so few",
+        description="rows of the tail that are kept for shots and not scored; half where it has no more",
     )
     draw: Draw = Field("random", description="of shots: anew for each item, or the same first ones for all")
     seed: NonNegativeInt = Field(1234, description="seed of the draw of shots; the default is the harness's")
@@ -153,6 +153,11 @@ def _drawn_from(settings: Settings) -> str:
     return f"{settings.shots} shots, joined by an empty line, drawn anew for each item from {source}."
 
 
+def held_out(rows: int, settings: Settings) -> int:
+    """How many of a split's own `rows` are kept for shots: of no more than are to be, the second half."""
+    return settings.held_out if rows > settings.held_out else rows // 2
+
+
 def stop_and_pool(rows: Path, settings: Settings) -> tuple[int, list[Item]]:
     """How many rows from the first are scored, and the items that shots are drawn from.
 
@@ -164,7 +169,7 @@ def stop_and_pool(rows: Path, settings: Settings) -> tuple[int, list[Item]]:
     if settings.shots and settings.shots_rows:
         pool = read_rows(settings.shots_rows, COLUMNS)
     elif settings.shots:
-        stop -= settings.held_out if stop > settings.held_out else stop // 2
+        stop -= held_out(stop, settings)
         pool = list(itertools.islice(stream_rows(rows, COLUMNS), stop, None))
     if settings.shots and len(pool) <= settings.shots:
         raise InputError(
@@ -201,6 +206,8 @@ def score(items: Sequence[Item], sums: np.ndarray, counts: np.ndarray) -> list[d
 
 def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) -> Result:
     """Accuracies of scored items, by level too."""
+    if settings.shots and not settings.shots_rows:
+        settings = settings.model_copy(update={"held_out": held_out(count_rows(rows), settings)})
     context = longest(model_folder)
     table = pq.read_table(scored, columns=["row", "cut_tokens", "ending_tokens", "correct"])
     lost, unscored = table["cut_tokens"].to_numpy(), table.filter(table["correct"].is_null())

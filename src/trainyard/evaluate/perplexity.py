@@ -14,7 +14,8 @@ from pydantic import Field
 from trainyard.config.values import PositiveInt
 from trainyard.core.errors import InputError
 from trainyard.core.statistics import Estimates, finite, ratio, unflat
-from trainyard.evaluate.encoding import encode, encode_as_harness, harness_start_token, start_token, unknown_token
+from trainyard.data.tokenizer_layouts import unknown_token
+from trainyard.evaluate.encoding import encode, encode_as_harness, harness_start_token, start_token
 from trainyard.evaluate.log_likelihood import Query, log_likelihoods
 from trainyard.evaluate.metric import NOT_FINITE, compute
 from trainyard.evaluate.model import Placement, load_causal, load_tokenizer, longest

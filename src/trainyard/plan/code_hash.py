@@ -75,8 +75,7 @@ class _Kept:
     def write(self) -> None:
         """Keep what is new; a folder that can't be written keeps nothing."""
         if self._is_new:
-            with suppress(OSError):
-                self._file.parent.mkdir(exist_ok=True)
+            with suppress(InputError, OSError):
                 write_json(self._file, self._parsed)
             self._is_new = False
 

@@ -37,8 +37,7 @@ class Evaluation:
 
         The first items are a sample of all: their number makes a score less certain, not another one.
         """
-        ranked = {} if self.metric == "samples" else self.settings
-        return {"split": self.split, **{key: value for key, value in ranked.items() if key != "limit"}}
+        return {"split": self.split, **{key: value for key, value in self.settings.items() if key != "limit"}}
 
     def on(self, steps: Sequence[int]) -> list[str]:
         """The models of a run that it is run on: best, last, step-N; `steps` are those that the run keeps."""

@@ -132,6 +132,8 @@ class StudyPlan:
         """See that scores of one name, which the report ranks, are scored alike."""
         first: dict[str, tuple[EvaluatedModel, Evaluation]] = {}
         for model, each in self.by_evaluation.values():
+            if each.metric == "samples":
+                continue
             before, other = first.setdefault(each.name, (model, each))
             odd = [key for key, value in each.protocol.items() if value != other.protocol[key]]
             if odd:

@@ -10,11 +10,7 @@ MOST = 12
 FACTS = (
     ("cut_contexts", "cut_context_tokens", "Contexts that lost their left end to fit the model"),
     ("unscored_items", "", "Items left out, since an ending has no token or more than the model takes"),
-    (
-        "documents_with_unknown",
-        "unknown_tokens",
-        "Documents with tokens for what the tokenizer doesn't know",
-    ),
+    ("documents_with_unknown", "unknown_tokens", "Documents with unknown tokens"),
     ("cut_sources", "cut_source_tokens", "Sources that lost their end to fit source_length"),
     ("unscored_targets", "", "Rows left out, since the tokenizer keeps less than half of the target's letters"),
     ("cut_prompts", "cut_prompt_tokens", "Prompts that lost their left end to fit the model"),
@@ -35,7 +31,7 @@ def _of_group(group: Sequence[Evaluation], labels: Sequence[str]) -> Iterator[st
         for each, label in zip(group, labels, strict=True):
             settings = each.raw["settings"]
             if settings.get(items):
-                lost = f" by {counted(settings[tokens], 'token')}" if tokens else ""
+                lost = f" ({counted(settings[tokens], 'token')})" if tokens else ""
                 found.append(f"{label} {settings[items]:,} of {_rows(each):,}{lost}")
         if found:
             more = f" and {len(found) - MOST} more" if len(found) > MOST else ""

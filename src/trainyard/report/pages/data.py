@@ -18,7 +18,7 @@ COLUMNS = [
     Column("words", "words", "in all"),
     Column("tokens", "tokens", "in all"),
     Column("tokens_per_word", "tokens a word", "in all"),
-    Column("unknown", "unknown", "in all", tip="tokens in place of what the tokenizer has no token for"),
+    Column("unknown", "unknown tokens", "in all", tip="in place of what the tokenizer has no token for"),
     Column("source_words", "words", "source, mean a row"),
     Column("source_tokens", "tokens", "source, mean a row"),
     Column("target_words", "words", "target, mean a row"),

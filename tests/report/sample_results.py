@@ -1,4 +1,4 @@
-"""A made-up results folder with every kind of outcome, and text that would do harm if it were not escaped."""
+"""A results folder as jobs leave it, with text that would do harm if it were not escaped."""
 
 import json
 import math
@@ -16,7 +16,8 @@ from trainyard.config.catalogue import Model
 from trainyard.config.study import Study
 from trainyard.core.statistics import proportion
 
-HOSTILE = "<script>alert('x')</script> & $\\frac{1}{2}$"
+from .sample_measurements import batch_search, measured_cell
+from .sample_text import HOSTILE
 
 
 def write(path: Path, value: Any) -> Path:
@@ -37,26 +38,6 @@ MODELS = {
     "bart-tiny": model("bart", 2, 64),
 }
 WIDTHS = {name: entry["shape"]["width"] for name, entry in MODELS.items()}
-STUDY: dict[str, Any] = {
-    "title": f"Small models of a small world {HOSTILE}",
-    "question": "Does a model of a million parameters learn the facts of tinyworld?",
-    "grids": [
-        {
-            "datasets": ["tinyworld"],
-            "models": ["gpt2-1m", "gpt2-500k", "gpt2-250k"],
-            "train": {"steps": 400, "batch": 16, "learning_rate": 1e-3},
-        }
-    ],
-    "scaling": True,
-    "published": [
-        {
-            "model": "gpt2-124m",
-            "values": {"validation_loss": 1.21, "hellaswag_acc_norm": 31.14, "perplexity_word": 37.4},
-            "protocol": "harness, 0-shot, hellaswag; perplexity of wikitext-2",
-            "source": f"a paper {HOSTILE}",
-        }
-    ],
-}
 
 
 @dataclass
@@ -368,124 +349,17 @@ class Results:
         self.parity.append(path)
         return path
 
-    def add_cell(
-        self,
-        parallel: str,
-        batch: int,
-        speed: float | None,
-        outcome: str = "finished",
-        reason: str | None = None,
-        *,
-        model: str = "gpt2-1m",
-        device: bool = False,
-        **more: Any,
-    ) -> Path:
-        """A measured cell of two processes; `more` replaces keys of its file."""
-        cell = f"{model}-{parallel}-b{batch}{''.join(f'-{key}' for key in more)}"
-        peak = 5e8 + 1e7 * batch
-        predicted = {
-            "parameters": 4e7,
-            "gradients": 4e7,
-            "optimizer": 8e7,
-            "activations": 1e6 * batch,
-            "buffers": 1e7,
-            "total": 1.7e8 + 1e6 * batch,
-            "kind": "device" if device else "host",
-            "host": 2e8 if device else 0,
-            "moment": "the backward pass",
-        }
-        ranks = [
-            {
-                "rank": rank,
-                "peak_host_memory": peak + 1e6 * rank,
-                "host_memory_increase": peak - 3e8,
-                "peak_device_memory": 2 * peak if device else None,
-            }
-            for rank in range(2)
-        ]
-        phases = ["warm-up"] * 3 + ["placed"] * 10 if parallel.startswith("gemini") else [None] * 13
-        found = {
-            "study": self.name,
-            "kind": "cell",
-            "cell": cell,
-            "model": model,
-            "parallel": parallel,
-            "processes": 2,
-            "precision": "fp32",
-            "batch": batch,
-            "sequence_length": 128,
-            "activation_checkpointing": False,
-            "memory_limit": None,
-            "outcome": outcome,
-            "reason": reason,
-            "steps": 20,
-            "warmup_steps": 3,
-            "step_seconds": speed and {"median": 2 * batch * 128 / speed, "p10": 0.1, "p90": 0.2},
-            "tokens_per_second": speed,
-            "samples_per_second": speed and speed / 128,
-            "peak_memory": speed and (2 * peak if device else peak + 1e6),
-            "peak_memory_increase": speed and (2 * peak if device else peak - 3e8),
-            "memory_kind": speed and predicted["kind"],
-            "mfu": speed and speed / 1e5,
-            "mfu_formula": "6 N + 12 L h Q T" if speed else None,
-            "peak_flops": 5e10 if speed else None,
-            "peak_source": "measured" if speed else None,
-            "device_name": f"cpu {HOSTILE}" if speed else None,
-            "timing": "alone",
-            "ranks": ranks if speed else None,
-            "tflops": speed and speed / 1e4,
-            "tflops_megatron": None if model.startswith("bart") else speed and speed / 9e3,
-            "tflops_formula": "tokens/s x (6 N + 12 L h Q T) / processes" if speed else None,
-            "tflops_megatron_formula": "24 (3 + c) B S L h^2" if speed else None,
-            "breakdown_reason": None,
-            "breakdown": speed
-            and {"compute": 0.06, "communication": 0.02, "optimizer": 0.01, "offload": 0.0, "other": 0.01},
-            "memory_by_step": speed
-            and [
-                {"step": step, "host": 5e8 + 1e6 * step, "device": 1e9 if device else None, "phase": phase}
-                for step, phase in enumerate(phases, 1)
-            ],
-            "predicted_memory": predicted,
-            "prediction_error": speed and 0.1,
-        }
-        path = write(self.folder / "measure" / f"{cell}.json", found | more)
-        self.cells.append(path)
-        return path
+    def add_cell(self, *cell: Any, **more: Any) -> Path:
+        """A cell, as `measured_cell` takes it after the study."""
+        return self._add_measurement(measured_cell(self.name, *cell, **more))
 
-    def add_search(
-        self,
-        parallel: str,
-        largest: int | None,
-        reason: str | None = None,
-        model: str = "gpt2-1m",
-        bound: int = 4096,
-    ) -> Path:
-        """A search for the largest batch."""
-        tried = [{"batch": batch, "outcome": "finished", "reason": None} for batch in range(1, (largest or 0) + 1)]
-        tried += [{"batch": (largest or 0) + 1, "outcome": "out-of-memory", "reason": HOSTILE}]
-        path = write(
-            self.folder / "measure" / f"{model}-{parallel}-search.json",
-            {
-                "study": self.name,
-                "kind": "search",
-                "cell": f"{model}-{parallel}-search",
-                "model": model,
-                "parallel": parallel,
-                "processes": 2,
-                "precision": "fp32",
-                "batch": None,
-                "sequence_length": 128,
-                "activation_checkpointing": False,
-                "memory_limit": None,
-                "outcome": "finished" if largest else "unsupported",
-                "reason": reason,
-                "largest_batch": largest,
-                "largest_tried": bound,
-                "tried": tried if largest else [],
-            },
-        )
-        self.cells.append(path)
-        return path
+    def add_search(self, *search: Any, **more: Any) -> Path:
+        """A search for the largest batch, as `batch_search` takes it after the study."""
+        return self._add_measurement(batch_search(self.name, *search, **more))
+
+    def _add_measurement(self, found: dict[str, Any]) -> Path:
+        self.cells.append(write(self.folder / "measure" / f"{found['cell']}.json", found))
+        return self.cells[-1]
 
     def add_statistics(self, dataset: str, splits: dict[str, dict[str, Any]]) -> Path:
         path = write(
@@ -516,61 +390,3 @@ class Results:
         )
         self.duplicates.append(path)
         return path
-
-
-def fill(results: Results) -> Results:
-    """A study with everything in it."""
-    results.add_run("gpt2-1m-s1", end=1.18)
-    results.add_run("gpt2-500k-s1", model="gpt2-500k", end=1.34)
-    results.add_run("gpt2-250k-s1", model="gpt2-250k", end=1.55)
-    results.add_run("gpt2-1m-hot", recipe="lr-1", outcome="diverged", reason="loss not finite at step 60", steps=60)
-    results.add_run("gpt2-1m-zero3", parallel="zero3", outcome="unsupported", reason=HOSTILE, steps=0)
-    results.add_run("gpt2-1m-ddp", parallel="ddp", outcome="out-of-memory", reason="rank 1, step 1", steps=0)
-    easy = ("facts", "last-move", "earlier-move", "carried")
-    for run, scores in (
-        ("gpt2-1m-s1", (0.97, 0.62, 0.31, 0.27)),
-        ("gpt2-500k-s1", (0.95, 0.41, 0.27, 0.24)),
-        ("gpt2-250k-s1", (0.71, 0.27, 0.25, 0.26)),
-    ):
-        results.add_levels(run, dict(zip(easy, scores, strict=True)))
-        scale = sum(scores)
-        results.add_evaluation(
-            run,
-            "perplexity",
-            {
-                "loss_token": (1.9 - 0.3 * scale, 0.01),
-                "perplexity_token": (7 - scale, 0.05),
-                "perplexity_word": (14 - 2 * scale, 0.1),
-                "perplexity_byte": (1.7, 0.01),
-                "bits_per_byte": (0.8, 0.01),
-            },
-            dataset="tinyworld-stories",
-            settings={"context": 128, "stride": 64},
-        )
-    for run in ("gpt2-1m-hot", "gpt2-1m-zero3", "gpt2-1m-ddp"):
-        results.add_evaluation(
-            run,
-            "perplexity",
-            None,
-            dataset="tinyworld-stories",
-            reason=f"no model: {HOSTILE}",
-            settings={"context": 128, "stride": 64},
-        )
-    results.add_shortcuts()
-    for parallel, largest in (("ddp", 1.1e-7), ("zero1", 1.3e-7), ("fsdp", 2.0e-7), ("zero2", 2.4e-7)):
-        results.add_parity(parallel, largest)
-    results.add_parity("zero3", None, outcome="unsupported", reason=f"no compiler {HOSTILE}")
-    results.add_parity("ddp", 8.2e-3, precision="bf16")
-    for parallel, speed in (("single", 21_000), ("ddp", 26_000), ("fsdp", 22_500), ("zero2", 19_800)):
-        for batch in (8, 32):
-            results.add_cell(parallel, batch, speed * (1 + batch / 100))
-    results.add_cell("ddp", 128, None, "out-of-memory", HOSTILE)
-    results.add_search("ddp", 96)
-    results.add_search("fsdp", 120)
-    text = {"train": {"rows": 20_000, "words": 1_200_000, "tokens": 1_610_000, "bytes": 6_000_000}}
-    results.add_statistics("tinyworld", {**text, "test": {"rows": 1000, "words": 60_000, "tokens": 80_500}})
-    pairs = {"rows": 14_732, "words": 1_700_000, "tokens": 2_560_000}
-    pairs |= {"source_words": 94.2, "source_tokens": 147.1, "target_words": 20.3, "target_tokens": 26.4}
-    results.add_statistics("samsum", {"train": pairs})
-    results.add_duplicates("tinyworld", "tinyworld", "test", 1000, 12)
-    return results
