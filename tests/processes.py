@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import psutil
+import pytest
+
+from trainyard.launch import launch
 
 Found = TypeVar("Found")
 SAID = 6000  # characters, of a log's end
@@ -91,3 +94,11 @@ def _said(process: subprocess.Popen[bytes] | None, log: Path | None) -> str:
         os.set_blocking(process.stderr.fileno(), False)
         said += process.stderr.read() or b""
     return f": {said.decode(errors='replace')[-SAID:]}" if said else ""
+
+
+@contextmanager
+def launched_from(folder: Path) -> Iterator[None]:
+    """Let the processes of a launch, which import our code alone, import the modules of a folder of tests too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "SOURCE", f"{launch.SOURCE}{os.pathsep}{folder}")
+        yield

@@ -1,14 +1,12 @@
-import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from trainyard.launch import launch
+from processes import launched_from
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _process_of_tests_can_be_launched():
-    """Processes of a launch import our code alone; here, failing.py beside this file too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "SOURCE", f"{launch.SOURCE}{os.pathsep}{Path(__file__).parent}")
+def _failing_can_be_launched() -> Iterator[None]:
+    with launched_from(Path(__file__).parent):
         yield

@@ -1,21 +1,17 @@
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from processes import launched_from
 from trainyard.launch import launch
-
-HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _drivers_can_be_launched():
-    """Processes of a launch import our code alone; here, these tests' drivers too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "SOURCE", f"{launch.SOURCE}{os.pathsep}{HERE}")
+def _drivers_can_be_launched() -> Iterator[None]:
+    with launched_from(Path(__file__).parent):
         yield
 
 

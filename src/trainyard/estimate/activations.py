@@ -1,7 +1,7 @@
 """What a model keeps from its forward pass for the backward pass, in bytes, by arithmetic on its shape.
 
 Korthikanti et al. 2022 count it for Megatron's GPT. Here each family is counted as its own file of
-transformers (or ours) saves it, operation by operation: tests/parallel/test_memory.py asks autograd itself.
+transformers (or ours) saves it, operation by operation: tests/estimate/test_memory.py asks autograd itself.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""GPUs are pretended here, jobs are real processes (slots_job.py)."""
+"""GPUs are pretended here, jobs are real processes (queue_job.py)."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from trainyard.hardware.gpus import Gpu
 from trainyard.launch import gpu_queue
 from trainyard.launch.gpu_queue import hold, taken
 
-JOB, SOURCE = Path(__file__).with_name("slots_job.py"), Path(__file__).parents[2] / "src"
+JOB, SOURCE = Path(__file__).with_name("queue_job.py"), Path(__file__).parents[2] / "src"
 Start = Callable[..., subprocess.Popen[bytes]]
 FOUR = [Gpu(str(number), f"0000:0{number}:00.0") for number in range(4)]
 

@@ -1,4 +1,4 @@
-"""A job that takes slots and starts one rank, which holds them too: `slots_job.py job|rank FOLDER NAME ...`.
+"""A job that takes slots and starts one rank, which holds them too: `queue_job.py job|rank FOLDER NAME ...`.
 
 The rank takes a lock of its own on each of its GPUs, as a witness: nobody else may have it.
 """

@@ -8,7 +8,7 @@ import pytest
 from trainyard.core.errors import InputError
 from trainyard.launch.environment import child_environment
 from trainyard.launch.launch import command, launch
-from trainyard.launch.slurm import interface_to, port, share, srun, torchrun
+from trainyard.launch.slurm import interface_to, killed_for_memory, port, share, srun, torchrun
 
 
 @pytest.mark.parametrize(("processes", "nodes", "shares"), [(4, 2, [2, 2]), (7, 2, [4, 3]), (8, 3, [3, 3, 2])])
@@ -56,3 +56,26 @@ def test_one_machine_and_several_start_ranks_alike() -> None:
     here = command("module", ["argument"], 2)
     there = torchrun(2, [], "module", ["argument"])
     assert here[-4:] == there[-4:] == ["-m", "trainyard.launch.worker", "module", "argument"]
+
+
+def program(folder: Path, name: str, prints: str, status: int = 0) -> None:
+    file = folder / name
+    file.write_text(f"#!/bin/sh\necho '{prints}'\nexit {status}\n")
+    file.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"), [("OUT_OF_MEMORY\nOUT_OF_MEMORY", True), ("FAILED\nFAILED", False), ("", False)]
+)
+def test_the_accounting_is_asked_where_the_controller_has_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, expected: bool
+) -> None:
+    program(tmp_path, "scontrol", "slurm_load_jobs error: Invalid job id specified", 1)
+    program(tmp_path, "sacct", state)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert killed_for_memory("42") == expected
+
+
+def test_without_slurm_s_programs_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not killed_for_memory("42")
