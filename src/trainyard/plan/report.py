@@ -3,6 +3,7 @@
 How to add one: docs/how-to/add-a-figure.md.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ class File(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Product:
+class Product(ABC):
     """What a figure and a table of the report have in common.
 
     Attributes:
@@ -53,6 +54,11 @@ class Product:
         return self.name.removesuffix("_figure").removesuffix("_table").replace("_", "-")
 
     @property
+    @abstractmethod
+    def files(self) -> dict[str, File]:
+        """Its files, by the names that the rule gives to its outputs."""
+
+    @property
     def log(self) -> str:
         """The name of its job's log, without suffix."""
         return self.name.replace("_", "-")
@@ -75,7 +81,7 @@ class Figure(Product):
 
     @property
     def files(self) -> dict[str, File]:
-        """The file that it is drawn to, by the name of the rule's output."""
+        """The SVG."""
         return {"figure": File(f"{self.stem}.svg", self.title, "figure")}
 
 
@@ -91,7 +97,7 @@ class Table(Product):
 
     @property
     def files(self) -> dict[str, File]:
-        """The files that it is written to, by the arguments of `tabulate`, which are the rule's outputs."""
+        """HTML and CSV, by the arguments of `tabulate`."""
         return {
             "table": File(f"{self.stem}.html", self.title, "table"),
             "numbers": File(f"{self.stem}.csv", self.title, "numbers"),
