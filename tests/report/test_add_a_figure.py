@@ -30,7 +30,11 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     made = Repository(tmp_path_factory.mktemp("figure") / "trainyard")
     for name, text in FILES.items():
         path = made.folder / name
-        path.write_text(path.read_text().replace("FIGURES = [\n", f"FIGURES = [\n{text}") if path.exists() else text)
+        if path.exists():
+            entry = text.removeprefix("FIGURES = [\n    ...,\n").removesuffix("]\n")
+            path.write_text(path.read_text().replace("\n]\n", f"\n{entry}]\n", 1))
+        else:
+            path.write_text(text)
     return made
 
 
@@ -73,4 +77,4 @@ def test_the_tests_of_the_page_draw_it_from_every_kind_of_results_and_from_none(
         check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert "6 passed" in done.stdout
+    assert "5 passed" in done.stdout
