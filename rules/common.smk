@@ -11,6 +11,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from trainyard.plan.code_hash import code_hash, files_hash
 from trainyard.plan.jobs import Dag
+from trainyard.plan.report import FIGURES, TABLES
 from trainyard.plan.study import make_plan
 from trainyard.core.errors import InputError, shortened
 from trainyard.hardware.gpus import gpus
@@ -127,6 +128,14 @@ def shown(name, caption, subcategory, product, form):
         subcategory=subcategory,
         labels={"product": product, "form": form},
     )
+
+
+def report_files(product):
+    """The files of a figure or a table, by the names of the rule's outputs."""
+    return {
+        output: shown(name, product.caption, product.subcategory, title, form)
+        for output, (name, title, form) in product.files.items()
+    }
 
 
 def report_code(module):

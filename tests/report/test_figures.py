@@ -1,31 +1,33 @@
+import importlib
+
 import pytest
 
-from trainyard.report.pages import curves, levels, memory, parity, predicted_memory, scaling, scores, speed, step_time
+from trainyard.plan import report
+from trainyard.report.inputs import FILES, arguments
+from trainyard.report.pages import curves
 from trainyard.report.render import style
 
 from .reading import svg_text
 
-FIGURES = {
-    "loss by step": lambda r, out: curves.draw(r.study, runs=r.runs, axis="step", output=out),
-    "loss by tokens": lambda r, out: curves.draw(r.study, runs=r.runs, axis="tokens", output=out),
-    "loss by time": lambda r, out: curves.draw(r.study, runs=r.runs, axis="time", output=out),
-    "scores": lambda r, out: scores.draw(r.study, runs=r.runs, evaluations=r.evaluations, output=out),
-    "levels": lambda r, out: levels.draw(
-        r.study, runs=r.runs, evaluations=r.evaluations, shortcuts=r.shortcuts, output=out
-    ),
-    "scaling": lambda r, out: scaling.draw(r.study, runs=r.runs, models=r.models, output=out),
-    "parity": lambda r, out: parity.draw(r.study, parity=r.parity, output=out),
-    "measure": lambda r, out: speed.draw(r.study, cells=r.cells, output=out),
-    "breakdown": lambda r, out: step_time.draw(r.study, cells=r.cells, output=out),
-    "prediction": lambda r, out: predicted_memory.draw(r.study, cells=r.cells, output=out),
-    "memory": lambda r, out: memory.draw(r.study, runs=r.runs, cells=r.cells, output=out),
-}
+FIGURES = {figure.title: figure for figure in report.FIGURES}
+
+
+def draw(title, results, output):
+    """Draw a figure as its rule does."""
+    figure = FIGURES[title]
+    files = {name: getattr(results, name) for name in FILES if name in figure.inputs}
+    if "runs" in figure.inputs:
+        files["runs"] = [run / "summary.json" for run in results.runs]
+    params = {"study": results.study, "models": results.models, "prices": None}
+    given = arguments(files, {name: params[name] for name in ("study", *figure.params)})
+    module = importlib.import_module(f"trainyard.report.pages.{figure.module}")
+    module.draw(**given, **figure.options, output=output)
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_same_results_give_the_same_bytes(full, name):
-    FIGURES[name](full, full.root / "a.svg")
-    FIGURES[name](full, full.root / "b.svg")
+    draw(name, full, full.root / "a.svg")
+    draw(name, full, full.root / "b.svg")
     assert (full.root / "a.svg").read_bytes() == (full.root / "b.svg").read_bytes()
     text = (full.root / "a.svg").read_text()
     assert "<dc:date>" not in text
@@ -34,12 +36,12 @@ def test_the_same_results_give_the_same_bytes(full, name):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_without_results_says_so(empty, name):
-    FIGURES[name](empty, empty.root / "a.svg")
+    draw(name, empty, empty.root / "a.svg")
     assert svg_text(empty.root / "a.svg")
 
 
 def test_every_run_is_labelled_with_its_last_loss_or_its_outcome(full):
-    FIGURES["loss by step"](full, full.root / "a.svg")
+    draw("loss by step", full, full.root / "a.svg")
     text = svg_text(full.root / "a.svg")
     for part in ("gpt2-500k · base 1.401", "gpt2-1m · lr-1 diverged", "gpt2-124m, published 1.21"):
         assert part in text.replace("  ", " ")
@@ -48,7 +50,7 @@ def test_every_run_is_labelled_with_its_last_loss_or_its_outcome(full):
 def test_hundreds_of_runs_are_coloured_by_what_tells_most_and_stay_small(empty):
     for index in range(150):
         empty.add_run(f"r{index}", recipe=f"lr-{index % 5}", seed=index // 5, steps=100)
-    FIGURES["loss by tokens"](empty, empty.root / "a.svg")
+    draw("loss by tokens", empty, empty.root / "a.svg")
     text = svg_text(empty.root / "a.svg")
     assert "150 runs" in text
     assert all(f"lr-{index}" in text for index in range(5))
@@ -57,7 +59,7 @@ def test_hundreds_of_runs_are_coloured_by_what_tells_most_and_stay_small(empty):
 
 def test_runs_that_were_never_validated_have_one_panel_with_labels(empty):
     empty.add_run("r", validated=False)
-    FIGURES["loss by step"](empty, empty.root / "a.svg")
+    draw("loss by step", empty, empty.root / "a.svg")
     text = svg_text(empty.root / "a.svg")
     assert "Validation loss" not in text
     assert "gpt2-1m" in text
@@ -66,7 +68,7 @@ def test_runs_that_were_never_validated_have_one_panel_with_labels(empty):
 def test_each_dataset_has_a_row_of_panels(empty):
     empty.add_run("a")
     empty.add_run("b", dataset="other", end=0.2)
-    FIGURES["loss by step"](empty, empty.root / "a.svg")
+    draw("loss by step", empty, empty.root / "a.svg")
     text = svg_text(empty.root / "a.svg")
     assert text.count("Validation loss") == text.count("Training loss") == 2
     assert "tinyworld" in text
@@ -98,7 +100,7 @@ def test_a_fall_that_takes_little_room_is_shown_whole():
 def test_a_level_below_chance_is_marked_and_one_at_chance_is_not(empty):
     empty.add_run("r")
     empty.add_levels("r", {"facts": 0.97, "last-move": 0.24, "earlier-move": 0.04})
-    FIGURES["levels"](empty, empty.root / "a.svg")
+    draw("scores by level", empty, empty.root / "a.svg")
     assert svg_text(empty.root / "a.svg").count("(below chance)") == 1
 
 
@@ -120,7 +122,7 @@ def test_smoothing_takes_the_mean_of_the_values_before():
 
 
 def test_levels_show_models_shortcuts_and_chance(full):
-    FIGURES["levels"](full, full.root / "a.svg")
+    draw("scores by level", full, full.root / "a.svg")
     text = svg_text(full.root / "a.svg")
     for part in ("all items", "facts", "carried", "n = 500", "chance", "shortcut: last place mentioned", "gpt2-250k"):
         assert part in text
@@ -132,12 +134,12 @@ def test_items_without_levels_make_one_group(empty):
     empty.add_evaluation(
         "r", "hellaswag", values, dataset="hellaswag", n=100, settings={"protocol": "harness", "shots": 0}
     )
-    FIGURES["levels"](empty, empty.root / "a.svg")
+    draw("scores by level", empty, empty.root / "a.svg")
     assert "n = 100" in svg_text(empty.root / "a.svg")
 
 
 def test_the_fit_and_the_prediction_stand_in_the_legend(full):
-    FIGURES["scaling"](full, full.root / "a.svg")
+    draw("scaling law", full, full.root / "a.svg")
     text = svg_text(full.root / "a.svg")
     assert "fit: exponent" in text
     assert "Kaplan" in text
@@ -147,7 +149,7 @@ def test_baselines_stand_beside_the_scores(empty):
     empty.add_run("r", model="bart-tiny")
     values = dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), (44.0, 0.5))
     empty.add_evaluation("r", "rouge", values, baselines={"lead3": {"rouge1": {"value": 30.0}}})
-    FIGURES["scores"](empty, empty.root / "a.svg")
+    draw("scores", empty, empty.root / "a.svg")
     text = svg_text(empty.root / "a.svg")
     assert "lead3" in text
     assert "ROUGE-2 and ROUGE-L and ROUGE-Lsum" in text  # the same numbers: one panel

@@ -134,6 +134,25 @@ def test_prices_draw_quality_anew_and_no_more(repository: Repository) -> None:
     assert kinds(jobs) == {"Draw", "Tabulate", "Write"}
 
 
+def test_an_added_figure_draws_itself_and_the_overview(repository: Repository) -> None:
+    entry = """FIGURES = [
+    Figure(
+        name="again",
+        title="again",
+        subcategory="Curves",
+        caption="curves",
+        module="curves",
+        inputs={"runs": "trainings"},
+        options={"axis": "step"},
+    ),
+"""
+    with repository.edited("src/trainyard/plan/report.py", "FIGURES = [\n", entry):
+        jobs = repository.would_run()
+    assert {"Draw the report of micro: again", "Write the overview of micro"} <= set(jobs)
+    assert kinds(jobs) == {"Draw", "Write", "Check"}
+    assert len(jobs) == 3
+
+
 def test_another_kept_step_trains_anew_and_another_evaluated_one_does_not(repository: Repository) -> None:
     study = copy.deepcopy(MICRO)
     study["grids"][0]["evaluate"]["perplexity"]["checkpoints"] = ["best", "kept"]

@@ -20,6 +20,7 @@ from trainyard.plan.capabilities import unsupported
 from trainyard.plan.code_hash import code_hash
 from trainyard.plan.evaluations import Evaluation
 from trainyard.plan.plain_files import check_plain_file
+from trainyard.plan.report import FIGURES, TABLES, Product
 from trainyard.plan.resources import evaluation_minutes, megabytes, minutes
 from trainyard.plan.runs import RESULTS, Execution
 from trainyard.plan.study import EvaluatedModel, Plan, StudyPlan
@@ -386,25 +387,17 @@ class Dag:
         prices = self.plan.config.prices
         return Shown(prices.model_dump()) if prices else None
 
+    def product_params(self, product: Product) -> dict[str, Any]:
+        """What else of the configuration a figure or a table takes."""
+        values = {"models": self.study_models, "prices": self.prices}
+        return {name: values[name] for name in product.params}
+
     def figures(self, study: str) -> dict[str, str]:
-        """Title and file of each figure of a study, in the order of its overview."""
+        """Heading and file of each figure of a study, in the order of its overview."""
         plan = self.plan.studies[study]
-        wanted = {
-            "Loss by step": ("loss-by-step", plan.trainings),
-            "Loss by tokens": ("loss-by-tokens", plan.trainings),
-            "Loss by time": ("loss-by-time", plan.trainings),
-            "Scores": ("scores", plan.evaluation_files),
-            "Quality by step": ("quality-by-step", plan.has_steps),
-            "Quality against cost": ("quality-by-cost", plan.trainings),
-            "Scores by level": ("levels", plan.choice_datasets),
-            "Scaling law": ("scaling", plan.study.scaling),
-            "Parity with the reference": ("parity", plan.probes),
-            "Speed and memory": ("measure", plan.cells),
-            "Where time goes": ("breakdown", plan.cells),
-            "Predicted memory": ("prediction", plan.cells),
-            "Memory by step": ("memory", [*plan.cells, *plan.runs]),
+        return {
+            figure.heading: f"{RESULTS}/{study}/report/{figure.stem}.svg" for figure in FIGURES if figure.when(plan)
         }
-        return {title: f"{RESULTS}/{study}/report/{name}.svg" for title, (name, there) in wanted.items() if there}
 
     def rows(self, wildcards: Wildcards) -> list[str]:
         """The results of every run, probe and measured cell of a study."""
@@ -415,25 +408,9 @@ class Dag:
     def report(self, study: str) -> list[str]:
         """Every page, figure and table of a study's report."""
         plan = self.plan.studies[study]
-        evaluated = [Path(file).name.partition("@")[0] for file in plan.compared_files]
-        wanted = {
-            "overview": True,
-            "comparison": True,
-            "differences": len(set(evaluated)) < len(evaluated),
-            "levels": plan.choice_datasets,
-            "quality": plan.has_steps,
-            "samples": plan.text_files,
-            "contamination": plan.contaminations,
-            "scaling": plan.study.scaling,
-            "parity": plan.probes,
-            "measure": plan.cells,
-            "data": True,
-            "models": True,
-            "environment": True,
-            "sources": True,
-        }
-        pages = [f"{RESULTS}/{study}/report/{name}.html" for name, there in wanted.items() if there]
-        return [*self.figures(study).values(), *pages]
+        tables = [table.stem for table in TABLES if table.when(plan)]
+        pages = ["overview", *tables, *(["samples"] if plan.text_files else [])]
+        return [*self.figures(study).values(), *(f"{RESULTS}/{study}/report/{page}.html" for page in pages)]
 
 
 class Shown(dict[str, Any]):

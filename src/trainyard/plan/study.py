@@ -187,6 +187,12 @@ class StudyPlan:
         """Whether a run is evaluated at several steps, or at one beside its end."""
         return len(self.evaluation_files) > len(self.compared_files)
 
+    @property
+    def has_shared_evaluations(self) -> bool:
+        """Whether two models are compared by one evaluation."""
+        names = [Path(file).name.partition("@")[0] for file in self.compared_files]
+        return len(set(names)) < len(names)
+
     @functools.cached_property
     def text_files(self) -> dict[str, str]:
         """Results that hold texts to read, samples and summaries of compared models, each with the rows it is from."""
