@@ -21,6 +21,7 @@ from trainyard.config.catalogue import Model, ParallelSetting
 from trainyard.config.yaml_entries import parse_entries
 from trainyard.core.errors import InputError
 from trainyard.measure.throughput import measure
+from trainyard.plan.capabilities import never_of_family
 from trainyard.plan.preflight import prediction
 
 CONFIG = Path(__file__).parents[1] / "config"
@@ -43,7 +44,7 @@ def cells(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for parallel in arguments.parallel.split(","):
             model, setting = MODELS[name], SETTINGS[parallel]
             for precision in arguments.precision.split(","):
-                if precision not in setting.precision or (setting.families and model.family not in setting.families):
+                if precision not in setting.precision or never_of_family(setting, model.family):
                     continue
                 for shape in arguments.shapes.split(","):
                     batch, length = (int(part) for part in shape.split("x"))

@@ -154,6 +154,7 @@ use rule loss_by_step as scaling_figure with:
         options={},
         study=JOBS.study,
         models=JOBS.study_models,
+        counting=JOBS.counting_code,
         code=report_code("scaling"),
 
 

@@ -171,6 +171,7 @@ use rule comparison_table as scaling_table with:
         module="scaling",
         study=JOBS.study,
         models=JOBS.study_models,
+        counting=JOBS.counting_code,
         code=report_code("scaling"),
 
 
@@ -256,6 +257,7 @@ use rule comparison_table as models_table with:
         module="models",
         study=JOBS.study,
         models=JOBS.study_models,
+        counting=JOBS.counting_code,
         code=report_code("models"),
 
 

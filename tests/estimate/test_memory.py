@@ -15,6 +15,7 @@ from trainyard.config.catalogue import Model, ParallelSetting
 from trainyard.config.yaml_entries import parse_entries
 from trainyard.estimate.activations import Activations, BatchShape, activations
 from trainyard.estimate.engine_memory import Workload
+from trainyard.estimate.families import load_family
 from trainyard.estimate.memory import Prediction, against, held, predict
 from trainyard.estimate.parameters import parameters
 from trainyard.measure.throughput import measure
@@ -91,7 +92,7 @@ def saved_by_autograd(entry: Model, arithmetic: str, dropout: float, checkpointi
         return torch.randint(0, 300, (3, length))
 
     batch = {"input_ids": tokens(40), "labels": tokens(40)}
-    if entry.sequence_to_sequence:
+    if load_family(entry.family).is_encoder_decoder:
         batch |= {"attention_mask": torch.ones(3, 40, dtype=torch.int64), "decoder_input_ids": tokens(24)}
         batch["labels"] = tokens(24)
     autocast = torch.autocast("cpu", torch.bfloat16) if arithmetic == "autocast" else nullcontext()

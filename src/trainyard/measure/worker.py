@@ -13,6 +13,7 @@ import torch
 from trainyard.config.catalogue import Model
 from trainyard.core.files import read_json, write_json
 from trainyard.core.statistics import percentiles
+from trainyard.estimate.families import load_family
 from trainyard.estimate.parameters import flops_per_token, megatron_flops
 from trainyard.hardware.memory_usage import DeviceMemory, host_memory, peak_host_memory
 from trainyard.hardware.peak_flops import MFU_FORMULA, Peak, device_name, peak
@@ -74,7 +75,7 @@ def random_batch(model: Model, rows: int, length: int, seed: int) -> Batch:
     def tokens() -> torch.Tensor:
         return torch.randint(0, model.shape.vocabulary, (rows, length), generator=generator)
 
-    if not model.sequence_to_sequence:
+    if not load_family(model.family).is_encoder_decoder:
         return {"input_ids": tokens(), "labels": tokens()}
     mask = torch.ones(rows, length, dtype=torch.int64)
     return {"input_ids": tokens(), "attention_mask": mask, "decoder_input_ids": tokens(), "labels": tokens()}
@@ -210,7 +211,7 @@ def utilisation(seconds: list[float], cell: dict[str, Any], data_ranks: int, top
     share = cell["batch"] * data_ranks / cell["processes"]  # samples of one process
     flops = share * length * flops_per_token(model, length) / median
     work = megatron_flops(model, 1, length, cell["activation_checkpointing"]) * share / median
-    holds = model.family in ("gpt2", "opt") and model.shape.feed_forward in (None, 4 * model.shape.width)
+    holds = load_family(model.family).has_megatrons_flops and model.shape.feed_forward in (None, 4 * model.shape.width)
     return {
         "tflops": flops / 1e12,
         "tflops_formula": FLOPS_FORMULA,

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from trainyard.config.catalogue import Family, Precision
+from trainyard.config.catalogue import Precision
 from trainyard.core.errors import InputError
 from trainyard.data.loader import IGNORE_INDEX
 from trainyard.parallel import engine_module, process_group
@@ -56,7 +56,7 @@ class EngineSettings:
     options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     tensor: int = 1
     pipeline: int = 1
-    family: Family = "gpt2"
+    family: str = "gpt2"
     scratch: Path | None = None
     device: Literal["cpu", "cuda"] = "cpu"
     compile: bool = False

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from trainyard.config.catalogue import Model, ParallelSetting
 from trainyard.config.train import Train, rows_a_step
+from trainyard.estimate.families import load_family
 from trainyard.estimate.memory import Prediction, predict, predict_cell
 from trainyard.plan.runs import Execution
 
@@ -64,7 +65,7 @@ def prediction(specification: Mapping[str, Any]) -> Prediction | None:
         processes=specification["processes"],
         precision=specification["precision"],
         micro_batch=micro_batch,
-        sequence_length=train.source_length if model.sequence_to_sequence else train.sequence_length,
+        sequence_length=train.source_length if load_family(model.family).is_encoder_decoder else train.sequence_length,
         target_length=train.target_length,
         activation_checkpointing=train.activation_checkpointing,
         dropout=train.dropout,
