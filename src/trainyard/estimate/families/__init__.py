@@ -3,7 +3,7 @@
 They are imported by name, as engines are, so that a new family changes the code of no job of another.
 """
 
-import importlib
+import importlib.util
 from pathlib import Path
 from typing import get_args
 
@@ -13,7 +13,6 @@ from trainyard.core.errors import InputError, one_line
 from trainyard.estimate.families.base import Family, ShapeKey
 
 _FOLDER = Path(__file__).parent
-_MODELS = _FOLDER.parents[1] / "models"
 FAMILIES = tuple(sorted(file.stem for file in _FOLDER.glob("*.py") if file.stem not in ("__init__", "base")))
 """Their names."""
 
@@ -60,11 +59,11 @@ def check_model(model: Model, place: str) -> None:
         InputError: it isn't.
     """
     check_name(model.family, f"{place}.family")
-    own = load_family(model.family).shape_keys
-    if not (_MODELS / f"{model.family}.py").is_file():
+    if importlib.util.find_spec(f"trainyard.models.{model.family}") is None:
         raise InputError(
             f"{place}.family: src/trainyard/models/{model.family}.py: no such file; docs/how-to/add-a-model.md shows it"
         )
+    own = load_family(model.family).shape_keys
     for key in get_args(ShapeKey):
         if key not in own and getattr(model.shape, key) != Shape.model_fields[key].default:
             others = ", ".join(name for name in FAMILIES if key in load_family(name).shape_keys)
