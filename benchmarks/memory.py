@@ -23,6 +23,7 @@ from trainyard.config.yaml_entries import parse_entries
 from trainyard.core.errors import InputError
 from trainyard.estimate.memory import predict_execution
 from trainyard.measure.throughput import measure
+from trainyard.plan.capabilities import never_of_family
 
 CONFIG = Path(__file__).parents[1] / "config"
 # an encoder-decoder of the size of GPT-2 52M
@@ -44,7 +45,7 @@ def cells(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for parallel in arguments.parallel.split(","):
             model, setting = MODELS[name], SETTINGS[parallel]
             for precision in arguments.precision.split(","):
-                if precision not in setting.precision or (setting.families and model.family not in setting.families):
+                if precision not in setting.precision or never_of_family(setting, model.family):
                     continue
                 processes = 1 if setting.one_process else arguments.processes
                 for shape in arguments.shapes.split(","):

@@ -24,11 +24,12 @@ from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging
 
-from trainyard.config.catalogue import SEQUENCE_TO_SEQUENCE, Family, Model, ParallelSetting, Precision
+from trainyard.config.catalogue import Model, ParallelSetting, Precision
 from trainyard.config.train import Train
 from trainyard.core.files import write_json
 from trainyard.data.loader import Loader
 from trainyard.data.shards import write_shards
+from trainyard.estimate.families import load_family
 from trainyard.models.build import build
 from trainyard.models.loss import Objective
 from trainyard.parallel.engine import EngineSettings, load_engine
@@ -85,14 +86,14 @@ def make_data(folder: Path, train: Train, steps: int) -> Rows:
     return Rows(tokens[:-1].reshape(rows, length).tolist())
 
 
-def require_comparable(family: Family, arguments: TrainingArguments) -> None:
+def require_comparable(family: str, arguments: TrainingArguments) -> None:
     """Refuse what the Trainer trains with another gradient than ours.
 
     transformers 5.23 multiplies loss and gradient of BART and T5 by the number of accumulation steps and of
     processes: their models take no count of tokens, and it thinks that they do.
     """
     factor = arguments.gradient_accumulation_steps * arguments.world_size
-    if family in SEQUENCE_TO_SEQUENCE and factor > 1:
+    if load_family(family).is_encoder_decoder and factor > 1:
         raise ValueError(f"the Trainer multiplies the gradient of {family} by {factor}: it is no peer there")
 
 

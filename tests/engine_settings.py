@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainyard.config.catalogue import Family, ParallelSetting, Precision
+from trainyard.config.catalogue import ParallelSetting, Precision
 from trainyard.config.train import Train
 from trainyard.parallel.engine import EngineSettings
 
@@ -14,7 +14,7 @@ def engine_settings(
     *,
     micro_batch: int = 1,
     accumulation: int = 1,
-    family: Family = "gpt2",
+    family: str = "gpt2",
     device: Any = "cpu",
     scratch: Path | None = None,
     options: Mapping[str, Any] | None = None,

@@ -16,6 +16,7 @@ from trainyard.config.catalogue import Model, ParallelSetting
 from trainyard.config.yaml_entries import parse_entries
 from trainyard.estimate.activations import Activations, BatchShape, activations
 from trainyard.estimate.engine_memory import Workload
+from trainyard.estimate.families import FAMILIES, load_family
 from trainyard.estimate.memory import Prediction, against, held, predict, predict_execution
 from trainyard.estimate.parameters import parameters
 from trainyard.measure.throughput import measure
@@ -30,8 +31,8 @@ GB = 1e9
 
 def model(family="gpt2", **shape) -> Model:
     usual = {"layers": 4, "width": 48, "heads": 4, "context": 64, "vocabulary": 300, "feed_forward": 112}
-    usual |= {"key_value_heads": 2} if family in ("gpt2_modern", "llama") else {}
-    usual |= {"decoder_layers": 3} if family in ("bart", "t5") else {}
+    own = {"key_value_heads": 2, "decoder_layers": 3}
+    usual |= {key: value for key, value in own.items() if key in load_family(family).shape_keys}
     return Model.model_validate({"title": "", "family": family, "tokenizer": "bytes", "shape": usual | shape})
 
 
@@ -91,7 +92,7 @@ def saved_by_autograd(entry: Model, arithmetic: str, dropout: float, checkpointi
         return torch.randint(0, 300, (3, length))
 
     batch = {"input_ids": tokens(40), "labels": tokens(40)}
-    if entry.sequence_to_sequence:
+    if load_family(entry.family).is_encoder_decoder:
         batch |= {"attention_mask": torch.ones(3, 40, dtype=torch.int64), "decoder_input_ids": tokens(24)}
         batch["labels"] = tokens(24)
     autocast = torch.autocast("cpu", torch.bfloat16) if arithmetic == "autocast" else nullcontext()
@@ -100,7 +101,7 @@ def saved_by_autograd(entry: Model, arithmetic: str, dropout: float, checkpointi
     return sum(storage.nbytes() for storage in kept.values())
 
 
-@pytest.mark.parametrize("family", ["gpt2", "gpt2_modern", "opt", "llama", "bart", "t5"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_activations_are_what_autograd_keeps(family):
     entry = model(family)
     for arithmetic, dropout, checkpointing in itertools.product(

@@ -6,11 +6,11 @@ import torch
 
 from trainyard.config.catalogue import Model
 from trainyard.config.yaml_entries import parse_entries
+from trainyard.estimate.blocks import decoder_layers, head_width
+from trainyard.estimate.families import FAMILIES, load_family
 from trainyard.estimate.parameters import (
-    decoder_layers,
     flops_per_pair,
     flops_per_token,
-    head_width,
     megatron_flops,
     parameters,
     parameters_without_embeddings,
@@ -49,12 +49,10 @@ def test_published_models_have_their_known_sizes(name: str, expected: int) -> No
     assert parameters(MODELS[name]) == expected
 
 
-@pytest.mark.parametrize("family", ["opt", "gpt2", "gpt2_modern", "llama", "bart", "t5"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_shape_with_every_option_is_counted(family: str) -> None:
-    # the head width and the embedding's width are options of t5 and opt alone
-    options: dict[str, Any] = {"t5": {"head_width": 24}, "opt": {"embedding_width": 20}}.get(family, {})
-    options |= {"key_value_heads": 2} if family in ("gpt2_modern", "llama") else {}
-    options |= {"decoder_layers": 3} if family in ("bart", "t5") else {}
+    own = {"head_width": 24, "embedding_width": 20, "key_value_heads": 2, "decoder_layers": 3}
+    options: dict[str, Any] = {key: value for key, value in own.items() if key in load_family(family).shape_keys}
     shape = {"layers": 2, "width": 48, "heads": 4, "context": 32, "vocabulary": 70, "feed_forward": 50, **options}
     entry = Model.model_validate({"title": "all", "family": family, "tokenizer": "bytes", "shape": shape})
     assert parameters(entry) == sum(parameter.numel() for parameter in build(entry, "all").parameters())

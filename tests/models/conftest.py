@@ -7,6 +7,7 @@ from torch import Tensor
 
 from trainyard.config.catalogue import Model
 from trainyard.config.yaml_entries import parse_entries
+from trainyard.estimate.families import load_family
 
 TINY = ("opt-tiny", "gpt2-tiny", "gpt2-modern-tiny", "llama-tiny", "bart-tiny", "t5-tiny")
 MODELS: dict[str, Model] = parse_entries(Model, Path(__file__).parents[2] / "config/models.yaml")
@@ -26,7 +27,7 @@ def batch(entry: Model, rows: int = 3, time: int = 12, seed: int = 0) -> dict[st
     for row in range(rows):
         labels[row, time - 2 * row :] = -100
     made = {"input_ids": tokens[:, :-1], "labels": labels}
-    if entry.sequence_to_sequence:
+    if load_family(entry.family).is_encoder_decoder:
         source = torch.randint(4, entry.shape.vocabulary, (rows, 9), generator=generator)
         mask = torch.ones_like(source)
         mask[-1, 5:] = 0

@@ -6,8 +6,9 @@ import torch
 
 from trainyard.config.catalogue import Model
 from trainyard.core.errors import InputError
-from trainyard.models.build import build, configuration, family, start_token
+from trainyard.models.build import build, configuration, start_token
 from trainyard.models.export import export
+from trainyard.models.family import load_module
 from trainyard.models.loss import Objective
 
 from .conftest import MODELS, batch, logits
@@ -33,7 +34,7 @@ def test_dropout_is_the_shapes_unless_another_is_given(tiny: str) -> None:
     entry = MODELS[tiny].model_copy(update={"shape": MODELS[tiny].shape.model_copy(update={"dropout": 0.3})})
     for given, expected in ((None, 0.3), (0.0, 0.0), (0.2, 0.2)):
         config = configuration(entry, given)
-        assert {getattr(config, name) for name in family(entry).DROPOUT} == {expected}
+        assert {getattr(config, name) for name in load_module(entry.family).DROPOUT} == {expected}
     made = batch(entry)
     still = build(entry, tiny, dropout=0.0, seed=1)
     assert torch.equal(logits(still, made), logits(still, made))
@@ -62,7 +63,7 @@ def test_weights_of_a_folder_are_read_back_bit_by_bit(tiny: str, tmp_path: Path)
     assert again.training
     assert again.config.use_cache is False
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in again.state_dict().items())
-    assert {getattr(again.config, name) for name in family(MODELS[tiny]).DROPOUT} == {0.1}
+    assert {getattr(again.config, name) for name in load_module(MODELS[tiny].family).DROPOUT} == {0.1}
 
 
 def test_weights_of_another_shape_are_refused_with_the_key_that_differs(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from trainyard.config.catalogue import BytesTokenizer
 from trainyard.core.errors import InputError
 from trainyard.data.tokenizers import make_tokenizer
+from trainyard.estimate.families import load_family
 from trainyard.models.build import build
 from trainyard.models.export import export
 
@@ -23,7 +24,7 @@ def tokenizer_folder(path: Path, pad: int) -> Path:
 
 
 def loaded(name: str, folder: Path) -> Any:
-    kind = AutoModelForSeq2SeqLM if MODELS[name].sequence_to_sequence else AutoModelForCausalLM
+    kind = AutoModelForSeq2SeqLM if load_family(MODELS[name].family).is_encoder_decoder else AutoModelForCausalLM
     return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
 
 
@@ -42,7 +43,7 @@ def test_it_generates(tiny: str, tmp_path: Path) -> None:
     export(MODELS[tiny], build(MODELS[tiny], tiny, seed=1).state_dict(), tmp_path / "model")
     theirs, source = loaded(tiny, tmp_path / "model"), torch.randint(4, 512, (2, 8))
     made = theirs.generate(source, attention_mask=torch.ones_like(source), max_new_tokens=5, min_new_tokens=5)
-    assert made.shape == (2, 6 if MODELS[tiny].sequence_to_sequence else 13)
+    assert made.shape == (2, 6 if load_family(MODELS[tiny].family).is_encoder_decoder else 13)
 
 
 def test_tied_weights_may_come_once_or_more(tiny: str, tmp_path: Path) -> None:

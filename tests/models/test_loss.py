@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from trainyard.estimate.families import load_family
 from trainyard.models import loss as loss_module
 from trainyard.models.build import build
 from trainyard.models.loss import Objective, linear_cross_entropy
@@ -31,12 +32,12 @@ def test_loss_and_gradients_are_those_of_the_logits(tiny: str) -> None:
 @pytest.mark.parametrize("name", ["gpt2-tiny", "bart-tiny"])
 def test_the_mean_equals_the_loss_of_transformers(name: str) -> None:
     model = build(MODELS[name], name, seed=1)
-    kind = AutoModelForSeq2SeqLM if MODELS[name].sequence_to_sequence else AutoModelForCausalLM
+    kind = AutoModelForSeq2SeqLM if load_family(MODELS[name].family).is_encoder_decoder else AutoModelForCausalLM
     theirs = kind.from_config(model.config).train()
     theirs.load_state_dict(model.state_dict())
     made = batch(MODELS[name])
     inputs = {key: tensor for key, tensor in made.items() if key != "labels"}
-    shift = {} if MODELS[name].sequence_to_sequence else {"shift_labels": made["labels"]}
+    shift = {} if load_family(MODELS[name].family).is_encoder_decoder else {"shift_labels": made["labels"]}
     expected = theirs(**inputs, labels=made["labels"], **shift).loss
     loss = Objective(model)(**made) / (made["labels"] != -100).sum()
     torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)

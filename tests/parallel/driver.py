@@ -13,7 +13,8 @@ import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
 from engine_settings import engine_settings
-from trainyard.config.catalogue import SEQUENCE_TO_SEQUENCE, Family, Model
+from trainyard.config.catalogue import Model
+from trainyard.estimate.families import load_family
 from trainyard.models.build import build
 from trainyard.models.loss import Objective
 from trainyard.parallel import process_group
@@ -24,14 +25,14 @@ from trainyard.train.checkpoint import seed_rank
 ROWS, TIME, VOCABULARY = 2, 16, 300
 
 
-def micro_batch(family: Family, step: int, number: int) -> Batch:
+def micro_batch(family: str, step: int, number: int) -> Batch:
     """One of the step's micro-batches, (ROWS, TIME); each predicts its own number of tokens."""
     generator = torch.Generator().manual_seed(1000 * (step % 11) + number)
     tokens = torch.randint(3, VOCABULARY, (ROWS, TIME + 1), generator=generator)
     predicted = int(torch.randint(2, TIME, (1,), generator=generator))
     labels = tokens[:, 1:].clone()
     labels[:, predicted:] = -100
-    if family in SEQUENCE_TO_SEQUENCE:
+    if load_family(family).is_encoder_decoder:
         mask = torch.ones(ROWS, TIME, dtype=torch.int64)
         mask[0, predicted:] = 0
         return {
@@ -43,7 +44,7 @@ def micro_batch(family: Family, step: int, number: int) -> Batch:
     return {"input_ids": tokens[:, :-1], "labels": labels}
 
 
-def objective(family: Family, more: dict | None = None, checkpointing: bool = False, dropout: float = 0.0) -> Objective:
+def objective(family: str, more: dict | None = None, checkpointing: bool = False, dropout: float = 0.0) -> Objective:
     """A model of two layers; `more` is of its shape."""
     shape = {"layers": 2, "width": 32, "heads": 4, "context": TIME, "vocabulary": VOCABULARY} | (more or {})
     entry = Model.model_validate({"title": family, "family": family, "tokenizer": "bytes", "shape": shape})
@@ -76,7 +77,7 @@ def engine(arguments: dict, clip: float | None = None) -> Engine:
     return found
 
 
-def train(engine: Engine, family: Family, steps: range, order: list[int]) -> list[tuple[float, float]]:
+def train(engine: Engine, family: str, steps: range, order: list[int]) -> list[tuple[float, float]]:
     """Loss and gradient norm of the steps; each takes this data rank's part of the micro-batches in `order`."""
     share = len(order) // engine.data_ranks
     mine = order[engine.data_rank * share : (engine.data_rank + 1) * share]

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shutil
 import time
 
 import pytest
@@ -45,6 +46,24 @@ def test_a_model_file_reruns_its_own_runs(repository: Repository) -> None:
     ):
         jobs = repository.would_run()
     assert trained(jobs) == {MODERN}
+
+
+def test_a_new_family_of_models_reruns_nothing(repository: Repository) -> None:
+    added = [repository.folder / f"src/trainyard/{part}/novel.py" for part in ("models", "estimate/families")]
+    for file in added:
+        shutil.copy(file.with_name("llama.py"), file)
+    jobs = repository.would_run()
+    for file in added:
+        file.unlink()
+    assert jobs == []
+
+
+def test_the_counts_of_a_family_rerun_its_own_runs(repository: Repository) -> None:
+    file = "src/trainyard/estimate/families/gpt2_modern.py"
+    with repository.edited(file, "from trainyard", "import json as _changed\nfrom trainyard"):
+        jobs = repository.would_run()
+    assert trained(jobs) == {MODERN}
+    assert {"models_table", "scaling_table"} <= {job.rpartition(" ")[2] for job in jobs}
 
 
 def test_the_loader_reruns_training_and_no_tokens(repository: Repository) -> None:

@@ -23,8 +23,6 @@ from trainyard.config.values import PACKAGE, REPOSITORY, Dimension, Distinct, En
 Task = Literal["language-modelling", "summarisation"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Split = Literal["train", "validation", "test"]
-Family = Literal["opt", "gpt2", "gpt2_modern", "llama", "bart", "t5"]
-SEQUENCE_TO_SEQUENCE: frozenset[str] = frozenset({"bart", "t5"})
 
 LARGEST_VOCABULARY = 2**16
 """Tokens that the shards of a text, which keep them in 16 bits, can tell apart."""
@@ -318,13 +316,13 @@ class Shape(Entry):
     feed_forward: Dimension | None = Field(None, description="by default 4 x width")
     key_value_heads: Dimension | None = Field(None, description="by default as many as heads")
     head_width: Dimension | None = Field(None, description="by default width / heads")
-    decoder_layers: Layers | None = Field(None, description="by default as many as layers (bart, t5)")
+    decoder_layers: Layers | None = Field(None, description="by default as many as layers (encoder-decoders)")
     embedding_width: Dimension | None = Field(None, description="OPT-350M projects its embeddings from 512")
     post_norm: bool = Field(False, description="OPT-350M normalises after each block")
-    rope_base: float = Field(10_000.0, gt=0, le=1e12, description="base of the rotary angles (gpt2_modern, llama)")
+    rope_base: float = Field(10_000.0, gt=0, le=1e12, description="base of rotary positions")
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     initial_deviation: Annotated[float, Field(gt=0, le=1e3)] | None = Field(
-        None, description="standard deviation of the initial weights; by default 0.02 (t5 has its own start)"
+        None, description="standard deviation of the initial weights; by default 0.02"
     )
 
     @property
@@ -341,47 +339,14 @@ class Shape(Entry):
         return self
 
 
-_ROTARY: frozenset[Family] = frozenset({"gpt2_modern", "llama"})
-_OF_FAMILIES: dict[str, frozenset[Family]] = {
-    "key_value_heads": _ROTARY,
-    "rope_base": _ROTARY,
-    "head_width": frozenset({"llama", "t5"}),
-    "decoder_layers": frozenset({"bart", "t5"}),
-    "embedding_width": frozenset({"opt"}),
-    "post_norm": frozenset({"opt"}),
-    # t5 scales its initial weights by their shapes
-    "initial_deviation": frozenset({"bart", "gpt2", "gpt2_modern", "llama", "opt"}),
-}
-"""The keys of a shape that not every family has."""
-
-
 class Model(Entry):
     """One entry of config/models.yaml."""
 
     title: str
-    family: Family
+    family: str = Field(description="one of those listed below")
     tokenizer: str
     shape: Shape
     weights: Weights | None = Field(None, description="pretrained weights, if there are any")
-
-    @model_validator(mode="after")
-    def _shape_is_of_the_family(self) -> "Model":
-        for key, families in _OF_FAMILIES.items():
-            if self.family not in families and getattr(self.shape, key) != Shape.model_fields[key].default:
-                raise ValueError(
-                    f"shape.{key}: {self.family} has none ({', '.join(sorted(families))} do); leave it out"
-                )
-        head_width = self.shape.head_width or self.shape.width // self.shape.heads
-        if self.family in _ROTARY and head_width % 2:
-            raise ValueError(
-                f"shape.heads: heads of {head_width}, and rotary angles go by pairs; make width / heads even"
-            )
-        return self
-
-    @property
-    def sequence_to_sequence(self) -> bool:
-        """Whether it has an encoder and a decoder."""
-        return self.family in SEQUENCE_TO_SEQUENCE
 
     def for_job(self, pretrained: bool) -> dict[str, Any]:
         """What a job depends on: not the title, and the weights only if it starts from them."""
@@ -413,7 +378,7 @@ class ParallelSetting(Entry):
     options: dict[str, Any] = Field(default_factory=dict, description="the engine's own, as listed below")
     precision: Distinct[Precision] = Field(min_length=1)
     gpu_precision: Distinct[Precision] = Field(default_factory=list, description="of these, what only a GPU trains in")
-    families: Distinct[Family] | None = Field(
+    families: Distinct[str] | None = Field(
         None, min_length=1, description="of models that it can spread; by default all"
     )
     tensor: Copy = Field(1, description="processes that share each matrix of one copy of the model")

@@ -6,14 +6,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from packaging.requirements import Requirement
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
-from trainyard.config.catalogue import Family, ParallelSetting, Precision
+from trainyard.config.catalogue import ParallelSetting, Precision
 from trainyard.config.values import Entry, NonNegativeInt, PositiveInt
 from trainyard.config.yaml_entries import choose, parse
 from trainyard.core.errors import InputError
 
 Copy = Literal["tensor", "pipeline"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-_CAUSAL: frozenset[Family] = frozenset({"gpt2", "gpt2_modern", "llama", "opt"})
 
 
 class Options(Entry):
@@ -21,7 +20,7 @@ class Options(Entry):
 
     Attributes:
         spreads_copies: the keys by which one copy of the model may be spread over processes.
-        families: of models that it can take apart.
+        families: of models that it can take apart, where the engine itself knows them; None: all.
         precisions: that it can train in.
         package: that it is made of, besides torch.
         one_process: whether it can't be spread over processes.
@@ -33,7 +32,7 @@ class Options(Entry):
     model_config = ConfigDict(strict=True)
 
     spreads_copies: ClassVar[frozenset[Copy]] = frozenset()
-    families: ClassVar[frozenset[Family]] = frozenset(get_args(Family))
+    families: ClassVar[frozenset[str] | None] = None
     precisions: ClassVar[frozenset[Precision]] = frozenset(get_args(Precision))
     package: ClassVar[str | None] = None
     one_process: ClassVar[bool] = False
@@ -63,7 +62,6 @@ class Pipeline(Options):
     """torch's pipelining."""
 
     spreads_copies: ClassVar[frozenset[Copy]] = frozenset({"pipeline"})
-    families: ClassVar[frozenset[Family]] = _CAUSAL
 
 
 class DeepSpeed(Options):
@@ -147,7 +145,7 @@ class LowLevelZero(ColossalAI):
 class Gemini(ColossalAI):
     """Options of the engine `colossalai` with its plugin Gemini."""
 
-    families: ClassVar[frozenset[Family]] = frozenset({"gpt2", "opt"})
+    families: ClassVar[frozenset[str] | None] = frozenset({"gpt2", "opt"})
     precisions: ClassVar[frozenset[Precision]] = frozenset({"bf16", "fp16"})
     gpu: ClassVar[bool] = True
 
@@ -174,7 +172,7 @@ class Hybrid(ColossalAI):
     """Options of the engine `colossalai` with its plugin HybridParallel."""
 
     spreads_copies: ClassVar[frozenset[Copy]] = frozenset({"tensor", "pipeline"})
-    families: ClassVar[frozenset[Family]] = frozenset({"gpt2", "opt"})
+    families: ClassVar[frozenset[str] | None] = frozenset({"gpt2", "opt"})
     row_for_each_stage: ClassVar[bool] = True
 
     plugin: Literal["hybrid"]
@@ -221,7 +219,11 @@ def check_setting(setting: ParallelSetting, place: str) -> None:
         if getattr(setting, key) > 1 and key not in options.spreads_copies:
             raise InputError(f"{place}.{key}: the engine {setting.engine} spreads no copy of the model; leave it out")
     for key, own in (("families", options.families), ("precision", options.precisions)):
-        asked = getattr(setting, key) or sorted(get_args(Family))
+        asked = getattr(setting, key)
+        if own is None:
+            continue
+        if asked is None:
+            raise InputError(f"{place}.{key}: the engine can't do all; write [{', '.join(sorted(own))}]")
         if others := [each for each in asked if each not in own]:
             allowed = ", ".join(each for each in asked if each in own) or ", ".join(sorted(own))
             raise InputError(f"{place}.{key}: the engine can't do {', '.join(others)}; write [{allowed}]")

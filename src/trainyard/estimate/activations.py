@@ -6,13 +6,12 @@ transformers (or ours) saves it, operation by operation: tests/estimate/test_mem
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
-from trainyard.config.catalogue import Model
-from trainyard.estimate.parameters import decoder_layers, feed_forward_width, head_width
-
-Arithmetic = Literal["fp32", "autocast", "half"]
-"""All in fp32; torch's autocast over an fp32 model; a model whose weights themselves are in 16 bits."""
+from trainyard.config.catalogue import Model, Shape
+from trainyard.core.errors import InputError
+from trainyard.estimate.blocks import Arithmetic, Operations, decoder_layers
+from trainyard.estimate.families import load_family
+from trainyard.estimate.families.base import Saved
 
 
 @dataclass(frozen=True)
@@ -43,182 +42,6 @@ class BatchShape:
     target: int
 
 
-@dataclass(frozen=True)
-class _Operations:
-    """Bytes that one operation saves for `tokens` tokens.
-
-    `parts` processes share the heads and the hidden units of each block (tensor parallel).
-    """
-
-    model: Model
-    arithmetic: Arithmetic
-    dropout: float
-    on_cpu: bool
-    parts: int
-    rows: int
-    tokens: int
-    eager: bool
-
-    @property
-    def stream(self) -> int:
-        """Bytes of an element between the blocks."""
-        return 2 if self.arithmetic == "half" else 4
-
-    @property
-    def compute(self) -> int:
-        """Bytes of an element inside of them."""
-        return 4 if self.arithmetic == "fp32" else 2
-
-    @property
-    def width(self) -> int:
-        return self.model.shape.width
-
-    @property
-    def hidden(self) -> int:
-        """Hidden units of the feed-forward layer here."""
-        return feed_forward_width(self.model) // self.parts
-
-    def elements(self, number: float, size: int) -> float:
-        """So many elements a token."""
-        return self.tokens * number * size
-
-    def layer_norm(self) -> float:
-        """Its input, a mean and a deviation."""
-        return self.elements(self.width + 2, self.stream)
-
-    def rms_norm(self) -> float:
-        """Its input in fp32, the same normalised, a root. In 16 bits the normalised input is kept in these."""
-        normalised = self.stream if self.arithmetic == "half" else 4
-        return self.elements(self.width, normalised) + self.elements(self.width + 1, 4)
-
-    def linear(self, readers: int = 1) -> float:
-        """The input of linear layers; autocast makes a copy for each that reads it."""
-        return self.elements(self.width, self.compute) * (readers if self.arithmetic == "autocast" else 1)
-
-    def mask(self, number: float, size: int | None = None) -> float:
-        """Dropout's: on a CPU as wide as its input, on a GPU a byte."""
-        if not self.dropout:
-            return 0.0
-        return self.elements(number, (size or self.compute) if self.on_cpu else 1)
-
-    def attention(self, keys: int, drops: bool = True, shared: bool = False, bias: bool = False) -> float:
-        """Queries, keys, values and the result, over `keys` tokens a sequence.
-
-        Flash attention keeps a logarithm a head besides. It has no dropout on a CPU and no gradient of a
-        bias: then there is the square of probabilities in fp32, with a mask and a product if there is dropout.
-
-        Args:
-            keys: tokens that each token looks at.
-            drops: whether the family has dropout here.
-            shared: keys and values stay as few as the family's.
-            bias: a bias on the positions is trained (T5).
-        """
-        shape = self.model.shape
-        heads = shape.heads / self.parts
-        queries = heads * head_width(shape)
-        dropped = self.dropout > 0 and drops and self.on_cpu
-        squared = dropped or bias or self.eager
-        few = (shape.key_value_heads or shape.heads) / self.parts * head_width(shape)
-        pairs = 2 * self.rows * keys * (few if shared and not squared else queries)
-        size = 4 if squared else self.compute
-        kept = self.elements(queries, size) + pairs * size + self.elements(queries, self.compute)
-        if not squared:
-            return kept + self.elements(heads, 4)
-        dropped = dropped or (self.eager and self.dropout > 0 and drops)
-        return kept + self.elements((3 if dropped else 1) * heads * keys, 4)
-
-
-def _gpt2(on: _Operations, time: int) -> float:
-    # its GELU is made of five operations
-    return (
-        2 * on.layer_norm()
-        + 2 * on.linear()
-        + on.attention(time)
-        + on.elements(5 * on.hidden, on.compute)
-        + 2 * on.mask(on.width)
-    )
-
-
-def _opt(on: _Operations, time: int) -> float:
-    return (
-        2 * on.layer_norm()
-        + on.linear(3)
-        + on.linear()
-        + on.attention(time, drops=False)
-        + on.elements(on.hidden, on.compute)
-        + 2 * on.mask(on.width)
-    )
-
-
-def _gated(on: _Operations, time: int, shared: bool) -> float:
-    return (
-        2 * on.rms_norm()
-        + on.linear(3)
-        + on.linear(2)
-        + on.attention(time, shared=shared)
-        + on.elements(4 * on.hidden, on.compute)
-    )
-
-
-def _gpt2_modern(on: _Operations, time: int) -> float:
-    return _gated(on, time, shared=False)
-
-
-def _llama(on: _Operations, time: int) -> float:
-    return _gated(on, time, shared=True)
-
-
-def _bart_encoder(on: _Operations, time: int) -> float:
-    return (
-        2 * on.layer_norm()
-        + on.linear(3)
-        + on.linear()
-        + on.attention(time)
-        + on.elements(2 * on.hidden, on.compute)
-        + on.mask(2 * on.width + on.hidden)
-    )
-
-
-def _bart_decoder(on: _Operations, time: int, source: int, encoded: float) -> float:
-    cross = on.layer_norm() + on.linear() + on.attention(source) + on.mask(on.width)
-    return _bart_encoder(on, time) + cross + encoded
-
-
-def _t5_encoder(on: _Operations, time: int) -> float:
-    # ReLU's output, and with dropout its mask and product; autocast copies what the last layer reads
-    wide = 1 + (2 if on.dropout else on.arithmetic == "autocast")
-    masks = 0.0 if not on.dropout else on.mask(on.hidden) - on.elements(on.hidden, on.compute)
-    return (
-        2 * on.rms_norm()
-        + (on.elements(2 * on.width, on.stream) if on.arithmetic == "half" else 0.0)
-        + on.linear(3)
-        + on.linear()
-        + on.attention(time, bias=True)
-        + on.elements(wide * on.hidden, on.compute)
-        + masks
-        + 2 * on.mask(on.width)
-    )
-
-
-def _t5_decoder(on: _Operations, time: int, source: int, encoded: float) -> float:
-    half = on.elements(on.width, on.stream) if on.arithmetic == "half" else 0.0
-    cross = on.rms_norm() + half + on.linear() + on.attention(source) + on.mask(on.width)
-    return _t5_encoder(on, time) + cross + encoded
-
-
-_ONE_STACK: dict[str, Callable[[_Operations, int], float]] = {
-    "gpt2": _gpt2,
-    "opt": _opt,
-    "gpt2_modern": _gpt2_modern,
-    "llama": _llama,
-}
-_TWO_STACKS: dict[str, tuple[Callable[[_Operations, int], float], Callable[[_Operations, int, int, float], float]]] = {
-    "bart": (_bart_encoder, _bart_decoder),
-    "t5": (_t5_encoder, _t5_decoder),
-}
-_RMS = ("gpt2_modern", "llama", "t5")
-
-
 def activations(
     model: Model,
     batch: BatchShape,
@@ -243,18 +66,24 @@ def activations(
         tensor: processes that share each matrix.
         pipeline: processes that share the blocks; what the one with the most keeps.
         eager: attention keeps its squares everywhere.
+
+    Raises:
+        InputError: the file of the family doesn't tell what it saves.
     """
-    rate = model.shape.dropout if dropout is None else dropout
+    family, rate = load_family(model.family), model.shape.dropout if dropout is None else dropout
+    saved = family.saved
+    if saved is None:
+        raise InputError(f"src/trainyard/estimate/families/{model.family}.py: FAMILY.saved: this is missing")
+    hidden = family.feed_forward_width(model.shape)
 
-    def operations(tokens: int) -> _Operations:
-        return _Operations(model, arithmetic, rate, on_cpu, tensor, batch.rows, batch.rows * tokens, eager)
+    def operations(tokens: int) -> Operations:
+        return Operations(model.shape, hidden, arithmetic, rate, on_cpu, tensor, batch.rows, batch.rows * tokens, eager)
 
-    stacks = _stacks(model, batch, operations)
     kept = working = 0.0
-    for on, layers, block in stacks:
+    for on, layers, block in _stacks(saved, model.shape, batch, operations):
         here = -(-layers // pipeline)
         stored = on.elements(on.width, on.stream) if checkpointing else block
-        kept += here * stored + _ends(on, on.tokens // batch.rows)
+        kept += here * stored + saved.ends(on, on.tokens // batch.rows)
         # the gradients of the widest tensors of a block, or of its probabilities, as they replace one another
         passing = on.elements(3 * max(on.hidden, on.width), on.compute)
         working = max(working, passing + (block if checkpointing else 0.0))
@@ -262,31 +91,15 @@ def activations(
 
 
 def _stacks(
-    model: Model, batch: BatchShape, operations: Callable[[int], _Operations]
-) -> list[tuple[_Operations, int, float]]:
+    saved: Saved, shape: Shape, batch: BatchShape, operations: Callable[[int], Operations]
+) -> list[tuple[Operations, int, float]]:
     """The stacks of blocks: what their operations are counted by, how many blocks, and what each saves."""
-    shape = model.shape
     first = operations(batch.source)
-    if model.family in _ONE_STACK:
-        return [(first, shape.layers, _ONE_STACK[model.family](first, batch.source))]
-    encoder, decoder = _TWO_STACKS[model.family]
+    only = (first, shape.layers, saved.block(first, batch.source))
+    if saved.decoder_block is None:
+        return [only]
     second = operations(batch.target)
     # autocast copies the encoder's result for the keys and the values of each block
     encoded = first.linear(2) if first.arithmetic == "autocast" else 0.0
-    return [
-        (first, shape.layers, encoder(first, batch.source)),
-        (second, decoder_layers(shape), decoder(second, batch.target, batch.source, encoded)),
-    ]
-
-
-def _ends(on: _Operations, time: int) -> float:
-    """What a stack keeps besides its blocks.
-
-    The last norm, what follows it (the head's gradient of its input, or what the decoder reads), dropout's masks,
-    and T5's one bias of positions.
-    """
-    family, heads = on.model.family, on.model.shape.heads / on.parts
-    norm = on.rms_norm() if family in _RMS else on.layer_norm()
-    bias = time**2 * (4 * heads + 8) if family == "t5" else 0.0
-    masks = {"gpt2": 1, "bart": 1, "t5": 2}.get(family, 0)
-    return norm + on.elements(on.width, on.stream) + masks * on.mask(on.width, on.stream) + bias
+    decoder = saved.decoder_block(second, batch.target, batch.source, encoded)
+    return [only, (second, decoder_layers(shape), decoder)]

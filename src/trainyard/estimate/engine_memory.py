@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trainyard.config.catalogue import Model
-from trainyard.estimate.activations import Activations, Arithmetic
-from trainyard.estimate.parameters import decoder_layers, head_parameters, parameters, parameters_without_embeddings
+from trainyard.estimate.activations import Activations
+from trainyard.estimate.blocks import Arithmetic, decoder_layers
+from trainyard.estimate.families import load_family
+from trainyard.estimate.parameters import head_parameters, parameters, parameters_without_embeddings
 
 # models/objective.py: elements of the logits that are made at once
 _LOGITS_AT_ONCE = {True: 2**25, False: 2**28}
@@ -97,8 +99,8 @@ class Workload:
 
     @property
     def _layers(self) -> int:
-        shape = self.model.shape
-        return shape.layers + (decoder_layers(shape) if self.model.sequence_to_sequence else 0)
+        shape, family = self.model.shape, load_family(self.model.family)
+        return shape.layers + (decoder_layers(shape) if family.is_encoder_decoder else 0)
 
     @property
     def logits(self) -> float:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from trainyard.config.catalogue import Model, ParallelSetting, Precision
 from trainyard.config.train import Train, rows_a_step
-from trainyard.estimate.activations import Arithmetic, BatchShape, activations
+from trainyard.estimate.activations import BatchShape, activations
+from trainyard.estimate.blocks import Arithmetic
 from trainyard.estimate.engine_memory import (
     Held,
     Moment,
@@ -22,6 +23,7 @@ from trainyard.estimate.engine_memory import (
     tensor,
     zero1,
 )
+from trainyard.estimate.families import load_family
 from trainyard.estimate.parameters import parameters
 
 # measured on CPUs (docs/explanation/memory.md): what libraries keep for themselves from the first real step on, and
@@ -95,7 +97,7 @@ def predict(
 ) -> Prediction | None:
     """What the process that needs most needs at its peak, besides what it has before a model is made.
 
-    None for an engine that nobody has counted.
+    None for an engine or a family that nobody has counted.
 
     Args:
         model: the catalogue's entry.
@@ -110,6 +112,9 @@ def predict(
         accumulation: micro-batches a process takes a step.
         device: that computes.
     """
+    family = load_family(model.family)
+    if family.saved is None:
+        return None
     arithmetic, on_cpu = _arithmetic(setting, precision), device == "cpu"
     pieces = _pieces(micro_batch, accumulation, setting.pipeline)
     batch = BatchShape(micro_batch // pieces, sequence_length, target_length or sequence_length)
@@ -128,7 +133,7 @@ def predict(
         model,
         arithmetic,
         kept,
-        positions=batch.rows * (batch.target if model.sequence_to_sequence else batch.source),
+        positions=batch.rows * (batch.target if family.is_encoder_decoder else batch.source),
         ranks=max(1, processes // (setting.tensor * setting.pipeline)),
         tensor=setting.tensor,
         pipeline=setting.pipeline,
@@ -161,7 +166,7 @@ def predict_execution(specification: Mapping[str, Any]) -> Prediction | None:
         processes=specification["processes"],
         precision=specification["precision"],
         micro_batch=micro_batch,
-        sequence_length=train.source_length if model.sequence_to_sequence else train.sequence_length,
+        sequence_length=train.source_length if load_family(model.family).is_encoder_decoder else train.sequence_length,
         target_length=train.target_length,
         activation_checkpointing=train.activation_checkpointing,
         dropout=train.dropout,

@@ -14,6 +14,7 @@ from trainyard.config.catalogue import Model, ParallelSetting
 from trainyard.config.train import Train
 from trainyard.core.files import read_json, write_json
 from trainyard.core.statistics import percentiles
+from trainyard.estimate.families import load_family
 from trainyard.estimate.parameters import PAIR_FLOPS_FORMULA, flops_per_pair, flops_per_token, megatron_flops
 from trainyard.hardware.memory_usage import DeviceMemory, host_memory, peak_host_memory
 from trainyard.hardware.peak_flops import MFU_FORMULA, Peak, device_name, peak
@@ -79,7 +80,7 @@ def random_batch(model: Model, train: Train, rows: int, seed: int) -> Batch:
     def tokens(length: int) -> torch.Tensor:
         return torch.randint(0, model.shape.vocabulary, (rows, length), generator=generator)
 
-    if not model.sequence_to_sequence:
+    if not load_family(model.family).is_encoder_decoder:
         return {"input_ids": tokens(train.sequence_length), "labels": tokens(train.sequence_length)}
     return {
         "input_ids": tokens(train.source_length),
@@ -198,7 +199,8 @@ def speed(seconds: list[float], cell: dict[str, Any], data_ranks: int) -> dict[s
     """
     median = statistics.median(seconds)
     samples = cell["batch"] * data_ranks
-    predicted = "target_length" if Model.of_job(cell["model"]).sequence_to_sequence else "sequence_length"
+    pairs = load_family(cell["model"]["family"]).is_encoder_decoder
+    predicted = "target_length" if pairs else "sequence_length"
     return {
         "step_seconds": percentiles(seconds),
         "tokens_per_second": samples * cell["train"][predicted] / median,
@@ -212,13 +214,14 @@ def utilisation(seconds: list[float], cell: dict[str, Any], data_ranks: int, top
     Megatron's count holds for decoders with a feed-forward layer of four times the width; elsewhere it is None.
     """
     model, train = Model.of_job(cell["model"]), cell["train"]
-    length, pairs = train["sequence_length"], model.sequence_to_sequence
+    length, family = train["sequence_length"], load_family(model.family)
+    pairs = family.is_encoder_decoder
     samples_per_second = cell["batch"] * data_ranks / cell["processes"] / statistics.median(seconds)  # of one process
     if pairs:
         flops = samples_per_second * flops_per_pair(model, train["source_length"], train["target_length"])
     else:
         flops = samples_per_second * length * flops_per_token(model, length)
-    holds = model.family in ("gpt2", "opt") and model.shape.feed_forward in (None, 4 * model.shape.width)
+    holds = family.has_megatrons_flops and model.shape.feed_forward in (None, 4 * model.shape.width)
     megatron = samples_per_second * megatron_flops(model, 1, length, train["activation_checkpointing"])
     return {
         "tflops": flops / 1e12,

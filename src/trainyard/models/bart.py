@@ -3,6 +3,7 @@
 from transformers import BartConfig, BartForConditionalGeneration
 
 from trainyard.config.catalogue import Shape
+from trainyard.models.family import TensorSplit
 from trainyard.models.special_tokens import SpecialTokens
 
 MODEL = BartForConditionalGeneration
@@ -29,3 +30,8 @@ def configuration(shape: Shape, tokens: SpecialTokens) -> BartConfig:
         decoder_start_token_id=tokens.end,
         forced_eos_token_id=tokens.end,
     )
+
+
+TENSOR_SPLIT = TensorSplit(
+    columns=frozenset({"q_proj", "k_proj", "v_proj", "fc1"}), rows=frozenset({"out_proj", "fc2"})
+)

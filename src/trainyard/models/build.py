@@ -1,9 +1,7 @@
 """Making a model of a catalogue entry: from its shape, or from a folder of weights."""
 
-import importlib
 import math
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -11,6 +9,8 @@ from transformers import AutoConfig, PretrainedConfig
 
 from trainyard.config.catalogue import Model
 from trainyard.core.errors import InputError, one_line
+from trainyard.estimate.families import load_family
+from trainyard.models.family import load_module
 from trainyard.models.special_tokens import special_tokens
 
 UNREADABLE = Exception
@@ -41,25 +41,18 @@ _ARCHITECTURE = (
 )
 
 
-def family(entry: Model) -> ModuleType:
-    """The file that knows the entry's family.
-
-    It has `MODEL`, the class that is trained; `EXPORTED`, transformers' class, where that is another;
-    `DROPOUT`, the names of the configuration's dropout rates; and `configuration(shape, tokens)`.
-    """
-    return importlib.import_module(f"trainyard.models.{entry.family}")
-
-
 def configuration(entry: Model, dropout: float | None = None) -> PretrainedConfig:
     """The entry's configuration of transformers, with the dropout of its shape unless another is given."""
-    config = family(entry).configuration(entry.shape, special_tokens(entry))
+    config = load_module(entry.family).configuration(entry.shape, special_tokens(entry))
     _set_dropout(entry, config, dropout)
     return config
 
 
 def start_token(entry: Model) -> int | None:
     """The token that a decoder starts with; None for a model without an encoder."""
-    return configuration(entry).decoder_start_token_id if entry.sequence_to_sequence else None  # pyright: ignore
+    if not load_family(entry.family).is_encoder_decoder:
+        return None
+    return configuration(entry).decoder_start_token_id  # pyright: ignore
 
 
 def build(
@@ -89,7 +82,7 @@ def build(
         with torch.random.fork_rng(devices=[], enabled=seed is not None):
             if seed is not None:
                 torch.default_generator.manual_seed(seed)
-            model = family(entry).MODEL(_for_training(configuration(entry, dropout)))
+            model = load_module(entry.family).MODEL(_for_training(configuration(entry, dropout)))
     if activation_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     return model.train()
@@ -97,7 +90,7 @@ def build(
 
 def exported_class(entry: Model) -> Any:
     """The class of transformers that loads the entry's weights."""
-    module = family(entry)
+    module = load_module(entry.family)
     return getattr(module, "EXPORTED", module.MODEL)
 
 
@@ -139,7 +132,7 @@ def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path) ->
     if bias is not None and bias.any():
         raise InputError(f"{folder}: {name} has a bias on its logits, which training leaves out")
     model.float()
-    own = family(entry).MODEL
+    own = load_module(entry.family).MODEL
     if isinstance(model, own):
         return model
     trained = own(model.config)
@@ -161,5 +154,5 @@ def _for_training(config: PretrainedConfig) -> PretrainedConfig:
 
 
 def _set_dropout(entry: Model, config: PretrainedConfig, dropout: float | None) -> None:
-    for key in family(entry).DROPOUT:
+    for key in load_module(entry.family).DROPOUT:
         setattr(config, key, entry.shape.dropout if dropout is None else dropout)

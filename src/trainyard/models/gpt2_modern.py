@@ -19,6 +19,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
 from trainyard.config.catalogue import Shape
+from trainyard.models.family import PipelineSplit, TensorSplit
 from trainyard.models.special_tokens import SpecialTokens
 
 EXPORTED = Qwen2ForCausalLM
@@ -229,3 +230,27 @@ class GPT2Modern(nn.Module):
 
 
 MODEL = GPT2Modern
+
+
+def _run(trunk: Any, block: nn.Module, x: Tensor) -> Tensor:
+    angles = rotations(x.shape[1], trunk.head_width, trunk.rope_base, x.device)
+    if trunk.checkpoint_arguments is not None and trunk.training:
+        found = checkpoint(block, x, *angles, **trunk.checkpoint_arguments)
+        assert isinstance(found, Tensor)
+        return found
+    return block(x, *angles)
+
+
+TENSOR_SPLIT = TensorSplit(
+    columns=frozenset({"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"}),
+    rows=frozenset({"o_proj", "down_proj"}),
+)
+PIPELINE_SPLIT = PipelineSplit(
+    trunk="model",
+    blocks="layers",
+    before=("embed_tokens",),
+    after=("norm",),
+    embed=lambda trunk, tokens: trunk.embed_tokens(tokens),
+    run=_run,
+    finish=lambda trunk, x: trunk.norm(x),
+)

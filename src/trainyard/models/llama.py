@@ -1,8 +1,12 @@
 """Llama's architecture, with the head tied to the embedding as in its small relatives."""
 
+from typing import Any
+
+from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from trainyard.config.catalogue import Shape
+from trainyard.models.family import PipelineSplit, TensorSplit, positions
 from trainyard.models.special_tokens import SpecialTokens
 
 MODEL = LlamaForCausalLM
@@ -28,3 +32,22 @@ def configuration(shape: Shape, tokens: SpecialTokens) -> LlamaConfig:
         eos_token_id=tokens.end,
         pad_token_id=tokens.pad,
     )
+
+
+def _run(trunk: Any, block: nn.Module, x: Tensor) -> Tensor:
+    return block(x, position_embeddings=trunk.rotary_emb(x, position_ids=positions(x)))
+
+
+TENSOR_SPLIT = TensorSplit(
+    columns=frozenset({"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"}),
+    rows=frozenset({"o_proj", "down_proj"}),
+)
+PIPELINE_SPLIT = PipelineSplit(
+    trunk="model",
+    blocks="layers",
+    before=("embed_tokens",),
+    after=("norm",),
+    embed=lambda trunk, tokens: trunk.embed_tokens(tokens),
+    run=_run,
+    finish=lambda trunk, x: trunk.norm(x),
+)

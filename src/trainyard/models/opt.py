@@ -1,8 +1,12 @@
 """OPT (Zhang et al. 2022)."""
 
+from typing import Any
+
+from torch import Tensor
 from transformers import OPTConfig, OPTForCausalLM
 
 from trainyard.config.catalogue import Shape
+from trainyard.models.family import PipelineSplit, TensorSplit, positions
 from trainyard.models.special_tokens import SpecialTokens
 
 MODEL = OPTForCausalLM
@@ -25,3 +29,30 @@ def configuration(shape: Shape, tokens: SpecialTokens) -> OPTConfig:
         eos_token_id=tokens.end,
         pad_token_id=tokens.pad,
     )
+
+
+def _embed(trunk: Any, tokens: Tensor) -> Tensor:
+    x = trunk.embed_tokens(tokens)
+    x = x if trunk.project_in is None else trunk.project_in(x)
+    return x + trunk.embed_positions(None, position_ids=positions(tokens))
+
+
+def _finish(trunk: Any, x: Tensor) -> Tensor:
+    x = x if trunk.final_layer_norm is None else trunk.final_layer_norm(x)
+    return x if trunk.project_out is None else trunk.project_out(x)
+
+
+TENSOR_SPLIT = TensorSplit(
+    columns=frozenset({"q_proj", "k_proj", "v_proj", "fc1"}),
+    rows=frozenset({"out_proj", "fc2"}),
+    counts=frozenset({"num_heads"}),
+)
+PIPELINE_SPLIT = PipelineSplit(
+    trunk="model.decoder",
+    blocks="layers",
+    before=("embed_tokens", "embed_positions", "project_in"),
+    after=("final_layer_norm", "project_out"),
+    embed=_embed,
+    run=lambda _trunk, block, x: block(x),
+    finish=_finish,
+)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from trainyard.config.catalogue import Model
+from trainyard.estimate.families import load_family
 
 
 @dataclass(frozen=True)
@@ -28,4 +29,5 @@ _OWN_TEXT = SpecialTokens(pad=0, start=3, end=3)
 
 def special_tokens(model: Model) -> SpecialTokens:
     """The special tokens of a model's tokenizer."""
-    return _BY_TOKENIZER.get(model.tokenizer, _OWN_PAIRS if model.sequence_to_sequence else _OWN_TEXT)
+    own = _OWN_PAIRS if load_family(model.family).is_encoder_decoder else _OWN_TEXT
+    return _BY_TOKENIZER.get(model.tokenizer, own)

@@ -3,6 +3,7 @@
 from transformers import T5Config, T5ForConditionalGeneration
 
 from trainyard.config.catalogue import Shape
+from trainyard.models.family import TensorSplit
 from trainyard.models.special_tokens import SpecialTokens
 
 MODEL = T5ForConditionalGeneration
@@ -27,3 +28,11 @@ def configuration(shape: Shape, tokens: SpecialTokens) -> T5Config:
         pad_token_id=tokens.pad,
         decoder_start_token_id=tokens.pad,  # pyright: ignore[reportCallIssue]
     )
+
+
+TENSOR_SPLIT = TensorSplit(
+    # the bias of a head belongs to whoever has the head
+    columns=frozenset({"q", "k", "v", "wi", "wi_0", "wi_1", "relative_attention_bias"}),
+    rows=frozenset({"o", "wo"}),
+    counts=frozenset({"n_heads"}),
+)

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from trainyard.config.catalogue import Family, ParallelSetting, Precision
+from trainyard.config.catalogue import ParallelSetting, Precision
 from trainyard.config.train import Train
 from trainyard.core.errors import InputError
 from trainyard.data.loader import IGNORE_INDEX
@@ -42,7 +42,7 @@ class EngineSettings:
     parallel: ParallelSetting
     micro_batch: int
     accumulation: int
-    family: Family
+    family: str
     device: Literal["cpu", "cuda"]
     scratch: Path | None = None
 

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from packaging.requirements import Requirement
 
 from trainyard.config.catalogue import ParallelSetting, Precision
 from trainyard.core.python_environment import framework, interpreter, package_version, spaced_path
+from trainyard.estimate.families import load_family
+from trainyard.estimate.families.base import Split
 from trainyard.hardware.gpus import gpus
 
 Device = Literal["cpu", "cuda"]
@@ -112,14 +114,24 @@ def unsupported(
 def never(setting: ParallelSetting, family: str, precision: Precision, processes: int) -> str | None:
     """Why a run can't be done on any machine, or None."""
     copy = setting.tensor * setting.pipeline
-    if setting.families is not None and family not in setting.families:
-        return f"does not spread {family} models (it does {', '.join(setting.families)})"
+    if reason := never_of_family(setting, family):
+        return reason
     if precision not in setting.precision:
         return f"does not train in {precision} (it does in {', '.join(setting.precision)})"
     if setting.one_process and processes > 1:
         return f"runs in one process, not in {processes}"
     if processes % copy:
         return f"needs a multiple of {copy} processes, not {processes}"
+    return None
+
+
+def never_of_family(setting: ParallelSetting, family: str) -> str | None:
+    """Why a family's models can't be spread so in any precision, over any number of processes, or None."""
+    if setting.families is not None and family not in setting.families:
+        return f"does not spread {family} models (it does {', '.join(setting.families)})"
+    # the engines of these names ask a family's file how to split a model
+    if setting.engine in get_args(Split) and setting.engine not in load_family(family).splits:
+        return f"can't split {family} models: no {setting.engine.upper()}_SPLIT in src/trainyard/models/{family}.py"
     return None
 
 

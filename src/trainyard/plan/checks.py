@@ -11,6 +11,7 @@ from trainyard.config.engine_options import Options, parse_options
 from trainyard.config.study import ROWS_FOR_SHOTS, Evaluate
 from trainyard.config.train import Train, check_last_step, rows_a_step
 from trainyard.core.errors import InputError
+from trainyard.estimate.families import load_family
 from trainyard.estimate.parameters import feed_forward_width
 from trainyard.plan.evaluations import Evaluation
 
@@ -35,7 +36,7 @@ def check_training(
     if data.kind == "choices":
         raise InputError(f"{place}.datasets: {dataset_name} holds multiple-choice items, nothing to train on")
     task = task_of(data)
-    if entry.sequence_to_sequence != (task == "summarisation"):
+    if load_family(entry.family).is_encoder_decoder != (task == "summarisation"):
         raise InputError(
             f"{place}.models: {model_name} ({entry.family}) is no model for {task}, "
             f"which {dataset_name} is for; put them into grids of their own"
@@ -174,8 +175,7 @@ def check_evaluation(
     """
     name, entry = model
     at, here = evaluation.settings, f"{place}.{evaluation.metric}"
-    # the positions of a T5 have no end
-    most = None if entry.family == "t5" else entry.shape.context
+    most = None if load_family(entry.family).has_relative_positions else entry.shape.context
     if evaluation.metric == "rouge":
         _check_length(at["max_length"], most, name, f"{here}.max_length")
     elif evaluation.metric == "perplexity":

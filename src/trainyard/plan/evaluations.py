@@ -8,6 +8,7 @@ from trainyard.config.catalogue import Dataset, Model
 from trainyard.config.study import Evaluate
 from trainyard.config.yaml_entries import choose
 from trainyard.core.errors import InputError
+from trainyard.estimate.families import load_family
 from trainyard.metrics import METRICS
 
 Metric = Literal["perplexity", "hellaswag", "rouge", "samples"]
@@ -110,4 +111,4 @@ def needs_encoder(metric: str) -> bool:
 
 def suits(metric: str, model: Model) -> bool:
     """Whether a metric can be had of a model: ROUGE of sequence-to-sequence models, the others of causal ones."""
-    return needs_encoder(metric) == model.sequence_to_sequence
+    return needs_encoder(metric) == load_family(model.family).is_encoder_decoder

@@ -15,6 +15,7 @@ from trainyard.config.slices import split_names
 from trainyard.config.yaml_entries import choose
 from trainyard.core.failure_counts import failures
 from trainyard.core.python_environment import framework, pins
+from trainyard.estimate.families import family_module
 from trainyard.parallel import engine_module
 from trainyard.plan.capabilities import unsupported
 from trainyard.plan.code_hash import code_hash
@@ -108,7 +109,7 @@ class Dag:
     def fetch_code(self, wildcards: Wildcards) -> str:
         """The code that fetches a model."""
         family = self.catalogues.models[wildcards.model].family
-        return code_hash("trainyard.models.pretrained", f"trainyard.models.{family}")
+        return code_hash("trainyard.models.pretrained", f"trainyard.models.{family}", family_module(family))
 
     # runs, probes and cells
 
@@ -131,7 +132,8 @@ class Dag:
 
     def _code(self, wildcards: Wildcards, *entries: str) -> str:
         at = self.specification(wildcards)
-        own = (engine_module(at["parallel"]["engine"]), f"trainyard.models.{at['model']['family']}")
+        family = at["model"]["family"]
+        own = (engine_module(at["parallel"]["engine"]), f"trainyard.models.{family}", family_module(family))
         return code_hash(*entries, *own)
 
     def train_code(self, wildcards: Wildcards) -> str:
@@ -381,6 +383,11 @@ class Dag:
         known = sorted(named & set(self.catalogues.models))
         return Shown({name: self.catalogues.models[name].model_dump(mode="json") for name in known})
 
+    def counting_code(self, wildcards: Wildcards) -> str:
+        """The code that counts the parameters of a study's models."""
+        families = {model["family"] for model in self.study_models(wildcards).values()}
+        return code_hash(*map(family_module, sorted(families)))
+
     @property
     def prices(self) -> dict[str, Any] | None:
         """What a device's hour costs, where the configuration says so."""
@@ -390,7 +397,8 @@ class Dag:
     def product_params(self, product: Product) -> dict[str, Any]:
         """What else of the configuration a figure or a table takes."""
         values = {"models": self.study_models, "prices": self.prices}
-        return {name: values[name] for name in product.params}
+        counting = {"counting": self.counting_code} if "models" in product.params else {}
+        return counting | {name: values[name] for name in product.params}
 
     def figures(self, study: str) -> dict[str, str]:
         """Heading and file of each figure of a study, in the order of its overview."""

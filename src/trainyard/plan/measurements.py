@@ -11,6 +11,7 @@ from trainyard.config.study import Measure, Study
 from trainyard.config.train import Train, complete
 from trainyard.config.yaml_entries import choose, parse
 from trainyard.core.errors import InputError
+from trainyard.estimate.families import load_family
 from trainyard.plan.capabilities import Device, never
 from trainyard.plan.checks import check_spread
 from trainyard.plan.runs import RESULTS, Catalogues, Execution, merge_settings
@@ -94,7 +95,7 @@ def _grid(study: Study, grid: Measure, catalogues: Catalogues, device: Device, p
         settings = _inherited(study, model_name, parallel) | grid.train
         rows = batch or _smallest_batch(setting)
         train = parse(Train, settings | _of_the_cell(rows, setting.data_ranks(processes), length), f"{place}.train")
-        if model.sequence_to_sequence and train.target_length > model.shape.context:
+        if load_family(model.family).is_encoder_decoder and train.target_length > model.shape.context:
             raise InputError(
                 f"{place}.train.target_length: {train.target_length}, but {model_name} reads {model.shape.context} "
                 "tokens at most; make it smaller"

@@ -14,6 +14,7 @@ from trainyard.config.study import Evaluate, Study
 from trainyard.config.yaml_entries import choose, nearest, parse, parse_entries, read_yaml
 from trainyard.core.errors import InputError
 from trainyard.core.python_environment import framework, interpreter
+from trainyard.estimate.families import check_model, check_name
 from trainyard.plan.capabilities import Machine, find_device
 from trainyard.plan.checks import check_evaluate, check_evaluation, check_names
 from trainyard.plan.evaluations import KEPT, KIND_OF_DATA, Evaluation, evaluations, needs_encoder, suits
@@ -362,9 +363,12 @@ def read_catalogues(folder: Path) -> Catalogues:
         if name == REFERENCE:
             raise InputError(f"{place}: probes call what they are compared with so; give the entry another name")
         check_setting(setting, place)
+        for family in setting.families or ():
+            check_name(family, f"{place}.families")
     for name, model in catalogues.models.items():
         tokenizer = catalogues.tokenizers.get(model.tokenizer)
         place = f"{folder / 'models.yaml'}: {name}"
+        check_model(model, place)
         if tokenizer is None:
             hint = nearest(model.tokenizer, catalogues.tokenizers)
             raise InputError(f"{place}.tokenizer: no tokenizer is called {model.tokenizer!r}{hint}")

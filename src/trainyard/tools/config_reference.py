@@ -4,6 +4,7 @@ import inspect
 import sys
 import typing
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -14,6 +15,8 @@ from trainyard.config.settings import Config, Prices
 from trainyard.config.train import Train
 from trainyard.core.files import write_text
 from trainyard.core.text import markdown_table
+from trainyard.estimate.families import FAMILIES, load_family
+from trainyard.estimate.families.base import ShapeKey, Split
 
 SECTIONS: dict[str, list[type[BaseModel]]] = {
     "config/config.yaml": [Config, Prices],
@@ -107,6 +110,20 @@ def _keys(model: type[BaseModel]) -> str:
     return f"### {model.__name__}\n\n{described}\n\n{markdown_table(('key', 'value', 'default', 'meaning'), rows)}"
 
 
+def _families() -> str:
+    families = {name: load_family(name) for name in FAMILIES}
+    rows = [
+        (
+            f"`{name}`",
+            ", ".join(f"`{key}`" for key in get_args(ShapeKey) if key in family.shape_keys),
+            ", ".join(f"`{split}`" for split in get_args(Split) if split in family.splits),
+        )
+        for name, family in families.items()
+    ]
+    header = ("family", "keys of its shape that others may not have", "engines that can split it")
+    return f"### Families\n\n{markdown_table(header, rows)}"
+
+
 def _variables() -> str:
     rows = [(", ".join(f"`{name}`" for name in names.split(", ")), what) for names, what in VARIABLES.items()]
     return markdown_table(("variable", "meaning"), rows)
@@ -123,7 +140,7 @@ def page() -> str:
         "`overrides` of the dataset, of the model and of the parallel setting, the recipe.",
     ]
     for file, models in SECTIONS.items():
-        parts += [f"## `{file}`", *map(_keys, models)]
+        parts += [f"## `{file}`", *map(_keys, models), *([_families()] if catalogue.Model in models else [])]
     parts += [
         "## Environment variables",
         "Read where a command or a job is called; none of them is part of a run's specification.",

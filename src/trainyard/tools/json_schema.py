@@ -12,6 +12,7 @@ from trainyard.config.settings import Config
 from trainyard.config.study import Grid, Probes, Study
 from trainyard.config.train import Train
 from trainyard.core.files import write_text
+from trainyard.estimate.families import FAMILIES
 from trainyard.fetch.lock import Lock
 
 KINDS: dict[str, Any] = {
@@ -26,7 +27,10 @@ KINDS: dict[str, Any] = {
 
 
 def schema(kind: Any) -> dict[str, Any]:
-    """The JSON Schema of one file; a grid's settings are described as those of `Train`, none of them required."""
+    """The JSON Schema of one file.
+
+    A grid's settings are described as those of `Train`, none of them required; a family is one of those that are there.
+    """
     value = TypeAdapter(kind).json_schema()
     if kind is Study:
         settings = TypeAdapter(Train).json_schema()
@@ -34,6 +38,10 @@ def schema(kind: Any) -> dict[str, Any]:
         value["$defs"]["Train"] = settings
         for holder in (Grid, Probes):
             value["$defs"][holder.__name__]["properties"]["train"] = {"$ref": "#/$defs/Train"}
+    for holder, key in ((Model, "family"), (ParallelSetting, "families")):
+        if holder.__name__ in value.get("$defs", {}):
+            described = value["$defs"][holder.__name__]["properties"][key]
+            described.get("anyOf", [{}])[0].get("items", described)["enum"] = list(FAMILIES)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **value}
 
 

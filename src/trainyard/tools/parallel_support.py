@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from trainyard.config.catalogue import Family, ParallelSetting, Precision
+from trainyard.config.catalogue import ParallelSetting, Precision
 from trainyard.config.yaml_entries import parse_entries
 from trainyard.core.errors import InputError
 from trainyard.core.files import read_json, write_text
 from trainyard.core.text import markdown_table
+from trainyard.estimate import families
+from trainyard.estimate.families import load_family
+from trainyard.plan.capabilities import never_of_family
 from trainyard.report.pages.parity import tolerance_notes
 from trainyard.report.render.format import NONE, listed, scientific
 
 PRECISIONS = get_args(Precision)
-FAMILIES = get_args(Family)
+FAMILIES = sorted(families.FAMILIES, key=lambda name: (load_family(name).is_encoder_decoder, name))
 Key = tuple[str, str, str]  # parallel setting, precision, model
 
 
@@ -100,7 +103,7 @@ def _support_row(name: str, setting: ParallelSetting, probes: Sequence[Probe]) -
             first = min((probe.key[1] for probe in compared), key=PRECISIONS.index)
             worst = max((probe for probe in compared if probe.key[1] == first), key=lambda probe: probe.nearness)
             trained.append(f"{family} {_difference(worst, 'largest')}" + ("" if first == "fp32" else f" in {first}"))
-    left = [family for family in FAMILIES if setting.families is not None and family not in setting.families]
+    left = [family for family in FAMILIES if never_of_family(setting, family)]
     precisions = [each + (" (GPU)" if each in setting.gpu_precision else "") for each in setting.precision]
     return [
         f"`{name}`: {setting.title}",
@@ -134,15 +137,16 @@ def _needs(setting: ParallelSetting) -> list[str]:
 
 def _fits(probe: Probe, setting: ParallelSetting) -> bool:
     """Whether the setting is for that family and precision."""
-    return (setting.families is None or probe.family in setting.families) and probe.key[1] in setting.precision
+    return never_of_family(setting, probe.family) is None and probe.key[1] in setting.precision
 
 
 def _reasons(settings: Mapping[str, ParallelSetting], by_setting: Mapping[str, Sequence[Probe]]) -> list[str]:
     """A line for each setting and reason: what had no result, and in which precisions and models."""
     lines = []
     for name, probes in by_setting.items():
-        if families := settings[name].families:
-            lines.append(f"- `{name}`: is for {listed([*map(str, families)])} models alone.")
+        spread = [family for family in FAMILIES if never_of_family(settings[name], family) is None]
+        if len(spread) < len(FAMILIES):
+            lines.append(f"- `{name}`: is for {listed(spread)} models alone.")
         if not probes:
             lines.append(f"- `{name}`: was not probed.")
         left: dict[str, list[Probe]] = {}

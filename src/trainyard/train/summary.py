@@ -5,6 +5,7 @@ from typing import Any
 
 from trainyard.core.statistics import percentiles
 from trainyard.data.loader import Loader
+from trainyard.estimate.families import load_family
 from trainyard.estimate.parameters import flops_per_token, parameters
 from trainyard.hardware.peak_flops import MFU_FORMULA, peak
 from trainyard.parallel import process_group
@@ -88,7 +89,7 @@ def found_at_start(specification: Specification, loader: Loader) -> dict[str, An
     encoder-decoder reads other tokens than it predicts: it gets no MFU.
     """
     found: dict[str, Any] = {"steps": loader.steps, "parameters": parameters(specification.model)}
-    if specification.model.sequence_to_sequence:
+    if load_family(specification.model.family).is_encoder_decoder:
         return found
     most = peak(process_group.device(specification.device), specification.precision)
     return found | {

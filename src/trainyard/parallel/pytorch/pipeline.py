@@ -1,8 +1,7 @@
 """Pipeline parallel: the blocks of one copy of the model are laid over neighbouring processes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -11,12 +10,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
-from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
 
-from trainyard.config.catalogue import Family
 from trainyard.core.errors import InputError
-from trainyard.models.gpt2_modern import rotations
+from trainyard.models.family import pipeline_split
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import Batch, EngineSettings, fp32_copy
 from trainyard.parallel.pytorch import single
@@ -170,29 +167,6 @@ class Engine(single.Engine):
             return self._head()(hidden, labels)
 
 
-@dataclass(frozen=True)
-class Anatomy:
-    """Where a family has what, and how its parts are called; what its own forward does, in pieces.
-
-    Attributes:
-        trunk: the name of the module that holds all but the head.
-        blocks: the name of its list of blocks.
-        before: names of its parts that are used before the blocks, the embedding of tokens first.
-        after: names of its parts that are used after the blocks.
-        embed: trunk and tokens (batch, time) to what the first block reads (batch, time, width).
-        run: trunk, a block and what it reads to what it gives, both (batch, time, width).
-        finish: trunk and what the last block gives to what the head reads (batch, time, head's width).
-    """
-
-    trunk: str
-    blocks: str
-    before: tuple[str, ...]
-    after: tuple[str, ...]
-    embed: Callable[[Any, Tensor], Tensor]
-    run: Callable[[Any, nn.Module, Tensor], Tensor]
-    finish: Callable[[Any, Tensor], Tensor]
-
-
 class Stage(nn.Module):
     """What one process computes of a model: some blocks, and at the ends what stands before and after them.
 
@@ -206,18 +180,18 @@ class Stage(nn.Module):
         autocast: makes the context in which it computes.
 
     Raises:
-        InputError: there are fewer blocks than processes.
+        InputError: there are fewer blocks than processes, or the family's file tells no split.
     """
 
     def __init__(
-        self, model: nn.Module, family: Family, index: int, stages: int, autocast: Callable[[], AbstractContextManager]
+        self, model: nn.Module, family: str, index: int, stages: int, autocast: Callable[[], AbstractContextManager]
     ) -> None:
         super().__init__()
         self._autocast = autocast
-        self._anatomy = ANATOMIES[family]
+        self._split = pipeline_split(family)
         self.first, self.last = index == 0, index == stages - 1
-        self.trunk: Any = model.get_submodule(self._anatomy.trunk)
-        blocks = self.trunk.get_submodule(self._anatomy.blocks)
+        self.trunk: Any = model.get_submodule(self._split.trunk)
+        blocks = self.trunk.get_submodule(self._split.blocks)
         bounds = _bounds(len(blocks), stages)
         self._own = range(*bounds[index])
         for number in range(len(blocks)):
@@ -225,25 +199,25 @@ class Stage(nn.Module):
                 setattr(blocks, str(number), None)
         if not self.last:
             model.lm_head = None  # pyright: ignore[reportArgumentType]
-        for names, here in ((self._anatomy.before, self.first), (self._anatomy.after, self.last)):
+        for names, here in ((self._split.before, self.first), (self._split.after, self.last)):
             for name in names if not here else ():
                 setattr(self.trunk, name, None)
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (batch, time) on the first process, else hidden states, to hidden states (batch, time, width)."""
-        blocks = self.trunk.get_submodule(self._anatomy.blocks)
+        blocks = self.trunk.get_submodule(self._split.blocks)
         with self._autocast():
             if self.first:
-                x = self._anatomy.embed(self.trunk, x)
+                x = self._split.embed(self.trunk, x)
             for number in self._own:
-                x = self._anatomy.run(self.trunk, blocks[number], x)
-            return self._anatomy.finish(self.trunk, x) if self.last else x
+                x = self._split.run(self.trunk, blocks[number], x)
+            return self._split.finish(self.trunk, x) if self.last else x
 
 
-def token_embedding(model: nn.Module, family: Family) -> nn.Parameter:
+def token_embedding(model: nn.Module, family: str) -> nn.Parameter:
     """The weight of the embedding of tokens."""
-    anatomy = ANATOMIES[family]
-    return model.get_submodule(f"{anatomy.trunk}.{anatomy.before[0]}").get_parameter("weight")
+    split = pipeline_split(family)
+    return model.get_submodule(f"{split.trunk}.{split.before[0]}").get_parameter("weight")
 
 
 def _bounds(blocks: int, stages: int) -> list[tuple[int, int]]:
@@ -254,76 +228,3 @@ def _bounds(blocks: int, stages: int) -> list[tuple[int, int]]:
             "or a deeper model"
         )
     return list(pairwise(-(-index * blocks // stages) for index in range(stages + 1)))
-
-
-def _positions(x: Tensor) -> Tensor:
-    """The numbers of the tokens, (1, time)."""
-    return torch.arange(x.shape[1], device=x.device).unsqueeze(0)
-
-
-def _embed_gpt2(trunk: Any, tokens: Tensor) -> Tensor:
-    return trunk.drop(trunk.wte(tokens) + trunk.wpe(_positions(tokens)))
-
-
-def _embed_opt(trunk: Any, tokens: Tensor) -> Tensor:
-    x = trunk.embed_tokens(tokens)
-    x = x if trunk.project_in is None else trunk.project_in(x)
-    return x + trunk.embed_positions(None, position_ids=_positions(tokens))
-
-
-def _finish_opt(trunk: Any, x: Tensor) -> Tensor:
-    x = x if trunk.final_layer_norm is None else trunk.final_layer_norm(x)
-    return x if trunk.project_out is None else trunk.project_out(x)
-
-
-def _run_llama(trunk: Any, block: nn.Module, x: Tensor) -> Tensor:
-    return block(x, position_embeddings=trunk.rotary_emb(x, position_ids=_positions(x)))
-
-
-def _run_modern(trunk: Any, block: nn.Module, x: Tensor) -> Tensor:
-    angles = rotations(x.shape[1], trunk.head_width, trunk.rope_base, x.device)
-    if trunk.checkpoint_arguments is not None and trunk.training:
-        found = checkpoint(block, x, *angles, **trunk.checkpoint_arguments)
-        assert isinstance(found, Tensor)
-        return found
-    return block(x, *angles)
-
-
-ANATOMIES: Mapping[str, Anatomy] = {
-    "gpt2": Anatomy(
-        "transformer",
-        "h",
-        ("wte", "wpe"),
-        ("ln_f",),
-        _embed_gpt2,
-        lambda _trunk, block, x: block(x),
-        lambda trunk, x: trunk.ln_f(x),
-    ),
-    "opt": Anatomy(
-        "model.decoder",
-        "layers",
-        ("embed_tokens", "embed_positions", "project_in"),
-        ("final_layer_norm", "project_out"),
-        _embed_opt,
-        lambda _trunk, block, x: block(x),
-        _finish_opt,
-    ),
-    "llama": Anatomy(
-        "model",
-        "layers",
-        ("embed_tokens",),
-        ("norm",),
-        lambda trunk, tokens: trunk.embed_tokens(tokens),
-        _run_llama,
-        lambda trunk, x: trunk.norm(x),
-    ),
-    "gpt2_modern": Anatomy(
-        "model",
-        "layers",
-        ("embed_tokens",),
-        ("norm",),
-        lambda trunk, tokens: trunk.embed_tokens(tokens),
-        _run_modern,
-        lambda trunk, x: trunk.norm(x),
-    ),
-}

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +12,8 @@ from torch.distributed.tensor.parallel import ColwiseParallel, ParallelStyle, Ro
 from transformers.pytorch_utils import Conv1D
 from typing_extensions import override
 
-from trainyard.config.catalogue import Family
 from trainyard.core.errors import InputError
+from trainyard.models.family import TensorSplit, tensor_split
 from trainyard.optim import adamw
 from trainyard.parallel import engine, process_group
 from trainyard.parallel.pytorch import fsdp
@@ -68,48 +67,13 @@ class Engine(fsdp.Engine):
         return super()._square_sum([gradient for gradient, whole in pairs if first or is_split(whole)])
 
 
-@dataclass(frozen=True)
-class SplitPlan:
-    """How a family is split.
-
-    Attributes:
-        columns: last names of the modules whose outputs are shared out.
-        rows: last names of the modules whose inputs are.
-        counts: attributes of modules that count heads or widths, and have to count a process's own.
-        fused: of `columns`, what holds this many matrices side by side.
-    """
-
-    columns: frozenset[str]
-    rows: frozenset[str]
-    counts: frozenset[str] = frozenset()
-    fused: int = 1
-
-
-_SEPARATE = {"q_proj", "k_proj", "v_proj"}
-_GATED = SplitPlan(frozenset({*_SEPARATE, "gate_proj", "up_proj"}), frozenset({"o_proj", "down_proj"}))
-PLANS: dict[Family, SplitPlan] = {
-    "gpt2": SplitPlan(frozenset({"c_attn", "c_fc"}), frozenset({"c_proj"}), frozenset({"split_size"}), fused=3),
-    "opt": SplitPlan(frozenset({*_SEPARATE, "fc1"}), frozenset({"out_proj", "fc2"}), frozenset({"num_heads"})),
-    "gpt2_modern": _GATED,
-    "llama": _GATED,
-    "bart": SplitPlan(frozenset({*_SEPARATE, "fc1"}), frozenset({"out_proj", "fc2"})),
-    "t5": SplitPlan(
-        # the bias of a head belongs to whoever has the head
-        frozenset({"q", "k", "v", "wi", "wi_0", "wi_1", "relative_attention_bias"}),
-        frozenset({"o", "wo"}),
-        frozenset({"n_heads"}),
-    ),
-}
-_FUSED = "c_attn"
-
-
-def split(model: nn.Module, family: Family, mesh: DeviceMesh) -> None:
+def split(model: nn.Module, family: str, mesh: DeviceMesh) -> None:
     """Split a model's matrices over `mesh`, in place; every process has the same whole model before.
 
     Raises:
-        InputError: something doesn't divide by the number of processes.
+        InputError: something doesn't divide by the number of processes, or the family's file tells no split.
     """
-    plan, styles = PLANS[family], {}
+    plan, styles = tensor_split(family), {}
     _check_heads(model, family, mesh.size())
     for name, module in model.named_modules():
         last = name.rpartition(".")[2]
@@ -121,11 +85,14 @@ def split(model: nn.Module, family: Family, mesh: DeviceMesh) -> None:
     parallelize_module(model, mesh, styles, src_data_rank=None)
 
 
-def joined(state: dict[str, Tensor], family: Family, processes: int) -> dict[str, Tensor]:
+def joined(state: dict[str, Tensor], family: str, processes: int) -> dict[str, Tensor]:
     """The whole model under its own names, with the columns of fused matrices where they belong."""
-    fused = PLANS[family].fused
+    fused = tensor_split(family).fused
+    if fused is None:
+        return state
+    module, matrices = fused
     return {
-        name: _regrouped(tensor, processes, fused) if fused > 1 and f".{_FUSED}." in name else tensor
+        name: _regrouped(tensor, processes, matrices) if f".{module}." in name else tensor
         for name, tensor in state.items()
     }
 
@@ -141,10 +108,11 @@ def is_split(parameter: nn.Parameter) -> bool:
     )
 
 
-def _style(module: nn.Module, name: str, plan: SplitPlan) -> ParallelStyle:
+def _style(module: nn.Module, name: str, plan: TensorSplit) -> ParallelStyle:
     by_columns = name in plan.columns
     if isinstance(module, Conv1D):
-        return _SplitConv1D(by_columns, plan.fused if name == _FUSED else 1)
+        fused, matrices = plan.fused or ("", 1)
+        return _SplitConv1D(by_columns, matrices if name == fused else 1)
     return ColwiseParallel() if by_columns else RowwiseParallel()
 
 
@@ -189,7 +157,7 @@ def _regrouped(tensor: Tensor, outer: int, inner: int) -> Tensor:
     return tensor.unflatten(-1, (outer, inner, -1)).transpose(-3, -2).flatten(-3).contiguous()
 
 
-def _check_heads(model: nn.Module, family: Family, processes: int) -> None:
+def _check_heads(model: nn.Module, family: str, processes: int) -> None:
     for name in ("num_attention_heads", "num_key_value_heads"):
         count = getattr(model.config, name, None) or processes
         assert isinstance(count, int)
@@ -197,7 +165,7 @@ def _check_heads(model: nn.Module, family: Family, processes: int) -> None:
             raise _uneven(family, f"{count} {'key-value ' if 'key' in name else ''}heads", processes)
 
 
-def _check_width(module: nn.Module, name: str, family: Family, by_columns: bool, processes: int) -> None:
+def _check_width(module: nn.Module, name: str, family: str, by_columns: bool, processes: int) -> None:
     shape = module.get_parameter("weight").shape
     # nn.Linear has (outputs, inputs), Conv1D and nn.Embedding (inputs, outputs)
     width = shape[0 if isinstance(module, nn.Linear) == by_columns else 1]
@@ -206,7 +174,7 @@ def _check_width(module: nn.Module, name: str, family: Family, by_columns: bool,
         raise _uneven(family, f"{width} {'outputs' if by_columns else 'inputs'} of {name}", processes)
 
 
-def _uneven(family: Family, what: str, processes: int) -> InputError:
+def _uneven(family: str, what: str, processes: int) -> InputError:
     return InputError(
         f"config/parallel.yaml: tensor: {processes} processes can't share the {what} of this {family} model evenly; "
         "take another number, or another shape in config/models.yaml"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.core.files import sha256_json
+from trainyard.estimate.families import family_module
 from trainyard.parallel import engine_module
 from trainyard.plan.code_hash import code_hash
 from trainyard.tools.gpu_check.cases import Case
@@ -55,5 +56,6 @@ class State:
             "trainyard.tools.gpu_check.worker",
             engine_module(told["parallel"]["engine"]),
             f"trainyard.models.{told['model']['family']}",
+            family_module(told["model"]["family"]),
         )
         return sha256_json({"case": told, "machine": self._machine, "code": code})

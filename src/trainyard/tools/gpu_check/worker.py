@@ -22,7 +22,8 @@ from trainyard.hardware.memory_usage import host_memory, peak_host_memory
 from trainyard.hardware.peak_flops import peak
 from trainyard.measure.memory_limit import limit_memory
 from trainyard.measure.worker import random_batch, speed, utilisation
-from trainyard.models.build import build, family
+from trainyard.models.build import build
+from trainyard.models.family import load_module
 from trainyard.models.loss import Objective
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import Batch, Engine, EngineSettings, load_engine
@@ -63,7 +64,7 @@ class Measured:
 
     def __init__(self, told: dict[str, Any], scratch: Path) -> None:
         self.model = Model.of_job(told["model"])
-        family(self.model)  # imports much, which is neither to be measured nor limited
+        load_module(self.model.family)  # imports much, which is neither to be measured nor limited
         self.before = host_memory()
         limit_memory(told["memory_limit"], process_group.device(told["device"]))
         self.engine = make(told, self.model, scratch)

@@ -1,0 +1,36 @@
+"""GPT-2's parameters and memory."""
+
+from trainyard.config.catalogue import Shape
+from trainyard.estimate.blocks import Operations, attention, dense
+from trainyard.estimate.families.base import Family, Saved
+
+
+def _parameters(shape: Shape) -> int:
+    norm = 2 * shape.width
+    block = attention(shape.width) + dense(shape.width, FAMILY.feed_forward_width(shape)) + 2 * norm
+    return shape.layers * block + norm
+
+
+def _block(on: Operations, time: int) -> float:
+    # its GELU is made of five operations
+    return (
+        2 * on.layer_norm()
+        + 2 * on.linear()
+        + on.attention(time)
+        + on.elements(5 * on.hidden, on.compute)
+        + 2 * on.mask(on.width)
+    )
+
+
+def _ends(on: Operations, _time: int) -> float:
+    return on.layer_norm() + on.read_by_head() + on.mask(on.width, on.stream)
+
+
+FAMILY = Family(
+    parameters=_parameters,
+    positions=lambda shape: shape.context,
+    shape_keys=frozenset({"initial_deviation"}),
+    splits=frozenset({"tensor", "pipeline"}),
+    saved=Saved(_block, _ends),
+    has_megatrons_flops=True,
+)

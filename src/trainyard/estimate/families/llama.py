@@ -1,0 +1,25 @@
+"""Llama's parameters and memory."""
+
+from trainyard.config.catalogue import Shape
+from trainyard.estimate.blocks import Operations, rotary_decoder
+from trainyard.estimate.families.base import Family, Saved
+
+
+def _parameters(shape: Shape) -> int:
+    return rotary_decoder(shape, FAMILY.feed_forward_width(shape))
+
+
+def _block(on: Operations, time: int) -> float:
+    return on.rotary_block(time, shared=True)
+
+
+def _ends(on: Operations, _time: int) -> float:
+    return on.rms_norm() + on.read_by_head()
+
+
+FAMILY = Family(
+    parameters=_parameters,
+    shape_keys=frozenset({"key_value_heads", "rope_base", "head_width", "initial_deviation"}),
+    splits=frozenset({"tensor", "pipeline"}),
+    saved=Saved(_block, _ends),
+)
