@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from kills import kill_at, same
+from kills import kill_at, ranks, said_by, same
 from trainings import make_specification
 
+from processes import AT_ONCE, wait_for
 from trainyard.core.code_versions import CodeVersion
 from trainyard.core.errors import InputError
 from trainyard.core.files import read_json, sha256_file, write_json
@@ -28,7 +29,7 @@ def interrupted(baseline, new_job):
 
 def left_at(job):
     """The newest checkpoint that the killed job left."""
-    return max(job.root.glob("work/*/*/*/checkpoints/step-*"))
+    return max(job.root.glob("work/*/*/*/checkpoints/step-*"), key=step_of)
 
 
 def step_of(checkpoint):
@@ -56,7 +57,10 @@ def test_under_other_code_it_names_the_checkpoint_and_begins_at_step_1(interrupt
 def test_told_to_it_goes_on_and_its_results_name_every_version(interrupted, baseline, capfd):
     first = step_of(left_at(interrupted))
     second = replace(interrupted, code=AFTER, log_name="after.log", resume_anyway=True)
-    kill_at(second, "rank", "step", rows=12)
+    with second.start() as process:
+        wait_for(lambda: step_of(left_at(second)) > first, 120, "a further checkpoint", process, every=AT_ONCE)
+        ranks(process)[0].kill()
+        said_by(process)
     assert f"going on after step {first}" in second.log.read_text()
     step = step_of(left_at(interrupted))
     assert step > first
