@@ -196,7 +196,7 @@ def test_an_unknown_key_of_config_yaml_is_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("resume", "said"),
     [
-        ("always", "config.yaml: resume: 'always' is not allowed (allowed: anyway)"),
+        ("now", "config.yaml: resume: 'now' is not allowed (allowed: anyway)"),
         (True, "config.yaml: resume: should be 'anyway' (given: True)"),
     ],
 )

@@ -92,6 +92,6 @@ def test_it_says_so_and_told_to_goes_on_and_every_page_says_so(updated: Updated)
 def test_another_word_for_resume_is_refused_with_the_one_that_is_allowed(
     updated: Updated,
 ) -> None:
-    done = updated[0].snakemake("-n", *CHOSEN, "resume=always", check=False)
+    done = updated[0].snakemake("-n", *CHOSEN, "resume=now", check=False)
     assert done.returncode != 0
-    assert "--config: resume: 'always' is not allowed (allowed: anyway)" in done.stdout + done.stderr
+    assert "--config: resume: 'now' is not allowed (allowed: anyway)" in done.stdout + done.stderr
