@@ -7,7 +7,7 @@ SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
 STUDY ?= demo
 
-.PHONY: demo install install-dev test test-long test-slurm lint bench-training bench-evaluation bench-dry-run gpu-check support unlock verify archive schema lock environments accept-data clean help
+.PHONY: demo install install-dev test test-long test-slurm lint bench-training bench-evaluation bench-dry-run gpu-check support unlock work-folders verify archive schema lock environments accept-data clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -75,6 +75,9 @@ support: install  ## write the page of what each parallel setting trains from th
 
 unlock: install  ## take away the lock that a killed Snakemake left, if nothing lives that could hold it
 	@$(RUN) -m trainyard.jobs.unlock
+
+work-folders: install  ## what interrupted runs have left: size, step, code, age (REMOVE=old: delete that of other code)
+	@$(RUN) -m trainyard.tools.work_folders $(if $(REMOVE),--remove $(REMOVE))
 
 verify: install  ## hash inputs and outputs of a study again and say what has changed (STUDY=demo, CONFIG="KEY=VALUE ...")
 	@$(RUN) -m trainyard.provenance.verify $(STUDY) $(if $(CONFIG),--config $(CONFIG))

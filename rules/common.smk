@@ -45,8 +45,9 @@ try:
 except InputError as error:
     raise WorkflowError(str(error))
 
-# a job's mirror is read from here, where `none` would be a folder's name
+# jobs read these from here, where `none` would be the name of a folder, or of a way to resume
 config["mirror"] = PLAN.config.mirror
+config["resume"] = PLAN.config.resume
 
 TEMPLATES = files_hash(ROOT / "src/trainyard/report/render/templates")
 

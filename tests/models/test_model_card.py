@@ -2,6 +2,7 @@ from typing import Any
 
 import yaml
 
+from trainyard.core.code_versions import CodeVersion
 from trainyard.models.model_card import model_card
 
 from .conftest import MODELS
@@ -45,6 +46,15 @@ def test_the_header_is_what_the_hub_reads() -> None:
     assert "| layers | 2 |" in card
     assert "for 500 steps" in card
     assert "clip" not in card
+
+
+def test_versions_of_the_code_are_named_if_there_were_several() -> None:
+    versions = [CodeVersion(1, "a" * 16, "1" * 40, False, {}), CodeVersion(51, "b" * 16, None, None, {})]
+    card = model_card(specification(), 500, {}, versions=versions)
+    assert "by Trainyard. It was trained by two versions of the code, from step 51.\n" in card
+    assert "| from step 1 | commit 111111111111 \\(code aaaaaaaa\\) |" in card
+    assert "| from step 51 | an unknown commit \\(code bbbbbbbb\\) |" in card
+    assert "versions of the code" not in model_card(specification(), 500, {}, versions=versions[:1])
 
 
 def test_a_summariser_names_its_base() -> None:

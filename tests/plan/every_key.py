@@ -26,6 +26,7 @@ WHOLE: dict[str, Any] = {
         "device": "cpu",
         "interpreters": {},
         "processes_per_node": 2,
+        "resume": "anyway",
         "prices": {"currency": "EUR", "cpu": 0.1, "cuda": 2.0},
     },
     "datasets": {

@@ -194,6 +194,22 @@ def test_an_unknown_key_of_config_yaml_is_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("resume", "said"),
+    [
+        ("now", "config.yaml: resume: 'now' is not allowed (allowed: anyway)"),
+        (True, "config.yaml: resume: should be 'anyway' (given: True)"),
+    ],
+)
+def test_a_way_to_resume_that_there_is_not_is_named_with_the_one_that_there_is(
+    plan: Callable[..., Plan], resume: object, said: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        plan(resume=resume)
+    assert said in str(error.value)
+    assert [plan(resume=each).config.resume for each in ("anyway", None, "none")] == ["anyway", None, None]
+
+
+@pytest.mark.parametrize(
     ("prices", "said"),
     [
         ({"cuda": 2.5}, "config.yaml: prices.currency: this key is missing"),

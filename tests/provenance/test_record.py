@@ -85,9 +85,11 @@ def test_a_runs_record_is_its_provenance_json_and_names_the_packages_of_the_trai
     output = {"summary": "results/s/r/summary.json", "provenance": "results/s/r/provenance.json"}
     params = {"code": "c0de", "specification": {"device": "cpu", "parallel": {"packages": []}}}
     done = job(output=output, params=params, wildcards={"study": "s", "run": "r"})
-    recorded(done, lambda at: write_json(at.output["summary"], {}))
+    versions = [{"step": 1, "code": "c0de", "commit": None, "dirty": None, "packages": {}}]
+    recorded(done, lambda at: write_json(at.output["summary"], {"code_versions": versions}))
     found = read_json("results/s/r/provenance.json")
     assert list(found["outputs"]) == ["results/s/r/summary.json"]
+    assert found["code_versions"] == versions
     assert found["versions"]["torch"].startswith("2.")
     assert "colossalai" in found["versions"]
     assert not Path("results/s/provenance").exists()

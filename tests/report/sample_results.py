@@ -3,7 +3,7 @@
 import json
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from trainyard.config.catalogue import Model
 from trainyard.config.study import Study
+from trainyard.core.code_versions import CodeVersion
 from trainyard.core.statistics import proportion
 
 from .sample_measurements import batch_search, measured_cell
@@ -76,6 +77,7 @@ class Results:
         steps: int = 400,
         end: float = 1.2,
         validated: bool = True,
+        code_versions: Sequence[CodeVersion] = (),
     ) -> Path:
         folder = self.folder / run
         noise = random.Random(run)
@@ -148,6 +150,7 @@ class Results:
             "parameters": 900_000,
             "timing": "shared",
             "models": ["best", "last"] if outcome == "finished" else [],
+            "code_versions": [asdict(each) for each in code_versions],
         }
         provenance = {
             "commit": "0123456789abcdef0123456789abcdef01234567",
@@ -160,6 +163,7 @@ class Results:
             "memory": 8 * 2**30,
             "command": ["python", "-m", "trainyard.train.worker"],
             "inputs": {},
+            "code_versions": summary["code_versions"],
             "code": "fedcba9876543210",
             "environment": {"OMP_NUM_THREADS": "1"},
             "started": "2026-01-01T00:00:00+00:00",

@@ -1,5 +1,6 @@
 import pytest
 
+from trainyard.core.code_versions import CodeVersion
 from trainyard.core.statistics import Score
 from trainyard.report.pages.cells import score_cell
 from trainyard.report.pages.comparison import compare, tabulate
@@ -32,6 +33,17 @@ def test_every_run_has_a_row_with_its_outcome_and_reason(full):
         "gpt2-1m-ddp": "out-of-memory",
     }
     assert row_of(table, "gpt2-1m-hot")["outcome"].tip == "loss not finite at step 60"
+
+
+def test_a_run_that_went_on_under_other_code_is_named_with_the_step(full):
+    versions = [CodeVersion(1, "a" * 16, "1" * 40, False, {}), CodeVersion(51, "b" * 16, "2" * 40, False, {})]
+    full.add_run("updated", recipe="long", code_versions=versions)
+    full.add_run("not-updated", recipe="short", code_versions=versions[:1])
+    table = made(full)
+    (note,) = (note for note in table.notes if "versions of the code" in note)
+    assert note.endswith("long: trained by two versions of the code, from step 51. Point at the run for the commits.")
+    assert "then commit 222222222222 (code bbbbbbbb)" in row_of(table, "updated")["run"].tip
+    assert "commit" not in row_of(table, "not-updated")["run"].tip
 
 
 def test_the_coordinates_that_vary_are_columns_and_the_others_are_not(full):

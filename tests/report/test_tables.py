@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from trainyard.core.code_versions import CodeVersion
 from trainyard.core.errors import InputError
 from trainyard.estimate.parameters import parameters
 from trainyard.report.pages import comparison, data, environment, levels, models, overview, parity, scores, sources
@@ -46,6 +47,18 @@ def test_the_environment_table_says_what_all_runs_share_and_who_differs(full, ou
     assert table["torch"]["runs"] == str(len(full.runs))
     assert table["deepspeed"]["runs_names"] == "gpt2-1m-zero3"
     assert table["memory"]["value"] == "8.00 GiB"
+
+
+def test_the_environment_table_names_the_commits_of_a_run_of_two_versions(full, outputs):
+    versions = [CodeVersion(1, "a" * 16, "1" * 40, False, {}), CodeVersion(51, "b" * 16, "2" * 40, False, {})]
+    run = full.add_run("updated", code_versions=versions)
+    environment.tabulate(full.study, runs=full.runs, **outputs)
+    (row,) = (row for row in csv_rows(outputs["numbers"]) if row["name"] == "versions of the code")
+    assert row["runs_names"] == run.name
+    assert row["value"] == (
+        "trained by two versions of the code, from step 51: commit 111111111111 (code aaaaaaaa), "
+        "then commit 222222222222 (code bbbbbbbb)"
+    )
 
 
 def test_every_path_behind_a_figure_exists(full, outputs):

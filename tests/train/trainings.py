@@ -123,6 +123,8 @@ class Job:
     root: Path
     specification: dict[str, Any]
     log_name: str = "train.log"
+    code: str = "code"
+    resume_anyway: bool = False
 
     @property
     def output(self) -> Path:
@@ -145,17 +147,20 @@ class Job:
 
     def run(self, **more: Any) -> dict[str, Any]:
         """Train to the end; the summary."""
-        train(self.specification, self.output, self.root / "work", self.log, "code", **more)
+        work, resume = self.root / "work", self.resume_anyway
+        train(self.specification, self.output, work, self.log, self.code, resume_anyway=resume, **more)
         return read_json(self.output / "summary.json")
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start `run` in a new process."""
         self.root.mkdir(parents=True, exist_ok=True)
         write_json(self.root / "job.json", self.specification)
-        words = [str(self.root / "job.json"), str(self.output), str(self.root / "work"), str(self.log)]
+        words = [str(self.root / "job.json"), str(self.output), str(self.root / "work"), str(self.log), self.code]
+        words += ["anyway"] if self.resume_anyway else []
         program = (
             "import json, sys; from pathlib import Path; from trainyard.train.job import train; "
-            "s, o, w, l = map(Path, sys.argv[1:]); train(json.loads(s.read_text()), o, w, l, 'code')"
+            "s, o, w, l = map(Path, sys.argv[1:5]); "
+            "train(json.loads(s.read_text()), o, w, l, sys.argv[5], resume_anyway='anyway' in sys.argv[6:])"
         )
         environment = os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(

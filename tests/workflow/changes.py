@@ -25,11 +25,18 @@ def flip(path: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def count_dirty(folder: Path) -> None:
-    """Count the tokens again, by hand, with an uncommitted change that has nothing to do with it."""
+def commit(folder: Path) -> str:
+    """Commit everything in a folder, which becomes a repository of its own; the commit."""
     for arguments in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message", "All")):
         identity = ("-c", "user.name=A Name", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
         subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
+    return found.stdout.strip()
+
+
+def count_dirty(folder: Path) -> None:
+    """Count the tokens again, by hand, with an uncommitted change that has nothing to do with it."""
+    commit(folder)
     with (folder / "src/trainyard/core/text.py").open("a") as file:
         file.write("# a note\n")
     done = python(folder, "workflow/scripts/statistics.py", "logs/data/statistics/tinyworld/bpe-512.json")

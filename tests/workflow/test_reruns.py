@@ -142,6 +142,11 @@ def test_the_mirror_reruns_nothing(repository: Repository) -> None:
     assert "Nothing to be done" in done.stderr + done.stdout
 
 
+def test_how_to_resume_reruns_nothing(repository: Repository) -> None:
+    done = repository.snakemake("-n", "--config", "studies=micro", "resume=anyway")
+    assert "Nothing to be done" in done.stderr + done.stdout
+
+
 def test_prices_draw_quality_anew_and_no_more(repository: Repository) -> None:
     with repository.edited("config/config.yaml", "prices: null", "prices: {currency: EUR, cpu: 0.05}"):
         jobs = repository.would_run()

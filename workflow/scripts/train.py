@@ -30,6 +30,7 @@ def main(job: Job) -> None:
         python=job.python,
         nodes=job.nodes,
         slurm_job=job.slurm_job,
+        resume_anyway=job.resume == "anyway",
     )
 
 

@@ -60,6 +60,11 @@ class Config(Entry):
     processes_per_node: Annotated[Processes | None, BeforeValidator(_nothing)] = Field(
         None, description="under SLURM a run of more processes takes several nodes; null: one node for all"
     )
+    resume: Annotated[Literal["anyway"] | None, BeforeValidator(_nothing)] = Field(
+        None,
+        description="anyway: an interrupted run goes on from its checkpoint though its code has changed since, and its "
+        "results say so; null: it begins at step 1; no run is made anew for it",
+    )
     prices: Annotated[Prices | None, BeforeValidator(_nothing)] = Field(
         None, description="of a device's hour, for quality against cost; it changes no run"
     )

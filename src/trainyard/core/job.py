@@ -29,6 +29,7 @@ class Job:
     log: str
     mirror: str | None = None
     interpreters: dict[str, str] = field(default_factory=dict)
+    resume: str | None = None
     nodes: int = 1
     slurm_job: str | None = None
     command: list[str] = field(default_factory=list)
@@ -46,6 +47,7 @@ class Job:
             log=str(snakemake.log[0]),
             mirror=snakemake.config.get("mirror") or None,
             interpreters=_plain(snakemake.config.get("interpreters") or {}),
+            resume=snakemake.config.get("resume"),
             nodes=snakemake.resources.get("nodes", 1),
             # in an allocation of the user's own SLURM's number stands for all jobs
             slurm_job=os.environ.get("SLURM_JOB_ID") if snakemake.resources.get("submitted") else None,

@@ -2,10 +2,12 @@
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
+
+from trainyard.core.code_versions import CodeVersion, trained_by
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 
@@ -16,6 +18,7 @@ def model_card(
     results: Mapping[str, float | int | str | None],
     environment: Mapping[str, Any] | None = None,
     dataset: Mapping[str, Any] | None = None,
+    versions: Sequence[CodeVersion] = (),
 ) -> str:
     """The text of a model's README.md.
 
@@ -25,6 +28,7 @@ def model_card(
         results: losses and the like, by name.
         environment: versions, hardware, commit (provenance.json), by name.
         dataset: the index of the training tokens (source, revision, tokens), by name.
+        versions: of the code that trained it up to this step.
 
     Returns:
         Markdown with a YAML header. Text from data is escaped: it can't become markup.
@@ -33,11 +37,12 @@ def model_card(
     parts = [
         _header(specification, dataset or {}),
         f"# {_text(model['name'])}, run {_text(specification['run'])}\n",
-        f"{_summary(specification, step)}\n",
+        f"{_summary(specification, step)}{_trained_by(versions)}\n",
         _table("Results", results),
         _table("Training", _training(specification, step)),
         _table("Model", {"family": model["family"], "tokenizer": model["tokenizer"], **_given(model["shape"])}),
         _table("Data", _flat(dataset or {})),
+        _table("Trained by", _commits(versions)),
         _table("Made with", _flat(environment or {})),
         _limits(specification),
     ]
@@ -67,6 +72,14 @@ def _summary(specification: Mapping[str, Any], step: int) -> str:
         f"{_text(specification['study'])}, with the parallel setting {_text(specification['parallel']['name'])} over "
         f"{_text(specification['processes'])} process(es), by Trainyard."
     )
+
+
+def _trained_by(versions: Sequence[CodeVersion]) -> str:
+    return f" It was {words}." if (words := trained_by(versions)) else ""
+
+
+def _commits(versions: Sequence[CodeVersion]) -> dict[str, str]:
+    return {f"from step {each.step:,}": str(each) for each in versions} if len(versions) > 1 else {}
 
 
 def _training(specification: Mapping[str, Any], step: int) -> dict[str, Any]:

@@ -130,19 +130,13 @@ class Dag:
         """The folder of a probe's reference."""
         return f"{RESULTS}/{wildcards.study}/{self._study(wildcards).runs[wildcards.run].reference}"
 
-    def _code(self, wildcards: Wildcards, *entries: str) -> str:
-        at = self.specification(wildcards)
-        family = at["model"]["family"]
-        own = (engine_module(at["parallel"]["engine"]), f"trainyard.models.{family}", family_module(family))
-        return code_hash(*entries, *own)
-
     def train_code(self, wildcards: Wildcards) -> str:
-        """The code of a run: its worker and what that imports, its own engine and its own family."""
-        return self._code(wildcards, "trainyard.train.worker")
+        """The code of a run."""
+        return training_code(self.specification(wildcards))
 
     def measure_code(self, wildcards: Wildcards) -> str:
         """The code of a measurement."""
-        return self._code(wildcards, "trainyard.measure.throughput")
+        return _code(self.specification(wildcards), "trainyard.measure.throughput")
 
     def framework_environment(self, wildcards: Wildcards) -> str:
         """Frameworks have an environment of their own; torch's own engines share one."""
@@ -419,6 +413,17 @@ class Dag:
         tables = [table.stem for table in TABLES if table.when(plan)]
         pages = ["overview", *tables, *(["samples"] if plan.text_files else [])]
         return [*self.figures(study).values(), *(f"{RESULTS}/{study}/report/{page}.html" for page in pages)]
+
+
+def training_code(specification: dict[str, Any]) -> str:
+    """A hash of the code of a run: its worker and what that imports, its own engine and its own family."""
+    return _code(specification, "trainyard.train.worker")
+
+
+def _code(specification: dict[str, Any], entry: str) -> str:
+    family = specification["model"]["family"]
+    own = (engine_module(specification["parallel"]["engine"]), f"trainyard.models.{family}", family_module(family))
+    return code_hash(entry, *own)
 
 
 class Shown(dict[str, Any]):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
+from trainyard.core.code_versions import with_commits
 from trainyard.core.errors import InputError
 from trainyard.core.files import sha256_file, sha256_path
 from trainyard.core.job import Job
@@ -17,7 +18,9 @@ from trainyard.provenance.packages import other_packages
 from trainyard.provenance.read import Record, read_record
 from trainyard.provenance.record import record_file, script_hash, settings_of, written
 
-State = Literal["missing", "unrecorded", "changed", "stale", "settings", "code", "versions", "dirty", "extra"]
+State = Literal[
+    "missing", "unrecorded", "changed", "stale", "settings", "code", "resumed", "versions", "dirty", "extra"
+]
 STATES: tuple[State, ...] = get_args(State)
 REMEDIES: dict[State, str] = {
     "missing": "run the study again, and what is missing is made",
@@ -26,6 +29,7 @@ REMEDIES: dict[State, str] = {
     "stale": "run the study again; where Snakemake sees no change, delete the file first",
     "settings": "run the study again, or take the change of the configuration back",
     "code": "run the study again, or check out the commit that the record names",
+    "resumed": "keep it, or delete the file and run the study again: then today's code alone trains it",
     "versions": "install the versions of the lock, take changes of envs/ back, or run the study again under these",
     "dirty": "commit or take back the changes, delete the file and run the study again",
     "extra": "delete it: no job of the study makes it",
@@ -170,6 +174,8 @@ def _circumstances(job: Job, record: Record) -> Iterator[tuple[State, str]]:
         yield "code", f"made by other code than today's: {record.code}, today {job.params.get('code')}"
     if record.script != script_hash(job):
         yield "code", f"made by another workflow/scripts/{job.script} than today's"
+    if mixed := with_commits(record.code_versions):
+        yield "resumed", mixed
     if others := other_packages(record, job.python):
         yield "versions", others
     if differs := record.differs:

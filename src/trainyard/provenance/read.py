@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, NonNegativeInt
 
 from trainyard.config.yaml_entries import parse
+from trainyard.core.code_versions import CodeVersion
 from trainyard.core.files import read_json
 
 
@@ -35,6 +36,7 @@ class Record(BaseModel):
     code: str | None
     script: str | None = None
     settings: str
+    code_versions: list[CodeVersion] = []
     inputs: dict[str, str]
     outputs: dict[str, str]
     versions: dict[str, str | None]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.core.errors import InputError
-from trainyard.core.files import files_of, sha256_file, sha256_json, sha256_path, write_json
+from trainyard.core.files import files_of, read_json, sha256_file, sha256_json, sha256_path, write_json
 from trainyard.core.job import Job
 from trainyard.core.python_environment import TRAINING, versions
 from trainyard.core.repository import ROOT, repository
@@ -70,6 +70,7 @@ def _end(job: Job, begun: Mapping[str, Any]) -> dict[str, Any]:
         "conda": conda(ROOT / "envs") if python == sys.executable else None,
         **hardware(_device(job.params.get("specification") or {})),
         "environment": variables(),
+        "code_versions": _code_versions(job),
         "outputs": {file.as_posix(): sha256_file(file) for file in written(job)},
     }
 
@@ -89,6 +90,11 @@ def written(job: Job) -> Iterator[Path]:
     for path in map(Path, job.outputs):
         if path != record_file(job):
             yield from files_of(path) if path.is_dir() else [path] if path.is_file() else []
+
+
+def _code_versions(job: Job) -> list[dict[str, Any]]:
+    """The versions of the code that trained a run, as its summary has them; none of any other job."""
+    return read_json(job.output["summary"]).get("code_versions", []) if "summary" in job.output else []
 
 
 def _device(specification: Mapping[str, Any]) -> str | None:

@@ -1,9 +1,11 @@
 """Models in transformers' format, with their card, from a training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from trainyard.config.catalogue import Model
+from trainyard.core.code_versions import CodeVersion
 from trainyard.core.python_environment import TRAINING, versions
 from trainyard.core.repository import repository
 from trainyard.data.shards import read_index
@@ -15,7 +17,14 @@ from trainyard.parallel.engine import Engine
 class Exporter:
     """Writes the model, as it is at that moment, under a name."""
 
-    def __init__(self, specification: dict[str, Any], entry: Model, models: Path, engine: Engine) -> None:
+    def __init__(
+        self,
+        specification: dict[str, Any],
+        entry: Model,
+        models: Path,
+        engine: Engine,
+        versions: Sequence[CodeVersion] = (),
+    ) -> None:
         """Prepare exports.
 
         Args:
@@ -23,11 +32,13 @@ class Exporter:
             entry: its model.
             models: the folder of models.
             engine: holds the weights.
+            versions: of the code that train it.
         """
         self._specification = specification
         self._entry = entry
         self._models = models
         self._engine = engine
+        self._versions = versions
         tokenizer = specification["data"]["tokenizer"]
         self._tokenizer = Path(tokenizer) if tokenizer else None
 
@@ -42,6 +53,5 @@ class Exporter:
     def _card(self, step: int, loss: float | None) -> str:
         results = {} if loss is None else {"validation loss, nats a token": loss}
         environment = repository() | {"versions": versions(TRAINING)}
-        return model_card(
-            self._specification, step, results, environment, read_index(Path(self._specification["data"]["train"]))
-        )
+        dataset = read_index(Path(self._specification["data"]["train"]))
+        return model_card(self._specification, step, results, environment, dataset, self._versions)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from trainyard.core.code_versions import CodeVersion
 from trainyard.core.errors import InputError
 from trainyard.core.failure_counts import FAILED, note_failure
 from trainyard.core.files import (
@@ -16,12 +17,15 @@ from trainyard.core.files import (
     write_json,
     write_text,
 )
+from trainyard.core.python_environment import TRAINING, versions
+from trainyard.core.repository import repository
 from trainyard.data.shards import verify
 from trainyard.launch.failures import oom_kill_count
 from trainyard.launch.launch import LaunchError, launch
 from trainyard.launch.slurm import killed_for_memory
 from trainyard.train.metrics import Row, line_of
 from trainyard.train.progress import progress
+from trainyard.train.resume import choose_start
 from trainyard.train.spec import Specification
 from trainyard.train.summary import summarise
 from trainyard.train.work_folder import WorkFolder, input_hashes, key_of
@@ -39,6 +43,7 @@ def train(
     python: str = sys.executable,
     nodes: int = 1,
     slurm_job: str | None = None,
+    resume_anyway: bool = False,
 ) -> None:
     """Train what `specification` says, or go on where an interrupted job of the same specification was.
 
@@ -56,6 +61,7 @@ def train(
         python: the interpreter that trains, which has the packages of the parallel setting.
         nodes: of the SLURM job that this process is the script of; 1: it trains on this machine alone.
         slurm_job: the number of that job, which is this training's own, and is followed by another when it fails.
+        resume_anyway: whether to go on from a checkpoint of the same specification and data that other code made.
 
     Raises:
         InputError: the user can do something about it: an interruption (run again), a working
@@ -64,7 +70,7 @@ def train(
     """
     outputs = _Outputs(specification, output)
     if unsupported is not None:
-        outputs.write({"outcome": "unsupported", "reason": unsupported}, {}, [], [])
+        outputs.write({"outcome": "unsupported", "reason": unsupported}, {}, [], [], [])
         return
     check_writable(output)
     folder = WorkFolder(work / outputs.study / outputs.run / key_of(specification, outputs.inputs, code, python))
@@ -72,6 +78,7 @@ def train(
         if folder.complete.exists():
             folder.clear()
         write_json(folder.specification, specification)
+        choose_start(folder, outputs.inputs, _version(code, python), resume_anyway)
         _note_job(folder, slurm_job)
     if folder.outcome() is None:
         _check_data(specification["data"])
@@ -85,6 +92,12 @@ def train(
             if found["outcome"] == FAILED:
                 note_failure(output / "summary.json", found["reason"])
             folder.finish()
+
+
+def _version(code: str, python: str) -> CodeVersion:
+    """The code of today, before it has taken a step."""
+    found = repository()
+    return CodeVersion(1, code, found["commit"], found["dirty"], versions(TRAINING, python))
 
 
 def _note_job(folder: WorkFolder, job: str | None) -> None:
@@ -158,9 +171,16 @@ class _Outputs:
         found = read_json(folder.started) if folder.started.exists() else {}
         finished = outcome["outcome"] == "finished"
         models = sorted(folder.models.glob("[!.]*")) if finished else []
-        self.write(outcome, found, rows, models)
+        self.write(outcome, found, rows, models, folder.versions())
 
-    def write(self, outcome: dict[str, Any], found: dict[str, Any], rows: list[Row], models: list[Path]) -> None:
+    def write(
+        self,
+        outcome: dict[str, Any],
+        found: dict[str, Any],
+        rows: list[Row],
+        models: list[Path],
+        trained_by: list[CodeVersion],
+    ) -> None:
         """Write the outputs, each whole."""
         if not self.probe:
             with whole_folder(self._output / "models") as draft:
@@ -171,5 +191,5 @@ class _Outputs:
         write_json(self._output / "spec.json", self.specification)
         write_text(self._output / "metrics.jsonl", "".join(map(line_of, rows)))
         names = [model.name for model in models]
-        summary = summarise(self.specification, found, rows, outcome, names)
+        summary = summarise(self.specification, found, rows, outcome, names, trained_by)
         write_json(self._output / "summary.json", summary)

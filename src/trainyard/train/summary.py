@@ -1,8 +1,11 @@
 """summary.json: how a run ended, and its figures."""
 
 import statistics
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
+from trainyard.core.code_versions import CodeVersion
 from trainyard.core.statistics import percentiles
 from trainyard.data.loader import Loader
 from trainyard.estimate.families import load_family
@@ -44,6 +47,7 @@ def summarise(
     rows: list[Row],
     outcome: dict[str, Any],
     models: list[str],
+    versions: Sequence[CodeVersion] = (),
 ) -> dict[str, Any]:
     """The content of summary.json.
 
@@ -53,6 +57,7 @@ def summarise(
         rows: metrics.jsonl.
         outcome: `outcome`, `reason` and what was known only at the end.
         models: the names of the models that are kept.
+        versions: of the code that trained it.
     """
     validated = [row for row in rows if "validation_loss" in row]
     best = min(validated, key=lambda row: row["validation_loss"], default=None)
@@ -79,6 +84,7 @@ def summarise(
         "parameters": started.get("parameters"),
         "timing": "shared",  # other jobs run beside it: its speed is no measurement
         "models": models,
+        "code_versions": [asdict(version) for version in versions],
     }
 
 

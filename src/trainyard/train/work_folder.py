@@ -3,6 +3,7 @@
 ```
 work/{study}/{run}/{key}/
     spec.json            what is trained
+    origin.json          of what and by which code: the hashes of its data, the versions of the code that trained it
     started.json         what the trainer found out when it started: steps, parameters, peak
     slurm-job            the number of the SLURM job that trains or trained last
     metrics.jsonl        one row a step; cut back to the resumed step
@@ -17,13 +18,15 @@ work/{study}/{run}/{key}/
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from trainyard.core.code_versions import CodeVersion, read_versions
 from trainyard.core.errors import InputError
 from trainyard.core.files import read_json, sha256_json, sha256_path, write_json
 from trainyard.core.python_environment import TRAINING, versions
@@ -70,6 +73,7 @@ class WorkFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.specification = path / "spec.json"
+        self.origin = path / "origin.json"
         self.started = path / "started.json"
         self.slurm_job = path / "slurm-job"
         self.metrics = path / "metrics.jsonl"
@@ -81,6 +85,27 @@ class WorkFolder:
         self.lock_file = path / "lock"
         self._outcome = path / "outcome.json"
 
+    def saved_step(self) -> int:
+        """The step of the newest checkpoint, whatever code made it; 0 where there is none."""
+        return next(iter(saved_steps(self.checkpoints)), 0)
+
+    def own_step(self) -> int:
+        """The step of the newest checkpoint that the last version of its code made; 0 where there is none."""
+        step, versions = self.saved_step(), self.versions()
+        return step if versions and step >= versions[-1].step else 0
+
+    def inputs(self) -> dict[str, str]:
+        """The hash of each folder of the data that it trains on."""
+        return read_json(self.origin)["inputs"]
+
+    def versions(self) -> list[CodeVersion]:
+        """The versions of the code that train it, in their order; none before it begins."""
+        return read_versions(read_json(self.origin)["versions"]) if self.origin.exists() else []
+
+    def write_origin(self, inputs: dict[str, str], versions: Sequence[CodeVersion]) -> None:
+        """Write down what it trains on and which versions of the code train it."""
+        write_json(self.origin, {"inputs": inputs, "versions": [asdict(version) for version in versions]})
+
     def outcome(self) -> dict[str, Any] | None:
         """How the training ended (`outcome`, `reason`), or None while it has not."""
         return read_json(self._outcome) if self._outcome.exists() else None
@@ -91,8 +116,8 @@ class WorkFolder:
 
     def continuation(self) -> str:
         """What happens when the run is started again, for an error message."""
-        saved = saved_steps(self.checkpoints)
-        return f"run again, and it continues after step {saved[0]}" if saved else "run again, and it starts from step 1"
+        saved = self.saved_step()
+        return f"run again, and it continues after step {saved}" if saved else "run again, and it starts from step 1"
 
     def clear(self) -> None:
         """Delete everything but the lock."""

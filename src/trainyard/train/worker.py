@@ -15,10 +15,12 @@ from types import FrameType
 import torch
 
 from trainyard.config.train import check_last_step
-from trainyard.core.errors import InputError
+from trainyard.core.code_versions import CodeVersion, cut
+from trainyard.core.errors import InputError, one_line
 from trainyard.core.files import clear_drafts, read_json, write_json
 from trainyard.data.loader import Loader
 from trainyard.hardware.memory_usage import peak_host_memory
+from trainyard.launch.failures import is_lost_connection, is_out_of_memory
 from trainyard.models.build import build, start_token
 from trainyard.models.loss import Objective
 from trainyard.parallel import process_group
@@ -67,15 +69,17 @@ def _train(
     engine = engine_class(objective, engine_settings(specification, loader, folder.swap))
     seed_rank(specification.seed, engine.data_rank)  # the processes of one copy drop out alike
     step = process_group.broadcast(newest_step(folder.checkpoints, len(metrics.rows)) if metrics else 0)
+    versions = cut(folder.versions(), step)
     if metrics:
         metrics.cut(step)
         restore_best(folder.checkpoints, step, folder.best)
+        folder.write_origin(folder.inputs(), versions)
     if step:
         print(f"rank {process_group.rank()}: going on after step {step}", flush=True)
-        load_checkpoint(folder.checkpoints, step, engine)
+        _resume(folder, step, engine, versions)
     export = None
     if not specification.probe:
-        export = Exporter(read_json(folder.specification), specification.model, folder.models, engine)
+        export = Exporter(read_json(folder.specification), specification.model, folder.models, engine, versions)
     loop = Loop(specification.train, engine, loader, metrics, folder.checkpoints, validation, export, folder.best)
     signal.signal(signal.SIGTERM, partial(_stop, loop))
     outcome, reason = "finished", None
@@ -90,6 +94,25 @@ def _train(
         metrics.sync()
         folder.end(outcome, reason, peak_host_memory=int(host), peak_device_memory=int(device) or None)
     engine.close()
+
+
+def _resume(folder: WorkFolder, step: int, engine: Engine, versions: list[CodeVersion]) -> None:
+    """Load the checkpoint of `step`.
+
+    Raises:
+        InputError: other code made it, which wrote it in another form.
+    """
+    try:
+        load_checkpoint(folder.checkpoints, step, engine)
+    except Exception as error:
+        of_other_code = step < versions[-1].step
+        if not of_other_code or isinstance(error, InputError) or is_out_of_memory(error) or is_lost_connection(error):
+            raise
+        raise InputError(
+            f"{folder.path}: today's code can't read the checkpoint after step {step} that {versions[-2]} made "
+            f"({type(error).__name__}: {one_line(error)}); without resume=anyway the run begins at step 1, and nothing "
+            "is lost: the checkpoint stays in the working folder of that code"
+        ) from error
 
 
 def _stop(loop: Loop, _number: int, _frame: FrameType | None) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 from trainyard.config.study import Study
 from trainyard.config.train import Train, rows_a_step
+from trainyard.core.code_versions import trained_by, with_commits
+from trainyard.core.errors import shortened
 from trainyard.metrics import METRICS
 from trainyard.report.pages.cells import SEEDS, outcome_cell, score_cell, spread_cell, verdict
-from trainyard.report.pages.cuts import cuts
+from trainyard.report.pages.cuts import MOST, cuts
 from trainyard.report.render.format import SHORT_TITLES, SHOWN, counted, duration, fixed, size
 from trainyard.report.render.html import Cell, Column, Row, Table, missing, write_table
 from trainyard.report.results.contamination import Overlap, read_overlaps, remarks
@@ -98,7 +100,7 @@ def compare(
     finished = not pretrained and all(run.finished for run in runs)
     columns, repeats = _without_repeats(_columns(names, varied, groups, rows, finished), rows)
     shared = [name for name in names if name not in ("model", *varied)]
-    notes = [*_notes(runs, shared, finished), *cuts(runs, evaluations), *remarks(overlaps), *repeats]
+    notes = [*_notes(runs, shared, finished), *_mixed(runs), *cuts(runs, evaluations), *remarks(overlaps), *repeats]
     if over_seeds:
         notes.insert(0, "Configurations compete by their means over seeds, and single seeds don't.")
     competing = SEEDS if over_seeds else ""
@@ -112,7 +114,8 @@ def _trained_rows(runs: Sequence[Run], by_model: ByModel, parity: Sequence[dict[
     for run in runs:
         checkpoints = [checkpoint for name, checkpoint in by_model if name == run.name] or [""]
         for checkpoint in checkpoints:
-            cells = {"run": Cell(labels[run.name], run.name, tip=f"{run.name}: {run.folder}")}
+            origin = "; ".join(filter(None, [f"{run.name}: {run.folder}", with_commits(run.code_versions)]))
+            cells = {"run": Cell(labels[run.name], run.name, tip=origin)}
             cells |= _run_cells(run, checkpoint) | _parity_cell(run, parity)
             found = by_model.get((run.name, checkpoint), {})
             scored.append((Row(cells | _scores(found, run.tokenizer)), found))
@@ -138,6 +141,13 @@ def _notes(runs: Sequence[Run], shared: Sequence[str], finished: bool) -> list[s
     alike = [f"{name} {run.coordinates[name]}" for run in runs[:1] for name in shared]
     alike += ["outcome finished"] if runs and finished else []
     return [f"All runs: {', '.join(alike)}.", *NOTES] if alike else NOTES
+
+
+def _mixed(runs: Sequence[Run]) -> list[str]:
+    """Which runs went on under other code than they had begun with: their figures are of no one version."""
+    labels = run_labels(runs, {run.name for run in runs})
+    said = [f"{labels[run.name]}: {words}" for run in runs if (words := trained_by(run.code_versions))]
+    return [f"{'; '.join(shortened(said, 'more runs', MOST))}. Point at the run for the commits."] if said else []
 
 
 def _without_repeats(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[list[Column], list[str]]:

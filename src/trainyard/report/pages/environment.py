@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.config.study import Study
+from trainyard.core.code_versions import read_versions, with_commits
 from trainyard.core.files import read_json
 from trainyard.report.render.format import clip, counted, size
 from trainyard.report.render.html import Cell, Column, Row, Table, write_table
@@ -59,6 +60,8 @@ def _flat(provenance: Mapping[str, Any]) -> dict[tuple[str, str], str]:
         if key == "commit" and provenance.get("dirty"):
             text += " with changes that are not committed"
         flat["code" if key in ("commit", "code") else "hardware", title] = text
+    if mixed := with_commits(read_versions(provenance.get("code_versions"))):
+        flat["code", "versions of the code"] = mixed
     for group, key in (("versions", "versions"), ("settings", "environment")):
         flat |= {(group, name): str(value) for name, value in (provenance.get(key) or {}).items() if value is not None}
     return flat

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trainyard.core.code_versions import CodeVersion, read_versions
 from trainyard.core.statistics import Score
 from trainyard.core.files import read_json, read_json_lines
 from trainyard.report.results.item_scores import Items, read_items
@@ -32,6 +33,11 @@ class Run:
     def finished(self) -> bool:
         """Whether it came to its end."""
         return self.summary["outcome"] == "finished"
+
+    @property
+    def code_versions(self) -> list[CodeVersion]:
+        """The versions of the code that trained it; none of a run that never began."""
+        return read_versions(self.summary.get("code_versions"))
 
     @property
     def coordinates(self) -> dict[str, str]:
