@@ -306,14 +306,14 @@ use rule comparison_table as sources_table with:
             "sources.html",
             "sources",
             "Inputs and sources",
-            "where figures come from",
+            "where the numbers come from",
             "table",
         ),
         numbers=shown(
             "sources.csv",
             "sources",
             "Inputs and sources",
-            "where figures come from",
+            "where the numbers come from",
             "numbers",
         ),
     log:

@@ -54,9 +54,9 @@ def test_a_limit_is_of_the_memory_where_the_cell_computes_and_is_named_alike(
 @pytest.mark.parametrize(
     ("grids", "said"),
     [
-        ([{}, {}], "measure: the cell opt-tiny_ddp-x1_fp32_batch8_sequence128 stands in two grids"),
+        ([{}, {}], "measure: the cell opt-tiny_ddp-x1_fp32_batch8_sequence128 appears in two grids"),
         ([{}, {"sequence_length": [512]}], "measure.1.sequence_length: 512, but opt-tiny reads 256 tokens at most"),
-        ([{"parallel": ["dpp"]}], "measure.0.parallel: no parallel setting is called 'dpp'; did you mean 'ddp'"),
+        ([{"parallel": ["dpp"]}], "measure.0.parallel: no parallel setting named 'dpp'; did you mean 'ddp'"),
         ([{"host_memory_gb": 0}], "measure.0.host_memory_gb"),
         ([{"search": {}}], "measure.0.search.largest"),
     ],

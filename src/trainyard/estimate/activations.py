@@ -102,7 +102,7 @@ class _Operations:
         return self.elements(number, (size or self.compute) if self.on_cpu else 1)
 
     def attention(self, keys: int, drops: bool = True, shared: bool = False, bias: bool = False) -> float:
-        """Queries, keys, values and the result, over `keys` tokens a sequence.
+        """Queries, keys, values and the result, over `keys` tokens per sequence.
 
         Flash attention keeps a logarithm a head besides. It has no dropout on a CPU and no gradient of a
         bias: then there is the square of probabilities in fp32, with a mask and a product if there is dropout.

@@ -53,7 +53,7 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Result:
-    """How a cell ended: finished with its figures, or out of memory, unsupported or failed with the reason."""
+    """How a cell ended: finished with its measurements, or out of memory, unsupported or failed with the reason."""
 
     outcome: str
     reason: str | None = None
@@ -74,7 +74,7 @@ def measure(
 
     Args:
         cell: kind (cell, search), study, cell, model and parallel (catalogue entries with their names),
-            processes, threads (a process), device, precision, batch (sequences a process, or a copy of the
+            processes, threads (a process), device, precision, batch (sequences per process, or a copy of the
             model), sequence_length, activation_checkpointing, memory_limit; steps, warmup_steps and
             profiled_steps, or in a search `search` with smallest, largest and steps.
         output: the file to write; what the cell swaps to a disk lies beside it meanwhile.
@@ -138,7 +138,7 @@ class _Launcher:
     """Starts the processes of one cell.
 
     Attributes:
-        folder: holds what they are given and give while they run, and what they swap to a disk.
+        folder: contains what they are given and give while they run, and what they swap to a disk.
         log: takes what they print.
         python: their interpreter.
         nodes: that they are on.

@@ -36,7 +36,7 @@ class _Timed:
 
 
 def figures(cell: dict[str, Any], scratch: Path) -> dict[str, Any]:
-    """Measure in this process, as one rank of the cell's; every rank calls it, and rank 0 gets the figures."""
+    """Measure in this process, as one rank of the cell's; every rank calls it, and rank 0 gets the measurements."""
     torch.set_num_threads(cell["threads"])
     kind = load_engine(cell["parallel"]["engine"])
     kind.start(cell["device"])
@@ -124,7 +124,7 @@ def _settings(cell: dict[str, Any], engine: str, scratch: Path | None) -> Engine
     own = cell["parallel"] if engine != "single" else {"options": {}, "tensor": 1, "pipeline": 1}
     return EngineSettings(
         precision=cell["precision"],
-        clip=1.0,
+        max_grad_norm=1.0,
         learning_rate=1e-5,
         weight_decay=0.1,
         initial_loss_scale=cell["initial_loss_scale"],
@@ -171,7 +171,7 @@ def _memory(ranks: list[list[int]], steps: list[_Timed], device: torch.device) -
 
 
 def main() -> None:
-    """Measure the cell of the first argument with scratch space beside it, and write its figures to the second."""
+    """Measure the cell of the first argument with scratch space beside it, and write its measurements to the second."""
     cell_file, output = sys.argv[1:]
     found = figures(read_json(cell_file), Path(cell_file).parent / "scratch")
     if found:
@@ -201,7 +201,7 @@ def speed(seconds: list[float], cell: dict[str, Any], data_ranks: int) -> dict[s
 
 
 def utilisation(seconds: list[float], cell: dict[str, Any], data_ranks: int, top: Peak) -> dict[str, Any]:
-    """TFLOP/s of a process by two counts, and model FLOPs utilisation with the peak that it is a part of.
+    """TFLOP/s per process by two counts, and model FLOPs utilisation with the peak that it is a part of.
 
     Megatron's count holds for decoders with a feed-forward layer of four times the width; elsewhere it is None.
     """

@@ -27,7 +27,7 @@ class EngineSettings:
 
     Attributes:
         precision: fp32; bf16 and fp16 compute in it and keep fp32 master weights.
-        clip: the largest norm of the gradient over all parameters; None does not clip.
+        max_grad_norm: the largest norm of the gradient over all parameters; None does not clip.
         learning_rate: the highest rate; each step is given its own.
         weight_decay: applied to parameters of two or more dimensions alone.
         betas: AdamW's decay rates of the first and second moment.
@@ -45,7 +45,7 @@ class EngineSettings:
     """
 
     precision: Precision = "fp32"
-    clip: float | None = None
+    max_grad_norm: float | None = None
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.95)

@@ -109,5 +109,5 @@ def needs_encoder(metric: str) -> bool:
 
 
 def suits(metric: str, model: Model) -> bool:
-    """Whether a metric can be had of a model: ROUGE of sequence-to-sequence models, the others of causal ones."""
+    """Whether a metric can be computed for a model: ROUGE of sequence-to-sequence models, the others of causal ones."""
     return needs_encoder(metric) == model.sequence_to_sequence

@@ -21,7 +21,7 @@ class Cell(Execution):
 
     @property
     def file(self) -> str:
-        """Where its result stands."""
+        """Where its result is."""
         return f"{RESULTS}/{self.study}/measure/{self.name}.json"
 
 
@@ -41,7 +41,7 @@ def cells(study: str, grids: Sequence[Measure], catalogues: Catalogues, device: 
         for specification in specifications:
             name = _name(specification, grid)
             if name in found:
-                raise InputError(f"{place}: the cell {name} stands in two grids; remove it from one")
+                raise InputError(f"{place}: the cell {name} appears in two grids; remove it from one")
             found[name] = Cell(study, name, {"study": study, "cell": name, **specification})
     return found
 

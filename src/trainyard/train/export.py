@@ -22,7 +22,7 @@ class Exporter:
             specification: the content of spec.json.
             entry: its model.
             models: the folder of models.
-            engine: holds the weights.
+            engine: contains the weights.
         """
         self._specification = specification
         self._entry = entry
@@ -40,7 +40,7 @@ class Exporter:
             export(self._entry, state, self._models / name, self._tokenizer, self._card(step, loss), record)
 
     def _card(self, step: int, loss: float | None) -> str:
-        results = {} if loss is None else {"validation loss, nats a token": loss}
+        results = {} if loss is None else {"validation loss, nats per token": loss}
         environment = repository() | {"versions": versions(TRAINING)}
         return model_card(
             self._specification, step, results, environment, read_index(Path(self._specification["data"]["train"]))

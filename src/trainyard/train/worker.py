@@ -71,7 +71,7 @@ def _train(
         metrics.cut(step)
         restore_best(folder.checkpoints, step, folder.best)
     if step:
-        print(f"rank {process_group.rank()}: going on after step {step}", flush=True)
+        print(f"rank {process_group.rank()}: resuming after step {step}", flush=True)
         load_checkpoint(folder.checkpoints, step, engine)
     export = None
     if not specification.probe:
@@ -133,7 +133,7 @@ def engine_settings(specification: Specification, loader: Loader, scratch: Path)
     scratch.mkdir(exist_ok=True)
     return EngineSettings(
         precision=specification.precision,
-        clip=train.clip,
+        max_grad_norm=train.max_grad_norm,
         learning_rate=train.learning_rate,
         weight_decay=train.weight_decay,
         betas=train.betas,

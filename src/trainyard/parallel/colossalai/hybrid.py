@@ -55,7 +55,8 @@ class Hybrid(Boosted):
             zero_stage=level,
             precision=settings.precision,
             microbatch_size=self.rows,
-            max_norm=math.inf if settings.clip is None else settings.clip,  # at 0 it would tell no norm
+            # at 0 the norm would not be reported
+            max_norm=math.inf if settings.max_grad_norm is None else settings.max_grad_norm,
             parallel_output=False,
             make_vocab_size_divisible_by=1,
             enable_metadata_cache=False,  # the shapes of a step's batches are no other step's
@@ -215,6 +216,6 @@ def _rows(settings: EngineSettings) -> int:
         if settings.micro_batch % rows == 0 and pieces >= settings.pipeline:
             return rows
     raise InputError(
-        f"a step has {settings.accumulation * settings.micro_batch} rows a process, but {settings.pipeline} stages of "
-        "a pipeline want as many; raise train.batch_tokens in the study, or take a setting with a shorter pipeline"
+        f"a step has {settings.accumulation * settings.micro_batch} rows per process, but {settings.pipeline} "
+        "pipeline stages need as many; raise train.batch_tokens in the study, or take a setting with a shorter pipeline"
     )
