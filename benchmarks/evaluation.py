@@ -297,7 +297,7 @@ def text_of(found: dict[str, Any]) -> str:
     )
     parts = ", ".join(f"{name} {share:.0%}" for name, share in found["where_time_goes"].items())
     return (
-        f"{found['case']}: {found['ratio']:.2f} times the harness's rows a second "
+        f"{found['case']}: {found['ratio']:.2f} times the harness's rows per second "
         f"({'meets' if found['met'] else 'MISSES'} the aim, {found['aim']}; "
         f"pieces {spread['lowest']:.2f} to {spread['highest']:.2f})\n"
         f"  {found['rows_per_second']:.2f} rows/s against {found['harness_rows_per_second']:.2f} "

@@ -32,8 +32,8 @@ SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {
     "hybrid": (4, {"tensor": 2, "pipeline": 2, "options": {"plugin": "hybrid", "level": 1}}),
 }
 CURVES = {
-    **{family: {"family": family, "steps": STEPS, "clip": None} for family in FAMILIES},
-    "gpt2, clipped at 0.5": {"family": "gpt2", "steps": 20, "clip": 0.5},
+    **{family: {"family": family, "steps": STEPS, "max_grad_norm": None} for family in FAMILIES},
+    "gpt2, clipped at 0.5": {"family": "gpt2", "steps": 20, "max_grad_norm": 0.5},
 }
 WHAT = (
     "fp32 on a CPU (gloo); models of 2 layers, width 32, 4 heads, vocabulary 300; a step of 4 micro-batches of 2 rows "

@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--models", default="gpt2-52m,opt-125m,bart-56m")
     parser.add_argument("--parallel", default=PARALLEL)
     parser.add_argument("--precision", default="fp32,bf16")
-    parser.add_argument("--shapes", default="2x128,8x256", help="sequences a process x tokens a sequence")
+    parser.add_argument("--shapes", default="2x128,8x256", help="sequences per process x tokens per sequence")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--activation-checkpointing", action="store_true")

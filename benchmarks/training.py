@@ -174,7 +174,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     logging.set_verbosity_error()
     print(f"torch {torch.__version__}, {arguments.threads} threads, {arguments.device}, {arguments.steps} steps each")
-    print("seconds a step: median (p10 to p90)\n")
+    print("seconds per step: median (p10 to p90)\n")
     print(f"{'case':<15}{'ours':<26}{'Trainer':<26}{'ratio':<8}tokens/s ours, Trainer")
     for precision, compiled in CASES:
         name = f"{precision}-{'compiled' if compiled else 'eager'}"

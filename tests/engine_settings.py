@@ -24,7 +24,7 @@ def engine_settings(
 ) -> EngineSettings:
     """One step on one sequence without clipping or decay, but for the settings in `train`."""
     setting = {"name": "any", "engine": "any", "options": options or {}, "tensor": tensor, "pipeline": pipeline}
-    usual = {"steps": 1, "batch": 1, "learning_rate": 1e-3, "weight_decay": 0.0, "clip": None}
+    usual = {"steps": 1, "batch": 1, "learning_rate": 1e-3, "weight_decay": 0.0, "max_grad_norm": None}
     return EngineSettings(
         precision=precision,
         train=Train.model_validate(usual | train),

@@ -145,7 +145,7 @@ LAYOUTS: dict[str, tuple[list[str], dict[str, str], Layout]] = {
 
 
 def lay(folder: Path, files: list[str]) -> None:
-    """Write files with two rows each, whose texts name the file; after `=` stands a content of another kind."""
+    """Write files with two rows each, whose texts name the file; after `=` is a content of another kind."""
     for file in files:
         name, _, content = file.partition("=")
         path = folder / name
@@ -209,7 +209,7 @@ REFUSED: dict[str, tuple[list[str], dict[str, str], str]] = {
     "elsewhere": (
         ["README.md=" + card("configs:\n- config_name: default\n  data_files: http://127.0.0.1:9/data.csv")],
         {},
-        r"http://127\.0\.0\.1:9/data\.csv is no file of the mirror|Unable to find 'http://127\.0\.0\.1:9/data\.csv'",
+        r"http://127\.0\.0\.1:9/data\.csv is not in the mirror|Unable to find 'http://127\.0\.0\.1:9/data\.csv'",
     ),
     "outside": (
         [
@@ -217,7 +217,7 @@ REFUSED: dict[str, tuple[list[str], dict[str, str], str]] = {
             "../other/train.csv",
         ],
         {},
-        r"(\.\./other/train\.csv is no file of this repository|Unable to find .*/\.\./other/train\.csv)",
+        r"(\.\./other/train\.csv is not a file of this repository|Unable to find .*/\.\./other/train\.csv)",
     ),
     "a configuration of no name": (["a.csv"], {"configuration": "small"}, r"'small' not found"),
     "a configuration that isn't chosen": (

@@ -27,7 +27,7 @@ def imported(file: Path) -> Iterator[tuple[str, ...]]:
 
 
 def upwards(folder: Path, layers: list[str], depth: int) -> list[str]:
-    """Imports of a layer that stands above the importing one in the table."""
+    """Imports of a layer that is above the importing one in the table."""
     return [
         f"{file.relative_to(SOURCE)} imports {'.'.join(names)}"
         for layer in layers

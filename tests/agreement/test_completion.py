@@ -25,7 +25,7 @@ def token_losses(model: Any, tokenizer: Any, context: str, ending: str) -> torch
 
 
 def choices_of(model: Any, tokenizer: Any, row: Row) -> tuple[list[float], list[int], int, int]:
-    """Log-likelihoods and tokens of the endings; the choice by the least loss, and by the least mean loss a token."""
+    """Log-likelihoods and tokens of the endings; the choice by the least loss, and by the least mean loss per token."""
     losses = [token_losses(model, tokenizer, row["ctx"], ending) for ending in row["endings"]]
     sums, means = ([float(one(loss)) for loss in losses] for one in (torch.sum, torch.mean))
     return [-total for total in sums], [len(loss) for loss in losses], sums.index(min(sums)), means.index(min(means))

@@ -78,7 +78,7 @@ def test_a_package_missing_in_a_trainers_environment_is_named(environments: InEn
     """The script and torchrun do without it; the ranks that torchrun starts don't."""
     said = _train_without(environments, "transformers")
     assert "No module named 'transformers'" in said
-    assert "trainyard.train.worker ended with status 1" in said
+    assert "trainyard.train.worker exited with status 1" in said
 
 
 def _train_without(environments: InEnvironments, package: str) -> str:

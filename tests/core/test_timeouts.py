@@ -16,5 +16,5 @@ def test_processes_wait_half_an_hour_for_each_other_or_as_long_as_is_asked(monke
 @pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf", ""])
 def test_what_is_no_time_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TIMEOUT, text)
-    with pytest.raises(InputError, match=rf"{TIMEOUT}: '{text}' is no number of minutes above 0"):
+    with pytest.raises(InputError, match=rf"{TIMEOUT}: '{text}' is not a number of minutes above 0"):
         timeout()

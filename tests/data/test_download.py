@@ -188,7 +188,7 @@ def test_tinyworld_needs_no_files(rows: Rows) -> None:
         ("a.jsonl", b'{"text": "one"}\n[1]\n', "a.jsonl, row 2: not a JSON object"),
         ("a.jsonl", b'{"text": "one"}\n{"txt": "two"}\n', "a.jsonl, row 2: no column text; it has txt"),
         ("a.jsonl", b'{"text": 5}\n', "a.jsonl, row 1: `text` is int, not text"),
-        ("a.jsonl", b'{"text": null}\n', "a.jsonl, row 1: `text` is missing; mend the row or leave it out"),
+        ("a.jsonl", b'{"text": null}\n', "a.jsonl, row 1: `text` is missing; fix the row or leave it out"),
         ("a.csv", b"id,body\n1,one\n", "a.csv: no column text; it has id, body"),
         ("a.csv", b"id,text\n1,one\n2\n", "a.csv, row 2: 1 fields"),
         ("a.csv", b'id,text\n1,one\n2,"two', "a.csv, row 2 .*damaged CSV"),
@@ -229,7 +229,7 @@ def test_a_parquet_file_damaged_inside_is_named(tmp_path: Path, rows: Rows) -> N
         ({"endings": ["a", "b", "c"]}, "row 2: `endings` holds 3 endings, not 4"),
         ({"endings": "abcd"}, "row 2: `endings` is 'abcd', not a list of texts; CSV can't hold one"),
         ({"endings": ["a", "b", 3, "d"]}, r"row 2: `endings` is \['a', 'b', 3, 'd'\], not a list of texts"),
-        ({"endings": ["a", "b", "c", " "]}, "row 2: `endings` holds no text in ending 3; mend the row or leave it out"),
+        ({"endings": ["a", "b", "c", " "]}, "row 2: `endings` holds no text in ending 3; fix the row or leave it out"),
         ({"label": 4}, "row 2: `label` is 4, not a number from 0 to 3"),
         ({"label": -1}, "row 2: `label` is -1"),
         ({"label": ""}, "row 2: `label` is ''"),
@@ -285,7 +285,7 @@ def test_a_split_or_slice_that_cannot_be_is_refused(tmp_path: Path, rows: Rows) 
 
 @pytest.mark.parametrize(("kind", "column"), [("text", "source"), ("pairs", "text"), ("choices", "ending")])
 def test_a_column_that_is_none_of_the_kind_s_is_refused_with_the_entry(kind: str, column: str) -> None:
-    with pytest.raises(ValidationError, match=f"columns: '{column}' is none of ours for kind {kind}: "):
+    with pytest.raises(ValidationError, match=f"columns: '{column}' is not a column of kind {kind}: "):
         dataset(kind, columns={column: "theirs"})
 
 

@@ -45,7 +45,7 @@ def test_rows_of_the_same_text_are_counted_each_time_they_stand_there(rows, caps
     about = count(training, held_out)
     assert (about["rows"], about["duplicates"], about["first_rows"], about["training_rows"]) == (4, 3, [2, 4], 4)
     said = capsys.readouterr().err
-    assert f"warning: {held_out}: 3 of its 4 rows also stand in {training} (the first: row 2)" in said
+    assert f"warning: {held_out}: 3 of its 4 rows also occur in {training} (the first: row 2)" in said
 
 
 def test_where_none_is_trained_on_nothing_is_said(rows, capsys):

@@ -125,7 +125,7 @@ def test_a_column_that_stands_twice_is_refused_by_its_name(
     if name.endswith(".parquet"):
         pq.write_table(pa.table([["the article"], ["its teaser"]], names=["text", "text"]), tmp_path / "made")
         content = (tmp_path / "made").read_bytes()
-    with pytest.raises(InputError, match=rf"{name}(, row 1)?: the column text stands twice; give one of the two"):
+    with pytest.raises(InputError, match=rf"{name}(, row 1)?: the column text appears twice; give one of the two"):
         read(name, content)
 
 
@@ -157,9 +157,9 @@ def test_a_column_that_is_not_read_may_stand_twice(read: Read) -> None:
         ("a.json", b'[{"text": "one"}, ["two"]]', r"row 2: not a JSON object"),
         ("a.json", b'["one"]', r"row 1: not a JSON object"),
         ("a.json", b"[]", r"holds no rows"),
-        ("a.csv", b"id;text\n1;one\n", r"no column text; it has id;text\. Its columns stand between ';': write it"),
-        ("a.csv", b"id\ttext\n1\tone\n", r"Its columns stand between '\\t': write it with ',' between them"),
-        ("a.tsv", b"id,text\n1,one\n", r"Its columns stand between ',': write it with '\\t' between them"),
+        ("a.csv", b"id;text\n1;one\n", r"no column text; it has id;text\. Its columns are between ';': write it"),
+        ("a.csv", b"id\ttext\n1\tone\n", r"Its columns are between '\\t': write it with ',' between them"),
+        ("a.tsv", b"id,text\n1,one\n", r"Its columns are between ',': write it with '\\t' between them"),
         ("a.csv", b"id,text\n1,one,\n", r"row 1: 3 fields \(up to line 2\), the header has 2; put a field that"),
         ("a.csv", b"id,text\n1,one\n\n2\n", r"row 2: 1 fields \(up to line 4\), the header has 2"),
         ("a.csv", b"id,text\n", r"holds no rows"),
@@ -170,13 +170,13 @@ def test_a_column_that_is_not_read_may_stand_twice(read: Read) -> None:
         ("a.jsonl", b'{"text": true}', r"row 1: `text` is bool, not text"),
         ("a.jsonl", b'{"text": ["one"]}', r"row 1: `text` is list, not text"),
         ("a.jsonl", b'{"text": {"en": "one"}}', r"row 1: `text` is dict, not text"),
-        ("a.jsonl", b'{"text": null}', r"row 1: `text` is missing; mend the row"),
+        ("a.jsonl", b'{"text": null}', r"row 1: `text` is missing; fix the row"),
         (
             "a.jsonl",
             b'{"text": "one"}{"text": "two"}',
             r"row 1: not valid JSON \(Extra data.*; write each object on one",
         ),
-        ("a.jsonl", b'{"text": "a\tb"}', r"row 1: not valid JSON \(Invalid control character.*; mend the row"),
+        ("a.jsonl", b'{"text": "a\tb"}', r"row 1: not valid JSON \(Invalid control character.*; fix the row"),
         ("a.csv", b'text\n"one\ntwo\n', r"row 1 \(line 3\): damaged CSV .*; close each quoted field"),
         ("a.txt", LFS_POINTER, r"a\.txt: what Git LFS leaves in place of the data; fetch that: git lfs pull"),
         ("a.parquet", LFS_POINTER, r"a\.parquet: what Git LFS leaves"),

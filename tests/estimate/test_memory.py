@@ -50,7 +50,7 @@ def predicted(parallel: str = "ddp", name: str = "gpt2-52m", **settings: Any) ->
 
 
 # Rajbhandari et al. 2020, figure 1: 7.5B parameters over 64 GPUs, mixed precision and Adam, in GB: its gradients
-# have 2 bytes a parameter; ours are summed in fp32, and not of its count
+# have 2 bytes per parameter; ours are summed in fp32, and not of its count
 @pytest.mark.parametrize(
     ("engine", "options", "arithmetic", "gradients", "expected"),
     [

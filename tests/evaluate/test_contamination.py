@@ -143,7 +143,7 @@ def test_all_may_be_contaminated_or_none(tmp_path: Path) -> None:
 def test_neither_batches_nor_threads_change_anything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, group: int
 ) -> None:
-    """Every item stands in the last row of one batch, the first of the next, or within one."""
+    """Every item is in the last row of one batch, the first of the next, or within one."""
     monkeypatch.setattr(module, "BATCH_ROWS", 3)
     texts = [f"row {number} holds its own words" for number in range(10)]
     found, items = looked(tmp_path, texts, [*texts, "row 10 holds its own words"], 6, threads, group)
@@ -246,7 +246,7 @@ def test_the_rate_and_the_time_left_stand_in_the_log(
     assert " rows/s, " in caplog.text
     assert " left" in caplog.text
     assert "train.parquet: 2 rows, 4 words, " in caplog.text
-    assert " million words a second" in caplog.text
+    assert " million words per second" in caplog.text
 
 
 def test_what_can_not_be_looked_through_is_an_error(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_what_can_not_be_looked_through_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"train\.parquet: not a readable Parquet file"):
         look()
     pq.write_table(pa.table({"text": pa.array([], pa.string())}), training)
-    with pytest.raises(InputError, match=r"train\.parquet: no rows to look through"):
+    with pytest.raises(InputError, match=r"train\.parquet: no rows to scan"):
         look()
     assert not (tmp_path / "out.json").exists()
 

@@ -272,6 +272,6 @@ def test_a_summary_that_ends_itself_is_not_cut(bart_folder: Path):
 
 
 def test_porters_stemmer_is_refused_beside_a_tokenizer_of_every_language():
-    with pytest.raises(ValidationError, match="stemmer: Porter's is for English alone; leave it out"):
+    with pytest.raises(ValidationError, match="stemmer: Porter's is for English only; leave it out"):
         Rouge.model_validate({"tokenizer": "unicode", "stemmer": True})
     assert [stems("ascii", None), stems("unicode", None), stems("ascii", False)] == [True, False, False]

@@ -101,7 +101,7 @@ def test_no_room_for_a_prompt_is_refused(causal_folder: Path, write_rows: Write,
 def test_rows_that_are_all_too_short_give_no_texts_and_say_why(causal_folder: Path, write_rows: Write, names: Names):
     result, items = sampled(causal_folder, write_rows(ROWS), names, prompt_words=30)
     assert (result["n"], items) == (0, [])
-    assert result["reason"] == "none of the first 4 rows goes on after 30 words; make prompt_words smaller"
+    assert result["reason"] == "none of the first 4 rows continues after 30 words; make prompt_words smaller"
 
 
 @pytest.mark.parametrize(

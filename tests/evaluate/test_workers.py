@@ -104,7 +104,7 @@ def test_a_process_that_fails_ends_the_evaluation(
     causal_folder: Path, write_rows: Write, names: Names, capfd: pytest.CaptureFixture[str]
 ):
     path = write_rows(documents(2))
-    with pytest.raises(InputError, match=r"process [12] of 2 ended with 1, and its error stands above; run again"):
+    with pytest.raises(InputError, match=r"process [12] of 2 ended with 1, see its error above; run again"):
         evaluate(causal_folder, path, names, processes=2, device="cuda", context=32)
     assert "torch sees no GPU here; use device cpu" in capfd.readouterr().err
 

@@ -83,7 +83,7 @@ class Life:
         return sum(line not in self._lines for line in lines(self._job))
 
     def drafts(self, moment: str) -> set[Path]:
-        """What stands half written in this life, or was left by it."""
+        """What is half written in this life, or was left by it."""
         return drafts(self._job, moment) - self._drafts[moment]
 
     def wait_for(self, moment: str, rows: int) -> None:

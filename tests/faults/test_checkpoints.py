@@ -80,7 +80,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
         damaged.go_on()
         assert f"{newest.name}: damaged (" in damaged.said
         assert "; taking the checkpoint before it" in damaged.said
-        assert f"going on after step {step_of(before)}\n" in damaged.said
+        assert f"resuming after step {step_of(before)}\n" in damaged.said
     damaged.job.run()
     same(damaged.job, undisturbed(steps=100))
     record_property("faults injected", len(damages) + damaged.kills)
@@ -97,7 +97,7 @@ def test_with_both_checkpoints_damaged_it_starts_from_step_1_and_says_so(
     said = damaged.job.log.read_text()
     assert said.count(": damaged (") == 2
     assert "no checkpoint is left: starting from step 1" in said
-    assert "going on after" not in said
+    assert "resuming after" not in said
     same(damaged.job, undisturbed(steps=100))
     record_property("faults injected", 2 + damaged.kills)
     record_property("kills", damaged.kills)
@@ -111,14 +111,14 @@ def test_damaged_rows_are_taken_anew_from_the_checkpoint_before_them(
     newest, _ = damaged.checkpoints
     metrics.write_bytes(metrics.read_bytes() + b'{"step": 1')  # as a kill leaves the last line
     damaged.go_on()
-    assert f"going on after step {step_of(newest)}\n" in damaged.said
+    assert f"resuming after step {step_of(newest)}\n" in damaged.said
     newest, before = damaged.checkpoints
     rows = metrics.read_bytes().splitlines(keepends=True)
     rows[step_of(newest) - 2] = b"\0\xff garbage \0\n"  # between the two checkpoints
     metrics.write_bytes(b"".join(rows))
     damaged.go_on()
     assert f"{newest.name}: damaged (metrics.jsonl ends at step {step_of(newest) - 2})" in damaged.said
-    assert f"going on after step {step_of(before)}\n" in damaged.said
+    assert f"resuming after step {step_of(before)}\n" in damaged.said
     metrics.write_bytes(b"")
     damaged.job.run()
     assert "no checkpoint is left: starting from step 1" in damaged.job.log.read_text()
@@ -154,7 +154,7 @@ def test_data_that_is_damaged_while_a_run_is_away_is_found_by_its_hash_and_named
             file.write_bytes(sound)
             faults += 1
     job.run()
-    assert "going on after step 5" in job.log.read_text()
+    assert "resuming after step 5" in job.log.read_text()
     same(job, whole)
     record_property("faults injected", faults)
     record_property("kills", 1)

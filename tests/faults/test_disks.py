@@ -53,7 +53,7 @@ def test_a_disk_full_of_rows_checkpoints_or_exports_is_named_and_with_room_the_r
         assert re.search(rf"{job.root}/work/\S*/{disk.place or place}: can't be written: {re.escape(disk.full)}", said)
         disk.make_room()
     assert job.run()["outcome"] == "finished"
-    assert "going on after step 60" in job.log.read_text()
+    assert "resuming after step 60" in job.log.read_text()
     same(job, undisturbed(**asked))
     record_property("faults injected", 3)
     record_property("runs recovered", 1)

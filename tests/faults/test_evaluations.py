@@ -112,9 +112,7 @@ def test_killed_between_its_blocks_it_goes_on_after_those_that_are_finished(
         else:
             family[0].kill()
         said = said_by(process)
-        assert victim == "script" or re.search(
-            r"process \d of 2 was ended by signal 9; run again, and it goes on", said
-        )
+        assert victim == "script" or re.search(r"process \d of 2 was killed by signal 9; run again to continue", said)
         assert_gone(family)
         assert not evaluation.output.exists()
         later = evaluation.blocks()

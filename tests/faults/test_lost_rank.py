@@ -1,4 +1,4 @@
-"""A rank that is stopped, and neither dies nor answers: the others end within a bounded time, and the run goes on."""
+"""A rank that is stopped, and neither dies nor answers: the others end within a bounded time, and the run continues."""
 
 import re
 import signal
@@ -40,7 +40,7 @@ def test_the_others_end_in_time_when_a_rank_stops_and_the_run_goes_on(
     assert time.monotonic() - stopped < SECONDS + GRACE_SECONDS + 30
     assert_gone(family)
     job.run()
-    assert f"rank 0: going on after step {found[1]}\n" in job.log.read_text()
+    assert f"rank 0: resuming after step {found[1]}\n" in job.log.read_text()
     same(job, undisturbed("ddp"))
     record_property("faults injected", 1)
     record_property("runs recovered", 1)

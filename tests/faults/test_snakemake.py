@@ -25,7 +25,7 @@ RUN = "tinyworld_gpt2-tiny_ddp-x2_fp32_seed1"
 EVALUATION = "perplexity-tinyworld-test@last"
 STUDY = {
     "title": "Long enough to be killed",
-    "question": "Does it go on?",
+    "question": "Does it continue?",
     "grids": [{**GRID, "train": LONG, "evaluate": {"perplexity": {"split": "test", "checkpoints": ["last"]}}}],
 }
 
@@ -47,7 +47,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     return made
 
 
-# what stands half written then, or is there for the first time
+# what is half written then, or is there for the first time
 MOMENTS = {
     "step": "work/killed/*/*/metrics.jsonl",
     "checkpoint": "work/killed/*/*/checkpoints/.step-*",
@@ -113,14 +113,14 @@ def test_killed_at_every_moment_it_ends_the_same_and_a_second_one_is_refused_mea
                 refused = repository.unlock()
                 assert refused.returncode == 1
                 assert refused.stderr == (
-                    f"Snakemake works in this folder already (process {process.pid}); wait for it or end it.\n"
+                    f"Snakemake is already running in this folder (process {process.pid}); wait for it or stop it.\n"
                 )
             process.kill()
             send(held, signal.SIGCONT)
         assert_gone(held)
         assert not (repository.folder / target("killed")).exists(), "the evaluation had ended"
         unlocked = repository.unlock()
-        assert (unlocked.returncode, unlocked.stderr) == (0, "The last run was killed: taking its lock away.\n")
+        assert (unlocked.returncode, unlocked.stderr) == (0, "The last run was killed: removing its lock.\n")
     repository.snakemake(*asked)
     whole, killed = (repository.folder / "results" / name / RUN for name in ("whole", "killed"))
     assert read_json(killed / "summary.json")["outcome"] == "finished"
@@ -137,7 +137,7 @@ def test_killed_at_every_moment_it_ends_the_same_and_a_second_one_is_refused_mea
 def test_a_loss_that_is_no_number_is_a_row_and_the_others_go_on(
     repository: Repository, record_property: Callable[[str, object], None]
 ) -> None:
-    hot = {"hot": {"learning_rate": 1e30, "warmup_steps": 0, "clip": None}, "base": {}}
+    hot = {"hot": {"learning_rate": 1e30, "warmup_steps": 0, "max_grad_norm": None}, "base": {}}
     grid = {**GRID, "parallel": ["single"], "processes": [1], "train": TRAIN, "recipes": hot}
     grid["evaluate"] = {"perplexity": {"split": "test", "limit": 5}}
     repository.write_study("hot", {"title": "t", "question": "q", "grids": [grid]})

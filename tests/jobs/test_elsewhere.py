@@ -21,7 +21,7 @@ from trainyard.core.repository import SOURCE
             ["provenance.archive", "demo"],
             "error: {} has no folder config: call this in the folder that the study ran in",
         ),
-        (["jobs.unlock"], "No Snakemake has worked in {}: call this in the folder that the study runs in."),
+        (["jobs.unlock"], "Snakemake has not run in {}: call this in the folder that the study runs in."),
         (
             ["tools.terminal_table", "results/demo/report/comparison.csv"],
             "{}/results/demo/report/comparison.csv: no such file; "

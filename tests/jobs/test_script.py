@@ -27,7 +27,7 @@ def bug():
     [][1]
 
 def sentence():
-    raise InputError("a.csv, row 3: mend it")
+    raise InputError("a.csv, row 3: fix it")
 
 def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
@@ -60,7 +60,7 @@ def run(folder: Path, act: str) -> tuple[int, str, str]:
     [
         ("panic", 1, "PanicException: "),
         ("bug", 1, "IndexError: list index out of range"),
-        ("sentence", 1, "a.csv, row 3: mend it"),
+        ("sentence", 1, "a.csv, row 3: fix it"),
         ("interrupt", -signal.SIGINT, "KeyboardInterrupt"),
     ],
 )

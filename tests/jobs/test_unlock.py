@@ -30,7 +30,7 @@ def test_a_lock_of_another_machine_is_left_and_the_machine_is_named(
     assert unlock(tmp_path) == 1
     assert locked.is_file()
     assert capsys.readouterr().err == (
-        "Snakemake worked here last on login2 (process 4321), and whether it lives can't be seen from here: run "
+        "Snakemake last ran here on login2 (process 4321), and whether it still runs can't be seen from here: run "
         "`make unlock` on login2; if that machine is gone, delete .snakemake/trainyard-running.json first.\n"
     )
 

@@ -116,7 +116,8 @@ def test_a_job_that_waits_says_so_once_and_for_whom(tmp_path: Path, start: Start
     assert second.wait(20) == third.wait(20) == 0
     said = f"waiting for {{}} of the GPUs 0, 1, 2, 3: process {first.pid} has 0, 1, 2{{}}\n"
     assert (tmp_path / "said-second").read_text() == said.format(2, "")
-    assert (tmp_path / "said-third").read_text() == said.format(1, f"; process {second.pid} waits before it")
+    ahead = f"; process {second.pid} is ahead of it in the queue"
+    assert (tmp_path / "said-third").read_text() == said.format(1, ahead)
 
 
 def test_a_job_that_may_use_other_gpus_waits_for_nobody(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ with {around}:
         "{module}", ["sleep", sys.argv[1]], int(sys.argv[2]), 1, Path(sys.argv[1]) / "log", python=sys.argv[3]
     )
 """
-# the shell is there while its program is, and goes on after it
+# the shell is there while its program is, and continues after it
 SHELL = ("bash", "-c", '"$@"; true', "bash")
 # takes in those below it that lose their parent, as a user's systemd does
 ADOPTER = """
@@ -142,7 +142,7 @@ def test_a_script_whose_snakemake_is_gone_before_it_looks_ends_though_a_shell_li
         wait_for(lambda: shell.ppid() == adopter.pid, 10, "another parent of the shell")
         (tmp_path / "go").touch()
         assert_gone([script], 30)
-        assert said.read_text() == "what started this job is gone\n"
+        assert said.read_text() == "the process that started this job is gone\n"
         assert not (tmp_path / "went-on").exists()
     finally:
         for process in (*adopter.children(recursive=True), adopter):

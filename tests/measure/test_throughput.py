@@ -143,7 +143,7 @@ def test_a_crash_that_only_a_limit_brings_is_out_of_memory(tmp_path, failing):
     found = measured(tmp_path, name="needs-memory", memory_limit=host_limit(60))
     assert found["outcome"] == "out-of-memory"
     assert found["reason"] == (
-        "failing ended with status -11; so twice under a limit of 0.06 GB, and with more memory it ends well"
+        "failing exited with status -11; so twice under a limit of 0.06 GB, and with more memory it ends well"
     )
 
 

@@ -22,7 +22,7 @@ def specification(**changed: Any) -> dict[str, Any]:
         "precision": "fp32",
         "recipe": "base",
         "seed": 1,
-        "train": {"initial": "scratch", "learning_rate": 1e-3, "tokens": 2_000_000, "clip": None},
+        "train": {"initial": "scratch", "learning_rate": 1e-3, "tokens": 2_000_000, "max_grad_norm": None},
         **changed,
     }
 
@@ -45,7 +45,7 @@ def test_the_header_is_what_the_hub_reads() -> None:
     assert "| learning\\_rate | 0.001 |" in card
     assert "| layers | 2 |" in card
     assert "for 500 steps" in card
-    assert "clip" not in card
+    assert "max_grad_norm" not in card
 
 
 def test_versions_of_the_code_are_named_if_there_were_several() -> None:

@@ -91,7 +91,7 @@ def test_a_mirror_without_the_weights_is_named(tmp_path: Path) -> None:
         fetch_model("gpt2-tiny", entry("gpt2-tiny"), tmp_path / "out", mirror=tmp_path / "mirror")
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
-    with pytest.raises(InputError, match=f"{re.escape(str(folder))}: holds no weights"):
+    with pytest.raises(InputError, match=f"{re.escape(str(folder))}: contains no weights"):
         fetch_model("gpt2-tiny", entry("gpt2-tiny"), tmp_path / "out", mirror=tmp_path / "mirror")
 
 

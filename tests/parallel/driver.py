@@ -51,11 +51,11 @@ def objective(family: str, more: dict | None = None, checkpointing: bool = False
     return Objective(build(entry, family, dropout=dropout, seed=0, activation_checkpointing=checkpointing))
 
 
-def engine(arguments: dict, clip: float | None = None) -> Engine:
+def engine(arguments: dict, max_grad_norm: float | None = None) -> Engine:
     """The engine that the arguments name, on a fresh model of their family."""
     settings = engine_settings(
         precision=arguments["precision"],
-        clip=clip,
+        max_grad_norm=max_grad_norm,
         weight_decay=0.1,
         micro_batch=ROWS,
         accumulation=arguments["accumulation"],
@@ -96,7 +96,7 @@ def curves(arguments: dict) -> dict:
     found = {}
     for name, asked in arguments["curves"].items():
         settings = arguments | asked
-        made = engine(settings, asked["clip"])
+        made = engine(settings, asked["max_grad_norm"])
         before = made.full_state()
         rows = train(made, asked["family"], range(asked["steps"]), settings["order"])
         found[name] = {
@@ -145,12 +145,12 @@ def resume(arguments: dict) -> dict:
     """Train, save, train on; then load into a fresh engine and train on: the curves, and where the weights differ."""
     family, steps, folder = arguments["family"], arguments["steps"], Path(arguments["folder"])
     later, order = range(steps, 2 * steps), arguments["order"]
-    straight = engine(arguments, clip=1.0)
+    straight = engine(arguments, max_grad_norm=1.0)
     train(straight, family, range(steps), order)
     straight.save(folder)
     process_group.barrier()
     on = train(straight, family, later, order)
-    resumed = engine(arguments, clip=1.0)
+    resumed = engine(arguments, max_grad_norm=1.0)
     resumed.load(folder)
     again = train(resumed, family, later, order)
     states = [straight.full_state(), resumed.full_state()]

@@ -167,7 +167,7 @@ def test_the_plugin_of_gemini_is_told_where_things_lie_in_chunks_that_a_small_mo
     from trainyard.parallel.colossalai.gemini import Placement, plugin_arguments  # noqa: PLC0415
 
     model = objective("opt").model
-    settings = engine_settings(precision="bf16", clip=1.0, accumulation=4, initial_loss_scale=32.0)
+    settings = engine_settings(precision="bf16", max_grad_norm=1.0, accumulation=4, initial_loss_scale=32.0)
     told = plugin_arguments(settings, Placement("static", 1.0, 0.5), model)
     plugin: Any = GeminiPlugin(**told)
     elements = sum(parameter.numel() for parameter in model.parameters())
@@ -216,7 +216,7 @@ def test_gemini_s_adamw_divides_gradients_in_half_precision_on_the_host_too(dtyp
 @pytest.mark.long
 def test_gemini_s_two_processes_learn_what_one_does_and_go_on_bitwise(drive) -> None:
     common: dict[str, Any] = {"engine": "colossalai", "options": {"plugin": "gemini"}, "precision": "bf16"}
-    curve = {"gpt2": {"family": "gpt2", "steps": 20, "clip": 0.5}}
+    curve = {"gpt2": {"family": "gpt2", "steps": 20, "max_grad_norm": 0.5}}
     single = {"engine": "single", "options": {"ranks": 2}, "precision": "fp32", "accumulation": 4}
     expected = drive(1, what="curves", curves=curve, order=[0, 2, 1, 3], **single)["gpt2"]
     order = {"order": [0, 1, 2, 3], "accumulation": 2, "driver": "gemini_driver"}

@@ -47,7 +47,7 @@ def test_options_that_do_not_fit_each_other_are_a_users_error_that_says_why(give
 def test_deepspeed_is_always_told_its_clipping_since_it_clips_at_one_otherwise():
     for stage in range(4):
         for clip, told in ((None, 0.0), (0.5, 0.5)):
-            settings = engine_settings(clip=clip, options={"level": stage})
+            settings = engine_settings(max_grad_norm=clip, options={"level": stage})
             assert configuration(settings, SIZE)["gradient_clipping"] == told
 
 

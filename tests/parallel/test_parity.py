@@ -22,8 +22,8 @@ ENGINES = {
 }
 STEPS = 100
 CURVES = {
-    **{family: {"family": family, "steps": STEPS, "clip": None} for family in ("gpt2", "opt", "bart")},
-    "clipped": {"family": "gpt2", "steps": 20, "clip": 0.5},
+    **{family: {"family": family, "steps": STEPS, "max_grad_norm": None} for family in ("gpt2", "opt", "bart")},
+    "clipped": {"family": "gpt2", "steps": 20, "max_grad_norm": 0.5},
 }
 RANK_ORDER = [0, 1, 2, 3]
 

@@ -9,21 +9,21 @@ from .curves import assert_agree
 
 STEPS = 20
 CURVES = {
-    "gpt2": {"family": "gpt2", "steps": STEPS, "clip": None},
-    "opt": {"family": "opt", "steps": STEPS, "clip": None},
+    "gpt2": {"family": "gpt2", "steps": STEPS, "max_grad_norm": None},
+    "opt": {"family": "opt", "steps": STEPS, "max_grad_norm": None},
     "opt-350m": {
         "family": "opt",
         "shape": {"post_norm": True, "embedding_width": 16, "layers": 3},
         "steps": STEPS,
-        "clip": None,
+        "max_grad_norm": None,
     },
-    "gpt2_modern": {"family": "gpt2_modern", "shape": {"feed_forward": 64}, "steps": STEPS, "clip": None},
-    "llama": {"family": "llama", "shape": {"key_value_heads": 2}, "steps": STEPS, "clip": None},
-    "clipped": {"family": "gpt2", "steps": STEPS, "clip": 0.5},
-    "checkpointed": {"family": "gpt2", "steps": 10, "clip": 0.5, "checkpointing": True},
-    "checkpointed-modern": {"family": "gpt2_modern", "steps": 10, "clip": 0.5, "checkpointing": True},
-    "bf16": {"family": "gpt2", "steps": STEPS, "clip": 0.5, "precision": "bf16"},
-    "fp16": {"family": "gpt2", "steps": STEPS, "clip": 0.5, "precision": "fp16"},
+    "gpt2_modern": {"family": "gpt2_modern", "shape": {"feed_forward": 64}, "steps": STEPS, "max_grad_norm": None},
+    "llama": {"family": "llama", "shape": {"key_value_heads": 2}, "steps": STEPS, "max_grad_norm": None},
+    "clipped": {"family": "gpt2", "steps": STEPS, "max_grad_norm": 0.5},
+    "checkpointed": {"family": "gpt2", "steps": 10, "max_grad_norm": 0.5, "checkpointing": True},
+    "checkpointed-modern": {"family": "gpt2_modern", "steps": 10, "max_grad_norm": 0.5, "checkpointing": True},
+    "bf16": {"family": "gpt2", "steps": STEPS, "max_grad_norm": 0.5, "precision": "bf16"},
+    "fp16": {"family": "gpt2", "steps": STEPS, "max_grad_norm": 0.5, "precision": "fp16"},
 }
 # of two copies, with one micro-batch each, which is cut in two
 COPIES = {f"copies-{name}": CURVES[name] | {"order": [0, 1]} for name in ("clipped", "opt-350m")}

@@ -19,12 +19,14 @@ FAMILIES = {
     "bart": {"family": "bart"},
     "t5": {"family": "t5"},
 }
-CURVES = {name: {**asked, "steps": STEPS, "clip": None} for name, asked in FAMILIES.items()}
-CURVES["clipped"] = {"family": "gpt2", "steps": STEPS, "clip": 0.5}
-CURVES["bf16"] = {"family": "gpt2", "steps": STEPS, "clip": 0.5, "precision": "bf16"}
-CURVES["fp16"] = {"family": "gpt2", "steps": STEPS, "clip": 0.5, "precision": "fp16"}
+CURVES = {name: {**asked, "steps": STEPS, "max_grad_norm": None} for name, asked in FAMILIES.items()}
+CURVES["clipped"] = {"family": "gpt2", "steps": STEPS, "max_grad_norm": 0.5}
+CURVES["bf16"] = {"family": "gpt2", "steps": STEPS, "max_grad_norm": 0.5, "precision": "bf16"}
+CURVES["fp16"] = {"family": "gpt2", "steps": STEPS, "max_grad_norm": 0.5, "precision": "fp16"}
 # the masks of heads differ from one process's
-DROPOUT = {f"dropout-{name}": FAMILIES[name] | {"steps": 5, "clip": 0.5, "dropout": 0.2} for name in ("gpt2", "t5")}
+DROPOUT = {
+    f"dropout-{name}": FAMILIES[name] | {"steps": 5, "max_grad_norm": 0.5, "dropout": 0.2} for name in ("gpt2", "t5")
+}
 COPIES = ("clipped", "t5")
 ORDER = [0, 1]
 

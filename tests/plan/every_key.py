@@ -149,7 +149,7 @@ WHOLE: dict[str, Any] = {
                 "recipes": {"base": {}},
                 "seeds": [1],
                 "threads": 1,
-                "overrides": {"models": {"gpt2": {"clip": 2.0}}},
+                "overrides": {"models": {"gpt2": {"max_grad_norm": 2.0}}},
                 "train": {
                     "steps": 4,
                     "batch": 8,
@@ -165,7 +165,7 @@ WHOLE: dict[str, Any] = {
                     "betas": [0.9, 0.95],
                     "epsilon": 1e-8,
                     "initial_loss_scale": 32,
-                    "clip": 1.0,
+                    "max_grad_norm": 1.0,
                     "dropout": 0.1,
                     "activation_checkpointing": False,
                     "compile": False,
@@ -312,7 +312,7 @@ class Key:
         path: the keys that lead to it.
         model: the typed model that it is a key of, and its name there.
         node: its schema.
-        value: what stands there.
+        value: what is there.
     """
 
     file: str
@@ -389,7 +389,7 @@ def _holds(node: dict[str, Any], value: Any) -> bool:
 
 
 def is_number(key: Key) -> bool:
-    """Whether any number between two edges may stand there."""
+    """Whether any number between two edges may be there."""
     return key.node.get("type") in ("integer", "number") and not {"enum", "const"} & key.node.keys()
 
 

@@ -41,13 +41,14 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("qestion", "x", ["s.yaml: qestion: no such key", "did you mean 'question'?"]),
         ("title", None, ["s.yaml: title: this key is missing"]),
         ("grids.0.modles", ["x"], ["grids.0.modles: no such key", "did you mean 'models'?"]),
-        ("grids.0.models", ["gpt2-tyni"], ["grids.0.models: no model is called 'gpt2-tyni'", "'gpt2-tiny'"]),
-        ("grids.0.datasets", ["tinyword"], ["grids.0.datasets", "no dataset is called 'tinyword'", "'tinyworld'"]),
+        ("grids.0.models", ["gpt2-tyni"], ["grids.0.models: no model named 'gpt2-tyni'", "'gpt2-tiny'"]),
+        ("grids.0.datasets", ["tinyword"], ["grids.0.datasets", "no dataset named 'tinyword'", "'tinyworld'"]),
         ("grids.0.parallel", ["zero4"], ["grids.0.parallel", "'zero4'", "did you mean 'zero"]),
         ("grids.0.precision", ["bf61"], ["grids.0.precision.0", "did you mean 'bf16'?"]),
         ("grids.0.precision", ["bf61"], ["grids.0.precision.0", "(allowed: bf16, fp16, fp32)"]),
         ("grids.0.train.steps", True, ["grids.0.train: steps: should be a number; yes, no, on and off"]),
-        ("grids.0.train.clip", False, ["grids.0.train: clip: should be a number"]),
+        ("grids.0.train.max_grad_norm", 1.0, ["grids.0.train: clip is called max_grad_norm: write max_grad_norm: 1.0"]),
+        ("grids.0.train.max_grad_norm", False, ["grids.0.train: max_grad_norm: should be a number"]),
         ("grids.0.seeds", [True], ["grids.0: seeds: should be a number"]),
         ("grids.0.seeds", [], ["grids.0.seeds: is empty; name 1 or more"]),
         ("grids.0.train.learning_rte", 1.0, ["train.learning_rte: no such key", "'learning_rate'"]),
@@ -55,15 +56,19 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("grids.0.train.learning_rate", None, ["learning_rate: this key is missing"]),
         ("grids.0.train.steps", None, ["exactly one of steps, tokens, epochs (given: none)"]),
         ("grids.0.train.tokens", 100, ["exactly one of steps, tokens, epochs (given: steps, tokens)"]),
-        ("grids.0.train.micro_batch", 3, ["train.batch: 8 is no multiple of 3 (micro_batch 3); make it 6 or 9"]),
+        ("grids.0.train.micro_batch", 3, ["train.batch: 8 is not a multiple of 3 (micro_batch 3); make it 6 or 9"]),
         ("grids.0.train.sequence_length", 4096, ["sequences of 4096 tokens", "reads 256 at most"]),
         ("grids.0.train.initial", "pretrained", ["gpt2-tiny has no pretrained weights"]),
         ("grids.0.processes", [0], ["grids.0.processes.0", "greater than 0"]),
-        ("grids.0.recipes", {"fast": {"clipp": 1.0}}, ["clipp: no such key", "did you mean 'clip'?"]),
+        (
+            "grids.0.recipes",
+            {"fast": {"max_grad_nrm": 1.0}},
+            ["max_grad_nrm: no such key", "did you mean 'max_grad_norm'?"],
+        ),
         (
             "grids.0.overrides",
             {"models": {"gpt2-1m": {}}},
-            ["overrides.models: no model of this grid is called 'gpt2-1m'"],
+            ["overrides.models: no model of this grid named 'gpt2-1m'"],
         ),
         ("grids.0.datasets", ["samsum"], ["gpt2-tiny (gpt2) is no model for summarisation"]),
         ("grids.0.datasets", ["hellaswag"], ["hellaswag holds multiple-choice items, nothing to train on"]),
@@ -87,19 +92,23 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("evaluate", {"contamination": {"ngram": 0}}, ["evaluate.contamination.ngram", "greater than 0"]),
         ("evaluate", {"contamination": {}}, ["evaluate.contamination: no run is trained here and scored", "remove it"]),
         ("pretrained", ["gpt2-tiny"], ["pretrained: gpt2-tiny has no pretrained weights"]),
-        ("probes", [{"parallel": ["ddp"], "train": {"clip": 1.0}}], ["probes.0.train.clip: every probe has its own"]),
-        ("pretrained", ["gpt2-124m"], ["no metric of the study's `evaluate` can be had of gpt2-124m"]),
+        (
+            "probes",
+            [{"parallel": ["ddp"], "train": {"max_grad_norm": 1.0}}],
+            ["probes.0.train.max_grad_norm: every probe has its own"],
+        ),
+        ("pretrained", ["gpt2-124m"], ["no metric of the study's `evaluate` suits gpt2-124m"]),
         ("probes", [{"parallel": ["ddp"], "stpes": 3}], ["probes.0.stpes: no such key", "did you mean 'steps'?"]),
         ("published", [{"model": "x", "values": {"rouge3": 1}, "protocol": "p", "source": "s"}], ["rouge3", "rouge"]),
-        ("grids", [*GOOD["grids"], *GOOD["grids"]], ["stands in two grids"]),
+        ("grids", [*GOOD["grids"], *GOOD["grids"]], ["appears in two grids"]),
         ("grids.0.train.betas", [0.9, 1.0], ["grids.0.train.betas.1: should be less than 1 (given: 1.0)"]),
         ("grids.0.seeds", [20240520123456], ["grids.0.seeds.0: should be less than 4294967296"]),
-        ("grids.0.seeds", [1, 1], ["grids.0.seeds: 1 stands twice"]),
+        ("grids.0.seeds", [1, 1], ["grids.0.seeds: 1 appears twice"]),
         ("grids.0.models", "gpt2-tiny", ["grids.0.models: should be a list: write [gpt2-tiny]"]),
         (
             "grids.0.evaluate",
             {"perplexity": None},
-            ["grids.0.evaluate.perplexity: holds nothing; write `perplexity: {}`"],
+            ["grids.0.evaluate.perplexity: is empty; write `perplexity: {}`"],
         ),
         (
             "grids",
@@ -145,10 +154,10 @@ def test_a_mistake_is_named_with_file_key_and_remedy(
     ("text", "said"),
     [
         ("title: [unclosed", "s.yaml, line"),
-        ("- a list", "should hold `key: value` lines, holds list"),
-        ("title: a\ntitle: b", "the key 'title' stands twice"),
+        ("- a list", "should contain `key: value` lines, but contains list"),
+        ("title: a\ntitle: b", "the key 'title' appears twice"),
         ("title: !!python/object/apply:os.system [echo]", "could not determine a constructor"),
-        ("", "should hold `key: value` lines, holds NoneType"),
+        ("", "should contain `key: value` lines, but contains NoneType"),
         ("title: a\nsteps: 010", "s.yaml, line 2: not valid YAML: 010 is 8 to YAML; write 8"),
         ("title: a\nsteps: 1:30", "1:30 is 90 to YAML; write 90, or put a name in quotes"),
     ],
@@ -169,7 +178,7 @@ def test_every_mistake_of_a_file_is_told_at_once(plan: Callable[..., Plan]) -> N
 
 def test_an_unknown_study_gets_the_nearest_name(folder: Path) -> None:
     (folder / "studies" / "demo.yaml").write_text("title: x")
-    with pytest.raises(InputError, match="no study is called 'dmeo'; did you mean 'demo'"):
+    with pytest.raises(InputError, match="no study named 'dmeo'; did you mean 'demo'"):
         make_plan({"studies": "dmeo"}, folder)
 
 

@@ -83,7 +83,7 @@ def test_slices_of_one_split_that_lie_apart_are_taken(planned: Callable[..., Pla
 
 def test_a_dataset_that_is_scored_on_and_holds_rows_trained_on_is_refused(planned: Callable[..., Plan]) -> None:
     with pytest.raises(
-        InputError, match=r"s.yaml: evaluate.perplexity: other test is no held-out data of a run"
+        InputError, match=r"s.yaml: evaluate.perplexity: other test is not held out from a run"
     ) as error:
         planned(entry(HUB, train="train[:90%]"), entry(HUB, test="train[85%:]"))
     assert "trained on mine: both hold rows of me/mine at 0123abc split train; choose another split or" in str(
@@ -96,7 +96,7 @@ def test_a_dataset_that_is_scored_on_and_holds_rows_trained_on_is_refused(planne
 def test_scores_on_the_training_split_itself_are_refused(planned: Callable[..., Plan]) -> None:
     study = copy.deepcopy(STUDY)
     study["evaluate"]["perplexity"] = {"split": "train"}
-    with pytest.raises(InputError, match="mine train is no held-out data of a run that is trained on mine"):
+    with pytest.raises(InputError, match="mine train is not held out from a run that is trained on mine"):
         planned(entry(HUB, train="train"), study=study)
 
 

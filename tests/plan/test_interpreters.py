@@ -62,9 +62,7 @@ def test_a_run_changes_with_the_packages_and_not_with_the_path(plan: Callable[..
 
 
 def test_a_framework_that_no_setting_uses_is_a_mistake(plan: Callable[..., Plan]) -> None:
-    said = (
-        "config.yaml: interpreters: no framework of a parallel setting is called 'deepsped'; did you mean 'deepspeed'?"
-    )
+    said = "config.yaml: interpreters: no framework of a parallel setting named 'deepsped'; did you mean 'deepspeed'?"
     with pytest.raises(InputError, match=re.escape(said)):
         plan(interpreters={"deepsped": sys.executable})
 
@@ -80,8 +78,8 @@ def broken(folder: Path, text: str) -> str:
     ("text", "reason"),
     [
         (None, "there is no such file; give the path of an environment's bin/python"),
-        ("echo no packages >&2; exit 1", "is no Python that can be started (no packages)"),
-        ("echo hello", "is no Python that can be started"),
+        ("echo no packages >&2; exit 1", "can't be started as Python (no packages)"),
+        ("echo hello", "can't be started as Python"),
         ("""echo '["3.9.2", [], ""]'""", "is Python 3.9.2; make its environment with 3.11 or newer"),
     ],
 )

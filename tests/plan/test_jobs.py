@@ -62,8 +62,8 @@ def test_without_a_scored_model_trained_from_scratch_there_is_no_text_to_count_i
 @pytest.mark.parametrize(
     ("dataset", "split", "said"),
     [
-        ("tinywrold", "train", "config/datasets.yaml: no dataset is called 'tinywrold'; did you mean 'tinyworld'"),
-        ("hellaswag", "test", "config/datasets.yaml: hellaswag.splits: no split is called 'test'"),
+        ("tinywrold", "train", "config/datasets.yaml: no dataset named 'tinywrold'; did you mean 'tinyworld'"),
+        ("hellaswag", "test", "config/datasets.yaml: hellaswag.splits: no split named 'test'"),
     ],
 )
 def test_rows_that_are_asked_for_and_stand_in_no_entry_are_refused(

@@ -54,9 +54,9 @@ def test_a_limit_is_of_the_memory_where_the_cell_computes_and_is_named_alike(
 @pytest.mark.parametrize(
     ("grids", "said"),
     [
-        ([{}, {}], "measure: the cell opt-tiny_ddp-x1_fp32_batch8_sequence128 stands in two grids"),
+        ([{}, {}], "measure: the cell opt-tiny_ddp-x1_fp32_batch8_sequence128 appears in two grids"),
         ([{}, {"sequence_length": [512]}], "measure.1.sequence_length: 512, but opt-tiny reads 256 tokens at most"),
-        ([{"parallel": ["dpp"]}], "measure.0.parallel: no parallel setting is called 'dpp'; did you mean 'ddp'"),
+        ([{"parallel": ["dpp"]}], "measure.0.parallel: no parallel setting named 'dpp'; did you mean 'ddp'"),
         ([{"host_memory_gb": 0}], "measure.0.host_memory_gb"),
         ([{"search": {}}], "measure.0.search.largest"),
         ([{"train": {"clipp": 1}}], "measure.0.train.clipp"),
@@ -80,11 +80,19 @@ def test_a_mistake_in_a_grid_is_named_with_its_place(
 
 
 def test_a_cell_is_trained_as_the_runs_of_its_model_are(plan: Callable[..., Plan]) -> None:
+    settings = {"steps": 9, "batch": 4, "sequence_length": 64, "learning_rate": 0.01}
     runs = {
         "datasets": ["tinyworld"],
         "models": ["opt-tiny"],
         "parallel": ["ddp", "zero2"],
-        "train": {"steps": 9, "batch": 4, "sequence_length": 64, "learning_rate": 0.01, "clip": None, "compile": True},
+        "train": {
+            "steps": 9,
+            "batch": 4,
+            "sequence_length": 64,
+            "learning_rate": 0.01,
+            "max_grad_norm": None,
+            "compile": True,
+        },
         "overrides": {"parallel": {"zero2": {"initial_loss_scale": 32}}},
     }
     others = {**runs, "models": ["gpt2-tiny"], "train": {**runs["train"], "weight_decay": 0.5}}
@@ -116,4 +124,4 @@ def test_what_is_no_matter_of_a_step_s_cost_changes_no_cell(plan: Callable[..., 
         return made.specification
 
     assert cell(learning_rate=0.02, warmup_steps=3, validate_every=3, decay="linear", steps=7) == cell()
-    assert cell(clip=None) != cell()
+    assert cell(max_grad_norm=None) != cell()

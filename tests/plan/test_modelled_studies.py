@@ -27,7 +27,7 @@ composer = {
     "train.betas": [0.9, 0.999],
     "train.epsilon": 1e-8,
     "train.dropout": 0.1,
-    "train.clip": 1.0,
+    "train.max_grad_norm": 1.0,
     "train.decay": "cosine",
     "train.final_fraction": 0.0,
 }
@@ -45,7 +45,7 @@ homework = {
     "train.weight_decay": 0.1,
     "train.betas": [0.9, 0.95],
     "train.epsilon": 1e-8,
-    "train.clip": 1.0,
+    "train.max_grad_norm": 1.0,
     "train.compile": True,
     "train.validate_every": 250,
     "train.validation_tokens": 20 * 8 * 1024,
@@ -60,7 +60,7 @@ opt_demo = {
     "train.decay": "linear",
     "train.weight_decay": 0.01,
     "train.betas": [0.9, 0.999],
-    "train.clip": None,
+    "train.max_grad_norm": None,
     "train.activation_checkpointing": True,
 }
 samsum = {
@@ -75,7 +75,7 @@ samsum = {
     "train.warmup_ratio": None,
     "train.decay": "linear",
     "train.betas": [0.9, 0.999],
-    "train.clip": 1.0,
+    "train.max_grad_norm": 1.0,
 }
 LAST = ["last"]  # what their evaluations are of: --save_strategy no
 

@@ -48,14 +48,14 @@ def test_a_specification_is_plain_json(plan: Callable[..., Plan]) -> None:
 
 def test_later_settings_override_earlier_ones_grid_dataset_model_parallel_recipe(plan: Callable[..., Plan]) -> None:
     overrides = {
-        "datasets": {"tinyworld": {"weight_decay": 1, "clip": 1, "epsilon": 1, "dropout": 0.1}},
-        "models": {"gpt2-tiny": {"clip": 2, "epsilon": 2, "dropout": 0.2}},
+        "datasets": {"tinyworld": {"weight_decay": 1, "max_grad_norm": 1, "epsilon": 1, "dropout": 0.1}},
+        "models": {"gpt2-tiny": {"max_grad_norm": 2, "epsilon": 2, "dropout": 0.2}},
         "parallel": {"single": {"epsilon": 3, "dropout": 0.3}},
     }
     made = plan(study(overrides=overrides, recipes={"wet": {"dropout": 0.4}})).studies["s"]
     (run,) = made.trainings
     train = run.specification["train"]
-    assert [train[key] for key in ("weight_decay", "clip", "epsilon", "dropout")] == [1, 2, 3, 0.4]
+    assert [train[key] for key in ("weight_decay", "max_grad_norm", "epsilon", "dropout")] == [1, 2, 3, 0.4]
     assert "_wet_" in run.name
 
 
@@ -76,7 +76,7 @@ def test_a_probe_has_its_reference_which_takes_the_same_micro_batches(plan: Call
         mine = probe.specification
         assert (reference["processes"], reference["precision"]) == (1, "fp32")
         assert mine["train"] == reference["train"]
-        assert (mine["train"]["dropout"], mine["train"]["clip"], mine["train"]["steps"]) == (0.0, None, 20)
+        assert (mine["train"]["dropout"], mine["train"]["max_grad_norm"], mine["train"]["steps"]) == (0.0, None, 20)
         assert reference["parallel"]["options"] == {"ranks": 2}
         assert mine["train"]["batch"] == mine["processes"] * mine["train"]["micro_batch"]
 

@@ -176,8 +176,8 @@ def test_what_was_not_looked_through_says_why(empty: Any, outputs: dict[str, Pat
     tabulated(empty, [overlap(empty, {0: "a b"}, 2)], outputs)
     assert [(row["training"], row["share_reason"]) for row in csv_rows(outputs["numbers"])] == [
         ("tinyworld", ""),
-        ("other", "the study does not ask for it: evaluate.contamination"),
-        ("that of gpt2-1m", "trained elsewhere: its training text is not here"),
+        ("other", "not requested by the study: evaluate.contamination"),
+        ("that of gpt2-1m", "trained elsewhere: its training text is not available"),
     ]
     assert len(csv_rows(outputs["scores"])) == 2
 

@@ -1,4 +1,4 @@
-"""What was cut or left out of an evaluation stands below the comparison, and what is scored on less doesn't compete."""
+"""What was cut or left out of an evaluation is below the comparison, and what is scored on less doesn't compete."""
 
 from typing import Any
 
@@ -75,8 +75,8 @@ def test_a_perplexity_a_byte_is_told_where_there_are_no_words(empty: Any, output
     empty.add_run("b", model="gpt2-500k")
     without_words(empty, "a", 2.5)
     without_words(empty, "b", 3.5)
-    assert "zh test: gpt2-1m has the lowest perplexity a byte, 2.50 (95 % interval" in sentences(empty)["Perplexity"]
-    assert "perplexity a byte" in [card.title for card in cards(evidence_of(empty))]
+    assert "zh test: gpt2-1m has the lowest perplexity per byte, 2.50 (95 % interval" in sentences(empty)["Perplexity"]
+    assert "perplexity per byte" in [card.title for card in cards(evidence_of(empty))]
     cells = [
         cell for row in compared(empty).rows for key, cell in row.cells.items() if key.endswith(":perplexity_word")
     ]
@@ -97,7 +97,7 @@ def test_a_share_of_contaminated_items_that_is_not_known_says_why(empty: Any) ->
     )  # fmt: skip
     overlaps = read_overlaps([path])
     assert remarks(overlaps) == [
-        "Whether items of quiz test stand in the training data (zh) is not known: every item is too short."
+        "Whether items of quiz test occur in the training data (zh) is not known: every item is too short."
     ]
     (row,) = contamination.shared_table(overlaps, [], read_runs(empty.runs)).rows
     assert (row.cells["share"].value, row.cells["share"].tip) == (None, "every item is too short")

@@ -14,13 +14,13 @@ def test_nothing_is_said_where_there_is_nothing(empty):
 
 def test_training_names_the_lowest_and_the_highest_loss(full):
     text = sentences(full)["Training"]
-    assert "gpt2-1m reached a validation loss of 1.241 nats a token" in text
+    assert "gpt2-1m: validation loss 1.241 after" in text
     assert "the lowest of 3 runs; the highest is gpt2-250k with 1.611" in text
 
 
 def test_held_out_rows_that_are_trained_on_are_counted(full, empty):
     assert sentences(full)["Held-out data"] == (
-        "12 of the 1,000 rows of tinyworld test (1.2 %) also stand in the training rows of tinyworld: "
+        "12 of the 1,000 rows of tinyworld test (1.2 %) also appear in the training rows of tinyworld: "
         "scores on them may be memorisation."
     )
     empty.add_duplicates("tinyworld", "tinyworld", "test", 1000, 0)
@@ -95,7 +95,7 @@ def test_rouge_is_set_beside_its_baseline(empty):
     lead = {"lead3": {name: {"value": 30.0, "standard_error": 0.5} for name in values}}
     empty.add_evaluation("r", "rouge", values, n=100, baselines=lead)
     text = sentences(empty)["Summaries"]
-    assert "100 rows: bart-tiny reaches ROUGE-1 44.0 [43.0, 45.0]" in text
+    assert "100 rows: bart-tiny has ROUGE-1 44.0 [43.0, 45.0]" in text
     assert "lead3 has ROUGE-1 30.0 [29.0, 31.0]: the model is 19.8 standard errors above it" in text
 
 
@@ -130,7 +130,7 @@ def test_a_probe_outside_its_tolerance_is_named(empty):
     empty.add_parity("zero2", 3e-6)
     text = sentences(empty)["Parity"]
     assert "1 of 2 parallel settings" in text
-    assert "zero2 strays by 3e\N{MINUS SIGN}6, outside its tolerance" in text
+    assert "zero2 deviates by 3e\N{MINUS SIGN}6, outside its tolerance" in text
     assert next(card for card in cards(evidence_of(empty)) if "probes" in card.title).failed
 
 
@@ -153,8 +153,8 @@ def test_failures_are_listed_with_their_reasons(full):
 
 def test_the_largest_batch_and_the_predictions_have_a_sentence(full):
     text = sentences(full)["Speed and memory"]
-    assert "Largest batch that fits: 120 sequences a process, under fsdp; the least that a setting fits is 96." in text
-    assert "Predicted memory lies within 15 % of the measured increase for 8 of 8 cells (farthest: 10.0 %)." in text
+    assert "Largest batch that fits: 120 sequences per process, under fsdp; the smallest of any setting is 96." in text
+    assert "Predicted memory is within 15 % of the measured increase for 8 of 8 cells (largest error: 10.0 %)." in text
 
 
 def test_cards_hold_the_key_figures(full):
@@ -163,9 +163,9 @@ def test_cards_hold_the_key_figures(full):
         "runs finished": "3 of 6",
         "lowest validation loss": "1.241",
         "right endings": "54.2 ± 1.1 %",
-        "perplexity a word": "9.66",
+        "perplexity per word": "9.66",
         "probes within tolerance": "5 of 5",
-        "tokens a second of gpt2-1m": "34,320",
+        "tokens per second of gpt2-1m": "34,320",
     }
 
 
@@ -203,7 +203,7 @@ def test_parity_to_the_last_bit_is_said_so(empty):
 
 
 def speed_card(empty):
-    (card,) = [card for card in cards(evidence_of(empty)) if card.title.startswith("tokens a second")]
+    (card,) = [card for card in cards(evidence_of(empty)) if card.title.startswith("tokens per second")]
     return card
 
 
@@ -212,12 +212,12 @@ def test_the_card_of_speed_says_what_it_was_measured_on_and_what_ran_beside_it(e
     empty.add_cell("ddp", 8, 90_000.0, model="gpt2-250k")  # quicker, but no model that the study trains
     empty.add_cell("ddp", 8, 1000.0, other_load={"before": 0.0, "during": 0.4})
     card = speed_card(empty)
-    assert (card.title, card.value) == ("tokens a second of gpt2-1m", "1,000")
-    for part in ("ddp", "2 processes", "fp32", "batch 8", "sequence 128", "other processes took 40 % of the cores"):
+    assert (card.title, card.value) == ("tokens per second of gpt2-1m", "1,000")
+    for part in ("ddp", "2 processes", "fp32", "batch 8", "sequence 128", "other processes used 40 % of the cores"):
         assert part in card.remark
 
 
 def test_the_speed_of_a_model_that_the_study_does_not_train_says_so(empty):
     empty.add_run("r")
     empty.add_cell("ddp", 8, 90_000.0, model="gpt2-250k")
-    assert speed_card(empty).title == "tokens a second of gpt2-250k, which this study does not train"
+    assert speed_card(empty).title == "tokens per second of gpt2-250k, which this study does not train"

@@ -40,7 +40,7 @@ def test_where_batches_differ_the_figure_is_a_heat_map_that_marks_what_ran_out_o
     empty.add_cell("hybrid", 8, None, "unsupported", "no package")
     text = drawn(speed, empty)
     for part in (
-        "batch of a process",
+        "batch per process",
         "12.3k",
         "267 MiB",
         "out of memory",
@@ -62,7 +62,7 @@ def test_each_model_and_precision_has_a_pair_of_maps(empty):
         for batch in (4, 8):
             empty.add_cell("ddp", batch, 1000.0, model=model)
     text = drawn(speed, empty)
-    assert text.count("Tokens a second") == 2
+    assert text.count("Tokens per second") == 2
     assert "gpt2-1m" in text
     assert "bart-tiny" in text
 
@@ -97,7 +97,7 @@ def test_where_libraries_outweigh_the_model_no_error_of_a_prediction_is_told_but
     small = {"peak_memory_increase": 2.6e7, "prediction_error": 5.93}
     empty.add_cell("ddp", 8, 1000.0, **small)
     text = drawn(predicted_memory, empty)
-    why = "below 256 MiB what libraries keep for themselves outweighs the model, and no error is told"
+    why = "below 256 MiB library overhead outweighs the model, so no error is given"
     assert "%" not in text
     assert why in text
     (row,), page = tabulated(empty)
@@ -176,7 +176,7 @@ def test_columns_without_a_value_are_not_shown(empty):
     empty.add_cell("ddp", 8, 1000.0, model="bart-tiny")
     _, page = tabulated(empty)
     assert "6N + 12LHQT" in page
-    for heading in ("Megatron", "device memory of a process", "largest", "why there is no result"):
+    for heading in ("Megatron", "device memory per process", "largest", "why there is no result"):
         assert heading not in page
 
 
@@ -202,7 +202,7 @@ def test_cells_under_a_limit_or_with_activations_recomputed_stand_apart(empty):
         empty.add_cell("ddp", batch, None, **FAILED, memory_limit={"kind": "host", "bytes": 300_000_000})
         empty.add_cell("ddp", batch, 900.0, activation_checkpointing=True)
     text = drawn(speed, empty)
-    assert text.count("Tokens a second") == 3
+    assert text.count("Tokens per second") == 3
     assert "limit 0.3 GB of host memory \N{MIDDLE DOT} activations kept" in text
     assert "no limit \N{MIDDLE DOT} activations recomputed" in text
 
@@ -272,7 +272,7 @@ def test_what_no_cell_of_ours_has_gets_no_column(empty):
     empty.add_cell("ddp", 8, 1000.0)
     empty.study = published(empty, PUBLISHED_CELL)
     _, page = tabulated(empty)
-    assert "device memory of a process" not in page
+    assert "device memory per process" not in page
     assert "99.00" in page
 
 
@@ -285,12 +285,12 @@ def test_what_other_processes_took_stands_beside_each_cell_and_below_the_table(e
     empty.add_cell("fsdp", 8, 1000.0, **load(0.0, 0.01))
     rows, page = tabulated(empty)
     assert [(float(row["others"]), float(row["others_before"])) for row in rows] == [(0.38, 0.02), (0.01, 0.0)]
-    assert "other processes took up to 38 % of the cores, and 5 % or more in 1 of 2 cells" in page
+    assert "other processes used up to 38 % of the cores, and 5 % or more in 1 of 2 cells" in page
     assert "nothing else running" not in page
 
 
 @pytest.mark.parametrize(
-    ("more", "said"), [(load(0.0, 0.04), "nothing else running"), ({"other_load": None}, "what else ran is not known")]
+    ("more", "said"), [(load(0.0, 0.04), "nothing else running"), ({"other_load": None}, "unknown what else ran")]
 )
 def test_nothing_else_is_said_to_run_where_that_was_measured_alone(empty, more, said):
     empty.add_cell("ddp", 8, 1000.0, **more)

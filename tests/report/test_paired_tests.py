@@ -102,7 +102,7 @@ def test_the_intervals_ends_are_shares() -> None:
 def test_a_difference_that_is_the_same_on_every_item_is_not_tested() -> None:
     scores = np.random.default_rng(0).normal(40, 10, 100)
     found = bootstrap(of_values(x=scores + 3.0), of_values(x=scores), "x", "x")
-    assert found == "the difference is the same on every item: nothing tells its spread"
+    assert found == "the difference is the same on every item: its spread can't be estimated"
 
 
 def test_p_is_no_less_than_a_test_of_the_signs_can_give() -> None:

@@ -272,7 +272,8 @@ def test_a_summary_is_tested_against_lead_3(empty: Any) -> None:
     scores = np.random.default_rng(2).normal(40, 5, 50)
     empty.add_run("r", model="bart-tiny")
     empty.add_items("r", "rouge", {"rouge1": scores, "lead3": scores - 3 + np.linspace(-0.1, 0.1, 50)})
-    assert "the model less the baseline is +3.000 points, 95 % interval [2.983, 3.017]" in sentences(empty)["Summaries"]
+    said = sentences(empty)["Summaries"]
+    assert "the model minus the baseline is +3.000 points, 95 % interval [2.983, 3.017]" in said
 
 
 # seeds

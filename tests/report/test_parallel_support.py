@@ -149,7 +149,7 @@ def test_what_the_catalogue_no_longer_says_of_a_setting_is_left_out_and_what_it_
     probed(empty, "zero9", 1e-7)  # which is gone
     probed(empty, "pipeline", 1e-7)
     page = write()
-    assert "- `pipeline`: is for gpt2 and opt models alone." in page.splitlines()
+    assert "- `pipeline`: is for gpt2 and opt models only." in page.splitlines()
     assert "it does t5" not in page
     assert "- `zero2`: was not probed." in page.splitlines()
     assert "### bf16" not in page

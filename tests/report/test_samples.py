@@ -108,7 +108,7 @@ def test_a_study_without_texts_says_so(empty):
 
 
 def test_a_page_without_samples_says_why(written):
-    why = "none of the first 9 rows goes on after 16 words; make prompt_words smaller"
+    why = "none of the first 9 rows continues after 16 words; make prompt_words smaller"
     written.texts.clear()
     add_texts(written, "large", "samples", [], why=why, **SETTINGS)
     assert f"No model of this evaluation wrote anything: gpt2-1m: {why}." in page(written)

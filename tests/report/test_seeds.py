@@ -49,7 +49,7 @@ def test_every_card_is_a_mean_over_seeds_and_says_of_how_many(lucky):
     for title, value in (
         ("lowest validation loss", "1.351"),
         ("right endings", "71.0 %"),
-        ("perplexity a word", "3.63"),
+        ("perplexity per word", "3.63"),
         ("ROUGE-L", "0.71"),
     ):
         card = shown[title]
@@ -70,7 +70,7 @@ def test_the_first_sentence_names_the_best_configuration_with_its_seeds_and_none
 
 def test_levels_and_baselines_are_told_of_the_middle_seed(lucky):
     assert (
-        "steady \N{MIDDLE DOT} seed 2, the middle one of its 3 seeds, names the right ending in 71.0"
+        "steady \N{MIDDLE DOT} seed 2, the middle one of its 3 seeds, picks the right ending in 71.0"
         in (sentences(lucky)["Endings"])
     )
 
@@ -97,7 +97,7 @@ def test_a_size_is_the_mean_over_seeds_of_its_best_configuration(lucky):
 
 def test_a_configuration_of_one_seed_is_named_as_left_out_and_its_card_says_so(lucky):
     lucky.add_run("single", recipe="once", end=0.9)
-    assert "Of one seed, and left out of this: once." in sentences(lucky)["Training"]
+    assert "Left out, with one seed only: once." in sentences(lucky)["Training"]
     (card,) = [card for card in cards(evidence_of(lucky)) if card.title == "lowest validation loss"]
     assert card.remark.startswith("one seed; once")
 

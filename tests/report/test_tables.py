@@ -242,5 +242,5 @@ def test_a_study_of_probes_and_measurements_alone_has_a_comparison_and_an_overvi
         output=tmp_path / "overview.html",
     )
     page = (tmp_path / "overview.html").read_text()
-    assert "ddp in fp32 strays by 1e\N{MINUS SIGN}7 at most" in page
-    assert "Largest batch that fits: 12 sequences a process, under ddp." in page
+    assert "ddp in fp32 deviates by 1e\N{MINUS SIGN}7 at most" in page
+    assert "Largest batch that fits: 12 sequences per process, under ddp." in page

@@ -35,7 +35,7 @@ def kind_of(file: Path) -> str:
 
 def refusals(arguments: dict[str, Any], asked: dict[str, Any], folder: Path) -> dict[str, dict[str, str]]:
     """What loading each hostile file raised, after loading what was saved worked."""
-    made = driver.engine(arguments | asked, clip=1.0)
+    made = driver.engine(arguments | asked, max_grad_norm=1.0)
     driver.train(made, "gpt2", range(1), (arguments | asked)["order"])
     save_checkpoint(folder, 1, made)
     process_group.barrier()

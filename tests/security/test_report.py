@@ -1,4 +1,4 @@
-"""What stands in data, titles and sources is text in the report: a real browser runs none of it."""
+"""What is in data, titles and sources is text in the report: a real browser runs none of it."""
 
 import csv
 import json

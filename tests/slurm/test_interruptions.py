@@ -25,7 +25,7 @@ GRID = {
 }
 STUDY = {
     "title": "Interrupted",
-    "question": "Does it go on?",
+    "question": "Does it continue?",
     "grids": [
         {**GRID, "recipes": {"cancelled": {}, "limited": {}}},
         {**GRID, "parallel": ["ddp"], "processes": [2], "recipes": {"moved": {}}},
@@ -67,7 +67,7 @@ class Interrupted:
 def went_on(repository: Submitting, run: str) -> int:
     """After which step the job of a run went on; Snakemake deletes the log of the job before."""
     log = repository.folder / "logs" / "interrupted" / "train" / f"{run}.log"
-    (step,) = re.findall(r"rank 0: going on after step (\d+)", log.read_text())
+    (step,) = re.findall(r"rank 0: resuming after step (\d+)", log.read_text())
     return int(step)
 
 
@@ -222,7 +222,7 @@ def test_the_attempt_after_a_job_that_slurm_killed_whole_writes_the_row(
     train(specification, tmp_path / "results", tmp_path / "work", tmp_path / "log", code="code")
     summary = read_json(tmp_path / "results" / "summary.json")
     assert summary["outcome"] == "out-of-memory"
-    assert summary["reason"] == f"SLURM ended its job {job} for lack of memory (OUT_OF_MEMORY)"
+    assert summary["reason"] == f"SLURM killed its job {job} for lack of memory (OUT_OF_MEMORY)"
     record_property("faults injected", 1)
 
 

@@ -20,7 +20,7 @@ LEAST = {
     "weight_decay": 0.0,
     "betas": (0.0, 0.0),
     "epsilon": 1e-30,
-    "clip": JUST_OVER_0,
+    "max_grad_norm": JUST_OVER_0,
     "dropout": 0.0,
 }
 GREATEST = {
@@ -30,7 +30,7 @@ GREATEST = {
     "weight_decay": 1e6,
     "betas": (JUST_UNDER_1, JUST_UNDER_1),
     "epsilon": 1e6,
-    "clip": 1e30,
+    "max_grad_norm": 1e30,
     "dropout": JUST_UNDER_1,
 }
 SHORT = {"steps": 3, "warmup_steps": None, "validate_every": 3, "checkpoint_every": 3}

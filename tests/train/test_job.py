@@ -40,7 +40,7 @@ def test_a_finished_run_leaves_no_checkpoint_behind(baseline):
 
 
 def test_a_non_finite_loss_is_an_outcome(specification, new_job):
-    job = new_job("diverged", specification(learning_rate=1e30, warmup_steps=0, clip=None))
+    job = new_job("diverged", specification(learning_rate=1e30, warmup_steps=0, max_grad_norm=None))
     summary = job.run()
     assert summary["outcome"] == "diverged"
     assert "loss is nan at step" in summary["reason"] or "loss is inf at step" in summary["reason"]

@@ -24,7 +24,7 @@ def test_a_request_to_end_saves_a_checkpoint_first(baseline, new_job):
     step = int(newest_checkpoint(job).name.removeprefix("step-"))
     assert f"interrupted; run again, and it continues after step {step}" in said
     job.run()
-    assert f"going on after step {step}" in job.log.read_text()
+    assert f"resuming after step {step}" in job.log.read_text()
     same(job, baseline)
 
 
@@ -37,7 +37,7 @@ def test_the_best_model_is_that_of_the_resumed_curve(baseline, new_job):
     rows[4]["validation_loss"] = 1e-3  # what is done again may end a bit worse on a GPU; here, surely
     (job.folder / "metrics.jsonl").write_text("".join(map(line_of, rows)))
     job.run()
-    assert "going on after step 5" in job.log.read_text()
+    assert "resuming after step 5" in job.log.read_text()
     assert read_json(job.output / "summary.json")["best"]["step"] == 5
     assert read_json(job.output / "models/best/trainyard.json")["step"] == 5
 
@@ -56,6 +56,6 @@ def test_a_complete_run_starts_afresh_with_the_same_result(specification, new_jo
     job.run()
     seconds, curve, weights = job.rows()[0]["step_seconds"], job.curve(), job.models()
     job.run()
-    assert "going on" not in job.log.read_text()
+    assert "resuming" not in job.log.read_text()
     assert (job.curve(), job.models()) == (curve, weights)
     assert job.rows()[0]["step_seconds"] != seconds

@@ -65,7 +65,7 @@ def test_a_second_trainer_waits_and_is_told_who_is_there(folder, holder, capfd):
     with pytest.raises(InputError, match="another trainer still holds this folder after 1 s"), folder.lock(1):
         pass
     assert time.monotonic() - start >= 1
-    assert "another trainer is at work here; waiting" in capfd.readouterr().err
+    assert "another trainer is using this folder; waiting" in capfd.readouterr().err
 
 
 def test_the_lock_of_a_killed_trainer_is_free(folder, holder):

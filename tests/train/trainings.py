@@ -181,7 +181,7 @@ class Job:
         return {str(file.relative_to(self.output)): sha256_file(file) for file in sorted(files)}
 
     def steps(self) -> int:
-        """The rows written so far by a training that still goes on."""
+        """The rows written so far by a training that still continues."""
         return sum(path.read_bytes().count(b"\n") for path in (self.root / "work").glob("*/*/*/metrics.jsonl"))
 
     def wait_for_steps(self, count: int, process: subprocess.Popen[bytes]) -> None:

@@ -18,7 +18,7 @@ from trainyard.plan import code_hash, jobs
 
 
 def names(*modules: str) -> str:
-    """What stands in the rules' parameters in place of the hash."""
+    """What is in the rules' parameters in place of the hash."""
     return f"{' '.join(modules)} "
 
 

@@ -105,7 +105,7 @@ def _jobs(repository: Repository) -> list[tuple[str, str, list[str]]]:
 
 
 def _packages(script: str, modules: Iterable[str]) -> set[str]:
-    """The packages that a script and modules import, by their names in an index, wherever the import stands."""
+    """The packages that a script and modules import, by their names in an index, wherever the import is."""
     file = ROOT / "workflow" / "scripts" / f"{script}.py"
     entries = [name for name in _imports(file) if name.startswith("trainyard.")]
     files = [file, *(_file(module) for module in closure(*entries, *(name for name in modules if "." in name)))]

@@ -73,10 +73,8 @@ def said(lines: list[str], state: str, file: str) -> str:
 def test_after_a_run_everything_holds(repository: Repository) -> None:
     done = verify(repository.folder)
     assert done.returncode == 0, done.stdout
-    assert (
-        "jobs unknown (not a git repository of its own): whether their code was committed can't be told" in done.stdout
-    )
-    assert "study micro: everything that can be told holds" in done.stdout
+    assert "jobs unknown (not a git repository of its own): whether their code was committed is unknown" in done.stdout
+    assert "study micro: all checks that could be made passed" in done.stdout
     assert [line.split() for line in done.stdout.splitlines() if line.startswith(("train", "evaluate"))] == [
         ["train", "3", "3"],
         ["evaluate", "9", "9"],
@@ -161,7 +159,7 @@ def test_the_table_counts_and_the_last_line_sums_up(changed: list[str]) -> None:
     assert head[:2] == ["jobs", "hold"]
     assert train[1:3] == ["3", "0"]
     assert changed[-1].startswith("study micro: ")
-    assert "things don't hold" in changed[-1]
+    assert "checks failed" in changed[-1]
 
 
 def test_a_study_that_was_never_run_is_all_missing(tmp_path: Path) -> None:
@@ -171,13 +169,13 @@ def test_a_study_that_was_never_run_is_all_missing(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert done.returncode == 1
     assert {line.partition(":")[0] for line in lines if ": results/" in line} == {"missing"}
-    assert lines[-1].startswith("study micro: 70 things don't hold")
+    assert lines[-1].startswith("study micro: 70 checks failed")
     assert not (made.folder / "results").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
-    [(["mikro"], "no study is called 'mikro'; did you mean 'micro'?"), (["micro", "--config", "cuda"], "KEY=VALUE")],
+    [(["mikro"], "no study named 'mikro'; did you mean 'micro'?"), (["micro", "--config", "cuda"], "KEY=VALUE")],
 )
 def test_a_mistake_is_a_sentence(repository: Repository, arguments: list[str], expected: str) -> None:
     done = python(repository.folder, "-m", "trainyard.provenance.verify", *arguments)

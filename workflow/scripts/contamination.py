@@ -1,4 +1,4 @@
-"""Rule contamination: the items whose n-grams stand in a training text."""
+"""Rule contamination: the items whose n-grams are in a training text."""
 
 import sys
 from pathlib import Path

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-# in place of this folder, whose tokenize.py and statistics.py would stand in for Python's own
+# in place of this folder, whose tokenize.py and statistics.py would shadow Python's own
 sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
 from trainyard.core.python_environment import see_own_packages_alone

@@ -190,7 +190,7 @@ class Dataset(Entry):
         ours = COLUMNS[self.kind]
         for name in self.columns:
             if name not in ours:
-                raise ValueError(f"columns: {name!r} is none of ours for kind {self.kind}: {', '.join(ours)}")
+                raise ValueError(f"columns: {name!r} is not a column of kind {self.kind}: {', '.join(ours)}")
         source, target = (self.columns.get(name, name) for name in ("source", "target"))
         if self.kind == "pairs" and source == target:
             raise ValueError(f"columns: source and target are both {source!r}: nothing would be left to learn")
@@ -199,7 +199,7 @@ class Dataset(Entry):
         return self
 
     def shared_rows(self, split: str, other: "Dataset", other_split: str) -> str | None:
-        """Of what some of the same rows stand in a split of this dataset and of another, as far as slices tell.
+        """Of what some of the same rows are in a split of this dataset and of another, as far as slices tell.
 
         Returns:
             the file, or the source and its split; None where no row is shared, or only their number would tell.
@@ -384,7 +384,7 @@ class ParallelSetting(Entry):
     tensor: Copy = Field(1, description="processes that share each matrix of one copy of the model")
     pipeline: Copy = Field(1, description="processes among which the blocks of one copy are laid")
     one_process: bool = Field(False, description="it can't be spread over processes")
-    gpu: bool = Field(False, description="it runs on NVIDIA GPUs alone")
+    gpu: bool = Field(False, description="it runs on NVIDIA GPUs only")
     packages: Distinct[Annotated[str, AfterValidator(_requirement)]] = Field(
         default_factory=list, description="packages it needs besides torch, with versions where they matter"
     )
@@ -395,7 +395,7 @@ class ParallelSetting(Entry):
     @classmethod
     def _of_its_own(cls, value: list[Precision], info: ValidationInfo) -> list[Precision]:
         if others := [each for each in value if each not in info.data.get("precision", value)]:
-            raise ValueError(f"{', '.join(others)} doesn't stand in precision; add it there, or remove it here")
+            raise ValueError(f"{', '.join(others)} isn't listed in precision; add it there, or remove it here")
         return value
 
     def data_ranks(self, processes: int) -> int:

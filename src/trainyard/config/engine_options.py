@@ -25,10 +25,10 @@ class Options(Entry):
         package: that it is made of, besides torch.
         one_process: whether it can't be spread over processes.
         gpu: whether it needs one.
-        row_for_each_stage: whether a pipeline's stages need as many sequences a step as they are.
+        row_for_each_stage: whether a pipeline's stages need as many sequences per step as they are.
     """
 
-    # what engines read is what stands there: no 1 for true
+    # what engines read is what is there: no 1 for true
     model_config = ConfigDict(strict=True)
 
     spreads_copies: ClassVar[frozenset[Copy]] = frozenset()

@@ -70,7 +70,7 @@ def _parse(part: str) -> Slice:
         )
     if found is None:
         raise ValueError(
-            f"{part!r} is no split with a slice; write 'train', 'train[:95%]', 'train[100:200]' or 'train[-5%:]'"
+            f"{part!r} is not a split with a slice; write 'train', 'train[:95%]', 'train[100:200]' or 'train[-5%:]'"
         )
     split, bounds, start, start_percent, stop, stop_percent, rounding = found.groups()
     percent = bool(start_percent or stop_percent)

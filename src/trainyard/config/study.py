@@ -67,7 +67,7 @@ def stems(tokenizer: RougeTokenizer, stemmer: bool | None) -> bool:
         ValueError: the stemmer is asked for beside a tokenizer for any language.
     """
     if stemmer and tokenizer != "ascii":
-        raise ValueError("stemmer: Porter's is for English alone; leave it out, or set `tokenizer: ascii`")
+        raise ValueError("stemmer: Porter's is for English only; leave it out, or set `tokenizer: ascii`")
     return tokenizer == "ascii" if stemmer is None else stemmer
 
 
@@ -89,7 +89,7 @@ class Rouge(Entry):
         "ascii", description="words of a-z and 0-9, as published for English; or unicode: of any language"
     )
     stemmer: bool | None = Field(
-        None, description="compare words without their endings, of English alone; by default with tokenizer ascii"
+        None, description="compare words without their endings, English only; by default with tokenizer ascii"
     )
 
     @model_validator(mode="after")
@@ -104,7 +104,7 @@ class Samples(Entry):
     datasets: Distinct[str] | None = Field(None, min_length=1, description="by default the run's own")
     split: Split = "test"
     checkpoints: Checkpoints | None = Field(None, description="by default those of `evaluate`")
-    prompts: PositiveInt = Field(4, description="documents, the first that go on after the prompt")
+    prompts: PositiveInt = Field(4, description="documents, the first that continue after the prompt")
     prompt_words: PositiveInt = Field(16, description="first words of a document, which are given")
     new_tokens: PositiveInt = Field(64, description="at most, after the prompt")
     temperature: Annotated[float, Field(ge=0, le=1e6)] = Field(0.0, description="0: always the likeliest token")
@@ -146,7 +146,7 @@ class Grid(Entry):
     precision: Distinct[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
     recipes: dict[Name, dict[str, Any]] = Field(default_factory=lambda: {"base": {}}, min_length=1)
     seeds: Distinct[Seed] = Field(default_factory=lambda: [1], min_length=1)
-    threads: Threads = Field(1, description="threads a process; results depend on it")
+    threads: Threads = Field(1, description="threads per process; results depend on it")
     train: dict[str, Any] = Field(description="settings of every run of this grid")
     overrides: dict[Literal["datasets", "models", "parallel"], dict[str, dict[str, Any]]] = Field(
         default_factory=dict, description="settings of one dataset, model or parallel setting"
@@ -173,7 +173,7 @@ class Probes(Entry):
 class Search(Entry):
     """Looking for the largest batch that fits: doubled from 1 until memory runs out, then halving the gap."""
 
-    largest: Rows = Field(description="sequences a process; no larger batch is tried")
+    largest: Rows = Field(description="sequences per process; no larger batch is tried")
     steps: PositiveInt = Field(2, description="of each trial")
 
 
@@ -185,7 +185,7 @@ class Measure(Entry):
     processes: Distinct[Processes] = Field(default_factory=lambda: [1], min_length=1)
     precision: Distinct[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
     batch: Distinct[Rows] = Field(
-        min_length=1, description="sequences a process (a copy of the model, where processes share one)"
+        min_length=1, description="sequences per process (a copy of the model, where processes share one)"
     )
     sequence_length: Distinct[Dimension] = Field(min_length=1)
     threads: Threads = 1
@@ -236,7 +236,7 @@ class PublishedCell(Entry):
 
     processes: Processes
     precision: Precision
-    batch: Rows = Field(description="sequences a process")
+    batch: Rows = Field(description="sequences per process")
     sequence_length: Dimension
     activation_checkpointing: bool = False
 
@@ -247,7 +247,7 @@ class Published(Entry):
     model: str
     parallel: str | None = Field(None, description="the name that its setting has here")
     cell: PublishedCell | None = Field(
-        None, description="of a measurement, which stands beside ours of the same cell; by default it is of a run"
+        None, description="of a measurement, which is beside ours of the same cell; by default it is of a run"
     )
     values: dict[Figure, Annotated[float, Field(ge=0)]] = Field(
         min_length=1, description="peak_memory_gib: of a device, in 2^30 bytes; hellaswag and rouge in percent"
@@ -273,7 +273,7 @@ class Study(Entry):
     title: str
     question: str
     grids: list[Grid] = Field(default_factory=list)
-    pretrained: Distinct[str] = Field(default_factory=list, description="models evaluated as they are")
+    pretrained: Distinct[str] = Field(default_factory=list, description="pretrained models, evaluated without training")
     evaluate: Evaluate | None = Field(None, description="for every grid that has none of its own, and `pretrained`")
     probes: list[Probes] = Field(default_factory=list)
     measure: list[Measure] = Field(default_factory=list)

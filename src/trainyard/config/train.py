@@ -21,7 +21,7 @@ EXACTLY_ONE = (("steps", "tokens", "epochs"), ("batch", "batch_tokens"))
 
 def _power_of_two(value: int) -> int:
     if value & (value - 1):
-        raise ValueError(f"{value} is no power of two")
+        raise ValueError(f"{value} is not a power of two")
     return value
 
 
@@ -45,7 +45,7 @@ class Train(Entry):
     )
     batch_tokens: PositiveInt | None = Field(None, description="the same in tokens: a multiple of sequence_length")
     micro_batch: Rows | None = Field(None, description="sequences a process takes at once; by default its whole share")
-    sequence_length: Dimension = Field(1024, description="tokens a sequence (language modelling)")
+    sequence_length: Dimension = Field(1024, description="tokens per sequence (language modelling)")
     source_length: Dimension = Field(512, description="longest source, in tokens (summarisation)")
     target_length: Dimension = Field(90, description="longest target, in tokens (summarisation)")
     initial: Literal["scratch", "pretrained"] = Field(
@@ -67,7 +67,7 @@ class Train(Entry):
     initial_loss_scale: LossScale = Field(
         2**16, description="in fp16: the factor that the loss is given at first; a power of two"
     )
-    clip: Rate | None = Field(1.0, description="largest norm of the gradient; null does not clip")
+    max_grad_norm: Rate | None = Field(1.0, description="largest norm of the gradient; null does not clip")
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None, description="in place of all of the model's rates; by default its own"
     )
@@ -76,11 +76,19 @@ class Train(Entry):
     )
     compile: bool = Field(False, description="train through torch.compile")
     validate_every: PositiveInt = Field(250, description="steps between validations; the last step validates too")
-    validation_tokens: PositiveInt = Field(163_840, description="predicted tokens a validation, at most")
-    checkpoint_every: PositiveInt = Field(250, description="steps between checkpoints, from which a killed run goes on")
+    validation_tokens: PositiveInt = Field(163_840, description="most predicted tokens per validation")
+    checkpoint_every: PositiveInt = Field(250, description="steps between checkpoints, to resume a killed run")
     keep_steps: Distinct[PositiveInt] = Field(
         default_factory=list, description="steps whose model is kept, besides best and last"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_old_keys(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "clip" in given:
+            value = "null" if given["clip"] is None else given["clip"]
+            raise ValueError(f"clip is called max_grad_norm: write max_grad_norm: {value}")
+        return given
 
     @model_validator(mode="after")
     def _one_of_each(self) -> "Train":
@@ -129,7 +137,7 @@ def rows_a_step(train: Train, place: str = "train") -> int:
     if rest or not rows:
         nearest = [rows * train.sequence_length, (rows + 1) * train.sequence_length]
         raise InputError(
-            f"{place}.batch_tokens: {train.batch_tokens} is no multiple of sequence_length, {train.sequence_length}; "
-            f"make it {' or '.join(str(each) for each in nearest if each)}"
+            f"{place}.batch_tokens: {train.batch_tokens} is not a multiple of sequence_length, "
+            f"{train.sequence_length}; make it {' or '.join(str(each) for each in nearest if each)}"
         )
     return rows

@@ -11,12 +11,12 @@ T = TypeVar("T")
 def _each_once(values: Sequence[Any]) -> Sequence[Any]:
     for place, value in enumerate(values):
         if value in values[:place]:
-            raise ValueError(f"{value!r} stands twice; remove it once")
+            raise ValueError(f"{value!r} appears twice; remove one of them")
     return values
 
 
 Distinct = Annotated[list[T], AfterValidator(_each_once), Field(json_schema_extra={"uniqueItems": True})]
-"""A list in which nothing stands twice."""
+"""A list in which nothing appears twice."""
 
 # Bounds are what torch, NumPy and the operating system take; what is smaller, but too large for a machine, is predicted
 PositiveInt = Annotated[int, Field(gt=0, lt=2**63)]
@@ -40,12 +40,12 @@ FORMS = {
 }
 """What a text of each pattern looks like, in words."""
 Name = Annotated[str, Field(pattern=NAME, max_length=80)]
-"""What something is called: it stands in the names of files."""
+"""What something is called: it becomes part of file names."""
 Sha256 = Annotated[str, Field(pattern=SHA256)]
 
 
 def _parts(annotation: Any) -> Iterator[Any]:
-    """A type, and all that stands in its brackets."""
+    """A type, and all that is in its brackets."""
     yield annotation
     for part in get_args(annotation):
         yield from _parts(part)

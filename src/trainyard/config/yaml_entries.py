@@ -41,7 +41,7 @@ class _Loader(yaml.SafeLoader):
             kind = node.tag.removeprefix("tag:yaml.org,2002:")
             raise _refusal(f"{str(node.value)[:40]!r} can't be read as {kind}", node) from None
         if isinstance(value, str) and (odd := self.NON_PRINTABLE.search(value)):
-            raise _refusal(f"the character {odd[0]!r} stands in no text", node)
+            raise _refusal(f"the character {odd[0]!r} is not allowed in text", node)
         if isinstance(value, int) and value.bit_length() > _LARGEST_BITS:
             raise _refusal(f"a number of more than {_LARGEST_BITS} bits", node)
         if type(value) in (int, float) and (odd := _OLD_NUMBER.fullmatch(str(node.value))):
@@ -50,14 +50,14 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         if not isinstance(node, yaml.MappingNode):
-            raise _refusal("a mapping should stand here", node)
+            raise _refusal("a mapping is expected here", node)
         seen = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str) and key in seen:
-                raise _refusal(f"the key {key!r} stands twice in one mapping", key_node)
+                raise _refusal(f"the key {key!r} appears twice in one mapping", key_node)
             seen.add(key if isinstance(key, str) else id(key))
         return super().construct_mapping(node, deep)
 
@@ -70,14 +70,14 @@ def _count(node: yaml.Node, counts: dict[int, int | None]) -> int:
     """How many values a node stands for; aliases of aliases may be few lines and billions of values."""
     known = counts.get(id(node), 0)
     if known is None:
-        raise _refusal("it holds itself", node)
+        raise _refusal("it contains itself", node)
     if known:
         return known
     counts[id(node)] = None
     inner = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
     total = 1 + (sum(_count(part, counts) for part in inner) if isinstance(node, yaml.CollectionNode) else 0)
     if total > MOST_VALUES:
-        raise _refusal(f"it stands for more than {MOST_VALUES:,} values", node)
+        raise _refusal(f"it expands to more than {MOST_VALUES:,} values", node)
     counts[id(node)] = total
     return total
 
@@ -99,7 +99,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}, line {line}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     value = _constructed(path, text)
     if not isinstance(value, dict):
-        raise InputError(f"{path}: should hold `key: value` lines, holds {type(value).__name__}")
+        raise InputError(f"{path}: should contain `key: value` lines, but contains {type(value).__name__}")
     return value
 
 
@@ -165,7 +165,7 @@ def choose(name: str, entries: Mapping[Any, T], what: str, place: str) -> T:
         InputError: there is no such entry; the message gives the nearest name.
     """
     if name not in entries:
-        raise InputError(f"{place}: no {what} is called {name!r}{nearest(name, entries)}")
+        raise InputError(f"{place}: no {what} named {name!r}{nearest(name, entries)}")
     return entries[name]
 
 
@@ -200,7 +200,7 @@ def _mistake(problem: Any) -> str:
     if what == "too_short":
         return f"is empty; name {problem['ctx']['min_length']} or more"
     if what in ("model_type", "model_attributes_type", "dict_type"):
-        return f"should hold `key: value` lines, holds {'nothing' if given is None else repr(given)}"
+        return f"should contain `key: value` lines, but contains {'nothing' if given is None else repr(given)}"
     if what == "literal_error" and isinstance(given, str):
         return _not_among(given, problem["ctx"]["expected"])
     form = FORMS.get(problem["ctx"]["pattern"]) if what == "string_pattern_mismatch" else None
@@ -212,7 +212,7 @@ def _mistake(problem: Any) -> str:
 def _not_among(given: str, expected: str) -> str:
     """What is wrong with a word; `expected` are those that are allowed, as pydantic lists them."""
     allowed = [word.strip() for word in expected.replace(" or ", ",").split(",")]
-    if given in allowed:  # those that are texts stand there in quotes
+    if given in allowed:  # those that are texts are there in quotes
         return f"{given!r} is a text: write {given}, without quotes"
     words = sorted(word.strip("'") for word in allowed)
     hint = nearest(given, words)

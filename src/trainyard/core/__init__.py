@@ -1,1 +1,1 @@
-"""What every package stands on: files, errors, statistics, the repository."""
+"""What every package builds on: files, errors, statistics, the repository."""

@@ -67,7 +67,7 @@ def _asked(python: str) -> Interpreter:
         version, paths, include = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-        raise InputError(f"{python}: is no Python that can be started ({said[-1] if said else 'no word'})") from None
+        raise InputError(f"{python}: can't be started as Python ({said[-1] if said else 'no output'})") from None
     if tuple(map(int, version.split(".")[:2])) < OLDEST_PYTHON:
         raise InputError(f"{python}: is Python {version}; make its environment with 3.11 or newer")
     return Interpreter(version, tuple(paths), include)

@@ -1,4 +1,4 @@
-"""The repository that this code is in: where it stands, its commit, and what differs from it."""
+"""The repository that this code is in: where it is, its commit, and what differs from it."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from trainyard.core.files import sha256_file
 SOURCE = Path(__file__).resolve().parents[2]
 ROOT = SOURCE.parent
 # What can bear on a result, so that notes beside it make no tree dirty. The lock of the data records what was
-# fetched: that is no change of what fetches it, and stands in the hashes of every job's inputs.
+# fetched: that is no change of what fetches it, and is in the hashes of every job's inputs.
 PARTS = ("Snakefile", "rules", "workflow", "config", "envs", "profiles", "report", "src", "requirements*.lock")
 PATHS = (*PARTS, ":(exclude)config/data.lock.yaml")
 NOT_OF_ITS_OWN = "not a git repository of its own"
@@ -69,7 +69,7 @@ def _commit(root: Path) -> str:
 
 
 def _sha256(root: Path, names: list[bytes]) -> str:
-    """A hash of what stands in these files; some may be gone."""
+    """A hash of what is in these files; some may be gone."""
     digest = hashlib.sha256()
     for name in names:
         file = root / os.fsdecode(name)
@@ -99,7 +99,7 @@ def _git(root: Path, *arguments: str) -> bytes:
 
 def _refusal(root: Path, said: str) -> str:
     """Why git refuses, without the names of this machine's folders."""
-    first = (said.splitlines() or ["git says nothing"])[0].replace(str(root.resolve()), ".")
+    first = (said.splitlines() or ["git printed no message"])[0].replace(str(root.resolve()), ".")
     if any(words in first for words in _NO_COMMIT):
         return NOT_OF_ITS_OWN
     return (

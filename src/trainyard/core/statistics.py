@@ -17,7 +17,7 @@ ROUNDING = 1e-12  # of the largest observation: a smaller spread is that of sums
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, its standard error and its 95 % interval.
+    """A value, its standard error and its 95 % interval.
 
     One observation, or several that are all alike, say nothing of how far the figure would move:
     they give the value alone. A share has Wilson's interval where all agree, but no standard error.
@@ -117,7 +117,7 @@ def bootstrap_means(scores: np.ndarray, resamples: int, seed: int) -> list[Estim
 
 
 def as_json(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
-    """Estimates as they stand in result files."""
+    """Estimates as they are in result files."""
     return {name: asdict(estimate) for name, estimate in estimates.items()}
 
 

@@ -11,7 +11,7 @@ TIMEOUT = "TRAINYARD_TIMEOUT_MINUTES"
 def timeout() -> timedelta:
     """How long a process waits for the others before it takes one for lost: half an hour, or what TIMEOUT says.
 
-    Nobody waits so long in order: ranks differ by parts of a step, and wait for rank 0 alone
+    Nobody waits so long in order: ranks differ by parts of a step, and wait only for rank 0
     while it reads or writes the hashes of a checkpoint, or a model.
 
     Raises:
@@ -23,5 +23,5 @@ def timeout() -> timedelta:
     except ValueError:
         minutes = 0.0
     if not 0 < minutes < 1e6:
-        raise InputError(f"{TIMEOUT}: {text!r} is no number of minutes above 0; change or unset it")
+        raise InputError(f"{TIMEOUT}: {text!r} is not a number of minutes above 0; change or unset it")
     return timedelta(minutes=minutes)

@@ -146,7 +146,7 @@ def download(
         name: the dataset's name in the catalogue.
         dataset: its entry.
         split: one of its splits.
-        output: the Parquet file; the JSON stands beside it, with the suffix `.json`.
+        output: the Parquet file; the JSON is beside it, with the suffix `.json`.
         mirror_folder: a folder in the hub's layout; with it, no hub is asked.
         progress: called with the number of rows written so far, now and then.
         lock: the data lock, in which the source's files are recorded, or with which they are compared.
@@ -167,7 +167,7 @@ def download(
     with whole_file(output) as draft:
         written = _write(formed(dataset, iter(counted)), SCHEMAS[dataset.kind], draft, progress)
         if not written:
-            raise InputError(f"dataset {name}: {said['source']}, split {specification}: holds no rows")
+            raise InputError(f"dataset {name}: {said['source']}, split {specification}: contains no rows")
         sha256 = sha256_file(draft)
     about = {
         "dataset": name,
@@ -205,7 +205,7 @@ def sliced(specification: str, rows: Callable[[str], Iterator[Row]], count: Call
         parts = instruction.to_absolute({name: count(name) for name in split_names(specification)})
     except (ValueError, AssertionError) as error:
         raise InputError(
-            f"splits: {specification!r} is no split with a slice such as 'train[:95%]' ({error})"
+            f"splits: {specification!r} is not a split with a slice such as 'train[:95%]' ({error})"
         ) from None
     for part in parts:
         yield from islice(rows(part.splitname), part.from_, part.to)

@@ -1,4 +1,4 @@
-"""Held-out rows that stand in the training rows too, word for word."""
+"""Held-out rows that occur in the training rows too, word for word."""
 
 import hashlib
 import logging
@@ -20,7 +20,7 @@ SHOWN = 5
 def count_duplicates(
     training: Path, held_out: Path, output: Path, *, trained_on: str, dataset: str, split: str
 ) -> dict[str, Any]:
-    """Count the held-out rows whose text stands in the training rows, and write `output` (JSON).
+    """Count the held-out rows whose text occurs in the training rows, and write `output` (JSON).
 
     Texts are compared by hash (BLAKE2b, 128 bits), without the white space around them; of pairs the sources are.
     A warning goes to the log and the terminal where there are any. Memory grows with the held-out rows alone.
@@ -35,7 +35,7 @@ def count_duplicates(
 
     Returns:
         what the JSON holds: training, dataset, split, rows (held out), duplicates (of them), first_rows (where the
-        first few stand, counted from 1) and training_rows.
+        first few are, counted from 1) and training_rows.
 
     Raises:
         InputError: a file is missing or damaged, or the two are of different kinds.
@@ -65,7 +65,7 @@ def count_duplicates(
     write_json(output, about)
     if found:
         warning = (
-            f"{held_out}: {about['duplicates']:,} of its {about['rows']:,} rows also stand in {training} (the first: "
+            f"{held_out}: {about['duplicates']:,} of its {about['rows']:,} rows also occur in {training} (the first: "
             f"row {about['first_rows'][0]}); scores on them may be memorisation"
         )
         logging.warning("%s", warning)

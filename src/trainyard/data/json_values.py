@@ -17,7 +17,7 @@ _WORD = 10  # characters, more than the longest of JSON's own words and escapes
 
 
 class Repeating(dict[str, Any]):
-    """An object in which a key stands more than once; the last one counts, as in any.
+    """An object in which a key appears more than once; the last one counts, as in any.
 
     Attributes:
         names: its keys as they were read.
@@ -38,7 +38,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def values(path: Path) -> Iterator[Any]:
-    """Yield a file's values in constant memory, whatever its suffix: what stands first tells a list from lines.
+    """Yield a file's values in constant memory, whatever its suffix: what is first tells a list from lines.
 
     Raises:
         InputError: it is no JSON; the message names the row.
@@ -64,7 +64,7 @@ def _of_lines(path: Path) -> Iterator[Any]:
         except _NOT_JSON as error:
             torn = not line.lstrip().startswith("{") or not line.rstrip().endswith("}")
             several = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
-            remedy = "write each object on one line, or all in a list" if torn or several else "mend the row"
+            remedy = "write each object on one line, or all in a list" if torn or several else "fix the row"
             raise InputError(f"{path}, row {row}: not valid JSON ({one_line(error)}); {remedy}") from None
         yield value
 
@@ -86,7 +86,7 @@ class _Array:
             self._row += 1
             yield self._value()
             if (mark := self._following()) not in ("]", ","):
-                raise self._error(f"{mark!r} where ',' or ']' should stand" if mark else "it ends within the list")
+                raise self._error(f"{mark!r} where ',' or ']' was expected" if mark else "it ends within the list")
             if mark == ",":
                 self._take()
         self._take()
@@ -128,7 +128,7 @@ class _Array:
                 return value
 
     def _cut_off(self, error: Exception) -> bool:
-        """Whether the value may go on beyond what is at hand."""
+        """Whether the value may continue beyond what is at hand."""
         if not isinstance(error, json.JSONDecodeError):
             return False
         return error.pos > len(self._text) - _WORD or error.msg.startswith("Unterminated string")

@@ -8,7 +8,7 @@ from trainyard.core.errors import InputError
 
 _OTHERS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _HEAD = 1000
-_BELL = 7  # the control characters below it hardly stand in any text
+_BELL = 7  # the control characters below it hardly occur in any text
 
 
 def head(path: Path) -> bytes:
@@ -28,7 +28,7 @@ def head(path: Path) -> bytes:
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """Number and text of each line, its end included.
 
-    A line ends with a line feed, a carriage return or both. A form feed, U+0085 or U+2028 stands within a line, as it
+    A line ends with a line feed, a carriage return or both. A form feed, U+0085 or U+2028 is within a line, as it
     does in CSV and JSON.
 
     Raises:

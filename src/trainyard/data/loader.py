@@ -1,7 +1,7 @@
 """Batches of a folder of tokens: a pure function of seed and step, so that resuming needs no state.
 
 Rows are drawn for the whole group of processes and sliced afterwards, so that their
-order depends on the seed alone. One process with the same `micro_batch` sees the
+order depends only on the seed. One process with the same `micro_batch` sees the
 micro-batches of all ranks, in the order of the ranks.
 """
 
@@ -92,7 +92,7 @@ class _Windows(_Rows):
         self.count = (len(self._stream) - 1) // length
         if self.count < 1:
             raise InputError(
-                f"{folder}: holds {len(self._stream)} tokens, less than one window of sequence_length {length} and "
+                f"{folder}: contains {len(self._stream)} tokens, less than one window of sequence_length {length} and "
                 "the token after it; lower train.sequence_length or take more data"
             )
 
@@ -118,7 +118,7 @@ class _Pairs(_Rows):
         self._start = start_token
         self.count = len(self._reader)
         if self.count < 1:
-            raise InputError(f"{folder}: holds no pairs")
+            raise InputError(f"{folder}: contains no pairs")
 
     def _cut(self, ids: Ids, length: int) -> Ids:
         if len(ids) <= length:
@@ -203,16 +203,16 @@ class Loader:
         """
         share, rest = divmod(self.batch, world)
         if rest:
-            raise InputError(f"train.batch: {self.batch} rows a step can't be shared equally by {world} processes")
+            raise InputError(f"train.batch: {self.batch} rows per step can't be shared equally by {world} processes")
         micro_batch = self._train.micro_batch or share
         if share % micro_batch:
             raise InputError(
                 f"train.micro_batch: {micro_batch} doesn't divide a process's share of {share} rows "
-                f"({self.batch} rows a step over {world} processes)"
+                f"({self.batch} rows per step over {world} processes)"
             )
         if self.batch > self.rows:
             raise InputError(
-                f"{self._folder}: holds {self.rows} rows, fewer than one step of {self.batch}; lower train.batch"
+                f"{self._folder}: contains {self.rows} rows, fewer than one step of {self.batch}; lower train.batch"
             )
         return micro_batch
 

@@ -61,9 +61,9 @@ def _check_local(folder: Path) -> None:
         try:
             configurations = load(card).get("configs")
         except yaml.YAMLError as error:
-            raise InputError(f"{card}: not valid YAML ({one_line(error)}); mend it, or move it away") from error
+            raise InputError(f"{card}: not valid YAML ({one_line(error)}); fix it, or move it away") from error
         if elsewhere := next((text for text in _texts(configurations) if "://" in text), None):
-            raise InputError(f"{card}: configs: {elsewhere} is no file of the mirror; put the file there, and its path")
+            raise InputError(f"{card}: configs: {elsewhere} is not in the mirror; put the file there, and its path")
 
 
 def _texts(value: Any) -> Iterator[str]:

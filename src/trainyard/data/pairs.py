@@ -51,7 +51,7 @@ class PairsReader:
         """
         index = read_index(folder)
         if index["kind"] != "pairs":
-            raise InputError(f"{folder}: holds {index['kind']}, not pairs")
+            raise InputError(f"{folder}: contains {index['kind']}, not pairs")
         self._path = Path(folder) / index["files"][0]["file"]
         self.pad, self.end = int(index["pad"]), int(index["end"])
         try:
@@ -64,7 +64,8 @@ class PairsReader:
             raise InputError(f"{self._path}: its columns are {found}; {_REMEDY}")
         if self._file.metadata.num_rows != index["rows"]:
             raise InputError(
-                f"{self._path}: holds {self._file.metadata.num_rows} pairs, index.json says {index['rows']}; {_REMEDY}"
+                f"{self._path}: contains {self._file.metadata.num_rows} pairs, index.json says {index['rows']}; "
+                f"{_REMEDY}"
             )
         self._group = lru_cache(maxsize=128)(self._read)
 

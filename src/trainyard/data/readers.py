@@ -20,7 +20,7 @@ _UNREADABLE = (OSError, pa.ArrowException, ValueError, OverflowError)
 
 
 class Row(NamedTuple):
-    """A row of a source, and where it stands; rows count from 1."""
+    """A row of a source, and where it is; rows count from 1."""
 
     place: str
     number: int
@@ -44,10 +44,10 @@ def missing_columns(place: str, wanted: Sequence[str], there: Sequence[str], rem
 
 
 def _refuse_twice(place: str, wanted: Iterable[str], there: Iterable[str]) -> None:
-    """Raise an InputError if a column that is read stands twice: which of the two is meant?"""
+    """Raise an InputError if a column that is read appears twice: which of the two is meant?"""
     counts = Counter(there)
     if twice := [name for name in wanted if counts[name] > 1]:
-        raise InputError(f"{place}: the column {', '.join(twice)} stands twice; give one of the two another name")
+        raise InputError(f"{place}: the column {', '.join(twice)} appears twice; give one of the two another name")
 
 
 def _parquet(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
@@ -74,7 +74,7 @@ def _csv(path: Path, required: Sequence[str], optional: Sequence[str], delimiter
     try:
         header = next(filter(None, reader), [])
         other = next((mark for mark in ",;\t|" if mark != delimiter and len(header) == 1 and mark in header[0]), None)
-        remedy = f"Its columns stand between {other!r}: write it with {delimiter!r} between them" if other else ""
+        remedy = f"Its columns are between {other!r}: write it with {delimiter!r} between them" if other else ""
         missing_columns(str(path), required, header, remedy)
         _refuse_twice(str(path), [*required, *optional], header)
         for fields in reader:
@@ -102,7 +102,7 @@ def _json(path: Path, required: Sequence[str], optional: Sequence[str]) -> Itera
         if not isinstance(read, dict):
             raise row.error("not a JSON object")
         inside = next((name for name, value in read.items() if _are_objects(value)), None)
-        remedy = f"If the rows are the list in `{inside}`, write that list alone into the file" if inside else ""
+        remedy = f"If the rows are the list in `{inside}`, write only that list to the file" if inside else ""
         missing_columns(f"{path}, row {number}", required, list(read), remedy)
         if isinstance(read, Repeating):
             _refuse_twice(f"{path}, row {number}", [*required, *optional], read.names)

@@ -27,7 +27,7 @@ def _encodable(row: Row, column: str, value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise row.error(f"`{column}` holds half a character ({value[error.start]!r}); mend the row") from None
+        raise row.error(f"`{column}` holds half a character ({value[error.start]!r}); fix the row") from None
     return value
 
 
@@ -48,11 +48,11 @@ class _Reader:
         if value is None and empty:
             return ""  # CSV has no other way to say so: some readers make null of an empty field
         if value is None:
-            raise row.error(f"`{column}` is missing; mend the row or leave it out")
+            raise row.error(f"`{column}` is missing; fix the row or leave it out")
         if not isinstance(value, str):
             raise row.error(f"`{column}` is {type(value).__name__}, not text; write it as text")
         if not empty and not value.strip():
-            raise row.error(f"`{column}` is empty; mend the row or leave it out")
+            raise row.error(f"`{column}` is empty; fix the row or leave it out")
         return _encodable(row, column, value)
 
     def identity(self, row: Row) -> str:
@@ -78,9 +78,9 @@ class _Reader:
         if not isinstance(value, list) or not all(isinstance(ending, str) for ending in value):
             raise row.error(f"`{column}` is {one_line(repr(value), 40)}, not a list of texts; CSV can't hold one")
         if len(value) != ENDINGS:
-            raise row.error(f"`{column}` holds {len(value)} endings, not {ENDINGS}; mend the row or leave it out")
+            raise row.error(f"`{column}` holds {len(value)} endings, not {ENDINGS}; fix the row or leave it out")
         if blank := [number for number, ending in enumerate(value) if not ending.strip()]:
-            raise row.error(f"`{column}` holds no text in ending {blank[0]}; mend the row or leave it out")
+            raise row.error(f"`{column}` holds no text in ending {blank[0]}; fix the row or leave it out")
         return [_encodable(row, column, ending) for ending in value]
 
     def label(self, row: Row) -> int:
@@ -89,7 +89,7 @@ class _Reader:
         number = _LABELS.get(value.strip()) if isinstance(value, str) else _whole(value)
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < ENDINGS:
             raise row.error(
-                f"`{column}` is {one_line(repr(value), 40)}, not a number from 0 to {ENDINGS - 1}; mend the row or "
+                f"`{column}` is {one_line(repr(value), 40)}, not a number from 0 to {ENDINGS - 1}; fix the row or "
                 "leave it out"
             )
         return number

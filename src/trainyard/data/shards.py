@@ -181,14 +181,14 @@ class TokenStream:
         """
         index = read_index(folder)
         if index["kind"] != "text":
-            raise InputError(f"{folder}: holds {index['kind']}, not text")
+            raise InputError(f"{folder}: contains {index['kind']}, not text")
         self._shards = []
         for entry in index["shards"]:
             tokens = read_shard(Path(folder) / entry["file"])
             if len(tokens) != entry["tokens"]:
                 raise InputError(
-                    f"{Path(folder) / entry['file']}: holds {len(tokens)} tokens, index.json says {entry['tokens']}; "
-                    "delete its folder and run again"
+                    f"{Path(folder) / entry['file']}: contains {len(tokens)} tokens, index.json says "
+                    f"{entry['tokens']}; delete its folder and run again"
                 )
             self._shards.append(tokens)
         self._ends = np.cumsum([0, *(len(tokens) for tokens in self._shards)])

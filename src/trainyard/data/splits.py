@@ -98,7 +98,7 @@ def _builder(at: Place, source: HubSource) -> Any:
                 except FileNotFoundError:
                     raise error from None
         except (yaml.YAMLError, zipfile.BadZipFile, AssertionError) as error:
-            raise InputError(f"{at.title}: no dataset to the datasets library ({one_line(error)})") from error
+            raise InputError(f"{at.title}: not a dataset to the datasets library ({one_line(error)})") from error
 
 
 def _in_repository(at: Place, found: Mapping[Any, Sequence[str]]) -> Files:
@@ -109,7 +109,7 @@ def _in_repository(at: Place, found: Mapping[Any, Sequence[str]]) -> Files:
             continue
         files[str(split)] = names = [address.removeprefix(f"{at.root}/") for address in addresses]
         if foreign := next((each for each in names if each in addresses or ".." in PurePosixPath(each).parts), None):
-            raise InputError(f"{at.title}, split {split}: {foreign} is no file of this repository")
+            raise InputError(f"{at.title}, split {split}: {foreign} is not a file of this repository")
     return files
 
 
@@ -154,7 +154,7 @@ def _mixed(files: Files) -> str | None:
     if twice := [path for path, count in places.items() if count > 1]:
         return f"the datasets library takes {_some(twice)} more than once, as {', '.join(files)}"
     for split, paths in files.items():
-        if split not in SPLIT_KEYWORDS:  # its name stands in the files' names as it is
+        if split not in SPLIT_KEYWORDS:  # its name is in the files' names as it is
             continue
         whole, part = ({path: _said(path, within, SPLIT_KEYWORDS) for path in paths} for within in (False, True))
         beside = any(split in said for said in part.values())

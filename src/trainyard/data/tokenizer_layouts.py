@@ -101,7 +101,7 @@ def from_vocabulary(layout: Layout, vocabulary: Path, merges: Path) -> PreTraine
         tokenizer = Tokenizer(models.BPE(vocab=tokens, merges=pairs))
     except Exception as error:  # tokenizers raises plain Exception
         said = one_line(error)
-        raise InputError(f"{vocabulary} and {merges}: no byte-level BPE ({said}); fetch them again") from None
+        raise InputError(f"{vocabulary} and {merges}: not a byte-level BPE ({said}); fetch them again") from None
     chosen = _LAYOUTS[layout]
     make_byte_level(tokenizer)
     _check_ids(tokenizer, chosen.ids, str(vocabulary))
@@ -123,7 +123,7 @@ def from_tokenizer_file(layout: Layout, path: Path) -> PreTrainedTokenizerFast:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises plain Exception
-        raise InputError(f"{path}: no tokenizer ({one_line(error)}); fetch it again") from None
+        raise InputError(f"{path}: not a tokenizer ({one_line(error)}); fetch it again") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
     chosen = _LAYOUTS[layout]

@@ -193,7 +193,7 @@ def make_tokenizer(
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # tokenizers raises plain Exception
-            raise InputError(f"{pretrained or output}: no tokenizer ({one_line(error)})") from error
+            raise InputError(f"{pretrained or output}: not a tokenizer ({one_line(error)})") from error
         vocabulary = _checked_vocabulary(name, entry, tokenizer)
         _check_drops_nothing(name, tokenizer)
         end_of_text = _end_of_text(name, entry, tokenizer)

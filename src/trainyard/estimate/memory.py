@@ -105,7 +105,7 @@ def predict(
         processes: of the whole run.
         precision: that it trains in.
         micro_batch: sequences that a process takes at once.
-        sequence_length: tokens a sequence, or a source.
+        sequence_length: tokens per sequence, or a source.
         target_length: tokens a target of an encoder-decoder; as many as the source by default.
         activation_checkpointing: the input of each block is kept alone.
         dropout: instead of the shape's own.

@@ -1,8 +1,8 @@
 """Items that share an n-gram of words with the text that a model was trained on.
 
-An item is contaminated if one of its n-grams of words stands in the training text
+An item is contaminated if one of its n-grams of words occurs in the training text
 (Brown et al., Language Models are Few-Shot Learners, appendix C; n is 13 there and in
-lm-evaluation-harness). A word is what stands between white space once the text is in
+lm-evaluation-harness). A word is what is between white space once the text is in
 lower case and without punctuation, as in lm-evaluation-harness (lm_eval/decontamination/janitor.py,
 for ASCII alone); here punctuation is every character of Unicode's categories P and S.
 A character of a script that puts no space between words is a word.
@@ -67,13 +67,13 @@ def contamination(
 ) -> dict[str, Any]:
     """Look for the n-grams of every item in a training text; write `output` (JSON) and the items beside it (Parquet).
 
-    Memory grows with the items alone: of the training text each thread holds one batch of rows.
+    Memory grows only with the items: of the training text each thread holds one batch of rows.
 
     Args:
         training: parquet rows of kind text or pairs; each text is looked through alone.
         items: parquet rows of any kind.
-        output: the JSON file; the items stand beside it, one row each: row (from 0), ngrams (how many it has),
-            overlapping (how many of these stand in the training text), contaminated, and example (the first of them).
+        output: the JSON file; the items are beside it, one row each: row (from 0), ngrams (how many it has),
+            overlapping (how many of these occur in the training text), contaminated, and example (the first of them).
         trained_on: name of the training text's dataset, for the record.
         dataset: name of the items' dataset.
         split: its split.
@@ -139,7 +139,7 @@ def split_words(texts: pa.Array) -> tuple[pa.Array, Ids]:
     """
     bare = call_function("replace_substring_regex", [call_function("utf8_lower", [texts])], PUNCTUATION)
     bare = call_function("replace_substring_regex", [bare], CHARACTERS)
-    # pyarrow 26 splits white space at the end of a text by the bytes that happen to stand behind it
+    # pyarrow 26 splits white space at the end of a text by the bytes that happen to be behind it
     bare = call_function("utf8_trim_whitespace", [bare])
     lists = call_function("utf8_split_whitespace", [bare])
     return lists.values, lists.offsets.to_numpy().astype(np.int64)
@@ -254,15 +254,15 @@ def _look_through(path: Path, held: Held, threads: int) -> tuple[int, int, npt.N
     """Rows and words of a training text, and which of the held n-grams it has."""
     columns = [name for name in ("text", "source", "target") if name in _columns(path)]
     if not columns:
-        raise InputError(f"{path}: no column text, source or target; multiple-choice items are no training text")
+        raise InputError(f"{path}: no column text, source or target; multiple-choice items are not training text")
     with opened(path) as file:
         groups, total = file.num_row_groups, file.metadata.num_rows
     if not total:
-        raise InputError(f"{path}: no rows to look through")
+        raise InputError(f"{path}: no rows to scan")
     found = np.zeros(held.size, bool)
     lock = threading.Lock()
     words, began = 0, time.monotonic()
-    with progress(f"looking through {path}", total) as told, ThreadPoolExecutor(threads) as pool:
+    with progress(f"scanning {path}", total) as told, ThreadPoolExecutor(threads) as pool:
 
         def share(first: int) -> None:
             nonlocal words
@@ -277,7 +277,7 @@ def _look_through(path: Path, held: Held, threads: int) -> tuple[int, int, npt.N
 
         list(pool.map(share, range(min(threads, groups))))
     rate = words / max(time.monotonic() - began, 1e-9) / 1e6
-    logging.info("%s: %d rows, %d words, %.2f million words a second", path, total, words, rate)
+    logging.info("%s: %d rows, %d words, %.2f million words per second", path, total, words, rate)
     return total, words, found
 
 

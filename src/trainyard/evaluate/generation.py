@@ -143,7 +143,7 @@ def _batch(
 
 
 def _next(logits: Tensor, temperature: float, draws: Sequence[torch.Generator]) -> Tensor:
-    """One token a row, shape `(rows, 1)`, of logits `(rows, vocabulary)`."""
+    """One token per row, shape `(rows, 1)`, of logits `(rows, vocabulary)`."""
     if temperature == 0:
         return logits.argmax(dim=-1, keepdim=True)
     # by its distance from the likeliest: a small temperature would make the logits themselves infinite

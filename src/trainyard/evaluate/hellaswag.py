@@ -96,7 +96,7 @@ class Scorer:
         self._model, self._tokenizer = load_causal(model_folder, self._settings)
 
     def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
-        """A row an item: its log-likelihoods, the endings chosen, and whether they are right.
+        """One row per item: its log-likelihoods, the endings chosen, and whether they are right.
 
         An item is scored where the model takes each of its endings whole after one token of context at least, which
         is what lm-evaluation-harness asserts; else it has none of these.

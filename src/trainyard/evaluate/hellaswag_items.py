@@ -19,7 +19,7 @@ BETWEEN_SHOTS = "\n\n"
 
 @dataclass(frozen=True)
 class Item:
-    """A context and its endings, of which `label` is right; the endings go on after a space."""
+    """A context and its endings, of which `label` is right; the endings continue after a space."""
 
     id: str
     level: str
@@ -42,7 +42,7 @@ def make_item(row: Mapping[str, Any], protocol: Protocol) -> Item:
 
     `harness`: the context is preprocess(activity_label: ctx_a Ctx_b), with ctx_b
     capitalised, and the endings are preprocessed. `completion`: context and endings
-    stand as they are, without the activity label (karpathy/llm.c).
+    are as they are, without the activity label (karpathy/llm.c).
     """
     if protocol == "harness":
         context = preprocess(f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}")

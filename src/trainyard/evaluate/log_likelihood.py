@@ -42,7 +42,7 @@ def log_likelihoods(
     context and itself, at the positions it would have alone. What all contexts begin
     with is computed once for all. Rows are taken longest first, as many at once as fit
     into `batch_tokens` when padded (at least one), so that the shapes of the batches
-    depend on the queries alone. Padding stands on the right, where a causal model can't
+    depend only on the queries. Padding is on the right, where a causal model can't
     look. The model's head sees the scored positions alone. Sums are in float64.
 
     Args:

@@ -73,7 +73,7 @@ MODULES = f"{__package__}.modules"
 def compute(metric: str, **inputs: Any) -> dict[str, Any]:
     """What the module of a metric makes of its inputs; nothing is fetched.
 
-    The module is imported where it stands: `evaluate.load` would copy it into the cache of the Hugging Face hub first,
+    The module is imported where it is: `evaluate.load` would copy it into the cache of the Hugging Face hub first,
     which may be read-only.
 
     Args:

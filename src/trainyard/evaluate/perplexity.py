@@ -44,7 +44,7 @@ WITHOUT_START = "The tokenizer has no start token: the first token of a document
 TOO_LARGE = "too large for a number"
 WITHOUT_SPACES = (
     "{unspaced:,} of the {letters:,} letters are of scripts that put no space between words: what stands "
-    "between spaces is no word; compare perplexities a byte"
+    "between spaces is no word; compare perplexities per byte"
 )
 VALUES = ("loss_token", "perplexity_token", "perplexity_word", "perplexity_byte", "bits_per_byte")
 STARTS: dict[Protocol, Callable[[Any], int | None]] = {"rolling": start_token, "harness": harness_start_token}
@@ -73,7 +73,7 @@ def describe(settings: Settings) -> str:
 
 
 def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) -> Result:
-    """Loss, perplexities and bits a byte of scored documents.
+    """Loss, perplexities and bits per byte of scored documents.
 
     Raises:
         InputError: no document has any text, or none a token that can be scored.
@@ -128,7 +128,7 @@ class Scorer:
         self._unknown = unknown_token(self._tokenizer)
 
     def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
-        """A row a document that has any text: its size and its log-likelihood after its first token, in nats."""
+        """One row per document that has any text: its size and its log-likelihood after its first token, in nats."""
         texts = [(block.first + place, row["text"]) for place, row in enumerate(block.rows) if row["text"].strip()]
         if self._settings.protocol == "harness":
             encoded, count = encode_as_harness(self._tokenizer, [detokenized(text) for _, text in texts]), harness_sizes
@@ -235,13 +235,13 @@ def sizes(text: str) -> dict[str, int]:
 
 
 def headline(items: Mapping[str, np.ndarray]) -> Estimates:
-    """Loss, perplexities and bits a byte by the module of `evaluate`, of columns of items, shapes `(documents,)`."""
+    """Loss, perplexities and bits per byte by the module of `evaluate`, of columns of items, shapes `(documents,)`."""
     given = {name: items[name].tolist() for name in COUNTS}
     return unflat(compute("perplexity", predictions=items["log_likelihood"].tolist(), **given), VALUES)
 
 
 def estimates(items: Mapping[str, np.ndarray]) -> Estimates:
-    """Loss (nats a token), perplexities, and bits a byte, of columns of items, shapes `(documents,)`.
+    """Loss (nats per token), perplexities, and bits per byte, of columns of items, shapes `(documents,)`.
 
     A perplexity that a number can't hold is left out.
     """

@@ -44,7 +44,7 @@ class Result:
         values: the figures; None where there are none, for the given reason, if it is one.
         reason: why there are none.
         lacking: figures that there are not beside those that there are, and why.
-        extra: what else stands in the file, by its key.
+        extra: what else is in the file, by its key.
     """
 
     protocol: str
@@ -87,7 +87,7 @@ def write_result(output: Path, names: Names, metric: str, result: Result, model_
 
 
 def absent(lacking: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Figures that there are not, as they stand in result files, each with its reason."""
+    """Figures that there are not, as they are in result files, each with its reason."""
     return {name: {**dict.fromkeys(PARTS), "reason": reason} for name, reason in lacking.items()}
 
 

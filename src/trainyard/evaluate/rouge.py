@@ -199,7 +199,7 @@ def resolve(settings: Settings, most: int | None, folder: Path) -> int:
 
 
 def lead_sentences(source: str) -> str:
-    """The first three sentences of a source, one a line."""
+    """The first three sentences of a source, one per line."""
     return "\n".join(sentences(source)[:LEAD])
 
 

@@ -96,7 +96,7 @@ class Block:
 
 
 def blocks(path: Path, columns: Sequence[str], stop: int) -> Iterator[Block]:
-    """Cut the first `stop` rows of a Parquet file into blocks, which depend on the rows alone."""
+    """Cut the first `stop` rows of a Parquet file into blocks, which depend only on the rows."""
     index = first = size = 0
     held: list[dict[str, Any]] = []
     for place, row in enumerate(stream_rows(path, columns)):

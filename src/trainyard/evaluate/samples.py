@@ -68,7 +68,8 @@ def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) 
         "cut_prompt_tokens": int(lost.sum()),
     }
     looked = min(count_rows(rows), settings.limit or LOOKED_AT)
-    reason = f"none of the first {looked:,} rows goes on after {settings.prompt_words} words; make prompt_words smaller"
+    words = settings.prompt_words
+    reason = f"none of the first {looked:,} rows continues after {words} words; make prompt_words smaller"
     return Result(describe(settings), settings.recorded() | facts, n=len(lost), reason=None if len(lost) else reason)
 
 

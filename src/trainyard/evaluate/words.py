@@ -9,7 +9,7 @@ UNSPACED = "\N{KATAKANA-HIRAGANA PROLONGED SOUND MARK}" + (
     r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Yi}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
     r"\p{Javanese}\p{Balinese}\p{Tai_Tham}\p{Tai_Le}\p{New_Tai_Lue}\p{Tai_Viet}\p{Tibetan}"
 )
-"""The characters of scripts that put no space between words, as they stand in a pattern's brackets."""
+"""The characters of scripts that put no space between words, as they are in a pattern's brackets."""
 CHARACTER = rf"[{UNSPACED}]\pM*"
 """A character of such a script with its combining marks, as a pattern for RE2 and for `regex`."""
 

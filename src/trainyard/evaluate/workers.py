@@ -1,6 +1,6 @@
 """The items of an evaluation: scored block by block, by one process or several, and gathered.
 
-A block's items depend on the block alone, not on who scores it or when: any number of
+A block's items depend only on the block, not on who scores it or when: any number of
 processes gives the same file, and what a killed evaluation has finished is used again.
 
 ```
@@ -50,7 +50,7 @@ class Task:
 
 
 def work_folder(names: Names, model_folder: Path, rows: Sequence[Path], depends: Mapping[str, Any]) -> Path:
-    """Where the blocks of an evaluation stand: a name for the same model, rows, packages and all that it `depends` on.
+    """Where the blocks of an evaluation are: a name for the same model, rows, packages and all that it `depends` on.
 
     Raises:
         InputError: the rows can't be read.
@@ -76,7 +76,7 @@ def scored_items(task: Task, processes: int, output: Path, work: Path | None) ->
         task: what is scored.
         processes: how many share it; with device `cuda` each has a GPU of its own.
         output: the Parquet file.
-        work: where finished blocks stand until the body has ended well; a temporary folder by default.
+        work: where finished blocks are until the body has ended well; a temporary folder by default.
 
     Raises:
         InputError: model, rows or settings don't do, or a process of several failed.
@@ -121,8 +121,8 @@ def _in_processes(task: Task, folder: Path, processes: int) -> None:
             process.wait()
     for rank, code in enumerate(codes):
         if code:
-            ended = f"was ended by signal {-code}" if code < 0 else f"ended with {code}, and its error stands above"
-            raise InputError(f"{task.title}: process {rank + 1} of {processes} {ended}; run again, and it goes on")
+            ended = f"was killed by signal {-code}" if code < 0 else f"ended with {code}, see its error above"
+            raise InputError(f"{task.title}: process {rank + 1} of {processes} {ended}; run again to continue")
 
 
 def _gather(folder: Path, schema: pa.Schema, output: Path) -> None:

@@ -1,7 +1,7 @@
 """Files of the Hugging Face hub's repositories: the commit, then each file into the hub's own cache, checked by hash.
 
-What travels is huggingface_hub's: it goes on by Range where a connection was cut, and keeps every whole file in
-its cache (`HF_HOME`), from which a later call takes it. Round it stand time limits, bounded retries
+What travels is huggingface_hub's: it continues by Range where a connection was cut, and keeps every whole file in
+its cache (`HF_HOME`), from which a later call takes it. Around it are time limits, bounded retries
 (`trainyard.fetch.attempts`), and a comparison of every file with the hash that the hub states and with the data lock.
 """
 
@@ -74,7 +74,7 @@ def locked_files(
     names_at: Callable[[Repository], list[str]],
     split: str | None = None,
 ) -> tuple[str, dict[str, Path]]:
-    """Download what an entry asks for, and record it in the lock or compare it with what stands there.
+    """Download what an entry asks for, and record it in the lock or compare it with what is there.
 
     Args:
         lock: the data lock. A source that it knows is asked for by the commit and the paths recorded, so that

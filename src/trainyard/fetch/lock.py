@@ -258,5 +258,5 @@ def _write(path: Path, lock: Lock) -> None:
         for section, entries in lock.items()
     }
     plain = {section: entries for section, entries in plain.items() if entries}
-    # one line a file: leaves alone are written in braces
+    # one line per file: leaves alone are written in braces
     write_text(path, _HEADING + yaml.safe_dump(plain, default_flow_style=None, width=1000, allow_unicode=True))

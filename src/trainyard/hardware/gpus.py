@@ -52,7 +52,7 @@ def gpu_models() -> list[str]:
 
 
 def _place(name: str, folders: list[Path]) -> str | None:
-    """Where the device of this name stands; None if there is no such device."""
+    """Where the device of this name is; None if there is no such device."""
     if name.isdecimal():
         return folders[int(name)].name if int(name) < len(folders) else None
     if name.startswith("GPU-"):

@@ -27,7 +27,7 @@ _AMPERE, _ADA, _BLACKWELL = (
     f"NVIDIA's whitepaper on {chip}, accumulated in fp32"
     for chip in ("the GA102 (Ampere)", "the Ada architecture", "RTX Blackwell")
 )
-# A pattern of the device's name, where the figures stand, and TFLOP/s of dense matrix products in fp32 and in half
+# A pattern of the device's name, where the figures are, and TFLOP/s of dense matrix products in fp32 and in half
 # precision (bf16 and fp16; Volta and Turing know no bf16). fp32 is without TF32, which is off. GeForce cards run at
 # half their rate where products of fp16 are summed in fp32, as torch does. The first that fits counts.
 _DEVICES: list[tuple[str, str, float | None, float, bool]] = [

@@ -60,7 +60,7 @@ def other_snakemake(folder: Path) -> int | None:
 def unlock(folder: Path) -> int:
     """Unlock `folder`; 0 if it is free now, 1 with a sentence if somebody works in it."""
     if not any((folder / name).is_dir() for name in (".snakemake", "config")):
-        print(f"No Snakemake has worked in {folder}: call this in the folder that the study runs in.", file=sys.stderr)
+        print(f"Snakemake has not run in {folder}: call this in the folder that the study runs in.", file=sys.stderr)
         return 1
     locks = folder / ".snakemake" / "locks"
     if not locks.is_dir() or not any(locks.iterdir()):
@@ -69,18 +69,20 @@ def unlock(folder: Path) -> int:
     host = noted["host"]
     if host != platform.node():
         print(
-            f"Snakemake worked here last on {host} (process {noted['process']}), and whether it lives can't be seen "
+            f"Snakemake last ran here on {host} (process {noted['process']}), and whether it still runs can't be seen "
             f"from here: run `make unlock` on {host}; if that machine is gone, delete {NOTE} first.",
             file=sys.stderr,
         )
         return 1
     if (process := other_snakemake(folder)) is not None:
-        print(f"Snakemake works in this folder already (process {process}); wait for it or end it.", file=sys.stderr)
+        print(
+            f"Snakemake is already running in this folder (process {process}); wait for it or stop it.", file=sys.stderr
+        )
         return 1
     if names := held(folder / "work"):
-        print(f"A trainer still works on {', '.join(map(str, names))}; wait for it or end it.", file=sys.stderr)
+        print(f"A trainer is still running in {', '.join(map(str, names))}; wait for it or stop it.", file=sys.stderr)
         return 1
-    print("The last run was killed: taking its lock away.", file=sys.stderr)
+    print("The last run was killed: removing its lock.", file=sys.stderr)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(find_snakefile(folder)), "--unlock"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:

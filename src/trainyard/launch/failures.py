@@ -54,7 +54,7 @@ def is_lost_connection(error: BaseException) -> bool:
 
 
 def is_timeout(error: BaseException) -> bool:
-    """Whether `error` says that another rank gave no answer in time, though its connection stands: it hangs."""
+    """Whether `error` says that another rank gave no answer in time, though its connection is open: it hangs."""
     return isinstance(error, RuntimeError) and "gloo/transport" in str(error) and "Timed out" in str(error)
 
 

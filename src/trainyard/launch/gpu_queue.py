@@ -75,7 +75,7 @@ def taken(count: int, devices: Sequence[Gpu] | None = None, folder: Path | None 
         names = ", ".join(device.name for device in devices) or "none"
         raise InputError(
             f"a job needs {count} GPUs, and it may use {len(devices)} ({names}): ask for as many processes as GPUs, "
-            f"look at {VARIABLE}, or set device: cpu in config/config.yaml"
+            f"check {VARIABLE}, or set device: cpu in config/config.yaml"
         )
     path, lock = _queue_up(folder or FOLDER, devices)
     try:
@@ -154,7 +154,7 @@ def _reason(count: int, devices: Sequence[Gpu], others: Sequence[_Job]) -> str:
     held = [
         f"process {job.process} has {', '.join(names[place] for place in job.holds if place in names)}"
         if job.holds
-        else f"process {job.process} waits before it"
+        else f"process {job.process} is ahead of it in the queue"
         for job in others
     ]
     return f"waiting for {count} of the GPUs {', '.join(names.values())}: {'; '.join(held)}"
@@ -183,7 +183,9 @@ def _open_folder(folder: Path) -> int:
     found = os.fstat(descriptor)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
         os.close(descriptor)
-        raise InputError(f"{folder}: jobs agree there on GPUs, but others may write to it; delete it and run again")
+        raise InputError(
+            f"{folder}: jobs coordinate their GPUs there, but other users may write to it; delete it and run again"
+        )
     return descriptor
 
 

@@ -117,7 +117,7 @@ def launch(
     if kind in (None, "lost") and (oom_kill_count() > kills or any(node["kills"] for node in ends)):
         return "the kernel ended a process for lack of memory (SIGKILL; the control group's oom_kill count rose)"
     said = f"{word['message'].strip()}\n" if word else ""
-    message = f"{module} ended with status {status}: {said}the last lines of {log}:\n{_tail(log)}"
+    message = f"{module} exited with status {status}: {said}the last lines of {log}:\n{_tail(log)}"
     # as a shell does, srun adds 128 to the number of a signal
     statuses = [each for node in ends for each in node["statuses"]] or [128 - status if status > 128 else status]
     crash = None

@@ -31,7 +31,7 @@ def ended_with_snakemake() -> Iterator[None]:
     """
     above = _up_to_snakemake()
     if not above:
-        sys.exit("what started this job is gone")
+        sys.exit("the process that started this job is gone")
     done = threading.Event()
 
     def watch() -> None:

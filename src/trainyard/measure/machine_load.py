@@ -1,4 +1,4 @@
-"""How much of this machine other processes took before and while a cell was measured."""
+"""How much of this machine other processes used before and while a cell was measured."""
 
 import resource
 import time
@@ -27,7 +27,7 @@ class OtherLoad:
         self._before = _share(start, self._begin)
 
     def end(self) -> dict[str, float]:
-        """The share of all cores that other processes took, `before` and `during`: 0 to 1.
+        """The share of all cores that other processes used, `before` and `during`: 0 to 1.
 
         Our processes count from when they have ended and been waited for. Time that a hypervisor gave to other
         machines (steal) is others' too.

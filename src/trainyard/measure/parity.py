@@ -16,7 +16,7 @@ class Tolerance:
     """How far the losses of a probe may stray from its reference's.
 
     Attributes:
-        difference: in nats a token.
+        difference: in nats per token.
         steps: how many first steps are compared; None: all of them.
         reason: why so far and no farther.
     """

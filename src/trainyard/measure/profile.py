@@ -56,7 +56,7 @@ def breakdown(step: Callable[[], object], owner: Any, steps: int) -> dict[str, A
         steps: 0 profiles nothing.
 
     Returns:
-        `breakdown`: seconds a step, mean over steps and ranks, that add up to the whole step; None with
+        `breakdown`: seconds per step, mean over steps and ranks, that add up to the whole step; None with
         `breakdown_reason` where the profiler could not.
     """
     if steps == 0:
@@ -77,7 +77,7 @@ def breakdown(step: Callable[[], object], owner: Any, steps: int) -> dict[str, A
             profiler.stop()
             parts = attribute(spans(profiler.events() or []))
         except RuntimeError as error:
-            reason = f"torch's profiler did not end well: {error}"
+            reason = f"torch's profiler did not stop cleanly: {error}"
         if not any(parts.values()):
             reason = reason or "torch's profiler saw no step"
     (failed,) = process_group.max_over_ranks([reason is not None])

@@ -53,7 +53,7 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Result:
-    """How a cell ended: finished with its figures, or out of memory, unsupported or failed with the reason."""
+    """How a cell ended: finished with its measurements, or out of memory, unsupported or failed with the reason."""
 
     outcome: str
     reason: str | None = None
@@ -138,7 +138,7 @@ class _Launcher:
     """Starts the processes of one cell.
 
     Attributes:
-        folder: holds what they are given and give while they run, and what they swap to a disk.
+        folder: contains what they are given and give while they run, and what they swap to a disk.
         log: takes what they print.
         python: their interpreter.
         nodes: that they are on.

@@ -38,7 +38,7 @@ class _Timed:
 
 
 def figures(cell: dict[str, Any], scratch: Path) -> dict[str, Any]:
-    """Measure in this process, as one rank of the cell's; every rank calls it, and rank 0 gets the figures."""
+    """Measure in this process, as one rank of the cell's; every rank calls it, and rank 0 gets the measurements."""
     torch.set_num_threads(cell["threads"])
     kind = load_engine(cell["parallel"]["engine"])
     kind.start(cell["device"])
@@ -236,7 +236,7 @@ def utilisation(seconds: list[float], cell: dict[str, Any], data_ranks: int, top
 
 
 def main() -> None:
-    """Measure the cell of the first argument with scratch space beside it, and write its figures to the second."""
+    """Measure the cell of the first argument with scratch space beside it, and write its measurements to the second."""
     cell_file, output = sys.argv[1:]
     found = figures(read_json(cell_file), Path(cell_file).parent / "scratch")
     if found:

@@ -8,11 +8,11 @@ PERPLEXITY = Metric(
     needs_encoder=False,
     higher_is_better=False,
     scores=(
-        ScoreKind("loss_token", "loss a token", "loss a token", 3, tabulated=False, unit="tokens"),
-        ScoreKind("perplexity_token", "perplexity a token", "ppl/token", unit="tokens"),
-        ScoreKind("perplexity_word", "perplexity a word", "ppl/word", unit="words"),
-        ScoreKind("perplexity_byte", "perplexity a byte", "ppl/byte", 3, unit="bytes"),
-        ScoreKind("bits_per_byte", "bits a byte", "bits a byte", 3, tabulated=False, unit="bytes"),
+        ScoreKind("loss_token", "loss per token", "loss per token", 3, tabulated=False, unit="tokens"),
+        ScoreKind("perplexity_token", "perplexity per token", "ppl/token", unit="tokens"),
+        ScoreKind("perplexity_word", "perplexity per word", "ppl/word", unit="words"),
+        ScoreKind("perplexity_byte", "perplexity per byte", "ppl/byte", 3, unit="bytes"),
+        ScoreKind("bits_per_byte", "bits per byte", "bits per byte", 3, tabulated=False, unit="bytes"),
     ),
     headline="perplexity_word",
     # of one tokenizer a token's has the same p, of several it does not compare

@@ -106,7 +106,7 @@ def check_architecture(entry: Model, name: str, config: PretrainedConfig, folder
         if not _alike(wanted, found):
             raise InputError(
                 f"{folder}/config.json: {key} is {found!r}, but config/models.yaml makes it {wanted!r} for {name}; "
-                "mend the shape there, or fetch the right weights"
+                "fix the shape there, or fetch the right weights"
             )
 
 

@@ -82,7 +82,7 @@ def write_weights(kind: Any, config: PretrainedConfig, state: Mapping[str, Tenso
 
 
 def _end_no_text(path: Path) -> None:
-    """Let a tokenizer put no token after a text: a causal model goes on where its text ends.
+    """Let a tokenizer put no token after a text: a causal model continues where its text ends.
 
     lm-evaluation-harness encodes with a tokenizer's own template, and would take
     such a token for the context's last.

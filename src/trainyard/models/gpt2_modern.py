@@ -5,7 +5,7 @@ The architecture is Qwen2's, and the parameters bear Qwen2's names, so that a tr
 
 At 124M (12 layers, width 768, 12 heads over 6 key/value heads, hidden 2,048):
 - parameters: 38.6M embedding + 12 * (1.2M QKV + 0.6M output + 4.7M SwiGLU) = 116.5M
-- FLOPs a token at time 1,024: 6 * 116.5M + 12 * 12 * 768 * 1,024 = 0.81 GFLOP
+- FLOPs per token at time 1,024: 6 * 116.5M + 12 * 12 * 768 * 1,024 = 0.81 GFLOP
 """
 
 import math

@@ -25,7 +25,7 @@ class Objective(nn.Module):
         super().__init__()
         self.model: Any = model
         head = self.model.get_output_embeddings()
-        assert isinstance(head, nn.Linear), f"the head of {type(model).__name__} is no nn.Linear"
+        assert isinstance(head, nn.Linear), f"the head of {type(model).__name__} is not an nn.Linear"
         assert head.bias is None, f"the head of {type(model).__name__} has a bias"
         head.__class__ = Head
 

@@ -92,7 +92,7 @@ def _in_mirror(weights: HubModel, mirror: Path) -> Path:
         raise InputError(f"{folder}: no such folder; put the files of {weights.hub} there, or set no mirror")
     if not _wanted(file.name for file in folder.iterdir()):
         raise InputError(
-            f"{folder}: holds no weights (model*.safetensors or pytorch_model*.bin); put those of {weights.hub} "
+            f"{folder}: contains no weights (model*.safetensors or pytorch_model*.bin); put those of {weights.hub} "
             "there, or set no mirror"
         )
     return folder
@@ -101,7 +101,7 @@ def _in_mirror(weights: HubModel, mirror: Path) -> Path:
 def _in_hub(at: Repository) -> list[str]:
     names = _wanted(top_files(at))
     if not names:
-        raise InputError(f"{at}: holds no weights (model*.safetensors or pytorch_model*.bin)")
+        raise InputError(f"{at}: contains no weights (model*.safetensors or pytorch_model*.bin)")
     return names
 
 

@@ -111,7 +111,7 @@ def check_spread(
         if count % share:
             raise InputError(
                 f"{place}: {name} shares each matrix of {model_name} among {share} processes (tensor), and its {what}, "
-                f"{count}, is no multiple of that; take another setting, or another shape in config/models.yaml"
+                f"{count}, is not a multiple of that; take another setting, or another shape in config/models.yaml"
             )
     blocks = min(shape.layers, shape.decoder_layers or shape.layers)
     if blocks < setting.pipeline:
@@ -141,7 +141,7 @@ def share_of(train: Train, ranks: int, place: str) -> int:
         factors += [f"micro_batch {train.micro_batch}"] * (train.micro_batch is not None)
         factors += [f"sequence_length {unit}"] * (unit > 1)
         raise InputError(
-            f"{place}.{key}: {rows * unit} is no multiple of {piece * unit} ({' x '.join(factors)}); make it "
+            f"{place}.{key}: {rows * unit} is not a multiple of {piece * unit} ({' x '.join(factors)}); make it "
             f"{' or '.join(str(each) for each in nearest if each)}"
         )
     return rows // ranks
@@ -151,18 +151,18 @@ def check_evaluate(evaluate: Evaluate, place: str) -> None:
     """See that the settings of each metric fit each other; `place` is their file and key.
 
     Raises:
-        InputError: two don't, or a metric is named and nothing stands behind its colon.
+        InputError: two don't, or a metric is named and nothing is behind its colon.
     """
     for name in sorted(evaluate.model_fields_set):
         if getattr(evaluate, name) is None:
-            raise InputError(f"{place}.{name}: holds nothing; write `{name}: {{}}` for its defaults, or leave it out")
+            raise InputError(f"{place}.{name}: is empty; write `{name}: {{}}` for its defaults, or leave it out")
     if (rouge := evaluate.rouge) and rouge.min_length > rouge.max_length:
         raise InputError(
             f"{place}.rouge.min_length: {rouge.min_length} is more than max_length, {rouge.max_length}; "
             "make it smaller, or max_length larger"
         )
     if (perplexity := evaluate.perplexity) and perplexity.stride is not None and "rolling" not in perplexity.protocols:
-        raise InputError(f"{place}.perplexity.stride: of protocol rolling alone, which isn't asked for; leave it out")
+        raise InputError(f"{place}.perplexity.stride: for protocol rolling only, which isn't asked for; leave it out")
 
 
 def check_evaluation(

@@ -224,11 +224,11 @@ class Dag:
         return minutes(self._study(wildcards).runs[wildcards.run], self.catalogues)
 
     def gres(self, wildcards: Wildcards) -> str:
-        """GPUs to ask a cluster for, one a process, on each node."""
+        """GPUs to ask a cluster for, one per process, on each node."""
         return f"gpu:{self.processes_here(wildcards)}"
 
     def slots(self, wildcards: Wildcards) -> int:
-        """GPUs of one machine that it takes, one a process."""
+        """GPUs of one machine that it takes, one per process."""
         return self.processes_here(wildcards)
 
     # evaluations
@@ -281,7 +281,7 @@ class Dag:
         return evaluation.threads * evaluation.processes
 
     def evaluation_gres(self, wildcards: Wildcards) -> str:
-        """GPUs to ask a cluster for, one a process."""
+        """GPUs to ask a cluster for, one per process."""
         return f"gpu:{self.evaluation_processes(wildcards)}"
 
     def evaluation_memory(self, wildcards: Wildcards) -> int:
@@ -329,7 +329,7 @@ class Dag:
         return 8 if (self.catalogues.datasets[wildcards.training].tokens or 0) > 100_000_000 else 1
 
     def looking_minutes(self, wildcards: Wildcards) -> int:
-        """Minutes to ask for, by the size of the training text, at half a million tokens a second."""
+        """Minutes to ask for, by the size of the training text, at half a million tokens per second."""
         return 15 + (self.catalogues.datasets[wildcards.training].tokens or 0) // 30_000_000
 
     # the report
@@ -430,7 +430,7 @@ class Shown(dict[str, Any]):
     """A parameter that holds texts of the configuration.
 
     Snakemake's report writes the parameters of each job, as Python would, into a script of its page, which a text with
-    `</script>` would end: here `<` stands as its escape. To a script of a rule it is a plain dictionary.
+    `</script>` would end: here `<` is written as its escape. To a script of a rule it is a plain dictionary.
     """
 
     def __repr__(self) -> str:

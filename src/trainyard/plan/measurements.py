@@ -46,7 +46,7 @@ class Cell(Execution):
 
     @property
     def file(self) -> str:
-        """Where its result stands."""
+        """Where its result is."""
         return f"{RESULTS}/{self.study}/measure/{self.name}.json"
 
 

@@ -27,14 +27,14 @@ def training_tokens(run: Run, catalogues: Catalogues) -> int:
 
 
 def minutes(run: Run, catalogues: Catalogues) -> int:
-    """Wall-clock minutes to ask for: twice 6 N FLOP a token at a sustained rate, and half an hour."""
+    """Wall-clock minutes to ask for: twice 6 N FLOP per token at a sustained rate, and half an hour."""
     flop = 6 * catalogues.parameters(run.specification["model"]["name"]) * training_tokens(run, catalogues)
     rate = _RATE[run.specification["device"]] * run.specification["processes"]
     return min(_MOST_MINUTES, 30 + round(2 * flop / rate / 60))
 
 
 def evaluation_minutes(metric: str, settings: dict[str, Any], parameters: int, cores: int) -> int:
-    """Wall-clock minutes to ask for: five times 2 N FLOP a token at a sustained rate, and half an hour.
+    """Wall-clock minutes to ask for: five times 2 N FLOP per token at a sustained rate, and half an hour.
 
     Args:
         metric: which.

@@ -131,7 +131,7 @@ class Expansion:
         for run in itertools.chain(self._grid_runs(), self._probe_runs()):
             # two lists of probes may share a reference
             if run.name in runs and not (run.is_reference and run == runs[run.name]):
-                raise InputError(f"{self.place}: the run {run.name} stands in two grids; remove it from one")
+                raise InputError(f"{self.place}: the run {run.name} appears in two grids; remove it from one")
             runs[run.name] = run
         return runs
 
@@ -216,7 +216,7 @@ class Expansion:
             "epochs": None,
             "dropout": 0.0,
             # DeepSpeed takes the norm in fp32 and torch's engines in fp64: clipping by it would tell them apart
-            "clip": None,
+            "max_grad_norm": None,
             "warmup_steps": min(settings.get("warmup_steps") or 0, probes.steps // 10),
             "warmup_ratio": None,
             "keep_steps": [],

@@ -40,7 +40,7 @@ class EvaluatedModel:
         return int(self.checkpoint.removeprefix("step-")) if self.checkpoint.startswith("step-") else None
 
     def file(self, study: str, evaluation: Evaluation) -> str:
-        """Where the result of one evaluation stands."""
+        """Where the result of one evaluation is."""
         return f"{RESULTS}/{study}/{self.run}/evaluate/{evaluation.name}@{self.checkpoint}.json"
 
 
@@ -104,7 +104,7 @@ class StudyPlan:
         for each in suited:
             check_evaluation(each, (model, entry), datasets, self._key_of(evaluate))
         if own is None and not suited:
-            raise InputError(f"{self.place}: pretrained: no metric of the study's `evaluate` can be had of {model}")
+            raise InputError(f"{self.place}: pretrained: no metric of the study's `evaluate` suits {model}")
         prefix = self.catalogues.prefix(self.catalogues.models[model].tokenizer)
         return EvaluatedModel(run, checkpoint, model, folder, prefix, source_length, suited)
 
@@ -145,7 +145,7 @@ class StudyPlan:
                 )
 
     def _check_metrics(self) -> None:
-        """See that each metric that is asked for can be had of a model."""
+        """See that each metric that is asked for can be computed for a model."""
         for evaluate in filter(None, [self.study.evaluate, *(grid.evaluate for grid in self.study.grids)]):
             runs = [run for run in self.trainings if run.evaluate is evaluate]
             models = [run.specification["model"]["name"] for run in runs]
@@ -241,7 +241,7 @@ class StudyPlan:
 
     @functools.cached_property
     def duplicate_files(self) -> list[str]:
-        """Where it stands how many held-out rows its runs are trained on, of every split that they meet."""
+        """The files that say how many held-out rows its runs are trained on, of every split that they meet."""
         datasets = self.catalogues.datasets
         trained_on = {run.specification["dataset"] for run in self.trainings}
         met = {(name, name, split) for name in trained_on for split in datasets[name].splits if split != "train"}
@@ -254,7 +254,7 @@ class StudyPlan:
 
     @functools.cached_property
     def choice_datasets(self) -> list[str]:
-        """Datasets of multiple-choice items, whose shortcuts stand beside the models' scores."""
+        """Datasets of multiple-choice items, whose shortcuts are beside the models' scores."""
         return sorted({each.dataset for _, each in self.by_evaluation.values() if each.metric == "hellaswag"})
 
     @functools.cached_property
@@ -319,7 +319,7 @@ def _check_study(name: str, folder: Path, place: str) -> None:
     """See that there is a file of this name; `place` is where it was named."""
     if not (folder / f"{name}.yaml").is_file():
         known = sorted(file.stem for file in folder.glob("*.yaml"))
-        raise InputError(f"{place}: no study is called {name!r}{nearest(name, known)}")
+        raise InputError(f"{place}: no study named {name!r}{nearest(name, known)}")
 
 
 def _check_mirror(mirror: str | None, place: str) -> None:
@@ -371,7 +371,7 @@ def read_catalogues(folder: Path) -> Catalogues:
         check_model(model, place)
         if tokenizer is None:
             hint = nearest(model.tokenizer, catalogues.tokenizers)
-            raise InputError(f"{place}.tokenizer: no tokenizer is called {model.tokenizer!r}{hint}")
+            raise InputError(f"{place}.tokenizer: no tokenizer named {model.tokenizer!r}{hint}")
         if tokenizer.vocabulary > model.shape.vocabulary:
             raise InputError(
                 f"{place}.shape.vocabulary: {model.shape.vocabulary} is less than the "
@@ -389,7 +389,7 @@ def plan_study(name: str, folder: Path, catalogues: Catalogues, machine: Machine
     place = str(path)
     for model in study.pretrained:
         if model not in catalogues.models:
-            raise InputError(f"{place}: pretrained: no model is called {model!r}{nearest(model, catalogues.models)}")
+            raise InputError(f"{place}: pretrained: no model named {model!r}{nearest(model, catalogues.models)}")
         if catalogues.models[model].weights is None:
             raise InputError(f"{place}: pretrained: {model} has no pretrained weights in config/models.yaml")
     runs = Expansion(name, study, place, catalogues, machine.device).runs()
@@ -411,7 +411,7 @@ def _check_held_out(plan: StudyPlan) -> None:
     for trained_on, metric, dataset, split in sorted(scored):
         if shared := datasets[trained_on].shared_rows("train", datasets[dataset], split):
             raise InputError(
-                f"{plan.place}: evaluate.{metric}: {dataset} {split} is no held-out data of a run that is trained on "
+                f"{plan.place}: evaluate.{metric}: {dataset} {split} is not held out from a run that is trained on "
                 f"{trained_on}: both hold rows of {shared}; choose another split or dataset"
             )
 

@@ -34,7 +34,7 @@ def archive(planned: StudyJobs, output: Path, models: bool = False, anyway: bool
         planned: the jobs of the study.
         output: the zip file.
         models: weights and tokenizers go in too.
-        anyway: write it even if something doesn't hold; what doesn't stands in its README.md.
+        anyway: write it even if something doesn't hold; what doesn't is in its README.md.
 
     Returns:
         what went in, and what was left out.
@@ -68,9 +68,9 @@ def _refusal(verdict: Verdict) -> str:
     lines = [*map(str, verdict.problems[:SHOWN]), *([f"and {more} more"] if more > 0 else [])]
     return "\n".join(
         [
-            f"study {verdict.study}: not archived, since {len(verdict.problems)} things don't hold:",
+            f"study {verdict.study}: not archived: {len(verdict.problems)} checks failed:",
             *lines,
-            f"`make verify STUDY={verdict.study}` says what to do; with --anyway they stand in the archive's README.md",
+            f"`make verify STUDY={verdict.study}` says what to do; --anyway lists them in the archive's README.md",
         ]
     )
 
@@ -90,7 +90,7 @@ def _entries(planned: StudyJobs, catalogues: Catalogues) -> dict[str, dict[str, 
 
 
 def _write(draft: Path, study: str, files: list[Path], texts: Mapping[str, str]) -> None:
-    """Write a zip file whose bytes depend on names and contents alone."""
+    """Write a zip file whose bytes depend only on names and contents."""
     members: dict[str, Path | bytes] = {name: text.encode() for name, text in texts.items()}
     members |= {path.as_posix(): path for path in files}
     hashes = {
@@ -118,7 +118,7 @@ def main() -> int:
     parser.add_argument("study", help="its name, as in config/studies")
     parser.add_argument("--output", type=Path, help="the zip file; archive-STUDY.zip by default")
     parser.add_argument("--models", action="store_true", help="with weights and tokenizers")
-    parser.add_argument("--anyway", action="store_true", help="though something doesn't hold")
+    parser.add_argument("--anyway", action="store_true", help="even if checks failed")
     parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as the study was run with")
     arguments = parser.parse_args()
     output = arguments.output or Path(f"archive-{arguments.study}.zip")

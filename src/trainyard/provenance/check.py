@@ -23,7 +23,7 @@ State = Literal[
 ]
 STATES: tuple[State, ...] = get_args(State)
 REMEDIES: dict[State, str] = {
-    "missing": "run the study again, and what is missing is made",
+    "missing": "run the study again to make what is missing",
     "unrecorded": "made before jobs left records, or by hand: delete it and run the study again",
     "changed": "delete the file and run the study again",
     "stale": "run the study again; where Snakemake sees no change, delete the file first",
@@ -109,7 +109,7 @@ def _of_job(job: Job, sha256: Hash) -> Iterator[Found]:
         yield "missing", first, _not_made(job)
         return
     if not file.is_file():
-        yield "unrecorded", first, f"nothing tells what it came from: there is no {file}"
+        yield "unrecorded", first, f"its origin is unknown: there is no {file}"
         return
     try:
         record = read_record(file)

@@ -53,11 +53,11 @@ def readme(
     parts = [
         f"# {study['title']}\n\n{study['question']}\n",
         f"The study `{planned.study}` of Trainyard: what was asked, what came out, and what it came from.\n",
-        f"## What is here\n\n{markdown_table(('file', 'is'), CONTENTS)}\n",
-        f"## Whether it holds\n\n{_holds(verdict)}",
-        f"## What it came from\n\n{_origin(records)}",
+        f"## Contents\n\n{markdown_table(('file', 'is'), CONTENTS)}\n",
+        f"## Verification\n\n{_holds(verdict)}",
+        f"## Provenance\n\n{_origin(records)}",
         f"## The data\n\n{_data(planned, catalogues)}",
-        f"## How to repeat it\n\n{_repeat(planned, records)}",
+        f"## How to reproduce it\n\n{_repeat(planned, records)}",
     ]
     if chosen.left_out:
         parts.append(f"## What is left out\n\n{_left_out(chosen.left_out)}")
@@ -79,7 +79,7 @@ def _holds(verdict: Verdict) -> str:
             "made from inputs as they were, by the code and under the packages of that day.\n"
         )
     lines = "".join(f"- {problem}\n" for problem in verdict.problems)
-    return f"**It was packed though {len(verdict.problems)} things don't hold**, of {jobs} jobs:\n\n{lines}"
+    return f"**It was packed though {len(verdict.problems)} checks failed**, of {jobs} jobs:\n\n{lines}"
 
 
 def _origin(records: list[Record]) -> str:

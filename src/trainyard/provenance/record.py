@@ -18,12 +18,12 @@ from trainyard.core.repository import ROOT, repository
 from trainyard.core.text import utc_now
 from trainyard.provenance.machine import conda, hardware, loaded, variables
 
-# what the machine can do is no setting: the packages and the hardware that a job had stand beside it
+# what the machine can do is no setting: the packages and the hardware that a job had are beside it
 NO_SETTINGS = ("code", "capabilities", "failures", "unsupported")
 
 
 def record_file(job: Job) -> Path:
-    """Where a job's record stands; beside the log, where that is no log of the workflow."""
+    """Where a job's record is; beside the log, where that is no log of the workflow."""
     if "provenance" in job.output:
         return Path(job.output["provenance"])
     log = Path(job.log)

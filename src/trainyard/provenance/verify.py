@@ -76,9 +76,9 @@ def main() -> int:
     states: list[State] = [state for state in STATES if any(problem.state == state for problem in verdict.problems)]
     print("", *(f"- {state}: {REMEDIES[state]}" for state in states), sep="\n")
     for reason, jobs in verdict.unknown.items():
-        print(f"commit of {jobs} jobs unknown ({reason}): whether their code was committed can't be told")
-    everything = "everything that can be told holds" if verdict.unknown else "everything holds"
-    holds = f"{len(verdict.problems)} things don't hold" if verdict.problems else everything
+        print(f"commit of {jobs} jobs unknown ({reason}): whether their code was committed is unknown")
+    everything = "all checks that could be made passed" if verdict.unknown else "all checks passed"
+    holds = f"{len(verdict.problems)} checks failed" if verdict.problems else everything
     print(f"study {verdict.study}: {holds} ({time.monotonic() - began:.0f} s)")
     return 1 if verdict.problems else 0
 

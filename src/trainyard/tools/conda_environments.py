@@ -51,7 +51,7 @@ Packages = Callable[[str], Package]
 
 
 def named(file: Path) -> list[Requirement]:
-    """The packages that a list names, one a line."""
+    """The packages that a list names, one per line."""
     lines = (line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
     return [Requirement(line) for line in lines if line]
 

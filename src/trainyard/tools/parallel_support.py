@@ -80,13 +80,13 @@ def page(settings: Mapping[str, ParallelSetting], probes: Mapping[Key, Probe], c
         "# Parallel settings",
         "Each was probed: a short run against one process in fp32 that accumulates the same micro-batches in rank "
         "order, without dropout ([parity](../explanation/parity.md)). A family counts as trained where such a run came "
-        "to its end; beside it stands the largest difference of the loss over the compared steps, in fp32 if it ran "
+        "to its end; beside it is the largest difference of the loss over the compared steps, in fp32 if it ran "
         "in that. 0: equal bit by bit. **Bold**: outside its tolerance.",
         support,
         "## What did not run here",
         "\n".join(_reasons(settings, by_setting)) or "Everything ran.",
         "## Difference from the reference",
-        "Largest / mean difference of the loss, in nats a token, over the compared steps.",
+        "Largest / mean difference of the loss, in nats per token, over the compared steps.",
         *(part for precision in PRECISIONS for part in _differences(precision, settings, probes)),
         "\n".join(f"- {note}" for note in tolerance_notes([probe.parity for probe in probes.values()])),
         "## How this page was made",

@@ -29,7 +29,7 @@ NUMBERS = (
 def table(path: Path) -> str:
     """The chosen columns of a comparison's CSV, aligned; below it levels and parity, from the files beside it.
 
-    Scores stand with one standard error and, in brackets, their 95 % interval.
+    Scores have one standard error and, in brackets, their 95 % interval.
 
     Raises:
         InputError: the file is missing or is no comparison.
@@ -65,11 +65,11 @@ def _read(path: Path) -> list[dict[str, str]] | None:
 def _comparison(rows: Sequence[dict[str, str]]) -> str:
     names = [name for name in WORDS if name in rows[0]]
     columns = [(name, False, [clip(row[name], WIDEST) for row in rows]) for name in names]
-    # what all runs share stands once, below the table
+    # what all runs share is shown once, below the table
     shared = [name for name in SHARED if name in names and len({row[name] for row in rows} - {""}) == 1 < len(rows)]
     columns = [column for column in columns if column[0] not in shared]
     for name, title in NUMBERS:
-        # the first column of that name: an evaluation's stand as `evaluation:name`
+        # the first column of that name: an evaluation's are named `evaluation:name`
         key = next(
             (key for key in rows[0] if key == name or (key.endswith(f":{name}") and not key.startswith(":"))), None
         )

@@ -8,7 +8,7 @@ checkpoints/step-000050/
     hashes.json          the SHA-256 of every other file; written last
 ```
 The samples are a function of seed and step, and step, tokens, time and best validation
-loss stand in metrics.jsonl, which is synced before a checkpoint appears: nothing else is saved.
+loss are in metrics.jsonl, which is synced before a checkpoint appears: nothing else is saved.
 """
 
 import random
@@ -85,14 +85,14 @@ def load_checkpoint(checkpoints: Path, step: int, engine: Engine) -> None:
         engine.load(folder / "engine")
     except UnpicklingError as error:
         raise InputError(
-            f"{folder / 'engine'}: holds code, or what could be, in place of weights: nothing of it was run; find out "
-            f"who put it there, then delete {folder} and run again ({one_line(error)})"
+            f"{folder / 'engine'}: contains code, or what may be code, instead of weights: none of it was run; find "
+            f"out who put it there, then delete {folder} and run again ({one_line(error)})"
         ) from None
     load_randomness(folder / f"random-{process_group.rank()}.json")
 
 
 def restore_best(checkpoints: Path, step: int, best: Path) -> None:
-    """Make `best` what it was after `step`, 0 for the start; rank 0 alone."""
+    """Make `best` what it was after `step`, 0 for the start; on rank 0 only."""
     saved = folder_of(checkpoints, step) / "best"
     if not saved.exists():
         shutil.rmtree(best, ignore_errors=True)

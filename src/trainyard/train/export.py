@@ -51,7 +51,7 @@ class Exporter:
             export(self._entry, state, self._models / name, self._tokenizer, self._card(step, loss), record)
 
     def _card(self, step: int, loss: float | None) -> str:
-        results = {} if loss is None else {"validation loss, nats a token": loss}
+        results = {} if loss is None else {"validation loss, nats per token": loss}
         environment = repository() | {"versions": versions(TRAINING)}
         dataset = read_index(Path(self._specification["data"]["train"]))
         return model_card(self._specification, step, results, environment, dataset, self._versions)

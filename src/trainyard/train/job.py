@@ -45,10 +45,10 @@ def train(
     slurm_job: str | None = None,
     resume_anyway: bool = False,
 ) -> None:
-    """Train what `specification` says, or go on where an interrupted job of the same specification was.
+    """Train what `specification` says, or continue an interrupted job of the same specification.
 
     Writes spec.json, metrics.jsonl, summary.json and, for a run, models/ into `output`. Out of
-    memory, divergence, a framework that crashes and an unsupported parallel setting are outcomes that stand in
+    memory, divergence, a framework that crashes and an unsupported parallel setting are outcomes that are in
     summary.json.
 
     Args:
@@ -104,7 +104,7 @@ def _note_job(folder: WorkFolder, job: str | None) -> None:
     """Write down which job of SLURM this is; of the one before, that it ran out of memory, if so."""
     before = folder.slurm_job.read_text(encoding="utf-8") if folder.slurm_job.exists() else None
     if before and before != job and folder.outcome() is None and killed_for_memory(before):
-        folder.end("out-of-memory", f"SLURM ended its job {before} for lack of memory (OUT_OF_MEMORY)")
+        folder.end("out-of-memory", f"SLURM killed its job {before} for lack of memory (OUT_OF_MEMORY)")
     if job:
         write_text(folder.slurm_job, job)
 
@@ -150,7 +150,7 @@ def _launch(
                 "the next attempt writes the run's row, so run again"
             )
     if folder.outcome() is None:
-        raise RuntimeError(f"the trainer ended well, but {folder.path} holds no outcome")
+        raise RuntimeError(f"the trainer exited normally, but {folder.path} contains no outcome")
 
 
 class _Outputs:

@@ -37,7 +37,7 @@ class StoppedError(Exception):
 class Loop:
     """Steps, validations, exports and checkpoints, from one step to the last.
 
-    Every rank runs one alike; rank 0 alone writes rows and models.
+    Every rank runs one alike; on rank 0 only writes rows and models.
 
     Attributes:
         steps: the number of the last step.

@@ -1,4 +1,4 @@
-"""metrics.jsonl, one row a step, and what it is made of."""
+"""metrics.jsonl, one row per step, and what it is made of."""
 
 import json
 import math
@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 
 def line_of(row: Row) -> str:
-    """A row as it stands in the file."""
+    """A row as it is in the file."""
     return json.dumps(row, allow_nan=False) + "\n"
 
 
@@ -40,7 +40,7 @@ def _rows_of(path: Path) -> list[Row]:
 
 
 class MetricsFile:
-    """The growing metrics.jsonl of the working folder; rank 0 alone has one."""
+    """The growing metrics.jsonl of the working folder; on rank 0 only has one."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""summary.json: how a run ended, and its figures."""
+"""summary.json: how a run ended, and its measurements."""
 
 import statistics
 from collections.abc import Sequence

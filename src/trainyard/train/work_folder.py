@@ -6,7 +6,7 @@ work/{study}/{run}/{key}/
     origin.json          of what and by which code: the hashes of its data, the versions of the code that trained it
     started.json         what the trainer found out when it started: steps, parameters, peak
     slurm-job            the number of the SLURM job that trains or trained last
-    metrics.jsonl        one row a step; cut back to the resumed step
+    metrics.jsonl        one row per step; cut back to the resumed step
     checkpoints/         step-000050/ and the one before it
     models/              best/, last/, step-N/
     swap/                what an engine keeps on the disk while it trains
@@ -150,13 +150,13 @@ class WorkFolder:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print(f"{self.path}: another trainer is at work here; waiting up to {seconds:.0f} s", file=sys.stderr)
+            print(f"{self.path}: another trainer is using this folder; waiting up to {seconds:.0f} s", file=sys.stderr)
             try:
                 lock.acquire(timeout=seconds, poll_interval=0.2)
             except Timeout:
                 raise InputError(
                     f"{self.path}: another trainer still holds this folder after {seconds:.0f} s; "
-                    "wait until it has ended, or end it, and run again"
+                    "wait until it ends, or stop it, and run again"
                 ) from None
         try:
             yield

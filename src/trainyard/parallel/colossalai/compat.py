@@ -107,7 +107,7 @@ class Accelerator(CpuAccelerator):
 
 
 def use_cpu() -> None:
-    """Let ColossalAI train on this CPU. Three of its checks know GPUs alone, though nothing after them does."""
+    """Let ColossalAI train on this CPU. Three of its checks know GPUs only, though nothing after them does."""
     set_accelerator(Accelerator())
     LowLevelZeroOptimizer._sanity_checks = _check_dtypes
     # Its tensor parallel gathers on the GPU; its pipelines set the CUDA device, and compare gloo's name with this one.

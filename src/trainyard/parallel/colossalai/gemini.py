@@ -36,7 +36,7 @@ class Placement:
 
 
 class Gemini(Boosted):
-    """ZeRO's level 3 in chunks, in bf16 or fp16 with masters in fp32, on GPUs alone."""
+    """ZeRO's level 3 in chunks, in bf16 or fp16 with masters in fp32, on GPUs only."""
 
     def __init__(self, objective: nn.Module, settings: EngineSettings, placement: Placement) -> None:
         model: Any = objective.get_submodule("model")
@@ -134,7 +134,9 @@ def plugin_arguments(settings: EngineSettings, placement: Placement, model: nn.M
         "hidden_dim": config.hidden_size,
         "min_chunk_size_m": min(32, elements / _CHUNKS),
         "search_range_m": min(32, max(1, math.ceil(elements / _CHUNKS))),
-        "max_norm": math.inf if settings.train.clip is None else settings.train.clip,  # at 0 it would tell no norm
+        "max_norm": math.inf
+        if settings.train.max_grad_norm is None
+        else settings.train.max_grad_norm,  # at 0 it would tell no norm
         **arguments(settings),
     }
 

@@ -55,7 +55,9 @@ class Hybrid(Boosted):
             zero_stage=level,
             precision=settings.precision,
             microbatch_size=self.rows,
-            max_norm=math.inf if settings.train.clip is None else settings.train.clip,  # at 0 it would tell no norm
+            max_norm=math.inf
+            if settings.train.max_grad_norm is None
+            else settings.train.max_grad_norm,  # at 0 it would tell no norm
             parallel_output=False,
             make_vocab_size_divisible_by=1,
             enable_metadata_cache=False,  # the shapes of a step's batches are no other step's

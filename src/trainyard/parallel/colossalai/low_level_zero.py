@@ -28,7 +28,7 @@ class LowLevelZero(Boosted):
         plugin = LowLevelZeroPlugin(
             stage=level,
             precision=settings.precision,
-            max_norm=settings.train.clip or 0.0,
+            max_norm=settings.train.max_grad_norm or 0.0,
             cpu_offload=offload,
             overlap_communication=settings.device == "cuda",
             **arguments(settings),  # pyright: ignore[reportArgumentType]

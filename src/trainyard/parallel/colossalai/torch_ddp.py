@@ -42,8 +42,8 @@ class TorchDDP(Boosted):
         gradients = [parameter.grad for parameter in self.objective.parameters() if parameter.grad is not None]
         norm = math.sqrt(engine.square_sum(gradients))
         skipped = self.fp16 and not math.isfinite(norm)
-        if self.settings.train.clip is not None and norm > self.settings.train.clip and not skipped:
-            torch._foreach_mul_(gradients, self.settings.train.clip / (norm + 1e-6))  # pyright: ignore[reportPrivateImportUsage]
+        if self.settings.train.max_grad_norm is not None and norm > self.settings.train.max_grad_norm and not skipped:
+            torch._foreach_mul_(gradients, self.settings.train.max_grad_norm / (norm + 1e-6))  # pyright: ignore[reportPrivateImportUsage]
         self._set_rate(learning_rate)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

@@ -58,7 +58,7 @@ def configuration(settings: "EngineSettings", size: Size) -> dict[str, Any]:
     found: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": settings.micro_batch,
         "gradient_accumulation_steps": settings.accumulation,
-        "gradient_clipping": settings.train.clip or 0.0,
+        "gradient_clipping": settings.train.max_grad_norm or 0.0,
         "steps_per_print": None,
         "zero_optimization": _zero(options, settings, size),
         # torch's fused AdamW, which needs no compiler, steps what lies on the CPU too

@@ -168,7 +168,7 @@ class Engine(single.Engine):
 
 
 class Stage(nn.Module):
-    """What one process computes of a model: some blocks, and at the ends what stands before and after them.
+    """What one process computes of a model: some blocks, and at the ends what comes before and after them.
 
     The model keeps its names and loses, in place, all that other processes hold.
 

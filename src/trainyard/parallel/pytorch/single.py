@@ -120,8 +120,8 @@ class Engine(engine.Engine):
         gradients = self._local_gradients()
         norm = math.sqrt(self._square_sum(gradients)) / self.scale.value
         factor = 1 / self.scale.value
-        if self.settings.train.clip is not None and norm > self.settings.train.clip:
-            factor *= self.settings.train.clip / (norm + 1e-6)
+        if self.settings.train.max_grad_norm is not None and norm > self.settings.train.max_grad_norm:
+            factor *= self.settings.train.max_grad_norm / (norm + 1e-6)
         if factor != 1:
             torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage]
         return norm

@@ -10,7 +10,7 @@ from trainyard.report.results.probes import same_bits
 from trainyard.report.statistics.seeds import LOSSES, spread
 
 BADGES = {"finished": "good", "diverged": "bad", "out-of-memory": "bad", "failed": "bad", "unsupported": "warn"}
-SEEDS = "Runs that differ in their seed alone: mean ± sample standard deviation"
+SEEDS = "Runs that differ only in their seed: mean ± sample standard deviation"
 SAME = "equal bit by bit"
 
 

@@ -39,12 +39,12 @@ Scored = tuple[Row, dict[str, Evaluation]]
 SELDOM = frozenset({"perplexity_byte"})  # on the page they would push other columns out of sight
 NOTES = [
     "± is one standard error, [a, b] a 95 % interval; “chance” marks accuracies within two errors of it. "
-    "Point at a value for protocol, number of items and settings.",
-    "Bold is the best of its column; a dotted line marks what lies within noise of it: a paired test on the same items "
+    "Hover over a value for protocol, number of items and settings.",
+    "The best of each column is bold; a dotted line marks what is within noise of it: a paired test on the same items "
     "can't tell them apart (p of 0.05 or more, by Holm's correction for all tests of the column), or, without such a "
-    "test, they lie within two combined standard errors. Point at a score for its difference from the best; every "
-    "pair stands in the table of paired differences. "
-    "Losses compete only on the same dataset and tokenizer, perplexities a token only with the same tokenizer.",
+    "test, they lie within two combined standard errors. Hover over a score for its difference from the best; every "
+    "pair is in the table of paired differences. "
+    "Losses are ranked only on the same dataset and tokenizer, perplexities per token only with the same tokenizer.",
     "Speed and MFU marked “shared” were taken while other jobs ran: compare them in the table of speed and memory.",
 ]
 
@@ -102,7 +102,7 @@ def compare(
     shared = [name for name in names if name not in ("model", *varied)]
     notes = [*_notes(runs, shared, finished), *_mixed(runs), *cuts(runs, evaluations), *remarks(overlaps), *repeats]
     if over_seeds:
-        notes.insert(0, "Configurations compete by their means over seeds, and single seeds don't.")
+        notes.insert(0, "Configurations are ranked by their means over seeds; single seeds are not.")
     competing = SEEDS if over_seeds else ""
     return Table("Comparison of runs", columns, rows, notes, "This study has no runs.", competing, "Each run")
 
@@ -130,7 +130,7 @@ def _pretrained_rows(runs: Sequence[Run], by_model: ByModel) -> list[Scored]:
         if name not in known:
             cells = {key: Cell(name, name) for key in ("run", "model")}
             cells["checkpoint"] = Cell(checkpoint, checkpoint)
-            cells["outcome"] = Cell("evaluated", "evaluated", tip="evaluated as it is, not trained here", kind="plain")
+            cells["outcome"] = Cell("evaluated", "evaluated", tip="evaluated as is, not trained here", kind="plain")
             tokenizer = next((run.tokenizer for run in runs if run.coordinates["model"] == name), name)
             scored.append((Row(cells | _scores(found, tokenizer)), found))
     return scored
@@ -151,7 +151,7 @@ def _mixed(runs: Sequence[Run]) -> list[str]:
 
 
 def _without_repeats(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[list[Column], list[str]]:
-    """The columns, those that repeat their neighbour in the CSV alone, and the notes that say so."""
+    """The columns, those that repeat their neighbour in the CSV only, and the notes that say so."""
     repeated = [
         (one, other) for one, other in itertools.pairwise(columns) if other.shown and _repeats(one, other, rows)
     ]
@@ -190,7 +190,7 @@ def _run_cells(run: Run, checkpoint: str) -> dict[str, Cell]:
     speed = summary["tokens_per_second"]
     timing = summary["timing"]
     if speed is not None:
-        tip = f"median step without warm-up; {duration(summary['elapsed_seconds'])} in all"
+        tip = f"median step without warm-up; {duration(summary['elapsed_seconds'])} overall"
         cells["tokens_per_second"] = Cell(fixed(speed, 0), speed, {"timing": timing}, tip, "muted", detail=timing)
         rows = rows_a_step(Train.model_validate(run.specification["train"])) / summary["step_seconds"]["median"]
         text = fixed(rows, 0 if rows >= 100 else 2)
@@ -261,7 +261,7 @@ def _over_seeds(found: Sequence[Configuration], evaluations: Sequence[Evaluation
     """A row for each configuration and checkpoint: mean and standard deviation over seeds."""
     rows: dict[tuple[str, str], Row] = {}
     figures = repeated(found, evaluations)
-    for figure in sorted(figures, key=lambda figure: not figure.checkpoint):  # losses stand in every row there is
+    for figure in sorted(figures, key=lambda figure: not figure.checkpoint):  # losses are in every row there is
         tested = {pair.second: pair for pair in pairs_over_seeds(figure) if pair.first == figure.ranking[0]}
         best = figure.configurations[figure.ranking[0]].label
         for place, (configuration, values) in enumerate(zip(figure.configurations, figure.values, strict=True)):
@@ -306,7 +306,7 @@ def _baselines(groups: dict[str, Evaluation]) -> list[Row]:
 def _columns(
     names: Sequence[str], varied: Sequence[str], groups: dict[str, Evaluation], rows: Sequence[Row], finished: bool
 ) -> list[Column]:
-    """The columns that have something to show; what all runs share, and what is seldom asked for, in the CSV alone."""
+    """The columns that have something to show; what all runs share, and what is seldom asked for, in the CSV only."""
     columns = [*_coordinate_columns(names, varied, rows, finished), *_score_columns(groups), *_cost_columns(rows)]
     used = {key for row in rows for key, cell in row.cells.items() if cell.value is not None}
     always = {"run", *names, "outcome", "training_loss"}
@@ -331,8 +331,8 @@ def _coordinate_columns(
 
 def _score_columns(groups: dict[str, Evaluation]) -> Iterator[Column]:
     """Losses, the scores of each evaluation, and those that were published by other protocols."""
-    yield Column("training_loss", "training", "loss, nats a token", "low")
-    yield Column("validation_loss", "validation", "loss, nats a token", "low")
+    yield Column("training_loss", "training", "loss, nats per token", "low")
+    yield Column("validation_loss", "validation", "loss, nats per token", "low")
     for group, evaluation in groups.items():
         best = METRICS[evaluation.metric].best
         for name in SHOWN[evaluation.metric]:
@@ -348,6 +348,6 @@ def _cost_columns(rows: Sequence[Row]) -> Iterator[Column]:
     published = any(row.section == PUBLISHED and "samples_per_second" in row.cells for row in rows)
     yield Column("samples_per_second", "samples/s", "cost", shown=published)
     yield Column("peak_memory", "peak memory", "cost")
-    yield Column("mfu", "MFU %", "cost", tip="share of the peak: point at a value for formula and peak")
+    yield Column("mfu", "MFU %", "cost", tip="share of the peak: hover over a value for formula and peak")
     yield Column("parity", "parity", "against the reference", tip="largest difference in loss from the reference")
     yield Column("source", "source", "published", text=True)

@@ -94,17 +94,17 @@ def shared_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation],
                 "items": Cell(title, title),
                 "training": Cell(training, training),
                 "contaminated": missing(reason),
-                "share": Cell("not looked through", None, {"reason": reason}, tip=reason, kind="plain"),
+                "share": Cell("not searched", None, {"reason": reason}, tip=reason, kind="plain"),
             }
         )
         for title, training, reason in _not_looked_through(overlaps, evaluations, runs)
     ]
     notes = [
-        "An item is contaminated if an n-gram of its words (in lower case, without punctuation) stands in the training "
-        "data. The whole training split is looked through, though a run may have read less of it.",
+        "An item is contaminated if an n-gram of its words (in lower case, without punctuation) occurs in the training "
+        "data. The whole training split is searched, though a run may have read less of it.",
         *_pretrained(overlaps, runs),
     ]
-    return Table("Contamination", columns, rows, notes, "Nothing was looked for.")
+    return Table("Contamination", columns, rows, notes, "Contamination was not checked.")
 
 
 def _share(contaminated: int, n: int) -> Score:
@@ -123,9 +123,9 @@ def _not_looked_through(
     for each in evaluations:
         items = f"{each.raw['dataset']} {each.raw['split']}"
         if each.run not in datasets:
-            found.append((items, f"that of {each.run}", "trained elsewhere: its training text is not here"))
+            found.append((items, f"that of {each.run}", "trained elsewhere: its training text is not available"))
         elif (datasets[each.run], each.raw["dataset"], each.raw["split"]) not in known:
-            found.append((items, datasets[each.run], "the study does not ask for it: evaluate.contamination"))
+            found.append((items, datasets[each.run], "not requested by the study: evaluate.contamination"))
     return list(dict.fromkeys(found))
 
 
@@ -138,8 +138,8 @@ def _pretrained(overlaps: Sequence[Overlap], runs: Sequence[Run]) -> Iterator[st
     ]
     if models:
         yield (
-            f"{listed(list(dict.fromkeys(models)))} began from pretrained weights: what those were trained on is not "
-            "here, and not looked through."
+            f"{listed(list(dict.fromkeys(models)))} started from pretrained weights, whose training data is not "
+            "available and was not searched."
         )
 
 
@@ -151,7 +151,7 @@ def scores_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation],
         Column("score", "score", text=True),
         Column("all", "all"),
         Column("clean", "clean"),
-        Column("difference", "difference", tip="clean less all, with its standard error"),
+        Column("difference", "difference", tip="clean minus all, with its standard error"),
         Column("verdict", "", text=True),
         Column("n", "n, all"),
         Column("n_clean", "n, clean"),
@@ -217,7 +217,7 @@ def _clean_cells(name: str, found: Clean) -> Mapping[str, Cell]:
 
 
 def items_table(overlaps: Sequence[Overlap]) -> Table:
-    """Every affected item, with the first n-gram that stands in the training text."""
+    """Every affected item, with the first n-gram that occurs in the training text."""
     columns = [
         Column("items", "items of", text=True),
         Column("training", "training data", text=True),

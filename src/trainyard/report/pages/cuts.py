@@ -18,7 +18,7 @@ FACTS = (
 
 
 def cuts(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> list[str]:
-    """Of which models items were cut or left out, how many, and by how much in all."""
+    """Of which models items were cut or left out, how many, and by how much in total."""
     groups: dict[str, list[Evaluation]] = {}
     for evaluation in evaluations:
         groups.setdefault(evaluation.raw["evaluation"], []).append(evaluation)

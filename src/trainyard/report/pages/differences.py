@@ -26,13 +26,13 @@ from trainyard.report.statistics.seeds import LOSSES, configurations, repeated
 
 OVER_SEEDS = "Configurations over their seeds"
 NOTES = [
-    "Each difference is the first less the second; the first has the better figure. That of a perplexity is in percent "
-    "of it; a perplexity a token or a byte of the same models has the same p.",
-    "“Better”: p is below 0.05 by Holm's correction for all tests of the same figure; “within noise”: it is not. "
-    f"Of more than {MOST} models the best alone is set against each other one, and the correction is for all pairs.",
-    "McNemar's exact test counts the items that one model alone has right; the paired bootstrap draws whole documents "
-    f"or rows ({RESAMPLES:,} resamples from seed {SEED}). Both ask whether these trained models differ; whether their "
-    "configurations do, a test over seeds says.",
+    "Each difference is the first minus the second; the first has the better score. That of a perplexity is in percent "
+    "of it; a perplexity per token or per byte of the same models has the same p.",
+    "“Better”: p is below 0.05 by Holm's correction for all tests of the same score; “within noise”: it is not. "
+    f"Of more than {MOST} models only the best is compared with the others, and the correction is for all pairs.",
+    "McNemar's exact test counts the items that only one of the two models gets right; the paired bootstrap draws "
+    f"whole documents or rows ({RESAMPLES:,} resamples from seed {SEED}). Both ask whether these trained models "
+    "differ; a test over seeds asks whether their configurations do.",
 ]
 
 
@@ -42,7 +42,7 @@ def tabulate(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path],
     Args:
         study: gives the title.
         runs: folders with spec.json and summary.json.
-        evaluations: evaluation files, whose items stand in Parquet files beside them.
+        evaluations: evaluation files, whose items are in Parquet files beside them.
         table: the HTML page.
         numbers: the CSV.
     """
@@ -54,9 +54,9 @@ def tabulate(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path],
         Column("first", "first", text=True),
         Column("verdict", "is", text=True),
         Column("second", "second", text=True),
-        Column("difference", "first less second"),
+        Column("difference", "first minus second"),
         Column("p", "p"),
-        Column("p_holm", "p by Holm", tip="corrected for all tests of the same figure"),
+        Column("p_holm", "p by Holm", tip="corrected for all tests of the same score"),
         Column("test", "test", text=True),
     ]
     empty = "No two models of this study were evaluated on the same items."

@@ -43,7 +43,7 @@ def tabulate(study: Study, *, runs: Sequence[Path], table: Path, numbers: Path) 
         Column("kind", "about", text=True),
         Column("name", "name", text=True),
         Column("value", "value", text=True),
-        Column("runs", "runs", text=True, tip="point at a number for the names"),
+        Column("runs", "runs", text=True, tip="hover over a number for the names"),
     ]
     notes = ["Each run's provenance.json holds all of this, with its command and the hashes of its inputs."]
     write_table(Table("Environment", columns, rows, notes, "Nothing was run."), study.title, table, numbers)

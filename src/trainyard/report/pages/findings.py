@@ -1,4 +1,4 @@
-"""What the figures of a study say, in sentences: no number in them is written by hand."""
+"""What the results of a study say, in sentences: no number in them is written by hand."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -36,14 +36,14 @@ PREDICTED = 0.15  # of the measured increase: what a prediction of memory is to 
 
 @dataclass(frozen=True)
 class Finding:
-    """What the figures say on one topic."""
+    """What the results say on one topic."""
 
     topic: str
     sentences: list[str]
 
 
 def findings(evidence: Evidence) -> list[Finding]:
-    """Everything that can be said, topic by topic; a topic without figures is left out."""
+    """Everything that can be said, topic by topic; a topic without results is left out."""
     topics: list[tuple[str, Callable[[Evidence], list[str]]]] = [
         ("Training", _training),
         ("Held-out data", _held_out),
@@ -69,8 +69,8 @@ def _training(evidence: Evidence) -> list[str]:
         loss, run = group[0]
         place = f" on {dataset} ({tokenizer} tokens)" if len(groups) > 1 else ""
         text = (
-            f"{label(run, names)} reached a validation loss of {fixed(loss)} nats a token{place} after "
-            f"{short(run.summary['tokens'])} predicted tokens in {duration(run.summary['elapsed_seconds'])}"
+            f"{label(run, names)}: validation loss {fixed(loss)}{place} after {short(run.summary['tokens'])} tokens in "
+            f"{duration(run.summary['elapsed_seconds'])}"
         )
         if len(group) > 1:
             text += f", the lowest of {counted(len(group), 'run')}; the highest is {label(group[-1][1], names)} with "
@@ -119,7 +119,7 @@ def _held_out(evidence: Evidence) -> list[str]:
     """Held-out rows that are none, since a run was trained on them."""
     return [
         f"{each['duplicates']:,} of the {each['rows']:,} rows of {each['dataset']} {each['split']} "
-        f"({fixed(100 * each['duplicates'] / each['rows'], 1)} %) also stand in the training rows of "
+        f"({fixed(100 * each['duplicates'] / each['rows'], 1)} %) also appear in the training rows of "
         f"{each['training']}: scores on them may be memorisation."
         for each in evidence.duplicates
         if each["duplicates"]
@@ -208,7 +208,7 @@ def _rouge(evidence: Evidence) -> list[str]:
         for name, title in (("rouge1", "ROUGE-1"), ("rouge2", "ROUGE-2"), ("rougeL", "ROUGE-L")):
             parts.append(f"{title} {_bracketed(best.scores[name])}")
         rows = counted(best.raw["n"], "row")
-        said.append(f"{group.title}, {rows}: {group.labels[head.place]}{seeds} reaches {listed(parts)}.")
+        said.append(f"{group.title}, {rows}: {group.labels[head.place]}{seeds} has {listed(parts)}.")
         if len(group.scores) > 1 and not head.several:
             second = _bracketed(group.scores[1])
             said.append(f"Second is {group.labels[1]} with ROUGE-1 {second}, {of_second(group, 'rouge1')}.")
@@ -217,7 +217,7 @@ def _rouge(evidence: Evidence) -> list[str]:
             tested = against_baseline(best, name, "rouge1")
             errors = difference(group.scores[head.place], values["rouge1"])
             if isinstance(tested, Paired):
-                verdict = f": the model less the baseline is {one_test('rouge1', tested)}"
+                verdict = f": the model minus the baseline is {one_test('rouge1', tested)}"
             else:
                 verdict = "" if errors is None else f": the model is {distance(errors)} it"
             said.append(f"The baseline {name} has ROUGE-1 {_bracketed(values['rouge1'])}{verdict}.")
@@ -248,14 +248,14 @@ def _parity(evidence: Evidence) -> list[str]:
                 f"{whole} {what} {_in(what, precision)} stay within {allowance(compared)} "
                 f"({word}: {name}, {scientific(worst['largest'])})."
                 if len(compared) > 1
-                else f"{name} in {precision} strays by {scientific(worst['largest'])} at most from the "
+                else f"{name} in {precision} deviates by {scientific(worst['largest'])} at most from the "
                 f"reference over {worst['compared_steps']} steps; its tolerance is {scientific(worst['tolerance'])}."
             )
         if equal and len(equal) < len(compared):
             said.append(f"Equal to the reference bit by bit: {listed(equal)}.")
         said += [
-            f"{probe_label(probe, evidence.parity)} strays by {scientific(probe['largest'])}, outside its tolerance of "
-            f"{scientific(probe['tolerance'])}."
+            f"{probe_label(probe, evidence.parity)} deviates by {scientific(probe['largest'])}, outside its tolerance "
+            f"of {scientific(probe['tolerance'])}."
             for probe in outside
         ]
         said += [
@@ -281,11 +281,11 @@ def _measure(evidence: Evidence) -> list[str]:
         leanest = min(cells, key=lambda cell: math.inf if cell["peak_memory"] is None else cell["peak_memory"])
         said.append(
             f"{model} on random tokens is fastest under {cell_label(fastest, names)}, with "
-            f"{fixed(fastest['tokens_per_second'], 0)} tokens/s ({company(fastest)}); least memory, its libraries "
-            f"included: {cell_label(leanest, names)} with {size(leanest['peak_memory'])} a process."
+            f"{fixed(fastest['tokens_per_second'], 0)} tokens/s ({company(fastest)}); least memory (libraries "
+            f"included): {cell_label(leanest, names)} with {size(leanest['peak_memory'])} per process."
             if len(cells) > 1
             else f"{cell_label(fastest, names)} runs {model} at {fixed(fastest['tokens_per_second'], 0)} tokens/s "
-            f"({company(fastest)}), with {size(fastest['peak_memory'])} a process, its libraries included."
+            f"({company(fastest)}), with {size(fastest['peak_memory'])} per process, libraries included."
         )
     return said + _largest_batches(evidence.searches) + _predictions(evidence.cells)
 
@@ -299,10 +299,10 @@ def _largest_batches(searches: Sequence[MeasuredCell]) -> list[str]:
         names = [search["parallel"] for search in place if search["largest_batch"] == most]
         where = f" of {cell_label(place[0], told)}" if told else ""
         text = (
-            f"Largest batch{where} that fits: {counted(most, 'sequence')} a process, under {clip(listed(names), 120)}"
+            f"Largest batch{where} that fits: {counted(most, 'sequence')} per process, under {clip(listed(names), 120)}"
         )
         least = min(search["largest_batch"] for search in place)
-        said.append(f"{text}; the least that a setting fits is {least}." if least < most else f"{text}.")
+        said.append(f"{text}; the smallest of any setting is {least}." if least < most else f"{text}.")
     return said
 
 
@@ -311,11 +311,11 @@ def _predictions(cells: Sequence[MeasuredCell]) -> list[str]:
     errors = [abs(error) for cell in cells if (error := told_error(cell)) is not None]
     if not errors:
         small = any(cell["prediction_error"] is not None for cell in cells)
-        return [f"Predicted memory has nothing to be judged by: {TOO_SMALL}."] if small else []
+        return [f"Predicted memory can't be judged: {TOO_SMALL}."] if small else []
     near = sum(error <= PREDICTED for error in errors)
     return [
-        f"Predicted memory lies within {fixed(100 * PREDICTED, 0)} % of the measured increase for {near} of "
-        f"{counted(len(errors), 'cell')} (farthest: {fixed(100 * max(errors), 1)} %)."
+        f"Predicted memory is within {fixed(100 * PREDICTED, 0)} % of the measured increase for {near} of "
+        f"{counted(len(errors), 'cell')} (largest error: {fixed(100 * max(errors), 1)} %)."
     ]
 
 
@@ -342,5 +342,5 @@ def _failures(evidence: Evidence) -> list[str]:
         first = (reason or "no reason given").partition("\n")[0]
         said.append(f"{name}: {outcome} ({clip(first, 200)}).")
     if len(failed) > MOST:
-        said.append(f"{len(failed) - MOST} more stand in the tables.")
+        said.append(f"{len(failed) - MOST} more are in the tables.")
     return said

@@ -24,13 +24,13 @@ MOST = 12
 LINE = 0.27  # inches of height of one parallel setting
 ROOMY = 0.9  # inches of width that the words "out of memory" need
 MAPS = (
-    ("tokens_per_second", "Tokens a second", "Blues", short),
+    ("tokens_per_second", "Tokens per second", "Blues", short),
     ("peak_memory_increase", "", "Oranges", size),
 )
 
 
 def draw(cells: Sequence[MeasuredCell], output: Path) -> None:
-    """Draw tokens a second and peak memory of each parallel setting at each batch.
+    """Draw tokens per second and peak memory of each parallel setting at each batch.
 
     A pair of maps for each model, number of processes, precision and sequence length. What
     ran out of memory is marked; settings that nothing was measured of are named below.
@@ -108,7 +108,7 @@ def _map(
                 part = 0.75 * value / top
                 _square(axes, column, line, words(value), scale(part), "white" if part > 0.55 else style.INK)
     axes.grid(False)
-    axes.set(xlim=(-0.5, len(batches) - 0.5), ylim=(max(1, len(table)) - 0.5, -0.5), xlabel="batch of a process")
+    axes.set(xlim=(-0.5, len(batches) - 0.5), ylim=(max(1, len(table)) - 0.5, -0.5), xlabel="batch per process")
     axes.set_xticks(range(len(batches)), [str(batch) for batch in batches])
     axes.tick_params(length=0)
     for spine in axes.spines.values():

@@ -38,7 +38,7 @@ def cards(evidence: Evidence) -> list[Card]:
         head = headline(runs, [(run.name, "", loss) for loss, run in largest], lower=True)
         _, best = largest[head.place]
         name = head.label or label(best, telling([run for _, run in largest]))
-        remark = f"{_over(head, 3)}{name}; {best.coordinates['dataset']}, nats a token"
+        remark = f"{_over(head, 3)}{name}; {best.coordinates['dataset']}, nats per token"
         found.append(Card("lowest validation loss", fixed(fmean(head.values)), remark))
     for items in gather(runs, evidence.evaluations, evidence.shortcuts)[:1]:
         head = head_of(runs, items)
@@ -99,4 +99,4 @@ def _speed(evidence: Evidence) -> list[Card]:
     top = max(chosen, key=lambda cell: cell["tokens_per_second"])
     other = "" if top["model"] in trained or not trained else ", which this study does not train"
     remark = f"{whole_label(top)}; random tokens, {company(top)}"
-    return [Card(f"tokens a second of {top['model']}{other}", fixed(top["tokens_per_second"], 0), remark)]
+    return [Card(f"tokens per second of {top['model']}{other}", fixed(top["tokens_per_second"], 0), remark)]

@@ -21,7 +21,7 @@ from trainyard.report.statistics.study import Evidence, ranked
 
 DRAWN = 6
 TALL = 4.2  # inches of a set of items
-SLOT = 0.3  # of a level's width: where the shortcuts stand
+SLOT = 0.3  # of a level's width: where the shortcuts are
 MARKS = "sovD^P*X"
 
 
@@ -74,11 +74,11 @@ def tabulate(
     columns = [Column("model", "model", text=True), Column("items", "items", text=True, shown=len(groups) > 1)]
     columns += [Column(level, level, "accuracy, %", "high") for level in levels]
     notes = [
-        "± is one standard error, [a, b] a 95 % interval. Bold is the best model; a dotted line marks what lies within "
+        "± is one standard error, [a, b] a 95 % interval. Bold is the best model; a dotted line marks what is within "
         "noise of it by McNemar's exact test on the items of the level, corrected by Holm for the tests of the column, "
-        "or, without such a test, within two combined standard errors. Point at a value for n, for its difference from "
-        "the best, and for its distance from chance or the shortcut that is hardest to beat.",
-        "“Chance” marks what lies within two errors of guessing. “Below chance”, by three errors or more: guessing "
+        "or, without such a test, within two combined standard errors. Hover over a value for n, for its difference "
+        "from the best, and for its distance from chance or the shortcut that is hardest to beat.",
+        "“Chance” marks what is within two errors of guessing. “Below chance”, by three errors or more: guessing "
         "would be right more often, so a shortcut learned on the way answers such items wrongly.",
     ]
     title = "Scores by level" if len(groups) != 1 else f"Scores by level: {groups[0].title}"
@@ -211,7 +211,7 @@ def endings(evidence: Evidence) -> list[str]:
         best = items.models[head.place]
         seeds = f", the middle one of its {len(head.values)} seeds," if len(head.values) > 1 else ""
         n, value = best.levels[ALL]
-        text = f"{best.title}{seeds} names the right ending in {_share(value)} of {counted(n, 'item')} ({items.title}"
+        text = f"{best.title}{seeds} picks the right ending in {_share(value)} of {counted(n, 'item')} ({items.title}"
         if value.interval:
             low, high = (fixed(100 * end, 1) for end in value.interval)
             text += f"; 95 % interval {low} to {high}"

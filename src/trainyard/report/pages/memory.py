@@ -49,7 +49,7 @@ def draw(study: Study, *, runs: Sequence[Path], cells: Sequence[Path], output: P
     settings = {panel.rows[0]["parallel"] for panel in found}
     found += [panel for panel in _trained(runs) if panel.rows[0]["parallel"] not in settings]
     if not found:
-        style.empty(output, f"No run of “{study.title}” tells its memory by step.")
+        style.empty(output, f"No run of “{study.title}” recorded its memory by step.")
         return
     shown = found[:MOST]
     scale, unit = binary_unit(max(_values(panel)) for panel in shown)

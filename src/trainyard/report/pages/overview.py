@@ -1,4 +1,4 @@
-"""The first page of a study: its question, what the figures answer, and what went wrong."""
+"""The first page of a study: its question, what the results answer, and what went wrong."""
 
 import base64
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How far each parallel setting strays from the reference, step by step."""
+"""How far each parallel setting deviates from the reference, step by step."""
 
 import itertools
 import math
@@ -41,7 +41,7 @@ def draw(study: Study, *, parity: Sequence[Path], output: Path) -> None:
     """Draw the largest difference in loss from the reference up to each compared step, with the tolerance.
 
     A panel for each model, dataset and precision, two a row. Probes that stray alike
-    share a colour and a label; exact zeros stand at the foot.
+    share a colour and a label; exact zeros are at the foot.
 
     Args:
         study: whose probes they are.
@@ -82,7 +82,7 @@ def draw(study: Study, *, parity: Sequence[Path], output: Path) -> None:
                 axes.set_title(f"{precision}: {place}" if len(places) > 1 else f"{precision}: |loss {MINUS} reference|")
                 _panel(axes, panels[key], groups[key])
             top -= 0.65
-        style.note(drawing, f"the largest |loss {MINUS} reference| up to each step that is compared, in nats a token")
+        style.note(drawing, f"the largest |loss {MINUS} reference| up to each step that is compared, in nats per token")
 
 
 def _place(probe: dict[str, Any]) -> str:

@@ -10,8 +10,8 @@ from trainyard.report.render.format import MINUS, size
 from trainyard.report.results.measurements import MeasuredCell, binary_unit, comparable, read_cells
 
 LARGE = 2**28
-"""Bytes of measured increase: below, what libraries keep for themselves outweighs what the model takes."""
-TOO_SMALL = f"below {size(LARGE)} what libraries keep for themselves outweighs the model, and no error is told"
+"""Bytes of measured increase: below, library overhead outweighs what the model takes."""
+TOO_SMALL = f"below {size(LARGE)} library overhead outweighs the model, so no error is given"
 COLOURS = {
     "parameters": style.PALETTE[0],
     "gradients": style.PALETTE[5],

@@ -61,9 +61,9 @@ def draw(
 ) -> None:
     """Draw a row for each evaluation: every run a line of its evaluated steps, with 95 % intervals.
 
-    By step there is a panel of steps, and one of tokens where runs differ in tokens a step.
+    By step there is a panel of steps, and one of tokens where runs differ in tokens per step.
     Against cost there is a panel of training FLOPs and one of device hours, or of money where
-    hours have a price; validation loss stands there too, and the front of what is best at each cost.
+    hours have a price; validation loss is there too, and the front of what is best at each cost.
 
     Args:
         study: gives the published results.
@@ -114,7 +114,7 @@ def draw(
         if along == "cost":
             style.note(
                 drawing,
-                "Times were taken while other jobs ran on the machine: FLOPs compare, hours and money hardly do.",
+                "Times were taken while other jobs ran on the machine: compare FLOPs rather than hours or money.",
             )
 
 
@@ -318,7 +318,7 @@ def _cost_cells(cost: Cost | None, run: Run) -> dict[str, Cell]:
     cells = {
         "step": Cell(f"{cost.step:,.0f}", cost.step),
         "tokens": Cell(short(cost.tokens), cost.tokens, tip=f"{cost.tokens:,.0f}"),
-        "flops": missing("counted for causal models alone: an encoder-decoder reads other tokens than it predicts"),
+        "flops": missing("counted only for causal models: an encoder-decoder reads other tokens than it predicts"),
         "hours": Cell(_hours(cost.hours), cost.hours, {"timing": run.summary["timing"]}),
     }
     if cost.flops is not None:
@@ -351,13 +351,14 @@ def _score_cells(evaluation: Evaluation, fronts: set[Path], drawn: str) -> dict[
 
 def _notes(prices: Prices | None) -> list[str]:
     notes = [
-        "Cost is that of training up to the step: what a pretrained start had cost before is not in it. "
+        "Cost is that of training up to the step; the cost of pretraining is not included. "
         f"FLOPs are {FLOPS}, N all parameters, as the MFU counts them, for causal models. Device hours are elapsed "
         "time, validation and saving included, x processes; where other jobs ran on the machine they say little.",
         "“front”: no other model that cost as little or less is as good, by FLOPs (by device hours where FLOPs are not "
-        "counted) and by the figure that is drawn; an interval may hold another order.",
-        "± is one standard error, [a, b] a 95 % interval. Point at a value for protocol, number of items and settings.",
-        "One figure of each evaluation stands here, the one that is drawn; the CSV has all of them.",
+        "counted) and by the plotted score; within their intervals the order may differ.",
+        "± is one standard error, [a, b] a 95 % interval. Hover over a value for protocol, number of items and "
+        "settings.",
+        "Only one score of each evaluation is listed here, the plotted one; the CSV has all of them.",
     ]
     return [*notes, f"{prices.currency} for {asked(prices)}."] if prices else notes
 

@@ -47,7 +47,7 @@ class Section:
         title: dataset and split.
         how: how the texts were made.
         given: what the models were given: prompt or source.
-        reference: what stands beside: how the document goes on, or the summary of the data.
+        reference: what is beside: how the document goes on, or the summary of the data.
         examples: the rows.
         empty: why there are none.
     """

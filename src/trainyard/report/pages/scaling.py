@@ -90,7 +90,7 @@ def gather(study: Study, runs: Sequence[Run], models: Mapping[str, Model]) -> li
     Where several runs share a model, the configuration of the lowest mean over seeds stands for it, with its mean.
 
     Losses compare on one dataset and tokenizer alone: that with most sizes. A published
-    result counts where it gives a loss, or a perplexity a token, for a model of the catalogue.
+    result counts where it gives a loss, or a perplexity per token, for a model of the catalogue.
     """
     by_data: dict[tuple[str, str], dict[str, list[tuple[str, str, float]]]] = {}
     for run in runs:
@@ -131,7 +131,7 @@ def draw(study: Study, *, runs: Sequence[Path], models: Mapping[str, Model], out
     with style.figure(output, height=4.8) as drawing:
         axes = drawing.add_axes((0.075, 0.135, 0.6, 0.77))
         axes.set(
-            title="Validation loss against size", xlabel="parameters without embeddings", ylabel="loss, nats a token"
+            title="Validation loss against size", xlabel="parameters without embeddings", ylabel="loss, nats per token"
         )
         remark = _panel(axes, points)
         axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
@@ -158,7 +158,7 @@ def tabulate(study: Study, *, runs: Sequence[Path], models: Mapping[str, Model],
         Column("fitted", "loss", "fitted"),
         Column("kaplan_loss", "loss", "Kaplan's prediction"),
         Column("kaplan_perplexity", "perplexity", "Kaplan's prediction"),
-        Column("difference", "difference", "Kaplan's prediction", tip="measured less predicted loss"),
+        Column("difference", "difference", "Kaplan's prediction", tip="measured minus predicted loss"),
     ]
     rows = [_row(point, law) for point in points]
     shown = Table("Scaling law", columns, rows, [sentence(points), NOTE], "No run has a validation loss to fit.")
@@ -227,7 +227,7 @@ def _point(name: str, model_name: str, model: Model, loss: float, published: boo
 
 
 def _panel(axes: Axes, points: Sequence[Point]) -> str:
-    """Draw points, fit and, where it is near, the prediction; give the remark that stands beside them."""
+    """Draw points, fit and, where it is near, the prediction; give the remark that is beside them."""
     own = [point for point in points if not point.published]
     others = [point for point in points if point.published]
     sizes = [point.parameters for point in points]
@@ -319,7 +319,7 @@ class Prediction:
     Attributes:
         parameters: N, without embeddings.
         petaflop_days: the compute at which that size is efficient.
-        loss: nats a token.
+        loss: nats per token.
         perplexity: a token.
     """
 

@@ -44,7 +44,7 @@ class Panel:
 def draw(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path], output: Path) -> None:
     """Draw a panel for each metric of each evaluation: points with 95 % intervals, baselines as dashed lines.
 
-    Runs that differ in their seed alone are one mark: their mean, a bar of one standard deviation, a dot for each.
+    Runs that differ only in their seed are one mark: their mean, a bar of one standard deviation, a dot for each.
 
     Args:
         study: whose evaluations they are.
@@ -116,7 +116,7 @@ def _panels(group: Sequence[Evaluation], labels: Sequence[str], repeats: Sequenc
 
 
 def _marks(group: Sequence[tuple[Evaluation, str]], name: str, repeats: Sequence[Configuration]) -> list[Mark]:
-    """A mark for each model, but one for those that differ in their seed alone."""
+    """A mark for each model, but one for those that differ only in their seed."""
     owners = {run.name: configuration.label for configuration in repeats for run in configuration.runs}
     several = len({each.checkpoint for each, _ in group if each.run in owners}) > 1
     together: dict[tuple[str, str], list[Score]] = {}

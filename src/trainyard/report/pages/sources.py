@@ -1,4 +1,4 @@
-"""Where every figure leads back to: specification, log and data."""
+"""Where every number comes from: specification, log and data."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ def tabulate(
     table: Path,
     numbers: Path,
 ) -> None:
-    """Write the paths behind every figure of the report as HTML and CSV.
+    """Write the paths behind every number of the report as HTML and CSV.
 
     Args:
         study: gives the title.
@@ -62,7 +62,7 @@ def tabulate(
         Column("path", "file, from the repository's root", text=True),
         Column("sha256", "SHA-256", text=True, shown=any("sha256" in row.cells for row in rows)),
     ]
-    shown = Table("Where figures come from", columns, rows, empty="This study has no results.")
+    shown = Table("Where the numbers come from", columns, rows, empty="This study has no results.")
     write_table(shown, study.title, table, numbers)
 
 

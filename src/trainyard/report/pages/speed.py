@@ -39,24 +39,24 @@ COLUMNS = [
     Column("parallel", "parallel setting", text=True),
     Column("processes", "processes"),
     Column("precision", "precision", text=True),
-    Column("batch", "measured", "batch of a process"),
-    Column("largest_batch", "largest", "batch of a process", best="high", tip="that fits, by bisection"),
+    Column("batch", "measured", "batch per process"),
+    Column("largest_batch", "largest", "batch per process", best="high", tip="that fits, by bisection"),
     Column("sequence_length", "sequence"),
     Column("outcome", "outcome", text=True),
     Column("tokens_per_second", "tokens/s", "speed, all processes", "high"),
     Column("samples_per_second", "samples/s", "speed, all processes", "high"),
     Column("step_seconds", "step, s", "speed, all processes", tip="median [10th to 90th percentile]"),
-    Column("device_memory", "peak", "device memory of a process", "low"),
-    Column("host_memory", "peak", "host memory of a process", "low"),
+    Column("device_memory", "peak", "device memory per process", "low"),
+    Column("host_memory", "peak", "host memory per process", "low"),
     Column(
         "host_memory_increase",
         "increase",
-        "host memory of a process",
+        "host memory per process",
         "low",
         tip="over the process after imports and group start",
     ),
-    Column("predicted_memory", "predicted", "memory by arithmetic"),
-    Column("prediction_error", "error %", "memory by arithmetic", tip="predicted over the measured increase, less one"),
+    Column("predicted_memory", "predicted", "predicted memory"),
+    Column("prediction_error", "error %", "predicted memory", tip="predicted / measured increase, minus one"),
     Column("limit", "limit of memory", tip="of a process: what it could take at most", text=True),
     Column("activations", "activations", tip="kept, or computed again where they are needed", text=True),
     Column("mode", "mode", tip="eager, or compiled by torch.compile", text=True),
@@ -65,13 +65,13 @@ COLUMNS = [
     Column("mfu", "MFU %", tip="share of the peak: point at a value for formula and peak"),
     Column("reason", "why there is no result", text=True),
     Column("device", "device", text=True),
-    Column("others", "others, %", tip="of all cores, that other processes took while it was measured"),
+    Column("others", "others, %", tip="of all cores, that other processes used while it was measured"),
     Column("source", "source", text=True),
 ]
 
 
 def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
-    """Draw tokens a second and peak memory of each cell: as heat maps where batches differ, else as bars.
+    """Draw tokens per second and peak memory of each cell: as heat maps where batches differ, else as bars.
 
     Args:
         study: whose measurements they are.
@@ -98,7 +98,7 @@ def _bars(every: Sequence[dict[str, Any]], output: Path) -> None:
     with style.figure(output, height=height) as drawing:
         panels = drawing.subplots(1, 2, sharey=True)
         drawing.subplots_adjust(left=margin, right=0.985, top=1 - 0.5 / height, bottom=0.9 / height, wspace=0.06)
-        _bars_of(panels[0], shown, "tokens_per_second", tints, "Tokens a second", "tokens/s, median")
+        _bars_of(panels[0], shown, "tokens_per_second", tints, "Tokens per second", "tokens/s, median")
         _bars_of(panels[1], shown, "peak_memory_increase", tints, memory_title(shown), "largest over processes")
         panels[0].set_yticks(range(len(shown)), labels)
         more = f"the first {MOST} of {len(every)}; all are in the table" if len(every) > MOST else ""
@@ -151,12 +151,12 @@ def tabulate(study: Study, *, cells: Sequence[Path], table: Path, numbers: Path)
     published = [entry for entry in study.published if entry.cell] if rows else []
     notes = [
         f"Random tokens, warm-up steps left out; {_company(every)}. MFU is the model's arithmetic over the "
-        "device's peak: the formula and the peak's source stand behind each value.",
-        "Bold is the best among cells of the same model, batch and sequence length.",
+        "device's peak: hover over a value for the formula and the peak's source.",
+        "Bold marks the best among cells of the same model, batch and sequence length.",
     ]
     if any(cell["prediction_error"] is not None and told_error(cell) is None for cell in every):
-        notes.append(f"Memory by arithmetic: {TOO_SMALL}.")
-    # what all cells share stands in a note, so that memory is in sight
+        notes.append(f"Predicted memory: {TOO_SMALL}.")
+    # what all cells share is in a note, so that memory is in sight
     told = varying([*every, *searches, *map(coordinates, published)])
     alike = [name for name in COORDINATES if name not in told and name != "parallel"] if every[1:] else []
     if every[1:]:
@@ -179,9 +179,9 @@ def _company(cells: Sequence[dict[str, Any]]) -> str:
     shares = [share for cell in cells if (share := others(cell)) is not None]
     busy = sum(share >= QUIET for share in shares)
     if not shares or not busy:
-        return "what else ran is not known" if not shares else "nothing else running"
+        return "unknown what else ran" if not shares else "nothing else running"
     return (
-        f"other processes took up to {100 * max(shares):.0f} % of the cores, and {100 * QUIET:.0f} % or more in "
+        f"other processes used up to {100 * max(shares):.0f} % of the cores, and {100 * QUIET:.0f} % or more in "
         f"{busy} of {counted(len(shares), 'cell')}: their speed is what was left"
     )
 
@@ -262,7 +262,7 @@ def _row(cell: dict[str, Any]) -> Row:
 
 
 def _memory(cell: dict[str, Any], rivals: str) -> dict[str, Cell]:
-    """The memory of the hungriest process, with each rank's; what was predicted, and what was allowed."""
+    """The memory of the process with the highest peak, with each rank's; what was predicted, and what was allowed."""
     shown: dict[str, Cell] = {}
     for key, own in (
         ("device_memory", "peak_device_memory"),

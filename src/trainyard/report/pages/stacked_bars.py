@@ -22,7 +22,7 @@ class Bar:
 
     Attributes:
         parts: the length of each part, in the axis's unit; none where there is nothing to draw.
-        text: what stands after it.
+        text: what is after it.
         mark: a length to set beside the whole.
     """
 
@@ -49,7 +49,7 @@ def draw(
         xlabel: below the axis of each panel.
         output: the SVG.
         mark: what the bars' marks are, for the legend.
-        remark: what stands at the foot.
+        remark: what is at the foot.
     """
     shown = cells[:MOST]
     places = list(by_place(shown).values())

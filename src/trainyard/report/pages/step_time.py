@@ -34,7 +34,7 @@ def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
         style.empty(output, f"No step of “{study.title}” was profiled.")
         return
     remark = "of one profiled step, mean over steps"
-    stacked_bars.draw(chosen, _bar, COLOURS, "milliseconds a step", output, remark=remark)
+    stacked_bars.draw(chosen, _bar, COLOURS, "milliseconds per step", output, remark=remark)
 
 
 def _bar(cell: MeasuredCell) -> stacked_bars.Bar:

@@ -84,7 +84,7 @@ def _of_one_seed(evidence: Evidence, said: Sequence[str]) -> list[str]:
         return []
     names = telling([run for run in evidence.runs if run.finished], without="seed")
     labels = list(dict.fromkeys(label(run, names) for run in single))
-    return [f"Of one seed, and left out of this: {clip(listed(labels), 200)}."]
+    return [f"Left out, with one seed only: {clip(listed(labels), 200)}."]
 
 
 def _place(pair: Pair, metric: str) -> str:

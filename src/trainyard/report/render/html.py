@@ -29,7 +29,7 @@ class Cell:
         value: the raw value, for sorting and for the CSV.
         more: further raw values for the CSV, by the end of their column's name (`standard_error`, `n`).
         tip: what a reader sees when pointing at it.
-        detail: what stands small below the text, a line each: its uncertainty, its interval, a remark.
+        detail: what is small below the text, a line each: its uncertainty, its interval, a remark.
         kind: a class of the style sheet: `good`, `bad`, `warn`, `plain` (badges), `muted`, `code`, `path`.
         rivals: only cells with the same word compete for the best of their column.
     """
@@ -55,7 +55,7 @@ class Column:
         best: which end is best; the best value is set in bold.
         tip: what a reader sees when pointing at the heading.
         text: whether it holds words rather than numbers.
-        shown: whether the page has it too, not the CSV alone.
+        shown: whether the page has it too, not the CSV only.
     """
 
     key: str
@@ -173,7 +173,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def fragment(table: Table) -> Markup:
-    """The table alone, to stand in another page."""
+    """The table alone, to go into another page."""
     best, near = best_cells(table)
     columns = [column for column in table.columns if column.shown]
     groups = [(name, len(list(members))) for name, members in groupby(columns, key=lambda column: column.group)]

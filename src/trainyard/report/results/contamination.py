@@ -37,12 +37,12 @@ class Overlap:
 
 
 def read_overlaps(paths: Sequence[Path]) -> list[Overlap]:
-    """What stands in these files, in the given order."""
+    """What is in these files, in the given order."""
     return [Overlap(path, read_json(path)) for path in paths]
 
 
 def remarks(overlaps: Sequence[Overlap]) -> list[str]:
-    """A line for other tables: the share of items that the training text gives away, and where more stands."""
+    """A line for other tables: the share of items that the training text gives away, and where more is."""
     lines: dict[int, list[str]] = {}
     for overlap in overlaps:
         if overlap.raw["share"] is None:
@@ -50,7 +50,7 @@ def remarks(overlaps: Sequence[Overlap]) -> list[str]:
         text = f"{fixed(100 * overlap.raw['share'], 1)} % of the items of {overlap.title} ({overlap.raw['training']})"
         lines.setdefault(overlap.raw["ngram"], []).append(text)
     unknown = [
-        f"Whether items of {overlap.title} stand in the training data ({overlap.raw['training']}) is not known: "
+        f"Whether items of {overlap.title} occur in the training data ({overlap.raw['training']}) is not known: "
         f"{overlap.raw['reason']}."
         for overlap in overlaps
         if overlap.raw["share"] is None

@@ -64,7 +64,7 @@ def read_items(path: Path, metric: str) -> Items | str:
     """The items of an evaluation in `path`, or why there are none to pair with another's.
 
     Raises:
-        InputError: the file is no Parquet file, or a row stands in it twice.
+        InputError: the file is no Parquet file, or a row appears in it twice.
     """
     if not path.is_file():
         return f"there is no {path.name}"
@@ -79,7 +79,7 @@ def read_items(path: Path, metric: str) -> Items | str:
         raise InputError(f"{path}: {error}; delete it and evaluate again") from error
     rows = table.column("row").to_numpy()
     if len(np.unique(rows)) < len(rows):
-        raise InputError(f"{path}: a row stands in it twice; delete it and evaluate again")
+        raise InputError(f"{path}: a row appears in it twice; delete it and evaluate again")
     # a row that could not be scored has no number: it is no item
     scored = np.flatnonzero(~table.column(METRICS[metric].item_columns[0]).is_null().to_numpy())
     order = scored[np.argsort(rows[scored])]

@@ -94,7 +94,7 @@ def comparable(cells: Iterable[MeasuredCell]) -> list[MeasuredCell]:
 
 
 def others(cell: MeasuredCell) -> float | None:
-    """The share of all cores that other processes took while it was measured; None where that isn't known."""
+    """The share of all cores that other processes used while it was measured; None where that isn't known."""
     load = cell.get("other_load")
     return None if load is None else load["during"]
 
@@ -103,8 +103,8 @@ def company(cell: MeasuredCell) -> str:
     """What else ran while it was measured, in words."""
     share = others(cell)
     if share is None:
-        return "what else ran is not known"
-    return "nothing else running" if share < QUIET else f"other processes took {100 * share:.0f} % of the cores"
+        return "unknown what else ran"
+    return "nothing else running" if share < QUIET else f"other processes used {100 * share:.0f} % of the cores"
 
 
 def binary_unit(values: Iterable[float | None]) -> tuple[int, str]:
@@ -116,5 +116,5 @@ def binary_unit(values: Iterable[float | None]) -> tuple[int, str]:
 def memory_title(cells: Iterable[MeasuredCell]) -> str:
     """What their `peak_memory_increase` is: on a device the peak itself, on the host without what libraries take."""
     kinds = sorted({cell["memory_kind"] for cell in cells if cell["memory_kind"]})
-    what = f"Peak {' or '.join(kinds)} memory of a process" if kinds else "Peak memory of a process"
+    what = f"Peak {' or '.join(kinds)} memory per process" if kinds else "Peak memory per process"
     return f"{what}, libraries apart" if "host" in kinds else what

@@ -30,7 +30,7 @@ def check(study: str, *, rows: Sequence[Path], output: Path) -> None:
         more = f"; and {len(failed) - MOST} more" if len(failed) > MOST else ""
         raise InputError(
             f"{study}: {counted(len(failed), 'row')} of {len(found)} failed, as its report says ({shown}{more}); "
-            "mend the environment or take the parallel setting out, and run again: what failed is tried again"
+            "fix the environment or remove the parallel setting, and run again: what failed is tried again"
         )
     ended = Counter(row["outcome"] for row in found.values())
     write_text(output, "".join(f"{number} {outcome}\n" for outcome, number in sorted(ended.items())) or "no rows\n")

@@ -48,12 +48,12 @@ class Run:
 
     @property
     def tokenizer(self) -> str:
-        """The tokenizer of its model: a loss a token means nothing beside another tokenizer's."""
+        """The tokenizer of its model: a loss per token means nothing beside another tokenizer's."""
         return self.specification["model"]["tokenizer"]
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
-        """One row a step; empty if it never began."""
+        """One row per step; empty if it never began."""
         path = self.folder / "metrics.jsonl"
         return read_json_lines(path) if path.is_file() else []
 

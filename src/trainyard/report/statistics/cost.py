@@ -18,7 +18,7 @@ class Cost:
     Attributes:
         step: optimizer steps done; a mean over seeds need not be whole.
         tokens: predicted tokens, over all processes.
-        flops: tokens x FLOPs a token, as the MFU counts them; None where the run has no such figure.
+        flops: tokens x FLOPs per token, as the MFU counts them; None where the run has no such figure.
         hours: of one device each: elapsed time x processes.
         money: hours x the price of one; None without a price.
     """

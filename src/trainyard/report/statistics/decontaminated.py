@@ -21,7 +21,7 @@ class Clean:
 
     Attributes:
         value: on the clean items, with the error and the interval that an evaluation of them alone gives.
-        difference: clean less all.
+        difference: clean minus all.
         error: one standard error of the difference, which counts that the two scores share items; none where all
             items agree.
         fewer: how many items are clean, or are not, whichever is less.

@@ -35,11 +35,11 @@ OF_SHOTS = ("draw", "seed", "shots_rows", "held_out")  # they decide nothing whe
 
 @dataclass(frozen=True)
 class Paired:
-    """The difference of two evaluations, first less second.
+    """The difference of two evaluations, first minus second.
 
     Attributes:
         difference: of accuracies as shares, of ROUGE in points; of a perplexity the logarithm of first
-            over second, which is the difference of the loss in nats a token, word or byte.
+            over second, which is the difference of the loss in nats per token, word or byte.
         low: the lower end of its 95 % interval.
         high: the upper end of its 95 % interval.
         p: how likely a difference at least as large is, either way, where there is none.
@@ -152,7 +152,7 @@ def bootstrap(first: Items, second: Items, ours: str, theirs: str, units: str | 
     if not differences.any():
         return "they are equal on every item"
     if ratio(differences, sizes).standard_error is None:
-        return "the difference is the same on every item: nothing tells its spread"
+        return "the difference is the same on every item: its spread can't be estimated"
     drawn = first.resampled[ours] - second.resampled[theirs]
     difference = float(first.columns[ours].sum() - second.columns[theirs].sum())
     if units:

@@ -25,8 +25,8 @@ class Pair:
     Attributes:
         first: place of the one with the better figure.
         second: place of the other.
-        found: the test of first less second, or why there is none.
-        p: its p-value after Holm's correction over the tests of the same figure.
+        found: the test of first minus second, or why there is none.
+        p: its p-value after Holm's correction over the tests of the same score.
         tests: how many those are.
     """
 
@@ -115,7 +115,7 @@ def probability(p: float) -> str:
 
 
 def told(name: str, pair: Pair) -> str:
-    """A pair's difference, first less second: interval, p, test and sizes; or why there is no test."""
+    """A pair's difference, first minus second: interval, p, test and sizes; or why there is no test."""
     found = pair.found
     if isinstance(found, str) or pair.p is None:
         return f"not tested ({found})"
@@ -131,7 +131,7 @@ def sizes(found: Paired | Welch) -> str:
     if isinstance(found, Welch):
         return "{} and {} seeds, whose spreads {}".format(*found.n, "overlap" if found.overlap else "lie apart")
     if found.discordant:
-        return "n = {:,}, right alone: {:,} and {:,}".format(found.n, *found.discordant)
+        return "n = {:,}, only one right: {:,} and {:,}".format(found.n, *found.discordant)
     return f"n = {found.n:,}, {RESAMPLES:,} resamples"
 
 

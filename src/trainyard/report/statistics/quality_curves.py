@@ -189,7 +189,7 @@ def _others(
     """Models that were not trained here: evaluated as they are, and published by the same protocol."""
     for evaluation in group:
         if evaluation.run not in known and figure in evaluation.scores:
-            yield f"{evaluation.run}, as it is", evaluation.scores[figure].value
+            yield f"{evaluation.run}, as is", evaluation.scores[figure].value
     for entry in study.published:
         for name, value in entry.values.items():
             if name.removeprefix("hellaswag_") == figure and same(entry, group[0]):

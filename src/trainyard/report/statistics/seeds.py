@@ -1,4 +1,4 @@
-"""Runs that differ in their seed alone: mean and spread of a figure, and whether two configurations differ."""
+"""Runs that differ only in their seed: mean and spread of a figure, and whether two configurations differ."""
 
 import json
 import math
@@ -75,7 +75,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Welch:
-    """The difference of two configurations' means, first less second.
+    """The difference of two configurations' means, first minus second.
 
     Attributes:
         difference: in the figure's own unit.
@@ -116,7 +116,7 @@ def repeated(found: Sequence[Configuration], evaluations: Sequence[Evaluation]) 
     """Every loss and score that configurations have for two seeds or more.
 
     Losses compare on the same dataset and tokenizer, scores within one evaluation and checkpoint,
-    a loss or perplexity a token within one tokenizer too.
+    a loss or perplexity per token within one tokenizer too.
     """
     figures: dict[tuple[str, str, str, str, str], Repeated] = {}
     for configuration in found:

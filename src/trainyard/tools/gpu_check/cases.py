@@ -104,7 +104,7 @@ class Cases:
     def _out_of_memory(self) -> Iterator[Case]:
         """A limit that the state of AdamW alone exceeds, and a batch that exceeds the device.
 
-        Weights, gradients and AdamW's two moments are 16 bytes a parameter in fp32. On a CPU
+        Weights, gradients and AdamW's two moments are 16 bytes per parameter in fp32. On a CPU
         the limit is one that a batch exceeds, since a tiny model's state is nothing there.
         """
         ddp, (small, large) = self.settings["ddp"], (_PROBED if self.tiny else _MEASURED)
@@ -168,7 +168,7 @@ class Cases:
 
 
 def _train(rows: int, ranks: int, length: int) -> dict[str, Any]:
-    settings = {"steps": 1, "batch": rows * ranks, "micro_batch": rows, "learning_rate": 1e-3, "clip": None}
+    settings = {"steps": 1, "batch": rows * ranks, "micro_batch": rows, "learning_rate": 1e-3, "max_grad_norm": None}
     lengths = dict.fromkeys(("sequence_length", "source_length", "target_length"), length)
     return Train.model_validate(settings | lengths).model_dump(mode="json")
 
@@ -181,7 +181,7 @@ def reference_name(parity: dict[str, Any]) -> str:
 def activation_bytes(model: Model, length: int) -> int:
     """Fewer bytes than a sequence's activations take in half precision, by a good part.
 
-    16 bytes a token, layer and unit of width; kept for the way back without activation checkpointing
+    16 bytes per token, layer and unit of width; kept for the way back without activation checkpointing
     are at least 34 (Korthikanti et al. 2022).
     """
     return 16 * length * model.shape.layers * model.shape.width

@@ -1,4 +1,4 @@
-"""Takes a machine through its cases, goes on where an earlier call stopped, and writes what came of them."""
+"""Takes a machine through its cases, continues where an earlier call stopped, and writes what came of them."""
 
 import itertools
 import os

@@ -64,7 +64,7 @@ def find(device: Device | None) -> Facts:
         timeout=_SECONDS,
     )
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+        said = done.stderr.strip().splitlines() or [f"it exited with status {done.returncode}"]
         raise InputError(f"{sys.executable} can't look at its devices: {said[-1]}")
     facts = Facts(**json.loads(done.stdout.splitlines()[-1]))
     if not facts.names:
@@ -75,7 +75,7 @@ def find(device: Device | None) -> Facts:
 def _no_gpu(facts: Facts) -> str:
     why = "no NVIDIA driver runs"
     if facts.versions["driver"]:
-        build = f"a build for CUDA {facts.versions['cuda']}" if facts.versions["cuda"] else "a build for CPUs alone"
+        build = f"a build for CUDA {facts.versions['cuda']}" if facts.versions["cuda"] else "a CPU-only build"
         why = f"an NVIDIA driver runs ({facts.versions['driver']}), but torch {facts.versions['torch']}, {build}, "
         why += "sees no GPU (is CUDA_VISIBLE_DEVICES set, or another torch needed?)"
     return (

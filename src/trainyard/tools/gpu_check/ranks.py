@@ -164,7 +164,7 @@ def _failed(statuses: Sequence[int | None], errors: Path, begun: str | None, kil
     if oom_kill_count() > kills:
         return Ending("out-of-memory", begun, "the kernel ended a process for lack of memory (SIGKILL)")
     status = next(status for status in statuses if status)
-    how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+    how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
     return Ending("failed", begun, f"a process {how}")
 
 

@@ -21,9 +21,9 @@ def line(row: Row) -> str:
 def outcome(rows: Sequence[Row], paths: Sequence[Path], seconds: float) -> str:
     """What came of a call, for the terminal."""
     wrong = [f"  {line(row)}" for row in rows if row["right"] is False]
-    lines = [_counts(rows), *(["not as it should be:", *wrong] if wrong else [])]
+    lines = [_counts(rows), *(["unexpected:", *wrong] if wrong else [])]
     if any(row["outcome"] == "not run" for row in rows):
-        lines.append("time is up: call it again, and it goes on with what is left")
+        lines.append("time is up: run it again to continue with the rest")
     return "\n".join([*lines, f"{seconds:.0f} s; written: {', '.join(str(path) for path in paths)}"])
 
 
@@ -109,11 +109,11 @@ def _measured(rows: Sequence[Row]) -> str:
             "processes",
             "precision",
             "batch",
-            "ms a step (10 %, 90 %)",
+            "ms per step (10 %, 90 %)",
             "samples/s",
             "tokens/s",
             "MFU",
-            "peak GiB of a device",
+            "peak GiB per device",
             "reserved",
             "predicted",
             "host GiB more",
@@ -125,7 +125,7 @@ def _measured(rows: Sequence[Row]) -> str:
     sources = [f"MFU = {formula}; peak {flops / 1e12:.1f} TFLOP/s: {source}." for formula, source, flops in said]
     return "\n\n".join(
         [
-            "## Speed and memory\n\nRandom weights and tokens; batch: sequences a process, of "
+            "## Speed and memory\n\nRandom weights and tokens; batch: sequences per process, of "
             f"{', '.join(str(length) for length in lengths)} tokens; the median of the steps after the warm-up.",
             found,
             *sources,

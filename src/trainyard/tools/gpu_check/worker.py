@@ -98,7 +98,7 @@ class Measured:
 
 
 def usage(host: float, device: Sequence[float]) -> dict[str, Any]:
-    """Peak memory of a process, in bytes; of its device what tensors took, and what torch held for them."""
+    """Peak memory per process, in bytes; of its device what tensors took, and what torch held for them."""
     allocated, reserved = (int(value) for value in device) if device else (None, None)
     return {
         "peak_device_memory": allocated,
