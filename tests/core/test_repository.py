@@ -84,10 +84,11 @@ def test_without_a_commit_of_its_own_nothing_is_claimed(tmp_path: Path, code: Pa
 
 
 @pytest.fixture
-def of_another_user(code: Path) -> Path:
-    """The repository as in a container that mounts the clone of another user."""
+def of_another_user(code: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The repository as in a container that mounts the clone of another user, whom no setting of git's trusts."""
     if os.getuid() != 0:
         pytest.skip("a folder can be given to another user by root alone")
+    monkeypatch.setenv("HOME", str(code.parent))
     for path in (code, code / ".git"):
         os.chown(path, 4242, 4242)
     return code
