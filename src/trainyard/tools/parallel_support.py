@@ -198,7 +198,8 @@ def _origin(probes: Iterable[Probe], command: str) -> list[str]:
         {", ".join(f"{name} {each}" for name, each in p.provenance["versions"].items() if each) for p in probes}
     )
     dates = " to ".join(dict.fromkeys([days[0], days[-1]]))
-    ran = f"{listed(processes)} processes, {listed(steps)} steps; run on {dates} from commit {listed(commits)}"
+    ran = f"{listed(processes)} processes, {listed(steps)} steps"
+    ran += f"; run on {dates} from commit {listed(commits)}"
     lines = [f"- Studies: {listed(studies)}; {ran}."]
     lines += [f"- Machine: {_plain(machine)}." for machine in machines]
     lines += [f"- Versions: {each}." for each in versions]

@@ -174,9 +174,9 @@ def _panel(axes: Axes, row: _Row, key: str, title: str, published: Sequence[tupl
     room = 0.06 * (high - low) or 0.1
     axes.set_ylim(low - room, high + room)
     if cut:
+        remark = f"the initial drop is cut off: it starts at {fixed(cut, 1)}"
         axes.text(
-            0.985, 0.965, f"the first fall is cut: it starts at {fixed(cut, 1)}", transform=axes.transAxes, ha="right",
-            va="top", fontsize=9, color=style.FAINT,
+            0.985, 0.965, remark, transform=axes.transAxes, ha="right", va="top", fontsize=9, color=style.FAINT
         )  # fmt: skip
     _baselines(axes, published)
     _failures(axes, row.runs, curves, row.tints)

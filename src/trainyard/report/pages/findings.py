@@ -298,9 +298,8 @@ def _largest_batches(searches: Sequence[MeasuredCell]) -> list[str]:
         most = max(search["largest_batch"] for search in place)
         names = [search["parallel"] for search in place if search["largest_batch"] == most]
         where = f" of {cell_label(place[0], told)}" if told else ""
-        text = (
-            f"Largest batch{where} that fits: {counted(most, 'sequence')} per process, under {clip(listed(names), 120)}"
-        )
+        text = f"Largest batch{where} that fits: {counted(most, 'sequence')} per process, under "
+        text += clip(listed(names), 120)
         least = min(search["largest_batch"] for search in place)
         said.append(f"{text}; the smallest of any setting is {least}." if least < most else f"{text}.")
     return said
