@@ -1,5 +1,7 @@
 """A study: a question, and the grids of runs, probes and measurements that answer it."""
 
+import itertools
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -20,6 +22,8 @@ from trainyard.config.values import (
 
 Gigabytes = Annotated[float, Field(gt=0, le=1e6)]
 Checkpoints = Annotated[Distinct[str], Field(min_length=1)]
+
+_NO_SETTINGS = {"datasets", "split", "checkpoints"}  # of what, and on which models
 
 ROWS_FOR_SHOTS = 100
 """Of a split that shots are drawn from itself: its last rows, which are not scored."""
@@ -42,6 +46,13 @@ class Perplexity(Entry):
     )
     limit: PositiveInt | None = Field(None, description="first documents only")
 
+    def variants(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Each single evaluation of a dataset: the end of its name, and its settings."""
+        for protocol in self.protocols:
+            settings = {"protocol": protocol, **self.model_dump(include={"context", "limit"})}
+            settings["stride"] = self.stride if protocol == "rolling" else None
+            yield self.split + ("-harness" if protocol == "harness" else ""), settings
+
 
 class Hellaswag(Entry):
     """Four-way endings in HellaSwag's form."""
@@ -55,6 +66,12 @@ class Hellaswag(Entry):
         "random", description="of shots: anew for each item, or the first ones for all, which is quicker"
     )
     limit: PositiveInt | None = Field(None, description="first items only")
+
+    def variants(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Each single evaluation of a dataset: the end of its name, and its settings."""
+        for protocol, shots in itertools.product(self.protocols, self.shots):
+            settings = {"protocol": protocol, "shots": shots, **self.model_dump(include={"draw", "limit"})}
+            yield f"{protocol}-{shots}shot", settings
 
 
 RougeTokenizer = Literal["ascii", "unicode"]
@@ -97,6 +114,10 @@ class Rouge(Entry):
         stems(self.tokenizer, self.stemmer)
         return self
 
+    def variants(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Its one evaluation of a dataset: the end of its name, and its settings."""
+        yield self.split, self.model_dump(exclude=_NO_SETTINGS)
+
 
 class Samples(Entry):
     """Documents that a causal model continues: to read, not to score."""
@@ -109,6 +130,10 @@ class Samples(Entry):
     new_tokens: PositiveInt = Field(64, description="at most, after the prompt")
     temperature: Annotated[float, Field(ge=0, le=1e6)] = Field(0.0, description="0: always the likeliest token")
     seed: Seed = Field(1, description="of the draws, where the temperature is above 0")
+
+    def variants(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Its one evaluation of a dataset: the end of its name, and its settings."""
+        yield self.split, self.model_dump(exclude=_NO_SETTINGS)
 
 
 class Contamination(Entry):

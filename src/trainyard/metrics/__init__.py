@@ -7,12 +7,10 @@ from trainyard.metrics.rouge import ROUGE
 
 METRICS: dict[str, Metric] = {metric.key: metric for metric in (PERPLEXITY, HELLASWAG, ROUGE)}
 
+SCORES: dict[str, ScoreKind] = {kind.key: kind for metric in METRICS.values() for kind in metric.scores}
+"""Every score of every metric by its key."""
+
 
 def is_higher_better(score: str) -> bool:
     """The direction of a score of any metric."""
     return next(metric.higher_is_better for metric in METRICS.values() for kind in metric.scores if kind.key == score)
-
-
-def score_kinds() -> dict[str, ScoreKind]:
-    """Every score of every metric by its key."""
-    return {kind.key: kind for metric in METRICS.values() for kind in metric.scores}

@@ -17,9 +17,11 @@ class ScoreKind:
         short_title: as a heading of a narrow column.
         decimals: as it is printed.
         percent: whether it is a share, which is printed in percent.
+        points: whether it is a share already in points of 100.
         tabulated: whether the comparison has it.
         correct: of a share, the items' column that says which are right.
         unit: of a mean over tokens, words or bytes, the items' column that counts them.
+        form: of such a mean loss, in nats: as it is, its exponential, or in bits.
     """
 
     key: str
@@ -27,9 +29,16 @@ class ScoreKind:
     short_title: str
     decimals: int = 2
     percent: bool = False
+    points: bool = False
     tabulated: bool = True
     correct: str | None = None
     unit: str | None = None
+    form: Literal["nats", "exponential", "bits"] = "nats"
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it lies between 0 and 100 as it is printed."""
+        return self.percent or self.points
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,10 @@ class Metric:
         higher_is_better: the direction.
         scores: every number that it gives.
         headline: the score that stands for all of them, where there is room for one.
+        topic: the heading of the sentences about it.
+        told: the scores that a sentence states; models are ranked there by the first.
+        item: what its scores are a mean over, as a noun.
+        tokens_per_item: about what an item costs, in tokens that a model reads or writes.
         tested: the scores of which differences are tested, which are also those that are drawn.
         instead: (score, what stands for it where a text does not have it).
         comparable: the settings that two results must share for their scores to compare.
@@ -56,6 +69,10 @@ class Metric:
     higher_is_better: bool
     scores: tuple[ScoreKind, ...]
     headline: str
+    topic: str
+    told: tuple[str, ...]
+    item: str
+    tokens_per_item: int
     tested: tuple[str, ...]
     comparable: tuple[str, ...]
     item_columns: tuple[str, ...]

@@ -9,12 +9,16 @@ PERPLEXITY = Metric(
     higher_is_better=False,
     scores=(
         ScoreKind("loss_token", "loss per token", "loss per token", 3, tabulated=False, unit="tokens"),
-        ScoreKind("perplexity_token", "perplexity per token", "ppl/token", unit="tokens"),
-        ScoreKind("perplexity_word", "perplexity per word", "ppl/word", unit="words"),
-        ScoreKind("perplexity_byte", "perplexity per byte", "ppl/byte", 3, unit="bytes"),
-        ScoreKind("bits_per_byte", "bits per byte", "bits per byte", 3, tabulated=False, unit="bytes"),
+        ScoreKind("perplexity_token", "perplexity per token", "ppl/token", unit="tokens", form="exponential"),
+        ScoreKind("perplexity_word", "perplexity per word", "ppl/word", unit="words", form="exponential"),
+        ScoreKind("perplexity_byte", "perplexity per byte", "ppl/byte", 3, unit="bytes", form="exponential"),
+        ScoreKind("bits_per_byte", "bits per byte", "bits per byte", 3, tabulated=False, unit="bytes", form="bits"),
     ),
     headline="perplexity_word",
+    topic="Perplexity",
+    told=("perplexity_word",),
+    item="document",
+    tokens_per_item=1_000,
     # of one tokenizer a token's has the same p, of several it does not compare
     tested=("perplexity_word",),
     instead=("perplexity_word", "perplexity_byte"),  # text without spaces has no words

@@ -9,8 +9,12 @@ ROUGE = Metric(
     reads="pairs",
     needs_encoder=True,
     higher_is_better=True,
-    scores=tuple(ScoreKind(key, title, title) for key, title in _TITLES.items()),
+    scores=tuple(ScoreKind(key, title, title, points=True) for key, title in _TITLES.items()),
     headline="rougeL",
+    topic="Summaries",
+    told=("rouge1", "rouge2", "rougeL"),
+    item="row",
+    tokens_per_item=20_000,
     tested=tuple(_TITLES),
     comparable=(
         "limit",

@@ -176,24 +176,22 @@ def check_evaluation(
     name, entry = model
     at, here = evaluation.settings, f"{place}.{evaluation.metric}"
     most = None if load_family(entry.family).has_relative_positions else entry.shape.context
-    if evaluation.metric == "rouge":
-        _check_length(at["max_length"], most, name, f"{here}.max_length")
-    elif evaluation.metric == "perplexity":
-        _check_length(at["context"], most, name, f"{here}.context")
-        context = at["context"] or entry.shape.context
-        if (at["stride"] or 0) > context:
-            raise InputError(
-                f"{here}.stride: {at['stride']} is more than the context, {context}, so that tokens would go unscored; "
-                "make it smaller"
-            )
-    elif evaluation.metric == "samples":
+    for key in ("max_length", "context"):
+        _check_length(at.get(key), most, name, f"{here}.{key}")
+    context = at.get("context") or entry.shape.context
+    if (at.get("stride") or 0) > context:
+        raise InputError(
+            f"{here}.stride: {at['stride']} is more than the context, {context}, so that tokens would go unscored; "
+            "make it smaller"
+        )
+    if "new_tokens" in at:
         longest = entry.shape.context - at["prompt_words"]  # a word is one token or more
         if at["new_tokens"] > longest:
             raise InputError(
                 f"{here}.new_tokens: {at['new_tokens']} after a prompt of {at['prompt_words']} words are more than the "
                 f"{entry.shape.context} tokens that {name} reads; make new_tokens or prompt_words smaller"
             )
-    elif evaluation.metric == "hellaswag":
+    if "shots" in at:
         _check_shots(evaluation, datasets[evaluation.dataset], f"{here}.shots")
 
 

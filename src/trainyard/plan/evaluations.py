@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from trainyard.config.catalogue import Dataset, Model
 from trainyard.config.study import Evaluate
@@ -11,7 +11,6 @@ from trainyard.core.errors import InputError
 from trainyard.estimate.families import load_family
 from trainyard.metrics import METRICS
 
-Metric = Literal["perplexity", "hellaswag", "rouge", "samples"]
 KIND_OF_DATA: dict[str, str] = {**{name: metric.reads for name, metric in METRICS.items()}, "samples": "text"}
 KEPT = "kept"  # stands for every step whose model a run keeps
 
@@ -24,7 +23,7 @@ class Evaluation:
     """
 
     name: str
-    metric: Metric
+    metric: str
     dataset: str
     split: str
     settings: dict[str, Any]
@@ -79,29 +78,11 @@ def evaluations(evaluate: Evaluate, own: str | None, datasets: dict[str, Dataset
 
 
 def _expand(evaluate: Evaluate, own: str | None) -> Iterator[Evaluation]:
-    told = {"datasets", "split", "checkpoints"}
-    if perplexity := evaluate.perplexity:
-        for dataset in perplexity.datasets or [own or ""]:
-            for protocol in perplexity.protocols:
-                name = f"perplexity-{dataset}-{perplexity.split}" + ("-harness" if protocol == "harness" else "")
-                settings = {"protocol": protocol, **perplexity.model_dump(include={"context", "limit"})}
-                settings["stride"] = perplexity.stride if protocol == "rolling" else None
-                yield Evaluation(name, "perplexity", dataset, perplexity.split, settings)
-    if hellaswag := evaluate.hellaswag:
-        for dataset in hellaswag.datasets:
-            for protocol in hellaswag.protocols:
-                for shots in hellaswag.shots:
-                    name = f"hellaswag-{dataset}-{protocol}-{shots}shot"
-                    settings = {"protocol": protocol, "shots": shots, **hellaswag.model_dump(include={"draw", "limit"})}
-                    yield Evaluation(name, "hellaswag", dataset, hellaswag.split, settings)
-    if rouge := evaluate.rouge:
-        settings = rouge.model_dump(exclude=told)
-        for dataset in rouge.datasets or [own or ""]:
-            yield Evaluation(f"rouge-{dataset}-{rouge.split}", "rouge", dataset, rouge.split, settings)
-    if samples := evaluate.samples:
-        settings = samples.model_dump(exclude=told)
-        for dataset in samples.datasets or [own or ""]:
-            yield Evaluation(f"samples-{dataset}-{samples.split}", "samples", dataset, samples.split, settings)
+    for metric in KIND_OF_DATA:
+        settings = getattr(evaluate, metric)
+        for dataset in (settings.datasets or [own or ""]) if settings else ():
+            for end, values in settings.variants():
+                yield Evaluation(f"{metric}-{dataset}-{end}", metric, dataset, settings.split, values)
 
 
 def needs_encoder(metric: str) -> bool:

@@ -16,10 +16,11 @@ from trainyard.config.yaml_entries import choose
 from trainyard.core.failure_counts import failures
 from trainyard.core.python_environment import framework, pins
 from trainyard.estimate.families import family_module
+from trainyard.metrics import METRICS
 from trainyard.parallel import engine_module
 from trainyard.plan.capabilities import unsupported
 from trainyard.plan.code_hash import code_hash
-from trainyard.plan.evaluations import Evaluation
+from trainyard.plan.evaluations import Evaluation, needs_encoder
 from trainyard.plan.plain_files import check_plain_file
 from trainyard.plan.report import FIGURES, TABLES, Product
 from trainyard.plan.resources import evaluation_minutes, megabytes, minutes
@@ -256,7 +257,7 @@ class Dag:
         """Everything that an evaluation depends on besides model and rows."""
         model, evaluation = self._evaluated(wildcards)
         settings = {**evaluation.settings, "device": self.plan.machine.device, "threads": evaluation.threads}
-        if evaluation.metric == "rouge":
+        if needs_encoder(evaluation.metric):
             settings |= {"prefix": model.prefix, "source_length": model.source_length}
         return {
             "metric": evaluation.metric,
@@ -268,7 +269,7 @@ class Dag:
     def evaluation_code(self, wildcards: Wildcards) -> str:
         """The code of one metric, its module of `evaluate` included."""
         metric = self._evaluated(wildcards)[1].metric
-        scores = [] if metric == "samples" else [f"trainyard.evaluate.modules.{metric}.{metric}"]
+        scores = [f"trainyard.evaluate.modules.{metric}.{metric}"] if metric in METRICS else []
         return code_hash("trainyard.evaluate.run", f"trainyard.evaluate.{metric}", *scores)
 
     def evaluation_processes(self, wildcards: Wildcards) -> int:

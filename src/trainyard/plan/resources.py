@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from trainyard.metrics import METRICS
 from trainyard.plan.runs import Catalogues, Run
 
 # sustained FLOP/s a process: a third of an A100's peak; one thread of a CPU
@@ -9,7 +10,7 @@ _RATE = {"cuda": 100e12, "cpu": 20e9}
 _MOST_MINUTES = 7 * 24 * 60
 # of a dataset that is evaluated whole, and what an average row costs: read by all endings, or generated token by token
 _ROWS = 10_000
-_TOKENS_A_ROW = {"perplexity": 1_000, "hellaswag": 500, "rouge": 20_000, "samples": 20_000}
+_TOKENS_PER_TEXT = 20_000  # that is written to be read
 
 
 def training_tokens(run: Run, catalogues: Catalogues) -> int:
@@ -42,7 +43,8 @@ def evaluation_minutes(metric: str, settings: dict[str, Any], parameters: int, c
         parameters: N.
         cores: of a CPU, or GPUs.
     """
-    tokens = (settings.get("limit") or settings.get("prompts") or _ROWS) * _TOKENS_A_ROW[metric]
+    rows = settings.get("limit") or settings.get("prompts") or _ROWS
+    tokens = rows * (METRICS[metric].tokens_per_item if metric in METRICS else _TOKENS_PER_TEXT)
     flop = 2 * parameters * tokens * (1 + (settings.get("shots") or 0))
     return min(_MOST_MINUTES, 30 + round(5 * flop / (_RATE[settings["device"]] * cores) / 60))
 

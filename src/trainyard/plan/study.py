@@ -15,6 +15,7 @@ from trainyard.config.yaml_entries import choose, nearest, parse, parse_entries,
 from trainyard.core.errors import InputError
 from trainyard.core.python_environment import framework, interpreter
 from trainyard.estimate.families import check_model, check_name
+from trainyard.metrics import METRICS
 from trainyard.plan.capabilities import Machine, find_device
 from trainyard.plan.checks import check_evaluate, check_evaluation, check_names
 from trainyard.plan.evaluations import KEPT, KIND_OF_DATA, Evaluation, evaluations, needs_encoder, suits
@@ -133,7 +134,7 @@ class StudyPlan:
         """See that scores of one name, which the report ranks, are scored alike."""
         first: dict[str, tuple[EvaluatedModel, Evaluation]] = {}
         for model, each in self.by_evaluation.values():
-            if each.metric == "samples":
+            if each.metric not in METRICS:
                 continue
             before, other = first.setdefault(each.name, (model, each))
             odd = [key for key, value in each.protocol.items() if value != other.protocol[key]]
@@ -168,14 +169,14 @@ class StudyPlan:
     @functools.cached_property
     def evaluation_files(self) -> list[str]:
         """The results of all evaluations that give a value."""
-        return [model.file(self.name, each) for model, each in self.by_evaluation.values() if each.metric != "samples"]
+        return [model.file(self.name, each) for model, each in self.by_evaluation.values() if each.metric in METRICS]
 
     @functools.cached_property
     def compared_files(self) -> list[str]:
         """Of those the ones that models are compared by: of a run with steps besides best or last, not the steps."""
         of_model: dict[tuple[str, str], list[tuple[EvaluatedModel, Evaluation]]] = {}
         for model, each in self.by_evaluation.values():
-            if each.metric != "samples":
+            if each.metric in METRICS:
                 of_model.setdefault((model.run, each.name), []).append((model, each))
         compared = set()
         for found in of_model.values():
@@ -201,7 +202,7 @@ class StudyPlan:
             file: f"{RESULTS}/data/{each.dataset}/rows/{each.split}.parquet"
             for model, each in self.by_evaluation.values()
             if (file := model.file(self.name, each))
-            and (each.metric == "samples" or (each.metric == "rouge" and file in self.compared_files))
+            and (each.metric not in METRICS or (needs_encoder(each.metric) and file in self.compared_files))
         }
 
     @functools.cached_property
@@ -214,7 +215,7 @@ class StudyPlan:
         sizes: dict[tuple[str, str, str], int] = {}
         for model, each in self.by_evaluation.values():
             run = self.runs.get(model.run)
-            if each.metric == "samples" or not (run and run.evaluate and run.evaluate.contamination):
+            if each.metric not in METRICS or not (run and run.evaluate and run.evaluate.contamination):
                 continue
             ngram = run.evaluate.contamination.ngram
             place = (run.specification["dataset"], each.dataset, each.split)
@@ -248,14 +249,16 @@ class StudyPlan:
         met |= {
             (run.specification["dataset"], each.dataset, each.split)
             for model, each in self.by_evaluation.values()
-            if each.metric in ("perplexity", "rouge") and (run := self.runs.get(model.run))
+            if KIND_OF_DATA[each.metric] != "choices" and each.metric in METRICS and (run := self.runs.get(model.run))
         }
         return [f"{RESULTS}/data/{name}/rows/duplicates/{dataset}-{split}.json" for name, dataset, split in sorted(met)]
 
     @functools.cached_property
     def choice_datasets(self) -> list[str]:
         """Datasets of multiple-choice items, whose shortcuts are beside the models' scores."""
-        return sorted({each.dataset for _, each in self.by_evaluation.values() if each.metric == "hellaswag"})
+        return sorted(
+            {each.dataset for _, each in self.by_evaluation.values() if KIND_OF_DATA[each.metric] == "choices"}
+        )
 
     @functools.cached_property
     def tokenized(self) -> list[tuple[str, str]]:
@@ -406,7 +409,7 @@ def _check_held_out(plan: StudyPlan) -> None:
     scored = {
         (run.specification["dataset"], each.metric, each.dataset, each.split)
         for model, each in plan.by_evaluation.values()
-        if each.metric != "samples" and (run := plan.runs.get(model.run))
+        if each.metric in METRICS and (run := plan.runs.get(model.run))
     }
     for trained_on, metric, dataset, split in sorted(scored):
         if shared := datasets[trained_on].shared_rows("train", datasets[dataset], split):

@@ -6,20 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainyard.core.errors import InputError
+from trainyard.metrics import METRICS
 from trainyard.report.pages.cells import SEEDS
-from trainyard.report.render.format import clip, fixed, probed, scientific, size
+from trainyard.report.render.format import BOUNDED, PERCENT, SHORT_TITLES, clip, fixed, probed, scientific, size
 from trainyard.report.results.probes import allowance, nearest
+from trainyard.report.statistics.seeds import LOSSES
 
 WIDEST = 22
 WORDS = ("model", "dataset", "parallel", "processes", "precision", "recipe", "seed", "checkpoint", "outcome")
 SHARED = ("parallel", "processes", "precision", "recipe", "seed")
+# of each metric the first and the last of the scores that sentences state: a terminal is narrow
+_SCORES = dict.fromkeys(name for metric in METRICS.values() for name in (metric.told[0], metric.told[-1]))
 NUMBERS = (
     ("training_loss", "train loss"),
     ("validation_loss", "val loss"),
-    ("acc", "acc %"),
-    ("perplexity_word", "ppl/word"),
-    ("rouge1", "ROUGE-1"),
-    ("rougeL", "ROUGE-L"),
+    *((name, SHORT_TITLES[name]) for name in _SCORES),
     ("tokens_per_second", "tokens/s"),
     ("peak_memory", "memory"),
     ("parity", "parity"),
@@ -147,8 +148,8 @@ def _number(name: str, row: dict[str, str], key: str) -> str:
         return size(value)
     if name == "tokens_per_second":
         return fixed(value, 0)
-    scale, digits = {"acc": (100, 1), "training_loss": (1, 3), "validation_loss": (1, 3)}.get(name, (1, 2))
-    digits = 1 if name.startswith("rouge") else digits
+    scale = 100 if name in PERCENT else 1
+    digits = 1 if name in BOUNDED else 3 if name in LOSSES else 2
     parts = [row.get(f"{key}_{part}") for part in ("standard_deviation", "standard_error", "low", "high")]
     deviation, error, low, high = (fixed(scale * float(part), digits) if part else "" for part in parts)
     text = fixed(scale * value, digits)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainyard.core.statistics import Score
-from trainyard.report.render.format import PERCENT, scientific, score
+from trainyard.report.render.format import PERCENT, POINTS, scientific, score
 from trainyard.report.render.html import Cell
 from trainyard.report.results.probes import same_bits
 from trainyard.report.statistics.seeds import LOSSES, spread
@@ -48,8 +48,8 @@ def spread_cell(name: str, values: Sequence[float], tip: str = "") -> Cell:
 
 
 def _digits(name: str, value: Score) -> int | None:
-    """One decimal of a ROUGE, three of a loss; more of others where the error would read as zero."""
-    if name.startswith("rouge"):
+    """One decimal of points, three of a loss; more of others where the error would read as zero."""
+    if name in POINTS:
         return 1
     if name in LOSSES:
         return 3

@@ -1,17 +1,20 @@
 """What the results of a study say, in sentences: no number in them is written by hand."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from trainyard.core.statistics import Score, difference
+from trainyard.metrics import METRICS, Metric
 from trainyard.report.pages import scaling
 from trainyard.report.pages.levels import MOST, distance, endings
 from trainyard.report.pages.predicted_memory import TOO_SMALL, told_error
 from trainyard.report.pages.quality import leaders
 from trainyard.report.pages.verdicts import NOISE, near_best, of_second, one_test, over_seeds
 from trainyard.report.render.format import (
+    POINTS,
     TITLES,
     clip,
     counted,
@@ -20,16 +23,17 @@ from trainyard.report.render.format import (
     listed,
     probed,
     scientific,
+    score,
     short,
     size,
 )
 from trainyard.report.results.measurements import PLACE, MeasuredCell, by_place, cell_label, company
 from trainyard.report.results.measurements import varying as varying_cells
 from trainyard.report.results.probes import allowance, nearest, probe_label, same_bits
-from trainyard.report.results.runs import Run, label, telling
+from trainyard.report.results.runs import Evaluation, Run, label, telling
 from trainyard.report.statistics.paired_tests import Paired, against_baseline, paired
 from trainyard.report.statistics.seeds import headline
-from trainyard.report.statistics.study import Evidence, Ranked, best_loss, by_data, perplexities, ranked
+from trainyard.report.statistics.study import Evidence, Ranked, best_loss, by_data, ranked_by
 
 PREDICTED = 0.15  # of the measured increase: what a prediction of memory is to stay within
 
@@ -48,9 +52,7 @@ def findings(evidence: Evidence) -> list[Finding]:
         ("Training", _training),
         ("Held-out data", _held_out),
         ("Cost", leaders),
-        ("Endings", endings),
-        ("Perplexity", _perplexity),
-        ("Summaries", _rouge),
+        *((metric.topic, _describe(metric)) for metric in METRICS.values()),
         ("Parity", _parity),
         ("Speed and memory", _measure),
         ("Scaling", _scaling),
@@ -126,37 +128,54 @@ def _held_out(evidence: Evidence) -> list[str]:
     ]
 
 
-def _perplexity(evidence: Evidence) -> list[str]:
-    said = over_seeds(evidence, ("perplexity_word",))
-    for group, name in perplexities(evidence):
-        if group.headline(evidence.runs, name).several:
-            said += _against_pretrained(evidence, group, name)
-            continue
-        unit = TITLES[name].removeprefix("perplexity ")
-        what = f"the lowest perplexity {unit}," if len(group.scores) > 1 else f"a perplexity {unit} of"
-        said.append(f"{group.title}: {group.labels[0]} has {what} {_with_interval(group.scores[0])}.")
-        if len(group.scores) > 1:
-            phrase = of_second(group, name)
-            said.append(f"Second is {group.labels[1]} with {_with_interval(group.scores[1])}, {phrase}.")
+def _describe(metric: Metric) -> Callable[[Evidence], list[str]]:
+    """What is said of a metric: of one that guessing does well at, against chance and shortcuts too."""
+    return endings if metric.has_chance else functools.partial(_scores, metric)
+
+
+def _scores(metric: Metric, evidence: Evidence) -> list[str]:
+    """The best model by a metric on each split, the second, the baselines, and what training did."""
+    said = over_seeds(evidence, metric.told[:1])
+    for group, name in ranked_by(evidence, metric, metric.told[0]):
+        title = TITLES[name]
+        head = group.headline(evidence.runs, name)
+        best = group.evaluations[head.place]
+        seeds = f", the middle one of its {len(head.values)} seeds," if len(head.values) > 1 else ""
+        values = [f"{TITLES[each]} {_with_interval(each, best.scores[each])}" for each in metric.told[1:]]
+        first = f"{title} {_with_interval(name, best.scores[name])}"
+        if len(group.scores) > 1 and not head.several:
+            first = f"the {'highest' if metric.higher_is_better else 'lowest'} {first}"
+        items = counted(best.raw["n"], metric.item)
+        said.append(f"{group.title}, {items}: {group.labels[head.place]}{seeds} has {listed([first, *values])}.")
+        if len(group.scores) > 1 and not head.several:
+            second = _with_interval(name, group.scores[1])
+            said.append(f"Second is {group.labels[1]} with {title} {second}, {of_second(group, name)}.")
             said += _near(group, name)
+        said += _against_baselines(best, name, group.scores[head.place])
         said += _against_pretrained(evidence, group, name)
     return said
 
 
-def _with_interval(value: Score) -> str:
-    text = fixed(value.value, 2)
+def _with_interval(name: str, value: Score) -> str:
+    digits = 1 if name in POINTS else None
+    text = score(name, value.value, digits)
     if value.interval is None:
         return text
-    low, high = (fixed(end, 2) for end in value.interval)
-    return f"{text} (95 % interval {low} to {high})"
-
-
-def _bracketed(value: Score) -> str:
-    text = fixed(value.value, 1)
-    if value.interval is None:
-        return text
-    low, high = (fixed(end, 1) for end in value.interval)
+    low, high = (score(name, end, digits) for end in value.interval)
     return f"{text} [{low}, {high}]"
+
+
+def _against_baselines(best: Evaluation, name: str, value: Score) -> list[str]:
+    said = []
+    for baseline, values in best.baselines.items():
+        tested = against_baseline(best, baseline, name)
+        errors = difference(value, values[name])
+        if isinstance(tested, Paired):
+            verdict = f": the model minus the baseline is {one_test(name, tested)}"
+        else:
+            verdict = "" if errors is None else f": the model is {distance(errors)} it"
+        said.append(f"The baseline {baseline} has {TITLES[name]} {_with_interval(name, values[name])}{verdict}.")
+    return said
 
 
 def _near(group: Ranked, name: str) -> list[str]:
@@ -185,8 +204,8 @@ def _against_pretrained(evidence: Evidence, group: Ranked, name: str) -> list[st
         else:
             change = f"{fixed(100 * (after.value / start.value - 1), 1)} %"
             change += f", {_noise(errors)}"
-        unit = TITLES[name].removeprefix("perplexity ")
-        said.append(f"Training took {text} from {fixed(start.value, 2)} to {fixed(after.value, 2)} {unit} ({change}).")
+        before_and_after = f"from {score(name, start.value)} to {score(name, after.value)}"
+        said.append(f"Training took the {TITLES[name]} of {text} {before_and_after} ({change}).")
     return said
 
 
@@ -196,32 +215,6 @@ def _noise(errors: float | None) -> str:
     if abs(errors) < NOISE:
         return f"within noise: {fixed(abs(errors), 1)} combined standard errors"
     return f"{fixed(abs(errors), 1)} combined standard errors"
-
-
-def _rouge(evidence: Evidence) -> list[str]:
-    said = over_seeds(evidence, ("rouge1",))
-    for group in ranked(evidence, "rouge", "rouge1"):
-        head = group.headline(evidence.runs, "rouge1")
-        best = group.evaluations[head.place]
-        seeds = f", the middle one of its {len(head.values)} seeds," if len(head.values) > 1 else ""
-        parts = []
-        for name, title in (("rouge1", "ROUGE-1"), ("rouge2", "ROUGE-2"), ("rougeL", "ROUGE-L")):
-            parts.append(f"{title} {_bracketed(best.scores[name])}")
-        rows = counted(best.raw["n"], "row")
-        said.append(f"{group.title}, {rows}: {group.labels[head.place]}{seeds} has {listed(parts)}.")
-        if len(group.scores) > 1 and not head.several:
-            second = _bracketed(group.scores[1])
-            said.append(f"Second is {group.labels[1]} with ROUGE-1 {second}, {of_second(group, 'rouge1')}.")
-            said += _near(group, "rouge1")
-        for name, values in best.baselines.items():
-            tested = against_baseline(best, name, "rouge1")
-            errors = difference(group.scores[head.place], values["rouge1"])
-            if isinstance(tested, Paired):
-                verdict = f": the model minus the baseline is {one_test('rouge1', tested)}"
-            else:
-                verdict = "" if errors is None else f": the model is {distance(errors)} it"
-            said.append(f"The baseline {name} has ROUGE-1 {_bracketed(values['rouge1'])}{verdict}.")
-    return said
 
 
 def _parity(evidence: Evidence) -> list[str]:

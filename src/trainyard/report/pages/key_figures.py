@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from trainyard.core.statistics import Score
+from trainyard.metrics import METRICS
 from trainyard.report.render.format import PERCENT, TITLES, duration, fixed, percent, scientific, score
 from trainyard.report.results.measurements import company, whole_label
 from trainyard.report.results.probes import nearest, probe_label, same_bits
 from trainyard.report.results.runs import label, telling
 from trainyard.report.statistics.levels import ALL, gather, head_of
 from trainyard.report.statistics.seeds import Headline, headline, spread
-from trainyard.report.statistics.study import Evidence, by_data, perplexities, ranked
+from trainyard.report.statistics.study import Evidence, by_data, ranked_by
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ def cards(evidence: Evidence) -> list[Card]:
             mean = f"{fixed(100 * fmean(head.values), 1)} %"
             text = mean if len(head.values) > 1 else percent(value.value, value.error)
             found.append(Card("right endings", text, remark))
-    summaries = [(group, "rougeL") for group in ranked(evidence, "rouge", "rougeL")]
-    for top, name in [*perplexities(evidence)[:1], *summaries[:1]]:
+    others = [metric for metric in METRICS.values() if not metric.has_chance]
+    for top, name in [best for metric in others for best in ranked_by(evidence, metric, metric.headline)[:1]]:
         head = top.headline(runs, name)
         of = _over(head, 2, 100 if name in PERCENT else 1) or _interval(name, top.scores[head.place])
         if of:  # a figure that nothing tells the certainty of is no key figure

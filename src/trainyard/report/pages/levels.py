@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from trainyard.config.study import Study
 from trainyard.core.statistics import Score
+from trainyard.metrics import METRICS
 from trainyard.report.pages.cells import score_cell
 from trainyard.report.pages.verdicts import NOISE, near_best, of_second, over_seeds
 from trainyard.report.render import style
@@ -205,7 +206,7 @@ MOST = 12
 def endings(evidence: Evidence) -> list[str]:
     """The best model against chance and shortcuts, by level, and how far the second lies below it."""
     said = over_seeds(evidence, ("acc",))
-    groups = ranked(evidence, "hellaswag", "acc")
+    groups = [group for metric in METRICS.values() if metric.has_chance for group in ranked(evidence, metric, "acc")]
     for items, group in zip(gather(evidence.runs, evidence.evaluations, evidence.shortcuts), groups, strict=True):
         head = head_of(evidence.runs, items)
         best = items.models[head.place]

@@ -11,7 +11,7 @@ from trainyard.config.study import Study
 from trainyard.core.statistics import Score
 from trainyard.metrics import METRICS
 from trainyard.report.render import style
-from trainyard.report.render.format import PERCENT, TITLES, clip, score, tick
+from trainyard.report.render.format import BOUNDED, PERCENT, TITLES, clip, score, tick
 from trainyard.report.results.runs import CHANCE, Evaluation, model_labels, read_evaluations, read_runs
 from trainyard.report.statistics.seeds import Configuration, configurations, spread
 
@@ -176,7 +176,7 @@ def _draw_panel(axes: Axes, panel: Panel, palette: dict[str, str], order: list[s
     axes.set_yticks(range(len(order)), [clip(name, 34) for name in order] if named else [""] * len(order), fontsize=10)
     axes.grid(False, axis="y")
     ticks = MaxNLocator(4).tick_values(*axes.get_xlim())
-    bounded = panel.name in PERCENT or panel.name.startswith("rouge")
+    bounded = panel.name in BOUNDED
     low, high = axes.get_xlim()
     axes.set_xticks([value for value in ticks if low <= value <= high and not (bounded and not 0 <= value <= 100)])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))

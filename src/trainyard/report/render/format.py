@@ -3,18 +3,19 @@
 import math
 from collections.abc import Sequence
 
-from trainyard.metrics import METRICS, score_kinds
+from trainyard.metrics import METRICS, SCORES
 
 MINUS = "\N{MINUS SIGN}"
 NONE = "\N{EM DASH}"
-_KINDS = score_kinds()
 TITLES = {
     "training_loss": "training loss",
     "validation_loss": "validation loss",
-    **{key: kind.title for key, kind in _KINDS.items()},
+    **{key: kind.title for key, kind in SCORES.items()},
 }
-SHORT_TITLES = {**TITLES, **{key: kind.short_title for key, kind in _KINDS.items()}}
-PERCENT = frozenset(key for key, kind in _KINDS.items() if kind.percent)
+SHORT_TITLES = {**TITLES, **{key: kind.short_title for key, kind in SCORES.items()}}
+BOUNDED = frozenset(key for key, kind in SCORES.items() if kind.is_bounded)
+POINTS = frozenset(key for key, kind in SCORES.items() if kind.points)
+PERCENT = frozenset(key for key, kind in SCORES.items() if kind.percent)
 SHOWN = {name: tuple(kind.key for kind in metric.scores if kind.tabulated) for name, metric in METRICS.items()}
 """The scores of each metric that tables have."""
 
@@ -37,7 +38,7 @@ def score(name: str, value: float | None, digits: int | None = None) -> str:
     if name in PERCENT:
         value *= 100
     if digits is None:
-        digits = _KINDS[name].decimals if name in _KINDS else 2
+        digits = SCORES[name].decimals if name in SCORES else 2
     return fixed(value, digits)
 
 

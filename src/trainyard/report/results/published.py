@@ -81,7 +81,7 @@ def same(entry: Published, evaluation: Evaluation) -> bool:
     if shots and evaluation.shots is not None and int(shots[1]) != evaluation.shots:
         return False
     dataset = str(evaluation.raw["dataset"]).lower()
-    named = dataset == "hellaswag" if evaluation.metric == "hellaswag" else dataset in text
+    named = dataset == evaluation.metric or dataset in text
     return named and evaluation.protocol_name.lower() in text
 
 

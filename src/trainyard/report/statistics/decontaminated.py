@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from trainyard.core.statistics import FEWEST, Estimate, Score, bootstrap_means, proportion, ratio
+from trainyard.metrics import SCORES
 from trainyard.report.results.item_scores import Items
 from trainyard.report.statistics.paired_tests import CORRECT, UNITS
 
@@ -59,11 +60,12 @@ def clean(items: Items, kept: np.ndarray, name: str, settings: Mapping[str, Any]
         raise OverflowError(name)
     whole, part = over.sum() / under.sum(), over[kept].sum() / under[kept].sum()
     weights = np.where(kept, over - part * under, 0) / under[kept].sum()
-    if name.startswith("perplexity"):
+    form = SCORES[name].form if name in UNITS else "nats"
+    if form == "exponential":
         weights = math.exp(part) * weights - math.exp(whole) * (over - whole * under) / under.sum()
         difference = math.exp(part) - math.exp(whole)
     else:
-        scale = BITS if name == "bits_per_byte" else 1.0
+        scale = BITS if form == "bits" else 1.0
         weights = scale * (weights - (over - whole * under) / under.sum())
         difference = scale * (part - whole)
     count, varied = len(kept), ratio(over, under).standard_error is not None
@@ -90,5 +92,6 @@ def _estimate(
         return proportion(over[kept].astype(bool))
     if name in UNITS:
         found = ratio(over[kept], under[kept])
-        return found.scaled(BITS) if name == "bits_per_byte" else found if name == "loss_token" else found.exponential()
+        form = SCORES[name].form
+        return found.scaled(BITS) if form == "bits" else found.exponential() if form == "exponential" else found
     return bootstrap_means(over[kept][:, None], settings["resamples"], settings["seed"])[0].within(0, 100)

@@ -22,14 +22,14 @@ import numpy as np
 from scipy import stats
 
 from trainyard.core.statistics import FEWEST, LEVEL, ratio
-from trainyard.metrics import METRICS, score_kinds
+from trainyard.metrics import METRICS, SCORES
 from trainyard.report.results.item_scores import RESAMPLES, Items
 from trainyard.report.results.runs import Evaluation
 
 MCNEMAR = "McNemar's exact test"
 BOOTSTRAP = "paired bootstrap"
-CORRECT = {key: kind.correct for key, kind in score_kinds().items() if kind.correct}
-UNITS = {key: kind.unit for key, kind in score_kinds().items() if kind.unit}
+CORRECT = {key: kind.correct for key, kind in SCORES.items() if kind.correct}
+UNITS = {key: kind.unit for key, kind in SCORES.items() if kind.unit}
 OF_SHOTS = ("draw", "seed", "shots_rows", "held_out")  # they decide nothing where there are no shots
 
 

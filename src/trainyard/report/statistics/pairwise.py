@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from trainyard.metrics import METRICS
+from trainyard.metrics import METRICS, SCORES
 from trainyard.report.render.format import PERCENT, fixed, scientific
 from trainyard.report.results.item_scores import RESAMPLES
 from trainyard.report.results.runs import Evaluation
 from trainyard.report.statistics.paired_tests import UNITS, Paired, holm, paired
-from trainyard.report.statistics.seeds import LOSSES, WELCH, Repeated, Welch, welch
+from trainyard.report.statistics.seeds import WELCH, Repeated, Welch, welch
 
 SIGNIFICANT = 0.05
 LEAST = 1e-6  # of a p-value that is told: smaller ones say the same
@@ -77,11 +77,14 @@ def ranking(group: Sequence[Evaluation], name: str) -> list[int]:
 
 def unit(name: str, found: Paired | Welch) -> str:
     """The unit of a difference as it is shown; a perplexity's under a paired test is in percent of it."""
-    if name in LOSSES or name in ("loss_token", "bits_per_byte"):
-        return "bits" if name == "bits_per_byte" and isinstance(found, Welch) else "nats"
-    if name in UNITS:
+    kind = SCORES.get(name)
+    if kind is None:
+        return "nats"  # a loss of a training
+    if kind.unit is None:
+        return "points" if kind.is_bounded else ""
+    if kind.form == "exponential":
         return "%" if isinstance(found, Paired) else ""
-    return "points"
+    return "bits" if kind.form == "bits" and isinstance(found, Welch) else "nats"
 
 
 def raw_unit(name: str, found: Paired | Welch) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from trainyard.config.catalogue import Model
 from trainyard.config.study import Study
 from trainyard.core.statistics import Score
-from trainyard.metrics import METRICS
+from trainyard.metrics import METRICS, Metric
 from trainyard.report.results.runs import Evaluation, Run, model_labels
 from trainyard.report.statistics.seeds import Headline, headline
 
@@ -44,30 +44,32 @@ class Ranked:
         return headline(runs, scores, lower=not METRICS[self.evaluations[0].metric].higher_is_better)
 
 
-def ranked(evidence: Evidence, metric: str, name: str) -> list[Ranked]:
+def ranked(evidence: Evidence, metric: Metric, name: str) -> list[Ranked]:
     """Every evaluation by this metric that has a score of this name, its models from best to worst."""
     groups: dict[str, list[Evaluation]] = {}
     for evaluation in evidence.evaluations:
-        if evaluation.metric == metric and name in evaluation.scores:
+        if evaluation.metric == metric.key and name in evaluation.scores:
             groups.setdefault(evaluation.raw["evaluation"], []).append(evaluation)
     found = []
     for group in groups.values():
-        group.sort(key=lambda evaluation: evaluation.scores[name].value, reverse=METRICS[metric].higher_is_better)
+        group.sort(key=lambda evaluation: evaluation.scores[name].value, reverse=metric.higher_is_better)
         names = model_labels(evidence.runs, group)
         found.append(Ranked(group[0].title, group, names, [evaluation.scores[name] for evaluation in group]))
     return found
 
 
-def perplexities(evidence: Evidence) -> list[tuple[Ranked, str]]:
-    """Every perplexity by the figure that it is told by, a word's; a byte's where the text puts no space between words.
+def ranked_by(evidence: Evidence, metric: Metric, name: str) -> list[tuple[Ranked, str]]:
+    """Every evaluation by this metric, ranked by the score of this name, or by what stands for it.
 
-    Each with the name of that figure.
+    Each with the name of that score.
     """
-    words = [(group, "perplexity_word") for group in ranked(evidence, "perplexity", "perplexity_word")]
-    told = {group.evaluations[0].raw["evaluation"] for group, _ in words}
-    of_bytes = ranked(evidence, "perplexity", "perplexity_byte")
-    others = [group for group in of_bytes if group.evaluations[0].raw["evaluation"] not in told]
-    return [*words, *((group, "perplexity_byte") for group in others)]
+    groups = [(group, name) for group in ranked(evidence, metric, name)]
+    if metric.instead is None or metric.instead[0] != name:
+        return groups
+    other = metric.instead[1]
+    found = {group.evaluations[0].raw["evaluation"] for group, _ in groups}
+    rest = [group for group in ranked(evidence, metric, other) if group.evaluations[0].raw["evaluation"] not in found]
+    return [*groups, *((group, other) for group in rest)]
 
 
 def best_loss(run: Run) -> float | None:

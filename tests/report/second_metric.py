@@ -1,0 +1,61 @@
+"""Writes results of a metric of which lower is better, and what the report makes of them: `second_metric.py FOLDER`.
+
+It runs on a copy of the source in which trainyard.metrics has the metric `edits`.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainyard.config.catalogue import Model
+from trainyard.config.study import Study
+from trainyard.report.pages import comparison, differences, quality, scores
+from trainyard.tools.terminal_table import table
+
+from .reading import csv_rows, sentences
+from .sample_results import MODELS, Results
+from .sample_study import STUDY
+
+ROWS = 400
+
+
+def add_edits(results: Results, run: str, checkpoint: str, mean: float) -> None:
+    """Edits of each row, a few of which differ between the models."""
+    edits = np.random.default_rng(0).poisson(4, ROWS) + np.random.default_rng(len(run)).random(ROWS) + mean
+    value, error = float(edits.mean()), float(edits.std(ddof=1) / ROWS**0.5)
+    settings = {"limit": None}
+    more = {"checkpoint": checkpoint, "dataset": "dialogues", "n": ROWS, "settings": settings, "rows_sha256": "ab" * 32}
+    path = results.add_evaluation(run, "edits", {"edits": (value, error)}, **more)
+    pq.write_table(pa.table({"row": np.arange(ROWS), "edits": edits}), path.with_suffix(".parquet"))
+
+
+def main(folder: Path) -> None:
+    models = {name: Model.model_validate(entry) for name, entry in MODELS.items()}
+    results = Results(folder, "edits", Study.model_validate(STUDY), models)
+    for run, model, last in (("large", "gpt2-1m", 0.0), ("small", "gpt2-250k", 2.0), ("middle", "gpt2-500k", 1.0)):
+        results.add_run(run, model=model)
+        for checkpoint, more in (("step-100", 3.0), ("best", 0.0)):
+            add_edits(results, run, checkpoint, last + more)
+    best = [path for path in results.evaluations if path.stem.endswith("@best")]
+    page, numbers, picture = folder / "page.html", folder / "numbers.csv", folder / "picture.svg"
+    known, written = {"runs": results.runs}, {"table": page, "numbers": numbers}
+    comparison.tabulate(results.study, **known, evaluations=best, parity=[], **written)
+    found = {"comparison": csv_rows(numbers), "comparison page": page.read_text(), "terminal": table(numbers)}
+    differences.tabulate(results.study, **known, evaluations=best, **written)
+    found |= {"differences": csv_rows(numbers)}
+    evaluations = {**known, "evaluations": results.evaluations, "prices": None}
+    quality.tabulate(results.study, **evaluations, **written)
+    found |= {"quality": csv_rows(numbers)}
+    quality.draw(results.study, **evaluations, shortcuts=[], along="step", output=picture)
+    scores.draw(results.study, **known, evaluations=best, output=picture)
+    results.evaluations[:] = best
+    found |= {"sentences": sentences(results)}
+    (folder / "found.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
