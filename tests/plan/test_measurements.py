@@ -80,7 +80,6 @@ def test_a_mistake_in_a_grid_is_named_with_its_place(
 
 
 def test_a_cell_is_trained_as_the_runs_of_its_model_are(plan: Callable[..., Plan]) -> None:
-    settings = {"steps": 9, "batch": 4, "sequence_length": 64, "learning_rate": 0.01}
     runs = {
         "datasets": ["tinyworld"],
         "models": ["opt-tiny"],
