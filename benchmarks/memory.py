@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.config.catalogue import Model, ParallelSetting
+from trainyard.config.train import Train
 from trainyard.config.yaml_entries import parse_entries
 from trainyard.core.errors import InputError
+from trainyard.estimate.memory import predict_execution
 from trainyard.measure.throughput import measure
 from trainyard.plan.capabilities import never_of_family
-from trainyard.plan.preflight import prediction
 
 CONFIG = Path(__file__).parents[1] / "config"
 # an encoder-decoder of the size of GPT-2 52M
@@ -46,6 +47,7 @@ def cells(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             for precision in arguments.precision.split(","):
                 if precision not in setting.precision or never_of_family(setting, model.family):
                     continue
+                processes = 1 if setting.one_process else arguments.processes
                 for shape in arguments.shapes.split(","):
                     batch, length = (int(part) for part in shape.split("x"))
                     yield {
@@ -54,7 +56,7 @@ def cells(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                         "cell": f"{name}_{parallel}_{precision}_{shape}",
                         "model": {"name": name, **model.for_job(pretrained=False)},
                         "parallel": {"name": parallel, **setting.for_job()},
-                        "processes": 1 if setting.one_process else arguments.processes,
+                        "processes": processes,
                         "threads": 1,
                         "device": "cpu",
                         "precision": precision,
@@ -63,10 +65,17 @@ def cells(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                         "steps": arguments.steps,
                         "warmup_steps": 0,
                         "profiled_steps": 0,
-                        "activation_checkpointing": arguments.activation_checkpointing,
-                        "initial_loss_scale": 2.0**16,
+                        "train": settings(arguments, batch * setting.data_ranks(processes), batch, length),
                         "memory_limit": None,
                     }
+
+
+def settings(arguments: argparse.Namespace, rows: int, micro_batch: int, length: int) -> dict[str, Any]:
+    """Of a training that takes one micro-batch a process, `rows` in all."""
+    lengths = dict.fromkeys(("sequence_length", "source_length", "target_length"), length)
+    train = {"steps": 1, "batch": rows, "micro_batch": micro_batch, "learning_rate": 1e-5, **lengths}
+    train |= {"activation_checkpointing": arguments.activation_checkpointing}
+    return Train.model_validate(train).model_dump(mode="json")
 
 
 def measured(cell: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +88,7 @@ def measured(cell: dict[str, Any]) -> dict[str, Any]:
 
 def row(cell: dict[str, Any]) -> dict[str, Any]:
     """One line of the table."""
-    predicted = prediction(cell)
+    predicted = predict_execution(cell)
     total = predicted.total if predicted else None
     names = {key: cell[key] for key in ("cell", "precision", "batch", "sequence_length", "processes")}
     names |= {"model": cell["model"]["name"], "parallel": cell["parallel"]["name"], "predicted": total}

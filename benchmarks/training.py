@@ -24,7 +24,7 @@ from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging
 
-from trainyard.config.catalogue import Model, Precision
+from trainyard.config.catalogue import Model, ParallelSetting, Precision
 from trainyard.config.train import Train
 from trainyard.core.files import write_json
 from trainyard.data.loader import Loader
@@ -103,7 +103,14 @@ def compare(
     """The seconds of each step after the warm-up: ours, the Trainer's."""
     torch._dynamo.reset()
     train = Train.model_validate(
-        {"steps": steps + WARMUP, "batch": 8, "sequence_length": 256, "learning_rate": 3e-4, "decay": "constant"}
+        {
+            "steps": steps + WARMUP,
+            "batch": 8,
+            "sequence_length": 256,
+            "learning_rate": 3e-4,
+            "decay": "constant",
+            "compile": compiled,
+        }
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -113,12 +120,12 @@ def compare(
         engine_class.start(device)
         settings = EngineSettings(
             precision=precision,
-            clip=train.clip,
-            weight_decay=train.weight_decay,
-            betas=train.betas,
+            train=train,
+            parallel=ParallelSetting.of_job({"name": "single", "engine": "single"}),
             micro_batch=8,
+            accumulation=1,
+            family=MODEL.family,
             device=device,
-            compile=compiled,
         )
         engine = engine_class(Objective(build(MODEL, "benchmark", seed=1)), settings)
         arguments = TrainingArguments(

@@ -97,8 +97,8 @@ def _said(process: subprocess.Popen[bytes] | None, log: Path | None) -> str:
 
 
 @contextmanager
-def launched_from(folder: Path) -> Iterator[None]:
-    """Let the processes of a launch, which import our code alone, import the modules of a folder of tests too."""
+def launched_from(*folders: Path) -> Iterator[None]:
+    """Let the processes of a launch, which import our code alone, import the modules of some folders of tests too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "SOURCE", f"{launch.SOURCE}{os.pathsep}{folder}")
+        patch.setattr(launch, "SOURCE", os.pathsep.join(map(str, (launch.SOURCE, *folders))))
         yield

@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine_settings import cell_train
 from trainyard.config.catalogue import Model, ParallelSetting
 from trainyard.config.yaml_entries import parse_entries
 from trainyard.estimate.activations import Activations, BatchShape, activations
 from trainyard.estimate.engine_memory import Workload
 from trainyard.estimate.families import FAMILIES, load_family
-from trainyard.estimate.memory import Prediction, against, held, predict
+from trainyard.estimate.memory import Prediction, against, held, predict, predict_execution
 from trainyard.estimate.parameters import parameters
 from trainyard.measure.throughput import measure
 from trainyard.models.build import build
 from trainyard.models.loss import Objective
-from trainyard.plan.preflight import prediction
 
 CONFIG = Path(__file__).parents[2] / "config"
 SETTINGS: dict[str, ParallelSetting] = parse_entries(ParallelSetting, CONFIG / "parallel.yaml")
@@ -215,12 +215,11 @@ def test_prediction_is_within_15_percent_of_what_50_million_parameters_take(tmp_
         "steps": 2,
         "warmup_steps": 0,
         "profiled_steps": 0,
-        "activation_checkpointing": False,
-        "initial_loss_scale": 2.0**16,
+        "train": cell_train(1, 64, ranks=1 if setting.one_process else 2),
         "memory_limit": None,
     }
     measure(cell, tmp_path / "cell.json", tmp_path / "log")
     increase = json.loads((tmp_path / "cell.json").read_text())["peak_memory_increase"]
-    found = prediction(cell)
+    found = predict_execution(cell)
     assert found is not None
     assert found.total == pytest.approx(increase, rel=0.15)

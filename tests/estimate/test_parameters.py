@@ -6,8 +6,15 @@ import torch
 
 from trainyard.config.catalogue import Model
 from trainyard.config.yaml_entries import parse_entries
+from trainyard.estimate.blocks import decoder_layers, head_width
 from trainyard.estimate.families import FAMILIES, load_family
-from trainyard.estimate.parameters import flops_per_token, megatron_flops, parameters, parameters_without_embeddings
+from trainyard.estimate.parameters import (
+    flops_per_pair,
+    flops_per_token,
+    megatron_flops,
+    parameters,
+    parameters_without_embeddings,
+)
 from trainyard.models.build import build
 
 MODELS: dict[str, Model] = parse_entries(Model, Path(__file__).parents[2] / "config/models.yaml")
@@ -62,6 +69,21 @@ def test_flops_a_token_are_those_of_nanogpt() -> None:
     # 6 N + 12 L h Q T at 124M and a sequence of 1,024
     assert flops_per_token(MODELS["gpt2-124m"], 1024) == 6 * 124_439_808 + 12 * 12 * 12 * 64 * 1024
     assert round(flops_per_token(MODELS["gpt2-124m"], 1024) / 1e9, 3) == 0.860
+
+
+@pytest.mark.parametrize("name", ["bart-large", "t5-large"])
+def test_flops_of_a_pair_are_those_of_each_stack_on_its_tokens(name: str) -> None:
+    entry = MODELS[name]
+    shape, n = entry.shape, parameters(entry)
+    attention = 12 * shape.heads * head_width(shape)
+    # as long a target as a source: every parameter meets as many tokens
+    both = 6 * n * 64 + attention * (shape.layers + 2 * decoder_layers(shape)) * 64**2
+    assert flops_per_pair(entry, 64, 64) == pytest.approx(both, rel=1e-12)
+    with torch.device("meta"):
+        encoder = build(entry, name).get_encoder()
+    blocks = sum(each.numel() for part, each in encoder.named_parameters() if "embed_tokens" not in part)
+    of_the_source = flops_per_pair(entry, 64, 0) - attention * shape.layers * 64**2
+    assert of_the_source / (6 * 64) == pytest.approx(blocks, rel=0.02)  # its share of positions and last norms apart
 
 
 def test_flops_of_a_step_are_those_of_megatron() -> None:

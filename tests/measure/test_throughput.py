@@ -4,7 +4,9 @@ from types import ModuleType
 import psutil
 import pytest
 
+from engine_settings import cell_train
 from trainyard.config.catalogue import Model
+from trainyard.config.train import Train
 from trainyard.launch.launch import LaunchError
 from trainyard.measure import throughput
 from trainyard.measure.throughput import measure
@@ -15,7 +17,7 @@ SHAPE = {"layers": 2, "width": 32, "heads": 4, "context": 32, "vocabulary": 300}
 WIDE = SHAPE | {"width": 256, "context": 256, "embedding_width": 32, "post_norm": True, "dropout": 0.0}
 
 
-def cell(family="gpt2", shape=SHAPE, name="tiny", **other):
+def cell(family="gpt2", shape=SHAPE, name="tiny", batch=2, sequence_length=16, **other):
     return {
         "study": "demo",
         "cell": "tiny-cell",
@@ -26,10 +28,9 @@ def cell(family="gpt2", shape=SHAPE, name="tiny", **other):
         "threads": 1,
         "device": "cpu",
         "precision": "fp32",
-        "batch": 2,
-        "sequence_length": 16,
-        "activation_checkpointing": False,
-        "initial_loss_scale": 2.0**16,
+        "batch": batch,
+        "sequence_length": sequence_length,
+        "train": cell_train(batch or 1, sequence_length),
         "memory_limit": None,
         "steps": 4,
         "warmup_steps": 1,
@@ -60,8 +61,10 @@ def failing(monkeypatch):
 @pytest.mark.parametrize("family", ["opt", "t5"])
 def test_every_token_of_a_random_batch_is_predicted(family):
     model = Model.model_validate({"title": "", "family": family, "tokenizer": "bytes", "shape": SHAPE})
-    batch = random_batch(model, rows=3, length=16, seed=0)
-    assert batch["labels"].shape == (3, 16)
+    train = Train.model_validate(cell_train(3, 16, target_length=9))
+    batch = random_batch(model, train, rows=3, seed=0)
+    assert batch["input_ids"].shape == (3, 16)
+    assert batch["labels"].shape == (3, 9 if family == "t5" else 16)
     assert ((batch["labels"] >= 0) & (batch["labels"] < 300)).all()
     assert ("decoder_input_ids" in batch) is (family == "t5")
 

@@ -1,7 +1,8 @@
 import pytest
 
+from engine_settings import cell_train
 from trainyard.config.catalogue import Model
-from trainyard.estimate.parameters import flops_per_token, megatron_flops
+from trainyard.estimate.parameters import flops_per_pair, flops_per_token, megatron_flops
 from trainyard.hardware.peak_flops import Peak
 from trainyard.measure.worker import speed, utilisation
 
@@ -9,21 +10,30 @@ SHAPE = {"layers": 2, "width": 32, "heads": 4, "context": 32, "vocabulary": 300}
 TOP = Peak(1e12, "a datasheet")
 
 
-def cell(family="gpt2", **other):
+def cell(family="gpt2", **train):
     model = {"name": "tiny", "family": family, "tokenizer": "bytes", "shape": SHAPE}
     return {
         "model": model,
         "processes": 2,
         "batch": 8,
         "sequence_length": 10,
-        "activation_checkpointing": False,
-    } | other
+        "train": cell_train(8, 10, ranks=2, **train),
+    }
 
 
 def test_throughput_is_of_all_data_ranks_by_the_median_step():
     found = speed([1.0, 2.0, 4.0], cell(), data_ranks=2)
     assert (found["samples_per_second"], found["tokens_per_second"]) == (8.0, 80.0)
     assert found["step_seconds"] == pytest.approx({"median": 2.0, "p10": 1.2, "p90": 3.6})
+
+
+def test_of_pairs_the_tokens_of_targets_are_counted_as_a_training_counts_them():
+    found = speed([2.0], cell("bart", target_length=3), data_ranks=2)
+    assert (found["samples_per_second"], found["tokens_per_second"]) == (8.0, 24.0)
+    counted = utilisation([2.0], cell("bart", target_length=3), data_ranks=2, top=TOP)
+    model = Model.of_job(cell("bart")["model"])
+    assert counted["tflops"] == pytest.approx(4 * flops_per_pair(model, 10, 3) / 1e12)
+    assert counted["tflops_formula"].startswith("pairs/s")
 
 
 def test_processes_that_share_a_copy_of_the_model_take_one_batch():

@@ -1,10 +1,10 @@
 import torch
 
+from engine_settings import engine_settings
 from trainyard.config.catalogue import Model
 from trainyard.models.build import build
 from trainyard.models.loss import Objective
 from trainyard.optim.loss_scale import LossScale
-from trainyard.parallel.engine import EngineSettings
 from trainyard.parallel.pytorch import single
 
 
@@ -12,7 +12,7 @@ def made(precision, **more):
     shape = {"layers": 1, "width": 16, "heads": 2, "context": 8, "vocabulary": 300}
     entry = Model.model_validate({"title": "gpt2", "family": "gpt2", "tokenizer": "bytes", "shape": shape})
     return single.Engine(
-        Objective(build(entry, "gpt2", dropout=0.0, seed=0)), EngineSettings(precision=precision, **more)
+        Objective(build(entry, "gpt2", dropout=0.0, seed=0)), engine_settings(precision=precision, **more)
     )
 
 

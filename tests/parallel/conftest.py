@@ -11,7 +11,7 @@ from trainyard.launch import launch
 
 @pytest.fixture(scope="session", autouse=True)
 def _drivers_can_be_launched() -> Iterator[None]:
-    with launched_from(Path(__file__).parent):
+    with launched_from(Path(__file__).parent, Path(__file__).parents[1]):
         yield
 
 

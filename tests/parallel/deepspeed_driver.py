@@ -16,9 +16,10 @@ import torch
 import torch.distributed as dist
 from driver import micro_batch, objective
 
+from engine_settings import engine_settings
 from trainyard.parallel import process_group
 from trainyard.parallel.deepspeed import engine as deepspeed
-from trainyard.parallel.engine import Engine, EngineSettings, load_engine
+from trainyard.parallel.engine import Engine, load_engine
 
 LARGE = {"width": 128, "vocabulary": 4200}
 
@@ -31,7 +32,7 @@ def engine(
     shape: dict | None = None,
     **more: Any,
 ) -> Engine:
-    settings = EngineSettings(
+    settings = engine_settings(
         precision=precision,
         weight_decay=0.1,
         micro_batch=2,

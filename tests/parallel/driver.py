@@ -12,12 +12,13 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
+from engine_settings import engine_settings
 from trainyard.config.catalogue import Model
 from trainyard.estimate.families import load_family
 from trainyard.models.build import build
 from trainyard.models.loss import Objective
 from trainyard.parallel import process_group
-from trainyard.parallel.engine import Batch, Engine, EngineSettings, load_engine
+from trainyard.parallel.engine import Batch, Engine, load_engine
 from trainyard.parallel.pytorch.tensor import is_split
 from trainyard.train.checkpoint import seed_rank
 
@@ -52,7 +53,7 @@ def objective(family: str, more: dict | None = None, checkpointing: bool = False
 
 def engine(arguments: dict, clip: float | None = None) -> Engine:
     """The engine that the arguments name, on a fresh model of their family."""
-    settings = EngineSettings(
+    settings = engine_settings(
         precision=arguments["precision"],
         clip=clip,
         weight_decay=0.1,
@@ -126,7 +127,7 @@ def weights(asked: dict, before: dict | None, after: dict | None) -> dict:
 
 def apart(engine: Engine) -> list[str]:
     """What every process that shares matrices holds whole, and not alike."""
-    if engine.settings.tensor == 1 or engine.settings.pipeline > 1 or engine.data_ranks > 1:
+    if engine.settings.parallel.tensor == 1 or engine.settings.parallel.pipeline > 1 or engine.data_ranks > 1:
         return []
     found = []
     for name, parameter in engine.model.named_parameters():

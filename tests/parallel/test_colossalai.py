@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from engine_settings import engine_settings
 from trainyard.config.catalogue import Model
 from trainyard.core.errors import InputError
 from trainyard.models.build import build
@@ -21,7 +22,6 @@ from trainyard.parallel.colossalai.plugin import (
     use_eager_attention,
     with_plain_head,
 )
-from trainyard.parallel.engine import EngineSettings
 
 
 def objective(family: str) -> Objective:
@@ -91,7 +91,7 @@ def test_a_head_of_ours_is_plain_again() -> None:
 )
 def test_a_plugin_or_option_that_isn_t_there_is_named(options: dict, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        Engine(objective("gpt2"), EngineSettings(options=options))
+        Engine(objective("gpt2"), engine_settings(options=options))
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_the_booster_of_the_hybrid_plugin_sees_eager_attention_and_a_plain_head(
     made = objective("gpt2")
     made.model.config._attn_implementation = "sdpa"
     with pytest.raises(Stop):
-        Engine(made, EngineSettings(options={"plugin": "hybrid"}, micro_batch=2, accumulation=2))
+        Engine(made, engine_settings(options={"plugin": "hybrid"}, micro_batch=2, accumulation=2))
     assert attention(seen[0]) == {"eager"}
     assert type(seen[0].get_output_embeddings()) is nn.Linear
 
@@ -144,7 +144,7 @@ def test_the_loss_scale_doubles_after_the_gradient_was_unscaled_and_halves_at_an
             return self.overflow
 
     monkeypatch.setattr(plugin, "_STEPS_TO_DOUBLE", 2)
-    mixin = Mixin(**plugin.arguments(EngineSettings(initial_loss_scale=8.0)))  # pyright: ignore[reportArgumentType]
+    mixin = Mixin(**plugin.arguments(engine_settings(initial_loss_scale=8.0)))  # pyright: ignore[reportArgumentType]
     scale = plugin.LossScale(mixin)
     seen = []
     for overflow in (False, False, True, False, False):
@@ -167,7 +167,7 @@ def test_the_plugin_of_gemini_is_told_where_things_lie_in_chunks_that_a_small_mo
     from trainyard.parallel.colossalai.gemini import Placement, plugin_arguments  # noqa: PLC0415
 
     model = objective("opt").model
-    settings = EngineSettings(precision="bf16", clip=1.0, accumulation=4, initial_loss_scale=32.0)
+    settings = engine_settings(precision="bf16", clip=1.0, accumulation=4, initial_loss_scale=32.0)
     told = plugin_arguments(settings, Placement("static", 1.0, 0.5), model)
     plugin: Any = GeminiPlugin(**told)
     elements = sum(parameter.numel() for parameter in model.parameters())
@@ -178,7 +178,7 @@ def test_the_plugin_of_gemini_is_told_where_things_lie_in_chunks_that_a_small_mo
     assert told["initial_scale"] == 32.0
     assert plugin.gemini_config["min_chunk_size_m"] * 2**20 == pytest.approx(elements / 8)
     assert plugin.optim_kwargs["max_norm"] == 1.0
-    whole = plugin_arguments(EngineSettings(precision="fp16"), Placement("auto"), model)
+    whole = plugin_arguments(engine_settings(precision="fp16"), Placement("auto"), model)
     assert whole["placement_policy"] == "auto"
     assert whole["max_norm"] == float("inf")
     assert not whole["enable_gradient_accumulation"]

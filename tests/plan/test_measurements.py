@@ -59,6 +59,16 @@ def test_a_limit_is_of_the_memory_where_the_cell_computes_and_is_named_alike(
         ([{"parallel": ["dpp"]}], "measure.0.parallel: no parallel setting is called 'dpp'; did you mean 'ddp'"),
         ([{"host_memory_gb": 0}], "measure.0.host_memory_gb"),
         ([{"search": {}}], "measure.0.search.largest"),
+        ([{"train": {"clipp": 1}}], "measure.0.train.clipp"),
+        ([{"train": {"batch": 4}}], "measure.0.train.batch: every cell has its own batch; remove the line"),
+        (
+            [{"activation_checkpointing": True}],
+            "activation_checkpointing stands under train now: write train: {activation_checkpointing: true}",
+        ),
+        (
+            [{"models": ["bart-tiny"], "train": {"target_length": 2000}}],
+            "measure.0.train.target_length: 2000, but bart-tiny reads 256 tokens at most; make it smaller",
+        ),
     ],
 )
 def test_a_mistake_in_a_grid_is_named_with_its_place(
@@ -67,3 +77,43 @@ def test_a_mistake_in_a_grid_is_named_with_its_place(
     with pytest.raises(InputError) as error:
         cells_of(plan, *grids)
     assert said in str(error.value)
+
+
+def test_a_cell_is_trained_as_the_runs_of_its_model_are(plan: Callable[..., Plan]) -> None:
+    runs = {
+        "datasets": ["tinyworld"],
+        "models": ["opt-tiny"],
+        "parallel": ["ddp", "zero2"],
+        "train": {"steps": 9, "batch": 4, "sequence_length": 64, "learning_rate": 0.01, "clip": None, "compile": True},
+        "overrides": {"parallel": {"zero2": {"initial_loss_scale": 32}}},
+    }
+    others = {**runs, "models": ["gpt2-tiny"], "train": {**runs["train"], "weight_decay": 0.5}}
+    measured = GRID | {"parallel": ["ddp", "zero2"], "processes": [2], "train": {"dropout": 0.0}}
+    study = {"title": "t", "question": "q", "grids": [others, runs], "measure": [measured]}
+    made = plan(study).studies["s"]
+    of_run = made.runs["tinyworld_opt-tiny_zero2-x1_fp32_seed1"].specification["train"]
+    ddp, zero2 = (made.cells[f"opt-tiny_{name}-x2_fp32_batch8_sequence128_compiled"] for name in ("ddp", "zero2"))
+    own = {"steps": 1, "batch": 16, "micro_batch": 8, "sequence_length": 128, "source_length": 128}
+    own |= {"learning_rate": 1e-5, "dropout": 0.0}
+    assert zero2.specification["train"] == of_run | own
+    assert ddp.specification["train"]["initial_loss_scale"] == 2**16
+    assert ddp.compiled
+
+
+def test_a_cell_of_a_model_that_no_grid_has_is_trained_as_the_first_grid_is(plan: Callable[..., Plan]) -> None:
+    train = {"steps": 9, "batch": 4, "sequence_length": 64, "learning_rate": 0.01, "weight_decay": 0.5}
+    runs = {"datasets": ["tinyworld"], "models": ["gpt2-tiny"], "train": train}
+    study = {"title": "t", "question": "q", "grids": [runs], "measure": [GRID]}
+    (cell,) = plan(study).studies["s"].cells.values()
+    assert cell.specification["train"]["weight_decay"] == 0.5
+
+
+def test_what_is_no_matter_of_a_step_s_cost_changes_no_cell(plan: Callable[..., Plan]) -> None:
+    def cell(**more: Any) -> dict[str, Any]:
+        train = {"steps": 9, "batch": 4, "sequence_length": 64, "learning_rate": 0.01, **more}
+        runs = {"datasets": ["tinyworld"], "models": ["opt-tiny"], "train": train}
+        (made,) = plan({"title": "t", "question": "q", "grids": [runs], "measure": [GRID]}).studies["s"].cells.values()
+        return made.specification
+
+    assert cell(learning_rate=0.02, warmup_steps=3, validate_every=3, decay="linear", steps=7) == cell()
+    assert cell(clip=None) != cell()

@@ -155,11 +155,11 @@ RECIPES += [
     ),
 ]
 BENCHMARK = {
-    "torch-ddp": {"initial_loss_scale": 2**16},
-    "torch-ddp-fp16": {"initial_loss_scale": 2**16},
-    "low-level-zero-1": {"initial_loss_scale": 2**5, "parallel.options.level": 1},
+    "torch-ddp": {"train.initial_loss_scale": 2**16},
+    "torch-ddp-fp16": {"train.initial_loss_scale": 2**16},
+    "low-level-zero-1": {"train.initial_loss_scale": 2**5, "parallel.options.level": 1},
     "gemini-optimizer-offload": {
-        "initial_loss_scale": 2**5,
+        "train.initial_loss_scale": 2**5,
         "parallel.options.placement": None,
         "parallel.options.offload_optimizer_fraction": 1.0,
         "parallel.options.offload_parameters_fraction": None,
@@ -265,7 +265,7 @@ def test_the_cells_of_the_opt_benchmark_are_measured_as_it_measures_them(sourced
     grid = {(processes, batch, 1024, 20) for processes in (1, 4) for batch in (8, 32, 128)}
     assert sizes == (grid if study == "opt-plugins" else {(1, 8, 1024, 20)}), OPT_BENCHMARK
     for cell in found:
-        assert cell["activation_checkpointing"], OPT_BENCHMARK
+        assert cell["train"]["activation_checkpointing"], OPT_BENCHMARK
         assert {key: value_at(cell, key) for key in BENCHMARK[parallel]} == BENCHMARK[parallel], OPT_BENCHMARK
 
 
@@ -291,7 +291,7 @@ def test_each_published_measurement_stands_beside_a_cell_that_is_measured_here(s
     for entry in published:
         assert entry.cell is not None
         place = {"model": entry.model, "parallel": entry.parallel, **entry.cell.model_dump()}
-        assert any({key: cell[key] for key in place} == place for cell in cells)
+        assert any({key: cell.get(key, cell["train"].get(key)) for key in place} == place for cell in cells)
 
 
 def test_others_measurements_are_cells_with_a_setting_and_figures_of_speed_and_memory():

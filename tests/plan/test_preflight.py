@@ -3,10 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from engine_settings import cell_train
 from trainyard.config.catalogue import Model, ParallelSetting
+from trainyard.estimate.memory import predict_execution
 from trainyard.plan.capabilities import Machine
 from trainyard.plan.measurements import Cell
-from trainyard.plan.preflight import available_memory, exceeding, prediction
+from trainyard.plan.preflight import available_memory, exceeding
 from trainyard.plan.study import plan_study, read_catalogues
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -31,7 +33,8 @@ def test_what_exceeds_a_device_is_warned_of_by_name_with_sizes_and_a_remedy(opt_
 
 def test_activation_checkpointing_is_a_remedy_where_it_is_off(opt_plugins):
     (cell,) = [each for each in opt_plugins if each.name.startswith("opt-125m_ddp-x1_fp32_batch128_sequence1024")]
-    plain = replace(cell, specification={**cell.specification, "activation_checkpointing": False})
+    train = cell.specification["train"] | {"activation_checkpointing": False}
+    plain = replace(cell, specification={**cell.specification, "train": train})
     (line,) = exceeding([plain], 16 * GIB)
     assert line.endswith("shorter sequences, or activation_checkpointing: true")
 
@@ -49,13 +52,12 @@ def test_processes_on_cpus_share_the_memory_of_their_machine():
             "memory",
             f"x{processes}",
             {
+                "kind": "cell",
                 "model": {"name": "gpt2", **model.for_job(pretrained=False)},
                 "parallel": {"name": "ddp", **setting.for_job()},
                 "processes": processes,
                 "precision": "fp32",
-                "batch": 2,
-                "sequence_length": 128,
-                "activation_checkpointing": False,
+                "train": cell_train(2, 128, ranks=processes),
                 "device": "cpu",
             },
         )
@@ -66,9 +68,11 @@ def test_processes_on_cpus_share_the_memory_of_their_machine():
 
 
 def test_a_search_for_the_largest_batch_has_no_prediction(opt_plugins):
-    cells = [each for each in opt_plugins if "batch" in each.specification]
-    assert all(prediction(each.specification) for each in cells if each.specification["batch"] is not None)
-    assert prediction({**cells[0].specification, "batch": None}) is None
+    specifications = [each.specification for each in opt_plugins]
+    cells, searches = ([each for each in specifications if each["kind"] == kind] for kind in ("cell", "search"))
+    assert all(predict_execution(each) for each in cells)
+    assert searches
+    assert not any(predict_execution(each) for each in searches)
 
 
 def test_the_memory_of_this_machine_is_found():

@@ -53,7 +53,7 @@ def test_the_files_of_these_tests_do_run_code_where_they_are_let(tmp_path: Path,
 def test_no_file_of_a_checkpoint_can_run_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None], framework: str
 ) -> None:
-    paths = [str(launch.SOURCE), str(HERE), str(HERE.parent / "parallel")]
+    paths = [str(launch.SOURCE), str(HERE), str(HERE.parent / "parallel"), str(HERE.parent)]
     monkeypatch.setattr(launch, "SOURCE", os.pathsep.join(paths))
     output = tmp_path / "found.json"
     arguments = ALL | {"engines": ENGINES[framework], "folder": str(tmp_path), "output": str(output)}

@@ -5,12 +5,13 @@ import shutil
 import pytest
 import torch
 
+from engine_settings import engine_settings
 from trainyard.core.files import whole_folder
 from trainyard.data.loader import Loader
 from trainyard.models.build import build
 from trainyard.models.loss import Objective
 from trainyard.parallel import process_group
-from trainyard.parallel.engine import EngineSettings, load_engine
+from trainyard.parallel.engine import load_engine
 from trainyard.train import checkpoint
 from trainyard.train.checkpoint import load_checkpoint, newest_step, restore_best, save_checkpoint, seed_rank
 from trainyard.train.spec import Specification
@@ -25,7 +26,7 @@ def make_engine(specification):
 
     def make(seed):
         objective = Objective(build(parsed.model, "tiny", seed=seed))
-        engine = engine_class(objective, EngineSettings(micro_batch=1, accumulation=4))
+        engine = engine_class(objective, engine_settings(micro_batch=1, accumulation=4))
         return engine, Loader(parsed.data.train, parsed.train, seed=1)
 
     yield make

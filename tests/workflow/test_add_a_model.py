@@ -14,12 +14,12 @@ from how_to import listed_commands, listed_files
 PAGE = "add-a-model.md"
 SETTINGS = {"ddp", "zero3", "tensor", "pipeline"}
 PREDICTED = """
-from trainyard.plan.preflight import prediction
+from trainyard.estimate.memory import predict_execution
 from trainyard.plan.study import make_plan
 from pathlib import Path
 (study,) = make_plan({"studies": "mistral", "device": "cpu"}, Path("config")).studies.values()
 for run in study.runs.values():
-    print(run.specification["parallel"]["name"], prediction(run.specification).total)
+    print(run.specification["parallel"]["name"], predict_execution(run.specification).total)
 """
 
 

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from trainyard.config.catalogue import Precision, Split
-from trainyard.config.train import LossScale
 from trainyard.config.values import (
     Dimension,
     Distinct,
@@ -193,9 +192,10 @@ class Measure(Entry):
     steps: PositiveInt = 20
     warmup_steps: NonNegativeInt = 3
     profiled_steps: NonNegativeInt = Field(3, description="after those timed, to see where time goes; 0: not looked at")
-    activation_checkpointing: bool = False
-    initial_loss_scale: LossScale = Field(
-        2**16, description="in fp16: the factor that the loss is given at first; a power of two"
+    train: dict[str, Any] = Field(
+        default_factory=dict,
+        description="over the settings of the grid that holds the model, or of the first; batch and lengths are those "
+        "of the cell",
     )
     host_memory_gb: Gigabytes | None = Field(
         None, description="on a CPU: what each process may take besides its libraries, in 10^9 bytes"
@@ -204,6 +204,14 @@ class Measure(Entry):
         None, description="on a GPU: what torch may take of it for each process, in 10^9 bytes"
     )
     search: Search | None = Field(None, description="the largest batch that fits, besides those of `batch`")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_of_today(cls, given: Any) -> Any:
+        for key in ("activation_checkpointing", "initial_loss_scale"):
+            if isinstance(given, dict) and key in given:
+                raise ValueError(f"{key} stands under train now: write train: {{{key}: {str(given[key]).lower()}}}")
+        return given
 
 
 Figure = Literal[

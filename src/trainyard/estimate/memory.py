@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from trainyard.config.catalogue import Model, ParallelSetting, Precision
+from trainyard.config.train import Train, rows_a_step
 from trainyard.estimate.activations import BatchShape, activations
 from trainyard.estimate.blocks import Arithmetic
 from trainyard.estimate.engine_memory import (
@@ -147,19 +148,30 @@ def predict(
     return _rounded(peak, _slack(setting.engine, load), device)
 
 
-def predict_cell(cell: Mapping[str, Any]) -> Prediction | None:
-    """What a process of a measured cell needs, by its specification; None of a search, whose batch isn't known."""
-    if cell["batch"] is None:
+def predict_execution(specification: Mapping[str, Any]) -> Prediction | None:
+    """What a process of a run or a measured cell needs, by its specification.
+
+    None for a search for the largest batch, and for an engine that nobody has counted.
+    """
+    if specification["kind"] == "search":
         return None
+    model = Model.of_job(specification["model"])
+    setting = ParallelSetting.of_job(specification["parallel"])
+    train = Train.model_validate(specification["train"])
+    ranks, rows = setting.data_ranks(specification["processes"]), rows_a_step(train)
+    micro_batch = train.micro_batch or max(1, rows // ranks)
     return predict(
-        Model.of_job(cell["model"]),
-        ParallelSetting.of_job(cell["parallel"]),
-        processes=cell["processes"],
-        precision=cell["precision"],
-        micro_batch=cell["batch"],
-        sequence_length=cell["sequence_length"],
-        activation_checkpointing=cell["activation_checkpointing"],
-        device=cell["device"],
+        model,
+        setting,
+        processes=specification["processes"],
+        precision=specification["precision"],
+        micro_batch=micro_batch,
+        sequence_length=train.source_length if load_family(model.family).is_encoder_decoder else train.sequence_length,
+        target_length=train.target_length,
+        activation_checkpointing=train.activation_checkpointing,
+        dropout=train.dropout,
+        accumulation=max(1, rows // (ranks * micro_batch)),
+        device=specification["device"],
     )
 
 

@@ -4,6 +4,8 @@ from trainyard.config.catalogue import Model
 from trainyard.estimate.blocks import decoder_layers, head_width
 from trainyard.estimate.families import load_family
 
+PAIR_FLOPS_FORMULA = "6 (E S + D T) + 12 h Q (L S^2 + K (T^2 + S T))"
+
 
 def parameters(model: Model) -> int:
     """All parameters, those of tied weights counted once."""
@@ -17,15 +19,28 @@ def parameters_without_embeddings(model: Model) -> int:
 
 
 def flops_per_token(model: Model, sequence_length: int) -> float:
-    """FLOPs to train on one token: 6 N + 12 L h Q T (Chowdhery et al. 2022, appendix B; nanoGPT).
+    """FLOPs to train a decoder on one token: 6 N + 12 L h Q T (Chowdhery et al. 2022, appendix B; nanoGPT).
 
     N is all parameters, L the layers, h the heads, Q the head width, T the sequence length. Work that
-    activation checkpointing repeats is not counted. For an encoder-decoder a token is one of the source together
-    with one of the target, both of T tokens, and L counts the encoder's attention and the decoder's two.
+    activation checkpointing repeats is not counted.
     """
     shape = model.shape
-    attentions = shape.layers + (2 * decoder_layers(shape) if load_family(model.family).is_encoder_decoder else 0)
-    return 6.0 * parameters(model) + 12.0 * attentions * shape.heads * head_width(shape) * sequence_length
+    return 6.0 * parameters(model) + 12.0 * shape.layers * shape.heads * head_width(shape) * sequence_length
+
+
+def flops_per_pair(model: Model, source_length: int, target_length: int) -> float:
+    """FLOPs to train an encoder-decoder on one source and its target: `PAIR_FLOPS_FORMULA`.
+
+    It is `flops_per_token` of each stack: E parameters meet the S tokens of the source in L blocks, D those of
+    the target, T, in K blocks, each of which attends to the target and to the source.
+    """
+    shape, blocks = model.shape, decoder_layers(model.shape)
+    deeper = model.model_copy(update={"shape": shape.model_copy(update={"decoder_layers": blocks + 1})})
+    decoder = blocks * (parameters(deeper) - parameters(model)) + head_parameters(model)
+    encoder = parameters(model) - decoder
+    attended = shape.layers * source_length**2 + blocks * (target_length**2 + source_length * target_length)
+    products = 6.0 * (encoder * source_length + decoder * target_length)
+    return products + 12.0 * shape.heads * head_width(shape) * attended
 
 
 def megatron_flops(model: Model, batch: int, sequence_length: int, activation_checkpointing: bool) -> float:

@@ -11,7 +11,7 @@ import psutil
 
 from trainyard.core.failure_counts import FAILED, note_failure
 from trainyard.core.files import read_json, write_json
-from trainyard.estimate.memory import against, predict_cell
+from trainyard.estimate.memory import against, predict_execution
 from trainyard.launch.launch import LaunchError, launch
 from trainyard.measure import worker
 from trainyard.measure.machine_load import OtherLoad
@@ -24,9 +24,9 @@ COORDINATES = (
     "precision",
     "batch",
     "sequence_length",
-    "activation_checkpointing",
     "memory_limit",
 )
+TRAIN_COORDINATES = ("activation_checkpointing", "compile")
 FIGURES = (
     "step_seconds",
     "tokens_per_second",
@@ -75,7 +75,7 @@ def measure(
     Args:
         cell: kind (cell, search), study, cell, model and parallel (catalogue entries with their names),
             processes, threads (a process), device, precision, batch (sequences a process, or a copy of the
-            model), sequence_length, activation_checkpointing, memory_limit; steps, warmup_steps and
+            model), sequence_length, train (the settings of a training), memory_limit; steps, warmup_steps and
             profiled_steps, or in a search `search` with smallest, largest and steps.
         output: the file to write; what the cell swaps to a disk lies beside it meanwhile.
         log: takes what the processes print.
@@ -87,7 +87,7 @@ def measure(
         LaunchError: a process failed in any other way.
     """
     launcher = _Launcher(output.with_suffix(".measuring"), log, python, nodes)
-    row = {name: cell[name] for name in COORDINATES}
+    row = {name: cell[name] for name in COORDINATES} | {name: cell["train"][name] for name in TRAIN_COORDINATES}
     row |= {name: cell.get(name) for name in ("steps", "warmup_steps")}
     row |= {"model": cell["model"]["name"], "parallel": cell["parallel"]["name"]}
     if cell["kind"] == "search":
@@ -97,7 +97,7 @@ def measure(
         result = launcher.attempt(cell) if unsupported is None else Result("unsupported", unsupported)
     row |= {"outcome": result.outcome, "reason": result.reason}
     row |= dict.fromkeys(FIGURES) | result.figures | {"timing": "alone"}
-    predicted = predict_cell(cell) if result.outcome != "unsupported" else None
+    predicted = predict_execution(cell) if result.outcome != "unsupported" else None
     write_json(output, row | against(predicted, result.figures.get("peak_memory_increase")))
     if result.outcome == FAILED:
         note_failure(output, result.reason or "")

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
-from trainyard.config.catalogue import Model
+from trainyard.config.catalogue import Model, ParallelSetting
+from trainyard.config.train import Train
 from trainyard.core.files import read_json, write_json
 from trainyard.core.statistics import percentiles
 from trainyard.estimate.families import load_family
-from trainyard.estimate.parameters import flops_per_token, megatron_flops
+from trainyard.estimate.parameters import PAIR_FLOPS_FORMULA, flops_per_pair, flops_per_token, megatron_flops
 from trainyard.hardware.memory_usage import DeviceMemory, host_memory, peak_host_memory
 from trainyard.hardware.peak_flops import MFU_FORMULA, Peak, device_name, peak
 from trainyard.measure.memory_limit import lift_limit, limit_memory
@@ -45,8 +46,9 @@ def figures(cell: dict[str, Any], scratch: Path) -> dict[str, Any]:
     _load_libraries(model, cell)
     before = host_memory()
     limit_memory(cell["memory_limit"], device)
-    engine = kind(_objective(model, cell), _settings(cell, cell["parallel"]["engine"], scratch))
-    batch = random_batch(model, cell["batch"], cell["sequence_length"], seed=engine.data_rank)
+    setting, train = ParallelSetting.of_job(cell["parallel"]), Train.model_validate(cell["train"])
+    engine = kind(_objective(model, cell, train), _settings(cell, setting, train, scratch))
+    batch = random_batch(model, train, cell["batch"], seed=engine.data_rank)
     usage = DeviceMemory(device)
     usage.since_last()
     steps = [_timed_step(engine, batch, usage) for _ in range(cell["warmup_steps"] + cell["steps"])]
@@ -68,22 +70,29 @@ def figures(cell: dict[str, Any], scratch: Path) -> dict[str, Any]:
     }
 
 
-def random_batch(model: Model, rows: int, length: int, seed: int) -> Batch:
-    """A batch in which every token is predicted: (rows, length), and for an encoder-decoder sources of that length."""
+def random_batch(model: Model, train: Train, rows: int, seed: int) -> Batch:
+    """A batch as long as a training's may be, in which every token is predicted.
+
+    It is (rows, sequence_length), and for an encoder-decoder (rows, source_length) and (rows, target_length).
+    """
     generator = torch.Generator().manual_seed(seed)
 
-    def tokens() -> torch.Tensor:
+    def tokens(length: int) -> torch.Tensor:
         return torch.randint(0, model.shape.vocabulary, (rows, length), generator=generator)
 
     if not load_family(model.family).is_encoder_decoder:
-        return {"input_ids": tokens(), "labels": tokens()}
-    mask = torch.ones(rows, length, dtype=torch.int64)
-    return {"input_ids": tokens(), "attention_mask": mask, "decoder_input_ids": tokens(), "labels": tokens()}
+        return {"input_ids": tokens(train.sequence_length), "labels": tokens(train.sequence_length)}
+    return {
+        "input_ids": tokens(train.source_length),
+        "attention_mask": torch.ones(rows, train.source_length, dtype=torch.int64),
+        "decoder_input_ids": tokens(train.target_length),
+        "labels": tokens(train.target_length),
+    }
 
 
 def _step(engine: Engine, batch: Batch) -> Step:
     """One step, done when the device has done it."""
-    step = engine.train_step([batch], engine.settings.learning_rate)
+    step = engine.train_step([batch], engine.settings.train.learning_rate)
     if engine.device.type == "cuda":
         torch.cuda.synchronize(engine.device)
     return step
@@ -110,32 +119,38 @@ def _load_libraries(model: Model, cell: dict[str, Any]) -> None:
         }
     )
     little = model.model_copy(update={"shape": shape})
-    engine = single.Engine(_objective(little, cell), _settings({**cell, "batch": 1}, "single", None))
-    engine.train_step([random_batch(little, 1, 8, seed=0)], 0.0)
+    alone = ParallelSetting.of_job({"name": "single", "engine": "single"})
+    # eager: a compiler would keep what it makes for the small model
+    train = Train.model_validate(
+        cell["train"] | {"compile": False, "sequence_length": 8, "source_length": 8, "target_length": 8}
+    )
+    engine = single.Engine(_objective(little, cell, train), _settings({**cell, "batch": 1}, alone, train, None))
+    engine.train_step([random_batch(little, train, 1, seed=0)], 0.0)
     del engine
     gc.collect()
 
 
-def _objective(model: Model, cell: dict[str, Any]) -> Objective:
-    checkpointing = cell["activation_checkpointing"]
-    return Objective(build(model, cell["model"]["name"], seed=0, activation_checkpointing=checkpointing))
+def _objective(model: Model, cell: dict[str, Any], train: Train) -> Objective:
+    made = build(
+        model,
+        cell["model"]["name"],
+        dropout=train.dropout,
+        seed=0,
+        activation_checkpointing=train.activation_checkpointing,
+    )
+    return Objective(made)
 
 
-def _settings(cell: dict[str, Any], engine: str, scratch: Path | None) -> EngineSettings:
-    own = cell["parallel"] if engine != "single" else {"options": {}, "tensor": 1, "pipeline": 1}
+def _settings(cell: dict[str, Any], setting: ParallelSetting, train: Train, scratch: Path | None) -> EngineSettings:
     return EngineSettings(
         precision=cell["precision"],
-        clip=1.0,
-        learning_rate=1e-5,
-        weight_decay=0.1,
-        initial_loss_scale=cell["initial_loss_scale"],
+        train=train,
+        parallel=setting,
         micro_batch=cell["batch"],
-        options=own["options"],
-        tensor=own["tensor"],
-        pipeline=own["pipeline"],
+        accumulation=1,
         family=cell["model"]["family"],
-        scratch=scratch,
         device=cell["device"],
+        scratch=scratch,
     )
 
 
@@ -171,6 +186,53 @@ def _memory(ranks: list[list[int]], steps: list[_Timed], device: torch.device) -
     }
 
 
+FLOPS_FORMULA = "tokens/s x (6 N + 12 L h Q T) / processes"
+PAIRS_FORMULA = f"pairs/s x ({PAIR_FLOPS_FORMULA}) / processes"
+MEGATRON_FORMULA = "24 (3 + c) B S L h^2 (1 + S / 6h + V / 16 L h) / (step x processes)"
+
+
+def speed(seconds: list[float], cell: dict[str, Any], data_ranks: int) -> dict[str, Any]:
+    """Step time and throughput over all processes, from the times of the steps after the warm-up.
+
+    Processes that share a copy of the model share its batch, so that samples are counted by data rank. Tokens are
+    those that are predicted, as in a training: of pairs the target's.
+    """
+    median = statistics.median(seconds)
+    samples = cell["batch"] * data_ranks
+    predicted = "target_length" if load_family(cell["model"]["family"]).is_encoder_decoder else "sequence_length"
+    return {
+        "step_seconds": percentiles(seconds),
+        "tokens_per_second": samples * cell["train"][predicted] / median,
+        "samples_per_second": samples / median,
+    }
+
+
+def utilisation(seconds: list[float], cell: dict[str, Any], data_ranks: int, top: Peak) -> dict[str, Any]:
+    """TFLOP/s of a process by two counts, and model FLOPs utilisation with the peak that it is a part of.
+
+    Megatron's count holds for decoders with a feed-forward layer of four times the width; elsewhere it is None.
+    """
+    model, train = Model.of_job(cell["model"]), cell["train"]
+    length, pairs = train["sequence_length"], load_family(model.family).is_encoder_decoder
+    samples_per_second = cell["batch"] * data_ranks / cell["processes"] / statistics.median(seconds)  # of one process
+    if pairs:
+        flops = samples_per_second * flops_per_pair(model, train["source_length"], train["target_length"])
+    else:
+        flops = samples_per_second * length * flops_per_token(model, length)
+    holds = load_family(model.family).has_megatrons_flops and model.shape.feed_forward in (None, 4 * model.shape.width)
+    megatron = samples_per_second * megatron_flops(model, 1, length, train["activation_checkpointing"])
+    return {
+        "tflops": flops / 1e12,
+        "tflops_formula": PAIRS_FORMULA if pairs else FLOPS_FORMULA,
+        "tflops_megatron": megatron / 1e12 if holds else None,
+        "tflops_megatron_formula": MEGATRON_FORMULA,
+        "mfu": flops / top.flops,
+        "mfu_formula": f"({PAIRS_FORMULA}) / peak" if pairs else MFU_FORMULA,
+        "peak_flops": top.flops,
+        "peak_source": top.source,
+    }
+
+
 def main() -> None:
     """Measure the cell of the first argument with scratch space beside it, and write its figures to the second."""
     cell_file, output = sys.argv[1:]
@@ -181,44 +243,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-
-FLOPS_FORMULA = "tokens/s x (6 N + 12 L h Q T) / processes"
-MEGATRON_FORMULA = "24 (3 + c) B S L h^2 (1 + S / 6h + V / 16 L h) / (step x processes)"
-
-
-def speed(seconds: list[float], cell: dict[str, Any], data_ranks: int) -> dict[str, Any]:
-    """Step time and throughput over all processes, from the times of the steps after the warm-up.
-
-    Processes that share a copy of the model share its batch, so that samples are counted by data rank.
-    """
-    median = statistics.median(seconds)
-    samples = cell["batch"] * data_ranks
-    return {
-        "step_seconds": percentiles(seconds),
-        "tokens_per_second": samples * cell["sequence_length"] / median,
-        "samples_per_second": samples / median,
-    }
-
-
-def utilisation(seconds: list[float], cell: dict[str, Any], data_ranks: int, top: Peak) -> dict[str, Any]:
-    """TFLOP/s of a process by two counts, and model FLOPs utilisation with the peak that it is a part of.
-
-    Megatron's count holds for decoders with a feed-forward layer of four times the width; elsewhere it is None.
-    """
-    model = Model.of_job(cell["model"])
-    median, length = statistics.median(seconds), cell["sequence_length"]
-    share = cell["batch"] * data_ranks / cell["processes"]  # samples of one process
-    flops = share * length * flops_per_token(model, length) / median
-    work = megatron_flops(model, 1, length, cell["activation_checkpointing"]) * share / median
-    holds = load_family(model.family).has_megatrons_flops and model.shape.feed_forward in (None, 4 * model.shape.width)
-    return {
-        "tflops": flops / 1e12,
-        "tflops_formula": FLOPS_FORMULA,
-        "tflops_megatron": work / 1e12 if holds else None,
-        "tflops_megatron_formula": MEGATRON_FORMULA,
-        "mfu": flops / top.flops,
-        "mfu_formula": MFU_FORMULA,
-        "peak_flops": top.flops,
-        "peak_source": top.source,
-    }

@@ -1,33 +1,11 @@
 """AdamW (Loshchilov and Hutter 2019), by torch's fused kernel."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
-
-class AdamWSettings(Protocol):
-    """The settings of a training that AdamW is made of."""
-
-    @property
-    def learning_rate(self) -> float:
-        """The highest rate."""
-        ...
-
-    @property
-    def weight_decay(self) -> float:
-        """Of parameters of two or more dimensions."""
-        ...
-
-    @property
-    def betas(self) -> tuple[float, float]:
-        """The decay rates of the first and second moment."""
-        ...
-
-    @property
-    def epsilon(self) -> float:
-        """What is added to the denominator."""
-        ...
+from trainyard.config.train import Train
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -39,11 +17,11 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
-def adamw(model: nn.Module, settings: AdamWSettings) -> torch.optim.AdamW:
+def adamw(model: nn.Module, train: Train) -> torch.optim.AdamW:
     """AdamW over the groups of `parameter_groups`, by torch's fused kernel."""
-    return torch.optim.AdamW(parameter_groups(model, settings.weight_decay), **adamw_arguments(settings))
+    return torch.optim.AdamW(parameter_groups(model, train.weight_decay), **adamw_arguments(train))
 
 
-def adamw_arguments(settings: AdamWSettings) -> dict[str, Any]:
+def adamw_arguments(train: Train) -> dict[str, Any]:
     """What AdamW is given in every engine, besides its parameters."""
-    return {"lr": settings.learning_rate, "betas": settings.betas, "eps": settings.epsilon, "fused": True}
+    return {"lr": train.learning_rate, "betas": train.betas, "eps": train.epsilon, "fused": True}

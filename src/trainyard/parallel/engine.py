@@ -4,14 +4,15 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from trainyard.config.catalogue import Precision
+from trainyard.config.catalogue import ParallelSetting, Precision
+from trainyard.config.train import Train
 from trainyard.core.errors import InputError
 from trainyard.data.loader import IGNORE_INDEX
 from trainyard.parallel import engine_module, process_group
@@ -23,43 +24,27 @@ _SQUARED_AT_ONCE = 2**22  # elements
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """How an engine trains.
+    """What an engine is told of a training.
 
     Attributes:
         precision: fp32; bf16 and fp16 compute in it and keep fp32 master weights.
-        clip: the largest norm of the gradient over all parameters; None does not clip.
-        learning_rate: the highest rate; each step is given its own.
-        weight_decay: applied to parameters of two or more dimensions alone.
-        betas: AdamW's decay rates of the first and second moment.
-        epsilon: AdamW's.
-        initial_loss_scale: in fp16, the factor that the loss is given at first; a power of two.
+        train: the settings of the training, whole.
+        parallel: the entry of config/parallel.yaml, with the engine's own options.
         micro_batch: sequences a process takes at once.
         accumulation: micro-batches a process takes a step.
-        options: the engine's own, from config/parallel.yaml.
-        tensor: processes that share each matrix of one copy of the model.
-        pipeline: processes among which the blocks of one copy are laid.
         family: of the model, for engines that take it apart.
-        scratch: an empty folder for what an engine swaps to a disk; None where there is none.
         device: where the processes compute.
-        compile: whether the objective goes through torch.compile.
+        scratch: an empty folder for what an engine swaps to a disk; None where there is none.
     """
 
-    precision: Precision = "fp32"
-    clip: float | None = None
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.95)
-    epsilon: float = 1e-8
-    initial_loss_scale: float = 2.0**16
-    micro_batch: int = 1
-    accumulation: int = 1
-    options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
-    tensor: int = 1
-    pipeline: int = 1
-    family: str = "gpt2"
+    precision: Precision
+    train: Train
+    parallel: ParallelSetting
+    micro_batch: int
+    accumulation: int
+    family: str
+    device: Literal["cpu", "cuda"]
     scratch: Path | None = None
-    device: Literal["cpu", "cuda"] = "cpu"
-    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,18 +88,18 @@ class Engine(ABC):
         self.objective = objective
         assert isinstance(objective.model, nn.Module)
         self.model = objective.model
-        if settings.compile:
+        if settings.train.compile:
             objective.compile()
 
     @property
     def data_ranks(self) -> int:
         """How many shares a global batch is cut into: processes of one copy of the model take the same share."""
-        return process_group.world_size() // (self.settings.tensor * self.settings.pipeline)
+        return process_group.world_size() // (self.settings.parallel.tensor * self.settings.parallel.pipeline)
 
     @property
     def data_rank(self) -> int:
         """Which of these shares this process takes; the processes of one copy are neighbours."""
-        return process_group.rank() // (self.settings.tensor * self.settings.pipeline)
+        return process_group.rank() // (self.settings.parallel.tensor * self.settings.parallel.pipeline)
 
     @abstractmethod
     def train_step(self, micro_batches: Sequence[Batch], learning_rate: float) -> Step:

@@ -1,18 +1,43 @@
 """From the `measure` grids of a study to the cells that are measured one by one."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from trainyard.config.catalogue import ParallelSetting
 from trainyard.config.engine_options import Options, parse_options
-from trainyard.config.study import Measure
-from trainyard.config.yaml_entries import choose
+from trainyard.config.study import Measure, Study
+from trainyard.config.train import Train, complete
+from trainyard.config.yaml_entries import choose, parse
 from trainyard.core.errors import InputError
+from trainyard.estimate.families import load_family
 from trainyard.plan.capabilities import Device, never
 from trainyard.plan.checks import check_spread
-from trainyard.plan.runs import RESULTS, Catalogues, Execution
+from trainyard.plan.runs import RESULTS, Catalogues, Execution, merge_settings
+
+_OF_THE_CELL = {
+    "steps",
+    "tokens",
+    "epochs",
+    "batch",
+    "batch_tokens",
+    "micro_batch",
+    "sequence_length",
+    "source_length",
+    "initial",
+    "learning_rate",
+    "warmup_steps",
+    "warmup_ratio",
+    "warmup_start",
+    "decay",
+    "final_fraction",
+    "validate_every",
+    "validation_tokens",
+    "checkpoint_every",
+    "keep_steps",
+}
+"""Settings of a training that are no matter of what a step costs, or that the coordinates of a cell say."""
 
 
 @dataclass(frozen=True)
@@ -25,28 +50,33 @@ class Cell(Execution):
         return f"{RESULTS}/{self.study}/measure/{self.name}.json"
 
 
-def cells(study: str, grids: Sequence[Measure], catalogues: Catalogues, device: Device, place: str) -> dict[str, Cell]:
-    """Every cell of the grids by name, and one for each search; without those that a setting never is in.
+def cells(name: str, study: Study, catalogues: Catalogues, device: Device, place: str) -> dict[str, Cell]:
+    """Every cell that a study measures by name, and one for each search; without those that a setting never is in.
 
     Raises:
-        InputError: a name that no catalogue has, a sequence longer than the model reads, or a cell given twice.
+        InputError: a name that no catalogue has, a sequence longer than the model reads, settings of training that
+            can't be, or a cell given twice.
     """
     found = {}
-    for number, grid in enumerate(grids):
-        specifications = list(_grid(grid, catalogues, device, f"{place}.{number}"))
+    for number, grid in enumerate(study.measure):
+        here = f"{place}: measure.{number}"
+        parse(Train, complete(grid.train), f"{here}.train")
+        for key in grid.train.keys() & _OF_THE_CELL:
+            raise InputError(f"{here}.train.{key}: every cell has its own {key}; remove the line")
+        specifications = list(_grid(study, grid, catalogues, device, here))
         if not specifications:
             raise InputError(
-                f"{place}.{number}.parallel: none of these trains in this precision and number of processes; change one"
+                f"{here}.parallel: none of these trains in this precision and number of processes; change one"
             )
         for specification in specifications:
-            name = _name(specification, grid)
-            if name in found:
-                raise InputError(f"{place}: the cell {name} stands in two grids; remove it from one")
-            found[name] = Cell(study, name, {"study": study, "cell": name, **specification})
+            cell = _name(specification, grid)
+            if cell in found:
+                raise InputError(f"{place}: measure: the cell {cell} stands in two grids; remove it from one")
+            found[cell] = Cell(name, cell, {"study": name, "cell": cell, **specification})
     return found
 
 
-def _grid(grid: Measure, catalogues: Catalogues, device: Device, place: str) -> Iterator[dict[str, Any]]:
+def _grid(study: Study, grid: Measure, catalogues: Catalogues, device: Device, place: str) -> Iterator[dict[str, Any]]:
     batches: list[int | None] = [*grid.batch, *([None] if grid.search else [])]
     for model_name, parallel, processes, precision, length, batch in itertools.product(
         grid.models, grid.parallel, grid.processes, grid.precision, grid.sequence_length, batches
@@ -62,6 +92,14 @@ def _grid(grid: Measure, catalogues: Catalogues, device: Device, place: str) -> 
         if never(setting, model.family, precision, processes) is None:
             rows = batch or (grid.search.largest if grid.search else 1)
             check_spread(setting, parallel, (model_name, model), rows, f"{place}.parallel")
+        settings = _inherited(study, model_name, parallel) | grid.train
+        rows = batch or _smallest_batch(setting)
+        train = parse(Train, settings | _of_the_cell(rows, setting.data_ranks(processes), length), f"{place}.train")
+        if load_family(model.family).is_encoder_decoder and train.target_length > model.shape.context:
+            raise InputError(
+                f"{place}.train.target_length: {train.target_length}, but {model_name} reads {model.shape.context} "
+                "tokens at most; make it smaller"
+            )
         yield {
             "kind": "cell" if batch else "search",
             "model": {"name": model_name, **model.for_job(pretrained=False)},
@@ -72,8 +110,7 @@ def _grid(grid: Measure, catalogues: Catalogues, device: Device, place: str) -> 
             "precision": precision,
             "batch": batch,
             "sequence_length": length,
-            "activation_checkpointing": grid.activation_checkpointing,
-            "initial_loss_scale": grid.initial_loss_scale,
+            "train": train.model_dump(mode="json"),
             "memory_limit": _limit(grid, device),
             **(
                 {"steps": grid.steps, "warmup_steps": grid.warmup_steps, "profiled_steps": grid.profiled_steps}
@@ -81,6 +118,27 @@ def _grid(grid: Measure, catalogues: Catalogues, device: Device, place: str) -> 
                 else {"search": {"smallest": _smallest_batch(setting), **grid.search.model_dump()}}
             ),
         }
+
+
+def _inherited(study: Study, model: str, parallel: str) -> dict[str, Any]:
+    """The settings of the runs that a cell stands for, but for what the cell has of its own."""
+    own = next((grid for grid in study.grids if model in grid.models), study.grids[0] if study.grids else None)
+    if own is None:
+        return {}
+    settings = merge_settings(own, own.datasets[0], model, parallel)
+    return {key: value for key, value in settings.items() if key not in _OF_THE_CELL}
+
+
+def _of_the_cell(rows: int, ranks: int, length: int) -> dict[str, Any]:
+    """One step of `rows` sequences a data rank, of random tokens, which no rate teaches anything."""
+    return {
+        "steps": 1,
+        "batch": rows * ranks,
+        "micro_batch": rows,
+        "sequence_length": length,
+        "source_length": length,
+        "learning_rate": 1e-5,
+    }
 
 
 def _smallest_batch(setting: ParallelSetting) -> int:
@@ -105,7 +163,8 @@ def _name(cell: dict[str, Any], grid: Measure) -> str:
         cell["precision"],
         f"batch{cell['batch']}" if cell["batch"] else "largest-batch",
         f"sequence{cell['sequence_length']}",
-        *(["checkpointed"] if grid.activation_checkpointing else []),
+        *(["checkpointed"] if cell["train"]["activation_checkpointing"] else []),
+        *(["compiled"] if cell["train"]["compile"] else []),
         *(f"{kind}{gigabytes:g}gb" for kind, gigabytes in limits.items() if gigabytes),
     )
     return "_".join(parts)

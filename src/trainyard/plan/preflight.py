@@ -8,10 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from trainyard.config.catalogue import Model, ParallelSetting
-from trainyard.config.train import Train, rows_a_step
-from trainyard.estimate.families import load_family
-from trainyard.estimate.memory import Prediction, predict, predict_cell
+from trainyard.estimate.memory import Prediction, predict_execution
 from trainyard.plan.runs import Execution
 
 _GIB = 2**30
@@ -39,44 +36,20 @@ def exceeding(executions: Iterable[Execution], available: int | None = None) -> 
     for execution in executions:
         specification = execution.specification
         there = available_memory(specification["device"]) if available is None else available
-        found = prediction(specification)
+        found = predict_execution(specification)
         if there is None or found is None:
             continue
         # the processes of a run on CPUs share one machine
         together = specification["processes"] if found.kind == "host" else 1
         if found.total * together > there:
-            checkpointing = specification.get("train", specification)["activation_checkpointing"]
+            checkpointing = specification["train"]["activation_checkpointing"]
             warnings.append(f"{execution.study}/{execution.name}: {_warning(found, together, there, checkpointing)}")
     return warnings
 
 
-def prediction(specification: Mapping[str, Any]) -> Prediction | None:
-    """What a process of a run or cell needs, by its specification; None where that can't be told."""
-    if "train" not in specification:
-        return predict_cell(specification)
-    model = Model.of_job(specification["model"])
-    setting = ParallelSetting.of_job(specification["parallel"])
-    train = Train.model_validate(specification["train"])
-    ranks, rows = max(1, specification["processes"] // (setting.tensor * setting.pipeline)), rows_a_step(train)
-    micro_batch = train.micro_batch or max(1, rows // ranks)
-    return predict(
-        model,
-        setting,
-        processes=specification["processes"],
-        precision=specification["precision"],
-        micro_batch=micro_batch,
-        sequence_length=train.source_length if load_family(model.family).is_encoder_decoder else train.sequence_length,
-        target_length=train.target_length,
-        activation_checkpointing=train.activation_checkpointing,
-        dropout=train.dropout,
-        accumulation=max(1, rows // (ranks * micro_batch)),
-        device=specification["device"],
-    )
-
-
 def host_memory(specification: Mapping[str, Any]) -> int | None:
     """Bytes of host memory that a process is to need; None on a GPU, or where it can't be told."""
-    found = prediction(specification) if specification["device"] == "cpu" else None
+    found = predict_execution(specification) if specification["device"] == "cpu" else None
     return round(found.total) if found else None
 
 

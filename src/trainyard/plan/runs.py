@@ -57,7 +57,7 @@ class Execution:
     @property
     def compiled(self) -> bool:
         """Whether it goes through torch.compile."""
-        return self.specification.get("train", {}).get("compile", False)
+        return self.specification["train"]["compile"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,15 @@ class _Coordinates:
             f"seed{self.seed}",
         )
         return "_".join(parts)
+
+
+def merge_settings(grid: Grid, dataset: str, model: str, parallel: str) -> dict[str, Any]:
+    """A grid's settings of training, with what it overrides for a dataset, then a model, then a parallel setting."""
+    settings = dict(grid.train)
+    settings |= grid.overrides.get("datasets", {}).get(dataset, {})
+    settings |= grid.overrides.get("models", {}).get(model, {})
+    settings |= grid.overrides.get("parallel", {}).get(parallel, {})
+    return settings
 
 
 class Expansion:
@@ -151,12 +160,7 @@ class Expansion:
                 parse(Train, complete(settings), f"{place}.overrides.{what}.{name}")
 
     def _train(self, grid: Grid, at: _Coordinates, place: str) -> Train:
-        """The settings in the order of override: grid, dataset, model, parallel setting, recipe."""
-        settings = dict(grid.train)
-        settings |= grid.overrides.get("datasets", {}).get(at.dataset, {})
-        settings |= grid.overrides.get("models", {}).get(at.model, {})
-        settings |= grid.overrides.get("parallel", {}).get(at.parallel, {})
-        settings |= grid.recipes.get(at.recipe, {})
+        settings = merge_settings(grid, at.dataset, at.model, at.parallel) | grid.recipes.get(at.recipe, {})
         return parse(Train, settings, f"{place}.train")
 
     def _probe_runs(self) -> Iterator[Run]:

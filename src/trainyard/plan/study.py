@@ -387,7 +387,7 @@ def plan_study(name: str, folder: Path, catalogues: Catalogues, machine: Machine
         if catalogues.models[model].weights is None:
             raise InputError(f"{place}: pretrained: {model} has no pretrained weights in config/models.yaml")
     runs = Expansion(name, study, place, catalogues, machine.device).runs()
-    measured = cells(name, study.measure, catalogues, machine.device, f"{place}: measure")
+    measured = cells(name, study, catalogues, machine.device, place)
     plan = StudyPlan(name, study, place, catalogues, runs, measured)
     plan.check()
     _check_held_out(plan)

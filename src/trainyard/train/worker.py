@@ -133,21 +133,13 @@ def engine_settings(specification: Specification, loader: Loader, scratch: Path)
     scratch.mkdir(exist_ok=True)
     return EngineSettings(
         precision=specification.precision,
-        clip=train.clip,
-        learning_rate=train.learning_rate,
-        weight_decay=train.weight_decay,
-        betas=train.betas,
-        epsilon=train.epsilon,
-        initial_loss_scale=train.initial_loss_scale,
+        train=train,
+        parallel=specification.parallel,
         micro_batch=loader.micro_batch(ranks),
         accumulation=loader.accumulation(ranks),
-        options=specification.parallel.options,
-        tensor=specification.parallel.tensor,
-        pipeline=specification.parallel.pipeline,
         family=specification.model.family,
-        scratch=scratch,
         device=specification.device,
-        compile=train.compile,
+        scratch=scratch,
     )
 
 

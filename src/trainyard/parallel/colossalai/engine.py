@@ -67,7 +67,7 @@ def _boosted(objective: nn.Module, settings: EngineSettings) -> "Boosted":
     Raises:
         InputError: there is no such plugin, or an option that it doesn't have.
     """
-    options: engine_options.ColossalAI = engine_options.parse_options("colossalai", settings.options)
+    options: engine_options.ColossalAI = engine_options.parse_options("colossalai", settings.parallel.options)
     match options:
         case engine_options.TorchDDP():
             from trainyard.parallel.colossalai.torch_ddp import TorchDDP  # noqa: PLC0415

@@ -134,7 +134,7 @@ def plugin_arguments(settings: EngineSettings, placement: Placement, model: nn.M
         "hidden_dim": config.hidden_size,
         "min_chunk_size_m": min(32, elements / _CHUNKS),
         "search_range_m": min(32, max(1, math.ceil(elements / _CHUNKS))),
-        "max_norm": math.inf if settings.clip is None else settings.clip,  # at 0 it would tell no norm
+        "max_norm": math.inf if settings.train.clip is None else settings.train.clip,  # at 0 it would tell no norm
         **arguments(settings),
     }
 
@@ -159,5 +159,5 @@ class AdamW(torch.optim.AdamW):
 
 def _adamw(objective: nn.Module, settings: EngineSettings) -> AdamW:
     gemini_optimizer._AVAIL_OPTIM_LIST.add(AdamW)
-    groups = adamw.parameter_groups(objective, settings.weight_decay)
-    return AdamW(groups, **adamw.adamw_arguments(settings))
+    groups = adamw.parameter_groups(objective, settings.train.weight_decay)
+    return AdamW(groups, **adamw.adamw_arguments(settings.train))

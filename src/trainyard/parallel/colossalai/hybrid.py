@@ -50,12 +50,12 @@ class Hybrid(Boosted):
         self.names = list(names_by_tensor(model).values())
         count_fused_parts()
         self.plugin = HybridParallelPlugin(
-            tp_size=settings.tensor,
-            pp_size=settings.pipeline,
+            tp_size=settings.parallel.tensor,
+            pp_size=settings.parallel.pipeline,
             zero_stage=level,
             precision=settings.precision,
             microbatch_size=self.rows,
-            max_norm=math.inf if settings.clip is None else settings.clip,  # at 0 it would tell no norm
+            max_norm=math.inf if settings.train.clip is None else settings.train.clip,  # at 0 it would tell no norm
             parallel_output=False,
             make_vocab_size_divisible_by=1,
             enable_metadata_cache=False,  # the shapes of a step's batches are no other step's
@@ -64,15 +64,15 @@ class Hybrid(Boosted):
         )
         if level and settings.precision == "fp32":
             self.plugin.precision = "float32"  # by the name "fp32" it refuses ZeRO, which its optimizer is able to do
-        super().__init__(model, settings, self.plugin, adamw.adamw(model, settings))
+        super().__init__(model, settings, self.plugin, adamw.adamw(model, settings.train))
         self.loss_scale = LossScale(vars(self.optimizer).get("mixed_precision_mixin" if level else "mixed_precision"))
         head: Any = model.get_output_embeddings()
-        if settings.tensor > 1:
+        if settings.parallel.tensor > 1:
             head.gather_output = True  # GPT-2's leaves each process its part of the vocabulary whatever it is told
 
     @override
     def accumulate(self, batches: Sequence[Batch], factor: float) -> Tensor:
-        if self.settings.pipeline == 1:
+        if self.settings.parallel.pipeline == 1:
             return super().accumulate(batches, factor)
         labels = [rows for batch in batches for rows in batch["labels"].split(self.rows)]
         losses = []
@@ -102,7 +102,7 @@ class Hybrid(Boosted):
 
     @override
     def loss_sum(self, batch: Batch) -> Tensor:
-        if self.settings.pipeline == 1:
+        if self.settings.parallel.pipeline == 1:
             return super().loss_sum(batch)
         loss = torch.zeros((), dtype=torch.float64, device=batch["labels"].device)
 
@@ -141,7 +141,7 @@ class Hybrid(Boosted):
     @override
     def full_state(self) -> dict[str, Tensor] | None:
         mine = {name: self._master(parameter) for name, parameter in self.boosted.unwrap().named_parameters()}
-        stages: list[Any] = [None] * self.settings.pipeline
+        stages: list[Any] = [None] * self.settings.parallel.pipeline
         dist.all_gather_object(stages, mine, group=self.plugin.pp_group)
         if process_group.rank() != 0:
             return None
@@ -212,9 +212,10 @@ def _rows(settings: EngineSettings) -> int:
     """
     for rows in range(settings.micro_batch, 0, -1):
         pieces = settings.accumulation * settings.micro_batch // rows
-        if settings.micro_batch % rows == 0 and pieces >= settings.pipeline:
+        if settings.micro_batch % rows == 0 and pieces >= settings.parallel.pipeline:
             return rows
     raise InputError(
-        f"a step has {settings.accumulation * settings.micro_batch} rows a process, but {settings.pipeline} stages of "
-        "a pipeline want as many; raise train.batch_tokens in the study, or take a setting with a shorter pipeline"
+        f"a step has {settings.accumulation * settings.micro_batch} rows a process, but a pipeline of "
+        f"{settings.parallel.pipeline} stages wants as many; raise train.batch_tokens in the study, or take a setting "
+        "with a shorter pipeline"
     )

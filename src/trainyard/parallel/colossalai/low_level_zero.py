@@ -28,13 +28,13 @@ class LowLevelZero(Boosted):
         plugin = LowLevelZeroPlugin(
             stage=level,
             precision=settings.precision,
-            max_norm=settings.clip or 0.0,
+            max_norm=settings.train.clip or 0.0,
             cpu_offload=offload,
             overlap_communication=settings.device == "cuda",
             **arguments(settings),  # pyright: ignore[reportArgumentType]
         )
         before = {parameter: parameter.detach().to("cpu", copy=True) for parameter in objective.parameters()}
-        super().__init__(objective, settings, plugin, adamw.adamw(objective, settings))
+        super().__init__(objective, settings, plugin, adamw.adamw(objective, settings.train))
         self._start_from(before)
         self.loss_scale = LossScale(self.optimizer.mixed_precision_mixin)
 

@@ -173,7 +173,7 @@ class LossScale:
 
 def arguments(settings: EngineSettings) -> dict[str, float]:
     """What a plugin is told of its scale."""
-    return {"initial_scale": settings.initial_loss_scale, "growth_interval": NEVER, "hysteresis": 1}
+    return {"initial_scale": settings.train.initial_loss_scale, "growth_interval": NEVER, "hysteresis": 1}
 
 
 class PlainObjective(nn.Module):

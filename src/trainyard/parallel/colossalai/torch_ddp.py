@@ -29,11 +29,11 @@ class TorchDDP(Boosted):
             objective,
             settings,
             TorchDDPPlugin(gradient_as_bucket_view=True),  # one copy of gradients instead of two
-            adamw.adamw(objective, settings),
+            adamw.adamw(objective, settings.train),
             mixed_precision="fp16" if self.fp16 else None,
         )
         if self.fp16:  # the booster's is CUDA's, with no say in where it starts
-            self.optimizer.scaler = torch.amp.GradScaler(settings.device, init_scale=settings.initial_loss_scale)
+            self.optimizer.scaler = torch.amp.GradScaler(settings.device, init_scale=settings.train.initial_loss_scale)
 
     @override
     def step(self, learning_rate: float) -> tuple[float, bool]:
@@ -42,8 +42,8 @@ class TorchDDP(Boosted):
         gradients = [parameter.grad for parameter in self.objective.parameters() if parameter.grad is not None]
         norm = math.sqrt(engine.square_sum(gradients))
         skipped = self.fp16 and not math.isfinite(norm)
-        if self.settings.clip is not None and norm > self.settings.clip and not skipped:
-            torch._foreach_mul_(gradients, self.settings.clip / (norm + 1e-6))  # pyright: ignore[reportPrivateImportUsage]
+        if self.settings.train.clip is not None and norm > self.settings.train.clip and not skipped:
+            torch._foreach_mul_(gradients, self.settings.train.clip / (norm + 1e-6))  # pyright: ignore[reportPrivateImportUsage]
         self._set_rate(learning_rate)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

@@ -54,11 +54,11 @@ def configuration(settings: "EngineSettings", size: Size) -> dict[str, Any]:
     Raises:
         InputError: an option is unknown or does not fit.
     """
-    options, precision = parse_options("deepspeed", settings.options), settings.precision
+    options, precision = parse_options("deepspeed", settings.parallel.options), settings.precision
     found: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": settings.micro_batch,
         "gradient_accumulation_steps": settings.accumulation,
-        "gradient_clipping": settings.clip or 0.0,
+        "gradient_clipping": settings.train.clip or 0.0,
         "steps_per_print": None,
         "zero_optimization": _zero(options, settings, size),
         # torch's fused AdamW, which needs no compiler, steps what lies on the CPU too
@@ -78,7 +78,7 @@ def configuration(settings: "EngineSettings", size: Size) -> dict[str, Any]:
         # the loss scale as torch has it: halved by each overflow, doubled by 2,000 steps without one
         "fp16": {
             "enabled": precision == "fp16",
-            "initial_scale_power": round(math.log2(settings.initial_loss_scale)),
+            "initial_scale_power": round(math.log2(settings.train.initial_loss_scale)),
             "hysteresis": 1,
             "loss_scale_window": 2000,
         },
@@ -122,7 +122,7 @@ def _zero(options: DeepSpeed, settings: "EngineSettings", size: Size) -> dict[st
 
 def locked_bytes(settings: "EngineSettings", size: Size) -> int:
     """How much memory the buffers lock that files are read into and written from."""
-    options = parse_options("deepspeed", settings.options)
+    options = parse_options("deepspeed", settings.parallel.options)
     part = min(-(-size.parameters // size.processes), (_sub_group(options) or size.parameters) + size.largest_part)
     locked = 0
     if options.offload_optimizer == "nvme":

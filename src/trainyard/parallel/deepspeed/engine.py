@@ -51,7 +51,7 @@ class Engine(engine.Engine):
 
     def __init__(self, objective: nn.Module, settings: EngineSettings) -> None:
         super().__init__(objective, settings)
-        self.options: DeepSpeed = parse_options("deepspeed", settings.options)
+        self.options: DeepSpeed = parse_options("deepspeed", settings.parallel.options)
         deepspeed = _import(settings.device)
         sizes = [parameter.numel() for parameter in objective.parameters()]
         size = Size(sum(sizes), max(sizes), process_group.world_size())
@@ -62,7 +62,7 @@ class Engine(engine.Engine):
         if settings.precision != "fp32":
             exact = {parameter: parameter.data for parameter in objective.parameters() if parameter.requires_grad}
         config = configuration(settings, size)
-        optimizer = adamw.adamw(objective, settings)
+        optimizer = adamw.adamw(objective, settings.train)
         if self.options.level == 3:
             # By hand, since initialize() would hold the whole model on the device, and swap an fp32 model in bf16.
             objective.to(_DTYPES[settings.precision])
@@ -70,7 +70,7 @@ class Engine(engine.Engine):
         objective.to(self.device)
         self.engine, *_ = deepspeed.initialize(model=objective, optimizer=optimizer, config=config)
         if self.engine.torch_autocast_z0_gradscaler:  # at level 0, where DeepSpeed takes torch's own start
-            scaler = torch.amp.GradScaler(settings.device, init_scale=settings.initial_loss_scale)
+            scaler = torch.amp.GradScaler(settings.device, init_scale=settings.train.initial_loss_scale)
             self.engine.torch_autocast_z0_gradscaler = scaler
         # Level 0 sets it for the whole process, and later engines of other levels would sum in bf16 for it.
         deepspeed.runtime.torch_autocast.TORCH_AUTOCAST_INITIALIZED = False

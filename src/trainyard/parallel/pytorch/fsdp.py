@@ -32,7 +32,7 @@ class Engine(single.Engine):
     def _shard(self, objective: nn.Module, mesh: DeviceMesh, precision: MixedPrecisionPolicy) -> None:
         """Shard each block over `mesh`, and the rest as one; what isn't offloaded comes to the device."""
         offload = OffloadPolicy()
-        if self.settings.options.get("offload"):
+        if self.settings.parallel.options.get("offload"):
             offload = CPUOffloadPolicy(pin_memory=self.device.type == "cuda")
         for module in (*blocks(objective), objective):
             fully_shard(module, mesh=mesh, mp_policy=precision, offload_policy=offload)

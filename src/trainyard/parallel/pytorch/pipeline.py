@@ -49,7 +49,7 @@ class Engine(single.Engine):
                 dist.send(x.contiguous(), dst=process_group.rank() + 1, group=self._copy)
                 loss = torch.empty((), device=self.device)
         self.objective.train()
-        dist.broadcast(loss, group=self._copy, group_src=self.settings.pipeline - 1)
+        dist.broadcast(loss, group=self._copy, group_src=self.settings.parallel.pipeline - 1)
         return loss
 
     @override
@@ -69,7 +69,7 @@ class Engine(single.Engine):
 
     @override
     def _wrap(self, objective: nn.Module) -> nn.Module:
-        stages, index = self.settings.pipeline, process_group.rank() % self.settings.pipeline
+        stages, index = self.settings.parallel.pipeline, process_group.rank() % self.settings.parallel.pipeline
         mesh = init_device_mesh(self.device.type, (self.data_ranks, stages), mesh_dim_names=("data", "pipeline"))
         self._copy, self._copies = mesh.get_group("pipeline"), mesh.get_group("data")
         model: Any = self.model
@@ -87,7 +87,7 @@ class Engine(single.Engine):
                 self._ends = ends
         # NCCL wants every process of a group at its first exchange, and a schedule's is between two
         dist.all_reduce(torch.zeros((), device=self.device), group=self._copy)
-        if self.settings.compile:
+        if self.settings.train.compile:
             self.stage.compile()
         return objective.to(self.device)
 
@@ -131,7 +131,7 @@ class Engine(single.Engine):
         """The order of work for so many micro-batches of such a shape; made once."""
         key = (micro_batches, rows, time)
         if key not in self._schedules:
-            stages = self.settings.pipeline
+            stages = self.settings.parallel.pipeline
             divisors = [number for number in range(1, rows + 1) if rows % number == 0]
             pieces = next((number for number in divisors if micro_batches * number >= stages), rows)
             chunks = micro_batches * pieces

@@ -27,8 +27,8 @@ class Engine(engine.Engine):
         super().__init__(objective, settings)
         self.wrapped = self._wrap(objective)
         self.optimizer = self._optimizer()
-        self.ranks = int(settings.options.get("ranks", 1))
-        self.scale = LossScale(settings.precision == "fp16", settings.initial_loss_scale)
+        self.ranks = int(settings.parallel.options.get("ranks", 1))
+        self.scale = LossScale(settings.precision == "fp16", settings.train.initial_loss_scale)
 
     @override
     def train_step(self, micro_batches: Sequence[Batch], learning_rate: float) -> Step:
@@ -79,7 +79,7 @@ class Engine(engine.Engine):
         return objective.to(self.device)
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        return adamw.adamw(self.objective, self.settings)
+        return adamw.adamw(self.objective, self.settings.train)
 
     def _accumulate(self, micro_batches: Sequence[Batch], factor: float) -> Tensor:
         """Make the gradient of `factor` times the loss, averaged over data ranks; the micro-batches' losses, (n)."""
@@ -120,8 +120,8 @@ class Engine(engine.Engine):
         gradients = self._local_gradients()
         norm = math.sqrt(self._square_sum(gradients)) / self.scale.value
         factor = 1 / self.scale.value
-        if self.settings.clip is not None and norm > self.settings.clip:
-            factor *= self.settings.clip / (norm + 1e-6)
+        if self.settings.train.clip is not None and norm > self.settings.train.clip:
+            factor *= self.settings.train.clip / (norm + 1e-6)
         if factor != 1:
             torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage]
         return norm

@@ -27,7 +27,7 @@ class Engine(fsdp.Engine):
 
     @override
     def _wrap(self, objective: nn.Module) -> nn.Module:
-        shape = (self.data_ranks, self.settings.tensor)
+        shape = (self.data_ranks, self.settings.parallel.tensor)
         mesh = init_device_mesh(self.device.type, shape, mesh_dim_names=("data", "tensor"))
         split(self.model, self.settings.family, mesh["tensor"])
         if self.data_ranks > 1:
@@ -38,17 +38,17 @@ class Engine(fsdp.Engine):
     def _optimizer(self) -> torch.optim.Optimizer:
         # one call of the fused kernel takes the tensors of one mesh
         groups = []
-        for whole in adamw.parameter_groups(self.objective, self.settings.weight_decay):
+        for whole in adamw.parameter_groups(self.objective, self.settings.train.weight_decay):
             by_mesh = defaultdict(list)
             for parameter in whole["params"]:
                 by_mesh[getattr(parameter, "device_mesh", None)].append(parameter)
             groups += [{**whole, "params": parameters} for parameters in by_mesh.values()]
-        return torch.optim.AdamW(groups, **adamw.adamw_arguments(self.settings))
+        return torch.optim.AdamW(groups, **adamw.adamw_arguments(self.settings.train))
 
     @override
     def full_state(self) -> dict[str, Tensor] | None:
         state = super().full_state()
-        return None if state is None else joined(state, self.settings.family, self.settings.tensor)
+        return None if state is None else joined(state, self.settings.family, self.settings.parallel.tensor)
 
     @override
     def _autocast(self) -> AbstractContextManager[object]:
@@ -61,7 +61,7 @@ class Engine(fsdp.Engine):
     @override
     def _square_sum(self, gradients: list[Tensor]) -> float:
         # what the processes of a copy all have is counted by the first of them
-        first = process_group.rank() % self.settings.tensor == 0
+        first = process_group.rank() % self.settings.parallel.tensor == 0
         parameters = [parameter for parameter in self.objective.parameters() if parameter.grad is not None]
         pairs = zip(gradients, parameters, strict=True)
         return super()._square_sum([gradient for gradient, whole in pairs if first or is_split(whole)])

@@ -14,9 +14,9 @@ class Engine(ddp.Engine):
     @override
     def _optimizer(self) -> torch.optim.Optimizer:
         self.sharded = ZeroRedundancyOptimizer(
-            adamw.parameter_groups(self.objective, self.settings.weight_decay),
+            adamw.parameter_groups(self.objective, self.settings.train.weight_decay),
             optimizer_class=torch.optim.AdamW,
-            **adamw.adamw_arguments(self.settings),
+            **adamw.adamw_arguments(self.settings.train),
         )
         return self.sharded
 

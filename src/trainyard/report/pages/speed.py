@@ -59,6 +59,7 @@ COLUMNS = [
     Column("prediction_error", "error %", "memory by arithmetic", tip="predicted over the measured increase, less one"),
     Column("limit", "limit of memory", tip="of a process: what it could take at most", text=True),
     Column("activations", "activations", tip="kept, or computed again where they are needed", text=True),
+    Column("mode", "mode", tip="eager, or compiled by torch.compile", text=True),
     Column("tflops", "6N + 12LHQT", "TFLOP/s of a process"),
     Column("tflops_megatron", "Megatron", "TFLOP/s of a process", tip="of decoders alone"),
     Column("mfu", "MFU %", tip="share of the peak: point at a value for formula and peak"),

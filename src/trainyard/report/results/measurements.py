@@ -7,12 +7,22 @@ from typing import Any
 from trainyard.report.results.runs import read_all
 
 MeasuredCell = dict[str, Any]
-COORDINATES = ("model", "parallel", "processes", "precision", "batch", "sequence_length", "limit", "activations")
+COORDINATES = (
+    "model",
+    "parallel",
+    "processes",
+    "precision",
+    "batch",
+    "sequence_length",
+    "limit",
+    "activations",
+    "mode",
+)
 PLACE = tuple(name for name in COORDINATES if name not in ("parallel", "batch"))  # cells of one place compare
 WORDS = {"processes": "{} processes", "batch": "batch {}", "sequence_length": "sequence {}"}
 NO_LIMIT = "no limit"
 QUIET = 0.05  # of all cores: what a system does by itself
-USUAL = (NO_LIMIT, "kept")  # said only where others differ
+USUAL = (NO_LIMIT, "kept", "eager")  # said only where others differ
 
 
 def read_cells(paths: Iterable[Path]) -> list[MeasuredCell]:
@@ -26,15 +36,20 @@ def read_searches(paths: Iterable[Path]) -> list[MeasuredCell]:
 
 
 def _told(found: MeasuredCell) -> MeasuredCell:
-    """With two coordinates in words: the limit of memory, and whether activations are kept or computed again."""
+    """With three coordinates in words: the limit of memory, what becomes of activations, and eager or compiled."""
     limit = found["memory_limit"]
     words = f"{limit['bytes'] / 1e9:g} GB of {limit['kind']} memory" if limit else NO_LIMIT
-    return {**found, "limit": words, "activations": activations(found["activation_checkpointing"])}
+    return {**found, "limit": words, "activations": activations(found["activation_checkpointing"]), "mode": mode(found["compile"])}
 
 
 def activations(checkpointing: bool) -> str:
     """What becomes of activations, in a word."""
     return "recomputed" if checkpointing else "kept"
+
+
+def mode(compiled: bool) -> str:
+    """How a model runs, in a word."""
+    return "compiled" if compiled else "eager"
 
 
 def varying(cells: Sequence[MeasuredCell], names: Sequence[str] = COORDINATES) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from trainyard.config.study import Published, Study
 from trainyard.report.render.format import PERCENT, SHOWN, clip, fixed, score, size
 from trainyard.report.render.html import Cell, Row
-from trainyard.report.results.measurements import NO_LIMIT, activations
+from trainyard.report.results.measurements import NO_LIMIT, activations, mode
 from trainyard.report.results.runs import Evaluation, Run
 
 PUBLISHED = "Published by others, as their sources state them"
@@ -44,7 +44,14 @@ def coordinates(entry: Published) -> dict[str, Any]:
     assert entry.cell is not None
     told = entry.cell.model_dump()
     kept = activations(told.pop("activation_checkpointing"))
-    return {"model": entry.model, "parallel": entry.parallel, **told, "limit": NO_LIMIT, "activations": kept}
+    return {
+        "model": entry.model,
+        "parallel": entry.parallel,
+        **told,
+        "limit": NO_LIMIT,
+        "activations": kept,
+        "mode": mode(compiled=False),
+    }
 
 
 def published_cell_row(entry: Published, section: str = "") -> Row:

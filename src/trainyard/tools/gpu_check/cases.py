@@ -10,6 +10,7 @@ from typing import Any, Literal
 from packaging.requirements import Requirement
 
 from trainyard.config.catalogue import Model, ParallelSetting, Precision
+from trainyard.config.train import Train
 from trainyard.config.yaml_entries import parse_entries
 from trainyard.estimate.parameters import parameters
 from trainyard.plan.capabilities import Machine, unsupported
@@ -144,8 +145,7 @@ class Cases:
             "data_ranks": setting.data_ranks(processes),
             # micro-batches a step: one a data rank, and two for one alone
             "micro_batches": max(2, setting.data_ranks(processes)),
-            "activation_checkpointing": False,
-            "initial_loss_scale": 2.0**16,
+            "train": _train(more["batch"], setting.data_ranks(processes), more["sequence_length"]),
             "memory_limit": None,
             **more,
         }
@@ -165,6 +165,12 @@ class Cases:
             return f"this GPU does not compute in bf16 (compute capability {self.facts.capability}; 8.0 does)"
         capabilities = Machine(self.facts.device).capabilities(setting, compiled=False)
         return unsupported(setting, self.models[model].family, precision, processes, capabilities)
+
+
+def _train(rows: int, ranks: int, length: int) -> dict[str, Any]:
+    settings = {"steps": 1, "batch": rows * ranks, "micro_batch": rows, "learning_rate": 1e-3, "clip": None}
+    lengths = dict.fromkeys(("sequence_length", "source_length", "target_length"), length)
+    return Train.model_validate(settings | lengths).model_dump(mode="json")
 
 
 def reference_name(parity: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from trainyard.estimate.memory import against, predict_cell
+from trainyard.estimate.memory import against, predict_execution
 from trainyard.measure.parity import judge, tolerance
 from trainyard.tools.gpu_check.cases import Case, reference_name
 
@@ -48,7 +48,7 @@ def judged(case: Case, row: Mapping[str, Any] | None, references: Mapping[str, M
 def _prediction(told: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
     """The memory that a process should need, and how far off what was measured that is."""
     measured = row.get("host_memory_increase" if told["device"] == "cpu" else "peak_device_memory")
-    return against(predict_cell(told), measured)
+    return against(predict_execution(told), measured)
 
 
 def _parity(case: Case, row: Mapping[str, Any], reference: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from trainyard.config.catalogue import Model
+from trainyard.config.catalogue import Model, ParallelSetting
+from trainyard.config.train import Train
 from trainyard.core.files import read_json
 from trainyard.hardware.memory_usage import host_memory, peak_host_memory
 from trainyard.hardware.peak_flops import peak
@@ -30,7 +31,6 @@ from trainyard.parallel.engine import Batch, Engine, EngineSettings, load_engine
 _WARMUP_STEPS = 3
 _STEPS = 10
 _SECONDS = 5.0
-_LEARNING_RATE = 1e-3
 
 
 def micro_batch(model: Model, told: dict[str, Any], step: int, number: int) -> Batch:
@@ -51,7 +51,9 @@ def curve(told: dict[str, Any], scratch: Path) -> dict[str, Any]:
     losses, skipped = [], 0
     for step in range(told["steps"]):
         numbers = range(engine.data_rank * own, (engine.data_rank + 1) * own)
-        taken = engine.train_step([micro_batch(model, told, step, number) for number in numbers], _LEARNING_RATE)
+        taken = engine.train_step(
+            [micro_batch(model, told, step, number) for number in numbers], engine.settings.train.learning_rate
+        )
         losses.append(taken.loss)
         skipped += taken.skipped
     return {"losses": losses, "skipped_steps": skipped}
@@ -73,7 +75,7 @@ class Measured:
         on_gpu, device = self.engine.device.type == "cuda", self.engine.device
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(device)
-        batch = random_batch(self.model, told["batch"], told["sequence_length"], self.engine.data_rank)
+        batch = random_batch(self.model, self.engine.settings.train, told["batch"], self.engine.data_rank)
         warmup = [self._seconds(batch) for _ in range(_WARMUP_STEPS)]
         (slowest,) = process_group.max_over_ranks([warmup[-1]])  # so that all take equally many
         seconds = [self._seconds(batch) for _ in range(max(3, min(_STEPS, int(_SECONDS / slowest))))]
@@ -89,7 +91,7 @@ class Measured:
 
     def _seconds(self, batch: Batch) -> float:
         start = time.perf_counter()
-        self.engine.train_step([batch], _LEARNING_RATE / 100)
+        self.engine.train_step([batch], self.engine.settings.train.learning_rate / 100)
         if self.engine.device.type == "cuda":
             torch.cuda.synchronize(self.engine.device)
         return time.perf_counter() - start
@@ -109,22 +111,19 @@ def make(
     told: dict[str, Any], model: Model, scratch: Path, dropout: float | None = None, accumulation: int = 1
 ) -> Engine:
     """The engine of a case on a fresh model."""
-    parallel = told["parallel"]
+    parallel = ParallelSetting.of_job(told["parallel"])
     settings = EngineSettings(
         precision=told["precision"],
-        learning_rate=_LEARNING_RATE,
-        weight_decay=0.1,
+        train=Train.model_validate(told["train"]),
+        parallel=parallel,
         micro_batch=told["batch"],
         accumulation=accumulation,
-        options=parallel["options"],
-        tensor=parallel["tensor"],
-        pipeline=parallel["pipeline"],
         family=model.family,
-        scratch=scratch,
         device=told["device"],
+        scratch=scratch,
     )
     objective = Objective(build(model, told["model"]["name"], dropout=dropout, seed=0))
-    return load_engine(parallel["engine"])(objective, settings)
+    return load_engine(parallel.engine)(objective, settings)
 
 
 def _curves(cases: Sequence[dict[str, Any]], scratch: Path, tell: Callable[[dict[str, Any]], None]) -> None:
