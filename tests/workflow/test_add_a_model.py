@@ -30,10 +30,8 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     for name, text in listed_files(PAGE).items():
         with (made.folder / name).open("a", encoding="utf-8") as file:
             file.write(text)
-    for part in ("tests/estimate", "tests/models"):
-        shutil.copytree(ROOT / part, made.folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ("tests/conftest.py", "tests/how_to.py", "pyproject.toml"):
-        shutil.copy(ROOT / part, made.folder / part)
+    shutil.copytree(ROOT / "tests", made.folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", made.folder)
     return made
 
 
