@@ -192,7 +192,7 @@ def test_tinyworld_needs_no_files(rows: Rows) -> None:
         ("a.csv", b"id,body\n1,one\n", "a.csv: no column text; it has id, body"),
         ("a.csv", b"id,text\n1,one\n2\n", "a.csv, row 2: 1 fields"),
         ("a.csv", b'id,text\n1,one\n2,"two', "a.csv, row 2 .*damaged CSV"),
-        ("a.csv", b"id,text\n", "holds no rows"),
+        ("a.csv", b"id,text\n", "contains no rows"),
         ("a.parquet", b"PAR1 but not really", "a.parquet: damaged or truncated Parquet"),
         ("a.bin", b"?", "a.bin: unknown kind of file"),
     ],

@@ -162,7 +162,7 @@ def test_steps_follow_from_steps_tokens_or_epochs() -> None:
     [
         ({"batch": 9}, 2, "can't be shared equally by 2"),
         ({"batch": 8, "micro_batch": 3}, 1, "3 doesn't divide a process's share of 8"),
-        ({"batch": 126, "micro_batch": None}, 1, "holds 124 rows, fewer than one step of 126"),
+        ({"batch": 126, "micro_batch": None}, 1, "contains 124 rows, fewer than one step of 126"),
         ({"batch": None, "batch_tokens": 100}, 1, "100 is not a multiple of sequence_length, 32; make it 96 or 128"),
         ({"sequence_length": 4000}, 1, "less than one window"),
     ],

@@ -97,5 +97,5 @@ def test_a_shard_of_another_length_than_the_index_says_is_refused(
 ) -> None:
     folder = text_folder(tmp_path / "data", 500)
     write_shard(folder / "shard-00000.bin", np.arange(499, dtype=np.uint16))
-    with pytest.raises(InputError, match=r"holds 499 tokens, index\.json says 500"):
+    with pytest.raises(InputError, match=r"contains 499 tokens, index\.json says 500"):
         TokenStream(folder)

@@ -192,7 +192,7 @@ def test_a_file_that_the_mirror_lacks_or_that_is_damaged_is_named(tmp_path: Path
     write_t5(tmp_path / "mirror/models/google-t5/t5-small")
     path = tmp_path / "mirror/models/google-t5/t5-small/tokenizer.json"
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(InputError, match=r"t5-small/tokenizer\.json: no tokenizer"):
+    with pytest.raises(InputError, match=r"t5-small/tokenizer\.json: not a tokenizer"):
         make_tokenizer("t5", t5, tmp_path / "t5", tmp_path / "mirror")
 
 
@@ -278,7 +278,7 @@ def test_a_tokenizer_without_an_end_is_refused_and_one_without_padding_pads_with
 def test_a_tokenizer_that_is_none_is_refused_by_its_folder(tmp_path: Path, content: bytes) -> None:
     spelled(tmp_path / "model", 1, eos_token="</s>")
     (tmp_path / "model/tokenizer.json").write_bytes(content)
-    with pytest.raises(InputError, match=rf"{tmp_path}/model: no tokenizer \("):
+    with pytest.raises(InputError, match=rf"{tmp_path}/model: not a tokenizer \("):
         make_tokenizer("mine", entry("model", 257, model="some"), tmp_path / "out", pretrained=tmp_path / "model")
 
 

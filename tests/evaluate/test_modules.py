@@ -103,8 +103,9 @@ def test_headline_values_are_those_that_the_module_computes(
         )
 
     before = headline()
-    double = "def flat(found):\n    return as_it_is({name: estimate.scaled(2) for name, estimate in found.items()})"
-    monkeypatch.setattr(metric_module, "MODULES", doubled(metric, tmp_path, "flat", double))
+    flat, scaled = statistics.flat.__name__, statistics.Estimate.scaled.__name__
+    double = f"def {flat}(found):\n    return as_it_is({{name: each.{scaled}(2) for name, each in found.items()}})"
+    monkeypatch.setattr(metric_module, "MODULES", doubled(metric, tmp_path, flat, double))
     assert headline() == {name: estimate.scaled(2) for name, estimate in before.items()}
 
 

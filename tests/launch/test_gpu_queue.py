@@ -212,5 +212,5 @@ def test_a_rank_that_comes_when_its_job_has_gone_does_not_start(
 def test_a_folder_that_others_may_write_to_is_not_used(tmp_path: Path, mode: int) -> None:
     (tmp_path / "slots").mkdir()
     (tmp_path / "slots").chmod(mode)
-    with pytest.raises(InputError, match="others may write to it; delete it"), taken(1, FOUR, tmp_path / "slots"):
+    with pytest.raises(InputError, match="other users may write to it; delete it"), taken(1, FOUR, tmp_path / "slots"):
         pass

@@ -47,7 +47,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("grids.0.precision", ["bf61"], ["grids.0.precision.0", "did you mean 'bf16'?"]),
         ("grids.0.precision", ["bf61"], ["grids.0.precision.0", "(allowed: bf16, fp16, fp32)"]),
         ("grids.0.train.steps", True, ["grids.0.train: steps: should be a number; yes, no, on and off"]),
-        ("grids.0.train.max_grad_norm", 1.0, ["grids.0.train: clip is called max_grad_norm: write max_grad_norm: 1.0"]),
+        ("grids.0.train.clip", 1.0, ["grids.0.train: clip is called max_grad_norm: write max_grad_norm: 1.0"]),
         ("grids.0.train.max_grad_norm", False, ["grids.0.train: max_grad_norm: should be a number"]),
         ("grids.0.seeds", [True], ["grids.0: seeds: should be a number"]),
         ("grids.0.seeds", [], ["grids.0.seeds: is empty; name 1 or more"]),

@@ -37,7 +37,7 @@ def test_the_plan_knows_every_input_and_parameter(plan: Callable[..., Plan]) -> 
     jobs = Dag(plan(), Path("envs"), conda=False)
     for product in PRODUCTS:
         assert jobs.reads(**product.inputs)(SimpleNamespace(study="s")).keys() == product.inputs.keys(), product.name
-        assert set(jobs.product_params(product)) == set(product.params), product.name
+        assert jobs.product_params(product).keys() - {"counting"} == set(product.params), product.name
 
 
 def test_no_two_have_a_rule_or_a_file_in_common() -> None:

@@ -85,7 +85,7 @@ def test_perplexity_before_and_after_training_is_compared(empty, after, verdict)
     empty.add_evaluation("tuned", "perplexity", {"perplexity_word": (after, 1.0)})
     empty.add_evaluation("gpt2-1m", "perplexity", {"perplexity_word": (40.0, 1.0)}, checkpoint="pretrained")
     text = sentences(empty)["Perplexity"]
-    assert f"from 40.00 to {after:.2f} a word" in text
+    assert f"from 40.00 to {after:.2f} per word" in text
     assert verdict in text
 
 
@@ -174,7 +174,7 @@ def test_a_changed_figure_changes_the_sentence(full):
     value = json.loads(summary.read_text())
     value["best"]["validation_loss"] = 0.987
     summary.write_text(json.dumps(value))
-    assert "0.987 nats" in sentences(full)["Training"]
+    assert "validation loss 0.987" in sentences(full)["Training"]
 
 
 def test_a_level_below_chance_is_explained(empty):

@@ -102,7 +102,7 @@ def test_what_is_told_of_a_pair_has_interval_p_test_and_discordant_items() -> No
     pair = Pair(0, 1, Paired(0.014, 0.003, 0.025, 0.012, "McNemar's exact test", 2000, (53, 25)), 0.036, 3)
     assert told("acc", pair) == (
         "+1.4 points, 95 % interval [0.3, 2.5], p = 0.012 (0.036 by Holm over 3 tests); McNemar's exact test, "
-        "n = 2,000, right alone: 53 and 25: better"
+        "n = 2,000, only one right: 53 and 25: better"
     )
     assert told("acc", Pair(0, 1, "the files of rows differ")) == "not tested (the files of rows differ)"
 
@@ -141,7 +141,7 @@ def test_the_dotted_line_is_the_paired_tests(three: Any) -> None:
     assert id(cells["gpt2-500k"]) in near
     assert id(cells["gpt2-250k"]) not in best | near
     assert cells["gpt2-250k"].tip.startswith("gpt2-1m against this: +12.")
-    assert "McNemar's exact test, n = 1,000, right alone: " in cells["gpt2-250k"].tip
+    assert "McNemar's exact test, n = 1,000, only one right: " in cells["gpt2-250k"].tip
     assert cells["gpt2-250k"].tip.split("\n")[0].endswith(": better")
 
 
@@ -188,9 +188,9 @@ def test_the_dotted_line_of_a_level_is_the_paired_test_on_its_items(empty: Any, 
     levels.tabulate(empty.study, runs=empty.runs, evaluations=empty.evaluations, shortcuts=[], **outputs)
     page = outputs["table"].read_text()
     assert "a against this: +6.0 points" in page
-    assert "McNemar&#39;s exact test, n = 200, right alone: 12 and 0: better" in page
-    assert "McNemar&#39;s exact test, n = 200, right alone: 0 and 0: within noise" in page
-    assert "McNemar&#39;s exact test, n = 400, right alone: 12 and 0: better" in page
+    assert "McNemar&#39;s exact test, n = 200, only one right: 12 and 0: better" in page
+    assert "McNemar&#39;s exact test, n = 200, only one right: 0 and 0: within noise" in page
+    assert "McNemar&#39;s exact test, n = 400, only one right: 12 and 0: better" in page
 
 
 # the table of differences
@@ -264,7 +264,7 @@ def test_before_and_after_training_are_paired(empty: Any) -> None:
     empty.add_items("tuned", "perplexity", {"log_likelihood": losses + 1 + generator.normal(0, 0.1, 50)})
     empty.add_items("gpt2-1m", "perplexity", {"log_likelihood": losses}, checkpoint="pretrained")
     text = sentences(empty)["Perplexity"]
-    assert "a word (" + MINUS in text
+    assert "per word (" + MINUS in text
     assert "; paired bootstrap)" in text
 
 

@@ -14,12 +14,12 @@ from how_to import listed_commands, listed_files
 PAGE = "add-a-model.md"
 SETTINGS = {"ddp", "zero3", "tensor", "pipeline"}
 PREDICTED = """
-from trainyard.plan.preflight import prediction
+from trainyard.estimate.memory import predict_execution
 from trainyard.plan.study import make_plan
 from pathlib import Path
 (study,) = make_plan({"studies": "mistral", "device": "cpu"}, Path("config")).studies.values()
 for run in study.runs.values():
-    print(run.specification["parallel"]["name"], prediction(run.specification).total)
+    print(run.specification["parallel"]["name"], predict_execution(run.specification).total)
 """
 
 
@@ -30,10 +30,8 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     for name, text in listed_files(PAGE).items():
         with (made.folder / name).open("a", encoding="utf-8") as file:
             file.write(text)
-    for part in ("tests/estimate", "tests/models"):
-        shutil.copytree(ROOT / part, made.folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ("tests/conftest.py", "tests/how_to.py", "pyproject.toml"):
-        shutil.copy(ROOT / part, made.folder / part)
+    shutil.copytree(ROOT / "tests", made.folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", made.folder)
     return made
 
 

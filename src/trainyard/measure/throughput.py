@@ -74,7 +74,7 @@ def measure(
 
     Args:
         cell: kind (cell, search), study, cell, model and parallel (catalogue entries with their names),
-            processes, threads (a process), device, precision, batch (sequences a process, or a copy of the
+            processes, threads (a process), device, precision, batch (sequences per process, or a copy of the
             model), sequence_length, train (the settings of a training), memory_limit; steps, warmup_steps and
             profiled_steps, or in a search `search` with smallest, largest and steps.
         output: the file to write; what the cell swaps to a disk lies beside it meanwhile.

@@ -209,7 +209,7 @@ def speed(seconds: list[float], cell: dict[str, Any], data_ranks: int) -> dict[s
 
 
 def utilisation(seconds: list[float], cell: dict[str, Any], data_ranks: int, top: Peak) -> dict[str, Any]:
-    """TFLOP/s of a process by two counts, and model FLOPs utilisation with the peak that it is a part of.
+    """TFLOP/s per process by two counts, and model FLOPs utilisation with the peak that it is a part of.
 
     Megatron's count holds for decoders with a feed-forward layer of four times the width; elsewhere it is None.
     """

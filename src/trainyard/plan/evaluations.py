@@ -91,5 +91,5 @@ def needs_encoder(metric: str) -> bool:
 
 
 def suits(metric: str, model: Model) -> bool:
-    """Whether a metric can be had of a model: ROUGE of sequence-to-sequence models, the others of causal ones."""
+    """Whether a metric can be computed for a model: ROUGE of sequence-to-sequence models, the others of causal ones."""
     return needs_encoder(metric) == load_family(model.family).is_encoder_decoder

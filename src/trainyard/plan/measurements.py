@@ -71,7 +71,7 @@ def cells(name: str, study: Study, catalogues: Catalogues, device: Device, place
         for specification in specifications:
             cell = _name(specification, grid)
             if cell in found:
-                raise InputError(f"{place}: measure: the cell {cell} stands in two grids; remove it from one")
+                raise InputError(f"{place}: measure: the cell {cell} appears in two grids; remove it from one")
             found[cell] = Cell(name, cell, {"study": name, "cell": cell, **specification})
     return found
 

@@ -146,7 +146,7 @@ def _reasons(settings: Mapping[str, ParallelSetting], by_setting: Mapping[str, S
     for name, probes in by_setting.items():
         spread = [family for family in FAMILIES if never_of_family(settings[name], family) is None]
         if len(spread) < len(FAMILIES):
-            lines.append(f"- `{name}`: is for {listed(spread)} models alone.")
+            lines.append(f"- `{name}`: is for {listed(spread)} models only.")
         if not probes:
             lines.append(f"- `{name}`: was not probed.")
         left: dict[str, list[Probe]] = {}

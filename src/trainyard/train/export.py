@@ -31,7 +31,7 @@ class Exporter:
             specification: the content of spec.json.
             entry: its model.
             models: the folder of models.
-            engine: holds the weights.
+            engine: contains the weights.
             versions: of the code that train it.
         """
         self._specification = specification

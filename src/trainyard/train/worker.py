@@ -75,7 +75,7 @@ def _train(
         restore_best(folder.checkpoints, step, folder.best)
         folder.write_origin(folder.inputs(), versions)
     if step:
-        print(f"rank {process_group.rank()}: going on after step {step}", flush=True)
+        print(f"rank {process_group.rank()}: resuming after step {step}", flush=True)
         _resume(folder, step, engine, versions)
     export = None
     if not specification.probe:
