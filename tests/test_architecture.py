@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from trainyard.metrics import METRICS
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 PAGE = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
@@ -46,6 +48,18 @@ def test_every_package_stands_in_the_table() -> None:
 def test_a_package_imports_those_that_stand_below_it_alone() -> None:
     assert not upwards(SOURCE / "trainyard", PACKAGES, 0)
     assert not upwards(SOURCE / "trainyard" / "report", REPORT, 1)
+
+
+def test_nothing_that_plans_or_reports_names_a_metric() -> None:
+    # of the scaling law it is a column of its own: the exponential of the fitted loss
+    files = [file for package in ("plan", "report", "tools") for file in (SOURCE / "trainyard" / package).rglob("*.py")]
+    naming = {
+        f"{file.name}: {node.value}"
+        for file in files
+        for node in ast.walk(ast.parse(file.read_bytes()))
+        if isinstance(node, ast.Constant) and node.value in METRICS
+    }
+    assert naming == {"scaling.py: perplexity"}
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ ROWS = 400
 
 def add_edits(results: Results, run: str, checkpoint: str, mean: float) -> None:
     """Edits of each row, a few of which differ between the models."""
-    edits = np.random.default_rng(0).poisson(4, ROWS) + np.random.default_rng(len(run)).random(ROWS) + mean
+    edits = np.random.default_rng(0).poisson(4, ROWS) + np.random.default_rng(sum(map(ord, run))).random(ROWS) + mean
     value, error = float(edits.mean()), float(edits.std(ddof=1) / ROWS**0.5)
     settings = {"limit": None}
     more = {"checkpoint": checkpoint, "dataset": "dialogues", "n": ROWS, "settings": settings, "rows_sha256": "ab" * 32}

@@ -75,7 +75,10 @@ def test_a_perplexity_a_byte_is_told_where_there_are_no_words(empty: Any, output
     empty.add_run("b", model="gpt2-500k")
     without_words(empty, "a", 2.5)
     without_words(empty, "b", 3.5)
-    assert "zh test: gpt2-1m has the lowest perplexity per byte, 2.50 (95 % interval" in sentences(empty)["Perplexity"]
+    assert (
+        "zh test, 2,000 documents: gpt2-1m has the lowest perplexity per byte: 2.500 ["
+        in sentences(empty)["Perplexity"]
+    )
     assert "perplexity per byte" in [card.title for card in cards(evidence_of(empty))]
     cells = [
         cell for row in compared(empty).rows for key, cell in row.cells.items() if key.endswith(":perplexity_word")

@@ -85,7 +85,7 @@ def test_perplexity_before_and_after_training_is_compared(empty, after, verdict)
     empty.add_evaluation("tuned", "perplexity", {"perplexity_word": (after, 1.0)})
     empty.add_evaluation("gpt2-1m", "perplexity", {"perplexity_word": (40.0, 1.0)}, checkpoint="pretrained")
     text = sentences(empty)["Perplexity"]
-    assert f"from 40.00 to {after:.2f} per word" in text
+    assert f"Training took the perplexity per word of gpt2-1m from 40.00 to {after:.2f}" in text
     assert verdict in text
 
 

@@ -264,7 +264,8 @@ def test_before_and_after_training_are_paired(empty: Any) -> None:
     empty.add_items("tuned", "perplexity", {"log_likelihood": losses + 1 + generator.normal(0, 0.1, 50)})
     empty.add_items("gpt2-1m", "perplexity", {"log_likelihood": losses}, checkpoint="pretrained")
     text = sentences(empty)["Perplexity"]
-    assert "per word (" + MINUS in text
+    assert "Training took the perplexity per word of gpt2-1m from" in text
+    assert f"({MINUS}" in text
     assert "; paired bootstrap)" in text
 
 

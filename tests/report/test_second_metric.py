@@ -66,7 +66,7 @@ def test_the_comparison_marks_the_lowest_as_best(found: dict[str, Any]) -> None:
 
 def test_sentences_name_the_lowest_first(found: dict[str, Any]) -> None:
     said = found["sentences"]["Edits"]
-    assert "gpt2-1m has the lowest edits per summary" in said
+    assert "gpt2-1m has the lowest edits per summary: " in said
     assert "Second is gpt2-500k" in said
     assert "above it" in said
 

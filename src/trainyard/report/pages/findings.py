@@ -144,9 +144,11 @@ def _scores(metric: Metric, evidence: Evidence) -> list[str]:
         values = [f"{TITLES[each]} {_with_interval(each, best.scores[each])}" for each in metric.told[1:]]
         first = f"{title} {_with_interval(name, best.scores[name])}"
         if len(group.scores) > 1 and not head.several:
-            first = f"the {'highest' if metric.higher_is_better else 'lowest'} {first}"
+            extreme = "highest" if metric.higher_is_better else "lowest"
+            first = f"the {extreme} {title}: {_with_interval(name, best.scores[name])}"
+        others = f", with {listed(values)}" if values else ""
         items = counted(best.raw["n"], metric.item)
-        said.append(f"{group.title}, {items}: {group.labels[head.place]}{seeds} has {listed([first, *values])}.")
+        said.append(f"{group.title}, {items}: {group.labels[head.place]}{seeds} has {first}{others}.")
         if len(group.scores) > 1 and not head.several:
             second = _with_interval(name, group.scores[1])
             said.append(f"Second is {group.labels[1]} with {title} {second}, {of_second(group, name)}.")
