@@ -42,16 +42,15 @@ def main(folder: Path) -> None:
             add_edits(results, run, checkpoint, last + more)
     best = [path for path in results.evaluations if path.stem.endswith("@best")]
     page, numbers, picture = folder / "page.html", folder / "numbers.csv", folder / "picture.svg"
-    known, written = {"runs": results.runs}, {"table": page, "numbers": numbers}
-    comparison.tabulate(results.study, **known, evaluations=best, parity=[], **written)
+    study, runs, every = results.study, results.runs, results.evaluations
+    comparison.tabulate(study, runs=runs, evaluations=best, parity=[], table=page, numbers=numbers)
     found = {"comparison": csv_rows(numbers), "comparison page": page.read_text(), "terminal": table(numbers)}
-    differences.tabulate(results.study, **known, evaluations=best, **written)
+    differences.tabulate(study, runs=runs, evaluations=best, table=page, numbers=numbers)
     found |= {"differences": csv_rows(numbers)}
-    evaluations = {**known, "evaluations": results.evaluations, "prices": None}
-    quality.tabulate(results.study, **evaluations, **written)
+    quality.tabulate(study, runs=runs, evaluations=every, prices=None, table=page, numbers=numbers)
     found |= {"quality": csv_rows(numbers)}
-    quality.draw(results.study, **evaluations, shortcuts=[], along="step", output=picture)
-    scores.draw(results.study, **known, evaluations=best, output=picture)
+    quality.draw(study, runs=runs, evaluations=every, shortcuts=[], prices=None, along="step", output=picture)
+    scores.draw(study, runs=runs, evaluations=best, output=picture)
     results.evaluations[:] = best
     found |= {"sentences": sentences(results)}
     (folder / "found.json").write_text(json.dumps(found))
