@@ -91,7 +91,7 @@ def overflow(arguments: dict) -> dict:
     accelerator.is_fp16_supported = lambda: True
     found = {}
     for stage in range(4):
-        made = engine(arguments, {"level": stage}, "fp16", initial_loss_scale=2.0**40)
+        made = engine(arguments, {"level": stage}, "fp16", initial_loss_scale=2**31)
         before = made.full_state()
         first, second = (made.train_step([micro_batch("gpt2", step, process_group.rank())], 1e-3) for step in range(2))
         after = made.full_state()
