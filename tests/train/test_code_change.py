@@ -48,7 +48,7 @@ def test_under_other_code_it_names_the_checkpoint_and_begins_at_step_1(interrupt
     assert f"work/study/run: begins at step 1, though there is a checkpoint after step {step_of(checkpoint)}: " in said
     assert f"(code {BEFORE[:8]}) made it, and this is " in said
     assert f"(code {AFTER[:8]}); to go on from it, end this and call again with --config resume=anyway" in said
-    assert "going on after" not in job.log.read_text()
+    assert "resuming after" not in job.log.read_text()
     same(job, baseline)
     assert versions(job) == [(AFTER, 1)]
     assert checkpoint.is_dir()
@@ -61,12 +61,12 @@ def test_told_to_it_goes_on_and_its_results_name_every_version(interrupted, base
         wait_for(lambda: step_of(left_at(second)) > first, 120, "a further checkpoint", process, every=AT_ONCE)
         ranks(process)[0].kill()
         said_by(process)
-    assert f"going on after step {first}" in second.log.read_text()
+    assert f"resuming after step {first}" in second.log.read_text()
     step = step_of(left_at(interrupted))
     assert step > first
     third = replace(second, code=LATER, log_name="later.log")
     third.run()
-    assert f"work/study/run: goes on after step {step}: " in capfd.readouterr().err
+    assert f"work/study/run: resumes after step {step}: " in capfd.readouterr().err
     same(third, baseline)
     assert versions(third) == [(BEFORE, 1), (AFTER, first + 1), (LATER, step + 1)]
     card = (third.output / "models" / "last" / "README.md").read_text()
@@ -86,7 +86,7 @@ def test_a_checkpoint_of_another_form_is_an_error_after_which_the_run_can_begin_
     assert "without resume=anyway the run begins at step 1, and nothing is lost" in str(error.value)
     anew = replace(job, resume_anyway=False, log_name="anew.log")
     anew.run()
-    assert "going on after" not in anew.log.read_text()
+    assert "resuming after" not in anew.log.read_text()
     same(anew, baseline)
     assert versions(anew) == [(AFTER, 1)]
     assert checkpoint.is_dir()
@@ -141,7 +141,7 @@ def test_the_furthest_checkpoint_is_taken_whoever_made_it(folders, capsys):
     today = folders.make("c", 3)
     assert begins(today) == [("b", 1), ("c", 13)]
     assert sorted(path.read_text() for path in today.checkpoints.glob("*/made-by")) == ["b", "b"]
-    assert "goes on after step 12" in capsys.readouterr().err
+    assert "resumes after step 12" in capsys.readouterr().err
 
 
 def test_its_own_checkpoint_goes_before_those_of_other_code_that_are_no_further(folders, capsys):

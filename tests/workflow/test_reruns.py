@@ -4,6 +4,7 @@ import copy
 import os
 import shutil
 import time
+from contextlib import ExitStack
 
 import pytest
 from repository import MICRO, Repository
@@ -38,6 +39,15 @@ def test_the_loop_reruns_every_run_and_probe(repository: Repository) -> None:
         jobs = repository.would_run()
     assert trained(jobs) == {GPT2, MODERN, BART, REFERENCE, ZERO1, ZERO2}
     assert not kinds(jobs) & {"Download", "Tokenize", "Make", "Count", "Measure"}
+
+
+def test_what_starts_processes_and_shows_their_progress_reruns_nothing(repository: Repository) -> None:
+    launch = sorted((repository.folder / "src/trainyard/launch").glob("[!_]*.py"))
+    files = [str(file.relative_to(repository.folder)) for file in launch]
+    with ExitStack() as stack:
+        for file in (*files, "src/trainyard/train/progress.py", "src/trainyard/train/resume.py"):
+            stack.enter_context(repository.edited(file, "\nfrom ", "\nimport json as _changed\nfrom "))
+        assert repository.would_run() == []
 
 
 def test_a_model_file_reruns_its_own_runs(repository: Repository) -> None:

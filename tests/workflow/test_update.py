@@ -19,7 +19,7 @@ GRID = {
     "models": ["gpt2-tiny"],
     "train": {**TRAIN, "steps": 80, "checkpoint_every": EVERY, "validate_every": 40, "keep_steps": []},
 }
-Updated = tuple[Repository, int, tuple[str, str], str]
+Updated = tuple[Repository, int, tuple[str, str], str, int]
 STUDY = {"title": "Updated", "question": "Does it go on?", "grids": [GRID]}
 CHOSEN = ("--config", "studies=updated")
 
@@ -36,12 +36,23 @@ def kill_when(repository: Repository, comes: Callable[[], object]) -> None:
 
 @pytest.fixture(scope="module")
 def updated(tmp_path_factory: pytest.TempPathFactory) -> Updated:
-    """The study after an update and a second start, the step of its checkpoint, both commits, and what was said."""
+    """The study after two updates, each with a start that is killed: of what only starts training, then of its loop.
+
+    With the step of its checkpoint, both commits, what was said, and the step that it resumed after in between.
+    """
     made = Repository(tmp_path_factory.mktemp("updated") / "trainyard")
     made.write_study("updated", STUDY)
     before = commit(made.folder)
     folder, log = made.folder / "work/updated" / RUN, made.folder / f"logs/updated/train/{RUN}.log"
     kill_when(made, lambda: list(folder.glob("*/checkpoints/step-*")))
+    progress = made.folder / "src/trainyard/launch/progress.py"
+    progress.write_text(progress.read_text().replace("SECONDS = 15.0", "SECONDS = 14.0", 1))
+
+    def resumed() -> list[str]:
+        return re.findall(r"rank 0: resuming after step (\d+)", log.read_text(encoding="utf-8")) if log.exists() else []
+
+    kill_when(made, resumed)
+    between = int(resumed()[-1])
     (checkpoint, *_) = sorted(folder.glob("*/checkpoints/step-*"), reverse=True)
     loop = made.folder / "src/trainyard/train/loop.py"
     loop.write_text(loop.read_text().replace("import math\n", "import json as _changed\nimport math\n", 1))
@@ -55,11 +66,16 @@ def updated(tmp_path_factory: pytest.TempPathFactory) -> Updated:
         return bool(said)
 
     kill_when(made, says_so)
-    return made, int(checkpoint.name.removeprefix("step-")), (before, after), said[0]
+    return made, int(checkpoint.name.removeprefix("step-")), (before, after), said[0], between
+
+
+def test_an_update_of_what_changes_no_result_loses_no_step(updated: Updated) -> None:
+    _, step, _, _, resumed_after = updated
+    assert EVERY <= resumed_after <= step
 
 
 def test_it_says_so_and_told_to_goes_on_and_every_page_says_so(updated: Updated) -> None:
-    repository, step, (before, after), said = updated
+    repository, step, (before, after), said, _ = updated
     log = repository.folder / f"logs/updated/train/{RUN}.log"
     assert re.search(
         rf"work/updated/{RUN}: begins at step 1, though there is a checkpoint after step {step}: commit {before[:12]} "
@@ -68,8 +84,8 @@ def test_it_says_so_and_told_to_goes_on_and_every_page_says_so(updated: Updated)
     )
 
     done = repository.snakemake(*CHOSEN, "resume=anyway")
-    assert f"work/updated/{RUN}: goes on after step {step}: " in done.stderr
-    assert f"rank 0: going on after step {step}\n" in log.read_text()
+    assert f"work/updated/{RUN}: resumes after step {step}: " in done.stderr
+    assert f"rank 0: resuming after step {step}\n" in log.read_text()
 
     words = f"trained by two versions of the code, from step {step + 1}"
     results = repository.folder / "results/updated"

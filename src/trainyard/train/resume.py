@@ -67,7 +67,7 @@ def _others(folder: WorkFolder, inputs: dict[str, str]) -> Iterator[WorkFolder]:
 def _adopt(folder: WorkFolder, other: WorkFolder, version: CodeVersion) -> None:
     """Copy what a run under other code has left, so that it goes on from there; the checkpoints come last."""
     step = other.saved_step()
-    _say(f"{folder.path.parent}: goes on after step {step}: {_change(other.versions()[-1], version)}")
+    _say(f"{folder.path.parent}: resumes after step {step}: {_change(other.versions()[-1], version)}")
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     folder.write_origin(other.inputs(), cut([*other.versions(), replace(version, step=step + 1)], step))
     with written(folder.path):
