@@ -7,8 +7,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from snakemake.common import SNAKEFILE_CHOICES
-
 from trainyard.core.files import sha256_file
 
 SOURCE = Path(__file__).resolve().parents[2]
@@ -105,8 +103,3 @@ def _refusal(root: Path, said: str) -> str:
     return (
         f'{first}; to trust it: git config --global --add safe.directory "$PWD"' if "safe.directory" in said else first
     )
-
-
-def find_snakefile(folder: Path) -> Path:
-    """The Snakefile that Snakemake takes in `folder`, or where it has none this repository's."""
-    return next((folder / name for name in SNAKEFILE_CHOICES if (folder / name).is_file()), ROOT / "Snakefile")

@@ -1,7 +1,6 @@
 """Estimates with a standard error and a 95 % interval."""
 
 import math
-import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -143,14 +142,6 @@ def unflat(values: Mapping[str, float | None], names: Iterable[str]) -> Estimate
 def finite(numbers: np.ndarray | Sequence[float]) -> bool:
     """Whether every number is finite."""
     return bool(np.isfinite(numbers).all())
-
-
-def percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Median, 10th and 90th percentile, by linear interpolation between the two nearest of `seconds`."""
-    median = statistics.median(seconds)
-    # `inclusive`: the slowest and the fastest step are the ends of what was seen
-    tenths = statistics.quantiles(seconds, n=10, method="inclusive") if len(seconds) > 1 else [median] * 9
-    return {"median": median, "p10": tenths[0], "p90": tenths[-1]}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from trainyard.core.files import read_json, write_json
-from trainyard.core.repository import find_snakefile
+from trainyard.core.snakefile import find_snakefile
 from trainyard.launch.process_tree import is_snakemake
 from trainyard.train.work_folder import held
 

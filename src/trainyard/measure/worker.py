@@ -13,7 +13,7 @@ import torch
 from trainyard.config.catalogue import Model, ParallelSetting
 from trainyard.config.train import Train
 from trainyard.core.files import read_json, write_json
-from trainyard.core.statistics import percentiles
+from trainyard.core.percentiles import percentiles
 from trainyard.estimate.families import load_family
 from trainyard.estimate.parameters import PAIR_FLOPS_FORMULA, flops_per_pair, flops_per_token, megatron_flops
 from trainyard.hardware.memory_usage import DeviceMemory, host_memory, peak_host_memory

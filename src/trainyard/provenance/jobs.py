@@ -11,7 +11,7 @@ from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings
 
 from trainyard.core.errors import InputError
 from trainyard.core.job import Job
-from trainyard.core.repository import find_snakefile
+from trainyard.core.snakefile import find_snakefile
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from trainyard.core.code_versions import CodeVersion
-from trainyard.core.statistics import percentiles
-from trainyard.data.loader import Loader
-from trainyard.estimate.families import load_family
-from trainyard.estimate.parameters import flops_per_token, parameters
-from trainyard.hardware.peak_flops import MFU_FORMULA, peak
-from trainyard.parallel import process_group
+from trainyard.core.percentiles import percentiles
 from trainyard.train.metrics import Row
-from trainyard.train.spec import Specification
 
 WARMUP_ROWS = 3
 LAST_STEPS = 10
@@ -85,22 +79,4 @@ def summarise(
         "timing": "shared",  # other jobs run beside it: its speed is no measurement
         "models": models,
         "code_versions": [asdict(version) for version in versions],
-    }
-
-
-def found_at_start(specification: Specification, loader: Loader) -> dict[str, Any]:
-    """Steps, parameters and the parts of the MFU: the content of started.json.
-
-    A token of the MFU's formula is a position that is read and predicted. An
-    encoder-decoder reads other tokens than it predicts: it gets no MFU.
-    """
-    found: dict[str, Any] = {"steps": loader.steps, "parameters": parameters(specification.model)}
-    if load_family(specification.model.family).is_encoder_decoder:
-        return found
-    most = peak(process_group.device(specification.device), specification.precision)
-    return found | {
-        "flops_per_token": flops_per_token(specification.model, specification.train.sequence_length),
-        "mfu_formula": MFU_FORMULA,
-        "peak_flops": most.flops,
-        "peak_source": most.source,
     }

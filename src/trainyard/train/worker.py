@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 
@@ -19,7 +20,10 @@ from trainyard.core.code_versions import CodeVersion, cut
 from trainyard.core.errors import InputError, one_line
 from trainyard.core.files import clear_drafts, read_json, write_json
 from trainyard.data.loader import Loader
+from trainyard.estimate.families import load_family
+from trainyard.estimate.parameters import flops_per_token, parameters
 from trainyard.hardware.memory_usage import peak_host_memory
+from trainyard.hardware.peak_flops import MFU_FORMULA, peak
 from trainyard.launch.failures import is_lost_connection, is_out_of_memory
 from trainyard.models.build import build, start_token
 from trainyard.models.loss import Objective
@@ -30,7 +34,6 @@ from trainyard.train.export import Exporter
 from trainyard.train.loop import DivergedError, Loop, StoppedError
 from trainyard.train.metrics import MetricsFile
 from trainyard.train.spec import Specification
-from trainyard.train.summary import found_at_start
 from trainyard.train.work_folder import WorkFolder
 
 
@@ -143,6 +146,24 @@ def _loaders(specification: Specification) -> tuple[Loader, Loader | None]:
     if specification.probe or data.validation is None:
         return loader, None
     return loader, Loader(data.validation, train, specification.seed, start)
+
+
+def found_at_start(specification: Specification, loader: Loader) -> dict[str, Any]:
+    """Steps, parameters and the parts of the MFU: the content of started.json.
+
+    A token of the MFU's formula is a position that is read and predicted. An
+    encoder-decoder reads other tokens than it predicts: it gets no MFU.
+    """
+    found: dict[str, Any] = {"steps": loader.steps, "parameters": parameters(specification.model)}
+    if load_family(specification.model.family).is_encoder_decoder:
+        return found
+    most = peak(process_group.device(specification.device), specification.precision)
+    return found | {
+        "flops_per_token": flops_per_token(specification.model, specification.train.sequence_length),
+        "mfu_formula": MFU_FORMULA,
+        "peak_flops": most.flops,
+        "peak_source": most.source,
+    }
 
 
 def data_ranks(specification: Specification) -> int:
