@@ -21,9 +21,9 @@ report: "report/workflow.rst"
 
 
 onstart:
-    from trainyard.jobs.unlock import note
+    from trainyard.jobs.unlock import write_note
 
-    note(Path.cwd())
+    write_note(Path.cwd())
 
 
 include: "rules/common.smk"

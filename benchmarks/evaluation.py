@@ -40,13 +40,13 @@ from transformers.utils import logging
 
 from trainyard.evaluate.encoding import encode_as_harness, harness_start_token
 from trainyard.evaluate.hellaswag import COLUMNS, Settings, stop_and_pool
-from trainyard.evaluate.hellaswag_items import Item, Shots, encode_pairs, make_item, queries, with_shots
+from trainyard.evaluate.hellaswag_items import Item, Shots, add_shots, encode_pairs, make_item, make_queries
 from trainyard.evaluate.log_likelihood import log_likelihoods
 from trainyard.evaluate.model import Placement, load_causal
 from trainyard.evaluate.packed_linear import PackedLinear
 from trainyard.evaluate.perplexity import document_log_likelihoods
 from trainyard.evaluate.rows import read_rows
-from trainyard.evaluate.wikitext_detokenizer import detokenized
+from trainyard.evaluate.wikitext_detokenizer import detokenize
 from trainyard.evaluate.workers import keep_freed_memory
 
 BATCH_TOKENS = 2048
@@ -89,7 +89,7 @@ class Side:
         """Ours, of (context, continuation)."""
         encoded = encode_pairs(self.tokenizer, pairs, "harness")
         items = [encoded[start : start + ENDINGS] for start in range(0, len(encoded), ENDINGS)]
-        return log_likelihoods(self.model, queries(items, LONGEST), BATCH_TOKENS)
+        return log_likelihoods(self.model, make_queries(items, LONGEST), BATCH_TOKENS)
 
     def harness_pairs(self, pairs: Sequence[tuple[str, str]], batch: int) -> np.ndarray:
         """The harness's, of (context, continuation)."""
@@ -99,14 +99,14 @@ class Side:
     def score_pages(self, pages: Sequence[str]) -> np.ndarray:
         """Ours, of whole pages."""
         start = harness_start_token(self.tokenizer)
-        encoded = encode_as_harness(self.tokenizer, [detokenized(page) for page in pages])
+        encoded = encode_as_harness(self.tokenizer, [detokenize(page) for page in pages])
         documents = [np.array([start, *ids]) for ids in encoded]
         return document_log_likelihoods(self.model, documents, LONGEST, LONGEST, BATCH_TOKENS)
 
     def harness_pages(self, pages: Sequence[str], batch: int) -> np.ndarray:
         """The harness's, of whole pages."""
         requests = [
-            Instance("loglikelihood_rolling", {}, (detokenized(page),), place) for place, page in enumerate(pages)
+            Instance("loglikelihood_rolling", {}, (detokenize(page),), place) for place, page in enumerate(pages)
         ]
         return np.array(self.harness(batch).loglikelihood_rolling(requests, disable_tqdm=True))
 
@@ -215,7 +215,7 @@ def pairs_of(rows: list[dict[str, Any]], pool: Sequence[Item], shots: int) -> li
     """The four (context, continuation) of each row."""
     draw = Shots(pool, shots, "random", 1234)
     items = [make_item(row, "harness") for row in rows]
-    contexts = [with_shots(item, draw.before(place, item)) for place, item in enumerate(items)]
+    contexts = [add_shots(item, draw.before(place, item)) for place, item in enumerate(items)]
     return [[(context, " " + ending) for ending in item.endings] for context, item in zip(contexts, items, strict=True)]
 
 

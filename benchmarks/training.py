@@ -121,7 +121,7 @@ def compare(
         settings = EngineSettings(
             precision=precision,
             train=train,
-            parallel=ParallelSetting.of_job({"name": "single", "engine": "single"}),
+            parallel=ParallelSetting.from_spec({"name": "single", "engine": "single"}),
             micro_batch=8,
             accumulation=1,
             family=MODEL.family,

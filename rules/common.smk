@@ -13,10 +13,10 @@ from trainyard.plan.code_hash import code_hash, files_hash
 from trainyard.plan.jobs import Dag
 from trainyard.plan.report import FIGURES, TABLES
 from trainyard.plan.study import make_plan
-from trainyard.core.errors import InputError, shortened
-from trainyard.hardware.gpus import gpus
-from trainyard.plan.preflight import exceeding, host_memory
-from trainyard.core.repository import why_unknown
+from trainyard.core.errors import InputError, shorten
+from trainyard.hardware.gpus import find_gpus
+from trainyard.plan.preflight import warn_of_memory, host_memory
+from trainyard.core.repository import explain_unknown_commit
 
 CONDA = "conda" in {
     str(method.value) for method in workflow.deployment_settings.deployment_method
@@ -60,20 +60,20 @@ if (
         "device: auto looks at this machine, and jobs run on a cluster's: name it, --config device=cuda (or device=cpu)"
     )
 
-if workflow.is_main_process and (reason := why_unknown()):
+if workflow.is_main_process and (reason := explain_unknown_commit()):
     logger.warning(f"no record will name the commit of the code: {reason}")
 
 if workflow.is_main_process and not ON_CLUSTER:
-    for line in shortened(JOBS.warnings(), "more can't be done here"):
+    for line in shorten(JOBS.warnings(), "more can't be done here"):
         logger.warning(line)
-    for line in shortened(
-        exceeding(JOBS.possible()), "more need more memory than there is"
+    for line in shorten(
+        warn_of_memory(JOBS.runnable()), "more need more memory than there is"
     ):
         logger.warning(line)
 
 # As many jobs at once as the machine's GPUs are for. A cluster has its own idea of them: it is asked by gres, and
 # this resource, whose name it doesn't know, counts inside one of its jobs alone.
-if (here := gpus()) is not None:
+if (here := find_gpus()) is not None:
     workflow.register_resource("slots", len(here))
 
 

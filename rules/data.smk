@@ -18,9 +18,9 @@ rule download:
         runtime=JOBS.data_minutes,
         network=1,
     params:
-        dataset=lambda wildcards: JOBS.catalogues.datasets[wildcards.dataset].of_split(
-            wildcards.split
-        ),
+        dataset=lambda wildcards: JOBS.catalogues.datasets[
+            wildcards.dataset
+        ].split_entry(wildcards.split),
         code=JOBS.download_code,
     message:
         "Download {wildcards.dataset}, split {wildcards.split}"
@@ -121,7 +121,7 @@ rule duplicates:
     threads: 1
     resources:
         mem_mb=4000,
-        runtime=JOBS.looking_minutes,
+        runtime=JOBS.contamination_minutes,
     params:
         code=code_hash("trainyard.data.duplicates"),
     message:

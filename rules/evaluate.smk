@@ -45,7 +45,7 @@ rule shortcuts:
         mem_mb=4000,
         runtime=30,
     params:
-        scored=JOBS.scored_items,
+        scored=JOBS.shortcut_items,
         code=code_hash("trainyard.evaluate.shortcuts"),
     message:
         "Score the shortcuts on {wildcards.dataset}"
@@ -66,10 +66,10 @@ rule contamination:
         "logs/{study}/contamination/{training}/{dataset}-{split}.benchmark.jsonl"
     conda:
         JOBS.environment("evaluate")
-    threads: JOBS.looking_threads
+    threads: JOBS.contamination_threads
     resources:
         mem_mb=8000,
-        runtime=JOBS.looking_minutes,
+        runtime=JOBS.contamination_minutes,
     params:
         ngram=JOBS.ngram,
         code=code_hash("trainyard.evaluate.contamination"),

@@ -28,7 +28,7 @@ def engine_settings(
     return EngineSettings(
         precision=precision,
         train=Train.model_validate(usual | train),
-        parallel=ParallelSetting.of_job(setting),
+        parallel=ParallelSetting.from_spec(setting),
         micro_batch=micro_batch,
         accumulation=accumulation,
         family=family,

@@ -13,9 +13,9 @@ from lm_eval.tasks.wikitext import preprocess_wikitext
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from trainyard.core.files import read_json
-from trainyard.evaluate.perplexity import windows
+from trainyard.evaluate.perplexity import rolling_windows
 from trainyard.evaluate.run import run
-from trainyard.evaluate.wikitext_detokenizer import detokenized, harness_sizes
+from trainyard.evaluate.wikitext_detokenizer import count_as_harness, detokenize
 
 from .conftest import NAMES, Subject, write_lines, write_parquet
 from .harness import Found, evaluate, load, wikitext
@@ -52,9 +52,9 @@ def test_word_byte_perplexity_and_bits_are_the_harness_s(subject: Subject, their
 
 @given(st.lists(st.sampled_from(PIECES)).map("".join))
 def test_a_page_is_joined_again_and_counted_as_there(page: str) -> None:
-    assert detokenized(page) == preprocess_wikitext.wikitext_detokenizer({"page": page})
+    assert detokenize(page) == preprocess_wikitext.wikitext_detokenizer({"page": page})
     counted = preprocess_wikitext.process_results({"page": page}, [-1.0])
-    assert harness_sizes(page) == {"words": counted["word_perplexity"][1], "bytes": counted["byte_perplexity"][1]}
+    assert count_as_harness(page) == {"words": counted["word_perplexity"][1], "bytes": counted["byte_perplexity"][1]}
 
 
 @pytest.mark.parametrize("part", [1, 4])
@@ -99,7 +99,7 @@ def test_windows_are_the_harness_s_for_every_length_context_and_stride(cut: tupl
     ids = [0, *tokens]
     mine = [
         (ids[begin : end - scored], ids[end - scored : end])
-        for begin, end, scored in windows(len(ids), context, stride)
+        for begin, end, scored in rolling_windows(len(ids), context, stride)
     ]
     assert mine == list(their_windows(tokens, 0, context, stride))
 
@@ -110,7 +110,7 @@ def test_each_token_is_scored_once_after_its_beginning_or_context_minus_stride_t
 ) -> None:
     length, context, stride = cut
     seen_before: dict[int, int] = {}
-    for begin, end, scored in windows(length + 1, context, stride):
+    for begin, end, scored in rolling_windows(length + 1, context, stride):
         assert end - 1 - begin <= context  # inputs: all but the last
         for place in range(end - scored, end):
             assert place not in seen_before

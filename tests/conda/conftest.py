@@ -9,14 +9,14 @@ from conda_channel import make_base
 from conda_environments import STUDY, TARGETS, InEnvironments
 from repository import ROOT, Repository
 
-from trainyard.core.python_environment import pins
+from trainyard.core.python_environment import read_pins
 
 
 @pytest.fixture(scope="session")
 def environments(tmp_path_factory: pytest.TempPathFactory) -> InEnvironments:
     """The repository after a study's data, training, evaluation and a part of its report."""
     folder = tmp_path_factory.mktemp("conda").resolve()
-    base = make_base(folder / "base", pip=pins(ROOT / "envs" / "report.yaml")["pip"])
+    base = make_base(folder / "base", pip=read_pins(ROOT / "envs" / "report.yaml")["pip"])
     repository = Repository(folder / "trainyard")
     repository.write_study("conda", STUDY)
     version = "{}.{}".format(*sys.version_info)

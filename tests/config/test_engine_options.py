@@ -19,12 +19,12 @@ from pathlib import Path
 from trainyard.plan.code_hash import code_hash, files_hash
 from trainyard.plan.jobs import Dag
 from trainyard.plan.study import make_plan
-from trainyard.hardware.gpus import gpus
-from trainyard.plan.preflight import exceeding, host_memory
+from trainyard.hardware.gpus import find_gpus
+from trainyard.plan.preflight import warn_of_memory, host_memory
 
 plan = make_plan({"studies": ["demo", "parallel-settings"], "device": "cpu"}, Path("config"))
 jobs = Dag(plan, Path("envs"), conda=False, predicted=host_memory)
-exceeding(jobs.possible())
+warn_of_memory(jobs.runnable())
 jobs.warnings()
 code_hash("trainyard.train.job")
 print(*sorted({"torch", "transformers", "datasets", "numpy"} & set(sys.modules)))

@@ -12,7 +12,14 @@ import pytest
 import torch
 
 from trainyard.core.errors import InputError
-from trainyard.core.files import check_writable, clear_drafts, whole_file, whole_folder, write_text, written
+from trainyard.core.files import (
+    atomic_file,
+    atomic_folder,
+    check_writable,
+    clear_drafts,
+    report_write_errors,
+    write_text,
+)
 
 
 def copy(full: Path) -> None:
@@ -41,7 +48,7 @@ def test_a_full_disk_is_named_by_every_writer(writer: str, tmp_path: Path) -> No
     full = tmp_path / "full"
     full.symlink_to("/dev/full")  # takes nothing; a link, for some writers delete what they could not write
     said = r"^models/best: can't be written: the disk is full; make room and run again$"
-    with pytest.raises(InputError, match=said), written("models/best"):
+    with pytest.raises(InputError, match=said), report_write_errors("models/best"):
         WRITERS[writer](full)
 
 
@@ -54,7 +61,7 @@ def test_a_full_disk_is_named_by_every_writer(writer: str, tmp_path: Path) -> No
     ],
 )
 def test_other_reasons_have_their_remedy(number: int, said: str) -> None:
-    with pytest.raises(InputError, match=f"^results: can't be written: {said}$"), written("results"):
+    with pytest.raises(InputError, match=f"^results: can't be written: {said}$"), report_write_errors("results"):
         raise OSError(number, os.strerror(number), "results/part")
 
 
@@ -70,7 +77,7 @@ def test_other_reasons_have_their_remedy(number: int, said: str) -> None:
     ],
 )
 def test_another_error_stays_what_it_is(error: Exception) -> None:
-    with pytest.raises(type(error)), written("results"):
+    with pytest.raises(type(error)), report_write_errors("results"):
         raise error
 
 
@@ -81,23 +88,23 @@ def test_an_error_that_was_dealt_with_is_not_the_reason() -> None:
         except OSError:
             raise KeyError("a bug") from None
 
-    with pytest.raises(KeyError), written("results"):
+    with pytest.raises(KeyError), report_write_errors("results"):
         deal()
 
 
 def test_what_cannot_be_read_is_not_said_to_be_unwritable(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").touch()
-    with pytest.raises(PermissionError), written("models/best"):
+    with pytest.raises(PermissionError), report_write_errors("models/best"):
         raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "tokenizer.json"))
 
 
 def test_a_writer_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     write_text(tmp_path / "file", "before")
-    with whole_folder(tmp_path / "folder") as draft:
+    with atomic_folder(tmp_path / "folder") as draft:
         (draft / "part").write_text("before")
-    with pytest.raises(InputError, match="can't be written"), whole_file(tmp_path / "file"):
+    with pytest.raises(InputError, match="can't be written"), atomic_file(tmp_path / "file"):
         raise OSError(errno.ENOSPC, "full")
-    with pytest.raises(InputError, match="can't be written"), whole_folder(tmp_path / "folder"):
+    with pytest.raises(InputError, match="can't be written"), atomic_folder(tmp_path / "folder"):
         raise OSError(errno.ENOSPC, "full")
     assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "part").read_text() == "before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from snakemake.cli import parse_config
 
-from trainyard.core.job import _command, given
+from trainyard.core.job import _command, config_arguments
 
 WRITTEN = {"studies": ["demo"], "mirror": None, "device": "auto", "interpreters": {}, "prices": None}
 
@@ -42,4 +42,4 @@ def test_what_config_yaml_says_otherwise_is_in_the_command() -> None:
 
 def test_folders_of_a_machine_stand_in_no_command() -> None:
     changed = {"mirror": "/home/me/mirror", "interpreters": {"colossalai": "/home/me/bin/python"}}
-    assert given(WRITTEN | changed) == ['interpreters={"colossalai":"PATH"}', "mirror=PATH"]
+    assert config_arguments(WRITTEN | changed) == ['interpreters={"colossalai":"PATH"}', "mirror=PATH"]

@@ -3,17 +3,24 @@ import math
 import numpy as np
 import pytest
 
-from trainyard.core.statistics import FEWEST, Estimate, bootstrap_means, flat, proportion, ratio
+from trainyard.core.statistics import (
+    FEWEST,
+    Estimate,
+    bootstrap_means,
+    estimate_proportion,
+    estimate_ratio,
+    flatten_estimates,
+)
 
 
 def test_the_standard_error_of_a_proportion_is_the_harness_one():
-    estimate = proportion(np.array([True] * 42 + [False] * 58))
+    estimate = estimate_proportion(np.array([True] * 42 + [False] * 58))
     assert estimate.value == 0.42
     assert estimate.standard_error == pytest.approx(math.sqrt(0.42 * 0.58 / 99), rel=1e-15)
 
 
 def test_the_interval_of_a_proportion_is_wilsons():
-    estimate = proportion(np.array([True] * 42 + [False] * 58))
+    estimate = estimate_proportion(np.array([True] * 42 + [False] * 58))
     z, p, n = 1.959963984540054, 0.42, 100
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     width = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
@@ -21,7 +28,7 @@ def test_the_interval_of_a_proportion_is_wilsons():
 
 
 def test_a_perfect_score_has_an_interval_below_one():
-    estimate = proportion(np.ones(50, dtype=bool))
+    estimate = estimate_proportion(np.ones(50, dtype=bool))
     assert estimate.standard_error is None  # zero would make any difference infinitely clear
     assert estimate.low is not None
     assert 0.9 < estimate.low < 1
@@ -29,15 +36,15 @@ def test_a_perfect_score_has_an_interval_below_one():
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_one_observation_gives_a_value_alone(value: float):
-    assert proportion(np.array([value > 0])) == Estimate(value)
-    assert ratio(np.array([value]), np.ones(1)) == Estimate(value)
+    assert estimate_proportion(np.array([value > 0])) == Estimate(value)
+    assert estimate_ratio(np.array([value]), np.ones(1)) == Estimate(value)
     assert bootstrap_means(np.full((1, 2), value), 50, 1) == [Estimate(value)] * 2
 
 
 @pytest.mark.parametrize("count", [2, 5, 30, 1000])
 def test_observations_that_are_all_alike_give_a_value_alone(count: int):
     third, sizes = 100 / 3, np.arange(1.0, count + 1)
-    for found in (*bootstrap_means(np.full((count, 2), third), 50, 1), ratio(third * sizes, sizes)):
+    for found in (*bootstrap_means(np.full((count, 2), third), 50, 1), estimate_ratio(third * sizes, sizes)):
         assert found == Estimate(found.value)
         assert found.value == pytest.approx(third)
     assert bootstrap_means(np.zeros((count, 1)), 50, 1) == [Estimate(0.0)]
@@ -58,32 +65,32 @@ def test_means_of_few_rows_cover_the_truth_about_as_often_as_they_say(count: int
 
 
 def test_an_interval_stays_within_what_the_quantity_can_be():
-    assert Estimate(42.0, 9.0, -10.0, 120.0).within(0, 100) == Estimate(42.0, 9.0, 0, 100)
-    assert Estimate(42.0).within(0, 100) == Estimate(42.0)
+    assert Estimate(42.0, 9.0, -10.0, 120.0).clamp(0, 100) == Estimate(42.0, 9.0, 0, 100)
+    assert Estimate(42.0).clamp(0, 100) == Estimate(42.0)
 
 
 def test_a_ratio_over_equal_denominators_has_the_standard_error_of_a_mean():
     losses = np.array([1.0, 2.0, 4.0, 9.0])
-    estimate = ratio(losses, np.full(4, 2.0))
+    estimate = estimate_ratio(losses, np.full(4, 2.0))
     assert estimate.value == 2.0
     assert estimate.standard_error == pytest.approx(np.std(losses / 2, ddof=1) / 2)
 
 
 def test_a_ratio_of_one_document_has_no_interval():
-    assert ratio(np.array([3.0]), np.array([2.0])) == Estimate(1.5)
-    assert ratio(np.array([3.0]), np.array([2.0])).exponential() == Estimate(math.exp(1.5))
+    assert estimate_ratio(np.array([3.0]), np.array([2.0])) == Estimate(1.5)
+    assert estimate_ratio(np.array([3.0]), np.array([2.0])).exp() == Estimate(math.exp(1.5))
 
 
 def test_an_exponential_that_no_number_holds_is_infinite():
-    assert Estimate(800.0, 1.0, 798.0, 802.0).exponential() == Estimate(math.inf)
+    assert Estimate(800.0, 1.0, 798.0, 802.0).exp() == Estimate(math.inf)
 
 
 def test_an_exponential_keeps_its_value_where_no_number_holds_the_intervals_end():
-    assert Estimate(708.0, 1.0, 706.0, 710.0).exponential() == Estimate(math.exp(708.0))
+    assert Estimate(708.0, 1.0, 706.0, 710.0).exp() == Estimate(math.exp(708.0))
 
 
 def test_an_exponential_carries_the_ends_of_the_interval_over():
-    estimate = Estimate(1.0, 0.1, 0.8, 1.2).exponential()
+    estimate = Estimate(1.0, 0.1, 0.8, 1.2).exp()
     assert estimate == Estimate(math.e, math.e * 0.1, math.exp(0.8), math.exp(1.2))
 
 
@@ -93,7 +100,7 @@ def test_intervals_of_ratios_cover_the_truth_about_as_often_as_they_say():
     for _ in range(trials):
         tokens = generator.integers(5, 50, 40).astype(float)
         losses = tokens * generator.normal(3.0, 0.5, 40)
-        estimate = ratio(losses, tokens)
+        estimate = estimate_ratio(losses, tokens)
         assert estimate.low is not None
         assert estimate.high is not None
         covered += estimate.low <= 3.0 <= estimate.high
@@ -118,7 +125,7 @@ def test_a_bootstrap_is_the_same_for_the_same_seed_and_another_for_another():
 
 
 def test_flat_estimates_name_their_parts():
-    assert flat({"acc": Estimate(0.5, 0.1, 0.4, 0.6)}) == {
+    assert flatten_estimates({"acc": Estimate(0.5, 0.1, 0.4, 0.6)}) == {
         "acc": 0.5,
         "acc_standard_error": 0.1,
         "acc_low": 0.4,

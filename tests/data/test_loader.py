@@ -7,7 +7,7 @@ import torch
 
 from trainyard.config.train import Train
 from trainyard.core.errors import InputError
-from trainyard.data.loader import Batch, Loader, steps_of
+from trainyard.data.loader import Batch, Loader, count_steps
 
 Folder = Callable[..., Path]
 
@@ -149,12 +149,12 @@ def test_validation_is_the_same_tokens_for_any_number_of_processes(
 
 
 def test_steps_follow_from_steps_tokens_or_epochs() -> None:
-    assert steps_of(settings(), 100) == 10
+    assert count_steps(settings(), 100) == 10
     published = {"batch": None, "micro_batch": None, "steps": None, "batch_tokens": 524_288, "sequence_length": 1024}
-    assert steps_of(settings(**published, tokens=10_000_000_000), 10**7) == 19_073
-    assert steps_of(settings(steps=None, epochs=3, batch=128), 14_732) == 346
-    assert steps_of(settings(steps=None, epochs=0.5, batch=10), 100) == 5
-    assert steps_of(settings(steps=None, epochs=0.1, batch=10), 1000) == 10
+    assert count_steps(settings(**published, tokens=10_000_000_000), 10**7) == 19_073
+    assert count_steps(settings(steps=None, epochs=3, batch=128), 14_732) == 346
+    assert count_steps(settings(steps=None, epochs=0.5, batch=10), 100) == 5
+    assert count_steps(settings(steps=None, epochs=0.1, batch=10), 1000) == 10
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from trainyard.config.catalogue import Dataset, PackageFile
 from trainyard.config.catalogue import Tokenizer as Entry
 from trainyard.core.errors import InputError
 from trainyard.data import gpt2_bpe
-from trainyard.data.byte_level_bpe import trained_bpe
+from trainyard.data.byte_level_bpe import train_bpe
 from trainyard.data.download import download
 from trainyard.data.tokenize import Encoder
 from trainyard.data.tokenizers import make_tokenizer
@@ -117,7 +117,7 @@ def test_a_bpe_is_learnt_from_the_rows_and_always_the_same(tmp_path: Path, rows:
 
 def test_a_bpe_is_learnt_from_a_genome_without_a_space() -> None:
     letters = random.Random(1).choices("ACGT", k=400_000)
-    tokenizer = trained_bpe(["".join(letters)], 300)  # by whole words it would take minutes
+    tokenizer = train_bpe(["".join(letters)], 300)  # by whole words it would take minutes
     assert len(tokenizer.get_vocab()) == 300
 
 
@@ -325,7 +325,7 @@ def test_ranks_of_a_wrong_hash_are_never_used(tmp_path: Path, rank_mirror: Path)
         (folder / name).write_bytes(b"#" + (rank_mirror / "models/openai-community/gpt2" / name).read_bytes())
     gpt2_bpe.fill_cache(tmp_path / "cache", mirror)  # falls back on the package
     assert gpt2_bpe.open_gpt2(tmp_path / "cache").encode_ordinary("Hello world") == [15496, 995]
-    path = tmp_path / "cache" / gpt2_bpe.rank_files()[0].cached
+    path = tmp_path / "cache" / gpt2_bpe.rank_files()[0].cache_name
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match=f"{path.name}: missing or damaged"):
         gpt2_bpe.open_gpt2(tmp_path / "cache")

@@ -17,7 +17,7 @@ from trainyard.config.yaml_entries import parse_entries
 from trainyard.estimate.activations import Activations, BatchShape, activations
 from trainyard.estimate.engine_memory import Workload
 from trainyard.estimate.families import FAMILIES, load_family
-from trainyard.estimate.memory import Prediction, against, held, predict, predict_execution
+from trainyard.estimate.memory import Prediction, compare_prediction, estimate_engine, predict, predict_execution
 from trainyard.estimate.parameters import parameters
 from trainyard.measure.throughput import measure
 from trainyard.models.build import build
@@ -65,7 +65,7 @@ def test_weights_and_states_are_those_of_the_zero_paper(engine, options, arithme
     count = parameters(large)
     assert count == pytest.approx(7.5e9, rel=0.01)
     load = Workload(large, arithmetic, Activations(0, 0), positions=1, ranks=64, options=options)
-    found = held(engine, load)
+    found = estimate_engine(engine, load)
     assert found is not None
     own = found.gradients if engine == "ddp" else gradients * count
     total = (found.parameters + found.optimizer + own) * 7.5e9 / count / GB
@@ -129,7 +129,7 @@ def test_activation_checkpointing_needs_less():
 def test_each_level_of_zero_shares_out_more(arithmetic):
     def states(stage: int, ranks: int) -> float:
         load = Workload(MODELS["gpt2-52m"], arithmetic, Activations(0, 0), 1, ranks=ranks, options={"level": stage})
-        found = held("deepspeed", load)
+        found = estimate_engine("deepspeed", load)
         assert found is not None
         return found.parameters + found.optimizer + max(found.gradients, found.between)
 
@@ -168,7 +168,7 @@ def test_gemini_keeps_its_optimizer_on_the_host_and_the_parameters_where_they_co
 
 
 def test_parts_add_up_to_the_total_as_a_measurement_holds_them():
-    found = predicted().figures()
+    found = predicted().to_json()
     parts = ("parameters", "gradients", "optimizer", "activations", "buffers")
     assert found["total"] == sum(found[part] for part in parts)
     assert json.loads(json.dumps(found))["kind"] == "host"
@@ -176,9 +176,9 @@ def test_parts_add_up_to_the_total_as_a_measurement_holds_them():
 
 def test_how_far_off_a_prediction_is_stands_beside_it_where_both_are_known():
     found = predicted()
-    assert against(found, 2 * found.total) == {"predicted_memory": found.figures(), "prediction_error": -0.5}
-    assert against(found, None) == {"predicted_memory": found.figures(), "prediction_error": None}
-    assert against(None, 10**9) == {"predicted_memory": None, "prediction_error": None}
+    assert compare_prediction(found, 2 * found.total) == {"predicted_memory": found.to_json(), "prediction_error": -0.5}
+    assert compare_prediction(found, None) == {"predicted_memory": found.to_json(), "prediction_error": None}
+    assert compare_prediction(None, 10**9) == {"predicted_memory": None, "prediction_error": None}
 
 
 def test_every_setting_of_the_catalogue_is_counted():
@@ -203,8 +203,8 @@ def test_prediction_is_within_15_percent_of_what_50_million_parameters_take(tmp_
         "kind": "cell",
         "study": "memory",
         "cell": parallel,
-        "model": {"name": "gpt2-52m", **MODELS["gpt2-52m"].for_job(pretrained=False)},
-        "parallel": {"name": parallel, **setting.for_job()},
+        "model": {"name": "gpt2-52m", **MODELS["gpt2-52m"].to_spec(pretrained=False)},
+        "parallel": {"name": parallel, **setting.to_spec()},
         "processes": 1 if setting.one_process else 2,
         "threads": 1,
         "device": "cpu",

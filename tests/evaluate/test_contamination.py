@@ -21,7 +21,7 @@ from trainyard.core.errors import InputError
 from trainyard.core.files import sha256_file
 from trainyard.data.download import download
 from trainyard.evaluate import contamination as module
-from trainyard.evaluate.contamination import Held, contamination, split_words, window_hashes
+from trainyard.evaluate.contamination import NgramIndex, find_contamination, split_words, window_hashes
 from trainyard.plan.study import read_catalogues
 
 SOURCE = Path(module.__file__).parents[2]
@@ -44,7 +44,7 @@ def looked(
     pq.write_table(pa.Table.from_pylist(rows), folder / "items.parquet")
     names = {"trained_on": "books", "dataset": "quiz", "split": "test"}
     output = folder / "quiz-test.json"
-    found = contamination(
+    found = find_contamination(
         folder / "train.parquet", folder / "items.parquet", output, **names, ngram=ngram, threads=threads
     )
     assert json.loads(output.read_text()) == found
@@ -191,9 +191,9 @@ def test_it_is_what_the_definition_says(training: list[str], items: list[list[st
         each = words(text)
         return [" ".join(each[place : place + ngram]) for place in range(len(each) - ngram + 1)]
 
-    held = Held(items, ngram)
+    held = NgramIndex(items, ngram)
     found = np.zeros(held.size, bool)
-    count, which = held.look(pa.array(training, pa.string()))
+    count, which = held.find(pa.array(training, pa.string()))
     found[which] = True
     there = {gram for text in training for gram in grams(text)}
     expected = []
@@ -226,13 +226,13 @@ def test_a_hash_depends_on_the_order_of_its_window_and_not_on_its_place() -> Non
 def test_equal_hashes_of_other_words_are_no_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every window of the training text hashes as the one item does."""
     real = window_hashes
-    held = Held([["a b c"]], 3)
+    held = NgramIndex([["a b c"]], 3)
     monkeypatch.setattr(module, "window_hashes", lambda keys, ngram: np.full(len(keys) - ngram + 1, held._hashes[0]))
-    assert held.look(pa.array(["c b a a b", "b c a"]))[1].tolist() == []
-    assert held.look(pa.array(["c b a b c"]))[1].tolist() == [0]
+    assert held.find(pa.array(["c b a a b", "b c a"]))[1].tolist() == []
+    assert held.find(pa.array(["c b a b c"]))[1].tolist() == [0]
     monkeypatch.setattr(module, "window_hashes", lambda keys, ngram: real(keys, ngram) & np.uint64(0))
     with pytest.raises(AssertionError, match="the hash is broken"):
-        Held([["a b c", "b c d"]], 3)
+        NgramIndex([["a b c", "b c d"]], 3)
 
 
 def test_the_rate_and_the_time_left_stand_in_the_log(
@@ -254,7 +254,7 @@ def test_what_can_not_be_looked_through_is_an_error(tmp_path: Path) -> None:
     items, training = tmp_path / "items.parquet", tmp_path / "train.parquet"
 
     def look() -> None:
-        contamination(training, items, tmp_path / "out.json", **names, ngram=2, threads=1)
+        find_contamination(training, items, tmp_path / "out.json", **names, ngram=2, threads=1)
 
     with pytest.raises(InputError, match=r"items\.parquet: no such file"):
         look()
@@ -282,9 +282,9 @@ def test_what_can_not_be_looked_through_is_an_error(tmp_path: Path) -> None:
 PEAK = """
 import re, sys
 from pathlib import Path
-from trainyard.evaluate.contamination import contamination
+from trainyard.evaluate.contamination import find_contamination
 folder = Path(sys.argv[1])
-contamination(folder / sys.argv[2], folder / "items.parquet", folder / "out.json",
+find_contamination(folder / sys.argv[2], folder / "items.parquet", folder / "out.json",
     trained_on="t", dataset="d", split="test", ngram=13, threads=1)
 # its own peak: getrusage gives that of the process which started it, if that was larger
 print(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
@@ -332,7 +332,7 @@ def test_real_data_by_python_alone(tmp_path: Path, dataset: str, split: str, ngr
         return [[gram for text in row.values() for gram in grams(text)] for row in table]
 
     names = {"trained_on": dataset, "dataset": dataset, "split": split}
-    found = contamination(files["train"], files[split], tmp_path / "out.json", **names, ngram=ngram, threads=2)
+    found = find_contamination(files["train"], files[split], tmp_path / "out.json", **names, ngram=ngram, threads=2)
     items = pq.read_table(tmp_path / "out.parquet").to_pylist()
     there = {gram for row in rows("train") for gram in row}
     for item, own in zip(items, rows(split), strict=True):

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trainyard.core.errors import InputError
 from trainyard.core.files import sha256_file
-from trainyard.evaluate.hellaswag_items import Shots, encode_pairs, fit, make_item, preprocess, queries, with_shots
-from trainyard.evaluate.log_likelihood import batches
+from trainyard.evaluate.hellaswag_items import Shots, add_shots, encode_pairs, fit, make_item, make_queries, preprocess
+from trainyard.evaluate.log_likelihood import group_by_length
 from trainyard.evaluate.result_files import Names
 from trainyard.evaluate.run import run
 
@@ -110,11 +110,11 @@ def test_the_completion_form_leaves_the_text_as_it_is():
 def test_shots_are_solved_items_before_an_empty_line():
     first, second = (make_item(row, "harness") for row in make_rows(2))
     item = make_item(ROOF, "harness")
-    assert with_shots(item, [first, second]) == (
+    assert add_shots(item, [first, second]) == (
         f"{first.context} {first.endings[first.label]}\n\n{second.context} {second.endings[second.label]}\n\n"
         "Roof shingle removal: A man is sitting on a roof. He"
     )
-    assert with_shots(item, []) == item.context
+    assert add_shots(item, []) == item.context
 
 
 def test_one_generator_draws_the_shots_of_all_items_in_their_order():
@@ -151,7 +151,7 @@ def test_a_context_that_is_too_long_loses_its_left_end():
 
 def test_endings_of_one_item_with_one_context_share_a_query():
     items = [[([1, 2], [3]), ([1, 2], [4, 5]), ([6], [3])], [([6], [4])], [([1, 2, 6], [7, 8])]]
-    found = queries(items, longest=3)
+    found = make_queries(items, longest=3)
     assert [(query.context.tolist(), [tokens.tolist() for tokens in query.continuations]) for query in found] == [
         ([1, 2], [[3], [4, 5]]),
         ([6], [[3]]),
@@ -162,7 +162,7 @@ def test_endings_of_one_item_with_one_context_share_a_query():
 
 @given(st.lists(st.integers(1, 90), max_size=60), st.integers(1, 200))
 def test_batches_hold_each_index_once_and_fit(lengths: list[int], most: int):
-    groups = list(batches(lengths, most))
+    groups = list(group_by_length(lengths, most))
     assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
     for group in groups:
         assert len(group) == 1 or len(group) * max(lengths[index] for index in group) <= most

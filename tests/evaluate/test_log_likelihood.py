@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from trainyard.evaluate.log_likelihood import Query, log_likelihoods
-from trainyard.evaluate.packed_linear import DTYPES, PackedLinear, pack, packs
+from trainyard.evaluate.packed_linear import DTYPES, PackedLinear, can_pack, pack
 
 WORDS = 50
 
@@ -115,7 +115,7 @@ def test_finished_queries_are_counted():
 
 
 @pytest.mark.parametrize("family", ["gpt2", "opt", "llama", "qwen2"])
-@pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if packs("cpu", dtype)])
+@pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if can_pack("cpu", dtype)])
 def test_packed_layers_compute_what_the_model_computes(family: str, dtype: torch.dtype):
     model, packed = make(family).to(dtype), make(family).to(dtype)
     pack(packed)
@@ -136,4 +136,4 @@ def test_layers_are_packed_just_where_the_processor_can_multiply_them(dtype: tor
         works = True
     except RuntimeError:
         works = False
-    assert packs("cpu", dtype) is works
+    assert can_pack("cpu", dtype) is works

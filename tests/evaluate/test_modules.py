@@ -40,7 +40,9 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
 def test_the_rouge_module_gives_our_values(load: Load):
     predictions, targets = ["Ben took a ball. Ada left.", "A dog."], ["Ada left. Ben took the ball.", "A dog runs."]
     found = load("rouge").compute(predictions=predictions, references=targets, resamples=40, seed=3)
-    assert found == statistics.flat(rouge.estimates(rouge.score(predictions, targets, stemmer=True), 40, 3))
+    assert found == statistics.flatten_estimates(
+        rouge.estimate_scores(rouge.score(predictions, targets, stemmer=True), 40, 3)
+    )
     assert found["rougeLsum"] > found["rougeL"]
 
 
@@ -49,7 +51,7 @@ def test_the_hellaswag_module_gives_our_values(load: Load):
     found = load("hellaswag").compute(predictions=sums, references=[0, 0], lengths=counts)
     scored = hellaswag.score([Item("", "", "", [], 0)] * 2, np.array(sums), np.array(counts))
     right, right_norm = (np.array([item[name] for item in scored]) for name in ("correct", "correct_norm"))
-    assert found == statistics.flat(hellaswag.estimates(right, right_norm))
+    assert found == statistics.flatten_estimates(hellaswag.estimate_scores(right, right_norm))
     assert (found["acc"], found["acc_norm"]) == (0.5, 0.5)
 
 
@@ -64,7 +66,7 @@ def test_the_perplexity_module_gives_the_values_of_an_evaluation(
         predictions=items["log_likelihood"], **{name: items[name] for name in perplexity.COUNTS}
     )
     columns = {name: np.array(values) for name, values in items.items()}
-    assert found == statistics.flat(perplexity.estimates(columns))
+    assert found == statistics.flatten_estimates(perplexity.estimate_scores(columns))
 
 
 def test_the_rouge_module_gives_the_scores_of_each_row_when_asked(load: Load):
@@ -93,8 +95,8 @@ def test_headline_values_are_those_that_the_module_computes(
     def headline() -> statistics.Estimates:
         if metric == "perplexity":
             columns = {"log_likelihood": np.array([-5.0, -6.5]), **dict.fromkeys(perplexity.COUNTS, np.array([3, 4]))}
-            return perplexity.headline(columns)
-        return hellaswag.headline(
+            return perplexity.compute_scores(columns)
+        return hellaswag.compute_scores(
             {
                 "log_likelihoods": np.array([[-1.0, -2.0], [-3.0, -1.0]]),
                 "label": np.array([0, 1]),
@@ -103,10 +105,10 @@ def test_headline_values_are_those_that_the_module_computes(
         )
 
     before = headline()
-    flat, scaled = statistics.flat.__name__, statistics.Estimate.scaled.__name__
+    flat, scaled = statistics.flatten_estimates.__name__, statistics.Estimate.scale.__name__
     double = f"def {flat}(found):\n    return as_it_is({{name: each.{scaled}(2) for name, each in found.items()}})"
     monkeypatch.setattr(metric_module, "MODULES", doubled(metric, tmp_path, flat, double))
-    assert headline() == {name: estimate.scaled(2) for name, estimate in before.items()}
+    assert headline() == {name: estimate.scale(2) for name, estimate in before.items()}
 
 
 def test_scores_of_summaries_are_those_that_the_module_computes(
@@ -114,10 +116,10 @@ def test_scores_of_summaries_are_those_that_the_module_computes(
 ):
     _ = load  # for its caches
     texts = ["Ben took a ball.", "A dog."], ["Ben has it.", "A dog runs."]
-    before = rouge.by_row(*texts, stemmer=True, tokenizer="ascii")
+    before = rouge.score_rows(*texts, stemmer=True, tokenizer="ascii")
     double = "def score(*given):\n    return 2 * as_it_is(*given)"
     monkeypatch.setattr(metric_module, "MODULES", doubled("rouge", tmp_path, "score", double))
-    assert rouge.by_row(*texts, stemmer=True, tokenizer="ascii") == (2 * np.array(before)).tolist()
+    assert rouge.score_rows(*texts, stemmer=True, tokenizer="ascii") == (2 * np.array(before)).tolist()
 
 
 def test_a_metric_is_computed_where_the_cache_of_the_hub_can_not_be_written() -> None:
@@ -134,4 +136,4 @@ def test_a_metric_is_computed_where_the_cache_of_the_hub_can_not_be_written() ->
 
 def test_flat_values_and_estimates_are_the_same():
     estimates = {"a": statistics.Estimate(1.0, 0.5, 0.0, 2.0), "b": statistics.Estimate(3.0)}
-    assert statistics.unflat(statistics.flat(estimates), estimates) == estimates
+    assert statistics.unflatten_estimates(statistics.flatten_estimates(estimates), estimates) == estimates

@@ -17,7 +17,7 @@ from trainyard.data.tokenize import Encoder
 from trainyard.data.tokenizers import make_tokenizer
 from trainyard.evaluate.encoding import encode, encode_as_harness
 from trainyard.evaluate.model import load_tokenizer
-from trainyard.evaluate.perplexity import windows
+from trainyard.evaluate.perplexity import rolling_windows
 from trainyard.evaluate.result_files import Names
 from trainyard.evaluate.run import run
 
@@ -103,7 +103,7 @@ def test_a_perplexity_that_no_number_holds_is_left_out(causal_folder: Path, writ
 def test_each_token_is_scored_once_with_enough_context(length: int, context: int, data: st.DataObject):
     stride = data.draw(st.integers(1, context))
     scored: list[int] = []
-    for begin, end, count in windows(length, context, stride):
+    for begin, end, count in rolling_windows(length, context, stride):
         assert 0 < count <= end - begin - 1 <= context
         assert begin == 0 or end - count - begin > context - stride
         scored.extend(range(end - count, end))

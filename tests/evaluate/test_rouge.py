@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from rouge_score.rouge_scorer import RougeScorer
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from trainyard.config.study import Rouge, stems
+from trainyard.config.study import Rouge, uses_stemmer
 from trainyard.core.errors import InputError
-from trainyard.evaluate.generation import generate, generation_config, reaches_limit
+from trainyard.evaluate.generation import generate, make_generation_config, reaches_limit
 from trainyard.evaluate.result_files import Names
-from trainyard.evaluate.rouge import KINDS, scorable, score
+from trainyard.evaluate.rouge import KINDS, is_scorable, score
 from trainyard.evaluate.run import run
 
 Write = Callable[..., Path]
@@ -127,7 +127,7 @@ def test_greedy_generation_needs_no_beams(bart_folder: Path, write_rows: Write, 
 
 def test_lengths_and_blocked_repeats_bound_what_is_generated(bart_folder: Path):
     model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(bart_folder), AutoTokenizer.from_pretrained(bart_folder)
-    config = generation_config(
+    config = make_generation_config(
         model, beams=2, min_length=9, max_length=14, no_repeat_ngram=2, length_penalty=1.0, early=True
     )
     sources = tokenizer([pair["source"][:60] for pair in PAIRS])["input_ids"]
@@ -204,10 +204,10 @@ def test_characters_are_compared_where_a_script_has_no_spaces():
 
 
 def test_a_target_that_keeps_half_of_its_letters_is_scored():
-    assert scorable("Łódź is a city in Poland", "ascii")
-    assert not scorable("ВВП вырос на 2023", "ascii")
-    assert not scorable("…", "unicode")
-    assert not scorable("", "unicode")
+    assert is_scorable("Łódź is a city in Poland", "ascii")
+    assert not is_scorable("ВВП вырос на 2023", "ascii")
+    assert not is_scorable("…", "unicode")
+    assert not is_scorable("", "unicode")
 
 
 def pairs_of(*targets: str) -> list[dict[str, Any]]:
@@ -262,7 +262,7 @@ def test_what_was_cut_is_counted_with_its_tokens(bart_folder: Path, write_rows: 
 
 def test_a_summary_that_ends_itself_is_not_cut(bart_folder: Path):
     model = AutoModelForSeq2SeqLM.from_pretrained(bart_folder)
-    config = generation_config(
+    config = make_generation_config(
         model, beams=1, min_length=0, max_length=6, no_repeat_ngram=0, length_penalty=1.0, early=True
     )
     end, pad = config.eos_token_id, config.pad_token_id
@@ -274,4 +274,8 @@ def test_a_summary_that_ends_itself_is_not_cut(bart_folder: Path):
 def test_porters_stemmer_is_refused_beside_a_tokenizer_of_every_language():
     with pytest.raises(ValidationError, match="stemmer: Porter's is for English only; leave it out"):
         Rouge.model_validate({"tokenizer": "unicode", "stemmer": True})
-    assert [stems("ascii", None), stems("unicode", None), stems("ascii", False)] == [True, False, False]
+    assert [uses_stemmer("ascii", None), uses_stemmer("unicode", None), uses_stemmer("ascii", False)] == [
+        True,
+        False,
+        False,
+    ]

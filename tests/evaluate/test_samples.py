@@ -9,10 +9,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trainyard.core.errors import InputError
-from trainyard.evaluate.generation import continuations
+from trainyard.evaluate.generation import continue_prompts
 from trainyard.evaluate.result_files import Names
 from trainyard.evaluate.run import run
-from trainyard.evaluate.samples import Settings, prompts_of
+from trainyard.evaluate.samples import Settings, select_prompts
 
 Write = Callable[..., Path]
 ROWS = [
@@ -62,8 +62,8 @@ def test_greedy_text_is_what_transformers_generates(causal_folder: Path, write_r
 def test_a_prompt_in_a_batch_is_continued_as_it_is_alone(causal_folder: Path, temperature: float):
     model = AutoModelForCausalLM.from_pretrained(causal_folder).eval()
     prompts = [[5, 6, 7], [8, 9], [10, 11, 12], [13, 14], [15, 16, 17]]
-    together = continuations(model, prompts, 12, ends=(), temperature=temperature, seeds=range(5))
-    assert together == continuations(model, prompts, 12, ends=(), temperature=temperature, seeds=range(5), batch=1)
+    together = continue_prompts(model, prompts, 12, ends=(), temperature=temperature, seeds=range(5))
+    assert together == continue_prompts(model, prompts, 12, ends=(), temperature=temperature, seeds=range(5), batch=1)
     assert {len(tokens) for tokens in together} == {12}
 
 
@@ -76,8 +76,8 @@ def test_the_seed_decides_what_is_drawn(causal_folder: Path, write_rows: Write, 
 
 def test_a_text_ends_with_its_end_token(causal_folder: Path):
     model = AutoModelForCausalLM.from_pretrained(causal_folder).eval()
-    (whole,) = continuations(model, [[5, 6]], 12, ends=(), seeds=[1])
-    (cut,) = continuations(model, [[5, 6]], 12, ends={whole[4], 999}, seeds=[1])
+    (whole,) = continue_prompts(model, [[5, 6]], 12, ends=(), seeds=[1])
+    (cut,) = continue_prompts(model, [[5, 6]], 12, ends={whole[4], 999}, seeds=[1])
     assert cut == whole[: whole.index(whole[4])]
 
 
@@ -120,7 +120,7 @@ def test_rows_that_are_all_too_short_give_no_texts_and_say_why(causal_folder: Pa
 )
 def test_a_prompt_ends_with_a_word_or_with_a_character_where_there_are_no_spaces(text: str, prompt: str, rest: str):
     settings = Settings.model_validate({"prompt_words": 3})
-    assert prompts_of([text, "too short"], settings) == [(0, prompt, rest)]
+    assert select_prompts([text, "too short"], settings) == [(0, prompt, rest)]
 
 
 def test_a_sequence_to_sequence_model_is_refused(bart_folder: Path, write_rows: Write, names: Names):

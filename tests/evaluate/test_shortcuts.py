@@ -12,7 +12,7 @@ import pytest
 from trainyard.core.errors import InputError
 from trainyard.core.files import sha256_file
 from trainyard.data.tinyworld import rows
-from trainyard.evaluate.shortcuts import CORPUS_ROWS, shortcuts
+from trainyard.evaluate.shortcuts import CORPUS_ROWS, score_shortcuts
 
 
 def item(ctx: str, endings: Sequence[str], label: int, level: str = "") -> dict[str, Any]:
@@ -25,7 +25,7 @@ def scored(
     pq.write_table(pa.Table.from_pylist(items), folder / "items.parquet")
     if corpus is not None:
         pq.write_table(pa.table({"text": list(corpus)}), folder / "corpus.parquet")
-    shortcuts(
+    score_shortcuts(
         folder / "items.parquet",
         folder / "corpus.parquet" if corpus is not None else None,
         folder / "shortcuts.json",
@@ -129,7 +129,7 @@ def test_a_label_that_is_no_ending_names_its_row(tmp_path: Path) -> None:
 def test_no_items_is_an_error(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([item("a", ["b", "c"], 0)]).slice(0, 0), tmp_path / "items.parquet")
     with pytest.raises(InputError, match="no rows"):
-        shortcuts(tmp_path / "items.parquet", None, tmp_path / "out.json", "invented", "test")
+        score_shortcuts(tmp_path / "items.parquet", None, tmp_path / "out.json", "invented", "test")
 
 
 def test_no_shortcut_scores_on_tinyworld(tmp_path: Path) -> None:

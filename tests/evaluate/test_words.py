@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainyard.evaluate.words import letters, unspaced_letters, words
+from trainyard.evaluate.words import count_letters, count_unspaced_letters, find_words
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from trainyard.evaluate.words import letters, unspaced_letters, words
     ],
 )
 def test_words_are_found_in_every_script(text: str, found: list[str]) -> None:
-    assert words(text) == found
+    assert find_words(text) == found
 
 
 @pytest.mark.parametrize(
@@ -39,16 +39,16 @@ def test_words_are_found_in_every_script(text: str, found: list[str]) -> None:
     ],
 )
 def test_what_means_the_same_is_one_word(one: str, other: str) -> None:
-    assert words(one) == words(other) != []
+    assert find_words(one) == find_words(other) != []
 
 
 def test_tibetan_puts_no_space_between_words() -> None:
     text = "བོད་ཡིག་ནི་བོད་མིའི་སྐད་ཡིག་ཡིན།"
-    assert unspaced_letters(text) == letters(text)
-    assert len(words(text)) > 10
+    assert count_unspaced_letters(text) == count_letters(text)
+    assert len(find_words(text)) > 10
 
 
 def test_letters_are_counted_without_marks_and_punctuation() -> None:
-    assert (letters("Ada, 12!"), unspaced_letters("Ada, 12!")) == (5, 0)
-    assert (letters("用 ABC 的 12。"), unspaced_letters("用 ABC 的 12。")) == (7, 2)
-    assert (letters("สวัสดี"), unspaced_letters("สวัสดี")) == (4, 4)
+    assert (count_letters("Ada, 12!"), count_unspaced_letters("Ada, 12!")) == (5, 0)
+    assert (count_letters("用 ABC 的 12。"), count_unspaced_letters("用 ABC 的 12。")) == (7, 2)
+    assert (count_letters("สวัสดี"), count_unspaced_letters("สวัสดี")) == (4, 4)

@@ -129,11 +129,11 @@ def test_the_processes_of_an_evaluation_have_their_own_threads_and_our_code_and_
 def test_progress_says_what_is_done_and_what_is_left(capsys: pytest.CaptureFixture[str]):
     with pytest.MonkeyPatch.context() as patch, progress("perplexity of demo", 1000, processes=2) as counter:
         start = time.monotonic()
-        counter.passed(100)
+        counter.skip(100)
         patch.setattr(time, "monotonic", lambda: start + 10)
-        counter.scored(100)
+        counter.update(100)
         patch.setattr(time, "monotonic", lambda: start + 20)
-        done = counter.pieces(200, 4)
+        done = counter.update_by_piece(200, 4)
         done(1)
         done(3)
     line = capsys.readouterr().err.strip().splitlines()[-1]

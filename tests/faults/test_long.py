@@ -16,8 +16,8 @@ from kills import kill_by_chance, same
 from trainings import ENTRIES, Job
 
 from trainyard.core.files import read_json, write_json
-from trainyard.core.python_environment import TRAINING, versions
-from trainyard.provenance.machine import hardware
+from trainyard.core.python_environment import TRAINING, package_versions
+from trainyard.provenance.machine import describe_hardware
 
 pytestmark = pytest.mark.long
 
@@ -34,7 +34,7 @@ def record(parallel: str, figures: dict[str, Any]) -> None:
     """Write a setting's figures, beside those of the others."""
     found = read_json(FILE) if FILE.exists() else {}
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-    where = {"commit": commit.stdout.strip(), **hardware(None), "versions": versions(TRAINING)}
+    where = {"commit": commit.stdout.strip(), **describe_hardware(None), "versions": package_versions(TRAINING)}
     command = f".venv/bin/python -m pytest -m long tests/faults/test_long.py -k '[{parallel}]'"
     found[parallel] = figures | where | {"command": command}
     write_json(FILE, {name: found[name] for name in SETTINGS if name in found})

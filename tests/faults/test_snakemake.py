@@ -14,7 +14,7 @@ import pytest
 from repository import TRAIN, Repository
 
 from processes import AT_ONCE, assert_gone, below, wait_for
-from trainyard.core.files import files_of, read_json, read_json_lines, sha256_file
+from trainyard.core.files import list_files, read_json, read_json_lines, sha256_file
 
 pytestmark = pytest.mark.slow
 
@@ -89,7 +89,7 @@ def curve(folder: Path) -> list[tuple]:
 
 def models(folder: Path) -> dict[str, str]:
     """The hash of each model's file; cards and records name the study."""
-    named = (file for file in files_of(folder / "models") if file.name not in ("README.md", "trainyard.json"))
+    named = (file for file in list_files(folder / "models") if file.name not in ("README.md", "trainyard.json"))
     return {str(file.relative_to(folder)): sha256_file(file) for file in named}
 
 

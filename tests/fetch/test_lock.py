@@ -233,7 +233,7 @@ def test_the_rule_s_script_keeps_the_lock_of_the_working_folder(tmp_path: Path, 
     job = {
         "input": {},
         "output": {"rows": "results/rows/train.parquet", "index": "results/rows/train.json"},
-        "params": {"dataset": entry.of_split("train")},
+        "params": {"dataset": entry.split_entry("train")},
         "wildcards": {"dataset": "some", "split": "train"},
         "threads": 1,
         "log": "logs/train.log",
@@ -254,10 +254,10 @@ def test_the_rule_s_script_keeps_the_lock_of_the_working_folder(tmp_path: Path, 
 
 SETTLE = """
 import sys
-from trainyard.fetch.lock import PATH, Asked, DataLock, LockedFile
+from trainyard.fetch.lock import PATH, Request, DataLock, LockedFile
 number = int(sys.argv[1])
 file = {"a.txt": LockedFile(size=number, sha256=f"{number:064d}")}
-DataLock(PATH).settle(Asked("datasets", f"set-{number}", "files"), file, "train")
+DataLock(PATH).settle(Request("datasets", f"set-{number}", "files"), file, "train")
 """
 
 

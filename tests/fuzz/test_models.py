@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from trainyard.config.catalogue import Model
 from trainyard.config.yaml_entries import parse_entries
-from trainyard.data.byte_level_bpe import byte_tokenizer
-from trainyard.evaluate.model import Placement, load_causal, longest
+from trainyard.data.byte_level_bpe import make_byte_tokenizer
+from trainyard.evaluate.model import Placement, find_max_length, load_causal
 from trainyard.models.build import build
 from trainyard.models.export import export
 
@@ -22,7 +22,7 @@ PLACEMENT = Placement.model_validate({})
 @pytest.fixture
 def model(folder: Path) -> Path:
     export(TINY, build(TINY, "tiny", seed=1).state_dict(), folder / "model")
-    byte_tokenizer().save_pretrained(folder / "model")
+    make_byte_tokenizer().save_pretrained(folder / "model")
     return folder / "model"
 
 
@@ -32,7 +32,7 @@ def test_a_configuration_is_taken_or_refused_by_its_folder(fuzz: Any, refused: A
 
     def check(data: bytes) -> None:
         path.write_bytes(data)
-        refused(lambda: longest(model), rf"{model}(/config\.json)?: \S")
+        refused(lambda: find_max_length(model), rf"{model}(/config\.json)?: \S")
         refused(lambda: load_causal(model, PLACEMENT), rf"{model}(/config\.json)?: \S")
         refused(lambda: build(TINY, "tiny", weights=model), rf"{model}(/config\.json)?: \S")
 

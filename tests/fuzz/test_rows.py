@@ -7,7 +7,7 @@ import pytest
 import rows_of
 
 from trainyard.data.readers import Row
-from trainyard.data.rows import columns, formed
+from trainyard.data.rows import columns, normalize_rows
 from trainyard.data.stored_rows import SCHEMAS
 from trainyard.evaluate.hellaswag_items import make_item
 
@@ -23,7 +23,7 @@ def test_a_row_is_taken_or_refused_by_its_number(fuzz: Any, refused: Any, kind: 
         # what every reader sees to: a row is a dictionary with the required columns
         whole = [row for row in values if isinstance(row, dict) and set(required) <= set(row)]
         rows = iter([Row("f.jsonl", number, row) for number, row in enumerate(whole, 1)])
-        taken = refused(lambda: list(formed(dataset, rows)), r"f\.jsonl, row \d+: `\w+` ")
+        taken = refused(lambda: list(normalize_rows(dataset, rows)), r"f\.jsonl, row \d+: `\w+` ")
         for row in taken or []:
             pa.Table.from_pylist([row], schema=SCHEMAS[kind])
             if kind == "choices":

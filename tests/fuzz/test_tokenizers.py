@@ -8,7 +8,7 @@ import odd
 from hypothesis import strategies as st
 
 from trainyard.config.catalogue import ModelTokenizer
-from trainyard.data.byte_level_bpe import byte_tokenizer
+from trainyard.data.byte_level_bpe import make_byte_tokenizer
 from trainyard.data.tokenizer_layouts import from_tokenizer_file, from_vocabulary
 from trainyard.data.tokenizers import make_tokenizer
 
@@ -30,7 +30,7 @@ def test_a_vocabulary_is_taken_or_refused_by_its_file(fuzz: Any, refused: Any, f
 
 
 def test_a_tokenizer_file_is_taken_or_refused_by_its_file(fuzz: Any, refused: Any, folder: Path) -> None:
-    byte_tokenizer().save_pretrained(folder)
+    make_byte_tokenizer().save_pretrained(folder)
     path = folder / "tokenizer.json"
     good = json.loads(path.read_text())
     good["model"]["vocab"] = dict(list(good["model"]["vocab"].items())[:20])

@@ -24,11 +24,11 @@ def driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def found(monkeypatch: pytest.MonkeyPatch, visible: str) -> Iterable[Gpu] | None:
     monkeypatch.setenv(gpus.VARIABLE, visible)
-    return gpus.gpus()
+    return gpus.find_gpus()
 
 
 def test_without_the_variable_they_are_the_drivers() -> None:
-    assert gpus.gpus() == [Gpu(str(number), place) for number, place in enumerate(PLACES)]
+    assert gpus.find_gpus() == [Gpu(str(number), place) for number, place in enumerate(PLACES)]
 
 
 def test_names_of_the_user_are_kept_in_his_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from repository import Repository
 
 from trainyard.core.files import read_json, write_json
-from trainyard.jobs.unlock import NOTE, note, other_snakemake, unlock
+from trainyard.jobs.unlock import NOTE, other_snakemake, unlock, write_note
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_the_clock_of_the_server_that_the_folder_lies_on_says_nothing(
 
 
 def test_the_note_names_this_machine_and_process(tmp_path: Path) -> None:
-    note(tmp_path)
+    write_note(tmp_path)
     started = psutil.Process().create_time()
     assert read_json(tmp_path / NOTE) == {"host": platform.node(), "process": os.getpid(), "started": started}
 

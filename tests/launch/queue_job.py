@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainyard.hardware.gpus import Gpu
-from trainyard.launch.gpu_queue import hold, taken
+from trainyard.launch.gpu_queue import acquire_gpus, keep_lease
 
 
 def job(folder: Path, name: str, count: int, seconds: float, places: Sequence[str]) -> None:
     """Take slots, run one rank, and leave a file when both have ended well."""
     devices = [Gpu(place[6], place) for place in places]
-    with taken(count, devices, folder / "slots") as variables:
+    with acquire_gpus(count, devices, folder / "slots") as variables:
         command = [sys.executable, __file__, "rank", str(folder), name, str(seconds)]
         subprocess.run(command, env={**os.environ, **variables}, check=True)
     (folder / f"served-{name}").touch()
@@ -27,7 +27,7 @@ def job(folder: Path, name: str, count: int, seconds: float, places: Sequence[st
 
 def rank(folder: Path, name: str, seconds: float) -> None:
     """Hold the job's slots, be their witness for a while or until it is told to end, and record when that began."""
-    hold()
+    keep_lease()
     names = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
     for gpu in names:
         witness = os.open(folder / f"witness-{gpu}", os.O_CREAT | os.O_RDWR)

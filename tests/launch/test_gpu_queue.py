@@ -19,7 +19,7 @@ from trainyard.core.errors import InputError
 from trainyard.core.job import Job
 from trainyard.hardware.gpus import Gpu
 from trainyard.launch import gpu_queue
-from trainyard.launch.gpu_queue import hold, taken
+from trainyard.launch.gpu_queue import acquire_gpus, keep_lease
 
 JOB, SOURCE = Path(__file__).with_name("queue_job.py"), Path(__file__).parents[2] / "src"
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -121,13 +121,13 @@ def test_a_job_that_waits_says_so_once_and_for_whom(tmp_path: Path, start: Start
 
 
 def test_a_job_that_may_use_other_gpus_waits_for_nobody(tmp_path: Path) -> None:
-    with taken(2, FOUR[:2], tmp_path / "slots"), taken(2, FOUR[2:], tmp_path / "slots") as variables:
+    with acquire_gpus(2, FOUR[:2], tmp_path / "slots"), acquire_gpus(2, FOUR[2:], tmp_path / "slots") as variables:
         assert variables["CUDA_VISIBLE_DEVICES"] == "2,3"
 
 
 def test_names_and_uuids_of_the_user_are_kept(tmp_path: Path) -> None:
     devices = [Gpu("GPU-1f", "0000:01:00.0"), Gpu("MIG-2e", "MIG-2e")]
-    with taken(2, devices, tmp_path / "slots") as variables:
+    with acquire_gpus(2, devices, tmp_path / "slots") as variables:
         assert variables["CUDA_VISIBLE_DEVICES"] == "GPU-1f,MIG-2e"
 
 
@@ -138,23 +138,23 @@ def test_slurms_assignment_is_kept_and_its_jobs_do_not_wait_for_each_other(
     with ExitStack() as stack:
         for number in ("17", "18"):
             monkeypatch.setenv("SLURM_JOB_ID", number)
-            variables = stack.enter_context(taken(2, folder=tmp_path / "slots"))
+            variables = stack.enter_context(acquire_gpus(2, folder=tmp_path / "slots"))
             assert variables["CUDA_VISIBLE_DEVICES"] == "0,1"
 
 
 def test_jobs_inside_one_allocation_of_slurm_do_not_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     monkeypatch.setenv("SLURM_JOB_ID", "17")
-    with taken(1, folder=tmp_path / "slots") as first, taken(1, folder=tmp_path / "slots") as second:
+    with acquire_gpus(1, folder=tmp_path / "slots") as first, acquire_gpus(1, folder=tmp_path / "slots") as second:
         assert [each["CUDA_VISIBLE_DEVICES"] for each in (first, second)] == ["4", "6"]
 
 
 def test_where_no_driver_tells_jobs_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_queue, "gpus", lambda: None)
+    monkeypatch.setattr(gpu_queue, "find_gpus", lambda: None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    with taken(2, folder=tmp_path / "slots") as variables:
+    with acquire_gpus(2, folder=tmp_path / "slots") as variables:
         assert "CUDA_VISIBLE_DEVICES" not in variables
-        (job,) = gpu_queue._living(tmp_path / "slots")
+        (job,) = gpu_queue._live_jobs(tmp_path / "slots")
         assert job.holds == ["all"]
 
 
@@ -179,13 +179,13 @@ def test_an_evaluation_on_a_gpu_takes_a_slot(tmp_path: Path, monkeypatch: pytest
         log="log",
     )
     monkeypatch.setattr("trainyard.jobs.script.run_job", lambda _, function: function(job))
-    with taken(1):
+    with acquire_gpus(1):
         runpy.run_path(str(SOURCE.parent / "workflow" / "scripts" / "evaluate.py"))
     assert seen == ["6"]
 
 
 def test_a_job_on_the_cpu_takes_nothing(tmp_path: Path) -> None:
-    with taken(0, folder=tmp_path / "slots") as variables:
+    with acquire_gpus(0, folder=tmp_path / "slots") as variables:
         assert variables == {}
     assert not (tmp_path / "slots").exists()
 
@@ -193,7 +193,7 @@ def test_a_job_on_the_cpu_takes_nothing(tmp_path: Path) -> None:
 def test_more_gpus_than_there_are_is_the_users_error(tmp_path: Path) -> None:
     with (
         pytest.raises(InputError, match=r"needs 5 GPUs, and it may use 4 \(0, 1, 2, 3\)"),
-        taken(5, FOUR, tmp_path / "slots"),
+        acquire_gpus(5, FOUR, tmp_path / "slots"),
     ):
         pass
 
@@ -201,16 +201,19 @@ def test_more_gpus_than_there_are_is_the_users_error(tmp_path: Path) -> None:
 def test_a_rank_that_comes_when_its_job_has_gone_does_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with taken(1, FOUR, tmp_path / "slots") as first:
+    with acquire_gpus(1, FOUR, tmp_path / "slots") as first:
         pass
     monkeypatch.setenv(gpu_queue.FILE, first[gpu_queue.FILE])
-    with taken(1, FOUR, tmp_path / "slots"), pytest.raises(RuntimeError, match="are free for others"):
-        hold()
+    with acquire_gpus(1, FOUR, tmp_path / "slots"), pytest.raises(RuntimeError, match="are free for others"):
+        keep_lease()
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o720])
 def test_a_folder_that_others_may_write_to_is_not_used(tmp_path: Path, mode: int) -> None:
     (tmp_path / "slots").mkdir()
     (tmp_path / "slots").chmod(mode)
-    with pytest.raises(InputError, match="other users may write to it; delete it"), taken(1, FOUR, tmp_path / "slots"):
+    with (
+        pytest.raises(InputError, match="other users may write to it; delete it"),
+        acquire_gpus(1, FOUR, tmp_path / "slots"),
+    ):
         pass

@@ -20,7 +20,7 @@ START = """
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from trainyard.launch.process_tree import ended_with_snakemake
+from trainyard.launch.process_tree import end_with_snakemake
 from trainyard.parallel import launch
 launch.SOURCE = "{source}:{here}"
 with {around}:
@@ -42,12 +42,12 @@ ALONE = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:], stdout=sub
 LATE = """
 import sys, time
 from pathlib import Path
-from trainyard.launch.process_tree import ended_with_snakemake
+from trainyard.launch.process_tree import end_with_snakemake
 folder = Path(sys.argv[1])
 (folder / "started").touch()
 while not (folder / "go").exists():
     time.sleep(0.05)
-with ended_with_snakemake():
+with end_with_snakemake():
     (folder / "went-on").touch()
 """
 
@@ -61,7 +61,7 @@ def launcher(tmp_path):
     started = []
 
     def start(processes, above=(), python=sys.executable, module="worker"):
-        around = "ended_with_snakemake()" if above else "nullcontext()"
+        around = "end_with_snakemake()" if above else "nullcontext()"
         code = START.format(source=SOURCE, here=HERE, around=around, module=module)
         words = [*above, sys.executable, "-c", code, str(tmp_path), str(processes), python]
         top = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(SOURCE)})
@@ -179,7 +179,7 @@ def test_a_launch_on_gpus_sees_those_alone_that_no_other_job_has(tmp_path, monke
     monkeypatch.setattr(gpu_queue, "FOLDER", tmp_path / "slots")
     monkeypatch.delenv(gpus.VARIABLE, raising=False)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    with gpu_queue.taken(1):
+    with gpu_queue.acquire_gpus(1):
         assert launch("worker", ["gpus", str(tmp_path)], 1, 1, tmp_path / "log", device="cuda") is None
         with pytest.raises(InputError, match="needs 3 GPUs, and it may use 2"):
             launch("worker", ["gpus", str(tmp_path)], 3, 1, tmp_path / "log", device="cuda")

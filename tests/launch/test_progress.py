@@ -8,7 +8,7 @@ def test_a_row_that_takes_long_is_told_of_when_it_is_done(
 ) -> None:
     monkeypatch.setattr(progress, "SECONDS", 0.0)
     with progress.progress("a page", 2) as counter:
-        done = counter.pieces(rows=1, pieces=3)
+        done = counter.update_by_piece(rows=1, pieces=3)
         done(2)
         assert "row" not in capsys.readouterr().err
         done(1)

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from trainyard.launch.process_tree import ended_by_signals
+from trainyard.launch.process_tree import exit_on_signals
 
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -16,7 +16,7 @@ def test_a_signal_ends_the_process_as_an_exception_does_and_only_then_as_before(
     done = []
 
     def work() -> None:
-        with ended_by_signals(lambda: done.append("first")):
+        with exit_on_signals(lambda: done.append("first")):
             try:
                 signal.raise_signal(number)
             finally:
@@ -32,7 +32,7 @@ def test_a_second_signal_does_not_cut_the_ending_off() -> None:
     done = []
 
     def work() -> None:
-        with ended_by_signals():
+        with exit_on_signals():
             try:
                 signal.raise_signal(signal.SIGINT)
             finally:
@@ -50,7 +50,7 @@ def test_signals_are_left_to_the_main_thread() -> None:
     seen = []
 
     def work() -> None:
-        with ended_by_signals():
+        with exit_on_signals():
             seen.extend(signal.getsignal(number) for number in ENDING)
 
     thread = threading.Thread(target=work)

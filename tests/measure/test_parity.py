@@ -4,7 +4,7 @@ import pytest
 
 from trainyard.core.errors import InputError
 from trainyard.core.files import write_json
-from trainyard.measure.parity import TOLERANCES, compare, tolerance
+from trainyard.measure.parity import TOLERANCES, compare, find_tolerance
 
 
 def setting(tensor=1, pipeline=1, **options):
@@ -93,7 +93,7 @@ def test_fp32_is_judged_by_every_step(tmp_path):
     ],
 )
 def test_a_setting_that_rounds_otherwise_says_so_by_its_options(parallel, precision, difference, steps):
-    allowed = tolerance(parallel, precision)
+    allowed = find_tolerance(parallel, precision)
     assert (allowed.difference, allowed.steps) == (difference, steps)
     assert allowed.reason
 
@@ -103,7 +103,7 @@ def test_a_setting_that_rounds_otherwise_says_so_by_its_options(parallel, precis
     [(setting(), "fp32", 1e-5), (setting(tensor=2), "fp32", 5e-4), (setting(), "bf16", 2e-2)],
 )
 def test_a_gpu_may_add_in_another_order_in_fp32(parallel, precision, difference):
-    allowed = tolerance(parallel, precision, "cuda")
+    allowed = find_tolerance(parallel, precision, "cuda")
     assert (allowed.difference, allowed.steps) == (difference, 20)
 
 

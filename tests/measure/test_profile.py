@@ -3,7 +3,7 @@ import time
 import pytest
 import torch
 
-from trainyard.measure.profile import PARTS, Span, attribute, breakdown
+from trainyard.measure.profile import PARTS, Span, attribute, profile_steps
 
 WINDOW = Span(0.0, 100.0, 6, "other")
 
@@ -39,7 +39,7 @@ def test_a_real_step_adds_up_and_shows_what_it_does():
         optimizer.step()
         seconds.append(time.perf_counter() - start)
 
-    found = breakdown(step, object(), steps=3)
+    found = profile_steps(step, object(), steps=3)
     assert found["breakdown_reason"] is None
     parts = found["breakdown"]
     assert sum(parts.values()) == pytest.approx(sum(seconds) / 3, rel=0.2)
@@ -65,13 +65,13 @@ class Owner:
 
 def test_an_optimizer_that_a_framework_wraps_is_told_apart():
     owner = Owner()
-    found = breakdown(owner.train_step, owner, steps=1)["breakdown"]
+    found = profile_steps(owner.train_step, owner, steps=1)["breakdown"]
     assert found["optimizer"] > 0.018
     assert "step" not in vars(owner.optimizer)
 
 
 def test_nothing_is_profiled_unless_asked_for():
-    assert breakdown(lambda: pytest.fail("a step"), object(), steps=0)["breakdown"] is None
+    assert profile_steps(lambda: pytest.fail("a step"), object(), steps=0)["breakdown"] is None
 
 
 def test_a_profiler_that_does_not_start_is_a_null_with_the_reason_and_the_steps_are_taken(monkeypatch):
@@ -80,6 +80,6 @@ def test_a_profiler_that_does_not_start_is_a_null_with_the_reason_and_the_steps_
 
     monkeypatch.setattr(torch.profiler.profile, "start", fail)
     taken = []
-    found = breakdown(lambda: taken.append(1), object(), steps=2)
+    found = profile_steps(lambda: taken.append(1), object(), steps=2)
     assert found == {"breakdown": None, "breakdown_reason": "torch's profiler did not start: no CUPTI here"}
     assert len(taken) == 2

@@ -10,7 +10,7 @@ from trainyard.config.train import Train
 from trainyard.launch.launch import LaunchError
 from trainyard.measure import throughput
 from trainyard.measure.throughput import measure
-from trainyard.measure.worker import random_batch
+from trainyard.measure.worker import make_random_batch
 
 SHAPE = {"layers": 2, "width": 32, "heads": 4, "context": 32, "vocabulary": 300}
 # OPT-350M's post-norm and embedding projection, and activations of some 12 MB a sequence
@@ -62,7 +62,7 @@ def failing(monkeypatch):
 def test_every_token_of_a_random_batch_is_predicted(family):
     model = Model.model_validate({"title": "", "family": family, "tokenizer": "bytes", "shape": SHAPE})
     train = Train.model_validate(cell_train(3, 16, target_length=9))
-    batch = random_batch(model, train, rows=3, seed=0)
+    batch = make_random_batch(model, train, rows=3, seed=0)
     assert batch["input_ids"].shape == (3, 16)
     assert batch["labels"].shape == (3, 9 if family == "t5" else 16)
     assert ((batch["labels"] >= 0) & (batch["labels"] < 300)).all()

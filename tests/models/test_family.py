@@ -21,7 +21,7 @@ from trainyard.estimate.memory import predict
 from trainyard.models.build import build
 from trainyard.models.family import load_module, pipeline_split, tensor_split
 from trainyard.models.special_tokens import SpecialTokens
-from trainyard.plan.capabilities import never
+from trainyard.plan.capabilities import explain_never_supported
 
 COUNTED, MADE = "src/trainyard/estimate/families", "src/trainyard/models"
 DDP, *SETTINGS = (
@@ -73,7 +73,7 @@ def test_a_family_that_is_whole_is_built_counted_and_split(make: Callable[..., M
     entry = make()
     check_model(entry, "models.yaml: tiny")
     assert build(entry, "tiny").config.model_type == "mistral"
-    assert [never(setting, "novel", "fp32", 2) for setting in SETTINGS] == [None, None]
+    assert [explain_never_supported(setting, "novel", "fp32", 2) for setting in SETTINGS] == [None, None]
     assert tensor_split("novel").rows
     assert pipeline_split("novel").blocks == "layers"
 
@@ -133,8 +133,8 @@ def test_a_split_that_a_family_lacks_is_a_reason_not_to_run(make: Callable[..., 
     make({'    splits=frozenset({"tensor", "pipeline"}),\n': ""})
     for setting in SETTINGS:
         said = f"can't split novel models: no {setting.engine.upper()}_SPLIT in {MADE}/novel.py"
-        assert never(setting, "novel", "fp32", 2) == said
-    assert never(DDP, "novel", "fp32", 2) is None
+        assert explain_never_supported(setting, "novel", "fp32", 2) == said
+    assert explain_never_supported(DDP, "novel", "fp32", 2) is None
 
 
 def test_a_split_that_an_entry_promises_in_vain_is_an_error_by_file_and_key(make: Callable[..., Model]) -> None:

@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM, Qwen2ForCausalLM
 
 from trainyard.models.build import build
 from trainyard.models.export import export
-from trainyard.models.gpt2_modern import rotate, rotations
+from trainyard.models.gpt2_modern import rotary_angles, rotate
 
 from .conftest import MODELS
 
@@ -56,7 +56,7 @@ def test_later_tokens_change_nothing_before_them() -> None:
 
 
 def test_rotated_products_depend_on_the_distance_alone() -> None:
-    cosine, sine = rotations(40, 16, 10_000.0, torch.device("cpu"))
+    cosine, sine = rotary_angles(40, 16, 10_000.0, torch.device("cpu"))
     query, key = torch.randn(2, 1, 1, 1, 16)
     queries, keys = (rotate(x.expand(1, 1, 40, 16), cosine, sine)[0, 0] for x in (query, key))
     products = queries @ keys.T  # (time, time)

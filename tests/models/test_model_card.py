@@ -3,7 +3,7 @@ from typing import Any
 import yaml
 
 from trainyard.core.code_versions import CodeVersion
-from trainyard.models.model_card import model_card
+from trainyard.models.model_card import render_model_card
 
 from .conftest import MODELS
 
@@ -34,7 +34,7 @@ def header(card: str) -> dict[str, Any]:
 
 
 def test_the_header_is_what_the_hub_reads() -> None:
-    card = model_card(specification(), 500, {"validation loss": 1.234567}, dataset={"source": "org/set"})
+    card = render_model_card(specification(), 500, {"validation loss": 1.234567}, dataset={"source": "org/set"})
     assert header(card) == {
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
@@ -50,16 +50,16 @@ def test_the_header_is_what_the_hub_reads() -> None:
 
 def test_versions_of_the_code_are_named_if_there_were_several() -> None:
     versions = [CodeVersion(1, "a" * 16, "1" * 40, False, {}), CodeVersion(51, "b" * 16, None, None, {})]
-    card = model_card(specification(), 500, {}, versions=versions)
+    card = render_model_card(specification(), 500, {}, versions=versions)
     assert "by Trainyard. It was trained by two versions of the code, from step 51.\n" in card
     assert "| from step 1 | commit 111111111111 \\(code aaaaaaaa\\) |" in card
     assert "| from step 51 | an unknown commit \\(code bbbbbbbb\\) |" in card
-    assert "versions of the code" not in model_card(specification(), 500, {}, versions=versions[:1])
+    assert "versions of the code" not in render_model_card(specification(), 500, {}, versions=versions[:1])
 
 
 def test_a_summariser_names_its_base() -> None:
     entry = MODELS["bart-large"].model_dump(mode="json")
-    card = model_card(
+    card = render_model_card(
         specification(task="summarisation", model={"name": "bart-large", **entry}, train={"initial": "pretrained"}),
         1,
         {},
@@ -70,7 +70,7 @@ def test_a_summariser_names_its_base() -> None:
 
 def test_text_from_data_becomes_no_markup() -> None:
     evil = "<script>alert(1)</script>\n---\n| a | [b](http://c) `d` # e"
-    card = model_card(specification(dataset=evil, run=evil), 1, {evil: evil}, {"host": evil}, {"source": evil})
+    card = render_model_card(specification(dataset=evil, run=evil), 1, {evil: evil}, {"host": evil}, {"source": evil})
     assert "<script>" not in card
     assert "](http" not in card
     assert "`d`" not in card
@@ -80,7 +80,7 @@ def test_text_from_data_becomes_no_markup() -> None:
 
 
 def test_nested_facts_become_rows() -> None:
-    card = model_card(specification(), 1, {}, {"versions": {"torch": "2.13.0"}, "dirty": False, "cards": [1]})
+    card = render_model_card(specification(), 1, {}, {"versions": {"torch": "2.13.0"}, "dirty": False, "cards": [1]})
     assert "| versions.torch | 2.13.0 |" in card
     assert "| dirty | False |" in card
     assert "cards" not in card

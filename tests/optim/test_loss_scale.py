@@ -58,6 +58,6 @@ def test_the_loss_scale_doubles_after_two_thousand_steps_without_overflow_and_go
 
 def test_without_fp16_an_infinite_gradient_is_no_matter_of_the_loss_scale():
     scale = LossScale(enabled=False, initial=2.0**16)
-    assert not scale.overflowed(float("inf"))
+    assert not scale.is_overflow(float("inf"))
     scale.update(overflowed=True)
     assert scale.value == 1.0

@@ -50,14 +50,14 @@ def losses(engine: Engine, steps: int) -> list[float]:
 def clipping(arguments: dict) -> dict:
     """The losses with our configuration, and with one that leaves clipping to DeepSpeed."""
     stated = losses(engine(arguments, {"level": 2}), 20)
-    ours = deepspeed.configuration
+    ours = deepspeed.make_config
 
     def silent(*given: Any) -> dict:
         return {key: value for key, value in ours(*given).items() if key != "gradient_clipping"}
 
-    deepspeed.configuration = silent
+    deepspeed.make_config = silent
     left_out = losses(engine(arguments, {"level": 2}), 20)
-    deepspeed.configuration = ours
+    deepspeed.make_config = ours
     return {"stated": stated, "left out": left_out}
 
 

@@ -17,10 +17,10 @@ from trainyard.parallel import process_group
 from trainyard.parallel.colossalai.engine import Engine
 from trainyard.parallel.colossalai.plugin import (
     PlainObjective,
-    names_by_tensor,
-    summed_loss,
+    group_names,
+    restore_plain_head,
+    sum_loss,
     use_eager_attention,
-    with_plain_head,
 )
 
 
@@ -69,17 +69,17 @@ def test_the_plain_objective_loses_what_ours_does(family: Any) -> None:
 def test_logits_of_padding_beyond_the_labels_cost_nothing() -> None:
     logits, labels = torch.randn(2, 5, 7), torch.tensor([[1, -100, 3], [-100, -100, 2]])
     expected = torch.nn.functional.cross_entropy(logits[[0, 0, 1], [0, 2, 2]], torch.tensor([1, 3, 2]), reduction="sum")
-    assert summed_loss(logits, labels).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert sum_loss(logits, labels).item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_a_tied_head_is_one_tensor_under_two_names() -> None:
-    assert ["transformer.wte.weight", "lm_head.weight"] in names_by_tensor(objective("gpt2").model).values()
+    assert ["transformer.wte.weight", "lm_head.weight"] in group_names(objective("gpt2").model).values()
 
 
 def test_a_head_of_ours_is_plain_again() -> None:
     made = objective("opt")
     assert type(made.model.get_output_embeddings()) is Head
-    assert type(with_plain_head(made.model).get_output_embeddings()) is nn.Linear
+    assert type(restore_plain_head(made.model).get_output_embeddings()) is nn.Linear
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_the_loss_scale_doubles_after_the_gradient_was_unscaled_and_halves_at_an
             return self.overflow
 
     monkeypatch.setattr(plugin, "_STEPS_TO_DOUBLE", 2)
-    mixin = Mixin(**plugin.arguments(engine_settings(initial_loss_scale=8.0)))  # pyright: ignore[reportArgumentType]
+    mixin = Mixin(**plugin.loss_scale_arguments(engine_settings(initial_loss_scale=8.0)))  # pyright: ignore[reportArgumentType]
     scale = plugin.LossScale(mixin)
     seen = []
     for overflow in (False, False, True, False, False):

@@ -12,7 +12,7 @@ from engine_settings import engine_settings
 from trainyard.config.engine_options import parse_options
 from trainyard.core.errors import InputError
 from trainyard.parallel.deepspeed import extensions
-from trainyard.parallel.deepspeed.config import Size, configuration, locked_bytes
+from trainyard.parallel.deepspeed.config import Size, count_locked_bytes, make_config
 
 SIZE = Size(parameters=1_000_000, largest=300_001, processes=2)
 INFINITY = {"level": 3, "offload_optimizer": "nvme", "offload_parameters": "nvme"}
@@ -48,21 +48,21 @@ def test_deepspeed_is_always_told_its_clipping_since_it_clips_at_one_otherwise()
     for stage in range(4):
         for clip, told in ((None, 0.0), (0.5, 0.5)):
             settings = engine_settings(max_grad_norm=clip, options={"level": stage})
-            assert configuration(settings, SIZE)["gradient_clipping"] == told
+            assert make_config(settings, SIZE)["gradient_clipping"] == told
 
 
 def test_buffers_are_no_larger_than_the_model_unless_told():
-    zero = configuration(engine_settings(options={"level": 3}), SIZE)["zero_optimization"]
+    zero = make_config(engine_settings(options={"level": 3}), SIZE)["zero_optimization"]
     assert zero["reduce_bucket_size"] == zero["stage3_prefetch_bucket_size"] == 1_000_000
     assert zero["stage3_param_persistence_threshold"] == 10_000
     told = {"level": 3, "reduce_bucket": 7, "prefetch_bucket": 0, "persistence_threshold": 0, "sub_group": 9}
-    zero = configuration(engine_settings(options=told), SIZE)["zero_optimization"]
+    zero = make_config(engine_settings(options=told), SIZE)["zero_optimization"]
     assert (zero["reduce_bucket_size"], zero["stage3_prefetch_bucket_size"]) == (7, 0)
     assert (zero["stage3_param_persistence_threshold"], zero["sub_group_size"]) == (0, 9)
 
 
 def test_swapped_parameters_stay_on_the_disk_and_fit_their_buffers(tmp_path):
-    zero = configuration(engine_settings(options=INFINITY, scratch=tmp_path), SIZE)["zero_optimization"]
+    zero = make_config(engine_settings(options=INFINITY, scratch=tmp_path), SIZE)["zero_optimization"]
     assert zero["offload_param"]["max_in_cpu"] == 0
     assert zero["offload_param"]["buffer_size"] == 150_001
     assert zero["offload_optimizer"]["nvme_path"] == str(tmp_path)
@@ -77,8 +77,8 @@ def test_memory_that_may_not_be_locked_is_an_outcome_that_names_the_remedy(monke
 
 
 def test_smaller_sub_groups_lock_less_memory():
-    whole = locked_bytes(engine_settings(options=INFINITY), SIZE)
-    small = locked_bytes(engine_settings(options={**INFINITY, "sub_group": 50_000}), SIZE)
+    whole = count_locked_bytes(engine_settings(options=INFINITY), SIZE)
+    small = count_locked_bytes(engine_settings(options={**INFINITY, "sub_group": 50_000}), SIZE)
     assert whole == 16 * 500_000 + 4 * (5 * 150_001 + 2 * 500_000)
     assert small == 16 * 200_001 + 4 * (5 * 150_001 + 2 * 200_001)
 

@@ -6,7 +6,7 @@ from torch import nn
 from trainyard.config.catalogue import ParallelSetting
 from trainyard.core.errors import InputError
 from trainyard.optim.adamw import parameter_groups
-from trainyard.parallel.engine import Engine, load_engine, predicted_tokens
+from trainyard.parallel.engine import Engine, count_predicted, load_engine
 from trainyard.parallel.pytorch.fsdp import blocks
 
 
@@ -35,7 +35,7 @@ def test_weight_decay_is_for_matrices_alone_and_frozen_parameters_are_in_no_grou
 
 def test_only_labels_that_are_predicted_count():
     batches = [{"labels": torch.tensor([[1, -100], [2, 3]])}, {"labels": torch.tensor([[-100, -100]])}]
-    assert predicted_tokens(batches) == 3
+    assert count_predicted(batches) == 3
 
 
 def test_blocks_are_the_members_of_the_outermost_lists_of_modules():

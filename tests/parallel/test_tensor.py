@@ -5,7 +5,7 @@ from torch import nn
 from trainyard.config.catalogue import Model
 from trainyard.core.errors import InputError
 from trainyard.models.build import build
-from trainyard.parallel.pytorch.tensor import _regrouped, split
+from trainyard.parallel.pytorch.tensor import _regroup, split
 
 from .curves import assert_agree
 
@@ -107,6 +107,6 @@ def test_what_cannot_be_shared_evenly_is_a_users_error_that_names_it(family, sha
 def test_a_process_gets_the_queries_keys_and_values_of_its_own_heads():
     fused = nn.Linear(4, 12).weight.detach().T  # (4, 12): four columns each of queries, keys and values
     query, key, value = fused.chunk(3, dim=1)
-    second = _regrouped(fused, 3, 2).chunk(2, dim=1)[1]
+    second = _regroup(fused, 3, 2).chunk(2, dim=1)[1]
     assert torch.equal(second, torch.cat([query[:, 2:], key[:, 2:], value[:, 2:]], dim=1))
-    assert torch.equal(_regrouped(_regrouped(fused, 3, 2), 2, 3), fused)
+    assert torch.equal(_regroup(_regroup(fused, 3, 2), 2, 3), fused)

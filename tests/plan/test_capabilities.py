@@ -8,7 +8,7 @@ from trainyard.config.catalogue import ParallelSetting
 from trainyard.core.python_environment import Interpreter
 from trainyard.hardware import gpus as module_of_gpus
 from trainyard.plan import capabilities
-from trainyard.plan.capabilities import Machine, unsupported
+from trainyard.plan.capabilities import Machine, explain_unsupported
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,7 +22,9 @@ def setting(**changes: object) -> ParallelSetting:
 def test_a_missing_package_is_a_reason() -> None:
     needs = setting(packages=["no-such-package"])
     found = Machine("cpu").capabilities(needs, compiled=False)
-    assert unsupported(needs, "gpt2", "fp32", 1, found) == "needs the package no-such-package, not installed here"
+    assert (
+        explain_unsupported(needs, "gpt2", "fp32", 1, found) == "needs the package no-such-package, not installed here"
+    )
 
 
 def test_without_a_compiler_a_compiled_run_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -32,8 +34,8 @@ def test_without_a_compiler_a_compiled_run_says_so(monkeypatch: pytest.MonkeyPat
     pinned = Machine("cpu").capabilities(setting(), compiled=True, environment={"torch": "2.0"})
     capabilities.has_compiler.cache_clear()
     said = "needs a C++ compiler (g++ or clang++), not found here"
-    assert unsupported(setting(), "gpt2", "fp32", 1, found) == said
-    assert unsupported(setting(), "gpt2", "fp32", 1, pinned) == said  # an environment of conda brings none
+    assert explain_unsupported(setting(), "gpt2", "fp32", 1, found) == said
+    assert explain_unsupported(setting(), "gpt2", "fp32", 1, pinned) == said  # an environment of conda brings none
 
 
 def test_a_python_without_headers_compiles_nothing_but_in_an_environment_of_conda(
@@ -41,11 +43,11 @@ def test_a_python_without_headers_compiles_nothing_but_in_an_environment_of_cond
 ) -> None:
     monkeypatch.setattr(capabilities, "has_compiler", lambda: True)
     bare = Interpreter("3.13.5", (), str(tmp_path))
-    monkeypatch.setattr(capabilities, "interpreter", lambda _: bare)
+    monkeypatch.setattr(capabilities, "inspect_interpreter", lambda _: bare)
 
     def reason(compiled: bool, environment: dict[str, str] | None = None) -> str | None:
         found = Machine("cpu").capabilities(setting(), compiled, environment)
-        return unsupported(setting(), "gpt2", "fp32", 1, found)
+        return explain_unsupported(setting(), "gpt2", "fp32", 1, found)
 
     said = "needs Python's headers (Python.h; on Debian and Ubuntu the package python3-dev), not found here"
     assert reason(compiled=True) == said
@@ -62,12 +64,15 @@ def test_a_path_with_spaces_is_a_reason_where_an_extension_is_built(
     monkeypatch.setattr(capabilities, "has_compiler", lambda: True)
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "my extensions"))
     found = Machine("cpu").capabilities(builds, compiled=False)
-    assert unsupported(builds, "gpt2", "fp32", 1, found) == (
+    assert explain_unsupported(builds, "gpt2", "fp32", 1, found) == (
         f"builds a C++ extension, which torch can't link in a path with spaces ({tmp_path}/my extensions)"
     )
-    assert unsupported(setting(), "gpt2", "fp32", 1, Machine("cpu").capabilities(setting(), compiled=False)) is None
+    assert (
+        explain_unsupported(setting(), "gpt2", "fp32", 1, Machine("cpu").capabilities(setting(), compiled=False))
+        is None
+    )
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "extensions"))
-    assert unsupported(builds, "gpt2", "fp32", 1, Machine("cpu").capabilities(builds, compiled=False)) is None
+    assert explain_unsupported(builds, "gpt2", "fp32", 1, Machine("cpu").capabilities(builds, compiled=False)) is None
 
 
 @pytest.fixture
@@ -83,9 +88,9 @@ def gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_more_processes_than_gpus_is_a_reason(gpus: Path) -> None:
     on_gpu, on_cpu = (Machine(device).capabilities(setting(), compiled=False) for device in ("cuda", "cpu"))
     assert capabilities.find_device() == "cuda"
-    assert unsupported(setting(), "gpt2", "fp32", 2, on_gpu) is None
-    assert unsupported(setting(), "gpt2", "fp32", 4, on_gpu) == "needs 4 GPUs, 2 here"
-    assert unsupported(setting(), "gpt2", "fp32", 4, on_cpu) is None
+    assert explain_unsupported(setting(), "gpt2", "fp32", 2, on_gpu) is None
+    assert explain_unsupported(setting(), "gpt2", "fp32", 4, on_gpu) == "needs 4 GPUs, 2 here"
+    assert explain_unsupported(setting(), "gpt2", "fp32", 4, on_cpu) is None
 
 
 def test_where_no_gpu_is_seen_a_cluster_may_have_enough(gpus: Path) -> None:
@@ -93,7 +98,7 @@ def test_where_no_gpu_is_seen_a_cluster_may_have_enough(gpus: Path) -> None:
     for path in gpus.iterdir():
         path.rmdir()
     assert capabilities.find_device() == "cpu"
-    assert unsupported(setting(), "gpt2", "fp32", 4, on_gpu) is None
+    assert explain_unsupported(setting(), "gpt2", "fp32", 4, on_gpu) is None
 
 
 def test_another_number_of_gpus_reruns_nothing_that_has_enough(gpus: Path) -> None:
@@ -105,7 +110,7 @@ def test_another_number_of_gpus_reruns_nothing_that_has_enough(gpus: Path) -> No
 def test_gpus_that_the_user_hides_are_not_there(gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on_gpu = Machine("cuda").capabilities(setting(), compiled=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert unsupported(setting(), "gpt2", "fp32", 2, on_gpu) == "needs 2 GPUs, 1 here"
+    assert explain_unsupported(setting(), "gpt2", "fp32", 2, on_gpu) == "needs 2 GPUs, 1 here"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert capabilities.find_device() == "cpu"
 
@@ -114,11 +119,11 @@ def test_a_precision_or_a_setting_may_want_a_gpu() -> None:
     on_cpu, on_gpu = (Machine(device).capabilities(setting(), compiled=False) for device in ("cpu", "cuda"))
     half, whole = setting(gpu_precision=["fp16"]), setting(gpu=True)
     said = "fp16 needs a GPU: on CPUs it trains in fp32 or bf16"
-    assert unsupported(half, "gpt2", "fp16", 1, on_cpu) == said
-    assert unsupported(half, "gpt2", "bf16", 1, on_cpu) is None
-    assert unsupported(whole, "gpt2", "fp32", 1, on_cpu) == "needs an NVIDIA GPU, none here"
-    assert unsupported(half, "gpt2", "fp16", 1, on_gpu) is None
-    assert unsupported(whole, "gpt2", "fp32", 1, on_gpu) is None
+    assert explain_unsupported(half, "gpt2", "fp16", 1, on_cpu) == said
+    assert explain_unsupported(half, "gpt2", "bf16", 1, on_cpu) is None
+    assert explain_unsupported(whole, "gpt2", "fp32", 1, on_cpu) == "needs an NVIDIA GPU, none here"
+    assert explain_unsupported(half, "gpt2", "fp16", 1, on_gpu) is None
+    assert explain_unsupported(whole, "gpt2", "fp32", 1, on_gpu) is None
 
 
 def test_what_no_machine_can_do_is_said_first() -> None:
@@ -130,8 +135,10 @@ def test_what_no_machine_can_do_is_said_first() -> None:
         ({"tensor": 2, "pipeline": 2}, "gpt2", "fp32", 6, "needs a multiple of 4 processes, not 6"),
     ):
         needs = setting(packages=["no-such-package"], **changes)
-        assert unsupported(needs, family, precision, processes, found) == said  # pyright: ignore[reportArgumentType]
-    assert unsupported(setting(tensor=2), "t5", "fp32", 4, Machine("cpu").capabilities(setting(), False)) is None
+        assert explain_unsupported(needs, family, precision, processes, found) == said  # pyright: ignore[reportArgumentType]
+    assert (
+        explain_unsupported(setting(tensor=2), "t5", "fp32", 4, Machine("cpu").capabilities(setting(), False)) is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,7 +149,7 @@ def test_a_package_may_be_of_the_wrong_version(version: str, reason: str | None)
     needs = setting(packages=["pretend<5"])
     found = Machine("cpu").capabilities(needs, compiled=False, environment={"pretend": version})
     assert found["packages"] == {"pretend": version}
-    assert unsupported(needs, "gpt2", "fp32", 1, found) == reason
+    assert explain_unsupported(needs, "gpt2", "fp32", 1, found) == reason
 
 
 def test_a_library_is_there_when_its_header_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -152,12 +159,12 @@ def test_a_library_is_there_when_its_header_is(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("CPATH", f"/nowhere:{tmp_path}")
     there = Machine("cpu").capabilities(needs, compiled=False)
     capabilities.has_library.cache_clear()
-    assert unsupported(needs, "gpt2", "fp32", 1, there) is None
+    assert explain_unsupported(needs, "gpt2", "fp32", 1, there) is None
     said = "needs the header of libaio, not found here"
-    assert unsupported(needs, "gpt2", "fp32", 1, there | {"libraries": {"libaio": False}}) == said
+    assert explain_unsupported(needs, "gpt2", "fp32", 1, there | {"libraries": {"libaio": False}}) == said
 
 
 def test_a_row_heals_when_the_environment_has_the_package() -> None:
     needs = setting(packages=["no-such-package"])
     there = Machine("cpu").capabilities(needs, compiled=False, environment={"no-such-package": "1.0"})
-    assert unsupported(needs, "gpt2", "fp32", 1, there) is None
+    assert explain_unsupported(needs, "gpt2", "fp32", 1, there) is None

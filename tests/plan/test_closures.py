@@ -2,11 +2,13 @@
 
 import pytest
 
-from trainyard.plan.code_hash import closure
+from trainyard.plan.code_hash import import_closure
 
 
 def holds(module: str, *names: str) -> list[str]:
-    return [part for part in closure(module) if part.startswith(tuple(f"trainyard.data.{name}" for name in names))]
+    return [
+        part for part in import_closure(module) if part.startswith(tuple(f"trainyard.data.{name}" for name in names))
+    ]
 
 
 def test_downloads_know_no_embedded_world() -> None:

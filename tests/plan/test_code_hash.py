@@ -27,7 +27,13 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    for cached in (code_hash._file, code_hash._kept, code_hash._parsed, code_hash.closure, code_hash.code_hash):
+    for cached in (
+        code_hash._file,
+        code_hash._load_cache,
+        code_hash._parse_cached,
+        code_hash.import_closure,
+        code_hash.code_hash,
+    ):
         cached.cache_clear()
 
 
@@ -38,7 +44,7 @@ def hash_after(file: Path, text: str) -> str:
 
 
 def test_the_closure_follows_absolute_and_relative_imports(package: Path) -> None:
-    assert code_hash.closure("p.main") == ("p", "p.deep", "p.deep.leaf", "p.helper", "p.main")
+    assert code_hash.import_closure("p.main") == ("p", "p.deep", "p.deep.leaf", "p.helper", "p.main")
 
 
 def test_a_change_of_code_changes_the_hash(package: Path) -> None:
@@ -58,7 +64,7 @@ def test_a_module_that_is_not_imported_does_not_count(package: Path) -> None:
 
 def test_only_the_engine_and_the_family_of_a_run_are_in_its_closure() -> None:
     forget()
-    names = code_hash.closure("trainyard.train.job", "trainyard.train.worker", "trainyard.parallel.pytorch.ddp")
+    names = code_hash.import_closure("trainyard.train.job", "trainyard.train.worker", "trainyard.parallel.pytorch.ddp")
     assert "trainyard.parallel.pytorch.ddp" in names
     assert not {
         "trainyard.parallel.deepspeed.engine",
@@ -69,14 +75,14 @@ def test_only_the_engine_and_the_family_of_a_run_are_in_its_closure() -> None:
 
 def test_an_evaluation_knows_nothing_of_training() -> None:
     forget()
-    names = code_hash.closure("trainyard.evaluate.rouge")
+    names = code_hash.import_closure("trainyard.evaluate.rouge")
     assert not [name for name in names if name.startswith(("trainyard.train", "trainyard.parallel"))]
 
 
 @pytest.mark.parametrize("entry", ["trainyard.train.job", "trainyard.train.worker", "trainyard.measure.throughput"])
 def test_a_training_knows_nothing_of_what_studies_ask_for_besides(entry: str) -> None:
     forget()
-    names = code_hash.closure(entry)
+    names = code_hash.import_closure(entry)
     assert "trainyard.config.catalogue" in names
     assert not {"trainyard.config.study", "trainyard.plan.runs", "trainyard.plan.study"} & set(names)
     assert not [name for name in names if name.startswith(("trainyard.report", "trainyard.evaluate"))]

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from every_key import NO_EDGE, WHOLE, Key
 
-from trainyard.config.yaml_entries import readable
+from trainyard.config.yaml_entries import quote_key
 from trainyard.core.errors import InputError
 from trainyard.plan.jobs import Dag
 from trainyard.plan.study import Plan, make_plan
@@ -87,7 +87,7 @@ def tried(make: Callable[[], Plan]) -> tuple[Plan | None, str]:
 
 def named(key: Key) -> str:
     """The file, and the last word of the key, that a message names."""
-    return readable(next((part for part in reversed(key.path) if isinstance(part, str)), key.file))
+    return quote_key(next((part for part in reversed(key.path) if isinstance(part, str)), key.file))
 
 
 def test_the_whole_configuration_is_planned_as_it_is(make: Make) -> None:

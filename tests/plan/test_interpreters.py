@@ -14,12 +14,12 @@ import pytest
 
 from trainyard.config.catalogue import ParallelSetting
 from trainyard.core.errors import InputError
-from trainyard.core.python_environment import TRAINING, interpreter, package_version, versions
-from trainyard.plan.capabilities import Machine, unsupported
+from trainyard.core.python_environment import TRAINING, inspect_interpreter, package_version, package_versions
+from trainyard.plan.capabilities import Machine, explain_unsupported
 from trainyard.plan.code_hash import SOURCE
 from trainyard.plan.jobs import Dag
 from trainyard.plan.study import Plan
-from trainyard.train.work_folder import key_of
+from trainyard.train.work_folder import folder_key
 
 NEEDS = ParallelSetting.model_validate(
     {"title": "t", "engine": "e", "precision": ["fp32"], "packages": ["deepspeed", "transformers<5"]}
@@ -31,21 +31,22 @@ def test_its_packages_are_those_of_its_environment(other_python: str) -> None:
         NEEDS, False, environment={"deepspeed": "9"}
     )
     assert capabilities["packages"] == {"deepspeed": "0.18.0", "torch": "2.5.1", "transformers": "4.51.3"}
-    assert unsupported(NEEDS, "gpt2", "fp32", 1, capabilities) is None
+    assert explain_unsupported(NEEDS, "gpt2", "fp32", 1, capabilities) is None
     here = Machine("cpu", {"colossalai": other_python}).capabilities(NEEDS, compiled=False)
     assert here["packages"] == {name: package_version(name) for name in ("deepspeed", "transformers")}
     assert (
-        unsupported(NEEDS, "gpt2", "fp32", 1, here) == f"needs transformers<5, {package_version('transformers')} here"
+        explain_unsupported(NEEDS, "gpt2", "fp32", 1, here)
+        == f"needs transformers<5, {package_version('transformers')} here"
     )
 
 
 def test_the_versions_of_a_run_are_those_of_the_interpreter_that_trains_it(other_python: str) -> None:
-    found = versions(TRAINING, other_python)
+    found = package_versions(TRAINING, other_python)
     assert found["torch"] == "2.5.1"
-    assert found["python"] == versions(TRAINING)["python"] == platform.python_version()
+    assert found["python"] == package_versions(TRAINING)["python"] == platform.python_version()
     assert found["numpy"] is None
-    assert versions(TRAINING)["numpy"] is not None
-    assert key_of({}, {}, "code", other_python) != key_of({}, {}, "code")
+    assert package_versions(TRAINING)["numpy"] is not None
+    assert folder_key({}, {}, "code", other_python) != folder_key({}, {}, "code")
 
 
 def test_a_run_changes_with_the_packages_and_not_with_the_path(plan: Callable[..., Plan], other_python: str) -> None:
@@ -95,7 +96,7 @@ def test_an_interpreter_is_asked_once(tmp_path: Path) -> None:
     python = broken(tmp_path, f'echo asked >> {tmp_path}/log; exec {sys.executable} "$@"')
     for package in ("torch", "no-such-package", "transformers"):
         package_version(package, python)
-    assert interpreter(python).version == platform.python_version()
+    assert inspect_interpreter(python).version == platform.python_version()
     assert (tmp_path / "log").read_text() == "asked\n"
 
 
@@ -105,8 +106,8 @@ def test_a_script_sees_its_interpreters_own_packages_alone(tmp_path: Path) -> No
 import importlib.util, json, sys
 sys.path[0] = {str(SOURCE)!r}
 sys.path.append({str(tmp_path)!r})
-from trainyard.core.python_environment import see_own_packages_alone
-see_own_packages_alone()
+from trainyard.core.python_environment import ignore_user_packages
+ignore_user_packages()
 print(json.dumps([name for name in ("elsewhere", "trainyard.core.job", "pydantic") if importlib.util.find_spec(name)]))
 """
     done = subprocess.run(

@@ -37,13 +37,13 @@ ENDINGS = SimpleNamespace(study="s", dataset="tinyworld-endings")
 
 def test_shortcuts_are_scored_on_the_items_that_the_models_are(dag: Make) -> None:
     jobs = dag(grid("tinyworld", limit=20), grid("tinyworld", limit=50, model="opt-tiny"))
-    assert jobs.scored_items(ENDINGS) == {"split": "validation", "limit": 50}
+    assert jobs.shortcut_items(ENDINGS) == {"split": "validation", "limit": 50}
     assert jobs.choice_rows(ENDINGS) == "results/data/tinyworld-endings/rows/validation.parquet"
 
 
 def test_one_evaluation_on_all_items_scores_the_shortcuts_on_all(dag: Make) -> None:
     jobs = dag(grid("tinyworld", limit=20), grid("tinyworld", model="opt-tiny"))
-    assert jobs.scored_items(ENDINGS) == {"split": "validation", "limit": None}
+    assert jobs.shortcut_items(ENDINGS) == {"split": "validation", "limit": None}
 
 
 def test_shortcuts_count_words_in_the_text_that_the_scored_models_learned_from(dag: Make) -> None:
@@ -157,8 +157,8 @@ def test_pretrained_models_have_no_text_to_look_through(dag: Make) -> None:
 def test_a_small_text_takes_one_thread_and_a_large_one_several(dag: Make) -> None:
     jobs = dag(grid("tinyworld"))
     small, large = (SimpleNamespace(training=name) for name in ("tinyworld", "fineweb-10b"))
-    assert (jobs.looking_threads(small), jobs.looking_threads(large)) == (1, 8)
-    assert jobs.looking_minutes(small) < jobs.looking_minutes(large) < 600
+    assert (jobs.contamination_threads(small), jobs.contamination_threads(large)) == (1, 8)
+    assert jobs.contamination_minutes(small) < jobs.contamination_minutes(large) < 600
 
 
 def test_the_size_of_n_grams_is_no_matter_of_other_pages(dag: Make) -> None:

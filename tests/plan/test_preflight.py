@@ -8,7 +8,7 @@ from trainyard.config.catalogue import Model, ParallelSetting
 from trainyard.estimate.memory import predict_execution
 from trainyard.plan.capabilities import Machine
 from trainyard.plan.measurements import Cell
-from trainyard.plan.preflight import available_memory, exceeding
+from trainyard.plan.preflight import available_memory, warn_of_memory
 from trainyard.plan.study import plan_study, read_catalogues
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -22,7 +22,7 @@ def opt_plugins():
 
 
 def test_what_exceeds_a_device_is_warned_of_by_name_with_sizes_and_a_remedy(opt_plugins):
-    warnings = exceeding(opt_plugins, 16 * GIB)
+    warnings = warn_of_memory(opt_plugins, 16 * GIB)
     cell = "opt-plugins/opt-125m_ddp-x1_fp32_batch128_sequence1024_checkpointed"
     (line,) = [line for line in warnings if cell in line]
     assert line.startswith(f"{cell}: will need about ")
@@ -35,12 +35,12 @@ def test_activation_checkpointing_is_a_remedy_where_it_is_off(opt_plugins):
     (cell,) = [each for each in opt_plugins if each.name.startswith("opt-125m_ddp-x1_fp32_batch128_sequence1024")]
     train = cell.specification["train"] | {"activation_checkpointing": False}
     plain = replace(cell, specification={**cell.specification, "train": train})
-    (line,) = exceeding([plain], 16 * GIB)
+    (line,) = warn_of_memory([plain], 16 * GIB)
     assert line.endswith("shorter sequences, or activation_checkpointing: true")
 
 
 def test_nothing_exceeds_a_device_that_is_large_enough(opt_plugins):
-    assert exceeding(opt_plugins, 10_000 * GIB) == []
+    assert warn_of_memory(opt_plugins, 10_000 * GIB) == []
 
 
 def test_processes_on_cpus_share_the_memory_of_their_machine():
@@ -53,8 +53,8 @@ def test_processes_on_cpus_share_the_memory_of_their_machine():
             f"x{processes}",
             {
                 "kind": "cell",
-                "model": {"name": "gpt2", **model.for_job(pretrained=False)},
-                "parallel": {"name": "ddp", **setting.for_job()},
+                "model": {"name": "gpt2", **model.to_spec(pretrained=False)},
+                "parallel": {"name": "ddp", **setting.to_spec()},
                 "processes": processes,
                 "precision": "fp32",
                 "train": cell_train(2, 128, ranks=processes),
@@ -62,7 +62,7 @@ def test_processes_on_cpus_share_the_memory_of_their_machine():
             },
         )
 
-    (line,) = exceeding([cell(1), cell(4)], 4 * GIB)
+    (line,) = warn_of_memory([cell(1), cell(4)], 4 * GIB)
     assert line.startswith("memory/x4: ")
     assert "in each of 4 processes, and this machine has 4.0 GiB" in line
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from trainyard.core.files import sha256_file
-from trainyard.core.python_environment import versions
-from trainyard.provenance.machine import conda
+from trainyard.core.python_environment import package_versions
+from trainyard.provenance.machine import conda_environment
 from trainyard.provenance.packages import other_packages
 from trainyard.provenance.read import Record
 
@@ -33,13 +33,16 @@ def record(found: dict[str, str | None], **changes: Any) -> Record:
 
 
 def in_conda(found: dict[str, str | None]) -> Record:
-    return record(found, conda=conda(Path("envs"), ".snakemake/conda/0123abcd_"))
+    return record(found, conda=conda_environment(Path("envs"), ".snakemake/conda/0123abcd_"))
 
 
 def test_an_environment_is_known_by_the_file_that_it_was_made_from() -> None:
     sha256 = sha256_file("envs/train.yaml")
-    assert conda(Path("envs"), ".snakemake/conda/0123abcd_") == {"file": "envs/train.yaml", "sha256": sha256}
-    assert conda(Path("envs")) is None
+    assert conda_environment(Path("envs"), ".snakemake/conda/0123abcd_") == {
+        "file": "envs/train.yaml",
+        "sha256": sha256,
+    }
+    assert conda_environment(Path("envs")) is None
 
 
 def test_packages_of_an_environment_are_those_that_its_file_pins_and_not_those_of_this_python() -> None:
@@ -61,7 +64,7 @@ def test_an_environment_whose_file_has_changed_since_is_another() -> None:
 
 
 def test_here_the_last_digit_of_python_and_the_build_of_torch_do_not_count() -> None:
-    here = versions(["torch", "numpy"])
+    here = package_versions(["torch", "numpy"])
     minor = str(here["python"]).rpartition(".")[0]
     torch = f"{str(here['torch']).partition('+')[0]}+cu130"
     assert other_packages(record(here | {"python": f"{minor}.99", "torch": torch}), sys.executable) is None

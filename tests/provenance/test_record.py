@@ -10,7 +10,7 @@ import pytest
 from trainyard.core.errors import InputError
 from trainyard.core.files import read_json, sha256_file, sha256_path, write_json
 from trainyard.core.job import Job
-from trainyard.provenance.record import recorded
+from trainyard.provenance.record import record_job
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def work(done: Job) -> None:
 
 def test_a_job_leaves_a_record_of_what_it_read_and_wrote() -> None:
     done = job()
-    recorded(done, work)
+    record_job(done, work)
     found = read_json("results/s/provenance/evaluate/r/e@best.json")
     assert found["outputs"] == {
         name: sha256_file(name) for name in ("results/s/r/evaluate/e@best.json", "results/s/r/texts/deep/a.txt")
@@ -60,12 +60,12 @@ def test_a_job_leaves_a_record_of_what_it_read_and_wrote() -> None:
 
 
 def test_a_job_by_hand_with_a_log_of_its_own_has_its_record_beside_that() -> None:
-    recorded(job(log="try.log"), work)
+    record_job(job(log="try.log"), work)
     assert read_json("try.record.json")["code"] == "c0de"
 
 
 def test_tokens_stand_by_their_index_and_models_by_the_checkpoint_that_was_read() -> None:
-    recorded(job(), work)
+    record_job(job(), work)
     found = read_json("results/s/provenance/evaluate/r/e@best.json")["inputs"]
     assert found == {
         "results/data/d/t/train": sha256_file("results/data/d/t/train/index.json"),
@@ -86,7 +86,7 @@ def test_a_runs_record_is_its_provenance_json_and_names_the_packages_of_the_trai
     params = {"code": "c0de", "specification": {"device": "cpu", "parallel": {"packages": []}}}
     done = job(output=output, params=params, wildcards={"study": "s", "run": "r"})
     versions = [{"step": 1, "code": "c0de", "commit": None, "dirty": None, "packages": {}}]
-    recorded(done, lambda at: write_json(at.output["summary"], {"code_versions": versions}))
+    record_job(done, lambda at: write_json(at.output["summary"], {"code_versions": versions}))
     found = read_json("results/s/r/provenance.json")
     assert list(found["outputs"]) == ["results/s/r/summary.json"]
     assert found["code_versions"] == versions
@@ -97,7 +97,7 @@ def test_a_runs_record_is_its_provenance_json_and_names_the_packages_of_the_trai
 
 def test_settings_have_one_hash_whatever_the_code_and_the_machine() -> None:
     def settings(**params: Any) -> str:
-        recorded(job(params={"specification": {}, **params}), work)
+        record_job(job(params={"specification": {}, **params}), work)
         Path("results/s/r/texts/deep/a.txt").unlink()
         Path("results/s/r/texts/deep").rmdir()
         return read_json("results/s/provenance/evaluate/r/e@best.json")["settings"]
@@ -114,7 +114,7 @@ def test_a_record_names_no_machine_no_user_and_no_folder_of_theirs(
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6")
     done = job(mirror=str(folder / "mirror"), interpreters={"colossalai": str(folder / "bin" / "python")})
-    recorded(done, work)
+    record_job(done, work)
     text = Path("results/s/provenance/evaluate/r/e@best.json").read_text()
     for secret in ("rented-17", "hf_secret", "8932f937", str(folder), str(Path.home()), f"/{getpass.getuser()}/"):
         assert secret not in text
@@ -125,12 +125,12 @@ def test_a_job_that_fails_leaves_no_record() -> None:
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        recorded(job(), fails)
+        record_job(job(), fails)
     assert not list(Path().rglob("provenance"))
 
 
 def test_an_input_that_is_not_there_is_a_sentence_before_anything_is_done() -> None:
     rows = "results/data/d/rows/test.parquet"
     with pytest.raises(InputError, match=f"{rows}: no such file or folder; let Snakemake make it: snakemake --"):
-        recorded(job(input={"rows": rows}), work)
+        record_job(job(input={"rows": rows}), work)
     assert not Path("results/s/r/evaluate").exists()

@@ -4,7 +4,7 @@ import csv
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from trainyard.report.pages.findings import findings
+from trainyard.report.pages.findings import collect_findings
 from trainyard.report.results.measurements import read_cells, read_searches
 from trainyard.report.results.runs import read_all, read_evaluations, read_runs
 from trainyard.report.statistics.study import Evidence
@@ -40,4 +40,4 @@ def evidence_of(results: Results) -> Evidence:
 
 def sentences(results: Results) -> dict[str, str]:
     """What is said of the results, by topic."""
-    return {finding.topic: " ".join(finding.sentences) for finding in findings(evidence_of(results))}
+    return {finding.topic: " ".join(finding.sentences) for finding in collect_findings(evidence_of(results))}

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from trainyard.config.catalogue import Model
 from trainyard.config.study import Study
 from trainyard.core.code_versions import CodeVersion
-from trainyard.core.statistics import proportion
+from trainyard.core.statistics import estimate_proportion
 
 from .sample_measurements import batch_search, measured_cell
 from .sample_text import HOSTILE
@@ -263,7 +263,7 @@ class Results:
             return math.sqrt(p * (1 - p) / (count - 1))
 
         whole = sum(scores.values()) / len(scores)
-        shares = {level: asdict(proportion(np.arange(n) < round(p * n))) for level, p in scores.items()}
+        shares = {level: asdict(estimate_proportion(np.arange(n) < round(p * n))) for level, p in scores.items()}
         levels = {level: {"n": n, "acc": share, "acc_norm": share} for level, share in shares.items()}
         count = n * len(scores)
         return self.add_evaluation(

@@ -9,8 +9,8 @@ from trainyard.core.statistics import Score
 from trainyard.report.pages import levels, quality, scores
 from trainyard.report.pages.cells import score_cell
 from trainyard.report.pages.comparison import compare
-from trainyard.report.pages.key_figures import cards
-from trainyard.report.render.html import Cell, Column, Row, Table, best_cells
+from trainyard.report.pages.key_figures import make_cards
+from trainyard.report.render.html import Cell, Column, Row, Table, find_best_cells
 from trainyard.report.results.runs import read_evaluations, read_runs
 
 from .reading import evidence_of, sentences
@@ -45,7 +45,7 @@ def test_one_item_is_no_reason_to_compare(two: Any) -> None:
     assert "[" not in said
     assert "standard errors" not in said
     assert "noise" not in said
-    titles = [card.title for card in cards(evidence_of(two))]
+    titles = [card.title for card in make_cards(evidence_of(two))]
     assert titles == ["runs finished", "lowest validation loss"]
 
 
@@ -54,7 +54,7 @@ def test_the_better_of_two_single_items_is_not_bold(two: Any) -> None:
     table = compare(two.study, read_runs(two.runs), read_evaluations(two.evaluations), [])
     scored = [cell for row in table.rows for key, cell in row.cells.items() if ":" in key]
     assert scored
-    best, near = best_cells(table)
+    best, near = find_best_cells(table)
     assert not {id(cell) for cell in scored} & (best | near)
     assert all(cell.detail == "" for cell in scored)
 
@@ -70,13 +70,13 @@ def test_figures_of_one_item_are_drawn_without_an_interval(two: Any, tmp_path: A
 
 def test_a_perfect_score_is_bold_where_wilsons_interval_tells_how_certain_it_is() -> None:
     perfect, other = score_cell("acc", Score(1.0, None, 0.97, 1.0)), score_cell("acc", Score(0.5, 0.05, 0.4, 0.6))
-    best, near = best_cells(table_of(perfect, other))
+    best, near = find_best_cells(table_of(perfect, other))
     assert (best, near) == ({id(perfect)}, set())
 
 
 def test_what_lies_within_wilsons_interval_of_a_perfect_score_is_marked() -> None:
     perfect, other = score_cell("acc", Score(1.0, None, 0.6, 1.0)), score_cell("acc", Score(0.8, 0.1, 0.6, 0.9))
-    best, near = best_cells(table_of(perfect, other))
+    best, near = find_best_cells(table_of(perfect, other))
     assert (best, near) == ({id(perfect)}, {id(other)})
 
 

@@ -4,8 +4,8 @@ from trainyard.core.code_versions import CodeVersion
 from trainyard.core.statistics import Score
 from trainyard.report.pages.cells import score_cell
 from trainyard.report.pages.comparison import compare, tabulate
-from trainyard.report.render.html import best_cells
-from trainyard.report.results.published import PUBLISHED, same
+from trainyard.report.render.html import find_best_cells
+from trainyard.report.results.published import PUBLISHED, matches
 from trainyard.report.results.runs import read_all, read_evaluations, read_runs
 
 from .reading import csv_rows
@@ -74,7 +74,7 @@ def test_published_rows_stand_apart_with_their_source_and_never_win(full):
     published = next(row for row in table.rows if row.section == PUBLISHED)
     assert published.cells["source"].value == full.study.published[0].source
     assert published.cells["validation_loss"].value == 1.21  # lower than any of ours
-    best, near = best_cells(table)
+    best, near = find_best_cells(table)
     assert not {id(cell) for cell in published.cells.values()} & (best | near)
 
 
@@ -111,7 +111,7 @@ def test_a_published_score_of_the_same_protocol_shares_the_column(empty):
             "r", "hellaswag", values, dataset="hellaswag", settings={"protocol": protocol, "shots": shots}
         )
     found = read_evaluations(empty.evaluations)
-    assert [same(empty.study.published[0], evaluation) for evaluation in found] == [True, False, False]
+    assert [matches(empty.study.published[0], evaluation) for evaluation in found] == [True, False, False]
 
 
 def test_the_parity_verdict_is_that_of_the_runs_own_setting_and_precision(full):
@@ -132,7 +132,7 @@ def test_losses_with_another_tokenizer_do_not_compete(full):
     runs = read_runs(full.runs[:2])
     runs[1].specification["model"]["tokenizer"] = "other"
     table = compare(full.study, runs, [], [])
-    best, _ = best_cells(table)
+    best, _ = find_best_cells(table)
     assert not {id(row.cells["training_loss"]) for row in table.rows if "training_loss" in row.cells} & best
 
 

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainyard.core.statistics import proportion, ratio
+from trainyard.core.statistics import estimate_proportion, estimate_ratio
 from trainyard.report.pages import comparison, contamination, overview, sources
-from trainyard.report.results.contamination import read_overlaps, remarks
+from trainyard.report.results.contamination import describe_overlaps, read_overlaps
 from trainyard.report.results.item_scores import Items
-from trainyard.report.statistics.decontaminated import clean
+from trainyard.report.statistics.decontaminated import score_clean
 
 from .reading import csv_rows
 
@@ -91,7 +91,7 @@ def test_a_score_stands_again_on_the_clean_items_alone(empty: Any, outputs: dict
     scored(empty, "r", [True] * 6 + [False] * 4)
     tabulated(empty, [overlap(empty, {0: "a b", 1: "c d", 9: "e f"}, 10)], outputs)
     first = csv_rows(outputs["scores"])[0]
-    kept = proportion(np.array([True] * 4 + [False] * 3))
+    kept = estimate_proportion(np.array([True] * 4 + [False] * 3))
     assert (first["all"], first["n"], first["n_clean"]) == ("0.6", "10", "7")
     assert float(first["clean"]) == kept.value == 4 / 7
     assert (float(first["clean_low"]), float(first["clean_high"])) == (kept.low, kept.high)
@@ -192,7 +192,7 @@ def test_the_comparison_and_the_overview_say_the_share_and_where_more_stands(
         "50.0 % of the items of tinyworld-endings test (tinyworld) and 0.0 % of the items of tinyworld test "
         "(tinyworld) share an n-gram of 13 words with the training data (in brackets); see Contamination."
     )
-    assert remarks(read_overlaps(found)) == [said]
+    assert describe_overlaps(read_overlaps(found)) == [said]
     both = {"runs": empty.runs, "evaluations": empty.evaluations, "parity": [], "contamination": found}
     comparison.tabulate(empty.study, **both, table=outputs["table"], numbers=outputs["numbers"])
     assert said in outputs["table"].read_text()
@@ -246,21 +246,21 @@ def test_a_clean_perplexity_is_the_ratio_over_clean_documents() -> None:
     items = documents(50)
     kept = np.arange(50) % 3 > 0
     losses = -items.columns["log_likelihood"]
-    expected = ratio(losses[kept], items.columns["words"][kept].astype(float)).exponential()
-    found = clean(items, kept, "perplexity_word", {})
+    expected = estimate_ratio(losses[kept], items.columns["words"][kept].astype(float)).exp()
+    found = score_clean(items, kept, "perplexity_word", {})
     assert (found.value.value, found.value.low, found.value.high) == (expected.value, expected.low, expected.high)
     whole = math.exp(losses.sum() / items.columns["words"].sum())
     assert found.difference == pytest.approx(expected.value - whole)
-    bits = clean(items, kept, "bits_per_byte", {}).value.value
+    bits = score_clean(items, kept, "bits_per_byte", {}).value.value
     assert bits == pytest.approx(losses[kept].sum() / items.columns["bytes"][kept].sum() / math.log(2))
 
 
 def test_a_clean_rouge_is_the_mean_of_clean_rows_with_the_evaluations_own_bootstrap() -> None:
     items = documents(50)
     kept = np.arange(50) < 20
-    found = clean(items, kept, "rouge1", {"resamples": 500, "seed": 3})
+    found = score_clean(items, kept, "rouge1", {"resamples": 500, "seed": 3})
     assert found.value.value == pytest.approx(items.columns["rouge1"][:20].mean())
-    assert found == clean(items, kept, "rouge1", {"resamples": 500, "seed": 3})
+    assert found == score_clean(items, kept, "rouge1", {"resamples": 500, "seed": 3})
     assert found.value.low is not None
     assert found.value.low < found.value.value
 
@@ -271,18 +271,18 @@ def test_the_error_of_the_difference_is_that_of_resampled_items(name: str) -> No
     items = documents(400)
     kept = np.arange(400) % 4 > 0
     own = {"resamples": 10, "seed": 1}
-    found = clean(items, kept, name, own)
+    found = score_clean(items, kept, name, own)
     draw = np.random.default_rng(0)
     differences = []
     for _ in range(2000):
         chosen = draw.integers(0, 400, 400)
         sample = Items(np.arange(400), {key: column[chosen] for key, column in items.columns.items()})
-        differences.append(clean(sample, kept[chosen], name, {"resamples": 2, "seed": 1}).difference)
+        differences.append(score_clean(sample, kept[chosen], name, {"resamples": 2, "seed": 1}).difference)
     assert found.error == pytest.approx(np.std(differences), rel=0.064)
 
 
 def test_where_nothing_is_left_out_nothing_differs() -> None:
-    found = clean(documents(30), np.ones(30, bool), "perplexity_token", {})
+    found = score_clean(documents(30), np.ones(30, bool), "perplexity_token", {})
     assert (found.difference, found.error) == (0, pytest.approx(0, abs=1e-12))
 
 
@@ -290,6 +290,6 @@ def test_a_difference_is_called_noise_below_two_of_its_errors() -> None:
     correct = np.array([True] * 60 + [False] * 40)
     items = Items(np.arange(100), {"correct": correct})
     even, uneven = np.arange(100) % 2 == 0, np.arange(100) >= 40
-    assert clean(items, even, "acc", {}).verdict == "within noise"
-    assert clean(items, uneven, "acc", {}).verdict == "beyond noise"
-    assert clean(items, np.arange(100) >= 19, "acc", {}).verdict == "too few items"
+    assert score_clean(items, even, "acc", {}).verdict == "within noise"
+    assert score_clean(items, uneven, "acc", {}).verdict == "beyond noise"
+    assert score_clean(items, np.arange(100) >= 19, "acc", {}).verdict == "too few items"

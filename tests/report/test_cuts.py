@@ -4,9 +4,9 @@ from typing import Any
 
 from trainyard.report.pages import contamination, differences
 from trainyard.report.pages.comparison import compare
-from trainyard.report.pages.key_figures import cards
-from trainyard.report.render.html import best_cells
-from trainyard.report.results.contamination import read_overlaps, remarks
+from trainyard.report.pages.key_figures import make_cards
+from trainyard.report.render.html import find_best_cells
+from trainyard.report.results.contamination import describe_overlaps, read_overlaps
 from trainyard.report.results.runs import read_evaluations, read_runs
 
 from .reading import csv_rows, evidence_of, sentences
@@ -56,7 +56,7 @@ def test_a_score_on_fewer_items_says_so_and_is_not_bold(empty: Any) -> None:
         cell for row in table.rows if not row.section for key, cell in row.cells.items() if key.endswith(":acc")
     )
     assert first.detail.endswith("3 left out")
-    best, _ = best_cells(table)
+    best, _ = find_best_cells(table)
     assert id(first) not in best
     assert id(second) in best
 
@@ -79,7 +79,7 @@ def test_a_perplexity_a_byte_is_told_where_there_are_no_words(empty: Any, output
         "zh test, 2,000 documents: gpt2-1m has the lowest perplexity per byte: 2.500 ["
         in sentences(empty)["Perplexity"]
     )
-    assert "perplexity per byte" in [card.title for card in cards(evidence_of(empty))]
+    assert "perplexity per byte" in [card.title for card in make_cards(evidence_of(empty))]
     cells = [
         cell for row in compared(empty).rows for key, cell in row.cells.items() if key.endswith(":perplexity_word")
     ]
@@ -99,7 +99,7 @@ def test_a_share_of_contaminated_items_that_is_not_known_says_why(empty: Any) ->
         },
     )  # fmt: skip
     overlaps = read_overlaps([path])
-    assert remarks(overlaps) == [
+    assert describe_overlaps(overlaps) == [
         "Whether items of quiz test occur in the training data (zh) is not known: every item is too short."
     ]
     (row,) = contamination.shared_table(overlaps, [], read_runs(empty.runs)).rows

@@ -3,7 +3,7 @@ import importlib
 import pytest
 
 from trainyard.plan import report
-from trainyard.report.inputs import FILES, arguments
+from trainyard.report.inputs import FILES, collect_arguments
 from trainyard.report.pages import curves
 from trainyard.report.render import style
 
@@ -19,7 +19,7 @@ def draw(title, results, output):
     if "runs" in figure.inputs:
         files["runs"] = [run / "summary.json" for run in results.runs]
     params = {"study": results.study, "models": results.models, "prices": None}
-    given = arguments(files, {name: params[name] for name in ("study", *figure.params)})
+    given = collect_arguments(files, {name: params[name] for name in ("study", *figure.params)})
     module = importlib.import_module(f"trainyard.report.pages.{figure.module}")
     module.draw(**given, **figure.options, output=output)
 
@@ -86,15 +86,15 @@ def test_a_published_loss_stands_on_its_own_dataset_alone(empty):
 
 def test_no_curve_is_cut_but_its_first_fall():
     fall = [6.0, 3.0, *(1.0 - 0.01 * step for step in range(38))]
-    low, high, cut = curves.window([fall, [loss + 0.1 for loss in fall]], fall=True)
+    low, high, cut = curves.axis_limits([fall, [loss + 0.1 for loss in fall]], fall=True)
     assert cut == 6.1
     assert low == min(fall)
     assert high > max(loss + 0.1 for loss in fall[4:])
-    assert curves.window([fall], fall=False) == (min(fall), 6.0, None)
+    assert curves.axis_limits([fall], fall=False) == (min(fall), 6.0, None)
 
 
 def test_a_fall_that_takes_little_room_is_shown_whole():
-    assert curves.window([[2.0 - 0.05 * step for step in range(20)]], fall=True)[1:] == (2.0, None)
+    assert curves.axis_limits([[2.0 - 0.05 * step for step in range(20)]], fall=True)[1:] == (2.0, None)
 
 
 def test_a_level_below_chance_is_marked_and_one_at_chance_is_not(empty):

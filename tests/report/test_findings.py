@@ -2,14 +2,14 @@ import json
 
 import pytest
 
-from trainyard.report.pages.key_figures import cards
+from trainyard.report.pages.key_figures import make_cards
 
 from .reading import evidence_of, sentences
 
 
 def test_nothing_is_said_where_there_is_nothing(empty):
     assert set(sentences(empty)) == {"Scaling"}
-    assert cards(evidence_of(empty)) == []
+    assert make_cards(evidence_of(empty)) == []
 
 
 def test_training_names_the_lowest_and_the_highest_loss(full):
@@ -131,7 +131,7 @@ def test_a_probe_outside_its_tolerance_is_named(empty):
     text = sentences(empty)["Parity"]
     assert "1 of 2 parallel settings" in text
     assert "zero2 deviates by 3e\N{MINUS SIGN}6, outside its tolerance" in text
-    assert next(card for card in cards(evidence_of(empty)) if "probes" in card.title).failed
+    assert next(card for card in make_cards(evidence_of(empty)) if "probes" in card.title).failed
 
 
 def test_parity_names_each_tolerance_and_what_is_nearest_to_its_own(empty):
@@ -158,7 +158,7 @@ def test_the_largest_batch_and_the_predictions_have_a_sentence(full):
 
 
 def test_cards_hold_the_key_figures(full):
-    shown = {card.title: card.value for card in cards(evidence_of(full))}
+    shown = {card.title: card.value for card in make_cards(evidence_of(full))}
     assert shown == {
         "runs finished": "3 of 6",
         "lowest validation loss": "1.241",
@@ -197,13 +197,13 @@ def test_parity_to_the_last_bit_is_said_so(empty):
         empty.add_parity(parallel, 0.0)
     text = sentences(empty)["Parity"]
     assert "All 2 parallel settings probed in fp32 equal the reference bit by bit" in text
-    assert "bit by bit" in next(card.remark for card in cards(evidence_of(empty)) if "probes" in card.title)
+    assert "bit by bit" in next(card.remark for card in make_cards(evidence_of(empty)) if "probes" in card.title)
     empty.add_parity("zero2", 1e-7)
     assert "Equal to the reference bit by bit: ddp and fsdp." in sentences(empty)["Parity"]
 
 
 def speed_card(empty):
-    (card,) = [card for card in cards(evidence_of(empty)) if card.title.startswith("tokens per second")]
+    (card,) = [card for card in make_cards(evidence_of(empty)) if card.title.startswith("tokens per second")]
     return card
 
 

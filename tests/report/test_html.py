@@ -1,7 +1,17 @@
 import csv
 import io
 
-from trainyard.report.render.html import Cell, Column, Row, Table, best_cells, fragment, to_csv, together, write_table
+from trainyard.report.render.html import (
+    Cell,
+    Column,
+    Row,
+    Table,
+    find_best_cells,
+    join_units,
+    render_fragment,
+    to_csv,
+    write_table,
+)
 
 HOSTILE = "<script>alert(1)</script>\"' &"
 
@@ -36,7 +46,7 @@ def test_the_best_is_found_and_what_noise_can_not_tell_from_it():
         Cell("8", 8.0, {"standard_error": 1.0}),
         Cell("5", 5.0, {"standard_error": 1.0}),
     ]
-    best, near = best_cells(table(cells))
+    best, near = find_best_cells(table(cells))
     assert best == {id(cells[0])}
     assert near == {id(cells[1])}
 
@@ -45,30 +55,30 @@ def test_what_a_test_says_comes_before_standard_errors():
     cells = [Cell("9", 9.0, {"standard_error": 1.0})]
     cells += [Cell("8", 8.0, {"standard_error": 1.0}, noise=noise) for noise in (False, None)]
     cells.append(Cell("1", 1.0, {"standard_error": 1.0}, noise=True))
-    assert best_cells(table(cells))[1] == {id(cells[2]), id(cells[3])}
+    assert find_best_cells(table(cells))[1] == {id(cells[2]), id(cells[3])}
 
 
 def test_the_dotted_line_is_under_the_value_alone():
     cells = [Cell("9", 9.0), Cell("8", 8.0, detail="± 1.0\n[6.0, 10.0]", noise=True)]
-    assert '<span class="near">8</span> <small>± 1.0\n[6.0, 10.0]</small>' in fragment(table(cells))
+    assert '<span class="near">8</span> <small>± 1.0\n[6.0, 10.0]</small>' in render_fragment(table(cells))
 
 
 def test_only_rivals_compete():
     cells = [Cell("9", 9.0, rivals="a"), Cell("8", 8.0, rivals="b"), Cell("7", 7.0, rivals="b")]
-    best, _ = best_cells(table(cells))
+    best, _ = find_best_cells(table(cells))
     assert best == {id(cells[1])}
 
 
 def test_one_value_alone_or_equal_ones_are_no_best():
-    assert best_cells(table([Cell("9", 9.0)])) == (set(), set())
-    assert best_cells(table([Cell("9", 9.0), Cell("9", 9.0)])) == (set(), set())
+    assert find_best_cells(table([Cell("9", 9.0)])) == (set(), set())
+    assert find_best_cells(table([Cell("9", 9.0), Cell("9", 9.0)])) == (set(), set())
 
 
 def test_rows_set_apart_never_compete():
     shown = table([Cell("1", 1.0), Cell("2", 2.0)])
     shown.rows.append(Row({"x": Cell("99", 99.0)}, "Published"))
-    assert best_cells(shown)[0] == {id(shown.rows[1].cells["x"])}
-    assert "Published" in fragment(shown)
+    assert find_best_cells(shown)[0] == {id(shown.rows[1].cells["x"])}
+    assert "Published" in render_fragment(shown)
 
 
 def test_the_csv_holds_raw_values_with_what_belongs_to_them_beside():
@@ -82,19 +92,19 @@ def test_the_csv_holds_raw_values_with_what_belongs_to_them_beside():
 
 
 def test_an_empty_table_says_so():
-    assert "Nothing here" in fragment(Table("T", [Column("x", "x")], [], empty="Nothing here"))
+    assert "Nothing here" in render_fragment(Table("T", [Column("x", "x")], [], empty="Nothing here"))
 
 
 def test_a_column_may_stand_in_the_csv_alone():
     shown = Table(
         "T", [Column("x", "x"), Column("y", "hidden", shown=False)], [Row({"x": Cell("1", 1), "y": Cell("2", 2)})]
     )
-    assert "hidden" not in fragment(shown)
+    assert "hidden" not in render_fragment(shown)
     assert to_csv(shown) == "x,y\n1,2\n"
 
 
 def test_a_number_stays_on_the_line_of_its_unit_and_error():
     space = "\N{NO-BREAK SPACE}"
-    assert together("54.2 ± 1.1 % in 2 min 15 s, 3 sizes") == (
+    assert join_units("54.2 ± 1.1 % in 2 min 15 s, 3 sizes") == (
         f"54.2{space}±{space}1.1{space}% in 2{space}min 15{space}s, 3 sizes"
     )

@@ -3,9 +3,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from trainyard.core.statistics import Score, proportion
-from trainyard.report.results.runs import as_score
-from trainyard.report.statistics.levels import CLEAR, Items, Scored, beaten, pooled
+from trainyard.core.statistics import Score, estimate_proportion
+from trainyard.report.results.runs import parse_score
+from trainyard.report.statistics.levels import CLEAR, Items, Scored, hardest_rival, pool_levels
 
 
 def scored(name: str, **levels: tuple[int, Score]) -> Scored:
@@ -18,11 +18,11 @@ def items(*shortcuts: Scored) -> Items:
 
 def all_alike(n: int, right: bool = True) -> Score:
     """An accuracy of items that are all answered rightly, or all wrongly."""
-    return as_score(asdict(proportion(np.full(n, right))))
+    return parse_score(asdict(estimate_proportion(np.full(n, right))))
 
 
 def hardest(model: Scored, *shortcuts: Scored) -> tuple[str, float]:
-    found = beaten(model, items(*shortcuts), "facts")
+    found = hardest_rival(model, items(*shortcuts), "facts")
     assert found is not None
     return found
 
@@ -61,14 +61,14 @@ def test_a_few_right_answers_are_no_proof():
 
 def test_nothing_is_beaten_by_one_answer_nor_by_more_than_a_shortcut_of_one():
     one, many = (1, all_alike(1)), (500, Score(0.9, 0.02))
-    assert beaten(scored("model", facts=one), items(), "facts") is None
-    assert beaten(scored("model", facts=many), items(scored("shortcut", facts=one)), "facts") is None
+    assert hardest_rival(scored("model", facts=one), items(), "facts") is None
+    assert hardest_rival(scored("model", facts=many), items(scored("shortcut", facts=one)), "facts") is None
 
 
 def test_levels_are_pooled_by_the_models_items_against_every_rival():
     model = scored("model", facts=(300, Score(0.9, 0.02)), moves=(100, Score(0.5, 0.04)))
     rival = scored("rival", facts=(10, Score(0.3, 0.1)), moves=(90, Score(0.4, 0.05)))
-    n, value, above = pooled(model, items(rival), ["facts", "moves"])
+    n, value, above = pool_levels(model, items(rival), ["facts", "moves"])
     own, other = (0.75 * 0.02) ** 2 + (0.25 * 0.04) ** 2, (0.75 * 0.1) ** 2 + (0.25 * 0.05) ** 2
     assert (n, value.value, value.error) == (400, pytest.approx(0.8), pytest.approx(own**0.5))
     assert above == ("the shortcut “rival”", pytest.approx((0.8 - 0.325) / (own + other) ** 0.5))

@@ -1,7 +1,7 @@
 import pytest
 
 from trainyard.report.pages import memory, predicted_memory, speed, stacked_bars, step_time
-from trainyard.report.results.measurements import comparable, read_cells
+from trainyard.report.results.measurements import read_cells, select_comparable
 from trainyard.report.results.published import PUBLISHED
 
 from .reading import csv_rows, svg_text
@@ -29,7 +29,7 @@ def test_cells_compare_at_the_largest_batch_at_which_most_settings_finished(empt
             else:
                 empty.add_cell(parallel, batch, None, **FAILED)
     empty.add_cell("ddp", 4, 500.0, model="bart-tiny")
-    chosen = [(cell["model"], cell["parallel"], cell["batch"]) for cell in comparable(read_cells(empty.cells))]
+    chosen = [(cell["model"], cell["parallel"], cell["batch"]) for cell in select_comparable(read_cells(empty.cells))]
     at = [("gpt2-1m", parallel, 16) for parallel in ("ddp", "fsdp", "zero2")]
     assert chosen == [*at, ("bart-tiny", "ddp", 4)]
 

@@ -16,12 +16,12 @@ from trainyard.report.results.runs import Evaluation, read_evaluations
 from trainyard.report.statistics.paired_tests import (
     BOOTSTRAP,
     FEWEST,
-    Paired,
-    against_baseline,
+    PairedTest,
     bootstrap,
+    compare_paired,
+    compare_with_baseline,
     holm,
     mcnemar,
-    paired,
 )
 
 HELLASWAG = {"protocol": "harness", "shots": 0, "limit": None}
@@ -38,8 +38,8 @@ def of_values(**columns: np.ndarray) -> Items:
     return Items(np.arange(len(next(iter(columns.values())))), columns)
 
 
-def result(found: Paired | str) -> Paired:
-    assert isinstance(found, Paired), found
+def result(found: PairedTest | str) -> PairedTest:
+    assert isinstance(found, PairedTest), found
     return found
 
 
@@ -126,11 +126,11 @@ def test_a_perplexitys_difference_is_the_logarithm_of_first_over_second(empty: A
     first, second = both(
         empty, "perplexity", *({"log_likelihood": each, "tokens": tokens, "words": tokens} for each in likelihoods)
     )
-    found = result(paired(first, second, "perplexity_word"))
+    found = result(compare_paired(first, second, "perplexity_word"))
     logs = [math.log(each.scores["perplexity_word"].value) for each in (first, second)]
     assert found.difference == pytest.approx(logs[0] - logs[1])
     assert found.low < found.difference < found.high
-    assert result(paired(first, second, "perplexity_token")).p == found.p
+    assert result(compare_paired(first, second, "perplexity_token")).p == found.p
 
 
 def test_whole_documents_are_drawn_so_a_long_one_counts_for_its_length() -> None:
@@ -157,7 +157,7 @@ def test_p_is_below_the_level_where_the_interval_leaves_zero_out() -> None:
 
 def test_samples_are_the_same_in_every_process() -> None:
     values = np.random.default_rng(5).normal(0, 1, 100)
-    first, second = (of_values(x=values).resampled["x"] for _ in range(2))
+    first, second = (of_values(x=values).resampled_sums["x"] for _ in range(2))
     assert np.array_equal(first, second)
     assert first[:3] == pytest.approx(
         [values[rows].sum() for rows in np.random.Generator(np.random.PCG64(1)).integers(0, 100, (3, 100))]
@@ -166,7 +166,7 @@ def test_samples_are_the_same_in_every_process() -> None:
 
 def test_items_beyond_what_memory_holds_at_once_are_drawn_in_parts() -> None:
     values = np.random.default_rng(6).normal(0, 1, 1000)  # 2,097 samples at a time
-    sums = of_values(x=values).resampled["x"]
+    sums = of_values(x=values).resampled_sums["x"]
     assert sums.shape == (RESAMPLES,)
     assert sums.std() == pytest.approx(values.std() * math.sqrt(1000), rel=0.03)
 
@@ -231,19 +231,21 @@ def test_intervals_hold_the_true_difference() -> None:
 )
 def test_models_with_equal_items_are_said_to_be_equal(empty: Any, metric: str, column: str, name: str) -> None:
     values = np.random.default_rng(11).normal(-30, 5, 50)
-    assert paired(*both(empty, metric, {column: values}, {column: values}), name) == "they are equal on every item"
+    assert (
+        compare_paired(*both(empty, metric, {column: values}, {column: values}), name) == "they are equal on every item"
+    )
 
 
 @pytest.mark.parametrize("name", ["acc", "acc_norm"])
 def test_models_with_equal_answers_do_not_differ(empty: Any, name: str) -> None:
     same = {"correct": np.random.default_rng(11).random(50) > 0.5}
-    found = result(paired(*both(empty, "hellaswag", same, same), name))
+    found = result(compare_paired(*both(empty, "hellaswag", same, same), name))
     assert (found.difference, found.p) == (0.0, 1.0)
 
 
 def test_one_item_is_no_test(empty: Any) -> None:
     one = {"correct": np.array([True])}, {"correct": np.array([False])}
-    assert paired(*both(empty, "hellaswag", *one), "acc") == "one item is too few for a test"
+    assert compare_paired(*both(empty, "hellaswag", *one), "acc") == "one item is too few for a test"
 
 
 @pytest.mark.parametrize(("metric", "column", "name"), [("hellaswag", "correct", "acc"), ("rouge", "rouge1", "rouge1")])
@@ -251,23 +253,25 @@ def test_the_order_of_items_changes_nothing(empty: Any, metric: str, column: str
     generator = np.random.default_rng(12)
     values = generator.normal(40, 10, (2, 60))
     first, second = values > 40 if metric == "hellaswag" else values
-    straight = paired(*both(empty, metric, {column: first}, {column: second}), name)
+    straight = compare_paired(*both(empty, metric, {column: first}, {column: second}), name)
     order = generator.permutation(60)
-    shuffled = paired(*both(empty, metric, {column: first}, {column: second[order], "row": order}), name)
+    shuffled = compare_paired(*both(empty, metric, {column: first}, {column: second[order], "row": order}), name)
     assert shuffled == straight
 
 
 def test_too_few_items_are_not_resampled(empty: Any) -> None:
     few = {"rouge1": np.arange(FEWEST - 1.0)}
-    assert paired(*both(empty, "rouge", few, few), "rouge1") == "19 items are too few for a bootstrap: 20 at least"
+    assert (
+        compare_paired(*both(empty, "rouge", few, few), "rouge1") == "19 items are too few for a bootstrap: 20 at least"
+    )
 
 
 def test_perplexities_a_token_of_other_tokenizers_are_not_compared(empty: Any) -> None:
     first = {"log_likelihood": np.linspace(-20.0, -22.0, 30), "tokens": np.full(30, 10)}
     second = {"log_likelihood": np.full(30, -20.0), "tokens": np.full(30, 12)}
     pair = both(empty, "perplexity", first, second)
-    assert "by another tokenizer" in str(paired(*pair, "perplexity_token"))
-    assert isinstance(paired(*pair, "perplexity_word"), Paired)
+    assert "by another tokenizer" in str(compare_paired(*pair, "perplexity_token"))
+    assert isinstance(compare_paired(*pair, "perplexity_word"), PairedTest)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +288,7 @@ def test_perplexities_a_token_of_other_tokenizers_are_not_compared(empty: Any) -
 def test_other_items_or_another_protocol_are_not_compared(empty: Any, change: dict[str, Any], reason: str) -> None:
     pair = both(empty, "hellaswag", {"correct": [True] * 30}, {"correct": [True] * 30})
     pair[1].raw.update(change)
-    assert reason in str(paired(*pair, "acc"))
+    assert reason in str(compare_paired(*pair, "acc"))
 
 
 def test_the_draw_of_shots_matters_where_there_are_shots_alone(empty: Any) -> None:
@@ -292,32 +296,32 @@ def test_the_draw_of_shots_matters_where_there_are_shots_alone(empty: Any) -> No
     for shots, reason in ((0, ""), (5, "seed: 1 and 2")):
         pair = both(empty, "hellaswag", right, right, settings=HELLASWAG | {"shots": shots, "seed": 1})
         pair[1].raw["settings"] = pair[1].raw["settings"] | {"seed": 2}
-        found = paired(*pair, "acc")
-        assert (found == reason) if reason else isinstance(found, Paired)
+        found = compare_paired(*pair, "acc")
+        assert (found == reason) if reason else isinstance(found, PairedTest)
 
 
 def test_speed_settings_do_not_matter(empty: Any) -> None:
     right = {"correct": [True] * 30}
     pair = both(empty, "hellaswag", right, right)
     pair[1].raw["settings"] = pair[1].raw["settings"] | {"batch_tokens": 8192, "device": "cuda", "dtype": "bfloat16"}
-    assert isinstance(paired(*pair, "acc"), Paired)
+    assert isinstance(compare_paired(*pair, "acc"), PairedTest)
 
 
 def test_other_rows_are_not_compared(empty: Any) -> None:
     pair = both(empty, "hellaswag", {"correct": [True] * 3}, {"correct": [True] * 3, "row": [0, 1, 3]})
-    assert paired(*pair, "acc") == "other rows were scored"
+    assert compare_paired(*pair, "acc") == "other rows were scored"
 
 
 def test_missing_items_are_said(empty: Any) -> None:
     pair = both(empty, "hellaswag", {"correct": [True] * 3}, {"correct": [True] * 3})
     pair[1].path.with_suffix(".parquet").unlink()
-    assert "b: there is no " in str(paired(*pair, "acc"))
+    assert "b: there is no " in str(compare_paired(*pair, "acc"))
 
 
 def test_items_of_an_earlier_version_are_said(empty: Any) -> None:
     pair = both(empty, "hellaswag", {"correct": [True] * 3}, {"correct": [True] * 3})
     pq.write_table(pa.table({"correct": [True]}), pair[1].path.with_suffix(".parquet"))
-    assert "has no column row, correct_norm: evaluate again" in str(paired(*pair, "acc"))
+    assert "has no column row, correct_norm: evaluate again" in str(compare_paired(*pair, "acc"))
 
 
 @pytest.mark.parametrize("damage", ["torn", "twice"])
@@ -329,14 +333,14 @@ def test_damaged_items_are_an_error(empty: Any, damage: str) -> None:
     else:
         pq.write_table(pa.table({"row": [0, 0], "correct": [True] * 2, "correct_norm": [True] * 2}), path)
     with pytest.raises(InputError, match=r"\.parquet: .*evaluate again"):
-        paired(*pair, "acc")
+        compare_paired(*pair, "acc")
 
 
 def test_a_summary_is_compared_with_its_baseline_on_the_same_rows(empty: Any) -> None:
     generator = np.random.default_rng(13)
     scores = generator.normal(40, 5, 50)
     empty.add_items("a", "rouge", {"rouge1": scores, "lead3": scores - generator.normal(5, 1, 50)})
-    found = result(against_baseline(read_evaluations(empty.evaluations)[0], "lead3", "rouge1"))
+    found = result(compare_with_baseline(read_evaluations(empty.evaluations)[0], "lead3", "rouge1"))
     assert found.low < 5 < found.high
     assert found.test == BOOTSTRAP
 

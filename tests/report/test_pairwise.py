@@ -10,11 +10,26 @@ import pytest
 from trainyard.report.pages import comparison, differences, levels, overview, scores
 from trainyard.report.pages.cells import SEEDS, spread_cell
 from trainyard.report.pages.comparison import compare
-from trainyard.report.render.html import best_cells
+from trainyard.report.render.html import find_best_cells
 from trainyard.report.results.runs import read_evaluations, read_runs
-from trainyard.report.statistics.paired_tests import Paired, mcnemar
-from trainyard.report.statistics.pairwise import MOST, Pair, apart, family, pairs, probability, told
-from trainyard.report.statistics.seeds import Spread, Welch, configurations, repeated, spread, welch
+from trainyard.report.statistics.paired_tests import PairedTest, mcnemar
+from trainyard.report.statistics.pairwise import (
+    MOST,
+    Pair,
+    compare_family,
+    compare_models,
+    describe_p_value,
+    describe_pair,
+    format_difference,
+)
+from trainyard.report.statistics.seeds import (
+    Spread,
+    Welch,
+    compute_spread,
+    group_configurations,
+    summarise_seeds,
+    welch,
+)
 from trainyard.tools import terminal_table
 
 from .reading import csv_rows, sentences
@@ -60,24 +75,24 @@ def table(results: Any) -> Any:
 
 
 def test_every_pair_is_tested_and_of_more_than_eight_the_best_against_each() -> None:
-    never = family(range(MOST), lambda first, second: f"{first}{second}")
+    never = compare_family(range(MOST), lambda first, second: f"{first}{second}")
     assert len(never) == MOST * (MOST - 1) // 2
     assert never[0] == Pair(0, 1, "01")
-    assert [(pair.first, pair.second) for pair in family(range(MOST + 1), lambda first, second: "")] == [
+    assert [(pair.first, pair.second) for pair in compare_family(range(MOST + 1), lambda first, second: "")] == [
         (0, other) for other in range(1, MOST + 1)
     ]
 
 
 def test_holms_correction_is_over_the_tests_that_were_made(three: Any) -> None:
     group = [each for each in read_evaluations(three.evaluations) if each.metric == "hellaswag"]
-    made = pairs(group, "acc")
+    made = compare_models(group, "acc")
     assert [pair.verdict for pair in made] == ["within noise", "better", "better"]
     assert {pair.tests for pair in made} == {3}
-    assert isinstance(made[0].found, Paired)
+    assert isinstance(made[0].found, PairedTest)
     assert made[0].p == made[0].found.p  # the largest of three
     three.evaluations[0].with_suffix(".parquet").unlink()
     group = [each for each in read_evaluations(three.evaluations) if each.metric == "hellaswag"]
-    made = pairs(group, "acc")
+    made = compare_models(group, "acc")
     assert [pair.verdict for pair in made] == ["not tested", "not tested", "better"]
     assert made[2].tests == 1
 
@@ -85,30 +100,33 @@ def test_holms_correction_is_over_the_tests_that_were_made(three: Any) -> None:
 def test_the_first_of_a_pair_has_the_better_figure_low_or_high(three: Any) -> None:
     for metric, name in (("hellaswag", "acc"), ("perplexity", "perplexity_word")):
         group = [each for each in read_evaluations(three.evaluations) if each.metric == metric]
-        assert [(pair.first, pair.second) for pair in pairs(group, name)] == [(0, 1), (0, 2), (1, 2)]
+        assert [(pair.first, pair.second) for pair in compare_models(group, name)] == [(0, 1), (0, 2), (1, 2)]
 
 
 def test_differences_are_shown_in_points_and_perplexities_in_percent() -> None:
-    share = Paired(0.014, 0.003, 0.025, 0.01, "t", 100, (5, 3))
-    assert apart("acc", share) == ("+1.4 points", "[0.3, 2.5]")
-    ratio = Paired(math.log(0.9), math.log(0.85), math.log(0.95), 0.01, "t", 100)
-    assert apart("perplexity_word", ratio) == (f"{MINUS}10.0 %", f"[{MINUS}15.0, {MINUS}5.0]")
-    assert apart("rouge1", Paired(0.0, -0.02, 0.02, 1.0, "t", 100)) == ("0.000 points", f"[{MINUS}0.020, 0.020]")
+    share = PairedTest(0.014, 0.003, 0.025, 0.01, "t", 100, (5, 3))
+    assert format_difference("acc", share) == ("+1.4 points", "[0.3, 2.5]")
+    ratio = PairedTest(math.log(0.9), math.log(0.85), math.log(0.95), 0.01, "t", 100)
+    assert format_difference("perplexity_word", ratio) == (f"{MINUS}10.0 %", f"[{MINUS}15.0, {MINUS}5.0]")
+    assert format_difference("rouge1", PairedTest(0.0, -0.02, 0.02, 1.0, "t", 100)) == (
+        "0.000 points",
+        f"[{MINUS}0.020, 0.020]",
+    )
     loss = Welch(-0.1, -0.15, -0.05, 0.01, 4.0, (3, 3), False)
-    assert apart("validation_loss", loss) == (f"{MINUS}0.10 nats", f"[{MINUS}0.15, {MINUS}0.05]")
+    assert format_difference("validation_loss", loss) == (f"{MINUS}0.10 nats", f"[{MINUS}0.15, {MINUS}0.05]")
 
 
 def test_what_is_told_of_a_pair_has_interval_p_test_and_discordant_items() -> None:
-    pair = Pair(0, 1, Paired(0.014, 0.003, 0.025, 0.012, "McNemar's exact test", 2000, (53, 25)), 0.036, 3)
-    assert told("acc", pair) == (
+    pair = Pair(0, 1, PairedTest(0.014, 0.003, 0.025, 0.012, "McNemar's exact test", 2000, (53, 25)), 0.036, 3)
+    assert describe_pair("acc", pair) == (
         "+1.4 points, 95 % interval [0.3, 2.5], p = 0.012 (0.036 by Holm over 3 tests); McNemar's exact test, "
         "n = 2,000, only one right: 53 and 25: better"
     )
-    assert told("acc", Pair(0, 1, "the files of rows differ")) == "not tested (the files of rows differ)"
+    assert describe_pair("acc", Pair(0, 1, "the files of rows differ")) == "not tested (the files of rows differ)"
 
 
 def test_p_values_below_a_millionth_are_told_as_that() -> None:
-    assert [probability(p) for p in (0.5, 0.0312, 2e-4, 1e-30)] == [
+    assert [describe_p_value(p) for p in (0.5, 0.0312, 2e-4, 1e-30)] == [
         "p = 0.50",
         "p = 0.031",
         f"p = 2e{MINUS}4",
@@ -123,7 +141,7 @@ def test_of_many_equal_models_the_best_is_seldom_called_better() -> None:
     for _ in range(200):
         answers = generator.random((12, 500)) < generator.random(500)
         order = sorted(range(12), key=lambda index, answers=answers: -answers[index].sum())
-        made = family(order, lambda first, second, answers=answers: mcnemar(answers[first], answers[second]))
+        made = compare_family(order, lambda first, second, answers=answers: mcnemar(answers[first], answers[second]))
         assert {pair.tests for pair in made} == {66}
         called += any(pair.verdict == "better" for pair in made)
     assert called <= 19  # 10 of 200 at most are expected; three standard deviations above
@@ -136,7 +154,7 @@ def test_the_dotted_line_is_the_paired_tests(three: Any) -> None:
     made = table(three)
     key = next(column.key for column in made.columns if column.key.endswith(":acc"))
     cells = {row.cells["run"].value: row.cells[key] for row in made.rows if not row.section}
-    best, near = best_cells(made)
+    best, near = find_best_cells(made)
     assert id(cells["gpt2-1m"]) in best
     assert id(cells["gpt2-500k"]) in near
     assert id(cells["gpt2-250k"]) not in best | near
@@ -154,7 +172,7 @@ def test_a_paired_test_finds_what_separate_errors_hide(empty: Any) -> None:
     key = next(column.key for column in made.columns if column.key.endswith(":acc"))
     cell = next(row.cells[key] for row in made.rows if row.cells["run"].value == "b")
     assert cell.noise is False
-    assert id(cell) not in best_cells(made)[1]
+    assert id(cell) not in find_best_cells(made)[1]
 
 
 def test_without_items_the_dotted_line_is_that_of_standard_errors(three: Any) -> None:
@@ -164,7 +182,7 @@ def test_without_items_the_dotted_line_is_that_of_standard_errors(three: Any) ->
     key = next(column.key for column in made.columns if column.key.endswith(":acc"))
     cell = next(row.cells[key] for row in made.rows if row.cells["run"].value == "gpt2-500k")
     assert cell.noise is None
-    assert id(cell) in best_cells(made)[1]
+    assert id(cell) in find_best_cells(made)[1]
     assert "not tested (gpt2-1m: there is no " in cell.tip
 
 
@@ -281,7 +299,7 @@ def test_a_summary_is_tested_against_lead_3(empty: Any) -> None:
 
 
 def test_runs_that_differ_in_their_seed_alone_are_one_configuration(seeded: Any) -> None:
-    found = configurations(read_runs(seeded.runs))
+    found = group_configurations(read_runs(seeded.runs))
     assert [(each.label, len(each.runs)) for each in found] == [("gpt2-1m", 3), ("gpt2-500k", 3)]
 
 
@@ -290,25 +308,25 @@ def test_another_setting_makes_another_configuration(empty: Any) -> None:
         empty.add_run(f"s{seed}", seed=seed)
     runs = read_runs(empty.runs)
     runs[1].specification["train"]["learning_rate"] = 2e-3
-    assert configurations(runs) == []
+    assert group_configurations(runs) == []
 
 
 def test_runs_that_failed_are_left_out_of_a_configuration(empty: Any) -> None:
     for seed, outcome in ((1, "finished"), (2, "diverged"), (3, "finished")):
         empty.add_run(f"s{seed}", seed=seed, outcome=outcome)
-    assert [len(each.runs) for each in configurations(read_runs(empty.runs))] == [2]
+    assert [len(each.runs) for each in group_configurations(read_runs(empty.runs))] == [2]
 
 
 def test_spread_is_the_sample_standard_deviation_with_students_interval() -> None:
-    found = spread([1.0, 2.0, 3.0])
+    found = compute_spread([1.0, 2.0, 3.0])
     assert found is not None
     assert (found.mean, found.deviation, found.n) == (2.0, 1.0, 3)
     assert (found.low, found.high) == pytest.approx((2 - 4.3027 / math.sqrt(3), 2 + 4.3027 / math.sqrt(3)), abs=1e-4)
-    assert spread([1.0]) is None
+    assert compute_spread([1.0]) is None
 
 
 def test_seeds_that_are_all_the_same_have_no_interval() -> None:
-    assert spread([0.3, 0.1 + 0.2]) == Spread(pytest.approx(0.3), 0.0, 2)  # pyright: ignore[reportArgumentType]
+    assert compute_spread([0.3, 0.1 + 0.2]) == Spread(pytest.approx(0.3), 0.0, 2)  # pyright: ignore[reportArgumentType]
     cell = spread_cell("acc", [0.5, 0.5])
     assert (cell.text, cell.detail) == ("50.0", "all the same")
     assert [cell.more[part] for part in ("standard_error", "low", "high")] == [None, None, None]
@@ -349,7 +367,7 @@ def test_losses_compare_over_seeds_on_the_same_dataset_alone(empty: Any) -> None
     for dataset in ("tinyworld", "other"):
         for seed in (1, 2):
             empty.add_run(f"{dataset}{seed}", dataset=dataset, seed=seed)
-    figures = repeated(configurations(read_runs(empty.runs)), [])
+    figures = summarise_seeds(group_configurations(read_runs(empty.runs)), [])
     assert [(figure.name, len(figure.values)) for figure in figures] == [
         ("training_loss", 1),
         ("validation_loss", 1),
@@ -369,7 +387,7 @@ def test_mean_and_spread_over_seeds_have_a_row_apart(seeded: Any, outputs: dict[
     key = next(column.key for column in made.columns if column.key.endswith(":acc"))
     assert (over[0][key].text, over[0][key].detail) == ("60.0", "± 1.0")
     assert over[1][key].tip.startswith("gpt2-1m against this: +10.0 points")
-    best, near = best_cells(made)
+    best, near = find_best_cells(made)
     assert best <= {id(cell) for cell in over[0].values()}  # no single seed is bold
     assert near <= {id(cell) for cell in over[1].values()}
     comparison.tabulate(seeded.study, runs=seeded.runs, evaluations=seeded.evaluations, parity=[], **outputs)

@@ -4,9 +4,9 @@ import pytest
 
 from trainyard.config.settings import Prices
 from trainyard.report.pages import quality
-from trainyard.report.pages.quality import leaders
+from trainyard.report.pages.quality import describe_pareto_front
 from trainyard.report.results.runs import read_evaluations, read_runs
-from trainyard.report.statistics.cost import cost_at, front, step_of
+from trainyard.report.statistics.cost import cost_at, pareto_front, step_of
 from trainyard.report.statistics.quality_curves import score_charts
 
 from .reading import csv_rows, evidence_of, svg_text
@@ -85,8 +85,8 @@ def test_the_step_of_a_model_is_what_it_says_of_itself_or_what_its_run_says(empt
 
 def test_the_front_is_what_nothing_cheaper_equals():
     points = [(1.0, 0.5), (2.0, 0.4), (2.0, 0.6), (3.0, 0.6), (4.0, 0.9)]
-    assert front(points, high=True) == [0, 2, 4]
-    assert front(points, high=False) == [0, 1]
+    assert pareto_front(points, high=True) == [0, 2, 4]
+    assert pareto_front(points, high=False) == [0, 1]
 
 
 def test_every_run_is_a_line_of_its_steps_beside_chance_and_the_best_shortcut(stepped):
@@ -123,7 +123,7 @@ def test_seeds_are_one_line_of_their_mean_and_spread(empty):
     (line,) = chart.lines
     assert line.label == "gpt2-1m, 2 seeds"
     assert [point.score.value for point in line.points] == pytest.approx([0.4, 0.5, 0.8])
-    assert sum(line.points[0].score.reach) == pytest.approx(2 * 0.1 * 2**0.5)
+    assert sum(line.points[0].score.error_bar) == pytest.approx(2 * 0.1 * 2**0.5)
     assert line.points[1].score.interval is None  # both seeds have the same
 
 
@@ -205,7 +205,7 @@ def test_a_model_whose_perplexity_no_number_holds_is_no_point_and_no_front(empty
 def test_who_leads_up_to_which_cost_is_said(empty):
     empty.add_run("small", model="gpt2-250k", end=1.5)
     empty.add_run("large", end=1.2)
-    (sentence,) = leaders(evidence_of(empty))
+    (sentence,) = describe_pareto_front(evidence_of(empty))
     assert sentence.startswith("Lowest loss for its cost on tinyworld validation, bpe-512 tokens: gpt2-250k up to ")
     assert sentence.endswith(" FLOPs and gpt2-1m beyond.")
 
@@ -213,8 +213,8 @@ def test_who_leads_up_to_which_cost_is_said(empty):
 def test_a_run_that_leads_everywhere_and_runs_without_flops_are_said_so_or_not_at_all(empty):
     empty.add_run("small", model="gpt2-250k", end=1.2)
     empty.add_run("large", end=1.5)
-    assert leaders(evidence_of(empty)) == [
+    assert describe_pareto_front(evidence_of(empty)) == [
         "gpt2-250k has the lowest loss on tinyworld validation, bpe-512 tokens at every cost of training."
     ]
     empty.add_run("other", model="bart-tiny", end=1.2)
-    assert leaders(evidence_of(empty)) == []
+    assert describe_pareto_front(evidence_of(empty)) == []

@@ -18,7 +18,7 @@ from trainyard.report.results.runs import read_runs
     ],
 )
 def test_kaplans_prediction_is_the_published_one_to_the_last_digit(layers, width, loss, perplexity):
-    prediction = scaling.kaplan(layers, width)
+    prediction = scaling.predict_kaplan(layers, width)
     assert prediction.loss == loss
     assert prediction.perplexity == perplexity
     assert prediction.parameters == 12 * layers * width**2
@@ -49,7 +49,7 @@ def test_a_power_law_is_found_again_with_its_exponent_and_scale():
 )
 def test_where_nothing_is_fitted_it_says_why(losses, reason):
     assert scaling.fit(points(losses)) is None
-    assert scaling.sentence(points(losses)) == reason
+    assert scaling.describe_fit(points(losses)) == reason
 
 
 def test_noise_widens_the_interval_of_the_exponent_around_the_truth():
@@ -67,7 +67,7 @@ def test_sizes_of_one_loss_get_no_fit():
 
 def test_two_sizes_get_no_fit_but_a_sentence(empty):
     assert scaling.fit(points([4.0, 3.0])) is None
-    assert scaling.sentence(points([4.0, 3.0])) == "A fit needs 3 sizes or more; this study has 2."
+    assert scaling.describe_fit(points([4.0, 3.0])) == "A fit needs 3 sizes or more; this study has 2."
     scaling.draw(empty.study, runs=[], models={}, output=empty.root / "scaling.svg")
     assert "validation loss" in (empty.root / "scaling.svg").read_text()
 
@@ -98,7 +98,7 @@ def test_losses_on_two_datasets_are_not_fitted_together(full):
 
 
 def test_a_fit_whose_exponent_may_be_zero_is_no_trend():
-    text = scaling.sentence(points([0.90, 0.81, 0.84]))
+    text = scaling.describe_fit(points([0.90, 0.81, 0.84]))
     assert text.startswith("No trend of loss with size over 3 sizes from 100k to 10.0M parameters")
     assert "which includes 0" in text
     assert "m10000000 has 0.840 nats where the smaller m1000000 has 0.810" in text
@@ -106,7 +106,7 @@ def test_a_fit_whose_exponent_may_be_zero_is_no_trend():
 
 def test_a_fall_with_every_size_over_too_few_points_for_a_law_says_both(tmp_path):
     losses = [1.025, 0.901, 0.841]
-    text = scaling.sentence(points(losses))
+    text = scaling.describe_fit(points(losses))
     assert text.startswith("Loss falls with every size, but there are too few points for a law over 3 sizes")
     assert "which includes 0" in text
     remark, _ = drawn(tmp_path, losses)
@@ -115,7 +115,7 @@ def test_a_fall_with_every_size_over_too_few_points_for_a_law_says_both(tmp_path
 
 
 def test_a_fall_in_loss_with_every_size_is_a_trend():
-    assert scaling.sentence(points([4.0, 3.36, 2.82, 2.38])).startswith("Loss falls as N to the power of")
+    assert scaling.describe_fit(points([4.0, 3.36, 2.82, 2.38])).startswith("Loss falls as N to the power of")
 
 
 def drawn(tmp_path, losses):

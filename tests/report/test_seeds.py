@@ -5,7 +5,7 @@ import pytest
 
 from trainyard.report.pages import comparison, overview, scaling
 from trainyard.report.pages.cells import SEEDS
-from trainyard.report.pages.key_figures import cards
+from trainyard.report.pages.key_figures import make_cards
 from trainyard.report.results.runs import read_runs
 from trainyard.report.statistics.quality_curves import loss_charts
 from trainyard.report.statistics.seeds import headline
@@ -45,7 +45,7 @@ def test_the_best_configuration_is_the_one_of_the_best_mean_and_its_middle_seed_
 
 
 def test_every_card_is_a_mean_over_seeds_and_says_of_how_many(lucky):
-    shown = {card.title: card for card in cards(evidence_of(lucky))}
+    shown = {card.title: card for card in make_cards(evidence_of(lucky))}
     for title, value in (
         ("lowest validation loss", "1.351"),
         ("right endings", "71.0 %"),
@@ -98,7 +98,7 @@ def test_a_size_is_the_mean_over_seeds_of_its_best_configuration(lucky):
 def test_a_configuration_of_one_seed_is_named_as_left_out_and_its_card_says_so(lucky):
     lucky.add_run("single", recipe="once", end=0.9)
     assert "Left out, with one seed only: once." in sentences(lucky)["Training"]
-    (card,) = [card for card in cards(evidence_of(lucky)) if card.title == "lowest validation loss"]
+    (card,) = [card for card in make_cards(evidence_of(lucky)) if card.title == "lowest validation loss"]
     assert card.remark.startswith("one seed; once")
 
 

@@ -15,7 +15,7 @@ import hostile
 from trainyard.core.files import sha256_file, write_json
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import load_engine
-from trainyard.train.checkpoint import folder_of, load_checkpoint, newest_step, save_checkpoint
+from trainyard.train.checkpoint import load_checkpoint, newest_step, save_checkpoint, step_folder
 
 
 def replace(folder: Path, kind: str, data: bytes) -> None:
@@ -40,7 +40,7 @@ def refusals(arguments: dict[str, Any], asked: dict[str, Any], folder: Path) -> 
     save_checkpoint(folder, 1, made)
     process_group.barrier()
     load_checkpoint(folder, 1, made)
-    engine = folder_of(folder, 1) / "engine"
+    engine = step_folder(folder, 1) / "engine"
     good = {file: file.read_bytes() for file in sorted(engine.rglob("*.pt"))}
     found: dict[str, dict[str, str]] = {}
     for kind in dict.fromkeys(map(kind_of, good)):
@@ -49,7 +49,7 @@ def refusals(arguments: dict[str, Any], asked: dict[str, Any], folder: Path) -> 
             if process_group.rank() == 0:
                 for file, before in good.items():
                     file.write_bytes(before)
-                replace(folder_of(folder, 1), kind, data)
+                replace(step_folder(folder, 1), kind, data)
                 assert newest_step(folder, 1) == 1, "the hashes agree, so that it is this checkpoint that is taken"
             process_group.barrier()
             try:

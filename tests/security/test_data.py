@@ -19,7 +19,7 @@ from trainyard.config.catalogue import Dataset, HubSource, PackageFile
 from trainyard.config.yaml_entries import read_yaml
 from trainyard.core.errors import InputError
 from trainyard.core.files import sha256_file
-from trainyard.core.python_environment import pins
+from trainyard.core.python_environment import read_pins
 from trainyard.data.download import download
 from trainyard.data.mirror import split_files
 from trainyard.evaluate.rows import read_rows
@@ -96,7 +96,7 @@ def test_no_yaml_that_is_read_can_call_a_function(tmp_path: Path, canary: Path, 
     with pytest.raises(InputError, match=r"file\.yaml, line 1: not valid YAML"):
         read_yaml(path)
     with pytest.raises(yaml.constructor.ConstructorError):
-        pins(path)
+        read_pins(path)
     assert not canary.exists()
 
 

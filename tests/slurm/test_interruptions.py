@@ -12,9 +12,9 @@ from submitting import Submitting
 
 from processes import wait_for
 from trainyard.core.files import read_json, read_json_lines, sha256_file
-from trainyard.launch.slurm import killed_for_memory
+from trainyard.launch.slurm import was_killed_for_memory
 from trainyard.train.job import train
-from trainyard.train.work_folder import input_hashes, key_of
+from trainyard.train.work_folder import folder_key, input_hashes
 
 pytestmark = pytest.mark.slow
 
@@ -202,7 +202,7 @@ def test_a_run_that_is_killed_for_want_of_memory_is_a_row_that_says_so(
 
 def test_slurm_tells_a_job_that_it_has_ended_for_want_of_memory(cluster: Cluster) -> None:
     jobs = {name: submitted(code) for name, code in (("greedy", GREEDY), ("bug", "raise KeyError"), ("fine", ""))}
-    found = {name: killed_for_memory(job) for name, job in jobs.items()}
+    found = {name: was_killed_for_memory(job) for name, job in jobs.items()}
     assert found == {"greedy": True, "bug": False, "fine": False}
 
 
@@ -214,7 +214,7 @@ def test_the_attempt_after_a_job_that_slurm_killed_whole_writes_the_row(
 ) -> None:
     monkeypatch.chdir(interrupted.repository.folder)
     specification = read_json(interrupted.folder / CANCELLED / "spec.json")
-    key = key_of(specification, input_hashes(specification["data"]), "code")
+    key = folder_key(specification, input_hashes(specification["data"]), "code")
     folder = tmp_path / "work" / "interrupted" / specification["run"] / key
     folder.mkdir(parents=True)
     job = submitted(GREEDY)

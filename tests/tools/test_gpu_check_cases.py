@@ -7,7 +7,7 @@ from trainyard.measure.parity import FP32_ON_GPU
 from trainyard.tools.gpu_check.cases import Cases, activation_bytes
 from trainyard.tools.gpu_check.facts import Facts
 from trainyard.tools.gpu_check.state import State
-from trainyard.tools.gpu_check.verdict import judged
+from trainyard.tools.gpu_check.verdict import judge_case
 
 VERSIONS: dict[str, str | None] = {
     "python": "3.12.3",
@@ -59,8 +59,8 @@ def test_every_parity_case_has_a_reference_that_comes_before_all_of_them():
     for case in made.all():
         if case.kind == "parity" and case.unsupported is None:
             row = finished(losses=[1.0], skipped_steps=0)
-            assert judged(case, row, references)["within"]
-            assert judged(case, row, {})["within"] is None
+            assert judge_case(case, row, references)["within"]
+            assert judge_case(case, row, {})["within"] is None
 
 
 @pytest.mark.parametrize("facts", [T4, THREE])
@@ -76,14 +76,14 @@ def test_the_cases_made_to_run_out_of_memory_do(facts):
 def test_what_fits_where_it_should_not_is_wrong_and_so_is_a_crash():
     _, found = cases(T4)
     (limit,) = (case for case in found.values() if case.kind == "limit")
-    assert judged(limit, finished(), {})["right"] is False
-    assert judged(limit, {"outcome": "out-of-memory", "reason": "CUDA out of memory"}, {})["right"] is True
+    assert judge_case(limit, finished(), {})["right"] is False
+    assert judge_case(limit, {"outcome": "out-of-memory", "reason": "CUDA out of memory"}, {})["right"] is True
     measured = found["measure ddp-x1 gpt2-124m fp16 batch 64"]
-    assert judged(measured, {"outcome": "out-of-memory", "reason": "CUDA out of memory"}, {})["right"] is True
-    assert judged(measured, {"outcome": "failed", "reason": "TypeError: no"}, {})["right"] is False
+    assert judge_case(measured, {"outcome": "out-of-memory", "reason": "CUDA out of memory"}, {})["right"] is True
+    assert judge_case(measured, {"outcome": "failed", "reason": "TypeError: no"}, {})["right"] is False
     experiment = dataclasses.replace(measured, experiment=True)
-    assert judged(experiment, {"outcome": "failed", "reason": "TypeError: no"}, {})["right"] is None
-    assert judged(measured, None, {})["outcome"] == "not run"
+    assert judge_case(experiment, {"outcome": "failed", "reason": "TypeError: no"}, {})["right"] is None
+    assert judge_case(measured, None, {})["outcome"] == "not run"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_fits_where_it_should_not_is_wrong_and_so_is_a_crash():
 def test_fp32_on_a_gpu_may_differ_by_one_part_in_a_hundred_thousand_and_must_be_finite(losses, right):
     _, found = cases(T4)
     reference = {"reference gpt2-tiny ranks1": finished(losses=[2.0, 2.0])}
-    row = judged(found["parity ddp-x1 gpt2-tiny fp32"], finished(losses=losses, skipped_steps=0), reference)
+    row = judge_case(found["parity ddp-x1 gpt2-tiny fp32"], finished(losses=losses, skipped_steps=0), reference)
     assert (row["right"], row["tolerance"]) == (right, FP32_ON_GPU.difference)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from engine_settings import engine_settings
-from trainyard.core.files import whole_folder
+from trainyard.core.files import atomic_folder
 from trainyard.data.loader import Loader
 from trainyard.models.build import build
 from trainyard.models.loss import Objective
@@ -35,7 +35,7 @@ def make_engine(specification):
 
 def mark(best, step):
     """A best model that says of which step it is, written as models are."""
-    with whole_folder(best) as draft:
+    with atomic_folder(best) as draft:
         (draft / "step").write_text(str(step))
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from trainyard.core.files import read_json_lines
-from trainyard.train.metrics import MetricsFile, finite
+from trainyard.train.metrics import MetricsFile, finite_or_none
 
 
 @pytest.fixture
@@ -52,6 +52,6 @@ def test_a_half_written_or_damaged_row_is_forgotten(path, tail):
 
 
 def test_json_has_no_word_for_infinity():
-    assert finite(2.5) == 2.5
-    assert finite(math.inf) is None
-    assert finite(math.nan) is None
+    assert finite_or_none(2.5) == 2.5
+    assert finite_or_none(math.inf) is None
+    assert finite_or_none(math.nan) is None

@@ -7,7 +7,7 @@ from dataclasses import replace
 from kills import kill_at, ranks, same
 
 from trainyard.core.files import read_json, read_json_lines
-from trainyard.train.metrics import line_of
+from trainyard.train.metrics import format_row
 
 
 def newest_checkpoint(job):
@@ -35,7 +35,7 @@ def test_the_best_model_is_that_of_the_resumed_curve(baseline, new_job):
     shutil.rmtree(newest_checkpoint(job))  # a best model of step 10, but step 5 is all that is left
     rows = read_json_lines(job.folder / "metrics.jsonl")
     rows[4]["validation_loss"] = 1e-3  # what is done again may end a bit worse on a GPU; here, surely
-    (job.folder / "metrics.jsonl").write_text("".join(map(line_of, rows)))
+    (job.folder / "metrics.jsonl").write_text("".join(map(format_row, rows)))
     job.run()
     assert "resuming after step 5" in job.log.read_text()
     assert read_json(job.output / "summary.json")["best"]["step"] == 5

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainyard.core.errors import InputError
-from trainyard.train.work_folder import WorkFolder, held, input_hashes, key_of
+from trainyard.train.work_folder import WorkFolder, folder_key, input_hashes, locked_folders
 
 SOURCE = Path(__file__).parents[2] / "src"
 HOLD = """
@@ -44,13 +44,13 @@ def holder(folder):
 
 def test_the_key_depends_on_settings_data_and_code():
     specification = {"seed": 1, "data": {"train": "a"}}
-    key = key_of(specification, {"train": "0"}, "code")
-    assert key_of({"data": {"train": "a"}, "seed": 1}, {"train": "0"}, "code") == key
-    assert key_of(specification | {"data": {"train": "b"}}, {"train": "0"}, "code") == key
+    key = folder_key(specification, {"train": "0"}, "code")
+    assert folder_key({"data": {"train": "a"}, "seed": 1}, {"train": "0"}, "code") == key
+    assert folder_key(specification | {"data": {"train": "b"}}, {"train": "0"}, "code") == key
     others = [
-        key_of(specification | {"seed": 2}, {"train": "0"}, "code"),
-        key_of(specification, {"train": "1"}, "code"),
-        key_of(specification, {"train": "0"}, "other"),
+        folder_key(specification | {"seed": 2}, {"train": "0"}, "code"),
+        folder_key(specification, {"train": "1"}, "code"),
+        folder_key(specification, {"train": "0"}, "other"),
     ]
     assert len({key, *others}) == 4
 
@@ -75,10 +75,10 @@ def test_the_lock_of_a_killed_trainer_is_free(folder, holder):
 
 
 def test_live_trainers_are_listed(folder, holder, tmp_path):
-    assert held(tmp_path) == [folder.path]
+    assert locked_folders(tmp_path) == [folder.path]
     holder.kill()
     holder.wait()
-    assert held(tmp_path) == []
+    assert locked_folders(tmp_path) == []
 
 
 def test_a_cleared_folder_holds_its_lock_alone(folder):
@@ -94,7 +94,7 @@ def test_a_cleared_folder_holds_its_lock_alone(folder):
 
 
 def test_a_killed_run_says_where_it_continues(folder):
-    assert folder.continuation() == "run again, and it starts from step 1"
+    assert folder.describe_continuation() == "run again, and it starts from step 1"
     for step in (50, 100):
         (folder.checkpoints / f"step-{step:06d}").mkdir(parents=True)
-    assert folder.continuation() == "run again, and it continues after step 100"
+    assert folder.describe_continuation() == "run again, and it continues after step 100"

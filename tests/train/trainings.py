@@ -18,7 +18,7 @@ from trainyard.core.files import read_json, read_json_lines, sha256_file, write_
 from trainyard.data.pairs import SCHEMA
 from trainyard.data.shards import write_shards
 from trainyard.data.tokenizers import make_tokenizer
-from trainyard.plan.capabilities import Machine, unsupported
+from trainyard.plan.capabilities import Machine, explain_unsupported
 from trainyard.train.job import train
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -83,7 +83,7 @@ def processes_of(setting: ParallelSetting) -> int:
 def runs_here(setting: ParallelSetting) -> bool:
     """Whether a parallel setting trains on this machine's CPU."""
     capabilities = Machine("cpu").capabilities(setting, compiled=False)
-    return unsupported(setting, "gpt2", "fp32", processes_of(setting), capabilities) is None
+    return explain_unsupported(setting, "gpt2", "fp32", processes_of(setting), capabilities) is None
 
 
 def make_specification(
@@ -99,7 +99,7 @@ def make_specification(
         "task": "language-modelling" if family == "gpt2" else "summarisation",
         "dataset": "counting",
         "model": {"name": "tiny", "title": "Tiny", "family": family, "tokenizer": "bytes", "shape": SHAPE},
-        "parallel": {"name": parallel, **setting.for_job()},
+        "parallel": {"name": parallel, **setting.to_spec()},
         "processes": max(processes, processes_of(setting)),
         "threads": 1,
         "device": "cpu",

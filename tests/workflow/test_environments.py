@@ -15,9 +15,9 @@ from packaging.utils import canonicalize_name
 from repository import ROOT, Repository
 
 from trainyard.core.errors import InputError
-from trainyard.core.python_environment import pins
-from trainyard.plan.code_hash import SOURCE, closure
-from trainyard.tools.conda_environments import OF_THEIR_OWN, environment_file, locked, named
+from trainyard.core.python_environment import read_pins
+from trainyard.plan.code_hash import SOURCE, import_closure
+from trainyard.tools.conda_environments import OF_THEIR_OWN, environment_file, read_lock, read_requirements
 
 ENVIRONMENTS = ROOT / "envs"
 LISTS = sorted(ENVIRONMENTS.glob("*.in"))
@@ -28,7 +28,7 @@ STUDIES = ("demo", "parallel-settings", "real-small", "summarisation")
 
 @pytest.mark.parametrize("direct", OF_THE_LOCK, ids=lambda path: path.stem)
 def test_an_environment_is_what_its_list_and_the_lock_make(direct: Path) -> None:
-    expected = environment_file(direct, locked(ROOT / "requirements.lock"))
+    expected = environment_file(direct, read_lock(ROOT / "requirements.lock"))
     assert direct.with_suffix(".yaml").read_text() == expected
 
 
@@ -37,11 +37,13 @@ def test_every_environment_has_a_list() -> None:
 
 
 def test_colossalai_has_an_environment_of_the_older_versions_that_it_wants() -> None:
-    pinned = pins(ENVIRONMENTS / "colossalai.yaml")
-    listed = {package.name: str(package.specifier) for package in named(ENVIRONMENTS / "colossalai.in")}
+    pinned = read_pins(ENVIRONMENTS / "colossalai.yaml")
+    listed = {package.name: str(package.specifier) for package in read_requirements(ENVIRONMENTS / "colossalai.in")}
     assert {name: f"=={pinned[name]}" for name in listed} == listed
     assert (pinned["torch"], pinned["transformers"]) == ("2.5.1", "4.51.3")
-    ours = {package.name: str(package.specifier) for package in named(ROOT / "requirements-colossalai.lock")}
+    ours = {
+        package.name: str(package.specifier) for package in read_requirements(ROOT / "requirements-colossalai.lock")
+    }
     assert [name for name in ("colossalai", "bitsandbytes", "galore-torch") if ours[name] != listed[name]] == []
 
 
@@ -49,12 +51,12 @@ def test_a_package_that_is_not_locked_is_named(tmp_path: Path) -> None:
     direct = tmp_path / "stage.in"
     direct.write_text("no-such-package\n")
     with pytest.raises(InputError, match=r"requirements.lock: no-such-package is not in it; name it in .*\.in and run"):
-        environment_file(direct, locked(ROOT / "requirements.lock"))
+        environment_file(direct, read_lock(ROOT / "requirements.lock"))
 
 
 def test_the_tests_run_the_versions_of_the_lock() -> None:
     main, *others = (
-        {canonicalize_name(package.name) for package in named(ROOT / f"requirements{kind}.lock")}
+        {canonicalize_name(package.name) for package in read_requirements(ROOT / f"requirements{kind}.lock")}
         for kind in ("", "-dev", "-colossalai")
     )
     assert [sorted(main & other) for other in others] == [[], []]
@@ -62,7 +64,7 @@ def test_the_tests_run_the_versions_of_the_lock() -> None:
 
 @pytest.mark.parametrize("script", sorted((ROOT / "workflow" / "scripts").glob("*.py")), ids=lambda path: path.stem)
 def test_a_script_leaves_snakemakes_packages_before_it_imports_any(script: Path) -> None:
-    own = "from trainyard.core.python_environment import see_own_packages_alone\n\nsee_own_packages_alone()\n"
+    own = "from trainyard.core.python_environment import ignore_user_packages\n\nignore_user_packages()\n"
     first, _, _ = script.read_text().partition(own)
     assert own in script.read_text()
     assert {name for name in _imports_of(first) if name.partition(".")[0] not in sys.stdlib_module_names} == set()
@@ -75,7 +77,7 @@ def test_an_environments_list_names_what_its_rules_import(tmp_path: Path) -> Non
     assert {environment for environment, _, _ in jobs} == {path.stem for path in LISTS}
     missing = {}
     for environment, script, modules in jobs:
-        there = {canonicalize_name(package.name) for package in named(ENVIRONMENTS / f"{environment}.in")}
+        there = {canonicalize_name(package.name) for package in read_requirements(ENVIRONMENTS / f"{environment}.in")}
         absent = _packages(script, modules) - there
         missing |= {(environment, script, *modules): sorted(absent)} if absent else {}
     assert missing == {}
@@ -108,7 +110,7 @@ def _packages(script: str, modules: Iterable[str]) -> set[str]:
     """The packages that a script and modules import, by their names in an index, wherever the import is."""
     file = ROOT / "workflow" / "scripts" / f"{script}.py"
     entries = [name for name in _imports(file) if name.startswith("trainyard.")]
-    files = [file, *(_file(module) for module in closure(*entries, *(name for name in modules if "." in name)))]
+    files = [file, *(_file(module) for module in import_closure(*entries, *(name for name in modules if "." in name)))]
     imported = {name.partition(".")[0] for each in files for name in _imports(each)}
     return {_distribution(name) for name in imported - set(sys.stdlib_module_names) - {"trainyard"}}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from repository import TRAIN, Repository
 
-from trainyard.core.failure_counts import failures
+from trainyard.core.failure_counts import count_failures
 
 STUDY = {
     "title": "Crash",
@@ -99,7 +99,7 @@ def test_a_framework_that_crashes_is_a_row_the_call_fails_and_the_next_one_tries
     assert not any("single" in line and "Compare" not in line for line in again)
 
     assert repository.snakemake(*call, check=False).returncode != 0  # it crashes again, and counts
-    assert failures(run) == 2
+    assert count_failures(run) == 2
 
     (package / "__init__.py").unlink()
     package.rmdir()

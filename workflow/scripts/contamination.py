@@ -6,17 +6,17 @@ from pathlib import Path
 # in place of this folder, where files are called as modules of Python are
 sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
-from trainyard.core.python_environment import see_own_packages_alone
+from trainyard.core.python_environment import ignore_user_packages
 
-see_own_packages_alone()
+ignore_user_packages()
 
 from trainyard.core.job import Job
-from trainyard.evaluate.contamination import contamination
+from trainyard.evaluate.contamination import find_contamination
 from trainyard.jobs.script import run_job
 
 
 def main(job: Job) -> None:
-    contamination(
+    find_contamination(
         training=Path(job.input["training"]),
         items=Path(job.input["evaluated"]),
         output=Path(job.output["overlap"]),

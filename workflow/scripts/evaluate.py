@@ -6,9 +6,9 @@ from pathlib import Path
 # in place of this folder, where a file is called as the library evaluate is
 sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
-from trainyard.core.python_environment import see_own_packages_alone
+from trainyard.core.python_environment import ignore_user_packages
 
-see_own_packages_alone()
+ignore_user_packages()
 
 import importlib
 import os
@@ -17,7 +17,7 @@ from trainyard.core.job import Job
 from trainyard.evaluate.result_files import Names
 from trainyard.evaluate.workers import keep_freed_memory, work_folder
 from trainyard.jobs.script import run_job
-from trainyard.launch.gpu_queue import taken
+from trainyard.launch.gpu_queue import acquire_gpus
 
 
 def main(job: Job) -> None:
@@ -35,7 +35,7 @@ def main(job: Job) -> None:
     model = models if names.checkpoint == "pretrained" else models / names.checkpoint
     shots = {"shots_rows": job.input["shots"]} if job.input["shots"] else {}
     processes = max(1, job.threads // at["settings"]["threads"])
-    with taken(processes if at["settings"]["device"] == "cuda" else 0) as variables:
+    with acquire_gpus(processes if at["settings"]["device"] == "cuda" else 0) as variables:
         os.environ.update(variables)  # torch looks at them when it first asks for a GPU
         importlib.import_module("trainyard.evaluate.run").run(
             metric=at["metric"],

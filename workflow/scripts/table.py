@@ -6,20 +6,20 @@ from pathlib import Path
 # in place of this folder, whose tokenize.py and statistics.py would shadow Python's own
 sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
-from trainyard.core.python_environment import see_own_packages_alone
+from trainyard.core.python_environment import ignore_user_packages
 
-see_own_packages_alone()
+ignore_user_packages()
 
 import importlib
 
 from trainyard.core.job import Job
 from trainyard.jobs.script import run_job
-from trainyard.report.inputs import arguments
+from trainyard.report.inputs import collect_arguments
 
 
 def main(job: Job) -> None:
     tabulate = importlib.import_module(f"trainyard.report.pages.{job.params['module']}").tabulate
-    tabulate(**arguments(job.input, job.params), **{name: Path(path) for name, path in job.output.items()})
+    tabulate(**collect_arguments(job.input, job.params), **{name: Path(path) for name, path in job.output.items()})
 
 
 run_job(globals(), main)

@@ -6,9 +6,9 @@ from pathlib import Path
 # in place of this folder, whose tokenize.py and statistics.py would shadow Python's own
 sys.path[0] = str(Path(__file__).resolve().parents[2] / "src")
 
-from trainyard.core.python_environment import see_own_packages_alone
+from trainyard.core.python_environment import ignore_user_packages
 
-see_own_packages_alone()
+ignore_user_packages()
 
 from trainyard.config.catalogue import Tokenizer
 from trainyard.config.yaml_entries import parse

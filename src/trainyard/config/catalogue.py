@@ -47,16 +47,16 @@ class HubSource(Entry):
         """Its splits, which nothing here tells."""
         return None
 
-    def place(self, split: str) -> str:
+    def location(self, split: str) -> str:
         """What holds the rows of one of its splits: the same text, the same rows."""
         words = (self.hub, self.configuration, self.folder, f"at {self.revision}", f"split {split}")
         return " ".join(filter(None, words))
 
-    def rows_of(self, split: str) -> int | None:
+    def count_rows(self, split: str) -> int | None:
         """How many rows a split has, which nothing here tells."""
 
 
-def _without_wildcards(path: str) -> str:
+def _refuse_wildcards(path: str) -> str:
     if not path.strip():
         raise ValueError("should be a path")
     if set(path) & set("{}\n"):
@@ -64,7 +64,7 @@ def _without_wildcards(path: str) -> str:
     return path
 
 
-PlainPath = Annotated[str, AfterValidator(_without_wildcards)]
+PlainPath = Annotated[str, AfterValidator(_refuse_wildcards)]
 
 
 class FilesSource(Entry):
@@ -77,11 +77,11 @@ class FilesSource(Entry):
         """The splits that it names files for."""
         return list(self.files)
 
-    def place(self, split: str) -> str:
+    def location(self, split: str) -> str:
         """The file that holds the rows of one of its splits; one file under two names is one place."""
         return next(os.path.realpath(path) for name, path in self.files.items() if name == split)
 
-    def rows_of(self, split: str) -> int | None:
+    def count_rows(self, split: str) -> int | None:
         """How many rows a split has, which nothing here tells."""
 
 
@@ -98,11 +98,11 @@ class EmbeddedSource(Entry):
         """The splits that it makes rows for."""
         return list(self.rows)
 
-    def place(self, split: str) -> str:
+    def location(self, split: str) -> str:
         """What holds the rows of one of its splits: the same text, the same rows."""
         return f"{self.embedded} {self.part}, seed {self.seed}, split {split}"
 
-    def rows_of(self, split: str) -> int:
+    def count_rows(self, split: str) -> int:
         """How many rows it makes for a split."""
         return next(rows for name, rows in self.rows.items() if name == split)
 
@@ -112,7 +112,7 @@ def _kind_of_source(value: Any) -> str:
     return next((tag for tag in ("files", "embedded", "package") if tag in keys), "hub").title()
 
 
-def _no_word(value: Any) -> Any:
+def _refuse_string(value: Any) -> Any:
     if isinstance(value, str):
         raise ValueError(
             f"write {{files: {{train: {value}}}}} for a plain file, {{hub: ..., revision: ...}} for the hub"
@@ -125,7 +125,7 @@ Source = Annotated[
     | Annotated[FilesSource, Tag("Files")]
     | Annotated[EmbeddedSource, Tag("Embedded")],
     Discriminator(_kind_of_source),
-    BeforeValidator(_no_word),
+    BeforeValidator(_refuse_string),
 ]
 
 
@@ -155,7 +155,7 @@ class Dataset(Entry):
 
     @field_validator("splits")
     @classmethod
-    def _slices_can_be_read(cls, splits: dict[str, str]) -> dict[str, str]:
+    def _check_slices(cls, splits: dict[str, str]) -> dict[str, str]:
         for split, specification in splits.items():
             try:
                 slices = parse_slices(specification)
@@ -167,7 +167,7 @@ class Dataset(Entry):
         return splits
 
     @model_validator(mode="after")
-    def _splits_are_the_source_s(self) -> "Dataset":
+    def _check_source_splits(self) -> "Dataset":
         known = self.source.splits
         for split, specification in self.splits.items():
             for name in split_names(specification):
@@ -176,7 +176,7 @@ class Dataset(Entry):
         return self
 
     @model_validator(mode="after")
-    def _splits_are_apart(self) -> "Dataset":
+    def _check_overlap(self) -> "Dataset":
         for one, other in itertools.combinations(self.splits, 2):
             if shared := self.shared_rows(one, self, other):
                 raise ValueError(
@@ -186,7 +186,7 @@ class Dataset(Entry):
         return self
 
     @model_validator(mode="after")
-    def _columns_are_ours(self) -> "Dataset":
+    def _check_columns(self) -> "Dataset":
         ours = COLUMNS[self.kind]
         for name in self.columns:
             if name not in ours:
@@ -205,27 +205,27 @@ class Dataset(Entry):
             the file, or the source and its split; None where no row is shared, or only their number would tell.
         """
         for mine, theirs in itertools.product(self.slices(split), other.slices(other_split)):
-            place = self.source.place(mine.split)
-            same = place == other.source.place(theirs.split)
-            if same and share_rows(mine, theirs, self.source.rows_of(mine.split)):
-                return place
+            source_location = self.source.location(mine.split)
+            same = source_location == other.source.location(theirs.split)
+            if same and share_rows(mine, theirs, self.source.count_rows(mine.split)):
+                return source_location
         return None
 
     def slices(self, split: str) -> list[Slice]:
         """The slices of the source's splits that one of ours adds up."""
         return parse_slices(next(part for name, part in self.splits.items() if name == split))
 
-    def known_rows(self, split: str) -> int | None:
+    def count_rows(self, split: str) -> int | None:
         """How many rows a split has, where its entry tells."""
         rows = 0
         for part in self.slices(split):
-            total = self.source.rows_of(part.split)
+            total = self.source.count_rows(part.split)
             if total is None:
                 return None
             rows += len(part.rows(total))
         return rows
 
-    def of_split(self, split: Split) -> dict[str, Any]:
+    def split_entry(self, split: Split) -> dict[str, Any]:
         """The entry of one split alone: a change of another split, or of the title, doesn't concern it."""
         only = {"title": "", "tokens": None, "splits": {split: self.splits[split]}}
         return self.model_dump(mode="json") | only
@@ -331,7 +331,7 @@ class Shape(Entry):
         return self.initial_deviation or 0.02
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> "Shape":
+    def _check_heads(self) -> "Shape":
         if self.head_width is None and self.width % self.heads:
             raise ValueError(f"width {self.width} is not divisible by heads {self.heads}; set head_width")
         if self.key_value_heads and self.heads % self.key_value_heads:
@@ -348,13 +348,13 @@ class Model(Entry):
     shape: Shape
     weights: Weights | None = Field(None, description="pretrained weights, if there are any")
 
-    def for_job(self, pretrained: bool) -> dict[str, Any]:
+    def to_spec(self, pretrained: bool) -> dict[str, Any]:
         """What a job depends on: not the title, and the weights only if it starts from them."""
         return self.model_dump(mode="json", exclude={"title"} if pretrained else {"title", "weights"})
 
     @classmethod
-    def of_job(cls, value: Mapping[str, Any]) -> "Model":
-        """The entry from what `for_job` gave and its `name`, which stands for the title."""
+    def from_spec(cls, value: Mapping[str, Any]) -> "Model":
+        """The entry from what `to_spec` gave and its `name`, which stands for the title."""
         settings = {key: part for key, part in value.items() if key != "name"}
         return cls.model_validate({"title": value["name"], **settings})
 
@@ -393,7 +393,7 @@ class ParallelSetting(Entry):
 
     @field_validator("gpu_precision")
     @classmethod
-    def _of_its_own(cls, value: list[Precision], info: ValidationInfo) -> list[Precision]:
+    def _check_gpu_precision(cls, value: list[Precision], info: ValidationInfo) -> list[Precision]:
         if others := [each for each in value if each not in info.data.get("precision", value)]:
             raise ValueError(f"{', '.join(others)} isn't listed in precision; add it there, or remove it here")
         return value
@@ -402,13 +402,13 @@ class ParallelSetting(Entry):
         """How many shares a batch is cut into: the processes of one copy of the model take the same rows."""
         return max(1, processes // (self.tensor * self.pipeline))
 
-    def for_job(self) -> dict[str, Any]:
+    def to_spec(self) -> dict[str, Any]:
         """What a job depends on: not the title, nor what only tells where it can run."""
-        told = {"title", "precision", "gpu_precision", "families", "one_process", "gpu", "compiler", "libraries"}
-        return self.model_dump(mode="json", exclude=told)
+        excluded = {"title", "precision", "gpu_precision", "families", "one_process", "gpu", "compiler", "libraries"}
+        return self.model_dump(mode="json", exclude=excluded)
 
     @classmethod
-    def of_job(cls, value: Mapping[str, Any]) -> "ParallelSetting":
-        """The entry from what `for_job` gave and its `name`; it tells nothing of where it can run."""
+    def from_spec(cls, value: Mapping[str, Any]) -> "ParallelSetting":
+        """The entry from what `to_spec` gave and its `name`; it tells nothing of where it can run."""
         settings = {key: part for key, part in value.items() if key != "name"}
         return cls.model_validate({"title": value["name"], "precision": list(get_args(Precision)), **settings})

@@ -104,13 +104,13 @@ class DeepSpeed(Options):
 
     @model_validator(mode="before")
     @classmethod
-    def _is_of_today(cls, given: Any) -> Any:
+    def _refuse_old_keys(cls, given: Any) -> Any:
         if isinstance(given, dict) and "stage" in given:
             raise ValueError(f"stage is called level, as ColossalAI's is: write level: {given['stage']}")
         return given
 
     @model_validator(mode="after")
-    def _fit_the_level(self) -> Self:
+    def _check_level(self) -> Self:
         third = ("offload_parameters", "prefetch_bucket", "persistence_threshold", "sub_group")
         given = [name for name in third if getattr(self, name) is not None]
         if self.level < 3 and (given or self.offload_optimizer == "nvme"):
@@ -159,7 +159,7 @@ class Gemini(ColossalAI):
     )
 
     @model_validator(mode="after")
-    def _fractions_fit(self) -> Self:
+    def _check_fractions(self) -> Self:
         given = self.offload_optimizer_fraction or self.offload_parameters_fraction
         if given and self.placement == "auto":
             raise ValueError("placement: auto finds the fractions itself; leave them out")
@@ -198,40 +198,42 @@ ENGINES: dict[str, Any] = {
 """The options of each engine, by the name of its file in src/trainyard/parallel."""
 
 
-def parse_options(engine: str, options: Mapping[str, Any], place: str = "config/parallel.yaml") -> Any:
-    """The options of an entry as those of its engine; `place` is its file and name.
+def parse_options(engine: str, options: Mapping[str, Any], location: str = "config/parallel.yaml") -> Any:
+    """The options of an entry as those of its engine; `location` is its file and name.
 
     Raises:
         InputError: there is no such engine, or an option that it doesn't have.
     """
-    kind = choose(engine, ENGINES, "engine", f"{place}.engine" if ": " in place else f"{place}: engine")
-    return parse(kind, dict(options), f"{place}.options" if ": " in place else f"{place}: options")
+    kind = choose(engine, ENGINES, "engine", f"{location}.engine" if ": " in location else f"{location}: engine")
+    return parse(kind, dict(options), f"{location}.options" if ": " in location else f"{location}: options")
 
 
-def check_setting(setting: ParallelSetting, place: str) -> None:
-    """See that an engine can be what an entry says; `place` is its file and name.
+def check_setting(setting: ParallelSetting, location: str) -> None:
+    """See that an engine can be what an entry says; `location` is its file and name.
 
     Raises:
         InputError: it can't.
     """
-    options = parse_options(setting.engine, setting.options, place)
+    options = parse_options(setting.engine, setting.options, location)
     for key in get_args(Copy):
         if getattr(setting, key) > 1 and key not in options.spreads_copies:
-            raise InputError(f"{place}.{key}: the engine {setting.engine} spreads no copy of the model; leave it out")
+            raise InputError(
+                f"{location}.{key}: the engine {setting.engine} spreads no copy of the model; leave it out"
+            )
     for key, own in (("families", options.families), ("precision", options.precisions)):
-        asked = getattr(setting, key)
+        requested = getattr(setting, key)
         if own is None:
             continue
-        if asked is None:
-            raise InputError(f"{place}.{key}: the engine can't do all; write [{', '.join(sorted(own))}]")
-        if others := [each for each in asked if each not in own]:
-            allowed = ", ".join(each for each in asked if each in own) or ", ".join(sorted(own))
-            raise InputError(f"{place}.{key}: the engine can't do {', '.join(others)}; write [{allowed}]")
+        if requested is None:
+            raise InputError(f"{location}.{key}: the engine can't do all; write [{', '.join(sorted(own))}]")
+        if others := [each for each in requested if each not in own]:
+            allowed = ", ".join(each for each in requested if each in own) or ", ".join(sorted(own))
+            raise InputError(f"{location}.{key}: the engine can't do {', '.join(others)}; write [{allowed}]")
     for key in ("one_process", "gpu"):
         if getattr(options, key) and not getattr(setting, key):
-            raise InputError(f"{place}.{key}: the engine {setting.engine} needs it; write {key}: true")
+            raise InputError(f"{location}.{key}: the engine {setting.engine} needs it; write {key}: true")
     names = [Requirement(entry).name for entry in setting.packages]
     if options.package is not None and options.package not in names:
-        raise InputError(f"{place}.packages: the engine {setting.engine} needs {options.package}; add it")
+        raise InputError(f"{location}.packages: the engine {setting.engine} needs {options.package}; add it")
     if getattr(options, "swaps", False) and not (setting.compiler and setting.libraries):
-        raise InputError(f"{place}: files on NVMe take an extension; write compiler: true and libraries: [libaio]")
+        raise InputError(f"{location}: files on NVMe take an extension; write compiler: true and libraries: [libaio]")

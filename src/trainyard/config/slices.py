@@ -62,27 +62,27 @@ def parse_slices(specification: str) -> list[Slice]:
 
 
 def _parse(part: str) -> Slice:
-    found = _PATTERN.fullmatch(part)
+    match = _PATTERN.fullmatch(part)
     if one := _ONE_BOUND.fullmatch(part):
         split, bound = one.groups()
         raise ValueError(
             f"{part!r} has no colon; write '{split}[{bound}:]' (from there on) or '{split}[:{bound}]' (up to there)"
         )
-    if found is None:
+    if match is None:
         raise ValueError(
             f"{part!r} is not a split with a slice; write 'train', 'train[:95%]', 'train[100:200]' or 'train[-5%:]'"
         )
-    split, bounds, start, start_percent, stop, stop_percent, rounding = found.groups()
+    split, bounds, start, start_percent, stop, stop_percent, rounding = match.groups()
     percent = bool(start_percent or stop_percent)
     if rounding is not None and (not percent or rounding not in _ROUNDINGS):
         raise ValueError(f"{part!r}: only a slice in percent is rounded, by {' or '.join(_ROUNDINGS)}")
     first, last = (int(bound) if bound else None for bound in (start, stop))
     if percent and any(abs(bound) > 100 for bound in (first, last) if bound is not None):
         raise ValueError(f"{part!r}: a percentage lies between -100 and 100")
-    made = Slice(split, first, last, percent, rounding or "closest")
-    if bounds and not any(made.rows(total) for total in _totals([made])):
+    result = Slice(split, first, last, percent, rounding or "closest")
+    if bounds and not any(result.rows(total) for total in _totals([result])):
         raise ValueError(f"{part!r} names no rows, however many the split has")
-    return made
+    return result
 
 
 def split_names(specification: str) -> list[str]:

@@ -77,7 +77,7 @@ class Hellaswag(Entry):
 RougeTokenizer = Literal["ascii", "unicode"]
 
 
-def stems(tokenizer: RougeTokenizer, stemmer: bool | None) -> bool:
+def uses_stemmer(tokenizer: RougeTokenizer, stemmer: bool | None) -> bool:
     """Whether ROUGE compares words without their endings: by default those of the tokenizer for English.
 
     Raises:
@@ -110,8 +110,8 @@ class Rouge(Entry):
     )
 
     @model_validator(mode="after")
-    def _stems_english_alone(self) -> "Rouge":
-        stems(self.tokenizer, self.stemmer)
+    def _check_stemmer(self) -> "Rouge":
+        uses_stemmer(self.tokenizer, self.stemmer)
         return self
 
     def variants(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -281,14 +281,14 @@ class Published(Entry):
     source: str
 
     @model_validator(mode="after")
-    def _cell_is_measured(self) -> "Published":
+    def _check_cell(self) -> "Published":
         if self.cell is None:
             return self
         if self.parallel is None:
             raise ValueError("parallel: a measured cell has a parallel setting; name it")
-        odd = self.values.keys() - {"tokens_per_second", "samples_per_second", "peak_memory_gib"}
-        if odd:
-            raise ValueError(f"values: {', '.join(sorted(odd))} is of a run, not of a measured cell")
+        other_keys = self.values.keys() - {"tokens_per_second", "samples_per_second", "peak_memory_gib"}
+        if other_keys:
+            raise ValueError(f"values: {', '.join(sorted(other_keys))} is of a run, not of a measured cell")
         return self
 
 
@@ -306,7 +306,7 @@ class Study(Entry):
     published: list[Published] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _has_work(self) -> "Study":
+    def _check_work(self) -> "Study":
         if not (self.grids or self.pretrained or self.probes or self.measure):
             raise ValueError("give at least one of grids, pretrained, probes and measure")
         return self

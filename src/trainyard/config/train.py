@@ -91,7 +91,7 @@ class Train(Entry):
         return given
 
     @model_validator(mode="after")
-    def _one_of_each(self) -> "Train":
+    def _check_choices(self) -> "Train":
         for names in EXACTLY_ONE:
             given = [name for name in names if getattr(self, name) is not None]
             if len(given) != 1:
@@ -101,7 +101,7 @@ class Train(Entry):
         return self
 
 
-def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
+def fill_required(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Some of the settings, as a grid, an override or a recipe gives them, with what `Train` can't be without."""
     whole = {"learning_rate": 1.0, **settings}
     for names in EXACTLY_ONE:
@@ -110,25 +110,25 @@ def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def check_last_step(train: Train, last: int, place: str = "train") -> None:
-    """See that what `train` asks for at some step comes before the end; `place` is the file and key of the settings.
+def check_last_step(train: Train, last: int, location: str = "train") -> None:
+    """See that what `train` asks for at some step comes before the end; `location` is the file and key of the settings.
 
     Raises:
         InputError: it doesn't.
     """
     if max(train.keep_steps, default=0) > last:
-        raise InputError(f"{place}.keep_steps: {max(train.keep_steps)} lies after the last step, {last}")
+        raise InputError(f"{location}.keep_steps: {max(train.keep_steps)} lies after the last step, {last}")
     if (train.warmup_steps or 0) > last:
         raise InputError(
-            f"{place}.warmup_steps: {train.warmup_steps} is more than the {last} steps of the run; make it smaller"
+            f"{location}.warmup_steps: {train.warmup_steps} is more than the {last} steps of the run; make it smaller"
         )
 
 
-def rows_a_step(train: Train, place: str = "train") -> int:
+def rows_per_step(train: Train, location: str = "train") -> int:
     """Sequences in one optimizer step, over all processes and micro-batches.
 
     Raises:
-        InputError: `batch_tokens` isn't a whole number of sequences; with `place`.
+        InputError: `batch_tokens` isn't a whole number of sequences; with `location`.
     """
     if train.batch is not None:
         return train.batch
@@ -137,7 +137,7 @@ def rows_a_step(train: Train, place: str = "train") -> int:
     if rest or not rows:
         nearest = [rows * train.sequence_length, (rows + 1) * train.sequence_length]
         raise InputError(
-            f"{place}.batch_tokens: {train.batch_tokens} is not a multiple of sequence_length, "
+            f"{location}.batch_tokens: {train.batch_tokens} is not a multiple of sequence_length, "
             f"{train.sequence_length}; make it {' or '.join(str(each) for each in nearest if each)}"
         )
     return rows

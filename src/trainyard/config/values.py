@@ -8,14 +8,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 T = TypeVar("T")
 
 
-def _each_once(values: Sequence[Any]) -> Sequence[Any]:
-    for place, value in enumerate(values):
-        if value in values[:place]:
+def _check_distinct(values: Sequence[Any]) -> Sequence[Any]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
             raise ValueError(f"{value!r} appears twice; remove one of them")
     return values
 
 
-Distinct = Annotated[list[T], AfterValidator(_each_once), Field(json_schema_extra={"uniqueItems": True})]
+Distinct = Annotated[list[T], AfterValidator(_check_distinct), Field(json_schema_extra={"uniqueItems": True})]
 """A list in which nothing appears twice."""
 
 # Bounds are what torch, NumPy and the operating system take; what is smaller, but too large for a machine, is predicted
@@ -58,7 +58,7 @@ class Entry(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _truth_is_no_number(cls, values: Any) -> Any:
+    def _refuse_booleans(cls, values: Any) -> Any:
         """Python counts true as 1: `steps: yes` would train one step."""
         for name, value in values.items() if isinstance(values, dict) else ():
             kinds = set(_parts(cls.model_fields[name].annotation)) if name in cls.model_fields else set()

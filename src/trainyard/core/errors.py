@@ -11,14 +11,14 @@ class InputError(Exception):
     """
 
 
-def one_line(words: object, most: int = 300) -> str:
+def one_line(words: object, limit: int = 300) -> str:
     """What a library or a file says, on one line of an error, with odd characters by their escapes."""
     text = " ".join(str(words).split())
-    shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text[:most])
-    return shown + ("..." if len(text) > most else "")
+    printable = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text[:limit])
+    return printable + ("..." if len(text) > limit else "")
 
 
-def shortened(lines: Sequence[str], rest: str, most: int = 5) -> list[str]:
+def shorten(lines: Sequence[str], rest: str, limit: int = 5) -> list[str]:
     """The first lines of a list, and how many more there are, in the words `rest`."""
-    more = len(lines) - most
-    return [*lines[:most], f"{more} {rest}"] if more > 0 else list(lines)
+    more = len(lines) - limit
+    return [*lines[:limit], f"{more} {rest}"] if more > 0 else list(lines)

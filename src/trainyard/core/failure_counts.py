@@ -17,13 +17,13 @@ def failures_file(result: Path) -> Path:
     return result.with_name(f"{result.stem}.failures.log")
 
 
-def failures(result: Path) -> int:
+def count_failures(result: Path) -> int:
     """How often it has failed."""
     file = failures_file(result)
     return len(file.read_text(encoding="utf-8").splitlines()) if file.exists() else 0
 
 
-def note_failure(result: Path, reason: str) -> None:
+def record_failure(result: Path, reason: str) -> None:
     """Write down that it failed: when, and the first line of the reason."""
     file = failures_file(result)
     file.parent.mkdir(parents=True, exist_ok=True)

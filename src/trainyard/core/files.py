@@ -32,7 +32,7 @@ _REMEDIES = {
 _TORCH_SAID = ("PytorchStreamWriter failed writing", "unexpected pos")
 
 
-def why_not_written(error: BaseException | None) -> tuple[str | None, str] | None:
+def explain_write_error(error: BaseException | None) -> tuple[str | None, str] | None:
     """The file, where it is told, and why it can't be written with the remedy; if `error`, or one it is from, says so.
 
     Other things may not be permitted either, so that this counts of a named file alone.
@@ -41,8 +41,8 @@ def why_not_written(error: BaseException | None) -> tuple[str | None, str] | Non
         named = error.filename if isinstance(error, OSError) else None
         file = os.fspath(named) if isinstance(named, str | Path) else None
         # safetensors and shutil.copytree tell the number in words; torch tells none
-        told = re.search(r"(?:os error|\[Errno) (\d+)", str(error))
-        number = int(told[1]) if told else getattr(error, "errno", None)
+        match = re.search(r"(?:os error|\[Errno) (\d+)", str(error))
+        number = int(match[1]) if match else getattr(error, "errno", None)
         if isinstance(error, RuntimeError) and any(words in str(error) for words in _TORCH_SAID):
             number = errno.ENOSPC
         refused = number in (errno.EACCES, errno.EPERM)
@@ -54,7 +54,7 @@ def why_not_written(error: BaseException | None) -> tuple[str | None, str] | Non
 
 
 @contextmanager
-def written(path: str | Path) -> Iterator[None]:
+def report_write_errors(path: str | Path) -> Iterator[None]:
     """Name a file or folder that the body can't write.
 
     Raises:
@@ -65,8 +65,8 @@ def written(path: str | Path) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        if found := why_not_written(error):
-            raise InputError(f"{path}: can't be written: {found[1]}") from error
+        if problem := explain_write_error(error):
+            raise InputError(f"{path}: can't be written: {problem[1]}") from error
         raise
 
 
@@ -76,7 +76,7 @@ def check_writable(folder: Path) -> None:
     Raises:
         InputError: they can't.
     """
-    with written(folder):
+    with report_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"1")
@@ -102,14 +102,14 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def atomic_file(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it is synced and renamed to `path`.
 
     Raises:
         InputError: the disk is full, or may not be written to.
     """
     path = Path(path)
-    with written(path), _draft_file(path) as draft:
+    with report_write_errors(path), _draft_file(path) as draft:
         yield draft
 
 
@@ -132,14 +132,14 @@ def _draft_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: str | Path) -> Iterator[Path]:
+def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Give an empty temporary folder beside `path`; on success it replaces `path`.
 
     Raises:
         InputError: the disk is full, or may not be written to.
     """
     path = Path(path)
-    with written(path), _draft_folder(path) as draft:
+    with report_write_errors(path), _draft_folder(path) as draft:
         yield draft
 
 
@@ -164,7 +164,7 @@ def _draft_folder(path: Path) -> Iterator[Path]:
 
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path`, whole or not at all."""
-    with whole_file(path) as draft:
+    with atomic_file(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
 
@@ -211,7 +211,7 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def files_of(folder: str | Path) -> list[Path]:
+def list_files(folder: str | Path) -> list[Path]:
     """Every file in a folder and below, sorted, without the mark that Snakemake leaves there."""
     return sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name != SNAKEMAKES_MARK)
 
@@ -230,7 +230,7 @@ def sha256_path(path: str | Path, of_file: Callable[[Path], str] = sha256_file) 
         return of_file(path)
     if (path / "index.json").is_file():
         return of_file(path / "index.json")
-    return sha256_json({file.relative_to(path).as_posix(): of_file(file) for file in files_of(path)})
+    return sha256_json({file.relative_to(path).as_posix(): of_file(file) for file in list_files(path)})
 
 
 def sha256_json(value: Any) -> str:

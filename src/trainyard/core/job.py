@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from trainyard.core.python_environment import framework
+from trainyard.core.python_environment import find_framework
 
 CONFIG = Path("config/config.yaml")
 HIDDEN = "PATH"
@@ -64,23 +64,23 @@ class Job:
     def python(self) -> str:
         """What its processes run with: the interpreter that is named for their framework, or this one."""
         packages = self.params["specification"]["parallel"]["packages"] if self.launches else []
-        own = self.interpreters.get(framework(packages) or "")
+        own = self.interpreters.get(find_framework(packages) or "")
         return str(Path(own).expanduser()) if own else sys.executable
 
     @property
     def reads(self) -> list[str]:
         """The files and folders that it reads, sorted: of a run's models the checkpoint that it is about."""
         checkpoint = self.wildcards.get("checkpoint", "")
-        paths = {Path(name) for name in _flat(self.input)}
+        paths = {Path(name) for name in _flatten(self.input)}
         return sorted((path / checkpoint if (path / checkpoint).is_dir() else path).as_posix() for path in paths)
 
     @property
     def outputs(self) -> list[str]:
         """The files and folders that it writes, sorted."""
-        return sorted(set(_flat(self.output)))
+        return sorted(set(_flatten(self.output)))
 
 
-def given(config: Mapping[str, Any]) -> list[str]:
+def config_arguments(config: Mapping[str, Any]) -> list[str]:
     """What follows `--config` besides the studies, `KEY=VALUE`: whatever config/config.yaml says otherwise.
 
     Args:
@@ -103,13 +103,22 @@ def _command(config: Mapping[str, Any], output: str) -> list[str]:
     """What asks Snakemake for the job that makes `output`."""
     studies = config["studies"]
     names = studies.replace(",", " ").split() if isinstance(studies, str) else studies
-    return ["snakemake", "--cores", "all", "--config", f"studies={','.join(names)}", *given(config), "--", output]
+    return [
+        "snakemake",
+        "--cores",
+        "all",
+        "--config",
+        f"studies={','.join(names)}",
+        *config_arguments(config),
+        "--",
+        output,
+    ]
 
 
-def _flat(named: dict[str, Any]) -> list[str]:
+def _flatten(named: dict[str, Any]) -> list[str]:
     """The paths of a rule's inputs or outputs, without their names."""
-    found = (value if isinstance(value, list) else [value] for value in named.values())
-    return [path for paths in found for path in paths if path]
+    lists = (value if isinstance(value, list) else [value] for value in named.values())
+    return [path for paths in lists for path in paths if path]
 
 
 def _plain(value: Any) -> Any:

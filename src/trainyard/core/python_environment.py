@@ -39,7 +39,7 @@ class Interpreter:
 
 
 @functools.cache
-def interpreter(python: str = sys.executable) -> Interpreter:
+def inspect_interpreter(python: str = sys.executable) -> Interpreter:
     """Ask an interpreter; without the user's own packages, which our processes don't see.
 
     Raises:
@@ -47,27 +47,27 @@ def interpreter(python: str = sys.executable) -> Interpreter:
     """
     if python == sys.executable:
         return Interpreter(sys.version.split()[0], tuple(sys.path), sysconfig.get_path("include"))
-    return _asked(python)
+    return _query_interpreter(python)
 
 
-def see_own_packages_alone() -> None:
+def ignore_user_packages() -> None:
     """Find packages where this interpreter does by itself, as do the processes that it starts.
 
     Snakemake appends its own packages to the path of a script: what the conda environment of
     a job lacks would silently be taken from there. The first entry of the path stays.
     """
-    sys.path[1:] = _asked(sys.executable).paths
+    sys.path[1:] = _query_interpreter(sys.executable).paths
 
 
-def _asked(python: str) -> Interpreter:
+def _query_interpreter(python: str) -> Interpreter:
     try:
         if not Path(python).is_file():
             raise InputError(f"{python}: there is no such file; give the path of an environment's bin/python")
         done = subprocess.run([python, "-I", "-c", _QUESTION], capture_output=True, text=True, timeout=60, check=True)
         version, paths, include = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-        raise InputError(f"{python}: can't be started as Python ({said[-1] if said else 'no output'})") from None
+        message = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+        raise InputError(f"{python}: can't be started as Python ({message[-1] if message else 'no output'})") from None
     if tuple(map(int, version.split(".")[:2])) < OLDEST_PYTHON:
         raise InputError(f"{python}: is Python {version}; make its environment with 3.11 or newer")
     return Interpreter(version, tuple(paths), include)
@@ -76,19 +76,19 @@ def _asked(python: str) -> Interpreter:
 @functools.cache
 def package_version(package: str, python: str = sys.executable) -> str | None:
     """The version of a package that is installed for an interpreter, or None."""
-    found = next(iter(distributions(name=package, path=[*interpreter(python).paths])), None)
-    return found.version if found else None
+    distribution = next(iter(distributions(name=package, path=[*inspect_interpreter(python).paths])), None)
+    return distribution.version if distribution else None
 
 
-def versions(packages: Sequence[str], python: str = sys.executable) -> dict[str, str | None]:
+def package_versions(packages: Sequence[str], python: str = sys.executable) -> dict[str, str | None]:
     """The versions of an interpreter and of packages; None: not installed."""
-    return {"python": interpreter(python).version, **{name: package_version(name, python) for name in packages}}
+    return {"python": inspect_interpreter(python).version, **{name: package_version(name, python) for name in packages}}
 
 
-def framework(packages: Sequence[str]) -> str | None:
+def find_framework(packages: Sequence[str]) -> str | None:
     """The framework of a parallel setting: the first of the packages that it needs, without a version."""
-    found = re.match(r"[\w.-]+", packages[0]) if packages else None
-    return found[0] if found else None
+    match = re.match(r"[\w.-]+", packages[0]) if packages else None
+    return match[0] if match else None
 
 
 def extensions_root() -> Path:
@@ -96,13 +96,13 @@ def extensions_root() -> Path:
     return Path(os.environ.get("TORCH_EXTENSIONS_DIR") or "~/.cache/torch_extensions").expanduser()
 
 
-def spaced_path(python: str) -> str | None:
+def find_spaced_path(python: str) -> str | None:
     """What keeps torch from linking an extension: a path with spaces, of its own libraries or of what it builds."""
     paths = (str(extensions_root().absolute()), str(Path(python).absolute().parent))
     return next((path for path in paths if re.search(r"\s", path)), None)
 
 
-def pins(environment: Path) -> dict[str, str]:
+def read_pins(environment: Path) -> dict[str, str]:
     """The packages that a conda environment file pins (`name=1.0`, and `name==1.0` under pip), with versions."""
     dependencies = yaml.safe_load(environment.read_text(encoding="utf-8"))["dependencies"]
     lines = [line for entry in dependencies for line in (entry["pip"] if isinstance(entry, dict) else [entry])]

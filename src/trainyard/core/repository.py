@@ -24,7 +24,7 @@ class GitError(Exception):
     """Git refuses to answer; the message is the first line of what it says, and the remedy where it names one."""
 
 
-def repository(root: Path = ROOT) -> dict[str, Any]:
+def describe_repository(root: Path = ROOT) -> dict[str, Any]:
     """The commit of the code under `root`, whether it is `dirty`, and if so how it `differs`.
 
     `differs` holds the names of the files that aren't as committed, and one hash of all their
@@ -43,7 +43,7 @@ def repository(root: Path = ROOT) -> dict[str, Any]:
     return {"commit": commit, "unknown": None, "dirty": bool(names), "differs": differs}
 
 
-def why_unknown(root: Path = ROOT) -> str | None:
+def explain_unknown_commit(root: Path = ROOT) -> str | None:
     """Why the commit of the code under `root` can't be told, with the remedy where git names one; None where it can."""
     try:
         _commit(root)
@@ -72,12 +72,12 @@ def _sha256(root: Path, names: list[bytes]) -> str:
     for name in names:
         file = root / os.fsdecode(name)
         if file.is_symlink():
-            found = b"link " + os.fsencode(file.readlink())
+            content = b"link " + os.fsencode(file.readlink())
         elif file.is_file():
-            found = (b"program " if os.access(file, os.X_OK) else b"file ") + sha256_file(file).encode()
+            content = (b"program " if os.access(file, os.X_OK) else b"file ") + sha256_file(file).encode()
         else:
-            found = b"gone"
-        digest.update(name + b"\0" + found + b"\0")
+            content = b"gone"
+        digest.update(name + b"\0" + content + b"\0")
     return digest.hexdigest()
 
 
@@ -95,11 +95,13 @@ def _git(root: Path, *arguments: str) -> bytes:
     return done.stdout
 
 
-def _refusal(root: Path, said: str) -> str:
+def _refusal(root: Path, message: str) -> str:
     """Why git refuses, without the names of this machine's folders."""
-    first = (said.splitlines() or ["git printed no message"])[0].replace(str(root.resolve()), ".")
+    first = (message.splitlines() or ["git printed no message"])[0].replace(str(root.resolve()), ".")
     if any(words in first for words in _NO_COMMIT):
         return NOT_OF_ITS_OWN
     return (
-        f'{first}; to trust it: git config --global --add safe.directory "$PWD"' if "safe.directory" in said else first
+        f'{first}; to trust it: git config --global --add safe.directory "$PWD"'
+        if "safe.directory" in message
+        else first
     )

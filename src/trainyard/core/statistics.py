@@ -27,17 +27,17 @@ class Estimate:
     low: float | None = None
     high: float | None = None
 
-    def scaled(self, factor: float) -> "Estimate":
+    def scale(self, factor: float) -> "Estimate":
         """The estimate of `factor` (above zero) times the quantity."""
         parts = (self.value, self.standard_error, self.low, self.high)
         return Estimate(*(None if part is None else part * factor for part in parts))  # pyright: ignore[reportArgumentType]
 
-    def within(self, least: float, most: float) -> "Estimate":
-        """The estimate of a quantity that lies from `least` to `most`, and so does its interval."""
-        low, high = (None if end is None else min(most, max(least, end)) for end in (self.low, self.high))
+    def clamp(self, lower_bound: float, upper_bound: float) -> "Estimate":
+        """The estimate of a quantity that lies from `lower_bound` to `upper_bound`, and so does its interval."""
+        low, high = (None if end is None else min(upper_bound, max(lower_bound, end)) for end in (self.low, self.high))
         return replace(self, low=low, high=high)
 
-    def exponential(self) -> "Estimate":
+    def exp(self) -> "Estimate":
         """The estimate of e to the quantity: standard error by the delta method, the interval's ends carried over.
 
         Infinite where a number can't hold it, as in a text that is one word of very many tokens; the value alone
@@ -56,12 +56,12 @@ Estimates = dict[str, Estimate]
 PARTS = tuple(part.name for part in fields(Estimate))
 
 
-def alike(values: np.ndarray | Sequence[float]) -> bool:
+def all_equal(values: np.ndarray | Sequence[float]) -> bool:
     """Whether observations are all the same but for rounding: they say nothing of how far others would lie."""
     return bool(np.ptp(values) <= ROUNDING * np.abs(values).max())
 
 
-def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Estimate:
+def estimate_ratio(numerators: np.ndarray, denominators: np.ndarray) -> Estimate:
     """The ratio of two sums over independent observations, shapes `(n,)`.
 
     The variance is the delta method's, `n / (n - 1) * sum((y - r x)^2) / sum(x)^2`
@@ -79,7 +79,7 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Estimate:
     return Estimate(value, error, value - width, value + width)
 
 
-def proportion(correct: np.ndarray) -> Estimate:
+def estimate_proportion(correct: np.ndarray) -> Estimate:
     """The share of true values, shape `(n,)`.
 
     The standard error is `sqrt(p (1 - p) / (n - 1))`, as lm-evaluation-harness has
@@ -104,23 +104,23 @@ def bootstrap_means(scores: np.ndarray, resamples: int, seed: int) -> list[Estim
     themselves). One row, or equal rows, give the value alone.
     """
     if len(scores) < FEWEST:
-        return [ratio(column, np.ones(len(column))) for column in scores.T]
+        return [estimate_ratio(column, np.ones(len(column))) for column in scores.T]
     generator = np.random.default_rng(seed)
     means = np.stack([scores[generator.integers(0, len(scores), len(scores))].mean(axis=0) for _ in range(resamples)])
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     columns = zip(scores.mean(axis=0), means.std(axis=0, ddof=1), low, high, strict=True)
     return [
-        Estimate(float(column[0])) if alike(observed) else Estimate(*(float(part) for part in column))
+        Estimate(float(column[0])) if all_equal(observed) else Estimate(*(float(part) for part in column))
         for column, observed in zip(columns, scores.T, strict=True)
     ]
 
 
-def as_json(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
+def to_json(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
     """Estimates as they are in result files."""
     return {name: asdict(estimate) for name, estimate in estimates.items()}
 
 
-def flat(estimates: Mapping[str, Estimate]) -> dict[str, float | None]:
+def flatten_estimates(estimates: Mapping[str, Estimate]) -> dict[str, float | None]:
     """Estimates as the modules of `evaluate` return them: `acc`, `acc_standard_error`, `acc_low`, `acc_high`."""
     result: dict[str, float | None] = {}
     for name, estimate in estimates.items():
@@ -130,8 +130,8 @@ def flat(estimates: Mapping[str, Estimate]) -> dict[str, float | None]:
     return result
 
 
-def unflat(values: Mapping[str, float | None], names: Iterable[str]) -> Estimates:
-    """The estimates called `names` among flat values: what `flat` was made of."""
+def unflatten_estimates(values: Mapping[str, float | None], names: Iterable[str]) -> Estimates:
+    """The estimates called `names` among flat values: what `flatten_estimates` was made of."""
     return {
         name: Estimate(float(value), *(values[f"{name}_{part}"] for part in ("standard_error", "low", "high")))
         for name in names
@@ -139,7 +139,7 @@ def unflat(values: Mapping[str, float | None], names: Iterable[str]) -> Estimate
     }
 
 
-def finite(numbers: np.ndarray | Sequence[float]) -> bool:
+def all_finite(numbers: np.ndarray | Sequence[float]) -> bool:
     """Whether every number is finite."""
     return bool(np.isfinite(numbers).all())
 
@@ -168,22 +168,22 @@ class Score:
         return (self.value - HALF_WIDTH * self.error, self.value + HALF_WIDTH * self.error) if self.error else None
 
     @property
-    def reach(self) -> tuple[float, float]:
+    def error_bar(self) -> tuple[float, float]:
         """How far a drawing's bar reaches below and above the value: to the interval's ends, or nowhere."""
         low, high = self.interval or (self.value, self.value)
         return max(0.0, self.value - low), max(0.0, high - self.value)
 
     @property
-    def one_error(self) -> float | None:
+    def effective_error(self) -> float | None:
         """One standard error; from the interval's farther end where all items agree; none where nothing tells it."""
         if not self.error and self.low is not None and self.high is not None:
             return max(self.value - self.low, self.high - self.value) / HALF_WIDTH
         return self.error or None
 
 
-def difference(first: Score, second: Score) -> float | None:
+def z_score(first: Score, second: Score) -> float | None:
     """How many combined standard errors `first` lies above `second`; none where the error of either is unknown."""
-    ours, theirs = first.one_error, second.one_error
+    ours, theirs = first.effective_error, second.effective_error
     if ours is None or theirs is None or not (ours or theirs):
         return None
     return (first.value - second.value) / math.hypot(ours, theirs)

@@ -8,7 +8,7 @@ from trainyard.core.errors import InputError
 TIMEOUT = "TRAINYARD_TIMEOUT_MINUTES"
 
 
-def timeout() -> timedelta:
+def read_timeout() -> timedelta:
     """How long a process waits for the others before it takes one for lost: half an hour, or what TIMEOUT says.
 
     Nobody waits so long in order: ranks differ by parts of a step, and wait only for rank 0

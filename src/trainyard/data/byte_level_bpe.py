@@ -7,7 +7,7 @@ from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from trainyard.data.tokenizer_layouts import END_OF_TEXT, add_template, make_byte_level, wrapped
+from trainyard.data.tokenizer_layouts import END_OF_TEXT, add_template, make_byte_level, wrap_tokenizer
 
 SPECIALS = ("<pad>", "<s>", "</s>", END_OF_TEXT)
 # As in GPT-2's, a document begins with the token that also ends the one before. Sources and targets end with </s>.
@@ -17,22 +17,22 @@ _TEMPLATE = "$A </s>"
 _LONG = re.compile(r"\S{1000}(?=\S)")
 
 
-def _finished(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+def _add_special_tokens(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIALS])
     add_template(tokenizer, _TEMPLATE)
-    return wrapped(tokenizer, _ROLES)
+    return wrap_tokenizer(tokenizer, _ROLES)
 
 
-def byte_tokenizer() -> PreTrainedTokenizerFast:
+def make_byte_tokenizer() -> PreTrainedTokenizerFast:
     """UTF-8 bytes: the ids 0 to 3 are `SPECIALS`, byte b is 4 + b."""
     alphabet = bytes_to_unicode()
     vocabulary = {token: number for number, token in enumerate([*SPECIALS, *(alphabet[b] for b in range(256))])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     make_byte_level(tokenizer, split_words=False)
-    return _finished(tokenizer)
+    return _add_special_tokens(tokenizer)
 
 
-def trained_bpe(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
+def train_bpe(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE of `vocabulary` tokens at most: `SPECIALS`, the 256 bytes, then merges learnt from `texts`.
 
     Texts of few words, each a token by then, have no more to merge and give fewer. Nothing
@@ -47,4 +47,4 @@ def trained_bpe(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFas
         show_progress=False,
     )
     tokenizer.train_from_iterator((_LONG.sub(r"\g<0> ", text) for text in texts), trainer)
-    return _finished(tokenizer)
+    return _add_special_tokens(tokenizer)

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 from trainyard.config.catalogue import Dataset, EmbeddedSource, FilesSource, HubSource, Split
 from trainyard.config.slices import split_names
 from trainyard.core.errors import InputError
-from trainyard.core.files import sha256_file, whole_file, write_json
+from trainyard.core.files import atomic_file, sha256_file, write_json
 from trainyard.data import hub, mirror
 from trainyard.data.readers import Row, count, read
-from trainyard.data.rows import columns, formed
+from trainyard.data.rows import columns, normalize_rows
 from trainyard.data.stored_rows import SCHEMAS
-from trainyard.fetch.lock import Asked, DataLock, Origin, check_files
+from trainyard.fetch.lock import DataLock, Origin, Request, check_files
 
 GROUP_ROWS = 1000
 
@@ -41,29 +41,29 @@ class _Counted:
 def _read(dataset: Dataset, specification: str, files: dict[str, list[Path]]) -> Iterator[Row]:
     """The rows of the source's splits, each a list of files."""
     required, optional = columns(dataset)
-    return sliced(
+    return slice_rows(
         specification,
         rows=lambda split: chain.from_iterable(read(path, required, optional) for path in files[split]),
         count=lambda split: sum(count(path) for path in files[split]),
     )
 
 
-def _plain_files(asked: Asked, source: FilesSource, split: str, lock: DataLock) -> list[Path]:
+def _plain_files(request: Request, source: FilesSource, split: str, lock: DataLock) -> list[Path]:
     for name, path in source.files.items():
         if name == split:
-            check_files(lock, asked, {path: Path(path)}, split)
+            check_files(lock, request, {path: Path(path)}, split)
             return [Path(path)]
     raise InputError(f"source.files: no file for the split {split!r}; there are {', '.join(source.files)}")
 
 
-def _mirrored(asked: Asked, source: HubSource, split: str, lock: DataLock, folder: Path) -> list[Path]:
+def _mirror_files(request: Request, source: HubSource, split: str, lock: DataLock, folder: Path) -> list[Path]:
     files = mirror.split_files(folder, source, split)
     root = mirror.dataset_folder(folder, source)
-    check_files(lock, asked, {path.relative_to(root).as_posix(): path for path in files}, split)
+    check_files(lock, request, {path.relative_to(root).as_posix(): path for path in files}, split)
     return files
 
 
-def _embedded(source: EmbeddedSource, specification: str) -> Iterator[Row]:
+def _embedded_rows(source: EmbeddedSource, specification: str) -> Iterator[Row]:
     # by name: a change of a world concerns its own rows alone
     world = importlib.import_module(f"trainyard.data.{source.embedded}")
 
@@ -79,7 +79,7 @@ def _embedded(source: EmbeddedSource, specification: str) -> Iterator[Row]:
         for number, values in enumerate(items, 1):
             yield Row(f"{source.embedded} {source.part} {split}", number, values)
 
-    return sliced(specification, rows, lambda split: source.rows[known(split)])
+    return slice_rows(specification, rows, lambda split: source.rows[known(split)])
 
 
 def _open(
@@ -88,25 +88,29 @@ def _open(
     """The source's rows, and what is said of the source beside them."""
     source = dataset.source
     if isinstance(source, EmbeddedSource):
-        said = {"source": f"{source.embedded} {source.part}", "revision": f"seed {source.seed}", "origin": "embedded"}
-        return _embedded(source, specification), said
+        origin_facts = {
+            "source": f"{source.embedded} {source.part}",
+            "revision": f"seed {source.seed}",
+            "origin": "embedded",
+        }
+        return _embedded_rows(source, specification), origin_facts
     splits = split_names(specification)
     if isinstance(source, FilesSource):
-        asked = Asked("datasets", name, "files")
-        files = {split: _plain_files(asked, source, split, lock) for split in splits}
-        said = {"source": ", ".join(source.files.values()), "revision": None, "origin": "files"}
-        return _read(dataset, specification, files), said
+        request = Request("datasets", name, "files")
+        files = {split: _plain_files(request, source, split, lock) for split in splits}
+        origin_facts = {"source": ", ".join(source.files.values()), "revision": None, "origin": "files"}
+        return _read(dataset, specification, files), origin_facts
     origin: Origin = "hub" if folder is None else "mirror"
-    asked = Asked("datasets", name, origin, source.hub, source.configuration, source.revision)
+    request = Request("datasets", name, origin, source.hub, source.configuration, source.revision)
     revision = source.revision
     files = {}
     for split in splits:
         if folder is None:
-            revision, files[split] = hub.split_files(asked, source, split, lock)
+            revision, files[split] = hub.split_files(request, source, split, lock)
         else:
-            files[split] = _mirrored(asked, source, split, lock, folder)
-    said = {"source": " ".join(filter(None, [source.hub, source.configuration])), "revision": revision}
-    return _read(dataset, specification, files), {**said, "origin": origin}
+            files[split] = _mirror_files(request, source, split, lock, folder)
+    origin_facts = {"source": " ".join(filter(None, [source.hub, source.configuration])), "revision": revision}
+    return _read(dataset, specification, files), {**origin_facts, "origin": origin}
 
 
 def _write(rows: Iterator[dict[str, Any]], schema: pa.Schema, path: Path, progress: Progress | None) -> int:
@@ -162,12 +166,12 @@ def download(
     specification = next((part for name, part in dataset.splits.items() if name == split), None)
     if specification is None:
         raise InputError(f"dataset {name}: no split {split!r}; there are {', '.join(dataset.splits)}")
-    rows, said = _open(name, dataset, specification, mirror_folder, DataLock(lock))
+    rows, origin_facts = _open(name, dataset, specification, mirror_folder, DataLock(lock))
     counted = _Counted(rows)
-    with whole_file(output) as draft:
-        written = _write(formed(dataset, iter(counted)), SCHEMAS[dataset.kind], draft, progress)
+    with atomic_file(output) as draft:
+        written = _write(normalize_rows(dataset, iter(counted)), SCHEMAS[dataset.kind], draft, progress)
         if not written:
-            raise InputError(f"dataset {name}: {said['source']}, split {specification}: contains no rows")
+            raise InputError(f"dataset {name}: {origin_facts['source']}, split {specification}: contains no rows")
         sha256 = sha256_file(draft)
     about = {
         "dataset": name,
@@ -175,7 +179,7 @@ def download(
         "kind": dataset.kind,
         "rows": written,
         "source_rows": counted.count,
-        **said,
+        **origin_facts,
         "licence": dataset.licence,
         "sha256": sha256,
     }
@@ -183,7 +187,7 @@ def download(
     return about
 
 
-def sliced(specification: str, rows: Callable[[str], Iterator[Row]], count: Callable[[str], int]) -> Iterator[Row]:
+def slice_rows(specification: str, rows: Callable[[str], Iterator[Row]], count: Callable[[str], int]) -> Iterator[Row]:
     """Yield the rows that `specification` names, such as `train`, `train[10:20]` or `train[:5%]+test`.
 
     Args:

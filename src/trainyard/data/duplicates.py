@@ -48,22 +48,22 @@ def count_duplicates(
     for number, digest in enumerate(_digests(held_out, COMPARED[kind]), 1):
         first_rows.setdefault(digest, number)
         counts[digest] += 1
-    training_rows, found = 0, set()
+    training_rows, seen = 0, set()
     for digest in _digests(training, COMPARED[kind]):
         training_rows += 1
         if digest in counts:
-            found.add(digest)
+            seen.add(digest)
     about = {
         "training": trained_on,
         "dataset": dataset,
         "split": split,
         "rows": counts.total(),
-        "duplicates": sum(counts[digest] for digest in found),
-        "first_rows": sorted(first_rows[digest] for digest in found)[:SHOWN],
+        "duplicates": sum(counts[digest] for digest in seen),
+        "first_rows": sorted(first_rows[digest] for digest in seen)[:SHOWN],
         "training_rows": training_rows,
     }
     write_json(output, about)
-    if found:
+    if seen:
         warning = (
             f"{held_out}: {about['duplicates']:,} of its {about['rows']:,} rows also occur in {training} (the first: "
             f"row {about['first_rows'][0]}); scores on them may be memorisation"

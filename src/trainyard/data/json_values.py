@@ -27,11 +27,11 @@ class Repeating(dict[str, Any]):
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        found = Repeating(pairs)
-        found.names = [name for name, _ in pairs]
-    return found
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        result = Repeating(pairs)
+        result.names = [name for name, _ in pairs]
+    return result
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trainyard.config.train import Train, rows_a_step
+from trainyard.config.train import Train, rows_per_step
 from trainyard.core.errors import InputError
 from trainyard.data.pairs import PairsReader
 from trainyard.data.shards import TokenStream, read_index
@@ -33,10 +33,10 @@ def _batch(train: Train, kind: str) -> int:
     """The rows of one optimizer step; pairs differ in length, so that tokens tell nothing of their number."""
     if kind == "pairs" and train.batch_tokens is not None:
         raise InputError("train.batch_tokens: source/target pairs differ in length; give `batch` (pairs) instead")
-    return rows_a_step(train)
+    return rows_per_step(train)
 
 
-def steps_of(train: Train, rows: int, kind: str = "text") -> int:
+def count_steps(train: Train, rows: int, kind: str = "text") -> int:
     """The number of optimizer steps that `train` asks for on `rows` windows or pairs.
 
     `tokens` are rounded down to whole steps, as llm.c does; `epochs` up, so that every row is seen.
@@ -58,7 +58,7 @@ def steps_of(train: Train, rows: int, kind: str = "text") -> int:
     return steps
 
 
-def _raw(seed: int, purpose: int, number: int, count: int) -> npt.NDArray[np.uint64]:
+def _random_bits(seed: int, purpose: int, number: int, count: int) -> npt.NDArray[np.uint64]:
     # Raw output of a bit generator, which NumPy promises never to change; Generator's methods may.
     return np.random.PCG64([seed, purpose, number]).random_raw(count)
 
@@ -73,14 +73,14 @@ class _Rows(ABC):
         """The micro-batch of these rows; a random number for each row, if given, shortens its labels."""
 
     @abstractmethod
-    def predicted(self, row: int) -> int:
+    def count_predicted(self, row: int) -> int:
         """How many tokens of a row are predicted."""
 
 
-def _kept(length: int, tail: np.uint64) -> int:
+def _count_kept_labels(length: int, tail: np.uint64) -> int:
     """How many of a row's `length` labels stay: from a quarter to all."""
-    least = -(-length // 4)
-    return least + int(tail) % (length - least + 1)
+    fewest = -(-length // 4)
+    return fewest + int(tail) % (length - fewest + 1)
 
 
 class _Windows(_Rows):
@@ -96,7 +96,7 @@ class _Windows(_Rows):
                 "the token after it; lower train.sequence_length or take more data"
             )
 
-    def predicted(self, row: int) -> int:
+    def count_predicted(self, row: int) -> int:
         return self._length
 
     def batch(self, rows: Sequence[int], tails: npt.NDArray[np.uint64] | None) -> Batch:
@@ -104,7 +104,7 @@ class _Windows(_Rows):
         labels = windows[:, 1:].copy()  # (rows, time)
         if tails is not None:
             for row, tail in zip(labels, tails, strict=True):
-                row[_kept(self._length, tail) :] = IGNORE_INDEX
+                row[_count_kept_labels(self._length, tail) :] = IGNORE_INDEX
         return {"input_ids": torch.from_numpy(windows[:, :-1].copy()), "labels": torch.from_numpy(labels)}
 
 
@@ -127,10 +127,10 @@ class _Pairs(_Rows):
             return np.append(ids[: length - 1], ids[-1])
         return ids[:length]
 
-    def predicted(self, row: int) -> int:
+    def count_predicted(self, row: int) -> int:
         return min(len(self._reader[row][1]), self._lengths[1])
 
-    def _padded(self, rows: Sequence[Ids], value: int) -> Ids:
+    def _pad_rows(self, rows: Sequence[Ids], value: int) -> Ids:
         padded = np.full((len(rows), max(len(row) for row in rows)), value, dtype=np.int64)
         for line, row in zip(padded, rows, strict=True):
             line[: len(row)] = row
@@ -140,15 +140,15 @@ class _Pairs(_Rows):
         pairs = [self._reader[row] for row in rows]
         sources = [self._cut(source, self._lengths[0]) for source, _ in pairs]
         targets = [self._cut(target, self._lengths[1]) for _, target in pairs]
-        labels = self._padded(targets, IGNORE_INDEX)  # (rows, target)
+        labels = self._pad_rows(targets, IGNORE_INDEX)  # (rows, target)
         if tails is not None:
             for line, target, tail in zip(labels, targets, tails, strict=True):
-                line[_kept(len(target), tail) :] = IGNORE_INDEX
+                line[_count_kept_labels(len(target), tail) :] = IGNORE_INDEX
         started = [np.append(self._start, target[:-1]) for target in targets]
         return {
-            "input_ids": torch.from_numpy(self._padded(sources, self._pad)),
-            "attention_mask": torch.from_numpy(self._padded([np.ones_like(source) for source in sources], 0)),
-            "decoder_input_ids": torch.from_numpy(self._padded(started, self._pad)),
+            "input_ids": torch.from_numpy(self._pad_rows(sources, self._pad)),
+            "attention_mask": torch.from_numpy(self._pad_rows([np.ones_like(source) for source in sources], 0)),
+            "decoder_input_ids": torch.from_numpy(self._pad_rows(started, self._pad)),
             "labels": torch.from_numpy(labels),
         }
 
@@ -193,7 +193,7 @@ class Loader:
     @property
     def steps(self) -> int:
         """The number of optimizer steps of the whole training."""
-        return steps_of(self._train, self.rows, self.kind)
+        return count_steps(self._train, self.rows, self.kind)
 
     def micro_batch(self, world: int) -> int:
         """The rows of one micro-batch of one of `world` processes.
@@ -221,12 +221,12 @@ class Loader:
         return self.batch // world // self.micro_batch(world)
 
     def _epoch(self, epoch: int) -> npt.NDArray[np.intp]:
-        return np.argsort(_raw(self._seed, _ORDER, epoch, self.rows), kind="stable")
+        return np.argsort(_random_bits(self._seed, _ORDER, epoch, self.rows), kind="stable")
 
-    def _drawn(self, position: int) -> int:
+    def _draw_row(self, position: int) -> int:
         """The row at a position of the endless stream of shuffled epochs."""
-        epoch, place = divmod(position, self.rows)
-        return int(self._order(epoch)[place])
+        epoch, index = divmod(position, self.rows)
+        return int(self._order(epoch)[index])
 
     def micro_batches(self, step: int, rank: int, world: int) -> list[Batch]:
         """The micro-batches of one rank in optimizer step `step`, which counts from 1.
@@ -242,10 +242,10 @@ class Loader:
         assert 0 <= rank < world
         size = self.micro_batch(world)
         share = self.batch // world
-        tails = _raw(self._seed, _TAILS, step, self.batch) if self._unequal else None
+        tails = _random_bits(self._seed, _TAILS, step, self.batch) if self._unequal else None
         batches = []
         for first in range(rank * share, (rank + 1) * share, size):
-            rows = [self._drawn((step - 1) * self.batch + first + offset) for offset in range(size)]
+            rows = [self._draw_row((step - 1) * self.batch + first + offset) for offset in range(size)]
             batches.append(self._rows.batch(rows, None if tails is None else tails[first : first + size]))
         return batches
 
@@ -256,11 +256,11 @@ class Loader:
         would have one less gets one whose labels are all -100.
         """
         rows, predicted = 0, 0
-        while rows < self.rows and (predicted := predicted + self._rows.predicted(rows)) <= limit_tokens:
+        while rows < self.rows and (predicted := predicted + self._rows.count_predicted(rows)) <= limit_tokens:
             rows += 1
         starts = range(0, max(rows, 1), micro_batch)
-        for place in range(-(-len(starts) // world)):
-            number = place * world + rank
+        for index in range(-(-len(starts) // world)):
+            number = index * world + rank
             if number < len(starts):
                 yield self._rows.batch(range(starts[number], min(starts[number] + micro_batch, max(rows, 1))), None)
             else:

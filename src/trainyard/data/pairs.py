@@ -60,8 +60,8 @@ class PairsReader:
         except _UNREADABLE as error:
             raise InputError(f"{self._path}: can't be read ({one_line(error)}); {_REMEDY}") from None
         if not columns.equals(SCHEMA):
-            found = one_line(columns.to_string(show_field_metadata=False))
-            raise InputError(f"{self._path}: its columns are {found}; {_REMEDY}")
+            actual = one_line(columns.to_string(show_field_metadata=False))
+            raise InputError(f"{self._path}: its columns are {actual}; {_REMEDY}")
         if self._file.metadata.num_rows != index["rows"]:
             raise InputError(
                 f"{self._path}: contains {self._file.metadata.num_rows} pairs, index.json says {index['rows']}; "
@@ -85,5 +85,5 @@ class PairsReader:
         return pairs
 
     def __getitem__(self, row: int) -> tuple[Ids, Ids]:
-        group, place = divmod(row, GROUP_ROWS)
-        return self._group(group)[place]
+        group, index = divmod(row, GROUP_ROWS)
+        return self._group(group)[index]

@@ -34,30 +34,31 @@ class Row(NamedTuple):
 _MAP = "Map ours to the source's with `columns` in config/datasets.yaml"
 
 
-def missing_columns(place: str, wanted: Sequence[str], there: Sequence[str], remedy: str = "") -> None:
+def check_columns(location: str, required: Sequence[str], present: Sequence[str], remedy: str = "") -> None:
     """Raise an InputError if a wanted column isn't there; its remedy is to map it, unless another is known."""
-    missing = [name for name in wanted if name not in there]
+    missing = [name for name in required if name not in present]
     if missing:
         raise InputError(
-            f"{place}: no column {', '.join(missing)}; it has {one_line(', '.join(there)) or 'none'}. {remedy or _MAP}"
+            f"{location}: no column {', '.join(missing)}; it has {one_line(', '.join(present)) or 'none'}. "
+            f"{remedy or _MAP}"
         )
 
 
-def _refuse_twice(place: str, wanted: Iterable[str], there: Iterable[str]) -> None:
+def _refuse_twice(location: str, required: Iterable[str], present: Iterable[str]) -> None:
     """Raise an InputError if a column that is read appears twice: which of the two is meant?"""
-    counts = Counter(there)
-    if twice := [name for name in wanted if counts[name] > 1]:
-        raise InputError(f"{place}: the column {', '.join(twice)} appears twice; give one of the two another name")
+    counts = Counter(present)
+    if twice := [name for name in required if counts[name] > 1]:
+        raise InputError(f"{location}: the column {', '.join(twice)} appears twice; give one of the two another name")
 
 
 def _parquet(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
     number = 0
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
-            there = file.schema_arrow.names
-            missing_columns(str(path), required, there)
-            columns = list(dict.fromkeys([*required, *(name for name in optional if name in there)]))
-            _refuse_twice(str(path), columns, there)
+            present = file.schema_arrow.names
+            check_columns(str(path), required, present)
+            columns = list(dict.fromkeys([*required, *(name for name in optional if name in present)]))
+            _refuse_twice(str(path), columns, present)
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False):
                 for values in batch.to_pylist():
                     number += 1
@@ -75,7 +76,7 @@ def _csv(path: Path, required: Sequence[str], optional: Sequence[str], delimiter
         header = next(filter(None, reader), [])
         other = next((mark for mark in ",;\t|" if mark != delimiter and len(header) == 1 and mark in header[0]), None)
         remedy = f"Its columns are between {other!r}: write it with {delimiter!r} between them" if other else ""
-        missing_columns(str(path), required, header, remedy)
+        check_columns(str(path), required, header, remedy)
         _refuse_twice(str(path), [*required, *optional], header)
         for fields in reader:
             if not fields:
@@ -103,7 +104,7 @@ def _json(path: Path, required: Sequence[str], optional: Sequence[str]) -> Itera
             raise row.error("not a JSON object")
         inside = next((name for name, value in read.items() if _are_objects(value)), None)
         remedy = f"If the rows are the list in `{inside}`, write only that list to the file" if inside else ""
-        missing_columns(f"{path}, row {number}", required, list(read), remedy)
+        check_columns(f"{path}, row {number}", required, list(read), remedy)
         if isinstance(read, Repeating):
             _refuse_twice(f"{path}, row {number}", [*required, *optional], read.names)
         yield row
@@ -114,7 +115,7 @@ def _are_objects(value: Any) -> bool:
 
 
 def _text(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
-    missing_columns(str(path), required, ["text"])
+    check_columns(str(path), required, ["text"])
     for number, line in lines(path):
         yield Row(str(path), number, {"text": line.rstrip("\r\n")})
 
@@ -144,19 +145,20 @@ def _reader(path: PurePath) -> _Reader | None:
     return _READERS.get(path.suffix.lower())
 
 
-def check_kind(place: str, names: Sequence[str]) -> None:
-    """Raise an InputError unless files are read in one and the same way, each once; `place` is what holds them."""
+def check_kind(location: str, names: Sequence[str]) -> None:
+    """Raise an InputError unless files are read in one and the same way, each once; `location` is what holds them."""
     kinds = {_reader(PurePath(name)): name for name in reversed(names)}
     if unknown := kinds.get(None):
         raise InputError(
-            f"{place}: {unknown} can't be read; known are {', '.join(SUFFIXES)}: unpack it, or write it as one of them"
+            f"{location}: {unknown} can't be read; known are {', '.join(SUFFIXES)}: unpack it, or write it as one of "
+            f"them"
         )
     if len(kinds) > 1:
-        raise InputError(f"{place}: {', '.join(kinds.values())} are data of different kinds; leave one")
+        raise InputError(f"{location}: {', '.join(kinds.values())} are data of different kinds; leave one")
     first: dict[PurePath, str] = {}
     for name in names:
         if (other := first.setdefault(PurePath(name).with_suffix(""), name)) != name:
-            raise InputError(f"{place}: {other} and {name} look like one file in two forms; leave one")
+            raise InputError(f"{location}: {other} and {name} look like one file in two forms; leave one")
 
 
 def read(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Row]:

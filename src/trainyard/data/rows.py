@@ -22,7 +22,7 @@ def columns(dataset: Dataset) -> tuple[list[str], list[str]]:
     return required, optional
 
 
-def _encodable(row: Row, column: str, value: str) -> str:
+def _check_encodable(row: Row, column: str, value: str) -> str:
     """The text, unless it holds half a character: JSON and some databases can, UTF-8 can't."""
     try:
         value.encode()
@@ -53,7 +53,7 @@ class _Reader:
             raise row.error(f"`{column}` is {type(value).__name__}, not text; write it as text")
         if not empty and not value.strip():
             raise row.error(f"`{column}` is empty; fix the row or leave it out")
-        return _encodable(row, column, value)
+        return _check_encodable(row, column, value)
 
     def identity(self, row: Row) -> str:
         word = self._word(row, "id")
@@ -70,7 +70,7 @@ class _Reader:
             return None
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise row.error(f"`{column}` is {type(value).__name__}, not text or a number")
-        return _encodable(row, column, str(_whole(value)))
+        return _check_encodable(row, column, str(_whole(value)))
 
     def endings(self, row: Row) -> list[str]:
         column = self._columns.get("endings", "endings")
@@ -81,7 +81,7 @@ class _Reader:
             raise row.error(f"`{column}` holds {len(value)} endings, not {ENDINGS}; fix the row or leave it out")
         if blank := [number for number, ending in enumerate(value) if not ending.strip()]:
             raise row.error(f"`{column}` holds no text in ending {blank[0]}; fix the row or leave it out")
-        return [_encodable(row, column, ending) for ending in value]
+        return [_check_encodable(row, column, ending) for ending in value]
 
     def label(self, row: Row) -> int:
         column = self._columns.get("label", "label")
@@ -145,7 +145,7 @@ def _articles(reader: _Reader, rows: Iterator[Row]) -> Iterator[dict[str, Any]]:
         yield {"text": "".join(article)}
 
 
-def formed(dataset: Dataset, rows: Iterator[Row]) -> Iterator[dict[str, Any]]:
+def normalize_rows(dataset: Dataset, rows: Iterator[Row]) -> Iterator[dict[str, Any]]:
     """Bring a source's rows into the form of the dataset's kind.
 
     Raises:

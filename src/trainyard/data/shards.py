@@ -90,10 +90,10 @@ def write_shards(folder: Path, documents: Iterable[Tokens], shard_tokens: int) -
     for tokens in documents:
         rest = tokens
         while len(rest):
-            taken = min(len(rest), shard_tokens - filled)
-            buffer[filled : filled + taken] = rest[:taken]
-            filled += taken
-            rest = rest[taken:]
+            count = min(len(rest), shard_tokens - filled)
+            buffer[filled : filled + count] = rest[:count]
+            filled += count
+            rest = rest[count:]
             if filled == shard_tokens:
                 flush()
                 filled = 0
@@ -146,7 +146,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
-def _listed(index: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _list_files(index: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for entry in index["shards"] if index["kind"] == "text" else index["files"]:
         yield entry["file"], entry["sha256"]
 
@@ -159,7 +159,7 @@ def verify(folder: Path) -> dict[str, Any]:
     """
     folder = Path(folder)
     index = read_index(folder)
-    for name, sha256 in _listed(index):
+    for name, sha256 in _list_files(index):
         path = folder / name
         if not path.is_file():
             raise InputError(f"{path}: listed in index.json, but missing; delete its folder and run again")

@@ -55,16 +55,16 @@ def split_files(at: Place, source: HubSource, split: str) -> list[str]:
     builder = _builder(at, source)
     files = _in_repository(at, builder.config.data_files or {})
     if split not in files:
-        there = ", ".join(f"{name} ({_some(paths)})" for name, paths in files.items())
-        raise InputError(f"{at.title}: no split {split!r}; there are {there or 'none'}")
+        available = ", ".join(f"{name} ({_some(paths)})" for name, paths in files.items())
+        raise InputError(f"{at.title}: no split {split!r}; there are {available or 'none'}")
     _check_reading(at, builder)
     _check_numbered(at, files[split])
     check_kind(at.title, files[split])
     base = "/".join(filter(None, [at.root, builder.config.data_dir]))
     # whoever lists files in the card says which split each is, and knows better than their names
-    if (twice := _mixed(files)) and not _lists_files(at):
+    if (twice := _find_mixed_splits(files)) and not _lists_files(at):
         raise InputError(f"{at.title}: {twice}; {_BY_NAME}")
-    if aside := _left_aside(at, base, files):
+    if aside := _find_ignored(at, base, files):
         raise InputError(
             f"{at.title}: the datasets library takes {_some(files[split])} for the data, and leaves {_some(aside)}; "
             "move aside what is no data"
@@ -101,10 +101,10 @@ def _builder(at: Place, source: HubSource) -> Any:
             raise InputError(f"{at.title}: not a dataset to the datasets library ({one_line(error)})") from error
 
 
-def _in_repository(at: Place, found: Mapping[Any, Sequence[str]]) -> Files:
+def _in_repository(at: Place, by_split: Mapping[Any, Sequence[str]]) -> Files:
     """Paths in place of addresses; a split that the card has, and no file fits, isn't there."""
     files: Files = {}
-    for split, addresses in found.items():
+    for split, addresses in by_split.items():
         if not addresses:
             continue
         files[str(split)] = names = [address.removeprefix(f"{at.root}/") for address in addresses]
@@ -116,29 +116,32 @@ def _in_repository(at: Place, found: Mapping[Any, Sequence[str]]) -> Files:
 def _check_reading(at: Place, builder: Any) -> None:
     """Raise an InputError if the card asks for files to be read otherwise than by their suffixes."""
     config, usual = builder.config, type(builder.config)()
-    odd = {
+    changed = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)
         if field.name not in _NAMING and getattr(config, field.name) != getattr(usual, field.name)
     }
-    if odd == {"sep": "\t"} and all(path.endswith(".tsv") for paths in config.data_files.values() for path in paths):
+    if changed == {"sep": "\t"} and all(
+        path.endswith(".tsv") for paths in config.data_files.values() for path in paths
+    ):
         return
-    if odd:
-        said = ", ".join(f"{name}: {value!r}" for name, value in odd.items())
+    if changed:
+        settings_text = ", ".join(f"{name}: {value!r}" for name, value in changed.items())
         raise InputError(
-            f"{at.title}, README.md: the configuration {config.name} asks for {one_line(said)}, which isn't done here; "
+            f"{at.title}, README.md: the configuration {config.name} asks for {one_line(settings_text)}, which isn't "
+            f"done here; "
             "bring the files into the usual form, and leave that out"
         )
 
 
 def _check_numbered(at: Place, files: Sequence[str]) -> None:
     """Raise an InputError if files named `-00000-of-00004` aren't all there."""
-    found = [(path, match) for path in map(PurePosixPath, files) if (match := _NUMBERED.fullmatch(path.stem))]
-    there = {(path.parent, match[1], int(match[3]), int(match[2])) for path, match in found}
-    for path, match in found:
+    numbered = [(path, match) for path in map(PurePosixPath, files) if (match := _NUMBERED.fullmatch(path.stem))]
+    groups = {(path.parent, match[1], int(match[3]), int(match[2])) for path, match in numbered}
+    for path, match in numbered:
         name, number, total, _ = match.groups()
         for part in range(int(total)):
-            if (path.parent, name, int(total), part) not in there:
+            if (path.parent, name, int(total), part) not in groups:
                 missing = path.with_name(f"{name}-{part:0{len(number)}d}-of-{total}")
                 raise InputError(
                     f"{at.title}: {missing}*: missing, though the name of {path.name} says that there are "
@@ -146,7 +149,7 @@ def _check_numbered(at: Place, files: Sequence[str]) -> None:
                 )
 
 
-def _mixed(files: Files) -> str | None:
+def _find_mixed_splits(files: Files) -> str | None:
     """How names of files say other splits than the one that the library takes the files for, or None."""
     from datasets.data_files import SPLIT_KEYWORDS  # noqa: PLC0415  (takes a second to import)
 
@@ -156,16 +159,18 @@ def _mixed(files: Files) -> str | None:
     for split, paths in files.items():
         if split not in SPLIT_KEYWORDS:  # its name is in the files' names as it is
             continue
-        whole, part = ({path: _said(path, within, SPLIT_KEYWORDS) for path in paths} for within in (False, True))
-        beside = any(split in said for said in part.values())
-        odd = [path for path in paths if split not in part[path] and (whole[path] or (beside and part[path]))]
-        if odd:
-            said = ", ".join(sorted(set().union(*(part[path] for path in odd))))
-            return f"the datasets library takes {_some(odd)} for the split {split}, though the name says {said}"
+        whole, part = (
+            {path: _splits_in_path(path, within, SPLIT_KEYWORDS) for path in paths} for within in (False, True)
+        )
+        beside = any(split in splits for splits in part.values())
+        mixed = [path for path in paths if split not in part[path] and (whole[path] or (beside and part[path]))]
+        if mixed:
+            splits = ", ".join(sorted(set().union(*(part[path] for path in mixed))))
+            return f"the datasets library takes {_some(mixed)} for the split {split}, though the name says {splits}"
     return None
 
 
-def _said(path: str, within: bool, keywords: Mapping[Any, Sequence[str]]) -> set[str]:
+def _splits_in_path(path: str, within: bool, keywords: Mapping[Any, Sequence[str]]) -> set[str]:
     """The splits that a file's path names, in small letters or capitals; `within` a word too, as in testset.csv."""
     words = [word.casefold() for word in re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "-", path))]
 
@@ -186,7 +191,7 @@ def _lists_files(at: Place) -> bool:
     return any("data_files" in configuration for configuration in listed.values())
 
 
-def _left_aside(at: Place, base: str, files: Files) -> list[str]:
+def _find_ignored(at: Place, base: str, files: Files) -> list[str]:
     """What the library leaves aside for plain text, which may be licences and notes.
 
     Of files whose names fit it takes the kind that is most frequent.
@@ -195,10 +200,10 @@ def _left_aside(at: Place, base: str, files: Files) -> list[str]:
         return []
     from datasets.data_files import DataFilesDict, get_data_patterns  # noqa: PLC0415
 
-    found = DataFilesDict.from_patterns(get_data_patterns(base), base_path=base, allowed_extensions=list(SUFFIXES))
-    every = _in_repository(at, found)
-    taken = {path for paths in files.values() for path in paths}
-    return [path for paths in every.values() for path in paths if path not in taken]
+    candidates = DataFilesDict.from_patterns(get_data_patterns(base), base_path=base, allowed_extensions=list(SUFFIXES))
+    every = _in_repository(at, candidates)
+    used = {path for paths in files.values() for path in paths}
+    return [path for paths in every.values() for path in paths if path not in used]
 
 
 def _some(paths: Sequence[str]) -> str:

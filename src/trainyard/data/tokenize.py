@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from trainyard.config.catalogue import LARGEST_VOCABULARY
 from trainyard.core.errors import InputError, one_line
-from trainyard.core.files import read_json, sha256_file, whole_folder, write_json
+from trainyard.core.files import atomic_folder, read_json, sha256_file, write_json
 from trainyard.data import gpt2_bpe
 from trainyard.data.pairs import GROUP_ROWS, SCHEMA
 from trainyard.data.shards import Tokens, write_shards
@@ -83,7 +83,7 @@ class _Rows:
             yield batch
             self._before += len(batch)
 
-    def encoded(self, encode: Callable[[list[str]], list[list[int]]], texts: list[str]) -> list[list[int]]:
+    def encode_rows(self, encode: Callable[[list[str]], list[list[int]]], texts: list[str]) -> list[list[int]]:
         """The tokens of a text of each row of this batch.
 
         Raises:
@@ -132,7 +132,7 @@ def _text(rows: Path, encoder: Encoder, folder: Path, shard_tokens: int) -> dict
             counts["rows"] += len(texts)
             counts["words"] += _words(texts)
             counts["bytes"] += sum(len(text.encode()) for text in texts)
-            for ids in split.encoded(encoder.documents, texts):
+            for ids in split.encode_rows(encoder.documents, texts):
                 counts["unknown"] += ids.count(unknown)
                 yield np.array([end_of_text, *ids], dtype=np.uint16)
 
@@ -150,8 +150,8 @@ def _pairs(rows: Path, encoder: Encoder, folder: Path, prefix: str) -> dict[str,
     with pq.ParquetWriter(path, SCHEMA, compression="zstd", use_dictionary=False) as writer:
         split = _Rows(rows, "pairs")
         for batch in split.batches():
-            sources = split.encoded(encoder.sequences, [prefix + row["source"] for row in batch])
-            targets = split.encoded(encoder.sequences, [row["target"] for row in batch])
+            sources = split.encode_rows(encoder.sequences, [prefix + row["source"] for row in batch])
+            targets = split.encode_rows(encoder.sequences, [row["target"] for row in batch])
             counts["rows"] += len(batch)
             for name, encoded in (("source", sources), ("target", targets)):
                 counts[name]["words"] += _words([row[name] for row in batch])
@@ -198,7 +198,7 @@ def tokenize(
     if sha256_file(rows) != about["sha256"]:
         raise InputError(f"{rows}: its SHA-256 isn't the one beside it: damaged; delete it and run again")
     encoder = Encoder(tokenizer, threads)
-    with whole_folder(output) as folder:
+    with atomic_folder(output) as folder:
         if about["kind"] == "text":
             counts = _text(rows, encoder, folder, shard_tokens)
         else:

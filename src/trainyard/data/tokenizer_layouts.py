@@ -61,11 +61,11 @@ _LAYOUTS: dict[Layout, _Layout] = {
 }
 
 
-def _check_ids(tokenizer: Tokenizer, ids: dict[str, int], place: str) -> None:
+def _check_ids(tokenizer: Tokenizer, ids: dict[str, int], location: str) -> None:
     for token, expected in ids.items():
-        found = tokenizer.token_to_id(token)
-        if found != expected:
-            raise InputError(f"{place}: {token} has the id {found}, not {expected}: the files of another tokenizer")
+        actual = tokenizer.token_to_id(token)
+        if actual != expected:
+            raise InputError(f"{location}: {token} has the id {actual}, not {expected}: the files of another tokenizer")
 
 
 def add_template(tokenizer: Tokenizer, template: str) -> None:
@@ -81,7 +81,7 @@ def make_byte_level(tokenizer: Tokenizer, split_words: bool = True) -> None:
     tokenizer.decoder = decoders.ByteLevel()
 
 
-def wrapped(tokenizer: Tokenizer, roles: dict[str, str]) -> PreTrainedTokenizerFast:
+def wrap_tokenizer(tokenizer: Tokenizer, roles: dict[str, str]) -> PreTrainedTokenizerFast:
     """A tokenizer of transformers whose special tokens have these roles (`eos_token` and so on)."""
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **roles)
 
@@ -100,18 +100,18 @@ def from_vocabulary(layout: Layout, vocabulary: Path, merges: Path) -> PreTraine
         pairs = [(line.split(" ")[0], line.split(" ")[1]) for line in lines if line and not line.startswith("#version")]
         tokenizer = Tokenizer(models.BPE(vocab=tokens, merges=pairs))
     except Exception as error:  # tokenizers raises plain Exception
-        said = one_line(error)
-        raise InputError(f"{vocabulary} and {merges}: not a byte-level BPE ({said}); fetch them again") from None
-    chosen = _LAYOUTS[layout]
+        reason = one_line(error)
+        raise InputError(f"{vocabulary} and {merges}: not a byte-level BPE ({reason}); fetch them again") from None
+    settings = _LAYOUTS[layout]
     make_byte_level(tokenizer)
-    _check_ids(tokenizer, chosen.ids, str(vocabulary))
-    for role, name in chosen.roles.items():
+    _check_ids(tokenizer, settings.ids, str(vocabulary))
+    for role, name in settings.roles.items():
         # the mask takes the space before it, as the models were trained
         tokenizer.add_special_tokens([AddedToken(name, lstrip=role == "mask_token", special=True)])
-    _check_ids(tokenizer, chosen.ids, str(vocabulary))
-    if chosen.template:
-        add_template(tokenizer, chosen.template)
-    return wrapped(tokenizer, chosen.roles)
+    _check_ids(tokenizer, settings.ids, str(vocabulary))
+    if settings.template:
+        add_template(tokenizer, settings.template)
+    return wrap_tokenizer(tokenizer, settings.roles)
 
 
 def from_tokenizer_file(layout: Layout, path: Path) -> PreTrainedTokenizerFast:
@@ -126,6 +126,6 @@ def from_tokenizer_file(layout: Layout, path: Path) -> PreTrainedTokenizerFast:
         raise InputError(f"{path}: not a tokenizer ({one_line(error)}); fetch it again") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    chosen = _LAYOUTS[layout]
-    _check_ids(tokenizer, chosen.ids, str(path))
-    return wrapped(tokenizer, chosen.roles)
+    settings = _LAYOUTS[layout]
+    _check_ids(tokenizer, settings.ids, str(path))
+    return wrap_tokenizer(tokenizer, settings.roles)

@@ -17,14 +17,14 @@ from trainyard.config.catalogue import (
     TransformersTokenizer,
 )
 from trainyard.core.errors import InputError, one_line
-from trainyard.core.files import read_json, sha256_file, whole_folder, write_json
+from trainyard.core.files import atomic_folder, read_json, sha256_file, write_json
 from trainyard.data import gpt2_bpe
-from trainyard.data.byte_level_bpe import byte_tokenizer, trained_bpe
+from trainyard.data.byte_level_bpe import make_byte_tokenizer, train_bpe
 from trainyard.data.mirror import model_folder
 from trainyard.data.stored_rows import read_rows
 from trainyard.data.tokenizer_layouts import END_OF_TEXT, from_tokenizer_file, from_vocabulary, unknown_token
-from trainyard.fetch.hub import locked_files
-from trainyard.fetch.lock import Asked, DataLock, Origin, check_files
+from trainyard.fetch.hub import download_locked
+from trainyard.fetch.lock import DataLock, Origin, Request, check_files
 
 # BART and OPT have one vocabulary; where the one's files aren't at hand, the other's serve
 _SAME_FILES = {"bart": "facebook/opt-350m"}
@@ -48,19 +48,19 @@ def _tiktoken(folder: Path, mirror: Path | None) -> None:
     cache = folder / gpt2_bpe.FOLDER
     gpt2_bpe.fill_cache(cache, mirror)
     encoding = gpt2_bpe.open_gpt2(cache)
-    vocabulary, merges = (cache / file.cached for file in gpt2_bpe.rank_files())
+    vocabulary, merges = (cache / file.cache_name for file in gpt2_bpe.rank_files())
     tokenizer = from_vocabulary("gpt2", vocabulary, merges)
     assert tokenizer.encode(_SAMPLE, add_special_tokens=False) == encoding.encode_ordinary(_SAMPLE)
     tokenizer.save_pretrained(folder)
 
 
 def _repository_files(
-    asked: Asked, source: HubModel, names: list[str], layout: str, mirror: Path | None, lock: DataLock
+    request: Request, source: HubModel, names: list[str], layout: str, mirror: Path | None, lock: DataLock
 ) -> list[Path]:
     if mirror is None:
-        _, files = locked_files(lock, asked, lambda _: names)
+        _, files = download_locked(lock, request, lambda _: names)
         if absent := [f"{name} isn't among its files" for name in names if name not in files]:
-            lock.refuse(asked, absent)
+            lock.refuse(request, absent)
         return [files[name] for name in names]
     folder = model_folder(mirror, source)
     if not folder.is_dir() and layout in _SAME_FILES:
@@ -68,15 +68,15 @@ def _repository_files(
     for name in names:
         if not (folder / name).is_file():
             raise InputError(f"{folder / name}: the mirror has no such file")
-    check_files(lock, asked, {name: folder / name for name in names})
+    check_files(lock, request, {name: folder / name for name in names})
     return [folder / name for name in names]
 
 
 def _transformers(name: str, entry: TransformersTokenizer, folder: Path, mirror: Path | None, lock: DataLock) -> None:
     origin: Origin = "hub" if mirror is None else "mirror"
-    asked = Asked("tokenizers", name, origin, source=entry.source.hub, revision=entry.source.revision)
+    request = Request("tokenizers", name, origin, source=entry.source.hub, revision=entry.source.revision)
     names = ["tokenizer.json"] if entry.layout == "t5" else ["vocab.json", "merges.txt"]
-    files = _repository_files(asked, entry.source, names, entry.layout, mirror, lock)
+    files = _repository_files(request, entry.source, names, entry.layout, mirror, lock)
     tokenizer = (
         from_tokenizer_file(entry.layout, *files) if entry.layout == "t5" else from_vocabulary(entry.layout, *files)
     )
@@ -103,11 +103,11 @@ def _copy(source: Path, folder: Path) -> None:
             shutil.copyfile(source / name, folder / name)
 
 
-def _special(token: object, tokenizer: PreTrainedTokenizerBase) -> int | None:
+def _special_token_id(token: object, tokenizer: PreTrainedTokenizerBase) -> int | None:
     return None if token is None else tokenizer.get_vocab()[str(token)]
 
 
-def _checked_vocabulary(name: str, entry: Tokenizer, tokenizer: PreTrainedTokenizerBase) -> int:
+def _check_vocabulary(name: str, entry: Tokenizer, tokenizer: PreTrainedTokenizerBase) -> int:
     """The rows that a model needs for its tokens: one more than the largest id, even where ids have gaps."""
     tokens = tokenizer.get_vocab()
     needed = max(tokens.values(), default=-1) + 1
@@ -139,7 +139,7 @@ def _end_of_text(name: str, entry: Tokenizer, tokenizer: PreTrainedTokenizerBase
     vocabulary = tokenizer.get_vocab()
     if not own and END_OF_TEXT in vocabulary:
         return vocabulary[END_OF_TEXT]
-    end = _special(tokenizer.eos_token, tokenizer)
+    end = _special_token_id(tokenizer.eos_token, tokenizer)
     if end is None:
         raise InputError(
             f"tokenizer {name}: has neither {END_OF_TEXT} nor an end-of-sequence token, which ends documents and "
@@ -176,17 +176,17 @@ def make_tokenizer(
     Raises:
         InputError: its files can't be had, are damaged, or aren't the tokenizer that the entry describes.
     """
-    with whole_folder(output) as folder:
+    with atomic_folder(output) as folder:
         match entry:
             case TiktokenTokenizer():
                 _tiktoken(folder, mirror)
             case TransformersTokenizer():
                 _transformers(name, entry, folder, mirror, DataLock(lock))
             case BytesTokenizer():
-                byte_tokenizer().save_pretrained(folder)
+                make_byte_tokenizer().save_pretrained(folder)
             case BpeTokenizer():
                 assert rows is not None, "a bpe is trained on rows"
-                trained_bpe(_texts(rows), entry.vocabulary).save_pretrained(folder)
+                train_bpe(_texts(rows), entry.vocabulary).save_pretrained(folder)
             case ModelTokenizer():
                 assert pretrained is not None, "kind model is copied from a model's folder"
                 _copy(pretrained, folder)
@@ -194,12 +194,12 @@ def make_tokenizer(
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # tokenizers raises plain Exception
             raise InputError(f"{pretrained or output}: not a tokenizer ({one_line(error)})") from error
-        vocabulary = _checked_vocabulary(name, entry, tokenizer)
+        vocabulary = _check_vocabulary(name, entry, tokenizer)
         _check_drops_nothing(name, tokenizer)
         end_of_text = _end_of_text(name, entry, tokenizer)
-        end = _special(tokenizer.eos_token, tokenizer)
+        end = _special_token_id(tokenizer.eos_token, tokenizer)
         end = end_of_text if end is None else end
-        pad = _special(tokenizer.pad_token, tokenizer)
+        pad = _special_token_id(tokenizer.pad_token, tokenizer)
         index = {
             "name": name,
             "kind": entry.kind,

@@ -123,7 +123,7 @@ class Workload:
 
 
 @dataclass(frozen=True)
-class Held:
+class EngineMemory:
     """What a process of an engine holds, in bytes.
 
     Attributes:
@@ -157,9 +157,9 @@ class Held:
 _NORM_AT_ONCE = 2**25
 
 
-def single(load: Workload) -> Held:
+def single(load: Workload) -> EngineMemory:
     """One process; a pipeline's process with most."""
-    return Held(
+    return EngineMemory(
         parameters=4 * load.all,
         optimizer=8 * load.all,
         gathered=load.casts,
@@ -169,24 +169,24 @@ def single(load: Workload) -> Held:
     )
 
 
-def ddp(load: Workload) -> Held:
+def ddp(load: Workload) -> EngineMemory:
     """DDP: gradients are views of its buckets, which stay."""
     return replace(single(load), gradients=4 * load.all, made=0.0, between=0.0, stepping=_NORM_AT_ONCE)
 
 
-def zero1(load: Workload) -> Held:
+def zero1(load: Workload) -> EngineMemory:
     """ZeroRedundancyOptimizer deals whole parameters out."""
     return replace(ddp(load), optimizer=8 * max(load.all / load.ranks, load.head))
 
 
-def fsdp(load: Workload) -> Held:
+def fsdp(load: Workload) -> EngineMemory:
     """FSDP2: each block, and the rest as one, are gathered in the dtype that computes; the rest stays for the step.
 
     A block is gathered while another computes. On a CPU its flat buffer, its weights and its gradients are freed
     among activations that stay, and glibc's heap grows by as much for the next block. Gradients are summed in fp32:
     what goes in, gloo's copy of it, and this process's part of the sum.
     """
-    return Held(
+    return EngineMemory(
         parameters=4 * load.all / load.ranks,
         optimizer=8 * load.all / load.ranks,
         gathered=load.size * (3 * load.blocks if load.on_cpu else 2 * load.block),
@@ -198,7 +198,7 @@ def fsdp(load: Workload) -> Held:
     )
 
 
-def tensor(load: Workload) -> Held:
+def tensor(load: Workload) -> EngineMemory:
     """DTensor; FSDP2 over the copies of the model, where there are several."""
     return fsdp(load) if load.ranks > 1 else single(load)
 
@@ -207,13 +207,13 @@ def tensor(load: Workload) -> Held:
 _BUCKET = 500_000_000
 
 
-def deepspeed(load: Workload) -> Held:
+def deepspeed(load: Workload) -> EngineMemory:
     """ZeRO's levels by the option `level`."""
     level = int(load.options["level"])
-    told = int(load.options.get("reduce_bucket") or min(_BUCKET, load.all))
-    filled = 4 * min(told, load.all)
+    bucket_size = int(load.options.get("reduce_bucket") or min(_BUCKET, load.all))
+    filled = 4 * min(bucket_size, load.all)
     # allocated whole; on a CPU what is never written to takes no memory
-    bucket = filled if load.on_cpu else 4 * told
+    bucket = filled if load.on_cpu else 4 * bucket_size
     if level == 0:  # sums a flat copy of each bucket
         return replace(single(load), exchanged=4 * load.all + filled)
     if level == 1 and load.size == 2:
@@ -221,13 +221,13 @@ def deepspeed(load: Workload) -> Held:
     return _zero_3(load, bucket) if level == 3 else _zero_1_and_2(load, bucket, filled)
 
 
-def _bf16_optimizer(load: Workload, bucket: float) -> Held:
+def _bf16_optimizer(load: Workload, bucket: float) -> EngineMemory:
     """DeepSpeed's own engine for ZeRO-1 with gradients in fp32, all of which stay (runtime/bf16_optimizer.py).
 
     They are summed over processes in flat copies, while those in bf16 are still there.
     """
     part = 4 * load.all / load.ranks
-    return Held(
+    return EngineMemory(
         parameters=load.size * load.all,
         optimizer=3 * part,
         gradients=4 * load.all,
@@ -237,7 +237,7 @@ def _bf16_optimizer(load: Workload, bucket: float) -> Held:
     )
 
 
-def _zero_1_and_2(load: Workload, bucket: float, filled: float) -> Held:
+def _zero_1_and_2(load: Workload, bucket: float, filled: float) -> EngineMemory:
     """The weights in one flat tensor, of which each process has its part again as masters.
 
     Gradients go into a bucket in fp32, which is copied to be summed over processes (`allreduce_bucket` of
@@ -245,7 +245,7 @@ def _zero_1_and_2(load: Workload, bucket: float, filled: float) -> Held:
     tensor, in 16 bits before the bucket is freed.
     """
     part = 4 * load.all / load.ranks
-    always = Held(
+    always = EngineMemory(
         parameters=load.size * load.all,
         optimizer=3 * part,
         made=min(bucket, 4 * load.blocks),
@@ -262,7 +262,7 @@ def _zero_1_and_2(load: Workload, bucket: float, filled: float) -> Held:
     return replace(always, optimizer=0.0, stepping=0.0, host=4 * part + buffers)
 
 
-def _zero_3(load: Workload, bucket: float) -> Held:
+def _zero_3(load: Workload, bucket: float) -> EngineMemory:
     """Each process has its part of weights, of masters (a copy in fp32 too) and of gradients, and a bucket of these.
 
     What is gathered stays, up to 1e9 elements (stage3_max_live_parameters). The bucket is scattered through
@@ -275,7 +275,7 @@ def _zero_3(load: Workload, bucket: float) -> Held:
     weights = load.size * load.all / load.ranks if weights_at != "nvme" else 5 * load.size * load.head
     optimizer = 3 * part if optimizer_at != "nvme" else 4 * part
     more = part if optimizer_at else 0.0
-    always = Held(
+    always = EngineMemory(
         parameters=weights,
         optimizer=optimizer,
         gradients=part + more,
@@ -291,7 +291,7 @@ def _zero_3(load: Workload, bucket: float) -> Held:
     return replace(always, parameters=0.0 if weights_at else weights, optimizer=0.0, gradients=part, host=host)
 
 
-def colossalai(load: Workload) -> Held | None:
+def colossalai(load: Workload) -> EngineMemory | None:
     """ColossalAI's plugins by the option `plugin`; None for one that nobody has counted."""
     plugin = load.options["plugin"]
     if plugin == "torch-ddp":
@@ -300,7 +300,7 @@ def colossalai(load: Workload) -> Held | None:
     return counts[plugin](load) if plugin in counts else None
 
 
-def _low_level_zero(load: Workload) -> Held:
+def _low_level_zero(load: Workload) -> EngineMemory:
     """Weights whole, masters and moments in parts; gradients in parts at level 2 (zero/low_level/low_level_optim.py).
 
     Gradients are exchanged in flat copies, the largest of them of the table of tokens; level 2 scatters it, in gloo
@@ -311,7 +311,7 @@ def _low_level_zero(load: Workload) -> Held:
     gradients = load.size * load.all / (load.ranks if second else 1)
     blocks = load.size * load.blocks / (load.ranks if second else 1)
     masters = part if load.size == 2 else 0.0  # of gradients; in fp32 they need no copy
-    always = Held(
+    always = EngineMemory(
         parameters=load.size * load.all,
         optimizer=3 * part,
         made=blocks,
@@ -324,7 +324,7 @@ def _low_level_zero(load: Workload) -> Held:
     return replace(always, optimizer=0.0, host=3 * part)
 
 
-def _gemini(load: Workload) -> Held:
+def _gemini(load: Workload) -> EngineMemory:
     """Weights in 16 bits, masters and moments, all in parts of chunks (zero/gemini).
 
     A chunk is gathered while its weights are used, and is where their gradients lie afterwards. What is placed by
@@ -335,7 +335,7 @@ def _gemini(load: Workload) -> Held:
     away = 1.0 if placed else float(load.options.get("offload_optimizer_fraction", 0.0))
     weights_away = 0.0 if placed else float(load.options.get("offload_parameters_fraction", 0.0))
     chunk = load.size * max(load.head, min(2**25, load.all / 8))
-    return Held(
+    return EngineMemory(
         parameters=load.size * part * (1 - weights_away),
         optimizer=12 * part * (1 - away),
         gathered=2 * chunk,
@@ -345,10 +345,10 @@ def _gemini(load: Workload) -> Held:
     )
 
 
-def _hybrid(load: Workload) -> Held:
+def _hybrid(load: Workload) -> EngineMemory:
     """Tensor and pipeline parallel as in `single`, with ZeRO-1 over the copies of the model where `level` is 1."""
     ranks = load.ranks if int(load.options.get("level", 0)) else 1
-    return Held(
+    return EngineMemory(
         parameters=load.size * load.all,
         optimizer=(12 if load.size == 2 or ranks > 1 else 8) * load.all / ranks,
         made=load.size * load.blocks,

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from trainyard.config.catalogue import Model, ParallelSetting, Precision
-from trainyard.config.train import Train, rows_a_step
+from trainyard.config.train import Train, rows_per_step
 from trainyard.estimate.activations import BatchShape, activations
 from trainyard.estimate.blocks import Arithmetic
 from trainyard.estimate.engine_memory import (
-    Held,
+    EngineMemory,
     Moment,
     Workload,
     colossalai,
@@ -32,7 +32,7 @@ _RUNTIME = 30e6
 _RUNTIME_OF_DEEPSPEED = 45e6
 _FRAGMENTS = 1 / 3
 
-_ENGINES: dict[str, Callable[[Workload], Held | None]] = {
+_ENGINES: dict[str, Callable[[Workload], EngineMemory | None]] = {
     "single": single,
     "ddp": ddp,
     "zero1": zero1,
@@ -76,7 +76,7 @@ class Prediction:
         """Of the kind of memory that it is about."""
         return self.parameters + self.gradients + self.optimizer + self.activations + self.buffers
 
-    def figures(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As a measurement's file holds it."""
         return asdict(self) | {"total": self.total}
 
@@ -118,7 +118,7 @@ def predict(
     arithmetic, on_cpu = _arithmetic(setting, precision), device == "cpu"
     pieces = _pieces(micro_batch, accumulation, setting.pipeline)
     batch = BatchShape(micro_batch // pieces, sequence_length, target_length or sequence_length)
-    kept = activations(
+    saved = activations(
         model,
         batch,
         arithmetic,
@@ -132,7 +132,7 @@ def predict(
     load = Workload(
         model,
         arithmetic,
-        kept,
+        saved,
         positions=batch.rows * (batch.target if family.is_encoder_decoder else batch.source),
         ranks=max(1, processes // (setting.tensor * setting.pipeline)),
         tensor=setting.tensor,
@@ -141,11 +141,11 @@ def predict(
         on_cpu=on_cpu,
         plain_head=setting.options.get("plugin") in ("gemini", "hybrid"),
     )
-    on = held(setting.engine, load)
+    on = estimate_engine(setting.engine, load)
     if on is None:
         return None
     peak = max(_moments(load, on, accumulation > 1 or pieces > 1), key=lambda each: each.total)
-    return _rounded(peak, _slack(setting.engine, load), device)
+    return _round_up(peak, _slack(setting.engine, load), device)
 
 
 def predict_execution(specification: Mapping[str, Any]) -> Prediction | None:
@@ -155,10 +155,10 @@ def predict_execution(specification: Mapping[str, Any]) -> Prediction | None:
     """
     if specification["kind"] == "search":
         return None
-    model = Model.of_job(specification["model"])
-    setting = ParallelSetting.of_job(specification["parallel"])
+    model = Model.from_spec(specification["model"])
+    setting = ParallelSetting.from_spec(specification["parallel"])
     train = Train.model_validate(specification["train"])
-    ranks, rows = setting.data_ranks(specification["processes"]), rows_a_step(train)
+    ranks, rows = setting.data_ranks(specification["processes"]), rows_per_step(train)
     micro_batch = train.micro_batch or max(1, rows // ranks)
     return predict(
         model,
@@ -175,7 +175,7 @@ def predict_execution(specification: Mapping[str, Any]) -> Prediction | None:
     )
 
 
-def against(predicted: Prediction | None, measured: int | None) -> dict[str, Any]:
+def compare_prediction(predicted: Prediction | None, measured: int | None) -> dict[str, Any]:
     """What a measurement's file says of a prediction: its figures, and how far off it is.
 
     Args:
@@ -186,12 +186,12 @@ def against(predicted: Prediction | None, measured: int | None) -> dict[str, Any
         `predicted_memory` and `prediction_error`, which is predicted over measured, less one.
     """
     return {
-        "predicted_memory": predicted and predicted.figures(),
+        "predicted_memory": predicted and predicted.to_json(),
         "prediction_error": predicted.total / measured - 1 if predicted and measured else None,
     }
 
 
-def held(engine: str, load: Workload) -> Held | None:
+def estimate_engine(engine: str, load: Workload) -> EngineMemory | None:
     """What a process of an engine holds; None where nobody has counted it."""
     count = _ENGINES.get(engine)
     return None if count is None else count(load)
@@ -211,7 +211,7 @@ def _slack(engine: str, load: Workload) -> float:
     return runtime + _FRAGMENTS * load.activations.kept
 
 
-def _rounded(peak: Moment, slack: float, device: Literal["cpu", "cuda"]) -> Prediction:
+def _round_up(peak: Moment, slack: float, device: Literal["cpu", "cuda"]) -> Prediction:
     return Prediction(
         parameters=round(peak.parameters),
         gradients=round(peak.gradients),
@@ -230,24 +230,24 @@ def _pieces(micro_batch: int, accumulation: int, pipeline: int) -> int:
     return next((number for number in divisors if accumulation * number >= pipeline), micro_batch)
 
 
-def _moments(load: Workload, on: Held, accumulates: bool) -> Iterator[Moment]:
+def _moments(load: Workload, on: EngineMemory, accumulates: bool) -> Iterator[Moment]:
     """When memory may be at its peak, in the order of a training."""
     # transformers makes the head's matrix before it ties it to the table of tokens
     yield Moment("building the model", 4 * (parameters(load.model) + load.head))
-    kept, head = load.activations.kept, load.size * load.head
+    saved, head = load.activations.kept, load.size * load.head
     passing = Moment(
         "the loss",
         on.parameters + on.gathered + on.tables,
         on.gradients + (on.between if accumulates else 0.0),
         on.optimizer,
-        kept,
+        saved,
         on.buffers,
         on.host,
     )
     yield replace(passing, gradients=passing.gradients + 4 * load.head, buffers=on.buffers + load.logits)
     # models/objective.py scales the head's gradient into a second tensor
     yield replace(passing, name="starting the backward pass", gradients=passing.gradients + 2 * head)
-    working = kept + load.activations.working
+    working = saved + load.activations.working
     yield replace(passing, name="the backward pass", gradients=passing.gradients + head, activations=working)
     # the table of tokens has a second gradient, of the embedding, before both are added
     made = on.gradients + max(on.made, on.between if accumulates else 0.0) + 2 * head

@@ -28,8 +28,8 @@ import pyarrow.parquet as pq
 from pyarrow.compute import ReplaceSubstringOptions, SetLookupOptions, call_function
 
 from trainyard.core.errors import InputError
-from trainyard.core.files import whole_file, write_json
-from trainyard.evaluate.rows import opened, read_rows, rows_sha256
+from trainyard.core.files import atomic_file, write_json
+from trainyard.evaluate.rows import open_parquet, read_rows, rows_sha256
 from trainyard.evaluate.words import CHARACTER
 from trainyard.launch.progress import progress
 
@@ -62,7 +62,7 @@ Ids = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 
 
-def contamination(
+def find_contamination(
     training: Path, items: Path, output: Path, *, trained_on: str, dataset: str, split: str, ngram: int, threads: int
 ) -> dict[str, Any]:
     """Look for the n-grams of every item in a training text; write `output` (JSON) and the items beside it (Parquet).
@@ -87,12 +87,12 @@ def contamination(
         InputError: a file is missing, damaged or empty, or holds nothing to look through.
     """
     kind, texts = _texts(items)
-    held = Held(texts, ngram)
-    rows, words, found = _look_through(training, held, threads)
-    result = held.items(found)
+    index = NgramIndex(texts, ngram)
+    rows, words, hits = _scan(training, index, threads)
+    result = index.items(hits)
     ngrams, overlapping = result["ngrams"].to_numpy(), result["overlapping"].to_numpy()
     contaminated, long = int((overlapping > 0).sum()), ngrams > 0
-    with whole_file(output.with_suffix(".parquet")) as draft:
+    with atomic_file(output.with_suffix(".parquet")) as draft:
         pq.write_table(result, draft)
     about = {
         "training": trained_on,
@@ -128,7 +128,7 @@ def _texts(path: Path) -> tuple[str, list[list[str]]]:
 
 
 def _columns(path: Path) -> list[str]:
-    with opened(path) as file:
+    with open_parquet(path) as file:
         return file.schema_arrow.names
 
 
@@ -161,7 +161,7 @@ def window_hashes(keys: Hashes, ngram: int) -> Hashes:
     return (sums[ngram:] - sums[:-ngram]) * np.cumprod(inverses, dtype=np.uint64)
 
 
-class Held:
+class NgramIndex:
     """The n-grams of all items, ready to be looked for.
 
     Attributes:
@@ -182,7 +182,7 @@ class Held:
         text = np.searchsorted(begins, places, side="right") - 1
         places, text = (each[places + ngram <= begins[text + 1]] for each in (places, text))
         self._owners = owners[text]
-        self._different(places)
+        self._index_ngrams(places)
         self.size = len(self._hashes)
 
     def _ids(self, words: pa.Array) -> Ids:
@@ -190,14 +190,14 @@ class Held:
         ids = call_function("index_in", [words], SetLookupOptions(self._vocabulary))
         return ids.fill_null(-1).to_numpy().astype(np.int64)
 
-    def _different(self, places: Ids) -> None:
+    def _index_ngrams(self, places: Ids) -> None:
         """Number the different n-grams, with keys for words under which no two of them share a hash."""
         for seed in range(100):
             keys = np.random.default_rng(seed).integers(2**64, size=len(self._vocabulary) + 1, dtype=np.uint64)
             hashes = window_hashes(keys[self._words], self._ngram)[places]
             self._hashes, firsts, self._which = np.unique(hashes, return_index=True, return_inverse=True)
             self._places = places[firsts]
-            if self._same(self._words, places, self._which).all():
+            if self._matches(self._words, places, self._which).all():
                 break
         else:
             raise AssertionError("a hundred draws of keys gave two n-grams the same hash: the hash is broken")
@@ -207,14 +207,14 @@ class Held:
         self._table = np.zeros(2**bits, bool)
         self._table[self._hashes >> self._shift] = True
 
-    def _same(self, words: Ids, places: Ids, which: Ids) -> npt.NDArray[np.bool_]:
+    def _matches(self, words: Ids, places: Ids, which: Ids) -> npt.NDArray[np.bool_]:
         """Whether the words from `places` on are those of the held n-grams `which`."""
         same = np.ones(len(places), bool)
         for word in range(self._ngram):
             same &= words[places + word] == self._words[self._places[which] + word]
         return same
 
-    def look(self, texts: pa.Array) -> tuple[int, Ids]:
+    def find(self, texts: pa.Array) -> tuple[int, Ids]:
         """How many words some texts have, and which of the different n-grams."""
         words, begins = split_words(texts)
         ids = self._ids(words)
@@ -225,20 +225,20 @@ class Held:
         alike = self._hashes[which] == hashes[places]
         places, which = places[alike], which[alike]
         first, last = (np.searchsorted(begins, each, side="right") for each in (places, places + self._ngram - 1))
-        there = (first == last) & self._same(ids, places, which)
+        present = (first == last) & self._matches(ids, places, which)
         empty = int(np.count_nonzero(call_function("equal", [words, ""]).to_numpy(zero_copy_only=False)))
-        return len(words) - empty, np.unique(which[there])
+        return len(words) - empty, np.unique(which[present])
 
-    def items(self, found: npt.NDArray[np.bool_]) -> pa.Table:
+    def items(self, found_mask: npt.NDArray[np.bool_]) -> pa.Table:
         """The table of items, given which of the different n-grams were found."""
-        there = found[self._which]
+        hit_mask = found_mask[self._which]
         ngrams = np.bincount(self._owners, minlength=self._count)
-        overlapping = np.bincount(self._owners[there], minlength=self._count)
+        overlapping = np.bincount(self._owners[hit_mask], minlength=self._count)
         examples: list[str | None] = [None] * self._count
-        hits = np.flatnonzero(there)
+        hits = np.flatnonzero(hit_mask)
         for owner, hit in zip(*np.unique(self._owners[hits], return_index=True), strict=True):
-            place = self._places[self._which[hits[hit]]]
-            words = self._vocabulary.take(pa.array(self._words[place : place + self._ngram]))
+            start = self._places[self._which[hits[hit]]]
+            words = self._vocabulary.take(pa.array(self._words[start : start + self._ngram]))
             examples[owner] = " ".join(words.to_pylist())
         columns = [np.arange(self._count), ngrams, overlapping, overlapping > 0, pa.array(examples, pa.string())]
         return pa.table(columns, schema=SCHEMA)
@@ -250,37 +250,37 @@ def _whole(good: npt.NDArray[np.bool_], ngram: int) -> npt.NDArray[np.bool_]:
     return bad[ngram:] == bad[:-ngram] if len(good) >= ngram else np.zeros(0, bool)
 
 
-def _look_through(path: Path, held: Held, threads: int) -> tuple[int, int, npt.NDArray[np.bool_]]:
+def _scan(path: Path, index: NgramIndex, threads: int) -> tuple[int, int, npt.NDArray[np.bool_]]:
     """Rows and words of a training text, and which of the held n-grams it has."""
     columns = [name for name in ("text", "source", "target") if name in _columns(path)]
     if not columns:
         raise InputError(f"{path}: no column text, source or target; multiple-choice items are not training text")
-    with opened(path) as file:
+    with open_parquet(path) as file:
         groups, total = file.num_row_groups, file.metadata.num_rows
     if not total:
         raise InputError(f"{path}: no rows to scan")
-    found = np.zeros(held.size, bool)
+    hits = np.zeros(index.size, bool)
     lock = threading.Lock()
     words, began = 0, time.monotonic()
-    with progress(f"scanning {path}", total) as told, ThreadPoolExecutor(threads) as pool:
+    with progress(f"scanning {path}", total) as counter, ThreadPoolExecutor(threads) as pool:
 
         def share(first: int) -> None:
             nonlocal words
             for batch in _batches(path, columns, range(first, groups, threads)):
                 for texts in batch.columns:
-                    count, which = held.look(texts)
+                    count, which = index.find(texts)
                     with lock:
                         words += count
-                        found[which] = True
+                        hits[which] = True
                 with lock:
-                    told.scored(batch.num_rows)
+                    counter.update(batch.num_rows)
 
         list(pool.map(share, range(min(threads, groups))))
     rate = words / max(time.monotonic() - began, 1e-9) / 1e6
     logging.info("%s: %d rows, %d words, %.2f million words per second", path, total, words, rate)
-    return total, words, found
+    return total, words, hits
 
 
 def _batches(path: Path, columns: list[str], groups: Sequence[int]) -> Iterator[pa.RecordBatch]:
-    with opened(path) as file:
+    with open_parquet(path) as file:
         yield from file.iter_batches(BATCH_ROWS, row_groups=list(groups), columns=columns, use_threads=False)

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 
-def generation_config(
+def make_generation_config(
     model: Any, beams: int, min_length: int, max_length: int, no_repeat_ngram: int, length_penalty: float, early: bool
 ) -> GenerationConfig:
     """The settings of a search: the model's own special tokens, and nothing else of its own.
@@ -48,7 +48,7 @@ def generate(
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
         outputs = model.generate(
-            **_padded([sources[row] for row in rows], config.pad_token_id or 0, model.device),
+            **_pad([sources[row] for row in rows], config.pad_token_id or 0, model.device),
             generation_config=config,
         )
         for row, ids in zip(rows, outputs.tolist(), strict=True):
@@ -62,18 +62,18 @@ def reaches_limit(ids: Sequence[int], config: GenerationConfig) -> bool:
     ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     # the first token is the decoder's start, which may be the end token too
     return (
-        next((place for place, token in enumerate(ids) if place and token in ends), len(ids)) >= config.max_length - 1
+        next((index for index, token in enumerate(ids) if index and token in ends), len(ids)) >= config.max_length - 1
     )
 
 
-def _padded(sources: list[Sequence[int]], pad: int, device: torch.device) -> dict[str, torch.Tensor]:
+def _pad(sources: list[Sequence[int]], pad: int, device: torch.device) -> dict[str, torch.Tensor]:
     width = max(len(ids) for ids in sources)
     ids = torch.tensor([[*source, *[pad] * (width - len(source))] for source in sources])
     mask = torch.tensor([[1] * len(source) + [0] * (width - len(source)) for source in sources])
     return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
 
 
-def continuations(
+def continue_prompts(
     model: Any,
     prompts: Sequence[Sequence[int]],
     new_tokens: int,
@@ -99,14 +99,14 @@ def continuations(
         batch: prompts that are continued at once, at most.
         done: is told how many prompts each batch has finished.
     """
-    found: list[list[int]] = [[] for _ in prompts]
+    results: list[list[int]] = [[] for _ in prompts]
     for places in _batches(prompts, batch):
-        draws = [torch.Generator().manual_seed(seeds[place]) for place in places]
-        ids = torch.tensor([list(prompts[place]) for place in places])
-        for place, tokens in zip(places, _batch(model, ids, new_tokens, ends, temperature, draws), strict=True):
-            found[place] = tokens
+        draws = [torch.Generator().manual_seed(seeds[index]) for index in places]
+        ids = torch.tensor([list(prompts[index]) for index in places])
+        for index, tokens in zip(places, _batch(model, ids, new_tokens, ends, temperature, draws), strict=True):
+            results[index] = tokens
         done(len(places))
-    return found
+    return results
 
 
 def _batches(prompts: Sequence[Sequence[int]], batch: int) -> Iterator[list[int]]:

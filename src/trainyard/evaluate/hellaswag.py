@@ -13,21 +13,21 @@ from pydantic import Field
 from trainyard.config.study import ROWS_FOR_SHOTS
 from trainyard.config.values import NonNegativeInt, PositiveInt
 from trainyard.core.errors import InputError
-from trainyard.core.statistics import Estimates, as_json, finite, proportion, unflat
+from trainyard.core.statistics import Estimates, all_finite, estimate_proportion, to_json, unflatten_estimates
 from trainyard.evaluate.hellaswag_items import (
     Draw,
     Item,
     Protocol,
     Shots,
+    add_shots,
+    count_lost_context,
     encode_pairs,
-    lost_context,
     make_item,
-    queries,
-    with_shots,
+    make_queries,
 )
 from trainyard.evaluate.log_likelihood import log_likelihoods
 from trainyard.evaluate.metric import NOT_FINITE, compute
-from trainyard.evaluate.model import Placement, load_causal, longest
+from trainyard.evaluate.model import Placement, find_max_length, load_causal
 from trainyard.evaluate.result_files import Result
 from trainyard.evaluate.rows import Block, count_rows, read_rows, rows_sha256, stream_rows
 from trainyard.launch.progress import Progress
@@ -89,10 +89,10 @@ class Scorer:
         self._rows = rows
         self.stop, pool = stop_and_pool(rows, self._settings)
         self._shots = Shots(pool, self._settings.shots, self._settings.draw, self._settings.seed)
-        most = longest(model_folder)
-        if most is None:
+        max_length = find_max_length(model_folder)
+        if max_length is None:
             raise InputError(f"{model_folder}: the model's configuration doesn't say how long a sequence it takes")
-        self._longest = most
+        self._longest = max_length
         self._model, self._tokenizer = load_causal(model_folder, self._settings)
 
     def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ class Scorer:
         is what lm-evaluation-harness asserts; else it has none of these.
         """
         items = [make_item(row, self._settings.protocol) for row in block.rows]
-        contexts = [with_shots(item, self._shots.before(block.first + place, item)) for place, item in enumerate(items)]
+        contexts = [add_shots(item, self._shots.before(block.first + index, item)) for index, item in enumerate(items)]
         pairs = [
             (context, " " + ending) for context, item in zip(contexts, items, strict=True) for ending in item.endings
         ]
@@ -115,32 +115,36 @@ class Scorer:
         remaining = iter(encoded)
         by_item = [list(itertools.islice(remaining, len(item.endings))) for item in items]
         whole = [all(0 < len(after) <= self._longest for _, after in endings) for endings in by_item]
-        asked = queries(list(itertools.compress(by_item, whole)), self._longest)
-        done = scored.pieces(len(items), len(asked))
-        sums = log_likelihoods(self._model, asked, self._settings.batch_tokens, done)
+        requests = make_queries(list(itertools.compress(by_item, whole)), self._longest)
+        done = scored.update_by_piece(len(items), len(requests))
+        sums = log_likelihoods(self._model, requests, self._settings.batch_tokens, done)
         tokens = [len(after) for _, after in itertools.chain.from_iterable(itertools.compress(by_item, whole))]
-        kept = list(itertools.compress(items, whole))
-        found = iter(score(kept, sums, lengths(kept, tokens, self._settings.protocol)) if kept else [])
+        scorable_items = list(itertools.compress(items, whole))
+        results = iter(
+            score(scorable_items, sums, ending_lengths(scorable_items, tokens, self._settings.protocol))
+            if scorable_items
+            else []
+        )
         return [
             {
-                "row": block.first + place,
+                "row": block.first + index,
                 "id": item.id,
                 "level": item.level,
                 "label": item.label,
-                **(next(found) if is_whole else dict.fromkeys(SCORED)),
-                "cut_tokens": max(lost_context(before, after, self._longest) for before, after in endings),
+                **(next(results) if is_whole else dict.fromkeys(SCORED)),
+                "cut_tokens": max(count_lost_context(before, after, self._longest) for before, after in endings),
                 "ending_tokens": [len(after) for _, after in endings],
             }
-            for place, (item, endings, is_whole) in enumerate(zip(items, by_item, whole, strict=True))
+            for index, (item, endings, is_whole) in enumerate(zip(items, by_item, whole, strict=True))
         ]
 
 
 def describe(settings: Settings) -> str:
     """The protocol in words, with where its shots are from."""
-    return PROTOCOLS[settings.protocol] + _drawn_from(settings)
+    return PROTOCOLS[settings.protocol] + _describe_shots(settings)
 
 
-def _drawn_from(settings: Settings) -> str:
+def _describe_shots(settings: Settings) -> str:
     if not settings.shots:
         return "No shots."
     source = (
@@ -153,7 +157,7 @@ def _drawn_from(settings: Settings) -> str:
     return f"{settings.shots} shots, joined by an empty line, drawn anew for each item from {source}."
 
 
-def held_out(rows: int, settings: Settings) -> int:
+def count_held_out(rows: int, settings: Settings) -> int:
     """How many of a split's own `rows` are kept for shots: of no more than are to be, the second half."""
     return settings.held_out if rows > settings.held_out else rows // 2
 
@@ -169,7 +173,7 @@ def stop_and_pool(rows: Path, settings: Settings) -> tuple[int, list[Item]]:
     if settings.shots and settings.shots_rows:
         pool = read_rows(settings.shots_rows, COLUMNS)
     elif settings.shots:
-        stop -= held_out(stop, settings)
+        stop -= count_held_out(stop, settings)
         pool = list(itertools.islice(stream_rows(rows, COLUMNS), stop, None))
     if settings.shots and len(pool) <= settings.shots:
         raise InputError(
@@ -178,7 +182,7 @@ def stop_and_pool(rows: Path, settings: Settings) -> tuple[int, list[Item]]:
     return min(stop, settings.limit or stop), [make_item(row, settings.protocol) for row in pool]
 
 
-def lengths(items: Sequence[Item], tokens: Sequence[int], protocol: Protocol) -> np.ndarray:
+def ending_lengths(items: Sequence[Item], tokens: Sequence[int], protocol: Protocol) -> np.ndarray:
     """What acc_norm divides by, shape `(items, endings)`: characters (harness) or tokens (completion), one at least."""
     if protocol == "harness":
         counts = np.array([[len(ending) for ending in item.endings] for item in items])
@@ -207,8 +211,8 @@ def score(items: Sequence[Item], sums: np.ndarray, counts: np.ndarray) -> list[d
 def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) -> Result:
     """Accuracies of scored items, by level too."""
     if settings.shots and not settings.shots_rows:
-        settings = settings.model_copy(update={"held_out": held_out(count_rows(rows), settings)})
-    context = longest(model_folder)
+        settings = settings.model_copy(update={"held_out": count_held_out(count_rows(rows), settings)})
+    context = find_max_length(model_folder)
     table = pq.read_table(scored, columns=["row", "cut_tokens", "ending_tokens", "correct"])
     lost, unscored = table["cut_tokens"].to_numpy(), table.filter(table["correct"].is_null())
     facts = {
@@ -219,26 +223,26 @@ def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) 
     }
     if settings.shots_rows:
         facts["shots_rows_sha256"] = rows_sha256(settings.shots_rows)
-    why = unscorable(unscored, context) if unscored.num_rows else None
+    why = describe_unscorable(unscored, context) if unscored.num_rows else None
     if unscored.num_rows == table.num_rows:
-        return Result(describe(settings), settings.recorded() | facts, reason=why)
+        return Result(describe(settings), settings.to_record() | facts, reason=why)
     items = read_scored(scored)
-    is_finite = finite(items["log_likelihoods"])
+    is_finite = all_finite(items["log_likelihoods"])
     return Result(
         describe(settings),
-        settings.recorded() | facts,
+        settings.to_record() | facts,
         n=len(items["label"]),
-        values=headline(items) if is_finite else None,
+        values=compute_scores(items) if is_finite else None,
         reason=None if is_finite else NOT_FINITE,
-        extra={"unscored": why} | ({"levels": by_level(items)} if is_finite else {}),
+        extra={"unscored": why} | ({"levels": score_levels(items)} if is_finite else {}),
     )
 
 
-def unscorable(items: pa.Table, context: int | None) -> str:
+def describe_unscorable(items: pa.Table, context: int | None) -> str:
     """Which items could not be scored, and why the first of them could not."""
     first = items.slice(0, 1).to_pylist()[0]
     tokens = first["ending_tokens"]
-    ending = next((place for place, count in enumerate(tokens) if not count), tokens.index(max(tokens)))
+    ending = next((index for index, count in enumerate(tokens) if not count), tokens.index(max(tokens)))
     what = f"has {tokens[ending]:,} tokens, and the model takes {context:,}" if tokens[ending] else "has no token"
     number = "one item has" if items.num_rows == 1 else f"{items.num_rows:,} items have"
     return f"row {first['row']}: ending {ending} {what}; {number} an ending that can't be scored whole: left out"
@@ -256,27 +260,27 @@ def read_scored(path: Path) -> dict[str, np.ndarray]:
     }
 
 
-def headline(scored: Mapping[str, np.ndarray]) -> Estimates:
+def compute_scores(scored: Mapping[str, np.ndarray]) -> Estimates:
     """Accuracies of columns of scored items by the module of `evaluate`."""
-    found = compute(
+    scores = compute(
         "hellaswag",
         predictions=scored["log_likelihoods"].tolist(),
         references=scored["label"].tolist(),
         lengths=scored["lengths"].tolist(),
     )
-    return unflat(found, ("acc", "acc_norm"))
+    return unflatten_estimates(scores, ("acc", "acc_norm"))
 
 
-def estimates(correct: np.ndarray, correct_norm: np.ndarray) -> Estimates:
+def estimate_scores(correct: np.ndarray, correct_norm: np.ndarray) -> Estimates:
     """Accuracies of scored items: whether each is right by either choice, shapes `(items,)`."""
-    return {"acc": proportion(correct), "acc_norm": proportion(correct_norm)}
+    return {"acc": estimate_proportion(correct), "acc_norm": estimate_proportion(correct_norm)}
 
 
-def by_level(scored: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+def score_levels(scored: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
     """Accuracies of each level, in order of first appearance; empty where items have no level."""
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for level in dict.fromkeys(filter(None, scored["level"].tolist())):
         part = scored["level"] == level
-        figures = estimates(scored["correct"][part], scored["correct_norm"][part])
-        found[level] = {"n": int(part.sum()), **as_json(figures)}
-    return found
+        figures = estimate_scores(scored["correct"][part], scored["correct_norm"][part])
+        results[level] = {"n": int(part.sum()), **to_json(figures)}
+    return results

@@ -70,15 +70,15 @@ class Shots:
         assert position >= self._position
         if not self._shots:
             return []
-        drawn: Sequence[int] = range(self._shots + 1)
+        indices: Sequence[int] = range(self._shots + 1)
         if self._draw == "random":
             for _ in range(self._position, position + 1):
-                drawn = self._generator.sample(range(len(self._pool)), self._shots + 1)
+                indices = self._generator.sample(range(len(self._pool)), self._shots + 1)
         self._position = position + 1
-        return [shot for place in drawn if (shot := self._pool[place]) != item][: self._shots]
+        return [shot for index in indices if (shot := self._pool[index]) != item][: self._shots]
 
 
-def with_shots(item: Item, shots: Sequence[Item]) -> str:
+def add_shots(item: Item, shots: Sequence[Item]) -> str:
     """The item's context after solved items."""
     return BETWEEN_SHOTS.join([*(f"{shot.context} {shot.endings[shot.label]}" for shot in shots), item.context])
 
@@ -118,7 +118,7 @@ def _as_list(token: int | None) -> list[int]:
     return [] if token is None else [token]
 
 
-def queries(items: Sequence[Sequence[tuple[Sequence[int], Sequence[int]]]], longest: int) -> list[Query]:
+def make_queries(items: Sequence[Sequence[tuple[Sequence[int], Sequence[int]]]], longest: int) -> list[Query]:
     """The queries that score the (context, continuation) pairs of each item in their order.
 
     Contexts are cut from the left to fit the model; neighbours of one item with the same
@@ -138,9 +138,9 @@ def fit(context: Sequence[int], continuation: Sequence[int], longest: int) -> tu
     A continuation has `longest` tokens at most, so that one token of context is left.
     """
     assert 0 < len(continuation) <= longest
-    return list(context[lost_context(context, continuation, longest) :]), list(continuation)
+    return list(context[count_lost_context(context, continuation, longest) :]), list(continuation)
 
 
-def lost_context(context: Sequence[int], continuation: Sequence[int], longest: int) -> int:
+def count_lost_context(context: Sequence[int], continuation: Sequence[int], longest: int) -> int:
     """How many tokens a context loses on its left to fit with its continuation into `longest` + 1 tokens."""
     return max(0, len(context) + min(len(continuation), longest) - (longest + 1))

@@ -53,16 +53,16 @@ def log_likelihoods(
     """
     offsets = np.cumsum([0, *(len(query.continuations) for query in queries)])
     result = np.empty(offsets[-1])
-    prefix = _common(queries)
+    prefix = _common_prefix(queries)
     cache = _read(model, prefix) if len(prefix) else None
-    for batch in batches([query.width - len(prefix) for query in queries], batch_tokens):
+    for batch in group_by_length([query.width - len(prefix) for query in queries], batch_tokens):
         places = np.concatenate([np.arange(offsets[index], offsets[index + 1]) for index in batch])
         result[places] = _score(model, [queries[index] for index in batch], len(prefix), cache)
         scored(len(batch))
     return result
 
 
-def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+def group_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
     """Indices by falling length, in groups of as many as fit into `batch_tokens` when padded."""
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     start = 0
@@ -72,7 +72,7 @@ def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
         start += rows
 
 
-def _common(queries: Sequence[Query]) -> np.ndarray:
+def _common_prefix(queries: Sequence[Query]) -> np.ndarray:
     """What all contexts begin with, but for the last token of the shortest; nothing if that is little."""
     if len(queries) < 2:
         return np.empty(0, dtype=np.int64)
@@ -86,7 +86,7 @@ def _common(queries: Sequence[Query]) -> np.ndarray:
 def _read(model: Any, prefix: np.ndarray) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Keys and values of each layer for a beginning, shapes `(1, heads, time, width)`."""
     cache: Any = DynamicCache()
-    with _head_on(model, torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)):
+    with _restrict_head(model, torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)):
         model(input_ids=torch.from_numpy(prefix)[None].to(model.device), past_key_values=cache, use_cache=True)
     return [(layer.keys, layer.values) for layer in cache.layers]
 
@@ -103,10 +103,10 @@ def _score(
         time = end = len(query.context) - start
         ids[row, :time], positions[row, :time] = query.context[start:], np.arange(start, start + time)
         for segment, tokens in enumerate(query.continuations, 1):
-            place, end = end, end + len(tokens) - 1
-            ids[row, place:end], segments[row, place:end] = tokens[:-1], segment
-            positions[row, place:end] = np.arange(start + time, start + time + len(tokens) - 1)
-            places = (time - 1, *range(place, end))
+            begin, end = end, end + len(tokens) - 1
+            ids[row, begin:end], segments[row, begin:end] = tokens[:-1], segment
+            positions[row, begin:end] = np.arange(start + time, start + time + len(tokens) - 1)
+            places = (time - 1, *range(begin, end))
             scored.extend((row, here, target, owner) for here, target in zip(places, tokens.tolist(), strict=True))
             owner += 1
         segments[row, end:] = -1
@@ -120,14 +120,14 @@ def _score(
     if cache is not None or owner > len(queries):
         arguments["position_ids"] = torch.from_numpy(positions).to(device)
         arguments["attention_mask"] = _mask(torch.from_numpy(segments).to(device), start, model.dtype)
-    with _head_on(model, torch.from_numpy(rows).to(device), torch.from_numpy(places).to(device)):
+    with _restrict_head(model, torch.from_numpy(rows).to(device), torch.from_numpy(places).to(device)):
         logits = model(**arguments).logits[0]  # (scored, words)
     losses = _losses(logits, torch.from_numpy(targets).to(device))
     return -np.bincount(owners, losses.double().cpu().numpy(), minlength=owner)
 
 
 @contextmanager
-def _head_on(model: Any, rows: torch.Tensor, places: torch.Tensor) -> Iterator[None]:
+def _restrict_head(model: Any, rows: torch.Tensor, places: torch.Tensor) -> Iterator[None]:
     """Let the model's head see these places alone, shapes `(scored,)`: logits come out as `(1, scored, words)`."""
 
     def pick(_: Any, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:

@@ -83,6 +83,6 @@ def compute(metric: str, **inputs: Any) -> dict[str, Any]:
     module = importlib.import_module(f"{MODULES}.{metric}.{metric}")
     (kind,) = (each for each in vars(module).values() if isinstance(each, type) and issubclass(each, evaluate.Metric))
     with tempfile.TemporaryDirectory() as cache:
-        found = kind(cache_dir=cache, keep_in_memory=True).compute(**inputs)
-    assert found is not None  # only ranks other than the first get None, and there is one
-    return found
+        scores = kind(cache_dir=cache, keep_in_memory=True).compute(**inputs)
+    assert scores is not None  # only ranks other than the first get None, and there is one
+    return scores

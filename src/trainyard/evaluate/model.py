@@ -10,7 +10,7 @@ from transformers.utils import logging
 
 from trainyard.config.values import Entry, PositiveInt
 from trainyard.core.errors import InputError, one_line
-from trainyard.evaluate.packed_linear import pack, packs
+from trainyard.evaluate.packed_linear import can_pack, pack
 
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
@@ -25,16 +25,16 @@ class Placement(Entry):
     processes: PositiveInt = Field(1, description="that share the rows; each has a GPU of its own where there are any")
 
     @property
-    def packed(self) -> bool:
+    def is_packed(self) -> bool:
         """Whether its linear layers are computed by oneDNN."""
-        return packs(self.device, getattr(torch, self.dtype))
+        return can_pack(self.device, getattr(torch, self.dtype))
 
-    def recorded(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, Any]:
         """The settings on which a result depends, and how linear layers are computed."""
-        return self.model_dump(mode="json", exclude={"processes"}) | {"linear": "onednn" if self.packed else "torch"}
+        return self.model_dump(mode="json", exclude={"processes"}) | {"linear": "onednn" if self.is_packed else "torch"}
 
 
-def reason_for_no_model(folder: Path) -> str | None:
+def explain_no_model(folder: Path) -> str | None:
     """Why there is no model in `folder`, if its run left none; None where there is one."""
     note = folder.parent / "NONE.txt"
     if folder.is_dir() or not note.is_file():
@@ -77,14 +77,18 @@ def load_tokenizer(folder: Path) -> Any:
         raise InputError(f"{folder}: cannot load the tokenizer ({one_line(error)})") from error
 
 
-def longest(folder: Path) -> int | None:
+def find_max_length(folder: Path) -> int | None:
     """The longest sequence that the model of `folder` takes, in tokens; None where its positions have no end (T5)."""
     return getattr(_configuration(folder), "max_position_embeddings", None)
 
 
 def _configuration(folder: Path) -> Any:
-    if not folder.is_dir() and (kept := sorted(path.parent.name for path in folder.parent.glob("*/config.json"))):
-        raise InputError(f"{folder}: the run kept no such model, but {', '.join(kept)}; did it end before that step?")
+    if not folder.is_dir() and (
+        checkpoints := sorted(path.parent.name for path in folder.parent.glob("*/config.json"))
+    ):
+        raise InputError(
+            f"{folder}: the run kept no such model, but {', '.join(checkpoints)}; did it end before that step?"
+        )
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: no config.json; give a folder in transformers' format")
     try:
@@ -107,6 +111,6 @@ def _load(kind: Any, folder: Path, placement: Placement) -> tuple[Any, Any]:
     except Exception as error:  # as above
         raise InputError(f"{folder}: cannot load the model ({one_line(error)})") from error
     model = model.to(placement.device).eval()
-    if placement.packed:
+    if placement.is_packed:
         pack(model)
     return model, load_tokenizer(folder)

@@ -29,7 +29,7 @@ class PackedLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(inputs, self.weight, self.bias, "none", [], "")
 
 
-def packs(device: str, dtype: torch.dtype) -> bool:
+def can_pack(device: str, dtype: torch.dtype) -> bool:
     """Whether a model there and of that type is packed: on the processors that oneDNN's operators are for.
 
     Those for bfloat16 need instructions (AVX-512 or AVX-NE-CONVERT) that not every x86 processor has.

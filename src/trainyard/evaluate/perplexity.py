@@ -13,16 +13,16 @@ from pydantic import Field
 
 from trainyard.config.values import PositiveInt
 from trainyard.core.errors import InputError
-from trainyard.core.statistics import Estimates, finite, ratio, unflat
+from trainyard.core.statistics import Estimates, all_finite, estimate_ratio, unflatten_estimates
 from trainyard.data.tokenizer_layouts import unknown_token
 from trainyard.evaluate.encoding import encode, encode_as_harness, harness_start_token, start_token
 from trainyard.evaluate.log_likelihood import Query, log_likelihoods
 from trainyard.evaluate.metric import NOT_FINITE, compute
-from trainyard.evaluate.model import Placement, load_causal, load_tokenizer, longest
+from trainyard.evaluate.model import Placement, find_max_length, load_causal, load_tokenizer
 from trainyard.evaluate.result_files import Result
 from trainyard.evaluate.rows import Block, count_rows
-from trainyard.evaluate.wikitext_detokenizer import detokenized, harness_sizes
-from trainyard.evaluate.words import letters, unspaced_letters
+from trainyard.evaluate.wikitext_detokenizer import count_as_harness, detokenize
+from trainyard.evaluate.words import count_letters, count_unspaced_letters
 from trainyard.launch.progress import Progress
 
 Protocol = Literal["rolling", "harness"]
@@ -84,19 +84,19 @@ def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) 
     columns = {name: items[name].to_numpy() for name in SCHEMA.names}
     if not columns["tokens"].sum():
         raise InputError(f"{rows}: no token can be scored: each document is one token, and there is no start token")
-    is_finite = finite(columns["log_likelihood"])
-    context, stride = resolve(settings, longest(model_folder), model_folder)
-    start, begin = described_start(model_folder, settings.protocol)
+    is_finite = all_finite(columns["log_likelihood"])
+    context, stride = resolve(settings, find_max_length(model_folder), model_folder)
+    start, begin = describe_start(model_folder, settings.protocol)
     letters_of, unspaced = (int(columns[name].sum()) for name in LETTERS)
-    values = headline(columns) if is_finite else None
-    lacking = {} if values is None else missing(values, letters_of, unspaced)
+    values = compute_scores(columns) if is_finite else None
+    lacking = {} if values is None else explain_missing(values, letters_of, unspaced)
     facts = {"context": context, "stride": stride, "start_token": start, "unspaced_letters": unspaced}
     unknown = columns["unknown"]
     facts |= {"documents_with_unknown": int(np.count_nonzero(unknown)), "unknown_tokens": int(unknown.sum())}
     facts["documents_beyond_context"] = int((columns["tokens"] > context).sum())
     return Result(
         describe(settings) + begin,
-        settings.recorded() | facts,
+        settings.to_record() | facts,
         n=items.num_rows,
         values=values and {name: value for name, value in values.items() if name not in lacking},
         reason=None if is_finite else NOT_FINITE,
@@ -105,12 +105,12 @@ def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) 
     )
 
 
-def missing(values: Estimates, letters_of: int, unspaced: int) -> dict[str, str]:
+def explain_missing(values: Estimates, letters_of: int, unspaced: int) -> dict[str, str]:
     """The figures that there are not, each with its reason, for a text of so many letters and unspaced letters."""
-    found = {name: TOO_LARGE for name in VALUES if name not in values}
+    reasons = {name: TOO_LARGE for name in VALUES if name not in values}
     if unspaced > UNSPACED * letters_of:
-        found["perplexity_word"] = WITHOUT_SPACES.format(unspaced=unspaced, letters=letters_of)
-    return found
+        reasons["perplexity_word"] = WITHOUT_SPACES.format(unspaced=unspaced, letters=letters_of)
+    return reasons
 
 
 class Scorer:
@@ -120,7 +120,7 @@ class Scorer:
 
     def __init__(self, model_folder: Path, rows: Path, settings: Mapping[str, Any]) -> None:
         self._settings = Settings.model_validate(settings)
-        self._context, self._stride = resolve(self._settings, longest(model_folder), model_folder)
+        self._context, self._stride = resolve(self._settings, find_max_length(model_folder), model_folder)
         count = count_rows(rows)
         self.stop = min(count, self._settings.limit or count)
         self._model, self._tokenizer = load_causal(model_folder, self._settings)
@@ -129,11 +129,14 @@ class Scorer:
 
     def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
         """One row per document that has any text: its size and its log-likelihood after its first token, in nats."""
-        texts = [(block.first + place, row["text"]) for place, row in enumerate(block.rows) if row["text"].strip()]
+        texts = [(block.first + index, row["text"]) for index, row in enumerate(block.rows) if row["text"].strip()]
         if self._settings.protocol == "harness":
-            encoded, count = encode_as_harness(self._tokenizer, [detokenized(text) for _, text in texts]), harness_sizes
+            encoded, count = (
+                encode_as_harness(self._tokenizer, [detokenize(text) for _, text in texts]),
+                count_as_harness,
+            )
         else:
-            encoded, count = encode(self._tokenizer, [text for _, text in texts]), sizes
+            encoded, count = encode(self._tokenizer, [text for _, text in texts]), count_words_and_bytes
         documents = [np.array(ids if self._start is None else [self._start, *ids], dtype=np.int64) for ids in encoded]
         sums = document_log_likelihoods(
             self._model,
@@ -141,15 +144,15 @@ class Scorer:
             self._context,
             self._stride,
             self._settings.batch_tokens,
-            functools.partial(scored.pieces, len(block.rows)),
+            functools.partial(scored.update_by_piece, len(block.rows)),
         )
         return [
             {
                 "row": row,
                 "tokens": len(ids) - 1,
                 **count(text),
-                "letters": letters(text),
-                "unspaced_letters": unspaced_letters(text),
+                "letters": count_letters(text),
+                "unspaced_letters": count_unspaced_letters(text),
                 "unknown": int(np.count_nonzero(ids == self._unknown)),
                 "log_likelihood": float(total),
             }
@@ -177,7 +180,7 @@ def document_log_likelihoods(
     """
     owners, cut = [], []
     for index, ids in enumerate(documents):
-        for begin, end, count in windows(len(ids), context, stride):
+        for begin, end, count in rolling_windows(len(ids), context, stride):
             owners.append(index)
             cut.append(Query(ids[begin : end - count], (ids[end - count : end],)))
     finished = done(len(cut)) if done else lambda windows: None
@@ -185,7 +188,7 @@ def document_log_likelihoods(
     return np.bincount(np.array(owners, dtype=np.int64), sums, minlength=len(documents))
 
 
-def described_start(model_folder: Path, protocol: Protocol) -> tuple[int | None, str]:
+def describe_start(model_folder: Path, protocol: Protocol) -> tuple[int | None, str]:
     """The id of the token before a document, and the sentence of the protocol that tells of it."""
     tokenizer = load_tokenizer(model_folder)
     start = STARTS[protocol](tokenizer)
@@ -216,7 +219,7 @@ def resolve(settings: Settings, limit: int | None, folder: Path) -> tuple[int, i
     return context, stride
 
 
-def windows(length: int, context: int, stride: int) -> Iterator[tuple[int, int, int]]:
+def rolling_windows(length: int, context: int, stride: int) -> Iterator[tuple[int, int, int]]:
     """Cut a sequence of `length` tokens into `(begin, end, scored)`.
 
     Tokens `begin` to `end - 1` are read (all but the last as input: `context` at most)
@@ -229,24 +232,24 @@ def windows(length: int, context: int, stride: int) -> Iterator[tuple[int, int, 
         done = end
 
 
-def sizes(text: str) -> dict[str, int]:
+def count_words_and_bytes(text: str) -> dict[str, int]:
     """Words and bytes of a text."""
     return {"words": len(text.split()), "bytes": len(text.encode())}
 
 
-def headline(items: Mapping[str, np.ndarray]) -> Estimates:
+def compute_scores(items: Mapping[str, np.ndarray]) -> Estimates:
     """Loss, perplexities and bits per byte by the module of `evaluate`, of columns of items, shapes `(documents,)`."""
     given = {name: items[name].tolist() for name in COUNTS}
-    return unflat(compute("perplexity", predictions=items["log_likelihood"].tolist(), **given), VALUES)
+    return unflatten_estimates(compute("perplexity", predictions=items["log_likelihood"].tolist(), **given), VALUES)
 
 
-def estimates(items: Mapping[str, np.ndarray]) -> Estimates:
+def estimate_scores(items: Mapping[str, np.ndarray]) -> Estimates:
     """Loss (nats per token), perplexities, and bits per byte, of columns of items, shapes `(documents,)`.
 
     A perplexity that a number can't hold is left out.
     """
     losses = -np.asarray(items["log_likelihood"], dtype=np.float64)
-    token, word, byte = (ratio(losses, np.asarray(items[name], dtype=np.float64)) for name in COUNTS)
-    exponentials = (token.exponential(), word.exponential(), byte.exponential())
-    found = zip(VALUES, (token, *exponentials, byte.scaled(1 / math.log(2))), strict=True)
-    return {name: estimate for name, estimate in found if math.isfinite(estimate.value)}
+    token, word, byte = (estimate_ratio(losses, np.asarray(items[name], dtype=np.float64)) for name in COUNTS)
+    exponentials = (token.exp(), word.exp(), byte.exp())
+    named = zip(VALUES, (token, *exponentials, byte.scale(1 / math.log(2))), strict=True)
+    return {name: estimate for name, estimate in named if math.isfinite(estimate.value)}

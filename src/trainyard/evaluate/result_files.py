@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainyard.core.files import read_json, whole_file, write_json
-from trainyard.core.statistics import PARTS, Estimate, as_json
+from trainyard.core.files import atomic_file, read_json, write_json
+from trainyard.core.statistics import PARTS, Estimate, to_json
 from trainyard.evaluate.rows import rows_sha256
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "evaluate", "rouge_score", "nltk", "regex")
@@ -58,7 +58,7 @@ class Result:
 
 def write_items(items: Sequence[Mapping[str, Any]], schema: pa.Schema, path: Path) -> None:
     """Write items as a Parquet file."""
-    with whole_file(path) as draft:
+    with atomic_file(path) as draft:
         pq.write_table(pa.Table.from_pylist([dict(item) for item in items], schema=schema), draft)
 
 
@@ -77,7 +77,7 @@ def write_result(output: Path, names: Names, metric: str, result: Result, model_
             "rows_sha256": rows_sha256(rows),
             "model_origin": model_origin(model_folder),
             "n": result.n,
-            "values": None if result.values is None else as_json(result.values) | absent(result.lacking),
+            "values": None if result.values is None else to_json(result.values) | explain_absent(result.lacking),
             "reason": result.reason or next(iter(result.lacking.values()), None),
             **(result.extra or {}),
             "protocol": result.protocol,
@@ -86,12 +86,12 @@ def write_result(output: Path, names: Names, metric: str, result: Result, model_
     )
 
 
-def absent(lacking: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def explain_absent(lacking: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Figures that there are not, as they are in result files, each with its reason."""
     return {name: {**dict.fromkeys(PARTS), "reason": reason} for name, reason in lacking.items()}
 
 
 def model_origin(folder: Path) -> dict[str, Any] | None:
     """Where a model is from: its source and hashes if it was fetched, or its run and step; None if it doesn't say."""
-    found = (folder / name for name in ORIGINS)
-    return next((read_json(file) for file in found if file.is_file()), None)
+    candidates = (folder / name for name in ORIGINS)
+    return next((read_json(file) for file in candidates if file.is_file()), None)

@@ -13,16 +13,16 @@ from pydantic import Field
 from rouge_score import tokenizers
 from rouge_score.rouge_scorer import RougeScorer
 
-from trainyard.config.study import RougeTokenizer, stems
+from trainyard.config.study import RougeTokenizer, uses_stemmer
 from trainyard.config.values import NonNegativeInt, PositiveInt
 from trainyard.core.errors import InputError
-from trainyard.core.statistics import Estimates, as_json, bootstrap_means
-from trainyard.evaluate.generation import generate, generation_config, reaches_limit
+from trainyard.core.statistics import Estimates, bootstrap_means, to_json
+from trainyard.evaluate.generation import generate, make_generation_config, reaches_limit
 from trainyard.evaluate.metric import compute
-from trainyard.evaluate.model import Placement, load_sequence_to_sequence, longest
-from trainyard.evaluate.result_files import Result, absent
+from trainyard.evaluate.model import Placement, find_max_length, load_sequence_to_sequence
+from trainyard.evaluate.result_files import Result, explain_absent
 from trainyard.evaluate.rows import Block, count_rows
-from trainyard.evaluate.words import letters, words
+from trainyard.evaluate.words import count_letters, find_words
 from trainyard.launch.progress import Progress
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
@@ -75,7 +75,7 @@ class Settings(Placement):
     @property
     def stems(self) -> bool:
         """Whether words are compared without their endings, as published ROUGE of English mostly does."""
-        return stems(self.tokenizer, self.stemmer)
+        return uses_stemmer(self.tokenizer, self.stemmer)
 
 
 def describe(settings: Settings) -> str:
@@ -91,7 +91,7 @@ def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) 
     lost = items["cut_tokens"].to_numpy()
     facts = {
         "stemmer": settings.stems,
-        "source_length": resolve(settings, longest(model_folder), model_folder),
+        "source_length": resolve(settings, find_max_length(model_folder), model_folder),
         "cut_sources": int((lost > 0).sum()),
         "cut_source_tokens": int(lost.sum()),
         "cut_predictions": int(items["cut_prediction"].to_numpy().sum()),
@@ -102,21 +102,21 @@ def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) 
     }
     lacking: dict[str, str] = {}
     if not counted.any():
-        lacking |= dict.fromkeys(KINDS, unscored(settings.tokenizer, facts))
+        lacking |= dict.fromkeys(KINDS, explain_unscored(settings.tokenizer, facts))
     values, lead3 = (
-        {} if lacking else estimates(each[counted], settings.resamples, settings.seed) for each in (own, lead)
+        {} if lacking else estimate_scores(each[counted], settings.resamples, settings.seed) for each in (own, lead)
     )
     return Result(
         describe(settings),
-        settings.recorded() | facts,
+        settings.to_record() | facts,
         n=int(counted.sum()),
         values=values,
         lacking=lacking,
-        extra={"baselines": {"lead3": as_json(lead3) | absent(lacking)}},
+        extra={"baselines": {"lead3": to_json(lead3) | explain_absent(lacking)}},
     )
 
 
-def unscored(tokenizer: RougeTokenizer, facts: Mapping[str, Any]) -> str:
+def explain_unscored(tokenizer: RougeTokenizer, facts: Mapping[str, Any]) -> str:
     """Why no target could be scored, and what to do about it."""
     if not facts["target_letters"]:
         return "no target has a letter or a digit"
@@ -133,7 +133,7 @@ class Scorer:
 
     def __init__(self, model_folder: Path, rows: Path, settings: Mapping[str, Any]) -> None:
         self._settings = Settings.model_validate(settings)
-        self._source_length = resolve(self._settings, longest(model_folder), model_folder)
+        self._source_length = resolve(self._settings, find_max_length(model_folder), model_folder)
         count = count_rows(rows)
         self.stop = min(count, self._settings.limit or count)
         self._model, self._tokenizer = load_sequence_to_sequence(model_folder, self._settings)
@@ -143,23 +143,23 @@ class Scorer:
         sources, targets = ([row[name] for row in block.rows] for name in ("source", "target"))
         at = self._settings
         predictions, lost, cut = self._summaries(sources, scored)
-        own = by_row(predictions, targets, at.stems, at.tokenizer)
-        lead = by_row([lead_sentences(source) for source in sources], targets, at.stems, at.tokenizer)
+        own = score_rows(predictions, targets, at.stems, at.tokenizer)
+        lead = score_rows([lead_sentences(source) for source in sources], targets, at.stems, at.tokenizer)
         long = [len(ids) > at.max_length for ids in self._tokenizer(text_target=targets, verbose=False)["input_ids"]]
         return [
             {
-                "row": block.first + place,
+                "row": block.first + index,
                 "id": row["id"],
                 "prediction": prediction,
                 "target": row["target"],
-                **dict(zip((*KINDS, *LEADS), (*own[place], *lead[place]), strict=True)),
-                "letters": letters(row["target"]),
-                "kept_letters": kept_letters(row["target"], at.tokenizer),
-                "cut_tokens": lost[place],
-                "cut_prediction": cut[place],
-                "long_target": long[place],
+                **dict(zip((*KINDS, *LEADS), (*own[index], *lead[index]), strict=True)),
+                "letters": count_letters(row["target"]),
+                "kept_letters": count_kept_letters(row["target"], at.tokenizer),
+                "cut_tokens": lost[index],
+                "cut_prediction": cut[index],
+                "long_target": long[index],
             }
-            for place, (row, prediction) in enumerate(zip(block.rows, predictions, strict=True))
+            for index, (row, prediction) in enumerate(zip(block.rows, predictions, strict=True))
         ]
 
     def _summaries(self, sources: Sequence[str], scored: Progress) -> tuple[list[str], list[int], list[bool]]:
@@ -168,7 +168,7 @@ class Scorer:
         texts = [at.prefix + source for source in sources]
         full = self._tokenizer(texts, verbose=False)["input_ids"]
         short = self._tokenizer(texts, truncation=True, max_length=self._source_length)["input_ids"]
-        config = generation_config(
+        config = make_generation_config(
             self._model,
             at.beams,
             at.min_length,
@@ -177,14 +177,14 @@ class Scorer:
             at.length_penalty,
             at.early_stopping,
         )
-        generated = generate(self._model, short, config, at.batch, scored.scored)
+        generated = generate(self._model, short, config, at.batch, scored.update)
         decoded = self._tokenizer.batch_decode(generated, skip_special_tokens=True)
         lost = [max(0, len(ids) - self._source_length) for ids in full]
         return [text.strip() for text in decoded], lost, [reaches_limit(ids, config) for ids in generated]
 
 
-def resolve(settings: Settings, most: int | None, folder: Path) -> int:
-    """The longest source, in tokens, where all lengths fit a model that takes `most`.
+def resolve(settings: Settings, max_length: int | None, folder: Path) -> int:
+    """The longest source, in tokens, where all lengths fit a model that takes `max_length`.
 
     Raises:
         InputError: min_length exceeds max_length, or a length exceeds what the model takes.
@@ -193,9 +193,9 @@ def resolve(settings: Settings, most: int | None, folder: Path) -> int:
         raise InputError(f"min_length {settings.min_length}: no more than max_length, {settings.max_length}")
     for name in ("source_length", "max_length"):
         length = getattr(settings, name)
-        if most is not None and length is not None and length > most:
-            raise InputError(f"{name} {length}: {folder} takes {most} tokens at most")
-    return settings.source_length or min(SOURCE_LENGTH, most or SOURCE_LENGTH)
+        if max_length is not None and length is not None and length > max_length:
+            raise InputError(f"{name} {length}: {folder} takes {max_length} tokens at most")
+    return settings.source_length or min(SOURCE_LENGTH, max_length or SOURCE_LENGTH)
 
 
 def lead_sentences(source: str) -> str:
@@ -208,7 +208,7 @@ class UnicodeTokenizer(tokenizers.Tokenizer):
 
     def tokenize(self, text: str) -> list[str]:
         """The words of a text."""
-        return words(text)
+        return find_words(text)
 
 
 def make_tokenizer(name: RougeTokenizer, stemmer: bool) -> tokenizers.Tokenizer:
@@ -216,18 +216,18 @@ def make_tokenizer(name: RougeTokenizer, stemmer: bool) -> tokenizers.Tokenizer:
     return UnicodeTokenizer() if name == "unicode" else tokenizers.DefaultTokenizer(stemmer)
 
 
-def kept_letters(target: str, tokenizer: RougeTokenizer) -> int:
+def count_kept_letters(target: str, tokenizer: RougeTokenizer) -> int:
     """How many letters and digits of a target stand in the words that the tokenizer makes of it."""
-    return sum(map(letters, make_tokenizer(tokenizer, stemmer=False).tokenize(target)))
+    return sum(map(count_letters, make_tokenizer(tokenizer, stemmer=False).tokenize(target)))
 
 
-def scorable(target: str, tokenizer: RougeTokenizer) -> bool:
+def is_scorable(target: str, tokenizer: RougeTokenizer) -> bool:
     """Whether a target has a word, and keeps half of its letters and digits: else a score says nothing of it."""
-    kept = kept_letters(target, tokenizer)
-    return kept > 0 and letters(target) <= 2 * kept
+    letters_left = count_kept_letters(target, tokenizer)
+    return letters_left > 0 and count_letters(target) <= 2 * letters_left
 
 
-def by_row(
+def score_rows(
     predictions: Sequence[str], targets: Sequence[str], stemmer: bool, tokenizer: RougeTokenizer
 ) -> list[list[float | None]]:
     """The scores of each row as `score` has them, by the module of `evaluate`; none where it has none."""
@@ -241,24 +241,24 @@ def score(
     """F-measures in percent of each row, shape `(rows, 4)`: rouge1, rouge2, rougeL, rougeLsum.
 
     Only rougeLsum sees where sentences end; without a line for each it equals rougeL. A row whose target
-    isn't `scorable` has NaN.
+    isn't `is_scorable` has NaN.
     """
     scorer = RougeScorer(list(KINDS), tokenizer=make_tokenizer(tokenizer, stemmer))
 
     def of_row(prediction: str, target: str) -> list[float]:
-        if not scorable(target, tokenizer):
+        if not is_scorable(target, tokenizer):
             return [math.nan] * len(KINDS)
-        found = scorer.score("\n".join(sentences(target)), "\n".join(sentences(prediction)))
-        return [100 * found[name].fmeasure for name in KINDS]
+        scores = scorer.score("\n".join(sentences(target)), "\n".join(sentences(prediction)))
+        return [100 * scores[name].fmeasure for name in KINDS]
 
     rows = [of_row(prediction, target) for prediction, target in zip(predictions, targets, strict=True)]
     return np.array(rows).reshape(-1, len(KINDS))
 
 
-def estimates(scores: np.ndarray, resamples: int, seed: int) -> Estimates:
+def estimate_scores(scores: np.ndarray, resamples: int, seed: int) -> Estimates:
     """Means over rows with bootstrap intervals, within 0 and 100."""
-    found = (estimate.within(0, 100) for estimate in bootstrap_means(scores, resamples, seed))
-    return dict(zip(KINDS, found, strict=True))
+    clamped = (estimate.clamp(0, 100) for estimate in bootstrap_means(scores, resamples, seed))
+    return dict(zip(KINDS, clamped, strict=True))
 
 
 _OPENING = "\"'(\\[\u201c\u2018\u00ab"

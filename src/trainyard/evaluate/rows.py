@@ -19,7 +19,7 @@ def stream_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: the file is missing or damaged, or lacks a column.
     """
-    with opened(path) as file:
+    with open_parquet(path) as file:
         missing = [name for name in columns if name not in file.schema_arrow.names]
         if missing:
             raise InputError(f"{path}: no column {missing[0]}; it has {', '.join(file.schema_arrow.names)}")
@@ -49,7 +49,7 @@ def count_rows(path: Path) -> int:
     Raises:
         InputError: the file is missing, damaged or empty.
     """
-    with opened(path) as file:
+    with open_parquet(path) as file:
         if not file.metadata.num_rows:
             raise InputError(f"{path}: no rows to evaluate")
         return file.metadata.num_rows
@@ -62,7 +62,7 @@ def rows_sha256(rows: Path) -> str:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[pq.ParquetFile]:
+def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
     """A Parquet file, to be read part by part.
 
     Raises:
@@ -98,17 +98,17 @@ class Block:
 def blocks(path: Path, columns: Sequence[str], stop: int) -> Iterator[Block]:
     """Cut the first `stop` rows of a Parquet file into blocks, which depend only on the rows."""
     index = first = size = 0
-    held: list[dict[str, Any]] = []
-    for place, row in enumerate(stream_rows(path, columns)):
-        if place == stop:
+    buffer: list[dict[str, Any]] = []
+    for row_number, row in enumerate(stream_rows(path, columns)):
+        if row_number == stop:
             break
-        held.append(row)
+        buffer.append(row)
         size += sum(_characters(value) for value in row.values())
         if size >= CHARACTERS:
-            yield Block(index, first, held)
-            index, first, size, held = index + 1, place + 1, 0, []
-    if held:
-        yield Block(index, first, held)
+            yield Block(index, first, buffer)
+            index, first, size, buffer = index + 1, row_number + 1, 0, []
+    if buffer:
+        yield Block(index, first, buffer)
 
 
 def _characters(value: Any) -> int:

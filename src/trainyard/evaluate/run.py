@@ -6,9 +6,9 @@ from typing import Any
 
 from trainyard.core.files import check_writable
 from trainyard.evaluate.metric import metric_module
-from trainyard.evaluate.model import reason_for_no_model
+from trainyard.evaluate.model import explain_no_model
 from trainyard.evaluate.result_files import Names, Result, write_items, write_result
-from trainyard.evaluate.workers import Task, scored_items
+from trainyard.evaluate.workers import Task, score_items
 
 
 def run(
@@ -36,13 +36,13 @@ def run(
     """
     check_writable(output.parent)
     module, items = metric_module(metric), output.with_suffix(".parquet")
-    chosen = module.Settings.model_validate(settings)
-    if reason := reason_for_no_model(model_folder):
+    parsed = module.Settings.model_validate(settings)
+    if reason := explain_no_model(model_folder):
         write_items([], module.SCHEMA, items)
-        result = Result(module.describe(chosen), chosen.recorded(), reason=reason)
+        result = Result(module.describe(parsed), parsed.to_record(), reason=reason)
         write_result(output, names, metric, result, model_folder, rows)
         return
-    task = Task(metric, str(model_folder), str(rows), chosen.model_dump(mode="json"), names.title)
-    with scored_items(task, chosen.processes, items, work):
-        result = module.summarise(items, chosen, model_folder, rows)
+    task = Task(metric, str(model_folder), str(rows), parsed.model_dump(mode="json"), names.title)
+    with score_items(task, parsed.processes, items, work):
+        result = module.summarise(items, parsed, model_folder, rows)
         write_result(output, names, metric, result, model_folder, rows)

@@ -13,8 +13,8 @@ from pydantic import Field
 from trainyard.config.values import PositiveInt, Seed
 from trainyard.core.errors import InputError
 from trainyard.evaluate.encoding import encode, start_token
-from trainyard.evaluate.generation import continuations
-from trainyard.evaluate.model import Placement, load_causal, load_tokenizer, longest
+from trainyard.evaluate.generation import continue_prompts
+from trainyard.evaluate.model import Placement, find_max_length, load_causal, load_tokenizer
 from trainyard.evaluate.result_files import Result
 from trainyard.evaluate.rows import Block, count_rows, stream_rows
 from trainyard.evaluate.words import UNSPACED
@@ -67,10 +67,10 @@ def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) 
         "cut_prompts": int((lost > 0).sum()),
         "cut_prompt_tokens": int(lost.sum()),
     }
-    looked = min(count_rows(rows), settings.limit or LOOKED_AT)
+    searched = min(count_rows(rows), settings.limit or LOOKED_AT)
     words = settings.prompt_words
-    reason = f"none of the first {looked:,} rows continues after {words} words; make prompt_words smaller"
-    return Result(describe(settings), settings.recorded() | facts, n=len(lost), reason=None if len(lost) else reason)
+    reason = f"none of the first {searched:,} rows continues after {words} words; make prompt_words smaller"
+    return Result(describe(settings), settings.to_record() | facts, n=len(lost), reason=None if len(lost) else reason)
 
 
 class Scorer:
@@ -81,12 +81,12 @@ class Scorer:
     def __init__(self, model_folder: Path, rows: Path, settings: Mapping[str, Any]) -> None:
         self._settings = Settings.model_validate(settings)
         texts = itertools.islice(stream_rows(rows, self.columns), self._settings.limit or LOOKED_AT)
-        self._prompts = prompts_of([row["text"] for row in texts], self._settings)
+        self._prompts = select_prompts([row["text"] for row in texts], self._settings)
         self.stop = self._prompts[-1][0] + 1 if self._prompts else 0
         self._model, self._tokenizer = load_causal(model_folder, self._settings)
         self._start = start_token(self._tokenizer)
         ids = self._encode([prompt for _, prompt, _ in self._prompts])
-        room = room_for_prompts(self._settings, longest(model_folder), model_folder)
+        room = max_prompt_length(self._settings, find_max_length(model_folder), model_folder)
         self._ids = [prompt[-room:] if room else prompt for prompt in ids]
         self._lost = [len(prompt) - len(kept) for prompt, kept in zip(ids, self._ids, strict=True)]
 
@@ -97,10 +97,10 @@ class Scorer:
     def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
         """A row a prompt: what the model made of it, and how the document goes on."""
         rows = range(block.first, block.first + len(block.rows))
-        found = zip(self._prompts, self._lost, self._ids, strict=True)
-        chosen = [(*prompt, lost, ids) for prompt, lost, ids in found if prompt[0] in rows]
+        prompts = zip(self._prompts, self._lost, self._ids, strict=True)
+        chosen = [(*prompt, lost, ids) for prompt, lost, ids in prompts if prompt[0] in rows]
         at = self._settings
-        tokens = continuations(
+        tokens = continue_prompts(
             self._model,
             [ids for *_, ids in chosen],
             at.new_tokens,
@@ -108,7 +108,7 @@ class Scorer:
             seeds=[1_000_003 * at.seed + row for row, *_ in chosen],
             temperature=at.temperature,
             batch=at.batch,
-            done=scored.pieces(len(rows), len(chosen)),
+            done=scored.update_by_piece(len(rows), len(chosen)),
         )
         targets = encode(self._tokenizer, [rest for _, _, rest, *_ in chosen])
         return [
@@ -125,7 +125,7 @@ class Scorer:
         ]
 
 
-def prompts_of(texts: Sequence[str], settings: Settings) -> list[tuple[int, str, str]]:
+def select_prompts(texts: Sequence[str], settings: Settings) -> list[tuple[int, str, str]]:
     """Row, prompt and what follows it, of the first documents that are longer than a prompt; none if no document is.
 
     A prompt ends with a word and what follows begins with white space, so that tokens don't
@@ -134,16 +134,16 @@ def prompts_of(texts: Sequence[str], settings: Settings) -> list[tuple[int, str,
     """
     prompt = regex.compile(rf"\s*{WORD}(?:\s*{WORD}){{{settings.prompt_words - 1}}}(?=\s*\S)")
     matches = ((row, text, prompt.match(text)) for row, text in enumerate(texts))
-    found = ((row, text[: match.end()], text[match.end() :]) for row, text, match in matches if match)
-    return list(itertools.islice(found, settings.prompts))
+    split_texts = ((row, text[: match.end()], text[match.end() :]) for row, text, match in matches if match)
+    return list(itertools.islice(split_texts, settings.prompts))
 
 
-def room_for_prompts(settings: Settings, most: int | None, folder: Path) -> int | None:
-    """How many tokens of a prompt fit beside `new_tokens` into a model that takes `most`; None where it takes any.
+def max_prompt_length(settings: Settings, limit: int | None, folder: Path) -> int | None:
+    """How many tokens of a prompt fit beside `new_tokens` into a model that takes `limit`; None where it takes any.
 
     Raises:
         InputError: none.
     """
-    if most is not None and settings.new_tokens >= most:
-        raise InputError(f"samples: new_tokens {settings.new_tokens}: {folder} takes {most} tokens, prompt included")
-    return None if most is None else most - settings.new_tokens
+    if limit is not None and settings.new_tokens >= limit:
+        raise InputError(f"samples: new_tokens {settings.new_tokens}: {folder} takes {limit} tokens, prompt included")
+    return None if limit is None else limit - settings.new_tokens

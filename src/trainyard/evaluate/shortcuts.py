@@ -18,9 +18,9 @@ import numpy as np
 
 from trainyard.core.errors import InputError
 from trainyard.core.files import write_json
-from trainyard.core.statistics import proportion, ratio
+from trainyard.core.statistics import estimate_proportion, estimate_ratio
 from trainyard.evaluate.rows import read_rows, rows_sha256
-from trainyard.evaluate.words import words
+from trainyard.evaluate.words import find_words
 
 CORPUS_ROWS = 50_000  # enough that the counts of common words settle; a corpus of billions of tokens has no end
 COLUMNS = ("ctx", "endings", "label", "level")
@@ -66,7 +66,7 @@ Scores = list[list[float]]
 """A score for each ending of each item, higher for a likelier one: (items, endings)."""
 
 
-def shortcuts(
+def score_shortcuts(
     items: Path, corpus: Path | None, output: Path, dataset: str, split: str, limit: int | None = None
 ) -> None:
     """Score every baseline on multiple-choice items, over all and by level.
@@ -86,14 +86,14 @@ def shortcuts(
     rows = _items(items, limit)
     text = None if corpus is None else read_rows(corpus, ["text"], CORPUS_ROWS)
     scores = {
-        "ending-alone": _ending_alone(rows),
-        "any-mentioned": _by_context(rows, _mentioned),
-        "first-mentioned": _by_context(rows, _first),
-        "last-mentioned": _by_context(rows, _last),
-        "most-mentioned": _by_context(rows, _often),
+        "ending-alone": _score_ending_only(rows),
+        "any-mentioned": _score_by_context(rows, _score_mentions),
+        "first-mentioned": _score_by_context(rows, _score_first),
+        "last-mentioned": _score_by_context(rows, _score_last),
+        "most-mentioned": _score_by_context(rows, _score_frequency),
     }
     if text is not None:
-        scores["most-frequent"] = _most_frequent(rows, [row["text"] for row in text])
+        scores["most-frequent"] = _score_corpus_frequency(rows, [row["text"] for row in text])
     write_json(
         output,
         {
@@ -104,7 +104,9 @@ def shortcuts(
             "rows_sha256": rows_sha256(items),
             "corpus": None if text is None else {"file": str(corpus), "rows": len(text), "at_most": CORPUS_ROWS},
             "chance": {"value": statistics.fmean(1 / len(row["endings"]) for row in rows)},
-            "baselines": {name: {**BASELINES[name], **_summary(rows, found)} for name, found in scores.items()},
+            "baselines": {
+                name: {**BASELINES[name], **_summary(rows, baseline_scores)} for name, baseline_scores in scores.items()
+            },
         },
     )
 
@@ -117,16 +119,16 @@ def _items(path: Path, limit: int | None) -> list[Item]:
     return rows
 
 
-def _differing(endings: Sequence[str]) -> list[list[str]]:
+def _distinctive_words(endings: Sequence[str]) -> list[list[str]]:
     """The words of each ending that not every ending has."""
-    each = [words(ending) for ending in endings]
+    each = [find_words(ending) for ending in endings]
     shared = set(each[0]).intersection(*each[1:])
     return [[word for word in ending if word not in shared] for ending in each]
 
 
-def _ending_alone(rows: list[Item]) -> Scores:
+def _score_ending_only(rows: list[Item]) -> Scores:
     """Sum of the log odds of an ending's words, learned from the other half of the items."""
-    endings = [_differing(row["endings"]) for row in rows]
+    endings = [_distinctive_words(row["endings"]) for row in rows]
     middle = len(rows) // 2
     scores: Scores = []
     for scored, learned in ((slice(middle), slice(middle, None)), (slice(middle, None), slice(middle))):
@@ -146,37 +148,37 @@ def _log_odds(right: Counter[str], wrong: Counter[str]) -> dict[str, float]:
     return {word: balance + math.log((right[word] + 1) / (wrong[word] + 1)) for word in seen}
 
 
-def _most_frequent(rows: list[Item], corpus: Sequence[str]) -> Scores:
-    endings = [_differing(row["endings"]) for row in rows]
-    wanted = {word for each in endings for ending in each for word in ending}
+def _score_corpus_frequency(rows: list[Item], corpus: Sequence[str]) -> Scores:
+    endings = [_distinctive_words(row["endings"]) for row in rows]
+    vocabulary = {word for each in endings for ending in each for word in ending}
     counts: Counter[str] = Counter()
     for text in corpus:
-        counts.update(word for word in words(text) if word in wanted)
+        counts.update(word for word in find_words(text) if word in vocabulary)
     return [[_mean([math.log(counts[word] + 1) for word in ending]) for ending in each] for each in endings]
 
 
-def _by_context(rows: list[Item], score: Callable[[list[str], list[str]], float]) -> Scores:
+def _score_by_context(rows: list[Item], score: Callable[[list[str], list[str]], float]) -> Scores:
     scores = []
     for row in rows:
-        context = words(row["ctx"])
-        scores.append([score(context, ending) for ending in _differing(row["endings"])])
+        context = find_words(row["ctx"])
+        scores.append([score(context, ending) for ending in _distinctive_words(row["endings"])])
     return scores
 
 
-def _mentioned(context: list[str], ending: list[str]) -> float:
+def _score_mentions(context: list[str], ending: list[str]) -> float:
     return _mean([float(word in context) for word in ending])
 
 
-def _often(context: list[str], ending: list[str]) -> float:
+def _score_frequency(context: list[str], ending: list[str]) -> float:
     return _mean([float(context.count(word)) for word in ending])
 
 
-def _first(context: list[str], ending: list[str]) -> float:
+def _score_first(context: list[str], ending: list[str]) -> float:
     return -min((context.index(word) for word in ending if word in context), default=len(context))
 
 
-def _last(context: list[str], ending: list[str]) -> float:
-    return max((place for place, word in enumerate(context) if word in ending), default=-1)
+def _score_last(context: list[str], ending: list[str]) -> float:
+    return max((index for index, word in enumerate(context) if word in ending), default=-1)
 
 
 def _mean(values: list[float]) -> float:
@@ -206,5 +208,5 @@ def _accuracy(points: list[float]) -> dict[str, float | None]:
     """The mean with its standard error and 95 % interval: Student's t, or Wilson's where none is a guess."""
     worth = np.array(points)
     if np.isin(worth, (0.0, 1.0)).all():
-        return asdict(proportion(worth))
-    return asdict(ratio(worth, np.ones(len(worth))).within(0.0, 1.0))
+        return asdict(estimate_proportion(worth))
+    return asdict(estimate_ratio(worth, np.ones(len(worth))).clamp(0.0, 1.0))

@@ -34,7 +34,7 @@ _LAST = (
 )
 
 
-def detokenized(page: str) -> str:
+def detokenize(page: str) -> str:
     """A page with its marks joined to its words again, as the harness's `wikitext_detokenizer` does."""
     pattern, joined = _YEARS
     page = pattern.sub(joined, page.replace(*_POSSESSIVE))
@@ -47,6 +47,6 @@ def detokenized(page: str) -> str:
     return page
 
 
-def harness_sizes(page: str) -> dict[str, int]:
+def count_as_harness(page: str) -> dict[str, int]:
     """Words and bytes of a page as the harness counts them: what is empty at an end counts as a word."""
     return {"words": len(re.split(r"\s+", page)), "bytes": len(page.encode())}

@@ -17,7 +17,7 @@ _CHARACTER = regex.compile(CHARACTER.replace(r"\pM", r"\p{M}"))
 _WORD = regex.compile(r"[\p{L}\p{N}][\p{L}\p{M}\p{N}]*")
 
 
-def words(text: str) -> list[str]:
+def find_words(text: str) -> list[str]:
     """The words of a text: letters and digits with their combining marks, whatever the script.
 
     Characters that mean the same are one (Unicode's normalisation form KC), and so are
@@ -28,11 +28,11 @@ def words(text: str) -> list[str]:
     return _WORD.findall(folded if folded.isascii() else _CHARACTER.sub(r" \g<0> ", folded))
 
 
-def letters(text: str) -> int:
+def count_letters(text: str) -> int:
     """How many letters and digits a text has."""
     return sum(map(str.isalnum, text))
 
 
-def unspaced_letters(text: str) -> int:
+def count_unspaced_letters(text: str) -> int:
     """How many of a text's letters and digits are of scripts that put no space between words."""
-    return 0 if text.isascii() else letters("".join(_CHARACTER.findall(text)))
+    return 0 if text.isascii() else count_letters("".join(_CHARACTER.findall(text)))

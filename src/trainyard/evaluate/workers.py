@@ -26,8 +26,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainyard.core.errors import InputError
-from trainyard.core.files import read_json, sha256_file, sha256_json, whole_file, write_json
-from trainyard.core.python_environment import versions
+from trainyard.core.files import atomic_file, read_json, sha256_file, sha256_json, write_json
+from trainyard.core.python_environment import package_versions
 from trainyard.core.repository import SOURCE
 from trainyard.evaluate.metric import metric_module
 from trainyard.evaluate.result_files import PACKAGES, Names, write_items
@@ -60,7 +60,7 @@ def work_folder(names: Names, model_folder: Path, rows: Sequence[Path], depends:
         {
             "model": {str(file.relative_to(model_folder)): sha256_file(file) for file in files},
             "rows": [rows_sha256(file) for file in rows],
-            "versions": versions(PACKAGES),
+            "versions": package_versions(PACKAGES),
             "depends": depends,
         }
     )
@@ -69,7 +69,7 @@ def work_folder(names: Names, model_folder: Path, rows: Sequence[Path], depends:
 
 
 @contextmanager
-def scored_items(task: Task, processes: int, output: Path, work: Path | None) -> Iterator[None]:
+def score_items(task: Task, processes: int, output: Path, work: Path | None) -> Iterator[None]:
     """Score every block and write all items to `output`, for the body to read.
 
     Args:
@@ -101,7 +101,7 @@ def score_share(task: Task, folder: Path, rank: int, processes: int) -> None:
         for block in blocks(Path(task.rows), scorer.columns, scorer.stop):
             file = folder / f"{block.index:06d}.parquet"
             if block.index % processes != rank or file.is_file():
-                counter.passed(len(block.rows))
+                counter.skip(len(block.rows))
                 continue
             write_items(scorer.score(block, counter), metric.SCHEMA, file)
 
@@ -126,7 +126,7 @@ def _in_processes(task: Task, folder: Path, processes: int) -> None:
 
 
 def _gather(folder: Path, schema: pa.Schema, output: Path) -> None:
-    with whole_file(output) as draft, pq.ParquetWriter(draft, schema) as writer:
+    with atomic_file(output) as draft, pq.ParquetWriter(draft, schema) as writer:
         for file in sorted(folder.glob("*.parquet")):
             writer.write_table(pq.read_table(file, schema=schema))
 

@@ -21,7 +21,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _passing(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     """Whether another attempt may succeed.
 
     So it is without a connection, after a time-out, too many requests, the server's fault, half a file, or an answer
@@ -45,16 +45,16 @@ def _passing(error: BaseException) -> bool:
     return any(type(link) is OSError and link.errno is None for link in links)
 
 
-def _asked_wait(error: BaseException) -> float:
+def _requested_wait(error: BaseException) -> float:
     """The seconds that the hub asks to wait (Retry-After), `LONGEST_WAIT` at most."""
     for link in _chain(error):
-        asked = getattr(getattr(link, "response", None), "headers", {}).get("Retry-After", "")
-        if asked.isdecimal():
-            return min(float(asked), LONGEST_WAIT)
+        header = getattr(getattr(link, "response", None), "headers", {}).get("Retry-After", "")
+        if header.isdecimal():
+            return min(float(header), LONGEST_WAIT)
     return 0.0
 
 
-def attempted(what: str, act: Callable[[], Result]) -> Result:
+def retry(what: str, act: Callable[[], Result]) -> Result:
     """Do something that asks the hub; wait and try again, twice as long each time, while the fault may pass.
 
     Raises:
@@ -62,22 +62,22 @@ def attempted(what: str, act: Callable[[], Result]) -> Result:
     """
     import httpx2  # noqa: PLC0415
 
-    odd = (LookupError, TypeError, AttributeError)  # what huggingface_hub makes of an answer that isn't the hub's
+    malformed = (LookupError, TypeError, AttributeError)  # what huggingface_hub makes of an answer that isn't the hub's
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return act()
-        except (httpx2.HTTPError, OSError, ValueError, RuntimeError, *odd) as error:
+        except (httpx2.HTTPError, OSError, ValueError, RuntimeError, *malformed) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            if isinstance(error, (json.JSONDecodeError, *odd)):
+            if isinstance(error, (json.JSONDecodeError, *malformed)):
                 reason = f"its answer can't be read: {type(error).__name__}: {reason}"
-            if not _passing(error):
+            if not _is_transient(error):
                 raise InputError(f"{what}: {reason}") from error
             if attempt == ATTEMPTS:
                 raise InputError(
                     f"{what}: the hub can't be reached ({ATTEMPTS} attempts; {reason}). Try later, or set `mirror` to "
                     "a folder in the hub's layout"
                 ) from error
-            seconds = max(FIRST_WAIT * 2 ** (attempt - 1), _asked_wait(error))
+            seconds = max(FIRST_WAIT * 2 ** (attempt - 1), _requested_wait(error))
             logging.warning("%s: %s; attempt %d of %d in %.0f s", what, reason, attempt + 1, ATTEMPTS, seconds)
         time.sleep(seconds)
     raise AssertionError

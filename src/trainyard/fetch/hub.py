@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from trainyard.core.errors import InputError
 from trainyard.fetch import attempts
-from trainyard.fetch.lock import Asked, DataLock, LockedFile, fingerprint
+from trainyard.fetch.lock import DataLock, LockedFile, Request, fingerprint
 
 SECONDS = 10.0  # for each answer of the hub, and between two pieces of a file
 _AT_ONCE = 500  # paths in one question
@@ -32,33 +32,35 @@ class Repository(NamedTuple):
         return f"{self.name} (revision {self.revision})"
 
 
-class Stated(NamedTuple):
+class ExpectedFile(NamedTuple):
     """What the hub says of a file: the SHA-256 of a large one, git's hash of one that git keeps itself."""
 
     size: int
     sha256: str | None
     git: str
 
-    def difference(self, path: Path, found: LockedFile) -> str | None:
+    def describe_mismatch(self, path: Path, actual: LockedFile) -> str | None:
         """How a file that came isn't the one that the hub has, or None."""
-        if found.size != self.size:
-            return f"came with {found.size:,} bytes, the hub has {self.size:,}"
+        if actual.size != self.size:
+            return f"came with {actual.size:,} bytes, the hub has {self.size:,}"
         if self.sha256 is not None:
             return (
-                None if found.sha256 == self.sha256 else f"came with SHA-256 {found.sha256}, the hub's is {self.sha256}"
+                None
+                if actual.sha256 == self.sha256
+                else f"came with SHA-256 {actual.sha256}, the hub's is {self.sha256}"
             )
         git = _git_hash(path)
         return None if git == self.git else f"came with git hash {git}, the hub's is {self.git}"
 
 
-def repository(asked: Asked) -> Repository:
+def resolve_repository(request: Request) -> Repository:
     """The repository that holds what an entry asks for."""
-    assert asked.source is not None
-    assert asked.revision is not None
-    return Repository("dataset" if asked.section == "datasets" else "model", asked.source, asked.revision)
+    assert request.source is not None
+    assert request.revision is not None
+    return Repository("dataset" if request.section == "datasets" else "model", request.source, request.revision)
 
 
-def top_files(of: Repository) -> list[str]:
+def list_top_files(of: Repository) -> list[str]:
     """The names of the files in a repository's first folder.
 
     Raises:
@@ -68,9 +70,9 @@ def top_files(of: Repository) -> list[str]:
     return [entry.path for entry in tree if hasattr(entry, "size")]
 
 
-def locked_files(
+def download_locked(
     lock: DataLock,
-    asked: Asked,
+    request: Request,
     names_at: Callable[[Repository], list[str]],
     split: str | None = None,
 ) -> tuple[str, dict[str, Path]]:
@@ -79,7 +81,7 @@ def locked_files(
     Args:
         lock: the data lock. A source that it knows is asked for by the commit and the paths recorded, so that
             nothing but the files is asked of the hub, and nothing at all where they lie in its cache.
-        asked: the entry.
+        request: the entry.
         names_at: the paths that belong to it in the repository at a commit.
         split: the source's split that these are.
 
@@ -89,21 +91,21 @@ def locked_files(
     Raises:
         InputError: the hub can't be reached, has no such thing, or gives other bytes than it states or were recorded.
     """
-    of = repository(asked)
-    record = lock.record(asked)
+    of = resolve_repository(request)
+    record = lock.record(request)
     commit = record.commit if record and record.commit else _commit(of)
     at = of._replace(revision=commit)
     recorded = record.splits.get(split) if record and split else list(record.files) if record else None
     names = names_at(at) if recorded is None else recorded
     known = record.files if record else {}
-    cached = _cached(at, names)
-    stated = _stated(at, [name for name in names if name not in known or name not in cached])
+    cached = _cached_names(at, names)
+    stated = _expected_files(at, [name for name in names if name not in known or name not in cached])
     files: dict[str, Path] = {}
-    found: dict[str, LockedFile] = {}
+    results: dict[str, LockedFile] = {}
     for number, name in enumerate(names, 1):
-        files[name], found[name] = _checked(at, name, known.get(name), stated.get(name))
-        logging.info("%s, %s (%d of %d): %s", of, name, number, len(names), found[name])
-    lock.settle(asked, found, split, commit)
+        files[name], results[name] = _download_checked(at, name, known.get(name), stated.get(name))
+        logging.info("%s, %s (%d of %d): %s", of, name, number, len(names), results[name])
+    lock.settle(request, results, split, commit)
     return commit, files
 
 
@@ -134,8 +136,8 @@ def _limit(request: Any) -> None:
 
 def _shorten(response: Any) -> None:
     """Bound the wait that an answer asks for: huggingface_hub would wait for a day."""
-    asked = response.headers.get("Retry-After", "")
-    if asked.isdecimal() and int(asked) > attempts.LONGEST_WAIT:
+    header = response.headers.get("Retry-After", "")
+    if header.isdecimal() and int(header) > attempts.LONGEST_WAIT:
         response.headers["Retry-After"] = f"{attempts.LONGEST_WAIT:.0f}"
 
 
@@ -143,20 +145,20 @@ def _ask(of: Repository, question: Callable[[Any], Any], what: str = "") -> Any:
     prepare_client()
     from huggingface_hub import HfApi  # noqa: PLC0415
 
-    return attempts.attempted(f"{of}{what}", lambda: question(HfApi()))
+    return attempts.retry(f"{of}{what}", lambda: question(HfApi()))
 
 
 def _commit(of: Repository) -> str:
     def commit(api: Any) -> str:
-        found = api.repo_info(of.name, repo_type=of.kind, revision=of.revision, timeout=SECONDS).sha
-        if not isinstance(found, str):
+        commit_hash = api.repo_info(of.name, repo_type=of.kind, revision=of.revision, timeout=SECONDS).sha
+        if not isinstance(commit_hash, str):
             raise LookupError("no commit is named")
-        return found
+        return commit_hash
 
     return _ask(of, commit)
 
 
-def _cached(at: Repository, names: Iterable[str]) -> set[str]:
+def _cached_names(at: Repository, names: Iterable[str]) -> set[str]:
     from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415
 
     return {
@@ -166,12 +168,12 @@ def _cached(at: Repository, names: Iterable[str]) -> set[str]:
     }
 
 
-def _stated(at: Repository, names: Sequence[str]) -> dict[str, Stated]:
-    def infos(api: Any, some: list[str]) -> dict[str, Stated]:
-        found = api.get_paths_info(at.name, some, revision=at.revision, repo_type=at.kind)
-        return {file.path: Stated(file.size, file.lfs and file.lfs.sha256, file.blob_id) for file in found}
+def _expected_files(at: Repository, names: Sequence[str]) -> dict[str, ExpectedFile]:
+    def infos(api: Any, some: list[str]) -> dict[str, ExpectedFile]:
+        paths_info = api.get_paths_info(at.name, some, revision=at.revision, repo_type=at.kind)
+        return {file.path: ExpectedFile(file.size, file.lfs and file.lfs.sha256, file.blob_id) for file in paths_info}
 
-    stated: dict[str, Stated] = {}
+    stated: dict[str, ExpectedFile] = {}
     for first in range(0, len(names), _AT_ONCE):
         stated |= _ask(at, partial(infos, some=list(names[first : first + _AT_ONCE])))
     if absent := sorted(set(names) - set(stated)):
@@ -179,7 +181,9 @@ def _stated(at: Repository, names: Sequence[str]) -> dict[str, Stated]:
     return stated
 
 
-def _checked(at: Repository, name: str, recorded: LockedFile | None, stated: Stated | None) -> tuple[Path, LockedFile]:
+def _download_checked(
+    at: Repository, name: str, recorded: LockedFile | None, stated: ExpectedFile | None
+) -> tuple[Path, LockedFile]:
     """Download a file; one that isn't as the hub states or the lock records is downloaded once more, from anew.
 
     Raises:
@@ -188,14 +192,14 @@ def _checked(at: Repository, name: str, recorded: LockedFile | None, stated: Sta
     problem = None
     for again in (False, True):
         path = _download(at, name, again)
-        found = fingerprint(path)
-        problem = stated.difference(path, found) if stated else None
-        if problem is None and recorded in (None, found):
+        actual = fingerprint(path)
+        problem = stated.describe_mismatch(path, actual) if stated else None
+        if problem is None and recorded in (None, actual):
             break
-        logging.warning("%s, %s: %s", at, name, problem or f"{found}; recorded are {recorded}")
+        logging.warning("%s, %s: %s", at, name, problem or f"{actual}; recorded are {recorded}")
     if problem:
         raise InputError(f"{at}, {name}: {problem}; something on the way changes it. Try later, or set `mirror`")
-    return path, found
+    return path, actual
 
 
 def _download(at: Repository, name: str, again: bool) -> Path:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from trainyard.config.values import Entry, NonNegativeInt, Sha256
 from trainyard.config.yaml_entries import parse, read_yaml
 from trainyard.core.errors import InputError
-from trainyard.core.files import write_text, written
+from trainyard.core.files import report_write_errors, write_text
 
 PATH = Path("config/data.lock.yaml")
 LOCK_SECONDS = 60.0
@@ -62,7 +62,7 @@ Lock = dict[Section, dict[str, dict[Origin, Record]]]
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """What an entry of a catalogue asks for, and where it is looked for: it names one record of the lock.
 
     Attributes:
@@ -82,19 +82,19 @@ class Asked:
     revision: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.section.removesuffix('s')} {self.name} ({self.origin}{_described(self)})"
+        return f"{self.section.removesuffix('s')} {self.name} ({self.origin}{_describe(self)})"
 
     @property
-    def accept(self) -> str:
+    def accept_command(self) -> str:
         """The command that accepts a change."""
         return f"make accept-data DATA={self.name} ORIGIN={self.origin}"
 
-    def differs(self, record: Record) -> str | None:
+    def describe_change(self, record: Record) -> str | None:
         """How the catalogue's entry has changed since the record was made, or None."""
         same = (self.source, self.configuration, self.revision)
         if same == (record.source, record.configuration, record.revision):
             return None
-        return f"config/{self.section}.yaml asks for{_described(self)}, recorded is{_described(record)}"
+        return f"config/{self.section}.yaml asks for{_describe(self)}, recorded is{_describe(record)}"
 
 
 class DataLock:
@@ -103,24 +103,24 @@ class DataLock:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
 
-    def record(self, asked: Asked) -> Record | None:
+    def record(self, request: Request) -> Record | None:
         """The record of a source, if there is one.
 
         Raises:
             InputError: the catalogue's entry has changed since, or the file can't be read.
         """
-        record = _read(self._path).get(asked.section, {}).get(asked.name, {}).get(asked.origin)
-        if record and (change := asked.differs(record)):
-            self.refuse(asked, [change])
+        record = _read(self._path).get(request.section, {}).get(request.name, {}).get(request.origin)
+        if record and (change := request.describe_change(record)):
+            self.refuse(request, [change])
         return record
 
     def settle(
-        self, asked: Asked, files: Mapping[str, LockedFile], split: str | None = None, commit: str | None = None
+        self, request: Request, files: Mapping[str, LockedFile], split: str | None = None, commit: str | None = None
     ) -> None:
         """Record the files that were read, or compare them with those recorded. Other files' records stay.
 
         Args:
-            asked: whose files they are.
+            request: whose files they are.
             files: by path, in order; all of the split's, or without one all that the source has.
             split: the source's split that they are.
             commit: what they were downloaded from.
@@ -130,32 +130,32 @@ class DataLock:
         """
         if self._path is None:
             return
-        with _held(self._path):
+        with _hold_lock(self._path):
             lock = _read(self._path)
-            origins = lock.setdefault(asked.section, {}).setdefault(asked.name, {})
-            record = origins.get(asked.origin)
+            origins = lock.setdefault(request.section, {}).setdefault(request.name, {})
+            record = origins.get(request.origin)
             if record is None:
                 record = Record(
-                    source=asked.source,
-                    configuration=asked.configuration,
-                    revision=asked.revision,
+                    source=request.source,
+                    configuration=request.configuration,
+                    revision=request.revision,
                     commit=commit,
                     files={},
                 )
-            elif problems := list(_differences(asked, record, files, split, commit)):
-                self.refuse(asked, problems)
+            elif problems := list(_differences(request, record, files, split, commit)):
+                self.refuse(request, problems)
             splits = {**record.splits, split: list(files)} if split else record.splits
             now = record.model_copy(update={"files": {**record.files, **files}, "splits": splits})
-            if now != origins.get(asked.origin):
-                origins[asked.origin] = now
+            if now != origins.get(request.origin):
+                origins[request.origin] = now
                 _write(self._path, lock)
 
-    def refuse(self, asked: Asked, problems: list[str]) -> NoReturn:
+    def refuse(self, request: Request, problems: list[str]) -> NoReturn:
         """End with what isn't as it was recorded, and what to do."""
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise InputError(
-            f"{self._path}: {asked} isn't what was recorded: {'; '.join(problems[:_SHOWN])}{more}. "
-            f"Put it back as it was; or, if the change is wanted, accept it and run again: {asked.accept}"
+            f"{self._path}: {request} isn't what was recorded: {'; '.join(problems[:_SHOWN])}{more}. "
+            f"Put it back as it was; or, if the change is wanted, accept it and run again: {request.accept_command}"
         )
 
     def forget(self, name: str, origin: Origin | None = None) -> list[str]:
@@ -165,22 +165,22 @@ class DataLock:
             InputError: there is none.
         """
         assert self._path is not None
-        with _held(self._path):
+        with _hold_lock(self._path):
             lock = _read(self._path)
-            gone = []
+            removed = []
             for section, entries in lock.items():
                 origins = entries.get(name, {})
-                chosen: list[Origin] = [origin] if origin else list(origins)
-                for where in chosen:
+                selected: list[Origin] = [origin] if origin else list(origins)
+                for where in selected:
                     if record := origins.pop(where, None):
                         files = f"{len(record.files)} file{'s' if len(record.files) != 1 else ''}"
-                        gone.append(f"{section.removesuffix('s')} {name} ({where}): {files}")
-            if not gone:
+                        removed.append(f"{section.removesuffix('s')} {name} ({where}): {files}")
+            if not removed:
                 known = sorted({key for entries in lock.values() for key in entries})
                 of = f" of the origin {origin}" if origin else ""
                 raise InputError(f"{self._path}: no record of {name}{of}; there are {', '.join(known) or 'none'}")
             _write(self._path, lock)
-        return gone
+        return removed
 
 
 def fingerprint(path: Path) -> LockedFile:
@@ -197,7 +197,7 @@ def fingerprint(path: Path) -> LockedFile:
     return LockedFile(size=size, sha256=digest.hexdigest())
 
 
-def check_files(lock: DataLock, asked: Asked, files: Mapping[str, Path], split: str | None = None) -> None:
+def check_files(lock: DataLock, request: Request, files: Mapping[str, Path], split: str | None = None) -> None:
     """Record or compare files that lie here; `files` as `DataLock.settle` takes them.
 
     Raises:
@@ -205,26 +205,26 @@ def check_files(lock: DataLock, asked: Asked, files: Mapping[str, Path], split: 
     """
     if absent := next((path for path in files.values() if not path.is_file()), None):
         raise InputError(f"{absent}: no such file")
-    lock.record(asked)
-    lock.settle(asked, {name: fingerprint(path) for name, path in files.items()}, split)
+    lock.record(request)
+    lock.settle(request, {name: fingerprint(path) for name, path in files.items()}, split)
 
 
-def _described(of: Asked | Record) -> str:
+def _describe(of: Request | Record) -> str:
     parts = (of.source, of.configuration, of.revision and f"at {of.revision}")
     return "".join(f" {part}" for part in parts if part)
 
 
 def _differences(
-    asked: Asked, record: Record, files: Mapping[str, LockedFile], split: str | None, commit: str | None
+    request: Request, record: Record, files: Mapping[str, LockedFile], split: str | None, commit: str | None
 ) -> Iterator[str]:
-    if change := asked.differs(record):
+    if change := request.describe_change(record):
         yield change
     if commit != record.commit:
         yield f"its commit is {commit}, recorded is {record.commit}"
-    for name, found in files.items():
+    for name, actual in files.items():
         recorded = record.files.get(name)
-        if recorded and recorded != found:
-            yield f"{name} has {found}; recorded are {recorded}"
+        if recorded and recorded != actual:
+            yield f"{name} has {actual}; recorded are {recorded}"
     known = record.splits.get(split, list(files)) if split else list(record.files)
     where = f" in the split {split}" if split else ""
     yield from (f"{name} is new{where}" for name in sorted(set(files) - set(known)))
@@ -234,9 +234,9 @@ def _differences(
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[None]:
+def _hold_lock(path: Path) -> Iterator[None]:
     try:
-        with written(path):
+        with report_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_SECONDS):
                 yield

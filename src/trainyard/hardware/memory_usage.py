@@ -34,10 +34,10 @@ class DeviceMemory:
         """The most that this process's tensors have taken since the last reading, in bytes; None without a GPU."""
         if self._device.type != "cuda":
             return None
-        found = torch.cuda.max_memory_allocated(self._device)
+        peak = torch.cuda.max_memory_allocated(self._device)
         torch.cuda.reset_peak_memory_stats(self._device)
-        self._peak = max(self._peak, found)
-        return found
+        self._peak = max(self._peak, peak)
+        return peak
 
     def peak(self) -> int:
         """The most of all; 0 without a GPU."""
@@ -48,8 +48,8 @@ def _status(name: str) -> int | None:
     path = Path("/proc/self/status")
     if not path.exists():
         return None
-    found = re.search(rf"^{name}:\s+(\d+) kB$", path.read_text(), re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
+    match = re.search(rf"^{name}:\s+(\d+) kB$", path.read_text(), re.MULTILINE)
+    return int(match[1]) * 1024 if match else None
 
 
 def _peak() -> int:

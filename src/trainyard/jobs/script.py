@@ -14,8 +14,8 @@ from typing import Any
 from trainyard.core.errors import InputError
 from trainyard.core.files import read_json, write_json
 from trainyard.core.job import Job
-from trainyard.launch.process_tree import ended_with_snakemake
-from trainyard.provenance.record import recorded
+from trainyard.launch.process_tree import end_with_snakemake
+from trainyard.provenance.record import record_job
 
 
 def run_job(scope: dict[str, Any], function: Callable[[Job], None]) -> None:
@@ -37,8 +37,8 @@ def run_job(scope: dict[str, Any], function: Callable[[Job], None]) -> None:
         handlers=[logging.FileHandler(job.log, mode="a", encoding="utf-8")],
     )
     try:
-        with ended_with_snakemake() if "snakemake" in scope else nullcontext():
-            recorded(job, function)
+        with end_with_snakemake() if "snakemake" in scope else nullcontext():
+            record_job(job, function)
     except InputError as error:
         logging.error("%s", error)
         print(f"error: {error}\n(log: {job.log})", file=sys.stderr)

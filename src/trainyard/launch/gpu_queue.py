@@ -29,7 +29,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from trainyard.core.errors import InputError
-from trainyard.hardware.gpus import VARIABLE, Gpu, gpus
+from trainyard.hardware.gpus import VARIABLE, Gpu, find_gpus
 
 # Not TMPDIR, which differs between shells, nor /run/user, which goes at logout; cleaners of /tmp leave locked files.
 FOLDER = Path(f"/tmp/trainyard-{os.getuid()}")  # noqa: S108 (of this user alone: see _open_folder)
@@ -49,10 +49,12 @@ class _Job:
 
 
 @contextmanager
-def taken(count: int, devices: Sequence[Gpu] | None = None, folder: Path | None = None) -> Iterator[dict[str, str]]:
+def acquire_gpus(
+    count: int, devices: Sequence[Gpu] | None = None, folder: Path | None = None
+) -> Iterator[dict[str, str]]:
     """Hold `count` GPUs that no other job holds; waits for them, and says so once on standard error.
 
-    They stay held after the block for as long as a process lives that has called `hold`.
+    They stay held after the block for as long as a process lives that has called `keep_lease`.
 
     Args:
         count: none for a job on the CPU.
@@ -60,7 +62,7 @@ def taken(count: int, devices: Sequence[Gpu] | None = None, folder: Path | None 
         folder: where jobs meet; the user's one on this machine by default.
 
     Yields:
-        The variables that its processes get: CUDA_VISIBLE_DEVICES, and what `hold` reads.
+        The variables that its processes get: CUDA_VISIBLE_DEVICES, and what `keep_lease` reads.
 
     Raises:
         InputError: there aren't so many GPUs, or the folder is another user's.
@@ -68,7 +70,7 @@ def taken(count: int, devices: Sequence[Gpu] | None = None, folder: Path | None 
     if not count:
         yield {}
         return
-    devices = _here() if devices is None else devices
+    devices = _own_gpus() if devices is None else devices
     if devices is _UNKNOWN:
         count = 1
     if len(devices) < count:
@@ -79,14 +81,14 @@ def taken(count: int, devices: Sequence[Gpu] | None = None, folder: Path | None 
         )
     path, lock = _queue_up(folder or FOLDER, devices)
     try:
-        held = _wait(path, count, devices)
-        names = {} if devices is _UNKNOWN else {VARIABLE: ",".join(device.name for device in held)}
+        acquired = _wait(path, count, devices)
+        names = {} if devices is _UNKNOWN else {VARIABLE: ",".join(device.name for device in acquired)}
         yield {**names, FILE: str(path)}
     finally:
         os.close(lock)
 
 
-def hold() -> None:
+def keep_lease() -> None:
     """Hold the GPUs that this process was given until it ends, also when the job that took them is gone.
 
     Raises:
@@ -97,14 +99,14 @@ def hold() -> None:
     try:
         file = os.open(os.environ[FILE], os.O_RDONLY)  # for good
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        there = os.fstat(file).st_nlink > 0
+        is_listed = os.fstat(file).st_nlink > 0
     except (FileNotFoundError, BlockingIOError):
-        there = False
-    if not there:
+        is_listed = False
+    if not is_listed:
         raise RuntimeError("the job that this process belongs to has ended: its GPUs are free for others")
 
 
-def _here() -> Sequence[Gpu]:
+def _own_gpus() -> Sequence[Gpu]:
     """The GPUs of this process.
 
     SLURM's assignment is kept: the same names may be other GPUs in another of its jobs, and one of its jobs may
@@ -112,16 +114,16 @@ def _here() -> Sequence[Gpu]:
     """
     job, assigned = os.environ.get("SLURM_JOB_ID"), os.environ.get(VARIABLE)
     if job and assigned is not None:
-        place = f"slurm-{job}-{os.environ.get('SLURMD_NODENAME', '')}"
-        return [Gpu(name, f"{place}-{name}") for name in assigned.split(",") if name]
-    found = gpus()
-    return _UNKNOWN if found is None else found
+        job_name = f"slurm-{job}-{os.environ.get('SLURMD_NODENAME', '')}"
+        return [Gpu(name, f"{job_name}-{name}") for name in assigned.split(",") if name]
+    devices = find_gpus()
+    return _UNKNOWN if devices is None else devices
 
 
 def _queue_up(folder: Path, devices: Sequence[Gpu]) -> tuple[Path, int]:
     """Give this job a file behind all others, and the descriptor that holds its lock."""
-    with _alone(folder):
-        number = max((job.number for job in _living(folder)), default=0) + 1
+    with _lock_folder(folder):
+        number = max((job.number for job in _live_jobs(folder)), default=0) + 1
         path = folder / f"{number:08d}-{secrets.token_hex(4)}"
         lock = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDONLY, 0o600)
         fcntl.flock(lock, fcntl.LOCK_SH)
@@ -131,37 +133,37 @@ def _queue_up(folder: Path, devices: Sequence[Gpu]) -> tuple[Path, int]:
 
 def _wait(path: Path, count: int, devices: Sequence[Gpu]) -> list[Gpu]:
     """Take `count` of the devices as soon as it is this job's turn and as many are free."""
-    number, told = int(path.name.split("-")[0]), False
+    number, reported = int(path.name.split("-")[0]), False
     while True:
-        with _alone(path.parent):
-            wanted = {device.place for device in devices}
-            others = [job for job in _living(path.parent) if job.number != number and wanted & {*job.wants}]
-            held = {place for job in others for place in job.holds}
-            free = [device for device in devices if device.place not in held]
+        with _lock_folder(path.parent):
+            requested = {device.place for device in devices}
+            others = [job for job in _live_jobs(path.parent) if job.number != number and requested & {*job.wants}]
+            busy = {place for job in others for place in job.holds}
+            free = [device for device in devices if device.place not in busy]
             before = [job for job in others if not job.holds and job.number < number]
             if len(free) >= count and not before:
                 places = [device.place for device in free[:count]]
-                _write(path, _Job(number, os.getpid(), sorted(wanted), places))
+                _write(path, _Job(number, os.getpid(), sorted(requested), places))
                 return free[:count]
-        if not told:
+        if not reported:
             print(_reason(count, devices, others), file=sys.stderr, flush=True)
-            told = True
+            reported = True
         time.sleep(POLL_SECONDS)
 
 
 def _reason(count: int, devices: Sequence[Gpu], others: Sequence[_Job]) -> str:
     names = {device.place: device.name or "all" for device in devices}
-    held = [
+    holders = [
         f"process {job.process} has {', '.join(names[place] for place in job.holds if place in names)}"
         if job.holds
         else f"process {job.process} is ahead of it in the queue"
         for job in others
     ]
-    return f"waiting for {count} of the GPUs {', '.join(names.values())}: {'; '.join(held)}"
+    return f"waiting for {count} of the GPUs {', '.join(names.values())}: {'; '.join(holders)}"
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _lock_folder(folder: Path) -> Iterator[None]:
     """Hold the folder's own lock, for the moment that looking and writing take."""
     descriptor = _open_folder(folder)
     try:
@@ -180,8 +182,8 @@ def _open_folder(folder: Path) -> int:
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
-    found = os.fstat(descriptor)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+    status = os.fstat(descriptor)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
         os.close(descriptor)
         raise InputError(
             f"{folder}: jobs coordinate their GPUs there, but other users may write to it; delete it and run again"
@@ -189,7 +191,7 @@ def _open_folder(folder: Path) -> int:
     return descriptor
 
 
-def _living(folder: Path) -> list[_Job]:
+def _live_jobs(folder: Path) -> list[_Job]:
     """The jobs of which a process lives, in the order of the queue; the files of others are deleted."""
     jobs = []
     for path in sorted(folder.iterdir()):

@@ -19,10 +19,10 @@ from trainyard.core.repository import SOURCE
 from trainyard.core.timeouts import TIMEOUT
 from trainyard.launch.environment import child_environment
 from trainyard.launch.failures import oom_kill_count
-from trainyard.launch.gpu_queue import taken
-from trainyard.launch.process_tree import end, ended_by_signals
-from trainyard.launch.slurm import srun, torchrun
-from trainyard.launch.worker import ERROR_FILE, ends_file, said_file, set_room_aside, word_of
+from trainyard.launch.gpu_queue import acquire_gpus
+from trainyard.launch.process_tree import end, exit_on_signals
+from trainyard.launch.slurm import srun_command, torchrun_arguments
+from trainyard.launch.worker import ERROR_FILE, error_path, exit_file, first_error, reserve_error_file
 
 TAIL_LINES = 25
 # For a trainer to finish its step and save a checkpoint. SLURM ends by SIGKILL itself what takes longer than its
@@ -82,12 +82,12 @@ def launch(
     errors = log.with_name(f".{log.name}.error-{os.getpid()}")
     for left in log.parent.glob(f".{glob.escape(log.name)}.error-*"):  # by a launcher that was killed
         left.unlink()
-    set_room_aside(errors)
+    reserve_error_file(errors)
     kills = oom_kill_count()
     if nodes == 1:
-        words = command(module, arguments, processes, python)
+        words = build_command(module, arguments, processes, python)
     else:
-        words = srun(nodes, processes, threads, device, GRACE_SECONDS, module, arguments, python)
+        words = srun_command(nodes, processes, threads, device, GRACE_SECONDS, module, arguments, python)
     variables = {
         **(environment or {}),
         ERROR_FILE: str(errors.absolute()),
@@ -98,12 +98,12 @@ def launch(
     try:
         with (
             log.open("ab") as output,
-            ended_by_signals(),
-            taken(processes if device == "cuda" and nodes == 1 else 0) as places,
+            exit_on_signals(),
+            acquire_gpus(processes if device == "cuda" and nodes == 1 else 0) as places,
         ):
             status = _run(words, variables | places, output.fileno(), elsewhere=nodes > 1)
-        word = word_of(errors)
-        ends = _ends(errors, nodes)
+        word = first_error(errors)
+        ends = _read_exits(errors, nodes)
     finally:
         _clear(errors, nodes)
     if status == 0:
@@ -116,36 +116,36 @@ def launch(
     # other processes of the control group count too: a rank that has failed by itself speaks for all
     if kind in (None, "lost") and (oom_kill_count() > kills or any(node["kills"] for node in ends)):
         return "the kernel ended a process for lack of memory (SIGKILL; the control group's oom_kill count rose)"
-    said = f"{word['message'].strip()}\n" if word else ""
-    message = f"{module} exited with status {status}: {said}the last lines of {log}:\n{_tail(log)}"
+    rank_message = f"{word['message'].strip()}\n" if word else ""
+    message = f"{module} exited with status {status}: {rank_message}the last lines of {log}:\n{_tail(log)}"
     # as a shell does, srun adds 128 to the number of a signal
     statuses = [each for node in ends for each in node["statuses"]] or [128 - status if status > 128 else status]
     crash = None
     if word and kind == "crash":
         crash = f"{word['message'].splitlines()[0]}\nThe last lines of {log}:\n{_tail(log)}"
-    raise LaunchError(message, _interruption(kind, statuses), crash)
+    raise LaunchError(message, _find_interruption(kind, statuses), crash)
 
 
-def _ends_files(errors: Path, nodes: int) -> list[Path]:
+def _exit_files(errors: Path, nodes: int) -> list[Path]:
     """By their names: NFS may list a folder as it was a while ago."""
-    return [ends_file(errors, str(node)) for node in range(nodes)]
+    return [exit_file(errors, str(node)) for node in range(nodes)]
 
 
-def _ends(errors: Path, nodes: int) -> list[dict[str, Any]]:
+def _read_exits(errors: Path, nodes: int) -> list[dict[str, Any]]:
     """What each node has left beside the error file, if it has."""
-    found = []
-    for file in _ends_files(errors, nodes):
+    results = []
+    for file in _exit_files(errors, nodes):
         with suppress(FileNotFoundError, ValueError):  # or it was killed while it wrote
-            found.append(json.loads(file.read_bytes()))
-    return found
+            results.append(json.loads(file.read_bytes()))
+    return results
 
 
 def _clear(errors: Path, nodes: int) -> None:
-    for file in (errors, said_file(errors), *_ends_files(errors, nodes)):
+    for file in (errors, error_path(errors), *_exit_files(errors, nodes)):
         file.unlink(missing_ok=True)
 
 
-def _interruption(kind: str | None, statuses: Sequence[int]) -> str | None:
+def _find_interruption(kind: str | None, statuses: Sequence[int]) -> str | None:
     """What came over the ranks, by the first word of a rank and the statuses of those that failed; None: a failure.
 
     torchrun ends the others by SIGTERM when one has failed. So a rank that failed by
@@ -160,14 +160,14 @@ def _interruption(kind: str | None, statuses: Sequence[int]) -> str | None:
     return "it was killed" if killed else None
 
 
-def command(module: str, arguments: Sequence[str], processes: int, python: str = sys.executable) -> list[str]:
+def build_command(module: str, arguments: Sequence[str], processes: int, python: str = sys.executable) -> list[str]:
     """The command line that `launch` runs for the processes of one machine."""
     rank = [python, "-m", "trainyard.launch.worker"]
     if processes == 1:
         return [*rank, module, *arguments]
     # As --standalone, but with addresses that need no resolver.
     meeting = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
-    return [*rank, *torchrun(processes, [*meeting, f"--rdzv-id={os.getpid()}"], module, arguments)]
+    return [*rank, *torchrun_arguments(processes, [*meeting, f"--rdzv-id={os.getpid()}"], module, arguments)]
 
 
 def _run(arguments: list[str], environment: Mapping[str, str], output: int, elsewhere: bool) -> int:

@@ -24,7 +24,7 @@ def end(family: Sequence[psutil.Process], seconds: float) -> None:
 
 
 @contextmanager
-def ended_with_snakemake() -> Iterator[None]:
+def end_with_snakemake() -> Iterator[None]:
     """End this process, which Snakemake has started, and all below it when Snakemake is gone, however that ended.
 
     So do those that are between them: the shell that enters an environment, the step of a cluster's job.
@@ -36,7 +36,7 @@ def ended_with_snakemake() -> Iterator[None]:
 
     def watch() -> None:
         while not done.wait(POLL_SECONDS):
-            if not all(_lives(process) for process in above):
+            if not all(_is_alive(process) for process in above):
                 end(psutil.Process().children(recursive=True), GRACE_SECONDS)
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -80,7 +80,7 @@ def _up_to_snakemake() -> list[psutil.Process]:
     return above[: pythons[0]] if pythons else []
 
 
-def _lives(process: psutil.Process) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -93,7 +93,7 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 
 
 @contextmanager
-def ended_by_signals(first: Callable[[], object] | None = None) -> Iterator[None]:
+def exit_on_signals(first: Callable[[], object] | None = None) -> Iterator[None]:
     """SIGTERM, SIGHUP and SIGINT end this process as an exception does, so that what the body has begun is ended too.
 
     SIGINT too: a shell starts what it runs in the background with SIGINT ignored. A second signal doesn't

@@ -20,12 +20,12 @@ class Progress:
         self._began = self._told = time.monotonic()
         self._bar = tqdm(total=total, desc=title, unit="row", dynamic_ncols=True, leave=False, disable=None)
 
-    def passed(self, rows: int) -> None:
+    def skip(self, rows: int) -> None:
         """So many rows are done already, or another process's: they take no time."""
         self._done += rows
         self._bar.update(rows)
 
-    def scored(self, rows: int) -> None:
+    def update(self, rows: int) -> None:
         """So many more rows are scored."""
         self._scored += rows
         self._done += rows
@@ -41,16 +41,16 @@ class Progress:
         if not sys.stderr.isatty():
             print(line, file=sys.stderr, flush=True)
 
-    def pieces(self, rows: int, pieces: int) -> Callable[[int], None]:
+    def update_by_piece(self, rows: int, pieces: int) -> Callable[[int], None]:
         """Count `rows` as so many pieces of work are done: what to call with the number of those just finished."""
         finished = told = 0
         if not pieces:
-            self.scored(rows)
+            self.update(rows)
 
         def done(count: int) -> None:
             nonlocal finished, told
             finished += count
-            self.scored(rows * finished // pieces - told)
+            self.update(rows * finished // pieces - told)
             told = rows * finished // pieces
 
         return done

@@ -23,12 +23,12 @@ from collections.abc import Sequence
 import psutil
 
 from trainyard.core.errors import InputError
-from trainyard.launch.gpu_queue import taken
+from trainyard.launch.gpu_queue import acquire_gpus
 
 _FIRST_PORT, _PORTS = 20_000, 12_000  # below those that the kernel gives to others
 
 
-def torchrun(processes: int, meeting: Sequence[str], module: str, arguments: Sequence[str]) -> list[str]:
+def torchrun_arguments(processes: int, meeting: Sequence[str], module: str, arguments: Sequence[str]) -> list[str]:
     """The arguments of `trainyard.launch.worker` that start the ranks of one machine.
 
     Args:
@@ -46,7 +46,7 @@ def share(processes: int, nodes: int, node: int) -> int:
     return processes // nodes + (node < processes % nodes)
 
 
-def srun(
+def srun_command(
     nodes: int,
     processes: int,
     threads: int,
@@ -93,18 +93,18 @@ def end_with_input(seconds: float) -> None:
     threading.Thread(target=watch, name="end-with-input", daemon=True).start()
 
 
-def node_names(listed: str) -> list[str]:
+def expand_nodes(listed: str) -> list[str]:
     """The names in a list of SLURM's, such as `n[1-3,7]`."""
     return _run("scontrol", "show", "hostnames", listed).split()
 
 
 def node_address(name: str) -> str:
     """Where a node can be reached, by SLURM's configuration: an address or a name."""
-    found = re.search(r"\bNodeAddr=(\S+)", _run("scontrol", "show", "node", name))
-    return found[1] if found else name
+    match = re.search(r"\bNodeAddr=(\S+)", _run("scontrol", "show", "node", name))
+    return match[1] if match else name
 
 
-def interface_to(address: str) -> str | None:
+def find_interface(address: str) -> str | None:
     """This machine's network interface on the way to `address`, for gloo; None if it can't be told."""
     family, kind, protocol, _, place = socket.getaddrinfo(address, _FIRST_PORT, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind, protocol) as probe:
@@ -114,7 +114,7 @@ def interface_to(address: str) -> str | None:
     return next((name for name, places in interfaces if any(each.address == own for each in places)), None)
 
 
-def port(job: int, step: int) -> int:
+def rendezvous_port(job: int, step: int) -> int:
     """Where the nodes of a step meet: the same on all, another for jobs and steps that run at once."""
     return _FIRST_PORT + (16 * job + step) % _PORTS
 
@@ -123,21 +123,21 @@ def main() -> None:
     """Run this node's share of the processes."""
     processes, device, seconds, module, *arguments = sys.argv[1:]
     end_with_input(float(seconds))
-    names, node = node_names(os.environ["SLURM_STEP_NODELIST"]), int(os.environ["SLURM_NODEID"])
+    names, node = expand_nodes(os.environ["SLURM_STEP_NODELIST"]), int(os.environ["SLURM_NODEID"])
     # the first looks at another too: its own address may be that of its loopback
-    if interface := interface_to(node_address(names[0] if node else names[-1])):
+    if interface := find_interface(node_address(names[0] if node else names[-1])):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
     meeting = [
         f"--nnodes={len(names)}",
         f"--node-rank={node}",
         f"--master-addr={node_address(names[0])}",
-        f"--master-port={port(int(os.environ['SLURM_JOB_ID']), int(os.environ['SLURM_STEP_ID']))}",
+        f"--master-port={rendezvous_port(int(os.environ['SLURM_JOB_ID']), int(os.environ['SLURM_STEP_ID']))}",
         f"--local-addr={node_address(names[node])}",
     ]
     here = share(int(processes), len(names), node)
-    with taken(here if device == "cuda" else 0) as places:
+    with acquire_gpus(here if device == "cuda" else 0) as places:
         os.environ.update(places)
-        sys.argv = torchrun(here, meeting, module, arguments)
+        sys.argv = torchrun_arguments(here, meeting, module, arguments)
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
@@ -149,7 +149,7 @@ if __name__ == "__main__":
     main()
 
 
-def killed_for_memory(job: str) -> bool:
+def was_killed_for_memory(job: str) -> bool:
     """Whether SLURM has ended a job for want of memory; False where it doesn't tell, or no longer.
 
     Its controller remembers a job for some minutes (MinJobAge), and the accounting, where there is one, for long.

@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Any
 
 from trainyard.core.errors import InputError
-from trainyard.core.files import why_not_written, written
+from trainyard.core.files import explain_write_error, report_write_errors
 from trainyard.launch.failures import (
     crashed_framework,
     is_lost_connection,
@@ -29,7 +29,7 @@ from trainyard.launch.failures import (
     is_timeout,
     oom_kill_count,
 )
-from trainyard.launch.gpu_queue import hold
+from trainyard.launch.gpu_queue import keep_lease
 
 ERROR_FILE = "TRAINYARD_ERROR_FILE"
 PARENT = "TRAINYARD_PARENT"
@@ -67,12 +67,12 @@ def _is_above(pid: int) -> bool:
     return any(process.pid == pid for process in ancestors())
 
 
-def ends_file(errors: Path, node: str) -> Path:
+def exit_file(errors: Path, node: str) -> Path:
     """Where torchrun writes how the ranks of a node have ended, beside the launcher's error file."""
     return errors.with_name(f"{errors.name}.ends-{node}")
 
 
-def _leave_ends(error: BaseException, kills: int) -> bool:
+def _write_exits(error: BaseException, kills: int) -> bool:
     """Write how the ranks ended, if `error` is torchrun's that some have failed, or that it was itself ended.
 
     Args:
@@ -88,7 +88,7 @@ def _leave_ends(error: BaseException, kills: int) -> bool:
         return False
     if path is not None:
         ends = {"statuses": statuses, "kills": oom_kill_count() - kills}
-        file = ends_file(Path(path), os.environ.get("SLURM_NODEID", "0"))
+        file = exit_file(Path(path), os.environ.get("SLURM_NODEID", "0"))
         try:
             file.write_text(json.dumps(ends), encoding="utf-8")
         except OSError:  # a full disk, of which a rank has left word
@@ -96,30 +96,30 @@ def _leave_ends(error: BaseException, kills: int) -> bool:
     return True
 
 
-def set_room_aside(errors: Path) -> None:
+def reserve_error_file(errors: Path) -> None:
     """Make the error file before any rank needs it, so that one can leave word of a full disk.
 
     Raises:
         InputError: the disk is full already, or may not be written to.
     """
-    with written(errors.parent):
+    with report_write_errors(errors.parent):
         errors.write_bytes(b" " * WORD_BYTES)
 
 
-def word_of(errors: Path) -> dict[str, str] | None:
+def first_error(errors: Path) -> dict[str, str] | None:
     """What a rank has said, if one has: `kind` and `message`."""
     try:
-        return json.loads(said_file(errors).read_bytes())
+        return json.loads(error_path(errors).read_bytes())
     except (FileNotFoundError, ValueError):  # or it was killed while it wrote
         return None
 
 
-def said_file(errors: Path) -> Path:
+def error_path(errors: Path) -> Path:
     """What the error file is called when a rank has taken it."""
     return errors.with_name(f"{errors.name}.said")
 
 
-def _leave_word(error: BaseException) -> None:
+def _report_error(error: BaseException) -> None:
     """Write the first exception of the group to the launcher's error file; later ones follow from it."""
     path = os.environ.get(ERROR_FILE)
     if path is None:
@@ -127,8 +127,8 @@ def _leave_word(error: BaseException) -> None:
     kind, message = "error", f"{type(error).__name__}: {error}"
     if isinstance(error, InputError):
         kind, message = "input", str(error)
-    elif found := why_not_written(error):
-        file, reason = found
+    elif problem := explain_write_error(error):
+        file, reason = problem
         kind, message = "input", f"{file or Path(path).parent}: can't be written: {reason}"
     elif is_out_of_memory(error):
         kind = "out-of-memory"
@@ -140,12 +140,12 @@ def _leave_word(error: BaseException) -> None:
         kind, message = "crash", f"{framework} crashed: {message}"
     word = json.dumps({"kind": kind, "message": message[: WORD_BYTES // 8]})
     with suppress(FileNotFoundError):  # another rank was quicker
-        said = Path(path).rename(said_file(Path(path)))
-        with said.open("r+b") as file:
+        taken_file = Path(path).rename(error_path(Path(path)))
+        with taken_file.open("r+b") as file:
             file.write(word.encode())
 
 
-def _heed_one_signal() -> None:
+def _ignore_repeated_signals() -> None:
     """Let torchrun wait for its ranks, which save, whatever comes after the first signal: a second one cuts that off.
 
     SLURM sends two: its own, and that of the srun that it has told to end.
@@ -165,17 +165,17 @@ def _heed_one_signal() -> None:
 def main() -> None:
     """Run the module named by the first argument with the others."""
     end_with_parent()
-    hold()
+    keep_lease()
     module, sys.argv = sys.argv[1], sys.argv[1:]
     kills = oom_kill_count()
     try:
         if module in _STARTERS:
-            _heed_one_signal()
+            _ignore_repeated_signals()
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except Exception as error:
         # Word first: a rank that waits for this one may be the first to print.
-        if not _leave_ends(error, kills):
-            _leave_word(error)
+        if not _write_exits(error, kills):
+            _report_error(error)
         if module not in _STARTERS:  # else the ranks have said what happened
             with suppress(OSError):  # the log's disk may be full
                 traceback.print_exc()

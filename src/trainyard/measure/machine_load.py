@@ -43,6 +43,6 @@ def _state() -> _State:
 
 
 def _share(first: _State, last: _State) -> float:
-    there = (last.time - first.time) * (psutil.cpu_count() or 1)
+    capacity = (last.time - first.time) * (psutil.cpu_count() or 1)
     others = (last.busy - first.busy) - (last.own - first.own)
-    return min(1.0, max(0.0, others / there)) if there > 0 else 0.0
+    return min(1.0, max(0.0, others / capacity)) if capacity > 0 else 0.0

@@ -46,6 +46,6 @@ def _limit_data(size: int) -> None:
 
 def _data_memory() -> int:
     """What the kernel counts against RLIMIT_DATA now, in bytes."""
-    found = re.search(r"^VmData:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    assert found, "a limit on host memory needs Linux's /proc"
-    return int(found[1]) * 1024
+    match = re.search(r"^VmData:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert match, "a limit on host memory needs Linux's /proc"
+    return int(match[1]) * 1024

@@ -70,7 +70,7 @@ FP32_ON_GPU = Tolerance(
 )
 
 
-def tolerance(parallel: Mapping[str, Any], precision: Precision, device: str = "cpu") -> Tolerance:
+def find_tolerance(parallel: Mapping[str, Any], precision: Precision, device: str = "cpu") -> Tolerance:
     """What a parallel setting (as spec.json has it) is allowed: its precision's tolerance, or one for what it rounds.
 
     In fp32 three things leave the reference's arithmetic: `tensor` and `pipeline` above one, and a GPU. In bf16 and
@@ -96,8 +96,8 @@ def compare(probe: Path, reference: Path, output: Path) -> None:
         InputError: the two have unequal numbers of steps, or took other tokens.
     """
     specification, summary = read_json(probe / "spec.json"), read_json(probe / "summary.json")
-    allowed = tolerance(specification["parallel"], specification["precision"], specification["device"])
-    found: dict[str, Any] = {
+    allowed = find_tolerance(specification["parallel"], specification["precision"], specification["device"])
+    results: dict[str, Any] = {
         "study": specification["study"],
         "probe": specification["run"],
         "reference": read_json(reference / "spec.json")["run"],
@@ -119,13 +119,13 @@ def compare(probe: Path, reference: Path, output: Path) -> None:
         "within": None,
     }
     other = read_json(reference / "summary.json")
-    if other["outcome"] != "finished" and found["reason"] is None:
-        found["reason"] = f"its reference ended as {other['outcome']}: {other['reason']}"
+    if other["outcome"] != "finished" and results["reason"] is None:
+        results["reason"] = f"its reference ended as {other['outcome']}: {other['reason']}"
     if summary["outcome"] == other["outcome"] == "finished":
-        found |= judge(loss_differences(probe / "metrics.jsonl", reference / "metrics.jsonl"), allowed)
-        compared = read_json_lines(probe / "metrics.jsonl")[: found["compared_steps"]]
-        found["skipped_steps"] = sum(row.get("skipped", False) for row in compared)
-    write_json(output, found)
+        results |= judge(loss_differences(probe / "metrics.jsonl", reference / "metrics.jsonl"), allowed)
+        compared = read_json_lines(probe / "metrics.jsonl")[: results["compared_steps"]]
+        results["skipped_steps"] = sum(row.get("skipped", False) for row in compared)
+    write_json(output, results)
 
 
 def judge(differences: Sequence[float], allowed: Tolerance) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Span(NamedTuple):
 _KERNEL, _DEVICE_COMMUNICATION, _COPY, _OPERATOR, _UNDER_WAY, _BETWEEN, _WINDOW = range(7)
 
 
-def breakdown(step: Callable[[], object], owner: Any, steps: int) -> dict[str, Any]:
+def profile_steps(step: Callable[[], object], owner: Any, steps: int) -> dict[str, Any]:
     """Profile `steps` calls of `step`; every rank calls it.
 
     Args:
@@ -67,7 +67,7 @@ def breakdown(step: Callable[[], object], owner: Any, steps: int) -> dict[str, A
         profiler.start()
     except RuntimeError as error:
         reason = f"torch's profiler did not start: {error}"
-    with _marked(owner):
+    with _mark_optimizers(owner):
         for _ in range(steps):  # whatever the profiler does: the other ranks wait in these steps
             with record_function(_STEP):
                 step()
@@ -75,7 +75,7 @@ def breakdown(step: Callable[[], object], owner: Any, steps: int) -> dict[str, A
     if reason is None:
         try:
             profiler.stop()
-            parts = attribute(spans(profiler.events() or []))
+            parts = attribute(find_spans(profiler.events() or []))
         except RuntimeError as error:
             reason = f"torch's profiler did not stop cleanly: {error}"
         if not any(parts.values()):
@@ -91,10 +91,10 @@ def breakdown(step: Callable[[], object], owner: Any, steps: int) -> dict[str, A
     }
 
 
-def attribute(found: Iterable[Span]) -> dict[str, float]:
+def attribute(all_spans: Iterable[Span]) -> dict[str, float]:
     """The microseconds of the windows (spans of the highest order) that belong to each part; no time counts twice."""
     edges: list[tuple[float, int, tuple[int, str]]] = []
-    for span in found:
+    for span in all_spans:
         edges += [(span.start, 1, (span.order, span.part)), (span.end, -1, (span.order, span.part))]
     edges.sort(key=lambda edge: edge[0])
     parts, active, window = dict.fromkeys(PARTS, 0.0), Counter(), (_WINDOW, "other")
@@ -107,7 +107,7 @@ def attribute(found: Iterable[Span]) -> dict[str, float]:
     return parts
 
 
-def spans(events: Iterable[FunctionEvent]) -> Iterator[Span]:
+def find_spans(events: Iterable[FunctionEvent]) -> Iterator[Span]:
     """What each event of the profiler says about its time, in an order of spans that `attribute` settles."""
     events = list(events)
     stepping = [event.time_range for event in events if _is_mark(event, "Optimizer.step", DeviceType.CUDA)]
@@ -116,21 +116,21 @@ def spans(events: Iterable[FunctionEvent]) -> Iterator[Span]:
         if event.device_type == DeviceType.CUDA:
             if not event.is_user_annotation:
                 optimizing = any(each.start <= start < each.end for each in stepping)
-                yield Span(start, end, *_of_kernel(event.name, optimizing))
+                yield Span(start, end, *_classify_kernel(event.name, optimizing))
         elif event.is_async:
             if event.name.startswith(_COMMUNICATION):
                 yield Span(start, end, _UNDER_WAY, "communication")
         else:
             if event.name == _STEP:
                 yield Span(start, end, _WINDOW, "other")
-            yield from _own_time(event)
+            yield from _own_spans(event)
 
 
 def _is_mark(event: FunctionEvent, name: str, device: DeviceType) -> bool:
     return event.device_type == device and bool(event.is_user_annotation) and event.name.startswith(name)
 
 
-def _of_kernel(name: str, optimizing: bool) -> tuple[int, str]:
+def _classify_kernel(name: str, optimizing: bool) -> tuple[int, str]:
     if name.startswith(_COMMUNICATION):
         return _DEVICE_COMMUNICATION, "communication"
     if name.startswith(_COPIES):
@@ -138,9 +138,9 @@ def _of_kernel(name: str, optimizing: bool) -> tuple[int, str]:
     return _KERNEL, "optimizer" if optimizing else "compute"
 
 
-def _own_time(event: FunctionEvent) -> Iterator[Span]:
+def _own_spans(event: FunctionEvent) -> Iterator[Span]:
     """The stretches of an event in the host's code that none of those it called covers."""
-    order, part = _of_call(event)
+    order, part = _classify_call(event)
     if part == "other":
         return
     at = event.time_range.start
@@ -152,7 +152,7 @@ def _own_time(event: FunctionEvent) -> Iterator[Span]:
         yield Span(at, event.time_range.end, order, part)
 
 
-def _of_call(event: FunctionEvent) -> tuple[int, str]:
+def _classify_call(event: FunctionEvent) -> tuple[int, str]:
     """The part of a call, by itself and those that it was called from.
 
     An operator works; a function of autograd or a mark around Python may as well wait.
@@ -175,7 +175,7 @@ def _of_call(event: FunctionEvent) -> tuple[int, str]:
 
 
 @contextmanager
-def _marked(owner: Any) -> Iterator[None]:
+def _mark_optimizers(owner: Any) -> Iterator[None]:
     """Mark what torch's profiler doesn't know: optimizers that frameworks wrap around torch's, and swap files."""
     with ExitStack() as stack:
         for name in ("optimizer", "engine"):
@@ -183,8 +183,8 @@ def _marked(owner: Any) -> Iterator[None]:
             if wrapper is not None and hasattr(wrapper, "step") and not isinstance(wrapper, torch.optim.Optimizer):
                 wrapper.step = record_function(_OPTIMIZER)(wrapper.step)
                 stack.callback(delattr, wrapper, "step")
-        for place, methods in _SWAPS.items():
-            module, _, kind = place.partition(".")
+        for module_name, methods in _SWAPS.items():
+            module, _, kind = module_name.partition(".")
             swapper = getattr(sys.modules.get(f"deepspeed.runtime.swap_tensor.{module}"), kind, None)
             for method in methods if swapper else ():
                 plain = getattr(swapper, method)

@@ -9,9 +9,9 @@ from typing import Any
 
 import psutil
 
-from trainyard.core.failure_counts import FAILED, note_failure
+from trainyard.core.failure_counts import FAILED, record_failure
 from trainyard.core.files import read_json, write_json
-from trainyard.estimate.memory import against, predict_execution
+from trainyard.estimate.memory import compare_prediction, predict_execution
 from trainyard.launch.launch import LaunchError, launch
 from trainyard.measure import worker
 from trainyard.measure.machine_load import OtherLoad
@@ -27,7 +27,7 @@ COORDINATES = (
     "memory_limit",
 )
 TRAIN_COORDINATES = ("activation_checkpointing", "compile")
-FIGURES = (
+RESULT_KEYS = (
     "step_seconds",
     "tokens_per_second",
     "samples_per_second",
@@ -91,16 +91,16 @@ def measure(
     row |= {name: cell.get(name) for name in ("steps", "warmup_steps")}
     row |= {"model": cell["model"]["name"], "parallel": cell["parallel"]["name"]}
     if cell["kind"] == "search":
-        result, found = _search(cell, launcher, unsupported)
-        row |= found
+        result, search_keys = _search(cell, launcher, unsupported)
+        row |= search_keys
     else:
         result = launcher.attempt(cell) if unsupported is None else Result("unsupported", unsupported)
     row |= {"outcome": result.outcome, "reason": result.reason}
-    row |= dict.fromkeys(FIGURES) | result.figures | {"timing": "alone"}
+    row |= dict.fromkeys(RESULT_KEYS) | result.figures | {"timing": "alone"}
     predicted = predict_execution(cell) if result.outcome != "unsupported" else None
-    write_json(output, row | against(predicted, result.figures.get("peak_memory_increase")))
+    write_json(output, row | compare_prediction(predicted, result.figures.get("peak_memory_increase")))
     if result.outcome == FAILED:
-        note_failure(output, result.reason or "")
+        record_failure(output, result.reason or "")
 
 
 def _search(cell: dict[str, Any], launcher: "_Launcher", unsupported: str | None) -> tuple[Result, dict[str, Any]]:
@@ -118,12 +118,12 @@ def _search(cell: dict[str, Any], launcher: "_Launcher", unsupported: str | None
     result = Result("finished")
     try:
         search = cell["search"]
-        found = largest(fits, search["largest"], search["smallest"]) if unsupported is None else None
+        largest_batch = find_largest(fits, search["largest"], search["smallest"]) if unsupported is None else None
     except _CrashError as error:
-        result, found = error.result, None
-    if found is None and result.outcome == "finished":
+        result, largest_batch = error.result, None
+    if largest_batch is None and result.outcome == "finished":
         result = Result("out-of-memory", tried[0]["reason"]) if tried else Result("unsupported", unsupported)
-    return result, {"largest_batch": found, "largest_tried": cell["search"]["largest"], "tried": tried}
+    return result, {"largest_batch": largest_batch, "largest_tried": cell["search"]["largest"], "tried": tried}
 
 
 class _CrashError(Exception):
@@ -161,7 +161,7 @@ class _Launcher:
         except LaunchError as error:
             if error.interruption:
                 raise
-            if not self._ends_well_with_more(cell):
+            if not self._succeeds_with_more_memory(cell):
                 if error.crash is None:
                     raise
                 return Result(FAILED, error.crash)
@@ -172,11 +172,11 @@ class _Launcher:
         except LaunchError as error:
             if error.interruption:
                 raise
-            said = str(error).partition(": the last lines of")[0].splitlines()[0]
+            message = str(error).partition(": the last lines of")[0].splitlines()[0]
             limit = f"a limit of {cell['memory_limit']['bytes'] / 1e9:g} GB"
-            return Result("out-of-memory", f"{said}; so twice under {limit}, and with more memory it ends well")
+            return Result("out-of-memory", f"{message}; so twice under {limit}, and with more memory it ends well")
 
-    def _ends_well_with_more(self, cell: dict[str, Any]) -> bool:
+    def _succeeds_with_more_memory(self, cell: dict[str, Any]) -> bool:
         """Whether a cell that failed under a limit of host memory ends well with all that the machine can spare."""
         limit = cell["memory_limit"]
         spare = psutil.virtual_memory().available // cell["processes"]
@@ -190,13 +190,13 @@ class _Launcher:
     def _launch(self, cell: dict[str, Any]) -> Result:
         shutil.rmtree(self.folder, ignore_errors=True)  # of a job that was killed
         (self.folder / "scratch").mkdir(parents=True)
-        written, found = self.folder / "cell.json", self.folder / "figures.json"
-        write_json(written, cell)
+        cell_file, result_file = self.folder / "cell.json", self.folder / "figures.json"
+        write_json(cell_file, cell)
         load = OtherLoad()
         try:
             reason = launch(
                 worker.__name__,
-                [str(written), str(found)],
+                [str(cell_file), str(result_file)],
                 cell["processes"],
                 cell["threads"],
                 self.log,
@@ -207,22 +207,24 @@ class _Launcher:
             if reason is not None:
                 return Result("out-of-memory", reason)
             # of other nodes nothing is known here
-            return Result("finished", None, read_json(found) | {"other_load": load.end() if self.nodes == 1 else None})
+            return Result(
+                "finished", None, read_json(result_file) | {"other_load": load.end() if self.nodes == 1 else None}
+            )
         finally:
             shutil.rmtree(self.folder)
 
 
-def largest(fits: Callable[[int], bool], most: int, least: int = 1) -> int | None:
-    """The largest number from `least` to `most` that `fits`, if whatever fits does so for all that is smaller.
+def find_largest(fits: Callable[[int], bool], limit: int, lower: int = 1) -> int | None:
+    """The largest number from `lower` to `limit` that `fits`, if whatever fits does so for all that is smaller.
 
-    Doubles from `least` until something doesn't fit, then halves the gap: at most 2 log2(most) + 1 trials.
-    None if not even `least` does.
+    Doubles from `lower` until something doesn't fit, then halves the gap: at most 2 log2(most) + 1 trials.
+    None if not even `lower` does.
     """
-    low, high, trial = least - 1, most + 1, least
+    low, high, trial = lower - 1, limit + 1, lower
     while high - low > 1:
         if fits(trial):
             low = trial
         else:
             high = trial
-        trial = min(2 * low, most) if high > most else (low + high) // 2
-    return low if low >= least else None
+        trial = min(2 * low, limit) if high > limit else (low + high) // 2
+    return low if low >= lower else None

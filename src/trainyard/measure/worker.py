@@ -19,7 +19,7 @@ from trainyard.estimate.parameters import PAIR_FLOPS_FORMULA, flops_per_pair, fl
 from trainyard.hardware.memory_usage import DeviceMemory, host_memory, peak_host_memory
 from trainyard.hardware.peak_flops import MFU_FORMULA, Peak, device_name, peak
 from trainyard.measure.memory_limit import lift_limit, limit_memory
-from trainyard.measure.profile import breakdown
+from trainyard.measure.profile import profile_steps
 from trainyard.models.build import build
 from trainyard.models.loss import Objective
 from trainyard.parallel import process_group
@@ -37,24 +37,24 @@ class _Timed:
     phase: str | None
 
 
-def figures(cell: dict[str, Any], scratch: Path) -> dict[str, Any]:
+def measure_cell(cell: dict[str, Any], scratch: Path) -> dict[str, Any]:
     """Measure in this process, as one rank of the cell's; every rank calls it, and rank 0 gets the measurements."""
     torch.set_num_threads(cell["threads"])
     kind = load_engine(cell["parallel"]["engine"])
     kind.start(cell["device"])
-    model, device = Model.of_job(cell["model"]), process_group.device(cell["device"])
+    model, device = Model.from_spec(cell["model"]), process_group.device(cell["device"])
     _load_libraries(model, cell)
     before = host_memory()
     limit_memory(cell["memory_limit"], device)
-    setting, train = ParallelSetting.of_job(cell["parallel"]), Train.model_validate(cell["train"])
+    setting, train = ParallelSetting.from_spec(cell["parallel"]), Train.model_validate(cell["train"])
     engine = kind(_objective(model, cell, train), _settings(cell, setting, train, scratch))
-    batch = random_batch(model, train, cell["batch"], seed=engine.data_rank)
+    batch = make_random_batch(model, train, cell["batch"], seed=engine.data_rank)
     usage = DeviceMemory(device)
     usage.since_last()
-    steps = [_timed_step(engine, batch, usage) for _ in range(cell["warmup_steps"] + cell["steps"])]
+    steps = [_time_step(engine, batch, usage) for _ in range(cell["warmup_steps"] + cell["steps"])]
     lift_limit(cell["memory_limit"], device)
-    ranks = _of_all_ranks(peak_host_memory(), peak_host_memory() - before, usage.peak())
-    parts = breakdown(lambda: _step(engine, batch), engine, cell["profiled_steps"])
+    ranks = _gather(peak_host_memory(), peak_host_memory() - before, usage.peak())
+    parts = profile_steps(lambda: _step(engine, batch), engine, cell["profiled_steps"])
     top = peak(device, cell["precision"])
     data_ranks = engine.data_ranks
     engine.close()
@@ -62,15 +62,15 @@ def figures(cell: dict[str, Any], scratch: Path) -> dict[str, Any]:
         return {}
     seconds = [step.seconds for step in steps[cell["warmup_steps"] :]]
     return {
-        **speed(seconds, cell, data_ranks),
+        **compute_speed(seconds, cell, data_ranks),
         **_memory(ranks, steps, device),
-        **utilisation(seconds, cell, data_ranks, top),
+        **compute_utilisation(seconds, cell, data_ranks, top),
         **parts,
         "device_name": device_name(device),
     }
 
 
-def random_batch(model: Model, train: Train, rows: int, seed: int) -> Batch:
+def make_random_batch(model: Model, train: Train, rows: int, seed: int) -> Batch:
     """A batch as long as a training's may be, in which every token is predicted.
 
     It is (rows, sequence_length), and for an encoder-decoder (rows, source_length) and (rows, target_length).
@@ -98,7 +98,7 @@ def _step(engine: Engine, batch: Batch) -> Step:
     return step
 
 
-def _timed_step(engine: Engine, batch: Batch, usage: DeviceMemory) -> _Timed:
+def _time_step(engine: Engine, batch: Batch, usage: DeviceMemory) -> _Timed:
     start = time.perf_counter()
     step = _step(engine, batch)
     return _Timed(time.perf_counter() - start, host_memory(), usage.since_last(), step.phase)
@@ -119,13 +119,13 @@ def _load_libraries(model: Model, cell: dict[str, Any]) -> None:
         }
     )
     little = model.model_copy(update={"shape": shape})
-    alone = ParallelSetting.of_job({"name": "single", "engine": "single"})
+    alone = ParallelSetting.from_spec({"name": "single", "engine": "single"})
     # eager: a compiler would keep what it makes for the small model
     train = Train.model_validate(
         cell["train"] | {"compile": False, "sequence_length": 8, "source_length": 8, "target_length": 8}
     )
     engine = single.Engine(_objective(little, cell, train), _settings({**cell, "batch": 1}, alone, train, None))
-    engine.train_step([random_batch(little, train, 1, seed=0)], 0.0)
+    engine.train_step([make_random_batch(little, train, 1, seed=0)], 0.0)
     del engine
     gc.collect()
 
@@ -154,7 +154,7 @@ def _settings(cell: dict[str, Any], setting: ParallelSetting, train: Train, scra
     )
 
 
-def _of_all_ranks(*values: float) -> list[list[int]]:
+def _gather(*values: float) -> list[list[int]]:
     """Each rank's `values`, on every rank; all ranks call it."""
     flat = [0.0] * (len(values) * process_group.world_size())
     start = len(values) * process_group.rank()
@@ -191,7 +191,7 @@ PAIRS_FORMULA = f"pairs/s x ({PAIR_FLOPS_FORMULA}) / processes"
 MEGATRON_FORMULA = "24 (3 + c) B S L h^2 (1 + S / 6h + V / 16 L h) / (step x processes)"
 
 
-def speed(seconds: list[float], cell: dict[str, Any], data_ranks: int) -> dict[str, Any]:
+def compute_speed(seconds: list[float], cell: dict[str, Any], data_ranks: int) -> dict[str, Any]:
     """Step time and throughput over all processes, from the times of the steps after the warm-up.
 
     Processes that share a copy of the model share its batch, so that samples are counted by data rank. Tokens are
@@ -208,12 +208,12 @@ def speed(seconds: list[float], cell: dict[str, Any], data_ranks: int) -> dict[s
     }
 
 
-def utilisation(seconds: list[float], cell: dict[str, Any], data_ranks: int, top: Peak) -> dict[str, Any]:
+def compute_utilisation(seconds: list[float], cell: dict[str, Any], data_ranks: int, top: Peak) -> dict[str, Any]:
     """TFLOP/s per process by two counts, and model FLOPs utilisation with the peak that it is a part of.
 
     Megatron's count holds for decoders with a feed-forward layer of four times the width; elsewhere it is None.
     """
-    model, train = Model.of_job(cell["model"]), cell["train"]
+    model, train = Model.from_spec(cell["model"]), cell["train"]
     length, family = train["sequence_length"], load_family(model.family)
     pairs = family.is_encoder_decoder
     samples_per_second = cell["batch"] * data_ranks / cell["processes"] / statistics.median(seconds)  # of one process
@@ -238,9 +238,9 @@ def utilisation(seconds: list[float], cell: dict[str, Any], data_ranks: int, top
 def main() -> None:
     """Measure the cell of the first argument with scratch space beside it, and write its measurements to the second."""
     cell_file, output = sys.argv[1:]
-    found = figures(read_json(cell_file), Path(cell_file).parent / "scratch")
-    if found:
-        write_json(output, found)
+    result = measure_cell(read_json(cell_file), Path(cell_file).parent / "scratch")
+    if result:
+        write_json(output, result)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def build(
         with torch.random.fork_rng(devices=[], enabled=seed is not None):
             if seed is not None:
                 torch.default_generator.manual_seed(seed)
-            model = load_module(entry.family).MODEL(_for_training(configuration(entry, dropout)))
+            model = load_module(entry.family).MODEL(_prepare_for_training(configuration(entry, dropout)))
     if activation_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     return model.train()
@@ -102,10 +102,11 @@ def check_architecture(entry: Model, name: str, config: PretrainedConfig, folder
     """
     expected = configuration(entry)
     for key in ("model_type", *_ARCHITECTURE):
-        wanted, found = getattr(expected, key, None), getattr(config, key, None)
-        if not _alike(wanted, found):
+        expected_value, actual = getattr(expected, key, None), getattr(config, key, None)
+        if not _is_same(expected_value, actual):
             raise InputError(
-                f"{folder}/config.json: {key} is {found!r}, but config/models.yaml makes it {wanted!r} for {name}; "
+                f"{folder}/config.json: {key} is {actual!r}, but config/models.yaml makes it {expected_value!r} for "
+                f"{name}; "
                 "fix the shape there, or fetch the right weights"
             )
 
@@ -115,7 +116,7 @@ def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path) ->
         check_architecture(entry, name, AutoConfig.from_pretrained(folder, **LOCAL), folder)
         model, report = exported_class(entry).from_pretrained(
             folder,
-            config=_for_training(configuration(entry, dropout)),
+            config=_prepare_for_training(configuration(entry, dropout)),
             use_safetensors=True,
             output_loading_info=True,
             **LOCAL,
@@ -123,11 +124,15 @@ def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path) ->
     except InputError:
         raise
     except UNREADABLE as error:
-        said = one_line(error)
-        raise InputError(f"{folder}: the weights of {name} can't be read ({said}); delete it and run again") from error
-    odd = sorted(str(key) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in report[kind])
-    if odd:
-        raise InputError(f"{folder}: weights missing or left over for {name}: {', '.join(odd[:5])}")
+        reason = one_line(error)
+        raise InputError(
+            f"{folder}: the weights of {name} can't be read ({reason}); delete it and run again"
+        ) from error
+    unexpected = sorted(
+        str(key) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in report[kind]
+    )
+    if unexpected:
+        raise InputError(f"{folder}: weights missing or left over for {name}: {', '.join(unexpected[:5])}")
     bias = getattr(model, "final_logits_bias", None)
     if bias is not None and bias.any():
         raise InputError(f"{folder}: {name} has a bias on its logits, which training leaves out")
@@ -140,15 +145,15 @@ def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path) ->
     return trained
 
 
-def _alike(wanted: Any, found: Any) -> bool:
-    if isinstance(wanted, dict) and isinstance(found, dict):
-        return all(_alike(value, found.get(key)) for key, value in wanted.items())
-    if isinstance(wanted, float) and isinstance(found, int | float):
-        return math.isclose(wanted, found, rel_tol=1e-6)
-    return wanted == found
+def _is_same(expected: Any, actual: Any) -> bool:
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        return all(_is_same(value, actual.get(key)) for key, value in expected.items())
+    if isinstance(expected, float) and isinstance(actual, int | float):
+        return math.isclose(expected, actual, rel_tol=1e-6)
+    return expected == actual
 
 
-def _for_training(config: PretrainedConfig) -> PretrainedConfig:
+def _prepare_for_training(config: PretrainedConfig) -> PretrainedConfig:
     config.use_cache = False
     return config
 

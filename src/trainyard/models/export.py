@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from trainyard.config.catalogue import Model
 from trainyard.core.errors import InputError
-from trainyard.core.files import read_json, whole_folder, write_json, write_text
+from trainyard.core.files import atomic_folder, read_json, write_json, write_text
 from trainyard.models.build import configuration, exported_class
 
 RECORD = "trainyard.json"
@@ -36,7 +36,7 @@ def export(
         state: fp32 tensors on the CPU under the names of `build`'s model; tied weights once or more.
         folder: where to; one that is there is replaced.
         tokenizer: a tokenizer's folder, whose files are copied in; a causal model's puts no token after a text.
-        card: the text of README.md (`trainyard.models.model_card.model_card`).
+        card: the text of README.md (`trainyard.models.model_card.render_model_card`).
         record: the content of trainyard.json.
 
     Raises:
@@ -46,7 +46,7 @@ def export(
     config = configuration(entry)
     if tokenizer is not None:
         _check_special_tokens(config, tokenizer)
-    with whole_folder(folder) as draft:
+    with atomic_folder(folder) as draft:
         write_weights(exported_class(entry), config, state, draft)
         if tokenizer is not None:
             for file in sorted(tokenizer.iterdir()):

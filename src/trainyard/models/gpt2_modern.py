@@ -52,7 +52,7 @@ def configuration(shape: Shape, tokens: SpecialTokens) -> Qwen2Config:
     )
 
 
-def rotations(time: int, head_width: int, base: float, device: torch.device) -> tuple[Tensor, Tensor]:
+def rotary_angles(time: int, head_width: int, base: float, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosine and sine of the rotary angles: position times base^(-2 i / head_width) (Su et al. 2021).
 
     Returns:
@@ -169,7 +169,7 @@ class Trunk(nn.Module):
 
     def forward(self, input_ids: Tensor) -> BaseModelOutput:
         """Tokens (batch, time) to hidden states (batch, time, width)."""
-        cosine, sine = rotations(input_ids.shape[1], self.head_width, self.rope_base, input_ids.device)
+        cosine, sine = rotary_angles(input_ids.shape[1], self.head_width, self.rope_base, input_ids.device)
         x = self.embed_tokens(input_ids)  # (batch, time, width)
         for layer in self.layers:
             if self.checkpoint_arguments is not None and self.training:
@@ -233,7 +233,7 @@ MODEL = GPT2Modern
 
 
 def _run(trunk: Any, block: nn.Module, x: Tensor) -> Tensor:
-    angles = rotations(x.shape[1], trunk.head_width, trunk.rope_base, x.device)
+    angles = rotary_angles(x.shape[1], trunk.head_width, trunk.rope_base, x.device)
     if trunk.checkpoint_arguments is not None and trunk.training:
         found = checkpoint(block, x, *angles, **trunk.checkpoint_arguments)
         assert isinstance(found, Tensor)

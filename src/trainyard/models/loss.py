@@ -95,8 +95,10 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tens
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, dtype: torch.dtype) -> Tensor:
-        wanted = ctx.needs_input_grad
-        loss, of_hidden, of_weight = _loss_and_gradients(hidden, weight, labels, dtype, wanted[0], wanted[1])
+        needs_gradient = ctx.needs_input_grad
+        loss, of_hidden, of_weight = _loss_and_gradients(
+            hidden, weight, labels, dtype, needs_gradient[0], needs_gradient[1]
+        )
         ctx.save_for_backward(of_hidden, of_weight)
         return loss
 
@@ -117,7 +119,7 @@ def _loss_and_gradients(
     targets = labels.clamp(min=0).unsqueeze(1)  # (positions, 1)
     # where nothing is predicted the gradient of the logits should be 0: it costs least in the narrow factors
     inputs, matrix = torch.where(predicted, hidden, 0).to(dtype), weight.to(dtype)
-    slope_of = _slope if torch.compiler.is_compiling() else _slope_in_place
+    slope_of = _loss_and_logit_gradient if torch.compiler.is_compiling() else _loss_and_logit_gradient_in_place
     loss = torch.zeros((), device=hidden.device)
     of_hidden: list[Tensor] = []
     of_weight: Tensor | None = None
@@ -134,7 +136,7 @@ def _loss_and_gradients(
         if for_hidden:
             of_hidden.append(slope @ matrix)
         if for_weight:
-            of_weight = _added(of_weight, slope.T @ inputs[part])
+            of_weight = _add(of_weight, slope.T @ inputs[part])
     return (
         loss,
         torch.where(predicted, torch.cat(of_hidden), 0).to(hidden.dtype) if for_hidden else None,
@@ -142,20 +144,20 @@ def _loss_and_gradients(
     )
 
 
-def _added(total: Tensor | None, more: Tensor) -> Tensor:
+def _add(total: Tensor | None, more: Tensor) -> Tensor:
     """Their sum in fp32. A call, so that no name keeps `more` while the next is made: it is as large as the weight."""
     return more.float() if total is None else total.add_(more)
 
 
-def _slope(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _loss_and_logit_gradient(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """The losses (rows, 1), and their gradient of the logits: softmax minus one at the target."""
     scores = torch.log_softmax(logits, dim=1, dtype=torch.float32)
     one_hot = torch.arange(logits.shape[1], device=logits.device) == targets
     return -scores.gather(1, targets), (scores.exp() - one_hot.float()).to(logits.dtype)
 
 
-def _slope_in_place(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """As `_slope`, in place of the logits, and on a CPU by as few rows as its cache holds."""
+def _loss_and_logit_gradient_in_place(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """As `_loss_and_logit_gradient`, in place of the logits, and on a CPU by as few rows as its cache holds."""
     losses = []
     for rows, columns in zip(_blocks(logits), _blocks(targets), strict=True):
         scores = torch.log_softmax(rows, dim=1, dtype=torch.float32)

@@ -12,7 +12,7 @@ from trainyard.core.code_versions import CodeVersion, trained_by
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 
 
-def model_card(
+def render_model_card(
     specification: Mapping[str, Any],
     step: int,
     results: Mapping[str, float | int | str | None],
@@ -40,10 +40,10 @@ def model_card(
         f"{_summary(specification, step)}{_trained_by(versions)}\n",
         _table("Results", results),
         _table("Training", _training(specification, step)),
-        _table("Model", {"family": model["family"], "tokenizer": model["tokenizer"], **_given(model["shape"])}),
-        _table("Data", _flat(dataset or {})),
+        _table("Model", {"family": model["family"], "tokenizer": model["tokenizer"], **_list_settings(model["shape"])}),
+        _table("Data", _flatten(dataset or {})),
         _table("Trained by", _commits(versions)),
-        _table("Made with", _flat(environment or {})),
+        _table("Made with", _flatten(environment or {})),
         _limits(specification),
     ]
     return "\n".join(part for part in parts if part)
@@ -84,7 +84,7 @@ def _commits(versions: Sequence[CodeVersion]) -> dict[str, str]:
 
 def _training(specification: Mapping[str, Any], step: int) -> dict[str, Any]:
     names = ("task", "dataset", "recipe", "processes", "threads", "device", "precision", "seed")
-    return {"step": step, **{name: specification[name] for name in names}, **_given(specification["train"])}
+    return {"step": step, **{name: specification[name] for name in names}, **_list_settings(specification["train"])}
 
 
 def _limits(specification: Mapping[str, Any]) -> str:
@@ -105,16 +105,16 @@ def _table(title: str, rows: Mapping[str, Any]) -> str:
     return "\n".join([f"## {title}\n", "| | |", "|---|---|", *lines, ""])
 
 
-def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _list_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value not in (None, [], {})}
 
 
-def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+def _flatten(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     """Nested mappings as one, with dotted names; lists are left out."""
     flat: dict[str, Any] = {}
-    for name, value in _given(values).items():
+    for name, value in _list_settings(values).items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{before}{name}.")
+            flat |= _flatten(value, f"{before}{name}.")
         elif not isinstance(value, list):
             flat[f"{before}{name}"] = value
     return flat
@@ -122,5 +122,5 @@ def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 def _text(value: object) -> str:
     """A value as one line of plain text inside Markdown."""
-    shown = f"{value:.6g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
-    return _MARKDOWN.sub(r"\\\1", html.escape(" ".join(shown.split()), quote=False))
+    text = f"{value:.6g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
+    return _MARKDOWN.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))

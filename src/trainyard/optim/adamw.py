@@ -17,7 +17,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
-def adamw(model: nn.Module, train: Train) -> torch.optim.AdamW:
+def build_adamw(model: nn.Module, train: Train) -> torch.optim.AdamW:
     """AdamW over the groups of `parameter_groups`, by torch's fused kernel."""
     return torch.optim.AdamW(parameter_groups(model, train.weight_decay), **adamw_arguments(train))
 

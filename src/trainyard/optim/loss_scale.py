@@ -25,7 +25,7 @@ class LossScale:
         self._steps = 0
         self.value = initial if enabled else 1.0
 
-    def overflowed(self, norm: float) -> bool:
+    def is_overflow(self, norm: float) -> bool:
         """Whether a gradient of this norm is one that fp16 could not hold."""
         return self._enabled and not math.isfinite(norm)
 

@@ -132,7 +132,7 @@ class Engine(ABC):
         """Leave the other processes."""
         process_group.stop()
 
-    def _over_data_ranks(self, value: float) -> float:
+    def _sum_over_data_ranks(self, value: float) -> float:
         """The sum over data ranks of what the last process of each copy of the model brings."""
         copy = process_group.world_size() // self.data_ranks
         (total,) = process_group.sum_over_ranks([value if process_group.rank() % copy == copy - 1 else 0.0])
@@ -152,7 +152,7 @@ class Engine(ABC):
         return folder / f"rank-{process_group.rank():05d}.pt"
 
 
-def predicted_tokens(micro_batches: Sequence[Batch]) -> int:
+def count_predicted(micro_batches: Sequence[Batch]) -> int:
     """How many tokens of these batches are predicted."""
     return sum(int((batch["labels"] != IGNORE_INDEX).sum()) for batch in micro_batches)
 
@@ -165,7 +165,7 @@ def square_sum(tensors: Sequence[Tensor]) -> float:
     return torch.stack(norms).square().sum().item()
 
 
-def fp32_copy(tensor: Tensor) -> Tensor:
+def copy_to_fp32(tensor: Tensor) -> Tensor:
     """A copy on the CPU, in fp32 where it holds real numbers."""
     return tensor.detach().to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
 

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from trainyard.core.errors import InputError
-from trainyard.core.timeouts import timeout
+from trainyard.core.timeouts import read_timeout
 
 
 def rank() -> int:
@@ -47,7 +47,7 @@ def start(kind: Literal["cpu", "cuda"]) -> None:
         torch.cuda.set_device(local_rank())
         backend = "cpu:gloo,cuda:nccl"
     if "MASTER_ADDR" in os.environ:
-        dist.init_process_group(backend, timeout=timeout())
+        dist.init_process_group(backend, timeout=read_timeout())
     else:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # pyright: ignore[reportPrivateImportUsage]
 

@@ -12,17 +12,17 @@ from typing import Any, Literal, get_args
 from packaging.requirements import Requirement
 
 from trainyard.config.catalogue import ParallelSetting, Precision
-from trainyard.core.python_environment import framework, interpreter, package_version, spaced_path
+from trainyard.core.python_environment import find_framework, find_spaced_path, inspect_interpreter, package_version
 from trainyard.estimate.families import load_family
 from trainyard.estimate.families.base import Split
-from trainyard.hardware.gpus import gpus
+from trainyard.hardware.gpus import find_gpus
 
 Device = Literal["cpu", "cuda"]
 
 
 def find_device() -> Device:
     """`cuda` where an NVIDIA driver runs and shows this process a GPU, else `cpu`."""
-    return "cuda" if gpus() else "cpu"
+    return "cuda" if find_gpus() else "cpu"
 
 
 @functools.cache
@@ -70,7 +70,7 @@ class Machine:
                 is on and no interpreter is named: this interpreter's packages say nothing then.
         """
         names = [_requirement(entry).name for entry in setting.packages]
-        python = self.interpreters.get(framework(setting.packages) or "")
+        python = self.interpreters.get(find_framework(setting.packages) or "")
         if python:
             names += ["torch", "transformers"]
             versions = {name: package_version(name, python) for name in names}
@@ -81,16 +81,18 @@ class Machine:
         facts: dict[str, Any] = {"device": self.device, "packages": dict(sorted(versions.items()))}
         if setting.compiler or compiled:
             facts["compiler"] = has_compiler()
-            if environment is None and not interpreter(python or sys.executable).has_headers:  # conda's are there
+            if (
+                environment is None and not inspect_interpreter(python or sys.executable).has_headers
+            ):  # conda's are there
                 facts["python_headers"] = False
-        if setting.compiler and (path := spaced_path(python or sys.executable)):
+        if setting.compiler and (path := find_spaced_path(python or sys.executable)):
             facts["spaced_path"] = path
         if setting.libraries:
             facts["libraries"] = {name: has_library(name) for name in sorted(setting.libraries)}
         return facts
 
 
-def unsupported(
+def explain_unsupported(
     setting: ParallelSetting,
     family: str,
     precision: Precision,
@@ -104,14 +106,14 @@ def unsupported(
     those of this machine say nothing: SLURM gives a job what it asks for.
     """
     return (
-        never(setting, family, precision, processes)
-        or _not_installed(setting, capabilities)
-        or _not_built(capabilities)
-        or _no_device(setting, precision, processes, capabilities["device"], cluster)
+        explain_never_supported(setting, family, precision, processes)
+        or _explain_not_installed(setting, capabilities)
+        or _explain_not_built(capabilities)
+        or _explain_no_device(setting, precision, processes, capabilities["device"], cluster)
     )
 
 
-def never(setting: ParallelSetting, family: str, precision: Precision, processes: int) -> str | None:
+def explain_never_supported(setting: ParallelSetting, family: str, precision: Precision, processes: int) -> str | None:
     """Why a run can't be done on any machine, or None."""
     copy = setting.tensor * setting.pipeline
     if reason := never_of_family(setting, family):
@@ -135,7 +137,7 @@ def never_of_family(setting: ParallelSetting, family: str) -> str | None:
     return None
 
 
-def _not_installed(setting: ParallelSetting, capabilities: dict[str, Any]) -> str | None:
+def _explain_not_installed(setting: ParallelSetting, capabilities: dict[str, Any]) -> str | None:
     versions = capabilities["packages"]
     missing = [package for package, version in versions.items() if version is None]
     if missing:
@@ -146,25 +148,25 @@ def _not_installed(setting: ParallelSetting, capabilities: dict[str, Any]) -> st
     return None
 
 
-def _not_built(capabilities: dict[str, Any]) -> str | None:
+def _explain_not_built(capabilities: dict[str, Any]) -> str | None:
     if not capabilities.get("compiler", True):
         return "needs a C++ compiler (g++ or clang++), not found here"
     if not capabilities.get("python_headers", True):
         return "needs Python's headers (Python.h; on Debian and Ubuntu the package python3-dev), not found here"
     if path := capabilities.get("spaced_path"):
         return f"builds a C++ extension, which torch can't link in a path with spaces ({path})"
-    absent = [name for name, there in capabilities.get("libraries", {}).items() if not there]
+    absent = [name for name, present in capabilities.get("libraries", {}).items() if not present]
     if absent:
         return f"needs the header{_s(absent)} of {', '.join(absent)}, not found here"
     return None
 
 
-def _no_device(
+def _explain_no_device(
     setting: ParallelSetting, precision: Precision, processes: int, device: Device, cluster: bool
 ) -> str | None:
     if device == "cuda":
-        found = None if cluster else gpus()
-        return None if found is None or len(found) >= processes else f"needs {processes} GPUs, {len(found)} here"
+        devices = None if cluster else find_gpus()
+        return None if devices is None or len(devices) >= processes else f"needs {processes} GPUs, {len(devices)} here"
     if setting.gpu:
         return "needs an NVIDIA GPU, none here"
     if precision in setting.gpu_precision:

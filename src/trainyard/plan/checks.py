@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from trainyard.config.catalogue import LARGEST_VOCABULARY, Dataset, Model, ParallelSetting, Task, Tokenizer
 from trainyard.config.engine_options import Options, parse_options
 from trainyard.config.study import ROWS_FOR_SHOTS, Evaluate
-from trainyard.config.train import Train, check_last_step, rows_a_step
+from trainyard.config.train import Train, check_last_step, rows_per_step
 from trainyard.core.errors import InputError
 from trainyard.estimate.families import load_family
 from trainyard.estimate.parameters import feed_forward_width
@@ -25,67 +25,69 @@ def task_of(dataset: Dataset) -> Task:
 
 
 def check_training(
-    train: Train, dataset: tuple[str, Dataset], model: tuple[str, Model], tokenizer: Tokenizer, place: str
+    train: Train, dataset: tuple[str, Dataset], model: tuple[str, Model], tokenizer: Tokenizer, location: str
 ) -> None:
-    """See that a model can be trained so on a dataset; both with their names, `place` is the grid's file and key.
+    """See that a model can be trained so on a dataset; both with their names, `location` is the grid's file and key.
 
     Raises:
         InputError: it can't.
     """
     (dataset_name, data), (model_name, entry) = dataset, model
     if data.kind == "choices":
-        raise InputError(f"{place}.datasets: {dataset_name} holds multiple-choice items, nothing to train on")
+        raise InputError(f"{location}.datasets: {dataset_name} holds multiple-choice items, nothing to train on")
     task = task_of(data)
     if load_family(entry.family).is_encoder_decoder != (task == "summarisation"):
         raise InputError(
-            f"{place}.models: {model_name} ({entry.family}) is no model for {task}, "
+            f"{location}.models: {model_name} ({entry.family}) is no model for {task}, "
             f"which {dataset_name} is for; put them into grids of their own"
         )
     if "train" not in data.splits:
-        raise InputError(f"{place}.datasets: {dataset_name} has no split 'train' to train on")
+        raise InputError(f"{location}.datasets: {dataset_name} has no split 'train' to train on")
     if train.initial == "pretrained" and entry.weights is None:
-        raise InputError(f"{place}.train.initial: {model_name} has no pretrained weights in config/models.yaml")
+        raise InputError(f"{location}.train.initial: {model_name} has no pretrained weights in config/models.yaml")
     if task == "language-modelling" and tokenizer.vocabulary > LARGEST_VOCABULARY:
         raise InputError(
-            f"{place}.models: {model_name}: text is stored in tokens of 16 bits, and {entry.tokenizer} has more than "
+            f"{location}.models: {model_name}: text is stored in tokens of 16 bits, and {entry.tokenizer} has more "
+            f"than "
             f"{LARGEST_VOCABULARY:,}; take another model"
         )
-    _check_lengths(train, task, model_name, entry, f"{place}.train")
-    _check_steps(train, task, f"{place}.train")
-    rows = data.known_rows("train")
-    if task == "summarisation" and rows is not None and rows < rows_a_step(train, f"{place}.train"):
+    _check_lengths(train, task, model_name, entry, f"{location}.train")
+    _check_steps(train, task, f"{location}.train")
+    rows = data.count_rows("train")
+    if task == "summarisation" and rows is not None and rows < rows_per_step(train, f"{location}.train"):
         raise InputError(
-            f"{place}.train.batch: {train.batch} pairs a step, and {dataset_name} has {rows}; make it smaller"
+            f"{location}.train.batch: {train.batch} pairs a step, and {dataset_name} has {rows}; make it smaller"
         )
 
 
-def _check_lengths(train: Train, task: Task, model_name: str, model: Model, place: str) -> None:
+def _check_lengths(train: Train, task: Task, model_name: str, model: Model, location: str) -> None:
     names = ("source_length", "target_length") if task == "summarisation" else ("sequence_length",)
     for name in names:
         length = getattr(train, name)
         if length > model.shape.context:
             raise InputError(
-                f"{place}.{name}: sequences of {length} tokens, but {model_name} reads {model.shape.context} at most; "
+                f"{location}.{name}: sequences of {length} tokens, but {model_name} reads {model.shape.context} at "
+                f"most; "
                 "make it smaller"
             )
 
 
-def _check_steps(train: Train, task: Task, place: str) -> None:
+def _check_steps(train: Train, task: Task, location: str) -> None:
     if task == "summarisation":
         for name, instead in (("batch_tokens", "batch (pairs)"), ("tokens", "steps or epochs")):
             if getattr(train, name) is not None:
-                raise InputError(f"{place}.{name}: source/target pairs differ in length; give {instead} instead")
-    rows = rows_a_step(train, place)
+                raise InputError(f"{location}.{name}: source/target pairs differ in length; give {instead} instead")
+    rows = rows_per_step(train, location)
     last = train.steps
     if train.tokens is not None:
         last = train.tokens // (rows * train.sequence_length)
         if not last:
             raise InputError(
-                f"{place}.tokens: {train.tokens} is less than one step of {rows} x {train.sequence_length}; give "
+                f"{location}.tokens: {train.tokens} is less than one step of {rows} x {train.sequence_length}; give "
                 f"{rows * train.sequence_length} or more"
             )
     if last is not None:
-        check_last_step(train, last, place)
+        check_last_step(train, last, location)
 
 
 def check_spread(
@@ -93,7 +95,7 @@ def check_spread(
     name: str,
     model: tuple[str, Model],
     rows: int,
-    place: str,
+    location: str,
 ) -> None:
     """See that a model, with its name, can be spread so; `rows` are those of one copy of it in one step.
 
@@ -110,30 +112,31 @@ def check_spread(
     for what, count in counts.items():
         if count % share:
             raise InputError(
-                f"{place}: {name} shares each matrix of {model_name} among {share} processes (tensor), and its {what}, "
+                f"{location}: {name} shares each matrix of {model_name} among {share} processes (tensor), and its "
+                f"{what}, "
                 f"{count}, is not a multiple of that; take another setting, or another shape in config/models.yaml"
             )
     blocks = min(shape.layers, shape.decoder_layers or shape.layers)
     if blocks < setting.pipeline:
         raise InputError(
-            f"{place}: {name} lays {model_name} over {setting.pipeline} processes (pipeline), and it has {blocks} "
+            f"{location}: {name} lays {model_name} over {setting.pipeline} processes (pipeline), and it has {blocks} "
             f"block{'s' if blocks > 1 else ''}; take another setting, or a deeper model"
         )
     options: Options = parse_options(setting.engine, setting.options)
     if options.row_for_each_stage and rows < setting.pipeline:
         raise InputError(
-            f"{place}: {name} takes {rows} sequence{'s' if rows > 1 else ''} a step through a pipeline of "
+            f"{location}: {name} takes {rows} sequence{'s' if rows > 1 else ''} a step through a pipeline of "
             f"{setting.pipeline} processes, and needs one for each; make the batch larger"
         )
 
 
-def share_of(train: Train, ranks: int, place: str) -> int:
+def compute_share(train: Train, ranks: int, location: str) -> int:
     """Sequences that one of `ranks` data ranks takes in one optimizer step.
 
     Raises:
         InputError: the batch can't be cut into equal micro-batches; with the nearest that can.
     """
-    rows, piece = rows_a_step(train, place), ranks * (train.micro_batch or 1)
+    rows, piece = rows_per_step(train, location), ranks * (train.micro_batch or 1)
     if rows % piece:
         key, unit = ("batch", 1) if train.batch is not None else ("batch_tokens", train.sequence_length)
         nearest = [rows // piece * piece * unit, (rows // piece + 1) * piece * unit]
@@ -141,43 +144,45 @@ def share_of(train: Train, ranks: int, place: str) -> int:
         factors += [f"micro_batch {train.micro_batch}"] * (train.micro_batch is not None)
         factors += [f"sequence_length {unit}"] * (unit > 1)
         raise InputError(
-            f"{place}.{key}: {rows * unit} is not a multiple of {piece * unit} ({' x '.join(factors)}); make it "
+            f"{location}.{key}: {rows * unit} is not a multiple of {piece * unit} ({' x '.join(factors)}); make it "
             f"{' or '.join(str(each) for each in nearest if each)}"
         )
     return rows // ranks
 
 
-def check_evaluate(evaluate: Evaluate, place: str) -> None:
-    """See that the settings of each metric fit each other; `place` is their file and key.
+def check_evaluate(evaluate: Evaluate, location: str) -> None:
+    """See that the settings of each metric fit each other; `location` is their file and key.
 
     Raises:
         InputError: two don't, or a metric is named and nothing is behind its colon.
     """
     for name in sorted(evaluate.model_fields_set):
         if getattr(evaluate, name) is None:
-            raise InputError(f"{place}.{name}: is empty; write `{name}: {{}}` for its defaults, or leave it out")
+            raise InputError(f"{location}.{name}: is empty; write `{name}: {{}}` for its defaults, or leave it out")
     if (rouge := evaluate.rouge) and rouge.min_length > rouge.max_length:
         raise InputError(
-            f"{place}.rouge.min_length: {rouge.min_length} is more than max_length, {rouge.max_length}; "
+            f"{location}.rouge.min_length: {rouge.min_length} is more than max_length, {rouge.max_length}; "
             "make it smaller, or max_length larger"
         )
     if (perplexity := evaluate.perplexity) and perplexity.stride is not None and "rolling" not in perplexity.protocols:
-        raise InputError(f"{place}.perplexity.stride: for protocol rolling only, which isn't asked for; leave it out")
+        raise InputError(
+            f"{location}.perplexity.stride: for protocol rolling only, which isn't asked for; leave it out"
+        )
 
 
 def check_evaluation(
-    evaluation: Evaluation, model: tuple[str, Model], datasets: dict[str, Dataset], place: str
+    evaluation: Evaluation, model: tuple[str, Model], datasets: dict[str, Dataset], location: str
 ) -> None:
-    """See that a model, with its name, can be evaluated so; `place` is the file and the key of the metrics.
+    """See that a model, with its name, can be evaluated so; `location` is the file and the key of the metrics.
 
     Raises:
         InputError: something is longer than the model reads, or there are too few rows.
     """
     name, entry = model
-    at, here = evaluation.settings, f"{place}.{evaluation.metric}"
-    most = None if load_family(entry.family).has_relative_positions else entry.shape.context
+    at, here = evaluation.settings, f"{location}.{evaluation.metric}"
+    max_length = None if load_family(entry.family).has_relative_positions else entry.shape.context
     for key in ("max_length", "context"):
-        _check_length(at.get(key), most, name, f"{here}.{key}")
+        _check_length(at.get(key), max_length, name, f"{here}.{key}")
     context = at.get("context") or entry.shape.context
     if (at.get("stride") or 0) > context:
         raise InputError(
@@ -195,21 +200,21 @@ def check_evaluation(
         _check_shots(evaluation, datasets[evaluation.dataset], f"{here}.shots")
 
 
-def _check_length(length: int | None, most: int | None, name: str, place: str) -> None:
-    if length is not None and most is not None and length > most:
-        raise InputError(f"{place}: {length} tokens, but {name} reads {most} at most; make it smaller")
+def _check_length(length: int | None, max_length: int | None, name: str, location: str) -> None:
+    if length is not None and max_length is not None and length > max_length:
+        raise InputError(f"{location}: {length} tokens, but {name} reads {max_length} at most; make it smaller")
 
 
-def _check_shots(evaluation: Evaluation, dataset: Dataset, place: str) -> None:
+def _check_shots(evaluation: Evaluation, dataset: Dataset, location: str) -> None:
     shots = evaluation.settings["shots"]
     apart = "train" in dataset.splits and evaluation.split != "train"
-    rows = dataset.known_rows("train") if apart else ROWS_FOR_SHOTS
+    rows = dataset.count_rows("train") if apart else ROWS_FOR_SHOTS
     if shots and rows is not None and shots >= rows:
         of = "rows" if apart else "last rows of the split"
-        raise InputError(f"{place}: {shots} are drawn from the {rows} {of} of {evaluation.dataset}; make it smaller")
+        raise InputError(f"{location}: {shots} are drawn from the {rows} {of} of {evaluation.dataset}; make it smaller")
 
 
-def check_names(names: Iterable[str], place: str) -> None:
+def check_names(names: Iterable[str], location: str) -> None:
     """See that what joins the names of a study's parts is still the name of a file.
 
     Raises:
@@ -218,6 +223,6 @@ def check_names(names: Iterable[str], place: str) -> None:
     for name in names:
         if len(name) > LONGEST_NAME:
             raise InputError(
-                f"{place}: the name {name} has {len(name)} characters, and a file's may have {LONGEST_NAME}; give "
+                f"{location}: the name {name} has {len(name)} characters, and a file's may have {LONGEST_NAME}; give "
                 "datasets, models, parallel settings or recipes shorter names"
             )

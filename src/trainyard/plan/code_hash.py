@@ -27,7 +27,7 @@ def _file(module: str) -> Path | None:
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
-def _imported(tree: ast.AST, module: str, is_package: bool) -> list[str]:
+def _imported_modules(tree: ast.AST, module: str, is_package: bool) -> list[str]:
     names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -44,7 +44,7 @@ def _imported(tree: ast.AST, module: str, is_package: bool) -> list[str]:
 def _parse(module: str, file: Path, source: bytes) -> dict[str, Any]:
     """The hash of a module's code without comments and docstrings, and the names that it imports."""
     tree = ast.parse(source)
-    imported = _imported(tree, module, file.name == "__init__.py")
+    imported = _imported_modules(tree, module, file.name == "__init__.py")
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         first = body[0] if isinstance(body, list) and body else None
@@ -53,7 +53,7 @@ def _parse(module: str, file: Path, source: bytes) -> dict[str, Any]:
     return {"code": hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), "imported": list(dict.fromkeys(imported))}
 
 
-class _Kept:
+class _Cache:
     """What modules were parsed to by this version of Python, in a file that may be deleted at any time."""
 
     def __init__(self, file: Path) -> None:
@@ -81,17 +81,17 @@ class _Kept:
 
 
 @functools.cache
-def _kept() -> _Kept:
+def _load_cache() -> _Cache:
     version = "{}.{}".format(*sys.version_info)
-    return _Kept(SOURCE.parent / ".snakemake" / f"code-python{version}.json")
+    return _Cache(SOURCE.parent / ".snakemake" / f"code-python{version}.json")
 
 
 @functools.cache
-def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
+def _parse_cached(module: str) -> tuple[str, tuple[str, ...]]:
     """The hash of the code of a module, and the local modules that it imports."""
     file = _file(module)
     assert file is not None, f"no module {module} under {SOURCE}"
-    parsed = _kept().parse(module, file)
+    parsed = _load_cache().parse(module, file)
     imported = []
     for name in parsed["imported"]:
         parts = name.split(".")
@@ -100,7 +100,7 @@ def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
 
 
 @functools.cache
-def closure(*modules: str) -> tuple[str, ...]:
+def import_closure(*modules: str) -> tuple[str, ...]:
     """The local modules that `modules` import, directly or not, with themselves and without those of launch, sorted."""
     seen: set[str] = set()
     waiting = list(modules)
@@ -108,7 +108,7 @@ def closure(*modules: str) -> tuple[str, ...]:
         module = waiting.pop()
         if module not in seen and not f"{module}.".startswith(_OF_NO_RESULT):
             seen.add(module)
-            waiting += _parsed(module)[1]
+            waiting += _parse_cached(module)[1]
     return tuple(sorted(seen))
 
 
@@ -120,9 +120,9 @@ def code_hash(*modules: str) -> str:
     run time (engines, families, metrics) is in no import statement.
     """
     digest = hashlib.sha256()
-    for module in closure(*modules):
-        digest.update(f"{module}\0{_parsed(module)[0]}\0".encode())
-    _kept().write()
+    for module in import_closure(*modules):
+        digest.update(f"{module}\0{_parse_cached(module)[0]}\0".encode())
+    _load_cache().write()
     return digest.hexdigest()[:16]
 
 

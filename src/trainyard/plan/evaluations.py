@@ -39,25 +39,29 @@ class Evaluation:
         """
         return {"split": self.split, **{key: value for key, value in self.settings.items() if key != "limit"}}
 
-    def on(self, steps: Sequence[int]) -> list[str]:
+    def select_checkpoints(self, steps: Sequence[int]) -> list[str]:
         """The models of a run that it is run on: best, last, step-N; `steps` are those that the run keeps."""
-        kept = [f"step-{step}" for step in steps]
-        return list(dict.fromkeys(name for each in self.checkpoints for name in (kept if each == KEPT else [each])))
+        step_names = [f"step-{step}" for step in steps]
+        return list(
+            dict.fromkeys(name for each in self.checkpoints for name in (step_names if each == KEPT else [each]))
+        )
 
 
-def evaluations(evaluate: Evaluate, own: str | None, datasets: dict[str, Dataset], place: str) -> list[Evaluation]:
+def expand_evaluations(
+    evaluate: Evaluate, own: str | None, datasets: dict[str, Dataset], location: str
+) -> list[Evaluation]:
     """Every single evaluation, in the order of the settings.
 
     Args:
         evaluate: the settings.
         own: the dataset that the model was trained on, for metrics that name none.
         datasets: the catalogue.
-        place: file and key of the settings, for errors.
+        location: file and key of the settings, for errors.
 
     Raises:
         InputError: a dataset that isn't there, holds something else, or lacks the split.
     """
-    found = [
+    results = [
         replace(
             each,
             checkpoints=tuple(getattr(evaluate, each.metric).checkpoints or evaluate.checkpoints),
@@ -66,15 +70,15 @@ def evaluations(evaluate: Evaluate, own: str | None, datasets: dict[str, Dataset
         )
         for each in _expand(evaluate, own)
     ]
-    for evaluation in found:
-        here = f"{place}.{evaluation.metric}"
+    for evaluation in results:
+        here = f"{location}.{evaluation.metric}"
         if not evaluation.dataset:
             raise InputError(f"{here}.datasets: name them; a model that is not trained here has no data of its own")
         dataset = choose(evaluation.dataset, datasets, "dataset", f"{here}.datasets")
         if dataset.kind != KIND_OF_DATA[evaluation.metric]:
             raise InputError(f"{here}.datasets: {evaluation.dataset} holds {dataset.kind}, not what the metric reads")
         choose(evaluation.split, dataset.splits, f"split of {evaluation.dataset}", f"{here}.split")
-    return found
+    return results
 
 
 def _expand(evaluate: Evaluate, own: str | None) -> Iterator[Evaluation]:

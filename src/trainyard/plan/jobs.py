@@ -13,12 +13,12 @@ from typing import Any
 from trainyard.config.catalogue import FilesSource
 from trainyard.config.slices import split_names
 from trainyard.config.yaml_entries import choose
-from trainyard.core.failure_counts import failures
-from trainyard.core.python_environment import framework, pins
+from trainyard.core.failure_counts import count_failures
+from trainyard.core.python_environment import find_framework, read_pins
 from trainyard.estimate.families import family_module
 from trainyard.metrics import METRICS
 from trainyard.parallel import engine_module
-from trainyard.plan.capabilities import unsupported
+from trainyard.plan.capabilities import explain_unsupported
 from trainyard.plan.code_hash import code_hash
 from trainyard.plan.evaluations import Evaluation, needs_encoder
 from trainyard.plan.plain_files import check_plain_file
@@ -144,22 +144,22 @@ class Dag:
         return self._environment_of(self.execution(wildcards))
 
     def _environment_of(self, execution: Execution) -> str:
-        return self.environment(framework(execution.specification["parallel"]["packages"]) or "train")
+        return self.environment(find_framework(execution.specification["parallel"]["packages"]) or "train")
 
     def capabilities(self, wildcards: Wildcards) -> dict[str, Any]:
         """The facts of the machine that its parallel setting needs."""
         return self._capabilities(self.execution(wildcards))
 
     def _capabilities(self, execution: Execution) -> dict[str, Any]:
-        pinned = pins(Path(self._environment_of(execution))) if self.conda else None
+        pinned = read_pins(Path(self._environment_of(execution))) if self.conda else None
         return self.plan.machine.capabilities(self.catalogues.parallel[execution.entry], execution.compiled, pinned)
 
     def failures(self, wildcards: Wildcards) -> int:
         """How often its framework has crashed; one more than at the last call, and it is tried again."""
         study = self._study(wildcards)
         if hasattr(wildcards, "run"):
-            return failures(Path(study.runs[wildcards.run].folder) / "summary.json")
-        return failures(Path(study.cells[wildcards.cell].file))
+            return count_failures(Path(study.runs[wildcards.run].folder) / "summary.json")
+        return count_failures(Path(study.cells[wildcards.cell].file))
 
     def unsupported(self, wildcards: Wildcards) -> str | None:
         """Why it can't be done here, or None."""
@@ -169,9 +169,9 @@ class Dag:
         at = execution.specification
         setting, family = self.catalogues.parallel[execution.entry], at["model"]["family"]
         capabilities = self._capabilities(execution)
-        return unsupported(setting, family, at["precision"], at["processes"], capabilities, self.cluster)
+        return explain_unsupported(setting, family, at["precision"], at["processes"], capabilities, self.cluster)
 
-    def possible(self) -> list[Execution]:
+    def runnable(self) -> list[Execution]:
         """Every run, probe and cell that can be done here."""
         return [job for job in self._executions() if self._unsupported(job) is None]
 
@@ -234,28 +234,28 @@ class Dag:
 
     # evaluations
 
-    def _evaluated(self, wildcards: Wildcards) -> tuple[EvaluatedModel, Evaluation]:
+    def _find_evaluation(self, wildcards: Wildcards) -> tuple[EvaluatedModel, Evaluation]:
         return self._study(wildcards).by_evaluation[wildcards.run, wildcards.evaluation, wildcards.checkpoint]
 
     def evaluated_models(self, wildcards: Wildcards) -> str:
         """The folder that holds the evaluated model."""
-        return self._evaluated(wildcards)[0].folder
+        return self._find_evaluation(wildcards)[0].folder
 
     def evaluated_rows(self, wildcards: Wildcards) -> str:
         """The rows that it is evaluated on."""
-        evaluation = self._evaluated(wildcards)[1]
+        evaluation = self._find_evaluation(wildcards)[1]
         return f"{RESULTS}/data/{evaluation.dataset}/rows/{evaluation.split}.parquet"
 
     def shots_rows(self, wildcards: Wildcards) -> str | list[str]:
         """The rows that shots are drawn from, where the dataset has a split for them."""
-        evaluation = self._evaluated(wildcards)[1]
+        evaluation = self._find_evaluation(wildcards)[1]
         has_train = "train" in self.catalogues.datasets[evaluation.dataset].splits
         draws = evaluation.settings.get("shots") and has_train and evaluation.split != "train"
         return f"{RESULTS}/data/{evaluation.dataset}/rows/train.parquet" if draws else []
 
     def evaluation(self, wildcards: Wildcards) -> dict[str, Any]:
         """Everything that an evaluation depends on besides model and rows."""
-        model, evaluation = self._evaluated(wildcards)
+        model, evaluation = self._find_evaluation(wildcards)
         settings = {**evaluation.settings, "device": self.plan.machine.device, "threads": evaluation.threads}
         if needs_encoder(evaluation.metric):
             settings |= {"prefix": model.prefix, "source_length": model.source_length}
@@ -268,17 +268,17 @@ class Dag:
 
     def evaluation_code(self, wildcards: Wildcards) -> str:
         """The code of one metric, its module of `evaluate` included."""
-        metric = self._evaluated(wildcards)[1].metric
+        metric = self._find_evaluation(wildcards)[1].metric
         scores = [f"trainyard.evaluate.modules.{metric}.{metric}"] if metric in METRICS else []
         return code_hash("trainyard.evaluate.run", f"trainyard.evaluate.{metric}", *scores)
 
     def evaluation_processes(self, wildcards: Wildcards) -> int:
         """How many processes share it."""
-        return self._evaluated(wildcards)[1].processes
+        return self._find_evaluation(wildcards)[1].processes
 
     def evaluation_threads(self, wildcards: Wildcards) -> int:
         """Cores that it needs; the script makes of them as many processes as they are for."""
-        evaluation = self._evaluated(wildcards)[1]
+        evaluation = self._find_evaluation(wildcards)[1]
         return evaluation.threads * evaluation.processes
 
     def evaluation_gres(self, wildcards: Wildcards) -> str:
@@ -287,49 +287,51 @@ class Dag:
 
     def evaluation_memory(self, wildcards: Wildcards) -> int:
         """Megabytes to ask for."""
-        one = 4_000 + 12 * self.catalogues.parameters(self._evaluated(wildcards)[0].model) // 1_000_000
+        one = 4_000 + 12 * self.catalogues.parameters(self._find_evaluation(wildcards)[0].model) // 1_000_000
         return one * self.evaluation_processes(wildcards)
 
     def evaluation_minutes(self, wildcards: Wildcards) -> int:
         """Minutes to ask for."""
-        model, evaluation = self._evaluated(wildcards)
+        model, evaluation = self._find_evaluation(wildcards)
         at = self.evaluation(wildcards)
         cores = evaluation.processes * (evaluation.threads if at["settings"]["device"] == "cpu" else 1)
         return evaluation_minutes(at["metric"], at["settings"], self.catalogues.parameters(model.model), cores)
 
-    def _on_choices(self, wildcards: Wildcards) -> list[tuple[EvaluatedModel, Evaluation]]:
+    def _choice_evaluations(self, wildcards: Wildcards) -> list[tuple[EvaluatedModel, Evaluation]]:
         """Who is evaluated on a dataset of multiple-choice items, and how, in the study's order."""
         every = self._study(wildcards).by_evaluation.values()
         return [(model, each) for model, each in every if each.dataset == wildcards.dataset]
 
-    def scored_items(self, wildcards: Wildcards) -> dict[str, Any]:
+    def shortcut_items(self, wildcards: Wildcards) -> dict[str, Any]:
         """The items that shortcuts are scored on, as the models are: their split, and the largest limit (None: all)."""
-        evaluations = [each for _, each in self._on_choices(wildcards)]
+        evaluations = [each for _, each in self._choice_evaluations(wildcards)]
         split = evaluations[0].split
         limits = [each.settings["limit"] for each in evaluations if each.split == split]
         return {"split": split, "limit": None if None in limits else max(limits)}
 
     def choice_rows(self, wildcards: Wildcards) -> str:
         """The rows that hold those items."""
-        return f"{RESULTS}/data/{wildcards.dataset}/rows/{self.scored_items(wildcards)['split']}.parquet"
+        return f"{RESULTS}/data/{wildcards.dataset}/rows/{self.shortcut_items(wildcards)['split']}.parquet"
 
     def training_text(self, wildcards: Wildcards) -> str | list[str]:
         """The text that the first model scored on those items was trained on from scratch, if one was."""
         runs = self._study(wildcards).runs
-        trained = [runs[model.run].specification for model, _ in self._on_choices(wildcards) if model.run in runs]
+        trained = [
+            runs[model.run].specification for model, _ in self._choice_evaluations(wildcards) if model.run in runs
+        ]
         texts = [at["dataset"] for at in trained if at["train"]["initial"] == "scratch"]
         return f"{RESULTS}/data/{texts[0]}/rows/train.parquet" if texts else []
 
     def ngram(self, wildcards: Wildcards) -> int:
         """The words of an n-gram that is looked for in a training text."""
-        place = (wildcards.training, wildcards.dataset, wildcards.split)
-        return self._study(wildcards).contaminations[place]
+        coordinates = (wildcards.training, wildcards.dataset, wildcards.split)
+        return self._study(wildcards).contaminations[coordinates]
 
-    def looking_threads(self, wildcards: Wildcards) -> int:
+    def contamination_threads(self, wildcards: Wildcards) -> int:
         """Threads to look through a training text with: one where that is a matter of seconds."""
         return 8 if (self.catalogues.datasets[wildcards.training].tokens or 0) > 100_000_000 else 1
 
-    def looking_minutes(self, wildcards: Wildcards) -> int:
+    def contamination_minutes(self, wildcards: Wildcards) -> int:
         """Minutes to ask for, by the size of the training text, at half a million tokens per second."""
         return 15 + (self.catalogues.datasets[wildcards.training].tokens or 0) // 30_000_000
 
@@ -355,7 +357,7 @@ class Dag:
             "contamination": plan.contamination_files,
             "duplicates": plan.duplicate_files,
             "statistics": [
-                f"{RESULTS}/data/{dataset}/{tokenizer}/statistics.json" for dataset, tokenizer in plan.tokenized
+                f"{RESULTS}/data/{dataset}/{tokenizer}/statistics.json" for dataset, tokenizer in plan.token_sets
             ],
         }
 
@@ -367,7 +369,7 @@ class Dag:
         """The study as it was read, without what only a result of its own depends on."""
         study = self._study(wildcards).study
         own = {"evaluate": {"contamination"}}
-        return Shown(study.model_dump(mode="json", exclude={**own, "grids": {"__all__": own}}))
+        return EscapedParams(study.model_dump(mode="json", exclude={**own, "grids": {"__all__": own}}))
 
     def study_models(self, wildcards: Wildcards) -> dict[str, Any]:
         """The catalogue's entries that the study names anywhere."""
@@ -376,7 +378,7 @@ class Dag:
         named = {job.specification["model"]["name"] for job in jobs}
         named |= {*plan.study.pretrained, *(entry.model for entry in plan.study.published)}
         known = sorted(named & set(self.catalogues.models))
-        return Shown({name: self.catalogues.models[name].model_dump(mode="json") for name in known})
+        return EscapedParams({name: self.catalogues.models[name].model_dump(mode="json") for name in known})
 
     def counting_code(self, wildcards: Wildcards) -> str:
         """The code that counts the parameters of a study's models."""
@@ -387,7 +389,7 @@ class Dag:
     def prices(self) -> dict[str, Any] | None:
         """What a device's hour costs, where the configuration says so."""
         prices = self.plan.config.prices
-        return Shown(prices.model_dump()) if prices else None
+        return EscapedParams(prices.model_dump()) if prices else None
 
     def product_params(self, product: Product) -> dict[str, Any]:
         """What else of the configuration a figure or a table takes."""
@@ -427,7 +429,7 @@ def _code(specification: dict[str, Any], entry: str) -> str:
     return code_hash(entry, *own)
 
 
-class Shown(dict[str, Any]):
+class EscapedParams(dict[str, Any]):
     """A parameter that holds texts of the configuration.
 
     Snakemake's report writes the parameters of each job, as Python would, into a script of its page, which a text with

@@ -8,11 +8,11 @@ from typing import Any
 from trainyard.config.catalogue import ParallelSetting
 from trainyard.config.engine_options import Options, parse_options
 from trainyard.config.study import Measure, Study
-from trainyard.config.train import Train, complete
+from trainyard.config.train import Train, fill_required
 from trainyard.config.yaml_entries import choose, parse
 from trainyard.core.errors import InputError
 from trainyard.estimate.families import load_family
-from trainyard.plan.capabilities import Device, never
+from trainyard.plan.capabilities import Device, explain_never_supported
 from trainyard.plan.checks import check_spread
 from trainyard.plan.runs import RESULTS, Catalogues, Execution, merge_settings
 
@@ -50,17 +50,17 @@ class Cell(Execution):
         return f"{RESULTS}/{self.study}/measure/{self.name}.json"
 
 
-def cells(name: str, study: Study, catalogues: Catalogues, device: Device, place: str) -> dict[str, Cell]:
+def expand_cells(name: str, study: Study, catalogues: Catalogues, device: Device, location: str) -> dict[str, Cell]:
     """Every cell that a study measures by name, and one for each search; without those that a setting never is in.
 
     Raises:
         InputError: a name that no catalogue has, a sequence longer than the model reads, settings of training that
             can't be, or a cell given twice.
     """
-    found = {}
+    results = {}
     for number, grid in enumerate(study.measure):
-        here = f"{place}: measure.{number}"
-        parse(Train, complete(grid.train), f"{here}.train")
+        here = f"{location}: measure.{number}"
+        parse(Train, fill_required(grid.train), f"{here}.train")
         for key in grid.train.keys() & _OF_THE_CELL:
             raise InputError(f"{here}.train.{key}: every cell has its own {key}; remove the line")
         specifications = list(_grid(study, grid, catalogues, device, here))
@@ -70,40 +70,42 @@ def cells(name: str, study: Study, catalogues: Catalogues, device: Device, place
             )
         for specification in specifications:
             cell = _name(specification, grid)
-            if cell in found:
-                raise InputError(f"{place}: measure: the cell {cell} appears in two grids; remove it from one")
-            found[cell] = Cell(name, cell, {"study": name, "cell": cell, **specification})
-    return found
+            if cell in results:
+                raise InputError(f"{location}: measure: the cell {cell} appears in two grids; remove it from one")
+            results[cell] = Cell(name, cell, {"study": name, "cell": cell, **specification})
+    return results
 
 
-def _grid(study: Study, grid: Measure, catalogues: Catalogues, device: Device, place: str) -> Iterator[dict[str, Any]]:
+def _grid(
+    study: Study, grid: Measure, catalogues: Catalogues, device: Device, location: str
+) -> Iterator[dict[str, Any]]:
     batches: list[int | None] = [*grid.batch, *([None] if grid.search else [])]
     for model_name, parallel, processes, precision, length, batch in itertools.product(
         grid.models, grid.parallel, grid.processes, grid.precision, grid.sequence_length, batches
     ):
-        model = choose(model_name, catalogues.models, "model", f"{place}.models")
-        setting = choose(parallel, catalogues.parallel, "parallel setting", f"{place}.parallel")
+        model = choose(model_name, catalogues.models, "model", f"{location}.models")
+        setting = choose(parallel, catalogues.parallel, "parallel setting", f"{location}.parallel")
         if length > model.shape.context:
             raise InputError(
-                f"{place}.sequence_length: {length}, but {model_name} reads {model.shape.context} tokens at most"
+                f"{location}.sequence_length: {length}, but {model_name} reads {model.shape.context} tokens at most"
             )
         if precision not in setting.precision or (setting.one_process and processes > 1):
             continue
-        if never(setting, model.family, precision, processes) is None:
+        if explain_never_supported(setting, model.family, precision, processes) is None:
             rows = batch or (grid.search.largest if grid.search else 1)
-            check_spread(setting, parallel, (model_name, model), rows, f"{place}.parallel")
+            check_spread(setting, parallel, (model_name, model), rows, f"{location}.parallel")
         settings = _inherited(study, model_name, parallel) | grid.train
         rows = batch or _smallest_batch(setting)
-        train = parse(Train, settings | _of_the_cell(rows, setting.data_ranks(processes), length), f"{place}.train")
+        train = parse(Train, settings | _of_the_cell(rows, setting.data_ranks(processes), length), f"{location}.train")
         if load_family(model.family).is_encoder_decoder and train.target_length > model.shape.context:
             raise InputError(
-                f"{place}.train.target_length: {train.target_length}, but {model_name} reads {model.shape.context} "
+                f"{location}.train.target_length: {train.target_length}, but {model_name} reads {model.shape.context} "
                 "tokens at most; make it smaller"
             )
         yield {
             "kind": "cell" if batch else "search",
-            "model": {"name": model_name, **model.for_job(pretrained=False)},
-            "parallel": {"name": parallel, **setting.for_job()},
+            "model": {"name": model_name, **model.to_spec(pretrained=False)},
+            "parallel": {"name": parallel, **setting.to_spec()},
             "processes": processes,
             "threads": grid.threads,
             "device": device,

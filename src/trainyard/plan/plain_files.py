@@ -10,12 +10,12 @@ AHEAD_SECONDS = 5.0
 """How far a file's time may lie ahead: less than it takes to start a job."""
 
 
-def check_plain_file(path: str, place: str) -> None:
+def check_plain_file(path: str, location: str) -> None:
     """Look at a file without reading it.
 
     Args:
         path: as the catalogue has it, from the working directory.
-        place: the catalogue's file and key.
+        location: the catalogue's file and key.
 
     Raises:
         InputError: it is missing, is none, or is of a time to come: Snakemake takes what is made of such a file for
@@ -26,16 +26,16 @@ def check_plain_file(path: str, place: str) -> None:
         seen = file.stat()
     except (FileNotFoundError, NotADirectoryError):
         if file.is_symlink():
-            raise InputError(f"{place}: {path} is a link to nothing ({file.readlink()}); link it anew") from None
-        raise InputError(f"{place}: {path}: no such file{_nearest(file)}") from None
+            raise InputError(f"{location}: {path} is a link to nothing ({file.readlink()}); link it anew") from None
+        raise InputError(f"{location}: {path}: no such file{_nearest(file)}") from None
     except OSError as error:
-        raise InputError(f"{place}: {path}: {error.strerror}") from None
+        raise InputError(f"{location}: {path}: {error.strerror}") from None
     if not file.is_file():
-        raise InputError(f"{place}: {path} is {'a folder' if file.is_dir() else 'no file'}; name one file")
+        raise InputError(f"{location}: {path} is {'a folder' if file.is_dir() else 'no file'}; name one file")
     if seen.st_mtime > time.time() + AHEAD_SECONDS:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seen.st_mtime))
         raise InputError(
-            f"{place}: {path} is of {when}, later than now, so that what is made of it would be outdated at once; "
+            f"{location}: {path} is of {when}, later than now, so that what is made of it would be outdated at once; "
             f"set the clock that is wrong, or give the file the time of now: touch {path}"
         )
 

@@ -21,7 +21,7 @@ _REMEDIES = {
 }
 
 
-def exceeding(executions: Iterable[Execution], available: int | None = None) -> list[str]:
+def warn_of_memory(executions: Iterable[Execution], available: int | None = None) -> list[str]:
     """A warning for each run and cell that is predicted to need more memory than there is.
 
     Args:
@@ -35,22 +35,25 @@ def exceeding(executions: Iterable[Execution], available: int | None = None) -> 
     warnings = []
     for execution in executions:
         specification = execution.specification
-        there = available_memory(specification["device"]) if available is None else available
-        found = predict_execution(specification)
-        if there is None or found is None:
+        available_bytes = available_memory(specification["device"]) if available is None else available
+        predicted = predict_execution(specification)
+        if available_bytes is None or predicted is None:
             continue
         # the processes of a run on CPUs share one machine
-        together = specification["processes"] if found.kind == "host" else 1
-        if found.total * together > there:
+        together = specification["processes"] if predicted.kind == "host" else 1
+        if predicted.total * together > available_bytes:
             checkpointing = specification["train"]["activation_checkpointing"]
-            warnings.append(f"{execution.study}/{execution.name}: {_warning(found, together, there, checkpointing)}")
+            warnings.append(
+                f"{execution.study}/{execution.name}: "
+                f"{_format_warning(predicted, together, available_bytes, checkpointing)}"
+            )
     return warnings
 
 
 def host_memory(specification: Mapping[str, Any]) -> int | None:
     """Bytes of host memory that a process is to need; None on a GPU, or where it can't be told."""
-    found = predict_execution(specification) if specification["device"] == "cpu" else None
-    return round(found.total) if found else None
+    predicted = predict_execution(specification) if specification["device"] == "cpu" else None
+    return round(predicted.total) if predicted else None
 
 
 @functools.cache
@@ -63,33 +66,33 @@ def available_memory(device: Literal["cpu", "cuda"]) -> int | None:
         return None
     command = [program, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        output = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    sizes = [int(line) for line in told.split("\n") if line.strip().isdigit()]
+    sizes = [int(line) for line in output.split("\n") if line.strip().isdigit()]
     return min(sizes) * 2**20 if sizes else None
 
 
 def _machine_memory() -> int | None:
     """What the machine has, or what its control group may have of it."""
     information = Path("/proc/meminfo")
-    found = (
+    limits = (
         re.search(r"^MemTotal:\s+(\d+) kB$", information.read_text(), re.MULTILINE) if information.exists() else None
     )
-    sizes = [int(found[1]) * 1024] if found else []
+    sizes = [int(limits[1]) * 1024] if limits else []
     limit = Path("/sys/fs/cgroup/memory.max")
     if limit.exists() and (text := limit.read_text().strip()).isdigit():
         sizes.append(int(text))
     return min(sizes, default=None)
 
 
-def _warning(found: Prediction, together: int, there: int, checkpointing: bool) -> str:
-    parts = {name: getattr(found, name) for name in _REMEDIES}
+def _format_warning(predicted: Prediction, together: int, available: int, checkpointing: bool) -> str:
+    parts = {name: getattr(predicted, name) for name in _REMEDIES}
     largest = max(parts, key=lambda name: parts[name])
-    where = "this machine" if found.kind == "host" else "a GPU"
-    needs = f"{found.total / _GIB:.1f} GiB" + (f" in each of {together} processes" if together > 1 else "")
+    where = "this machine" if predicted.kind == "host" else "a GPU"
+    needs = f"{predicted.total / _GIB:.1f} GiB" + (f" in each of {together} processes" if together > 1 else "")
     more = ", or activation_checkpointing: true" if largest == "activations" and not checkpointing else ""
     return (
-        f"will need about {needs}, and {where} has {there / _GIB:.1f} GiB; "
+        f"will need about {needs}, and {where} has {available / _GIB:.1f} GiB; "
         f"most of it for {largest} ({parts[largest] / _GIB:.1f} GiB): try {_REMEDIES[largest]}{more}"
     )

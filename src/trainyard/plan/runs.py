@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from trainyard.config.catalogue import Dataset, Model, ParallelSetting, Precision, Tokenizer
 from trainyard.config.study import Evaluate, Grid, Probes, Study
-from trainyard.config.train import Train, complete
+from trainyard.config.train import Train, fill_required
 from trainyard.config.yaml_entries import choose, parse
 from trainyard.core.errors import InputError
 from trainyard.estimate.parameters import parameters
-from trainyard.plan.capabilities import Device, never
-from trainyard.plan.checks import check_spread, check_training, share_of, task_of
+from trainyard.plan.capabilities import Device, explain_never_supported
+from trainyard.plan.checks import check_spread, check_training, compute_share, task_of
 
 RESULTS = Path("results")
 REFERENCE = "reference"
@@ -114,10 +114,10 @@ def merge_settings(grid: Grid, dataset: str, model: str, parallel: str) -> dict[
 class Expansion:
     """Expands one study; `place` is its file, for errors."""
 
-    def __init__(self, study_name: str, study: Study, place: str, catalogues: Catalogues, device: Device) -> None:
+    def __init__(self, study_name: str, study: Study, location: str, catalogues: Catalogues, device: Device) -> None:
         self.study_name = study_name
         self.study = study
-        self.place = place
+        self.place = location
         self.catalogues = catalogues
         self.device: Device = device
 
@@ -137,74 +137,77 @@ class Expansion:
 
     def _grid_runs(self) -> Iterator[Run]:
         for number, grid in enumerate(self.study.grids):
-            place = f"{self.place}: grids.{number}"
-            self._check_settings(grid, place)
+            location = f"{self.place}: grids.{number}"
+            self._check_settings(grid, location)
             for values in itertools.product(
                 grid.datasets, grid.models, grid.parallel, grid.processes, grid.precision, grid.recipes, grid.seeds
             ):
                 coordinates = _Coordinates(*values)
-                train = self._train(grid, coordinates, place)
-                yield self._run(coordinates, train, grid.threads, "run", place, grid.evaluate or self.study.evaluate)
+                train = self._train(grid, coordinates, location)
+                yield self._run(coordinates, train, grid.threads, "run", location, grid.evaluate or self.study.evaluate)
 
-    def _check_settings(self, grid: Grid, place: str) -> None:
+    def _check_settings(self, grid: Grid, location: str) -> None:
         """See that each part of the settings can be, even if another part is given in its place."""
-        parse(Train, complete(grid.train), f"{place}.train")
+        parse(Train, fill_required(grid.train), f"{location}.train")
         for recipe, settings in grid.recipes.items():
-            parse(Train, complete(settings), f"{place}.recipes.{recipe}")
+            parse(Train, fill_required(settings), f"{location}.recipes.{recipe}")
         kinds = {"datasets": "dataset", "models": "model", "parallel": "parallel setting"}
         for what, named in grid.overrides.items():
             for name, settings in named.items():
                 choose(
-                    name, dict.fromkeys(getattr(grid, what)), f"{kinds[what]} of this grid", f"{place}.overrides.{what}"
+                    name,
+                    dict.fromkeys(getattr(grid, what)),
+                    f"{kinds[what]} of this grid",
+                    f"{location}.overrides.{what}",
                 )
-                parse(Train, complete(settings), f"{place}.overrides.{what}.{name}")
+                parse(Train, fill_required(settings), f"{location}.overrides.{what}.{name}")
 
-    def _train(self, grid: Grid, at: _Coordinates, place: str) -> Train:
+    def _train(self, grid: Grid, at: _Coordinates, location: str) -> Train:
         settings = merge_settings(grid, at.dataset, at.model, at.parallel) | grid.recipes.get(at.recipe, {})
-        return parse(Train, settings, f"{place}.train")
+        return parse(Train, settings, f"{location}.train")
 
     def _probe_runs(self) -> Iterator[Run]:
         first = self.study.grids[0] if self.study.grids else None
         for number, probes in enumerate(self.study.probes):
-            place = f"{self.place}: probes.{number}"
-            parse(Train, complete(probes.train), f"{place}.train")
+            location = f"{self.place}: probes.{number}"
+            parse(Train, fill_required(probes.train), f"{location}.train")
             datasets = probes.datasets or (first.datasets[:1] if first else [])
             models = probes.models or (first.models[:1] if first else [])
             if not datasets or not models:
-                raise InputError(f"{place}: name datasets and models; there is no grid to take them from")
+                raise InputError(f"{location}: name datasets and models; there is no grid to take them from")
             for dataset, model in itertools.product(datasets, models):
                 own = (grid for grid in self.study.grids if dataset in grid.datasets and model in grid.models)
-                train = self._probe_train(probes, next(own, first), dataset, model, place)
-                yield from self._probes_of(probes, train, dataset, model, place)
+                train = self._probe_train(probes, next(own, first), dataset, model, location)
+                yield from self._expand_probes(probes, train, dataset, model, location)
 
-    def _probes_of(self, probes: Probes, train: Train, dataset: str, model: str, place: str) -> Iterator[Run]:
+    def _expand_probes(self, probes: Probes, train: Train, dataset: str, model: str, location: str) -> Iterator[Run]:
         """The probes of one dataset and model, each after the reference that cuts a batch into as many shares."""
         references: dict[int, str] = {}
         for parallel in probes.parallel:
-            setting = choose(parallel, self.catalogues.parallel, "parallel setting", f"{place}.parallel")
+            setting = choose(parallel, self.catalogues.parallel, "parallel setting", f"{location}.parallel")
             processes = 1 if setting.one_process else probes.processes
             ranks = setting.data_ranks(processes)
             if ranks not in references:
-                reference = self._reference(probes, train, dataset, model, ranks, place)
+                reference = self._reference(probes, train, dataset, model, ranks, location)
                 references[ranks] = reference.name
                 yield reference
             for precision in setting.precision:
                 if precision in probes.precision:
                     at = _Coordinates(dataset, model, parallel, processes, precision, "base", probes.seed)
-                    yield self._run(at, train, probes.threads, "probe", place, reference=references[ranks])
+                    yield self._run(at, train, probes.threads, "probe", location, reference=references[ranks])
 
-    def _reference(self, probes: Probes, train: Train, dataset: str, model: str, ranks: int, place: str) -> Run:
+    def _reference(self, probes: Probes, train: Train, dataset: str, model: str, ranks: int, location: str) -> Run:
         """One process in fp32 that takes the micro-batches of `ranks` data ranks, and sums their gradients by rank."""
-        share = share_of(train, ranks, f"{place}.train")
+        share = compute_share(train, ranks, f"{location}.train")
         train = train.model_copy(update={"micro_batch": train.micro_batch or share})
         at = _Coordinates(dataset, model, REFERENCE, 1, "fp32", f"ranks{ranks}", probes.seed)
-        run = self._run(at, train, probes.threads, "probe", place)
+        run = self._run(at, train, probes.threads, "probe", location)
         run.specification["parallel"]["options"] = {"ranks": ranks}
         return run
 
-    def _probe_train(self, probes: Probes, grid: Grid | None, dataset: str, model: str, place: str) -> Train:
+    def _probe_train(self, probes: Probes, grid: Grid | None, dataset: str, model: str, location: str) -> Train:
         at = _Coordinates(dataset, model, "", 1, "fp32", "base", probes.seed)
-        settings = self._train(grid, at, place).model_dump() if grid else {}
+        settings = self._train(grid, at, location).model_dump() if grid else {}
         # each process takes its share at once: settings differ in the order in which they sum micro-batches
         settings["micro_batch"] = None
         if "batch" in probes.train or "batch_tokens" in probes.train:
@@ -224,8 +227,8 @@ class Expansion:
             "checkpoint_every": probes.steps,
         }
         for key in short.keys() & probes.train.keys():
-            raise InputError(f"{place}.train.{key}: every probe has its own {key}; remove the line")
-        return parse(Train, settings | short, f"{place}.train")
+            raise InputError(f"{location}.train.{key}: every probe has its own {key}; remove the line")
+        return parse(Train, settings | short, f"{location}.train")
 
     def _run(
         self,
@@ -233,19 +236,22 @@ class Expansion:
         train: Train,
         threads: int,
         kind: Literal["run", "probe"],
-        place: str,
+        location: str,
         evaluate: Evaluate | None = None,
         reference: str | None = None,
     ) -> Run:
-        dataset = choose(at.dataset, self.catalogues.datasets, "dataset", f"{place}.datasets")
-        model = choose(at.model, self.catalogues.models, "model", f"{place}.models")
+        dataset = choose(at.dataset, self.catalogues.datasets, "dataset", f"{location}.datasets")
+        model = choose(at.model, self.catalogues.models, "model", f"{location}.models")
         entry = "single" if at.parallel == REFERENCE else at.parallel
-        setting = choose(entry, self.catalogues.parallel, "parallel setting", f"{place}.parallel")
+        setting = choose(entry, self.catalogues.parallel, "parallel setting", f"{location}.parallel")
         tokenizer = self.catalogues.tokenizers[model.tokenizer]
-        check_training(train, (at.dataset, dataset), (at.model, model), tokenizer, place)
-        share = share_of(train, setting.data_ranks(at.processes), f"{place}.train")
-        if at.parallel != REFERENCE and never(setting, model.family, at.precision, at.processes) is None:
-            check_spread(setting, at.parallel, (at.model, model), share, f"{place}.parallel")
+        check_training(train, (at.dataset, dataset), (at.model, model), tokenizer, location)
+        share = compute_share(train, setting.data_ranks(at.processes), f"{location}.train")
+        if (
+            at.parallel != REFERENCE
+            and explain_never_supported(setting, model.family, at.precision, at.processes) is None
+        ):
+            check_spread(setting, at.parallel, (at.model, model), share, f"{location}.parallel")
         train = train.model_copy(update={"micro_batch": train.micro_batch or share})
         data = f"{RESULTS}/data/{at.dataset}/{model.tokenizer}"
         validates = kind == "run" and "validation" in dataset.splits
@@ -255,8 +261,8 @@ class Expansion:
             "kind": kind,
             "task": task_of(dataset),
             "dataset": at.dataset,
-            "model": {"name": at.model, **model.for_job(pretrained=train.initial == "pretrained")},
-            "parallel": {"name": at.parallel, **setting.for_job()},
+            "model": {"name": at.model, **model.to_spec(pretrained=train.initial == "pretrained")},
+            "parallel": {"name": at.parallel, **setting.to_spec()},
             "processes": at.processes,
             "threads": threads,
             "device": self.device,

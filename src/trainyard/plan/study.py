@@ -11,15 +11,15 @@ from trainyard.config.catalogue import Dataset, Model, ParallelSetting, Tokenize
 from trainyard.config.engine_options import check_setting
 from trainyard.config.settings import Config
 from trainyard.config.study import Evaluate, Study
-from trainyard.config.yaml_entries import choose, nearest, parse, parse_entries, read_yaml
+from trainyard.config.yaml_entries import choose, parse, parse_entries, read_yaml, suggest
 from trainyard.core.errors import InputError
-from trainyard.core.python_environment import framework, interpreter
+from trainyard.core.python_environment import find_framework, inspect_interpreter
 from trainyard.estimate.families import check_model, check_name
 from trainyard.metrics import METRICS
 from trainyard.plan.capabilities import Machine, find_device
 from trainyard.plan.checks import check_evaluate, check_evaluation, check_names
-from trainyard.plan.evaluations import KEPT, KIND_OF_DATA, Evaluation, evaluations, needs_encoder, suits
-from trainyard.plan.measurements import Cell, cells
+from trainyard.plan.evaluations import KEPT, KIND_OF_DATA, Evaluation, expand_evaluations, needs_encoder, suits
+from trainyard.plan.measurements import Cell, expand_cells
 from trainyard.plan.runs import REFERENCE, RESULTS, Catalogues, Expansion, Run
 
 
@@ -45,8 +45,8 @@ class EvaluatedModel:
         return f"{RESULTS}/{study}/{self.run}/evaluate/{evaluation.name}@{self.checkpoint}.json"
 
 
-def _step(found: tuple[EvaluatedModel, Evaluation]) -> int:
-    return found[0].step or 0
+def _step(evaluated: tuple[EvaluatedModel, Evaluation]) -> int:
+    return evaluated[0].step or 0
 
 
 @dataclass(frozen=True)
@@ -71,36 +71,36 @@ class StudyPlan:
         return [run for run in self.runs.values() if run.reference]
 
     @functools.cached_property
-    def evaluated(self) -> list[EvaluatedModel]:
+    def evaluated_models(self) -> list[EvaluatedModel]:
         """Every model that is evaluated: the checkpoints of its runs, and pretrained models as they are."""
-        of_runs = [model for run in self.trainings if run.evaluate for model in self._of_run(run)]
-        return of_runs + [self._as_it_is(model) for model in self.study.pretrained]
+        of_runs = [model for run in self.trainings if run.evaluate for model in self._run_models(run)]
+        return of_runs + [self._pretrained_model(model) for model in self.study.pretrained]
 
-    def _of_run(self, run: Run) -> list[EvaluatedModel]:
+    def _run_models(self, run: Run) -> list[EvaluatedModel]:
         at = run.specification
         folder = f"{RESULTS}/{self.name}/{run.name}/models"
         length, steps = at["train"]["source_length"], at["train"]["keep_steps"]
-        whole = self._evaluated(run.name, "", at["model"]["name"], at["dataset"], folder, length)
+        whole = self._make_evaluated(run.name, "", at["model"]["name"], at["dataset"], folder, length)
         _check_checkpoints(run, whole.evaluations, self._key_of(run.evaluate))
         by_checkpoint: dict[str, list[Evaluation]] = {}
         for evaluation in whole.evaluations:
-            for checkpoint in evaluation.on(steps):
+            for checkpoint in evaluation.select_checkpoints(steps):
                 by_checkpoint.setdefault(checkpoint, []).append(evaluation)
         return [
             replace(whole, checkpoint=checkpoint, evaluations=tuple(found))
             for checkpoint, found in by_checkpoint.items()
         ]
 
-    def _as_it_is(self, model: str) -> EvaluatedModel:
+    def _pretrained_model(self, model: str) -> EvaluatedModel:
         length = min(512, self.catalogues.models[model].shape.context)
-        return self._evaluated(model, "pretrained", model, None, f"{RESULTS}/models/{model}", length)
+        return self._make_evaluated(model, "pretrained", model, None, f"{RESULTS}/models/{model}", length)
 
-    def _evaluated(
+    def _make_evaluated(
         self, run: str, checkpoint: str, model: str, own: str | None, folder: str, source_length: int
     ) -> EvaluatedModel:
         evaluate = self.study.evaluate if own is None else self.runs[run].evaluate
         entry, datasets = self.catalogues.models[model], self.catalogues.datasets
-        every = evaluations(evaluate, own, datasets, self._key_of(evaluate)) if evaluate else []
+        every = expand_evaluations(evaluate, own, datasets, self._key_of(evaluate)) if evaluate else []
         suited = tuple(each for each in every if suits(each.metric, entry))
         for each in suited:
             check_evaluation(each, (model, entry), datasets, self._key_of(evaluate))
@@ -121,8 +121,8 @@ class StudyPlan:
         Raises:
             InputError: something can't be.
         """
-        asked = [self.study.evaluate, *(grid.evaluate for grid in self.study.grids)]
-        for evaluate in filter(None, asked):
+        requests = [self.study.evaluate, *(grid.evaluate for grid in self.study.grids)]
+        for evaluate in filter(None, requests):
             check_evaluate(evaluate, self._key_of(evaluate))
         files = [Path(model.file(self.name, each)).name for model, each in self.by_evaluation.values()]
         check_names([*self.runs, *self.cells, *files], self.place)
@@ -137,11 +137,12 @@ class StudyPlan:
             if each.metric not in METRICS:
                 continue
             before, other = first.setdefault(each.name, (model, each))
-            odd = [key for key, value in each.protocol.items() if value != other.protocol[key]]
-            if odd:
+            differing = [key for key, value in each.protocol.items() if value != other.protocol[key]]
+            if differing:
                 raise InputError(
-                    f"{self.place}: {each.metric} on {each.dataset} is asked for with {odd[0]} "
-                    f"{other.protocol[odd[0]]!r} ({before.run}) and {each.protocol[odd[0]]!r} ({model.run}), and the "
+                    f"{self.place}: {each.metric} on {each.dataset} is asked for with {differing[0]} "
+                    f"{other.protocol[differing[0]]!r} ({before.run}) and {each.protocol[differing[0]]!r} "
+                    f"({model.run}), and the "
                     "report would rank the two in one column; ask for one, or put the grids into two studies"
                 )
 
@@ -162,7 +163,7 @@ class StudyPlan:
         """The single evaluations by run, evaluation and checkpoint."""
         return {
             (model.run, evaluation.name, model.checkpoint): (model, evaluation)
-            for model in self.evaluated
+            for model in self.evaluated_models
             for evaluation in model.evaluations
         }
 
@@ -179,9 +180,9 @@ class StudyPlan:
             if each.metric in METRICS:
                 of_model.setdefault((model.run, each.name), []).append((model, each))
         compared = set()
-        for found in of_model.values():
-            ends = [(model, each) for model, each in found if model.step is None]
-            compared |= {model.file(self.name, each) for model, each in ends or [max(found, key=_step)]}
+        for group in of_model.values():
+            ends = [(model, each) for model, each in group if model.step is None]
+            compared |= {model.file(self.name, each) for model, each in ends or [max(group, key=_step)]}
         return [file for file in self.evaluation_files if file in compared]
 
     @property
@@ -218,14 +219,14 @@ class StudyPlan:
             if each.metric not in METRICS or not (run and run.evaluate and run.evaluate.contamination):
                 continue
             ngram = run.evaluate.contamination.ngram
-            place = (run.specification["dataset"], each.dataset, each.split)
-            if sizes.setdefault(place, ngram) != ngram:
+            coordinates = (run.specification["dataset"], each.dataset, each.split)
+            if sizes.setdefault(coordinates, ngram) != ngram:
                 raise InputError(
-                    f"{self.place}: evaluate.contamination.ngram: {ngram} and {sizes[place]} for {each.dataset} "
-                    f"{each.split} in {place[0]}; give one"
+                    f"{self.place}: evaluate.contamination.ngram: {ngram} and {sizes[coordinates]} for {each.dataset} "
+                    f"{each.split} in {coordinates[0]}; give one"
                 )
-        asked = [self.study.evaluate, *(grid.evaluate for grid in self.study.grids)]
-        if not sizes and any(evaluate and evaluate.contamination for evaluate in asked):
+        requests = [self.study.evaluate, *(grid.evaluate for grid in self.study.grids)]
+        if not sizes and any(evaluate and evaluate.contamination for evaluate in requests):
             raise InputError(
                 f"{self.place}: evaluate.contamination: no run is trained here and scored, so there is no text to look "
                 "through; remove it"
@@ -261,7 +262,7 @@ class StudyPlan:
         )
 
     @functools.cached_property
-    def tokenized(self) -> list[tuple[str, str]]:
+    def token_sets(self) -> list[tuple[str, str]]:
         """The pairs of dataset and tokenizer that its runs and probes read."""
         return sorted(
             {(run.specification["dataset"], run.specification["model"]["tokenizer"]) for run in self.runs.values()}
@@ -308,9 +309,9 @@ def _settings(config: dict[str, Any], place_of: Callable[[str], str]) -> Config:
     for key, value in config.items():
         places.setdefault(place_of(str(key)), {})[key] = value
     problems = []
-    for place, part in places.items():
+    for location, part in places.items():
         try:
-            parse(Config, {"studies": ["any"], **part}, place)
+            parse(Config, {"studies": ["any"], **part}, location)
         except InputError as error:
             problems.append(str(error))
     if problems:
@@ -318,15 +319,15 @@ def _settings(config: dict[str, Any], place_of: Callable[[str], str]) -> Config:
     return parse(Config, config, place_of("studies"))
 
 
-def _check_study(name: str, folder: Path, place: str) -> None:
-    """See that there is a file of this name; `place` is where it was named."""
+def _check_study(name: str, folder: Path, location: str) -> None:
+    """See that there is a file of this name; `location` is where it was named."""
     if not (folder / f"{name}.yaml").is_file():
         known = sorted(file.stem for file in folder.glob("*.yaml"))
-        raise InputError(f"{place}: no study named {name!r}{nearest(name, known)}")
+        raise InputError(f"{location}: no study named {name!r}{suggest(name, known)}")
 
 
-def _check_mirror(mirror: str | None, place: str) -> None:
-    """See that the folder is there; `place` is where it was named."""
+def _check_mirror(mirror: str | None, location: str) -> None:
+    """See that the folder is there; `location` is where it was named."""
     if mirror is None:
         return
     try:
@@ -334,22 +335,22 @@ def _check_mirror(mirror: str | None, place: str) -> None:
     except OSError as error:  # a name that is too long, a folder that may not be entered
         reason = error.strerror
     if reason:
-        raise InputError(f"{place}: {mirror}: {reason}; name a folder in the hub's layout, or set no mirror")
+        raise InputError(f"{location}: {mirror}: {reason}; name a folder in the hub's layout, or set no mirror")
 
 
-def _interpreters(settings: Config, catalogues: Catalogues, place: str) -> dict[str, str]:
+def _interpreters(settings: Config, catalogues: Catalogues, location: str) -> dict[str, str]:
     """The interpreter of each framework that has its own, each asked once.
 
     Raises:
         InputError: no parallel setting's framework is called so, or it is no Python.
     """
-    frameworks = {framework(setting.packages) for setting in catalogues.parallel.values()} - {None}
+    frameworks = {find_framework(setting.packages) for setting in catalogues.parallel.values()} - {None}
     for name, python in settings.interpreters.items():
-        choose(name, dict.fromkeys(sorted(frameworks)), "framework of a parallel setting", place)
+        choose(name, dict.fromkeys(sorted(frameworks)), "framework of a parallel setting", location)
         try:
-            interpreter(str(python.expanduser()))
+            inspect_interpreter(str(python.expanduser()))
         except (InputError, RuntimeError) as error:  # the latter of a home that nobody has
-            raise InputError(f"{place}.{name}: {error}") from None
+            raise InputError(f"{location}.{name}: {error}") from None
     return {name: str(python.expanduser()) for name, python in settings.interpreters.items()}
 
 
@@ -362,22 +363,22 @@ def read_catalogues(folder: Path) -> Catalogues:
         parse_entries(ParallelSetting, folder / "parallel.yaml"),
     )
     for name, setting in catalogues.parallel.items():
-        place = f"{folder / 'parallel.yaml'}: {name}"
+        location = f"{folder / 'parallel.yaml'}: {name}"
         if name == REFERENCE:
-            raise InputError(f"{place}: probes call what they are compared with so; give the entry another name")
-        check_setting(setting, place)
+            raise InputError(f"{location}: probes call what they are compared with so; give the entry another name")
+        check_setting(setting, location)
         for family in setting.families or ():
-            check_name(family, f"{place}.families")
+            check_name(family, f"{location}.families")
     for name, model in catalogues.models.items():
         tokenizer = catalogues.tokenizers.get(model.tokenizer)
-        place = f"{folder / 'models.yaml'}: {name}"
-        check_model(model, place)
+        location = f"{folder / 'models.yaml'}: {name}"
+        check_model(model, location)
         if tokenizer is None:
-            hint = nearest(model.tokenizer, catalogues.tokenizers)
-            raise InputError(f"{place}.tokenizer: no tokenizer named {model.tokenizer!r}{hint}")
+            hint = suggest(model.tokenizer, catalogues.tokenizers)
+            raise InputError(f"{location}.tokenizer: no tokenizer named {model.tokenizer!r}{hint}")
         if tokenizer.vocabulary > model.shape.vocabulary:
             raise InputError(
-                f"{place}.shape.vocabulary: {model.shape.vocabulary} is less than the "
+                f"{location}.shape.vocabulary: {model.shape.vocabulary} is less than the "
                 f"{tokenizer.vocabulary} tokens of {model.tokenizer}"
             )
     return catalogues
@@ -389,15 +390,15 @@ def plan_study(name: str, folder: Path, catalogues: Catalogues, machine: Machine
     if name in ("data", "models"):
         raise InputError(f"{path}: results/{name} holds no study: give the file another name")
     study: Study = parse(Study, read_yaml(path), str(path))
-    place = str(path)
+    location = str(path)
     for model in study.pretrained:
         if model not in catalogues.models:
-            raise InputError(f"{place}: pretrained: no model named {model!r}{nearest(model, catalogues.models)}")
+            raise InputError(f"{location}: pretrained: no model named {model!r}{suggest(model, catalogues.models)}")
         if catalogues.models[model].weights is None:
-            raise InputError(f"{place}: pretrained: {model} has no pretrained weights in config/models.yaml")
-    runs = Expansion(name, study, place, catalogues, machine.device).runs()
-    measured = cells(name, study, catalogues, machine.device, place)
-    plan = StudyPlan(name, study, place, catalogues, runs, measured)
+            raise InputError(f"{location}: pretrained: {model} has no pretrained weights in config/models.yaml")
+    runs = Expansion(name, study, location, catalogues, machine.device).runs()
+    measured = expand_cells(name, study, catalogues, machine.device, location)
+    plan = StudyPlan(name, study, location, catalogues, runs, measured)
     plan.check()
     _check_held_out(plan)
     return plan
@@ -419,13 +420,13 @@ def _check_held_out(plan: StudyPlan) -> None:
             )
 
 
-def _check_checkpoints(run: Run, evaluations: Sequence[Evaluation], place: str) -> None:
+def _check_checkpoints(run: Run, evaluations: Sequence[Evaluation], location: str) -> None:
     best = ["best"] if run.specification["data"]["validation"] else []
     steps = run.specification["train"]["keep_steps"]
     known = [*best, "last", KEPT, *(f"step-{step}" for step in steps)]
     for evaluation in evaluations:
         own = getattr(run.evaluate, evaluation.metric).checkpoints
-        here = f"{place}.{evaluation.metric + '.' if own else ''}checkpoints: {run.name}"
+        here = f"{location}.{evaluation.metric + '.' if own else ''}checkpoints: {run.name}"
         for checkpoint in evaluation.checkpoints:
             if checkpoint == KEPT and not steps:
                 raise InputError(f"{here} keeps no steps; name some in its train.keep_steps")
@@ -436,4 +437,4 @@ def _check_checkpoints(run: Run, evaluations: Sequence[Evaluation], place: str) 
 def _remedy(checkpoint: str, known: Sequence[str]) -> str:
     if step := re.fullmatch(r"step-(\d+)", checkpoint):
         return f"; add {step[1]} to its train.keep_steps"
-    return nearest(checkpoint, known)
+    return suggest(checkpoint, known)

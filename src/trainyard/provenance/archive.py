@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.core.errors import InputError
-from trainyard.core.files import sha256_file, whole_file
+from trainyard.core.files import atomic_file, sha256_file
 from trainyard.plan.runs import Catalogues
 from trainyard.plan.study import make_plan
 from trainyard.provenance.check import Verdict
-from trainyard.provenance.contents import Contents, cleaned, contents
+from trainyard.provenance.contents import Contents, clean_log, select_contents
 from trainyard.provenance.jobs import StudyJobs, study_jobs
-from trainyard.provenance.readme import readme
-from trainyard.provenance.verify import settings, verify
+from trainyard.provenance.readme import render_readme
+from trainyard.provenance.verify import parse_settings, verify
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that a zip file knows
 SHOWN = 10  # problems in a refusal
@@ -45,22 +45,22 @@ def archive(planned: StudyJobs, output: Path, models: bool = False, anyway: bool
     verdict = verify(planned)
     if verdict.problems and not anyway:
         raise InputError(_refusal(verdict))
-    found = make_plan(planned.config, Path("config"))
-    chosen = contents(planned, found.catalogues.datasets, models)
+    plan = make_plan(planned.config, Path("config"))
+    selection = select_contents(planned, plan.catalogues.datasets, models)
     resolved = {
-        "device": found.machine.device,
-        "prices": found.config.prices and found.config.prices.model_dump(mode="json"),
-        "study": found.studies[planned.study].study.model_dump(mode="json"),
-        **_entries(planned, found.catalogues),
+        "device": plan.machine.device,
+        "prices": plan.config.prices and plan.config.prices.model_dump(mode="json"),
+        "study": plan.studies[planned.study].study.model_dump(mode="json"),
+        **_entries(planned, plan.catalogues),
     }
     texts = {
-        "README.md": readme(planned, verdict, chosen, found.catalogues, resolved["study"]),
+        "README.md": render_readme(planned, verdict, selection, plan.catalogues, resolved["study"]),
         "configuration.json": json.dumps(resolved, indent=2, ensure_ascii=False) + "\n",
-        **{log.as_posix(): cleaned(log) for log in chosen.logs},
+        **{log.as_posix(): clean_log(log) for log in selection.logs},
     }
-    with whole_file(output) as draft:
-        _write(draft, planned.study, chosen.files, texts)
-    return chosen
+    with atomic_file(output) as draft:
+        _write(draft, planned.study, selection.files, texts)
+    return selection
 
 
 def _refusal(verdict: Verdict) -> str:
@@ -123,12 +123,12 @@ def main() -> int:
     arguments = parser.parse_args()
     output = arguments.output or Path(f"archive-{arguments.study}.zip")
     try:
-        planned = study_jobs(arguments.study, settings(arguments.config))
-        chosen = archive(planned, output, arguments.models, arguments.anyway)
+        planned = study_jobs(arguments.study, parse_settings(arguments.config))
+        selection = archive(planned, output, arguments.models, arguments.anyway)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    count = len(chosen.files) + len(chosen.logs) + 3
+    count = len(selection.files) + len(selection.logs) + 3
     print(f"{output}: {count} files, {output.stat().st_size / 1e6:.1f} MB, SHA-256 {sha256_file(output)}")
     return 0
 

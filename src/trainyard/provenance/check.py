@@ -16,7 +16,7 @@ from trainyard.core.job import Job
 from trainyard.provenance.jobs import StudyJobs
 from trainyard.provenance.packages import other_packages
 from trainyard.provenance.read import Record, read_record
-from trainyard.provenance.record import record_file, script_hash, settings_of, written
+from trainyard.provenance.record import list_written, record_file, script_hash, settings_of
 
 State = Literal[
     "missing", "unrecorded", "changed", "stale", "settings", "code", "resumed", "versions", "dirty", "extra"
@@ -91,22 +91,22 @@ def check(planned: StudyJobs, hashed: Callable[[Path], None] = lambda _: None) -
 
     jobs, hold, unknown, problems = Counter[str](), Counter[str](), Counter[str](), list[Problem]()
     for each in planned.jobs:
-        found = [Problem(state, each.kind, file, text) for state, file, text in _of_job(each.job, sha256)]
-        problems += found
+        actual = [Problem(state, each.kind, file, text) for state, file, text in _check_job(each.job, sha256)]
+        problems += actual
         jobs[each.kind] += 1
-        hold[each.kind] += not found
-        if reason := _why_unknown(each.job):
+        hold[each.kind] += not actual
+        if reason := _explain_unknown_commit(each.job):
             unknown[reason] += 1
-    problems += [Problem("extra", "", path.as_posix(), "no job of the study makes it") for path in _extra(planned)]
+    problems += [Problem("extra", "", path.as_posix(), "no job of the study makes it") for path in _find_extra(planned)]
     return Verdict(planned.study, jobs, hold, problems, unknown)
 
 
-def _of_job(job: Job, sha256: Hash) -> Iterator[Found]:
+def _check_job(job: Job, sha256: Hash) -> Iterator[Found]:
     """What doesn't hold of a job."""
     first = job.outputs[0]
     file = record_file(job)
     if not [output for output in job.outputs if Path(output) != file and Path(output).exists()]:
-        yield "missing", first, _not_made(job)
+        yield "missing", first, _explain_not_made(job)
         return
     if not file.is_file():
         yield "unrecorded", first, f"its origin is unknown: there is no {file}"
@@ -116,31 +116,31 @@ def _of_job(job: Job, sha256: Hash) -> Iterator[Found]:
     except InputError as error:
         yield "unrecorded", first, f"its record can't be read: {str(error).splitlines()[0]}"
         return
-    yield from _outputs(job, record, sha256)
-    for text in _inputs(job, record, sha256):
+    yield from _check_outputs(job, record, sha256)
+    for text in _check_inputs(job, record, sha256):
         yield "stale", first, text
-    for state, text in _circumstances(job, record):
+    for state, text in _check_circumstances(job, record):
         yield state, first, text
 
 
-def _outputs(job: Job, record: Record, sha256: Hash) -> Iterator[Found]:
+def _check_outputs(job: Job, record: Record, sha256: Hash) -> Iterator[Found]:
     for name, expected in record.outputs.items():
         path = Path(name)
         if not path.is_file():
             yield "missing", name, f"was made ({record.ended}), and is gone"
-        elif (found := sha256(path)) != expected:
+        elif (actual := sha256(path)) != expected:
             changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
-            hashes = f"recorded {_short(expected)} ({record.ended}), found {_short(found)} (written {changed})"
+            hashes = f"recorded {_short(expected)} ({record.ended}), found {_short(actual)} (written {changed})"
             yield "changed", name, hashes
-    for path in written(job):
+    for path in list_written(job):
         if path.as_posix() not in record.outputs:
             yield "extra", path.as_posix(), "was not there when the job ended"
     for output in job.outputs:
         if not Path(output).exists() and not any(Path(name).is_relative_to(output) for name in record.outputs):
-            yield "missing", output, _not_made(job)
+            yield "missing", output, _explain_not_made(job)
 
 
-def _why_unknown(job: Job) -> str | None:
+def _explain_unknown_commit(job: Job) -> str | None:
     """Why a job's record names no commit; None where it names one, or can't be read."""
     with suppress(InputError):
         record = read_record(record_file(job))
@@ -148,11 +148,11 @@ def _why_unknown(job: Job) -> str | None:
     return None
 
 
-def _not_made(job: Job) -> str:
+def _explain_not_made(job: Job) -> str:
     return f"not made yet: {shlex.join(job.command)}"
 
 
-def _inputs(job: Job, record: Record, sha256: Hash) -> Iterator[str]:
+def _check_inputs(job: Job, record: Record, sha256: Hash) -> Iterator[str]:
     """What it reads that isn't what it was made from; what is gone is missing where it was made."""
     recorded, reads = record.inputs, job.reads
     for name in sorted({*recorded, *reads}):
@@ -162,11 +162,11 @@ def _inputs(job: Job, record: Record, sha256: Hash) -> Iterator[str]:
             yield f"made without {name}, which it reads today"
         elif name not in reads:
             yield f"made from {name}, which it doesn't read today"
-        elif (found := sha256_path(name, sha256)) != recorded[name]:
-            yield f"made from another {name}: then {_short(recorded[name])}, now {_short(found)}"
+        elif (actual := sha256_path(name, sha256)) != recorded[name]:
+            yield f"made from another {name}: then {_short(recorded[name])}, now {_short(actual)}"
 
 
-def _circumstances(job: Job, record: Record) -> Iterator[tuple[State, str]]:
+def _check_circumstances(job: Job, record: Record) -> Iterator[tuple[State, str]]:
     """What else a result depends on: settings, code, packages, and whether the code was committed."""
     if record.settings != settings_of(job):
         yield "settings", "made with other settings than the configuration gives it today"
@@ -179,10 +179,13 @@ def _circumstances(job: Job, record: Record) -> Iterator[tuple[State, str]]:
     if others := other_packages(record, job.python):
         yield "versions", others
     if differs := record.differs:
-        yield "dirty", f"made with changes that were not committed ({_short(differs.sha256)}): {_named(differs.files)}"
+        yield (
+            "dirty",
+            f"made with changes that were not committed ({_short(differs.sha256)}): {_list_names(differs.files)}",
+        )
 
 
-def _extra(planned: StudyJobs) -> Iterator[Path]:
+def _find_extra(planned: StudyJobs) -> Iterator[Path]:
     """Files and folders of a study's results that none of its jobs makes."""
     known = {Path(output) for each in planned.jobs for output in each.job.outputs}
     known |= {record_file(each.job) for each in planned.jobs}
@@ -203,6 +206,6 @@ def _short(sha256: str) -> str:
     return sha256[:12]
 
 
-def _named(files: list[str]) -> str:
+def _list_names(files: list[str]) -> str:
     more = len(files) - NAMED
     return ", ".join(files[:NAMED]) + (f" and {more} more" if more > 0 else "")

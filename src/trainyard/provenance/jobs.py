@@ -15,7 +15,7 @@ from trainyard.core.snakefile import find_snakefile
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedJob:
     """One job, done or not, and the rule that it is of."""
 
     rule: str
@@ -36,7 +36,7 @@ class StudyJobs:
     """
 
     study: str
-    jobs: list[Planned]
+    jobs: list[PlannedJob]
     config: dict[str, Any]
 
 
@@ -55,25 +55,25 @@ def study_jobs(study: str, config: Mapping[str, Any]) -> StudyJobs:
         raise InputError(f"{Path.cwd()} has no folder config: call this in the folder that the study ran in")
     try:
         with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as snakemake:
-            found = snakemake.workflow(
+            snakemake_workflow = snakemake.workflow(
                 resource_settings=ResourceSettings(cores=1),
                 config_settings=ConfigSettings(config={**config, "studies": study}),
                 snakefile=find_snakefile(Path()),
             )
-            found.dag(DAGSettings())
-            workflow: Any = found._workflow  # as the API's own summary does, which tells no parameters
-            return _planned(study, workflow)
+            snakemake_workflow.dag(DAGSettings())
+            workflow: Any = snakemake_workflow._workflow  # as the API's own summary does, which tells no parameters
+            return _list_jobs(study, workflow)
     except WorkflowError as error:
         raise InputError(str(error)) from None
 
 
-def _planned(study: str, workflow: Any) -> StudyJobs:
+def _list_jobs(study: str, workflow: Any) -> StudyJobs:
     """The jobs of Snakemake's own object."""
     workflow._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True, nolock=True)
     workflow.async_run(workflow.dag.init())
     order = {rule.name: number for number, rule in enumerate(workflow.rules)}
     jobs = [
-        Planned(job.rule.name, Job.from_snakemake(_Handed(job, workflow.config), job.rule.script))
+        PlannedJob(job.rule.name, Job.from_snakemake(_Handed(job, workflow.config), job.rule.script))
         for job in workflow.dag.jobs
         if job.log
     ]

@@ -9,7 +9,7 @@ from typing import Any
 from trainyard.core.files import sha256_file
 from trainyard.core.python_environment import TRAINING
 from trainyard.hardware.cpu import processor_name
-from trainyard.hardware.gpus import gpu_models
+from trainyard.hardware.gpus import read_gpu_models
 
 PACKAGES = (
     *TRAINING,
@@ -18,7 +18,7 @@ PACKAGES = (
 VARIABLES = ("MKL_NUM_THREADS", "NVIDIA_TF32_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG", "DS_ACCELERATOR")
 
 
-def hardware(device: str | None) -> dict[str, Any]:
+def describe_hardware(device: str | None) -> dict[str, Any]:
     """What the machine is.
 
     Args:
@@ -28,18 +28,18 @@ def hardware(device: str | None) -> dict[str, Any]:
     return {
         "platform": platform.platform(),
         "cpu": processor_name(),
-        "gpu": ", ".join(dict.fromkeys(gpu_models())) or None if device == "cuda" else None,
+        "gpu": ", ".join(dict.fromkeys(read_gpu_models())) or None if device == "cuda" else None,
         "cores": usable,
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
 
 
-def loaded() -> list[str]:
+def loaded_packages() -> list[str]:
     """The packages on which a result can depend that this process has loaded."""
     return [name for name in PACKAGES if name.replace("-", "_") in sys.modules]
 
 
-def conda(environments: Path, prefix: str = sys.prefix) -> dict[str, str | None] | None:
+def conda_environment(environments: Path, prefix: str = sys.prefix) -> dict[str, str | None] | None:
     """Which file the conda environment of this process was made from; None outside those of Snakemake's.
 
     Snakemake keeps a copy of an environment's file beside its folder.
@@ -59,6 +59,6 @@ def conda(environments: Path, prefix: str = sys.prefix) -> dict[str, str | None]
     return {"file": next((f"{environments.name}/{file.name}" for file in files), None), "sha256": sha256}
 
 
-def variables() -> dict[str, str]:
+def environment_variables() -> dict[str, str]:
     """The variables of the environment on which results depend."""
     return {name: os.environ[name] for name in VARIABLES if name in os.environ}

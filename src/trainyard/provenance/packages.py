@@ -5,7 +5,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from trainyard.core.files import sha256_file
-from trainyard.core.python_environment import pins, versions
+from trainyard.core.python_environment import package_versions, read_pins
 from trainyard.provenance.read import Record
 
 
@@ -25,13 +25,13 @@ def other_packages(record: Record, python: str) -> str | None:
     """
     names = [name for name in record.versions if name != "python"]
     if record.conda is None:
-        now, where = versions(names, python), "here"
+        now, where = package_versions(names, python), "here"
     elif record.conda.file is None or not Path(record.conda.file).is_file():
         return f"made in a conda environment ({record.conda.sha256[:12]}) of which no file is there"
-    elif (found := sha256_file(record.conda.file)) != record.conda.sha256:
-        return f"made in the environment of another {record.conda.file}: {record.conda.sha256[:12]}, now {found[:12]}"
+    elif (actual := sha256_file(record.conda.file)) != record.conda.sha256:
+        return f"made in the environment of another {record.conda.file}: {record.conda.sha256[:12]}, now {actual[:12]}"
     else:
-        now, where = pins(Path(record.conda.file)), f"in {record.conda.file}"
+        now, where = read_pins(Path(record.conda.file)), f"in {record.conda.file}"
     others = [
         f"{name} {then} ({now.get(name)} {where})"
         for name, then in record.versions.items()

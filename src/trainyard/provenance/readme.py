@@ -10,7 +10,7 @@ from typing import Any
 from trainyard import PYTHONS
 from trainyard.core.errors import InputError
 from trainyard.core.files import read_json
-from trainyard.core.job import HIDDEN, given
+from trainyard.core.job import HIDDEN, config_arguments
 from trainyard.core.text import markdown_table
 from trainyard.plan.runs import RESULTS, Catalogues
 from trainyard.provenance.check import Verdict
@@ -45,8 +45,8 @@ CONTENTS = (
 PATHS = f"{HIDDEN} stands for a place on the machine where it was run.\n\n"
 
 
-def readme(
-    planned: StudyJobs, verdict: Verdict, chosen: Contents, catalogues: Catalogues, study: Mapping[str, Any]
+def render_readme(
+    planned: StudyJobs, verdict: Verdict, selection: Contents, catalogues: Catalogues, study: Mapping[str, Any]
 ) -> str:
     """The text. It depends on the archive's content alone: it holds no time of its own."""
     records = list(_records(planned))
@@ -59,8 +59,8 @@ def readme(
         f"## The data\n\n{_data(planned, catalogues)}",
         f"## How to reproduce it\n\n{_repeat(planned, records)}",
     ]
-    if chosen.left_out:
-        parts.append(f"## What is left out\n\n{_left_out(chosen.left_out)}")
+    if selection.left_out:
+        parts.append(f"## What is left out\n\n{_left_out(selection.left_out)}")
     return "\n".join(parts)
 
 
@@ -127,7 +127,7 @@ def _data(planned: StudyJobs, catalogues: Catalogues) -> str:
 def _repeat(planned: StudyJobs, records: list[Record]) -> str:
     commits = Counter(record.commit for record in records if record.commit)
     commit = commits.most_common(1)[0][0] if commits else "THE COMMIT"
-    changed = shlex.join(given(planned.config))
+    changed = shlex.join(config_arguments(planned.config))
     conda = " --use-conda" if any(record.conda for record in records) else ""
     return (
         f"In a clone of the repository, with {PYTHONS}:\n\n"

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.core.errors import InputError
-from trainyard.core.files import files_of, read_json, sha256_file, sha256_json, sha256_path, write_json
+from trainyard.core.files import list_files, read_json, sha256_file, sha256_json, sha256_path, write_json
 from trainyard.core.job import Job
-from trainyard.core.python_environment import TRAINING, versions
-from trainyard.core.repository import ROOT, repository
+from trainyard.core.python_environment import TRAINING, package_versions
+from trainyard.core.repository import ROOT, describe_repository
 from trainyard.core.text import utc_now
-from trainyard.provenance.machine import conda, hardware, loaded, variables
+from trainyard.provenance.machine import conda_environment, describe_hardware, environment_variables, loaded_packages
 
 # what the machine can do is no setting: the packages and the hardware that a job had are beside it
 NO_SETTINGS = ("code", "capabilities", "failures", "unsupported")
@@ -33,15 +33,15 @@ def record_file(job: Job) -> Path:
     return Path("results", owner, "provenance", *rest).with_suffix(".json")
 
 
-def recorded(job: Job, function: Callable[[Job], None]) -> None:
+def record_job(job: Job, function: Callable[[Job], None]) -> None:
     """Do a job and, if it ends well, write its record.
 
     Raises:
         InputError: something that it reads isn't there.
     """
-    begun = _begin(job)
+    start = _begin(job)
     function(job)
-    write_json(record_file(job), _end(job, begun))
+    write_json(record_file(job), _end(job, start))
 
 
 def _begin(job: Job) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def _begin(job: Job) -> dict[str, Any]:
     return {
         "command": job.command,
         "started": utc_now(),
-        **repository(),
+        **describe_repository(),
         "code": job.params.get("code"),
         "script": script_hash(job),
         "settings": settings_of(job),
@@ -60,18 +60,18 @@ def _begin(job: Job) -> dict[str, Any]:
     }
 
 
-def _end(job: Job, begun: Mapping[str, Any]) -> dict[str, Any]:
+def _end(job: Job, start: Mapping[str, Any]) -> dict[str, Any]:
     """The whole record, when its outputs are there."""
     python, launches = job.python, job.launches
     return {
-        **begun,
+        **start,
         "ended": utc_now(),
-        "versions": versions(TRAINING if launches else loaded(), python),
-        "conda": conda(ROOT / "envs") if python == sys.executable else None,
-        **hardware(_device(job.params.get("specification") or {})),
-        "environment": variables(),
+        "versions": package_versions(TRAINING if launches else loaded_packages(), python),
+        "conda": conda_environment(ROOT / "envs") if python == sys.executable else None,
+        **describe_hardware(_device(job.params.get("specification") or {})),
+        "environment": environment_variables(),
         "code_versions": _code_versions(job),
-        "outputs": {file.as_posix(): sha256_file(file) for file in written(job)},
+        "outputs": {file.as_posix(): sha256_file(file) for file in list_written(job)},
     }
 
 
@@ -85,11 +85,11 @@ def settings_of(job: Job) -> str:
     return sha256_json({name: value for name, value in job.params.items() if name not in NO_SETTINGS})
 
 
-def written(job: Job) -> Iterator[Path]:
+def list_written(job: Job) -> Iterator[Path]:
     """Every file of a job's outputs but its record, those in folders too."""
     for path in map(Path, job.outputs):
         if path != record_file(job):
-            yield from files_of(path) if path.is_dir() else [path] if path.is_file() else []
+            yield from list_files(path) if path.is_dir() else [path] if path.is_file() else []
 
 
 def _code_versions(job: Job) -> list[dict[str, Any]]:

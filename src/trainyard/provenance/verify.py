@@ -17,12 +17,12 @@ from tqdm import tqdm
 from trainyard.core.errors import InputError
 from trainyard.provenance.check import REMEDIES, STATES, State, Verdict, check
 from trainyard.provenance.jobs import StudyJobs, study_jobs
-from trainyard.provenance.record import written
+from trainyard.provenance.record import list_written
 
 
 def verify(planned: StudyJobs) -> Verdict:
     """Check a study, with a bar on a terminal."""
-    total = sum(file.stat().st_size for each in planned.jobs for file in written(each.job))
+    total = sum(file.stat().st_size for each in planned.jobs for file in list_written(each.job))
     with tqdm(total=total, unit="B", unit_scale=True, desc="hashed", leave=False, disable=None) as bar:
 
         def hashed(path: Path) -> None:
@@ -31,23 +31,23 @@ def verify(planned: StudyJobs) -> Verdict:
         return check(planned, hashed)
 
 
-def table(verdict: Verdict) -> str:
+def format_table(verdict: Verdict) -> str:
     """Jobs of each kind, how many of them hold, and how many problems of each sort there are."""
     counts = Counter((problem.kind, problem.state) for problem in verdict.problems)
-    found = Counter(problem.state for problem in verdict.problems)
-    states = [state for state in STATES if found[state]]
+    by_state = Counter(problem.state for problem in verdict.problems)
+    states = [state for state in STATES if by_state[state]]
     rows: list[tuple[object, ...]] = [("", "jobs", "hold", *states)]
     for kind, jobs in verdict.jobs.items():
         rows.append((kind, jobs, verdict.hold[kind], *(counts[kind, state] or "" for state in states)))
     if "extra" in states and counts["", "extra"]:
         rows.append(("of no job", "", "", *(counts["", state] or "" for state in states)))
-    rows.append(("all", sum(verdict.jobs.values()), sum(verdict.hold.values()), *(found[state] for state in states)))
+    rows.append(("all", sum(verdict.jobs.values()), sum(verdict.hold.values()), *(by_state[state] for state in states)))
     texts = [[str(cell) for cell in row] for row in rows]
     first, *widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     return "\n".join("  ".join([name.ljust(first), *map(str.rjust, cells, widths)]) for name, *cells in texts)
 
 
-def settings(pairs: list[str]) -> dict[str, Any]:
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
     """What `--config KEY=VALUE ...` changes.
 
     Raises:
@@ -67,12 +67,12 @@ def main() -> int:
     arguments = parser.parse_args()
     began = time.monotonic()
     try:
-        verdict = verify(study_jobs(arguments.study, settings(arguments.config)))
+        verdict = verify(study_jobs(arguments.study, parse_settings(arguments.config)))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(*verdict.problems, sep="\n", end="\n\n" if verdict.problems else "")
-    print(table(verdict))
+    print(format_table(verdict))
     states: list[State] = [state for state in STATES if any(problem.state == state for problem in verdict.problems)]
     print("", *(f"- {state}: {REMEDIES[state]}" for state in states), sep="\n")
     for reason, jobs in verdict.unknown.items():

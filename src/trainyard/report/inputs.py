@@ -11,7 +11,7 @@ from trainyard.config.study import Study
 FILES = ("evaluations", "parity", "cells", "shortcuts", "statistics", "contamination", "duplicates", "texts", "rows")
 
 
-def arguments(files: Mapping[str, Sequence[str]], params: Mapping[str, Any]) -> dict[str, Any]:
+def collect_arguments(files: Mapping[str, Sequence[str]], params: Mapping[str, Any]) -> dict[str, Any]:
     """The study, the folders of its runs (from a file in each), its models, prices and result files, where given."""
     given: dict[str, Any] = {"study": Study.model_validate(params["study"])}
     if "runs" in files:

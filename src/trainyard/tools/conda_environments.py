@@ -50,13 +50,13 @@ class Package:
 Packages = Callable[[str], Package]
 
 
-def named(file: Path) -> list[Requirement]:
+def read_requirements(file: Path) -> list[Requirement]:
     """The packages that a list names, one per line."""
     lines = (line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
     return [Requirement(line) for line in lines if line]
 
 
-def locked(lock: Path) -> Packages:
+def read_lock(lock: Path) -> Packages:
     """The packages of a lock file, asked by name.
 
     What they need is read from their installation for this Python, of the same version.
@@ -64,7 +64,9 @@ def locked(lock: Path) -> Packages:
     Raises:
         InputError: by the answer: a package isn't locked, or another version is installed.
     """
-    pinned: dict[str, str] = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in named(lock)}
+    pinned: dict[str, str] = {
+        canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in read_requirements(lock)
+    }
 
     def package(name: str) -> Package:
         if name not in pinned:
@@ -77,16 +79,16 @@ def locked(lock: Path) -> Packages:
     return package
 
 
-def reported(report: Path) -> Packages:
+def read_report(report: Path) -> Packages:
     """The packages of pip's report on an installation, asked by name."""
     packages: dict[str, Package] = {
-        canonicalize_name(found["name"]): Package(found["version"], tuple(found.get("requires_dist", ())))
-        for found in (entry["metadata"] for entry in read_json(report)["install"])
+        canonicalize_name(content["name"]): Package(content["version"], tuple(content.get("requires_dist", ())))
+        for content in (entry["metadata"] for entry in read_json(report)["install"])
     }
     return packages.__getitem__
 
 
-def closure(direct: Iterable[Requirement], package: Packages) -> dict[str, str]:
+def resolve_closure(direct: Iterable[Requirement], package: Packages) -> dict[str, str]:
     """The versions of packages and of all that they need, by name, sorted."""
     versions: dict[str, str] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
@@ -97,9 +99,9 @@ def closure(direct: Iterable[Requirement], package: Packages) -> dict[str, str]:
         if (name, extras) in seen or _OF_CUDA.match(name):
             continue
         seen.add((name, extras))
-        found = package(name)
-        versions[name] = found.version
-        for needed in map(Requirement, found.needs):
+        result = package(name)
+        versions[name] = result.version
+        for needed in map(Requirement, result.needs):
             asked = [{**_MARKERS, "extra": extra} for extra in ("", *extras)]
             if needed.marker is None or any(map(needed.marker.evaluate, asked)):
                 waiting.append(needed)
@@ -118,7 +120,10 @@ def environment_file(direct: Path, package: Packages) -> str:
         f"  - python={_PYTHON}",
         f"  - pip={_PIP}",
         "  - pip:",
-        *(f"      - {name}=={version}" for name, version in closure(named(direct), package).items()),
+        *(
+            f"      - {name}=={version}"
+            for name, version in resolve_closure(read_requirements(direct), package).items()
+        ),
     ]
     return "\n".join(lines) + "\n"
 
@@ -128,9 +133,9 @@ def main() -> None:
     if len(sys.argv) == 3:
         name, report = sys.argv[1:]
         direct = ENVIRONMENTS / f"{name}.in"
-        write_text(direct.with_suffix(".yaml"), environment_file(direct, reported(Path(report))))
+        write_text(direct.with_suffix(".yaml"), environment_file(direct, read_report(Path(report))))
         return
-    packages = locked(LOCK)
+    packages = read_lock(LOCK)
     for direct in sorted(ENVIRONMENTS.glob("*.in")):
         if direct.stem not in OF_THEIR_OWN:
             write_text(direct.with_suffix(".yaml"), environment_file(direct, packages))

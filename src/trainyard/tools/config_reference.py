@@ -97,8 +97,12 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "**required**"
     value = field.default if field.default is not PydanticUndefined else field.get_default(call_default_factory=True)
-    shown = list(value) if isinstance(value, tuple) else value
-    return "" if shown in (None, "", [], {}) else f"`{str(shown).lower() if isinstance(shown, bool) else shown}`"
+    value_shown = list(value) if isinstance(value, tuple) else value
+    return (
+        ""
+        if value_shown in (None, "", [], {})
+        else f"`{str(value_shown).lower() if isinstance(value_shown, bool) else value_shown}`"
+    )
 
 
 def _keys(model: type[BaseModel]) -> str:

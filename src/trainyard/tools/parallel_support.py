@@ -17,7 +17,7 @@ from trainyard.estimate import families
 from trainyard.estimate.families import load_family
 from trainyard.plan.capabilities import never_of_family
 from trainyard.report.pages.parity import tolerance_notes
-from trainyard.report.render.format import NONE, listed, scientific
+from trainyard.report.render.format import NONE, join_words, scientific
 
 PRECISIONS = get_args(Precision)
 FAMILIES = sorted(families.FAMILIES, key=lambda name: (load_family(name).is_encoder_decoder, name))
@@ -49,16 +49,16 @@ def read(folders: Iterable[Path]) -> dict[Key, Probe]:
     Raises:
         InputError: there is none, or one has no spec.json or provenance.json.
     """
-    found: dict[Key, Probe] = {}
+    results: dict[Key, Probe] = {}
     for path in (path for folder in folders for path in sorted(folder.rglob("parity.json"))):
         specification = read_json(path.parent / "spec.json")
         provenance = read_json(path.parent / "provenance.json")
         probe = Probe(read_json(path), specification["model"]["family"], provenance)
-        if probe.key not in found or probe.nearness > found[probe.key].nearness:
-            found[probe.key] = probe
-    if not found:
+        if probe.key not in results or probe.nearness > results[probe.key].nearness:
+            results[probe.key] = probe
+    if not results:
         raise InputError(f"{', '.join(map(str, folders))}: no probe's parity.json is there; run the study first")
-    return found
+    return results
 
 
 def page(settings: Mapping[str, ParallelSetting], probes: Mapping[Key, Probe], command: str) -> str:
@@ -146,7 +146,7 @@ def _reasons(settings: Mapping[str, ParallelSetting], by_setting: Mapping[str, S
     for name, probes in by_setting.items():
         spread = [family for family in FAMILIES if never_of_family(settings[name], family) is None]
         if len(spread) < len(FAMILIES):
-            lines.append(f"- `{name}`: is for {listed(spread)} models only.")
+            lines.append(f"- `{name}`: is for {join_words(spread)} models only.")
         if not probes:
             lines.append(f"- `{name}`: was not probed.")
         left: dict[str, list[Probe]] = {}
@@ -156,7 +156,7 @@ def _reasons(settings: Mapping[str, ParallelSetting], by_setting: Mapping[str, S
         for reason, group in left.items():
             precisions = sorted({probe.key[1] for probe in group}, key=PRECISIONS.index)
             models = sorted({probe.key[2] for probe in group})
-            lines.append(f"- `{name}` ({listed(precisions)}; {listed(models)}): {reason}.")
+            lines.append(f"- `{name}` ({join_words(precisions)}; {join_words(models)}): {reason}.")
     return lines
 
 
@@ -198,9 +198,9 @@ def _origin(probes: Iterable[Probe], command: str) -> list[str]:
         {", ".join(f"{name} {each}" for name, each in p.provenance["versions"].items() if each) for p in probes}
     )
     dates = " to ".join(dict.fromkeys([days[0], days[-1]]))
-    ran = f"{listed(processes)} processes, {listed(steps)} steps"
-    ran += f"; run on {dates} from commit {listed(commits)}"
-    lines = [f"- Studies: {listed(studies)}; {ran}."]
+    ran = f"{join_words(processes)} processes, {join_words(steps)} steps"
+    ran += f"; run on {dates} from commit {join_words(commits)}"
+    lines = [f"- Studies: {join_words(studies)}; {ran}."]
     lines += [f"- Machine: {_plain(machine)}." for machine in machines]
     lines += [f"- Versions: {each}." for each in versions]
     return [f"```\n{command}\n```", "\n".join(lines)]

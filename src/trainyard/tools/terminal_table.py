@@ -8,8 +8,17 @@ from pathlib import Path
 from trainyard.core.errors import InputError
 from trainyard.metrics import METRICS
 from trainyard.report.pages.cells import SEEDS
-from trainyard.report.render.format import BOUNDED, PERCENT, SHORT_TITLES, clip, fixed, probed, scientific, size
-from trainyard.report.results.probes import allowance, nearest
+from trainyard.report.render.format import (
+    BOUNDED,
+    PERCENT,
+    SHORT_TITLES,
+    decimal,
+    probe_noun,
+    scientific,
+    size,
+    truncate,
+)
+from trainyard.report.results.probes import describe_tolerance, nearest_probe
 from trainyard.report.statistics.seeds import LOSSES
 
 WIDEST = 22
@@ -65,7 +74,7 @@ def _read(path: Path) -> list[dict[str, str]] | None:
 
 def _comparison(rows: Sequence[dict[str, str]]) -> str:
     names = [name for name in WORDS if name in rows[0]]
-    columns = [(name, False, [clip(row[name], WIDEST) for row in rows]) for name in names]
+    columns = [(name, False, [truncate(row[name], WIDEST) for row in rows]) for name in names]
     # what all runs share is shown once, below the table
     shared = [name for name in SHARED if name in names and len({row[name] for row in rows} - {""}) == 1 < len(rows)]
     columns = [column for column in columns if column[0] not in shared]
@@ -89,11 +98,11 @@ def _levels(rows: list[dict[str, str]] | None) -> str:
             row for row in rows or [] if row["items"] == items and (not row["section"] or row["model"] == "chance")
         ]
         levels = [key.removesuffix("_n") for key in group[0] if key.endswith("_n")]
-        found = [(level, True, [_number("acc", row, level) for row in group]) for level in levels]
-        found = [column for column in found if any(column[2][:-1])]
-        if len(found) > 1:
-            names = ("model", False, [clip(row["model"], 2 * WIDEST) for row in group])
-            texts.append(f"accuracy, %, on {items}\n{_aligned([names, *found])}")
+        columns = [(level, True, [_number("acc", row, level) for row in group]) for level in levels]
+        columns = [column for column in columns if any(column[2][:-1])]
+        if len(columns) > 1:
+            names = ("model", False, [truncate(row["model"], 2 * WIDEST) for row in group])
+            texts.append(f"accuracy, %, on {items}\n{_aligned([names, *columns])}")
     return "\n\n".join(texts)
 
 
@@ -111,14 +120,14 @@ def _parity(rows: list[dict[str, str]] | None) -> str:
                 | {key: float(row[key]) for key in ("largest", "tolerance")}
                 for row in compared
             ]
-            what = probed([row["parallel"] for row in compared])
-            word, worst = nearest(probes)
+            what = probe_noun([row["parallel"] for row in compared])
+            word, worst = nearest_probe(probes)
             far = (
                 f"{word} {scientific(worst['largest'])} ({worst['parallel']})"
                 if worst["largest"]
                 else "all equal bit by bit"
             )
-            line += f"{within} of {len(compared)} {what} within {allowance(probes)}, {far}"
+            line += f"{within} of {len(compared)} {what} within {describe_tolerance(probes)}, {far}"
         failed = [f"{row['parallel']} {row['outcome']}" for row in group if not row["largest"]]
         lines.append(line + ("; " if compared and failed else "") + ", ".join(failed))
     return "\n".join(lines)
@@ -147,12 +156,12 @@ def _number(name: str, row: dict[str, str], key: str) -> str:
     if name == "peak_memory":
         return size(value)
     if name == "tokens_per_second":
-        return fixed(value, 0)
+        return decimal(value, 0)
     scale = 100 if name in PERCENT else 1
     digits = 1 if name in BOUNDED else 3 if name in LOSSES else 2
     parts = [row.get(f"{key}_{part}") for part in ("standard_deviation", "standard_error", "low", "high")]
-    deviation, error, low, high = (fixed(scale * float(part), digits) if part else "" for part in parts)
-    text = fixed(scale * value, digits)
+    deviation, error, low, high = (decimal(scale * float(part), digits) if part else "" for part in parts)
+    text = decimal(scale * value, digits)
     if deviation:
         return f"{text} ± {deviation}"
     text += f" ± {error}" if error else ""

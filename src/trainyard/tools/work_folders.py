@@ -18,9 +18,9 @@ from trainyard.config.engine_options import parse_options
 from trainyard.core.errors import InputError
 from trainyard.core.files import read_json
 from trainyard.plan.jobs import training_code
-from trainyard.report.render.format import counted, size
+from trainyard.report.render.format import plural, size
 from trainyard.train.spec import Specification
-from trainyard.train.work_folder import WorkFolder, held
+from trainyard.train.work_folder import WorkFolder, locked_folders
 
 WORK = Path("work")
 LOCKS = Path(".snakemake", "locks")
@@ -56,7 +56,7 @@ class Found:
 
 def find(work: Path = WORK) -> list[Found]:
     """Every working folder of a training, in the order of their paths."""
-    in_use = held(work)
+    in_use = locked_folders(work)
     return [_look(WorkFolder(file.parent), in_use) for file in sorted(work.glob("*/*/*/spec.json"))]
 
 
@@ -108,8 +108,8 @@ def table(found: Sequence[Found]) -> str:
 def _age(seconds: float) -> str:
     hours = int(seconds // 3600)
     if hours < 1:
-        return counted(int(seconds // 60), "minute")
-    return counted(hours, "hour") if hours < 48 else counted(hours // 24, "day")
+        return plural(int(seconds // 60), "minute")
+    return plural(hours, "hour") if hours < 48 else plural(hours // 24, "day")
 
 
 def remove(found: Sequence[Found]) -> None:
@@ -142,7 +142,7 @@ def main() -> int:
         old = [each for each in found if each.old]
         if arguments.remove:
             remove(old)
-            print(f"removed {counted(len(old), 'working folder')}, {size(sum(each.size for each in old))}")
+            print(f"removed {plural(len(old), 'working folder')}, {size(sum(each.size for each in old))}")
         elif found:
             print(table(found))
             print(

@@ -21,7 +21,15 @@ import numpy as np
 import torch
 
 from trainyard.core.errors import InputError, one_line
-from trainyard.core.files import clear_drafts, read_json, sha256_file, sync, whole_folder, write_json, written
+from trainyard.core.files import (
+    atomic_folder,
+    clear_drafts,
+    read_json,
+    report_write_errors,
+    sha256_file,
+    sync,
+    write_json,
+)
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import Engine
 from trainyard.train.work_folder import saved_steps
@@ -29,7 +37,7 @@ from trainyard.train.work_folder import saved_steps
 KEPT = 2
 
 
-def folder_of(checkpoints: Path, step: int) -> Path:
+def step_folder(checkpoints: Path, step: int) -> Path:
     """The folder of one step's checkpoint."""
     return checkpoints / f"step-{step:06d}"
 
@@ -44,8 +52,8 @@ def save_checkpoint(checkpoints: Path, step: int, engine: Engine, best: Path | N
     Raises:
         InputError: the disk is full, or may not be written to.
     """
-    final = folder_of(checkpoints, step)
-    with written(final):
+    final = step_folder(checkpoints, step)
+    with report_write_errors(final):
         _save(final, engine, best)
 
 
@@ -70,7 +78,7 @@ def _save(final: Path, engine: Engine, best: Path | None) -> None:
         draft.replace(final)
         sync(checkpoints)
         for old in saved_steps(checkpoints)[KEPT:]:
-            shutil.rmtree(folder_of(checkpoints, old))
+            shutil.rmtree(step_folder(checkpoints, old))
     process_group.barrier()
 
 
@@ -80,7 +88,7 @@ def load_checkpoint(checkpoints: Path, step: int, engine: Engine) -> None:
     Raises:
         InputError: a file of the checkpoint holds something other than tensors and plain values.
     """
-    folder = folder_of(checkpoints, step)
+    folder = step_folder(checkpoints, step)
     try:
         engine.load(folder / "engine")
     except UnpicklingError as error:
@@ -93,23 +101,23 @@ def load_checkpoint(checkpoints: Path, step: int, engine: Engine) -> None:
 
 def restore_best(checkpoints: Path, step: int, best: Path) -> None:
     """Make `best` what it was after `step`, 0 for the start; on rank 0 only."""
-    saved = folder_of(checkpoints, step) / "best"
+    saved = step_folder(checkpoints, step) / "best"
     if not saved.exists():
         shutil.rmtree(best, ignore_errors=True)
         return
-    with whole_folder(best) as draft:
+    with atomic_folder(best) as draft:
         shutil.copytree(saved, draft, dirs_exist_ok=True)
 
 
-def _damage(folder: Path) -> str | None:
+def _find_damage(folder: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
         hashes = read_json(folder / "hashes.json")
     except InputError as error:
         return str(error)
-    found = {str(file.relative_to(folder)) for file in _files(folder)}
-    if odd := sorted(set(hashes) ^ found):
-        return f"{odd[0]} is missing or not listed"
+    present = {str(file.relative_to(folder)) for file in _files(folder)}
+    if unexpected := sorted(set(hashes) ^ present):
+        return f"{unexpected[0]} is missing or not listed"
     changed = (name for name, value in hashes.items() if sha256_file(folder / name) != value)
     return next((f"{name} has been changed" for name in changed), None)
 
@@ -124,8 +132,8 @@ def newest_step(checkpoints: Path, metrics_step: int) -> int:
     clear_drafts(checkpoints)
     saved = saved_steps(checkpoints)
     for step in saved:
-        folder = folder_of(checkpoints, step)
-        damage = _damage(folder)
+        folder = step_folder(checkpoints, step)
+        damage = _find_damage(folder)
         if damage is None and step > metrics_step:
             damage = f"metrics.jsonl ends at step {metrics_step}"
         if damage is None:

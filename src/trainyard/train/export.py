@@ -6,11 +6,11 @@ from typing import Any
 
 from trainyard.config.catalogue import Model
 from trainyard.core.code_versions import CodeVersion
-from trainyard.core.python_environment import TRAINING, versions
-from trainyard.core.repository import repository
+from trainyard.core.python_environment import TRAINING, package_versions
+from trainyard.core.repository import describe_repository
 from trainyard.data.shards import read_index
 from trainyard.models.export import export
-from trainyard.models.model_card import model_card
+from trainyard.models.model_card import render_model_card
 from trainyard.parallel.engine import Engine
 
 
@@ -52,6 +52,6 @@ class Exporter:
 
     def _card(self, step: int, loss: float | None) -> str:
         results = {} if loss is None else {"validation loss, nats per token": loss}
-        environment = repository() | {"versions": versions(TRAINING)}
+        environment = describe_repository() | {"versions": package_versions(TRAINING)}
         dataset = read_index(Path(self._specification["data"]["train"]))
-        return model_card(self._specification, step, results, environment, dataset, self._versions)
+        return render_model_card(self._specification, step, results, environment, dataset, self._versions)

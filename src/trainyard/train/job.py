@@ -7,28 +7,28 @@ from typing import Any
 
 from trainyard.core.code_versions import CodeVersion
 from trainyard.core.errors import InputError
-from trainyard.core.failure_counts import FAILED, note_failure
+from trainyard.core.failure_counts import FAILED, record_failure
 from trainyard.core.files import (
+    atomic_folder,
     check_writable,
     clear_drafts,
     read_json,
     read_json_lines,
-    whole_folder,
     write_json,
     write_text,
 )
-from trainyard.core.python_environment import TRAINING, versions
-from trainyard.core.repository import repository
+from trainyard.core.python_environment import TRAINING, package_versions
+from trainyard.core.repository import describe_repository
 from trainyard.data.shards import verify
 from trainyard.launch.failures import oom_kill_count
 from trainyard.launch.launch import LaunchError, launch
-from trainyard.launch.slurm import killed_for_memory
-from trainyard.train.metrics import Row, line_of
+from trainyard.launch.slurm import was_killed_for_memory
+from trainyard.train.metrics import Row, format_row
 from trainyard.train.progress import progress
 from trainyard.train.resume import choose_start
 from trainyard.train.spec import Specification
 from trainyard.train.summary import summarise
-from trainyard.train.work_folder import WorkFolder, input_hashes, key_of
+from trainyard.train.work_folder import WorkFolder, folder_key, input_hashes
 
 NO_MODEL = "NONE.txt"
 
@@ -73,37 +73,37 @@ def train(
         outputs.write({"outcome": "unsupported", "reason": unsupported}, {}, [], [], [])
         return
     check_writable(output)
-    folder = WorkFolder(work / outputs.study / outputs.run / key_of(specification, outputs.inputs, code, python))
+    folder = WorkFolder(work / outputs.study / outputs.run / folder_key(specification, outputs.inputs, code, python))
     with folder.lock():
         if folder.complete.exists():
             folder.clear()
         write_json(folder.specification, specification)
         choose_start(folder, outputs.inputs, _version(code, python), resume_anyway)
-        _note_job(folder, slurm_job)
+        _record_job(folder, slurm_job)
     if folder.outcome() is None:
         _check_data(specification["data"])
         _launch(specification, folder, log, python, nodes, slurm_job)
     with folder.lock():
         clear_drafts(output)
-        found = folder.outcome()
-        assert found is not None
+        content = folder.outcome()
+        assert content is not None
         if not folder.complete.exists():  # else another job of the same specification was quicker
             outputs.copy_out(folder)
-            if found["outcome"] == FAILED:
-                note_failure(output / "summary.json", found["reason"])
+            if content["outcome"] == FAILED:
+                record_failure(output / "summary.json", content["reason"])
             folder.finish()
 
 
 def _version(code: str, python: str) -> CodeVersion:
     """The code of today, before it has taken a step."""
-    found = repository()
-    return CodeVersion(1, code, found["commit"], found["dirty"], versions(TRAINING, python))
+    found = describe_repository()
+    return CodeVersion(1, code, found["commit"], found["dirty"], package_versions(TRAINING, python))
 
 
-def _note_job(folder: WorkFolder, job: str | None) -> None:
+def _record_job(folder: WorkFolder, job: str | None) -> None:
     """Write down which job of SLURM this is; of the one before, that it ran out of memory, if so."""
     before = folder.slurm_job.read_text(encoding="utf-8") if folder.slurm_job.exists() else None
-    if before and before != job and folder.outcome() is None and killed_for_memory(before):
+    if before and before != job and folder.outcome() is None and was_killed_for_memory(before):
         folder.end("out-of-memory", f"SLURM killed its job {before} for lack of memory (OUT_OF_MEMORY)")
     if job:
         write_text(folder.slurm_job, job)
@@ -135,7 +135,7 @@ def _launch(
             )
     except LaunchError as error:
         if error.interruption:
-            raise InputError(f"{folder.path}: {error.interruption}; {folder.continuation()}") from None
+            raise InputError(f"{folder.path}: {error.interruption}; {folder.describe_continuation()}") from None
         if error.crash is None:
             raise
         with folder.lock():
@@ -168,28 +168,28 @@ class _Outputs:
         outcome = folder.outcome()
         assert outcome is not None
         rows = read_json_lines(folder.metrics) if folder.metrics.exists() else []
-        found = read_json(folder.started) if folder.started.exists() else {}
+        content = read_json(folder.started) if folder.started.exists() else {}
         finished = outcome["outcome"] == "finished"
         models = sorted(folder.models.glob("[!.]*")) if finished else []
-        self.write(outcome, found, rows, models, folder.versions())
+        self.write(outcome, content, rows, models, folder.versions())
 
     def write(
         self,
         outcome: dict[str, Any],
-        found: dict[str, Any],
+        facts: dict[str, Any],
         rows: list[Row],
         models: list[Path],
         trained_by: list[CodeVersion],
     ) -> None:
         """Write the outputs, each whole."""
         if not self.probe:
-            with whole_folder(self._output / "models") as draft:
+            with atomic_folder(self._output / "models") as draft:
                 for model in models:
                     shutil.copytree(model, draft / model.name)
                 if not models:
                     (draft / NO_MODEL).write_text(f"{outcome['outcome']}: {outcome['reason']}\n", encoding="utf-8")
         write_json(self._output / "spec.json", self.specification)
-        write_text(self._output / "metrics.jsonl", "".join(map(line_of, rows)))
+        write_text(self._output / "metrics.jsonl", "".join(map(format_row, rows)))
         names = [model.name for model in models]
-        summary = summarise(self.specification, found, rows, outcome, names, trained_by)
+        summary = summarise(self.specification, facts, rows, outcome, names, trained_by)
         write_json(self._output / "summary.json", summary)

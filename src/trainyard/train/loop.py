@@ -15,9 +15,9 @@ from trainyard.data.loader import Loader
 from trainyard.hardware.memory_usage import DeviceMemory, host_memory
 from trainyard.optim.schedule import learning_rate
 from trainyard.parallel import process_group
-from trainyard.parallel.engine import Batch, Engine, predicted_tokens
+from trainyard.parallel.engine import Batch, Engine, count_predicted
 from trainyard.train.checkpoint import save_checkpoint
-from trainyard.train.metrics import MetricsFile, Row, finite
+from trainyard.train.metrics import MetricsFile, Row, finite_or_none
 
 Export = Callable[[str, int, float | None], None]
 
@@ -110,25 +110,25 @@ class Loop:
         start = time.perf_counter()
         rate = learning_rate(self.train, step, self.steps)
         micro_batches = self.loader.micro_batches(step, self.engine.data_rank, self.engine.data_ranks)
-        taken = self.engine.train_step(micro_batches, rate)
+        step_result = self.engine.train_step(micro_batches, rate)
         seconds = time.perf_counter() - start
-        if not math.isfinite(taken.loss):
-            raise DivergedError(f"the training loss is {taken.loss} at step {step} (learning rate {rate:.3g})")
-        self._tokens += taken.tokens
+        if not math.isfinite(step_result.loss):
+            raise DivergedError(f"the training loss is {step_result.loss} at step {step} (learning rate {rate:.3g})")
+        self._tokens += step_result.tokens
         row = {
             "step": step,
             "tokens": self._tokens,
-            "loss": taken.loss,
+            "loss": step_result.loss,
             "learning_rate": rate,
-            "gradient_norm": finite(taken.gradient_norm),
+            "gradient_norm": finite_or_none(step_result.gradient_norm),
             "step_seconds": seconds,
-            "tokens_per_second": taken.tokens / seconds,
+            "tokens_per_second": step_result.tokens / seconds,
             "elapsed_seconds": time.perf_counter() - self._started,
             "device_memory": self._device_memory.since_last(),
             "host_memory": host_memory(),
-            "skipped": taken.skipped or None,
-            "loss_scale": taken.loss_scale,
-            "phase": taken.phase,
+            "skipped": step_result.skipped or None,
+            "loss_scale": step_result.loss_scale,
+            "phase": step_result.phase,
         }
         sometimes = ("skipped", "loss_scale", "phase")
         return {name: value for name, value in row.items() if value is not None or name not in sometimes}
@@ -183,6 +183,6 @@ def validation_loss(engine: Engine, batches: Iterable[Batch]) -> float:
     tokens = 0
     for batch in batches:
         total += engine.loss_sum(batch)
-        tokens += predicted_tokens([batch])
+        tokens += count_predicted([batch])
     loss, count = process_group.sum_over_ranks([total.item(), tokens])
     return loss / count

@@ -7,17 +7,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from trainyard.core.files import written
+from trainyard.core.files import report_write_errors
 
 Row = dict[str, Any]
 
 
-def line_of(row: Row) -> str:
+def format_row(row: Row) -> str:
     """A row as it is in the file."""
     return json.dumps(row, allow_nan=False) + "\n"
 
 
-def finite(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
     """The value, or None where JSON has no word for it."""
     return value if math.isfinite(value) else None
 
@@ -30,7 +30,7 @@ def _rows_of(path: Path) -> list[Row]:
     for line in path.read_bytes().splitlines(keepends=True):
         try:
             row = json.loads(line)
-            whole = line == line_of(row).encode()
+            whole = line == format_row(row).encode()
         except (ValueError, RecursionError):
             break
         if not whole or not isinstance(row, dict) or row.get("step") != len(rows) + 1:
@@ -58,7 +58,7 @@ class MetricsFile:
     def cut(self, step: int) -> None:
         """Forget every row after `step`."""
         self.rows = self.rows[:step]
-        self._file.truncate(sum(len(line_of(row)) for row in self.rows))
+        self._file.truncate(sum(len(format_row(row)) for row in self.rows))
 
     def append(self, row: Row) -> None:
         """Add the row of the next step; one write, so that a reader sees whole lines.
@@ -67,8 +67,8 @@ class MetricsFile:
             InputError: the disk is full.
         """
         self.rows.append(row)
-        with written(self._path):
-            rest = line_of(row).encode()
+        with report_write_errors(self._path):
+            rest = format_row(row).encode()
             while rest:  # a disk with a little room takes a part, and says so by the next write
                 rest = rest[self._file.write(rest) :]
 
@@ -78,5 +78,5 @@ class MetricsFile:
         Raises:
             InputError: the disk is full.
         """
-        with written(self._path):
+        with report_write_errors(self._path):
             os.fsync(self._file.fileno())

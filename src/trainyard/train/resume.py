@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from trainyard.core.code_versions import CodeVersion, cut
 from trainyard.core.errors import InputError
-from trainyard.core.files import read_json, whole_folder, written
+from trainyard.core.files import atomic_folder, read_json, report_write_errors
 from trainyard.train.spec import Specification
 from trainyard.train.work_folder import WorkFolder
 
@@ -70,11 +70,11 @@ def _adopt(folder: WorkFolder, other: WorkFolder, version: CodeVersion) -> None:
     _say(f"{folder.path.parent}: resumes after step {step}: {_change(other.versions()[-1], version)}")
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     folder.write_origin(other.inputs(), cut([*other.versions(), replace(version, step=step + 1)], step))
-    with written(folder.path):
+    with report_write_errors(folder.path):
         shutil.copyfile(other.metrics, folder.metrics)
     for source, copy in ((other.models, folder.models), (other.checkpoints, folder.checkpoints)):
         if source.exists():
-            with whole_folder(copy) as draft:
+            with atomic_folder(copy) as draft:
                 shutil.copytree(source, draft, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
 
 

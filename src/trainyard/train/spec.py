@@ -49,7 +49,7 @@ class Specification:
         return self.kind == "probe"
 
     @classmethod
-    def parse(cls, value: dict[str, Any], place: str = "spec.json") -> "Specification":
+    def parse(cls, value: dict[str, Any], location: str = "spec.json") -> "Specification":
         """The typed parts of a spec.json.
 
         Raises:
@@ -59,19 +59,19 @@ class Specification:
             folders = {name: Path(folder) if folder else None for name, folder in value["data"].items()}
             train_folder = folders["train"]
             if train_folder is None:
-                raise InputError(f"{place}: data.train names no folder")
+                raise InputError(f"{location}: data.train names no folder")
             same = ("study", "run", "kind", "task", "dataset", "processes", "threads", "device", "precision", "recipe")
             return cls(
                 **{name: value[name] for name in same},
                 seed=value["seed"],
                 model_name=value["model"]["name"],
-                model=Model.of_job(value["model"]),
+                model=Model.from_spec(value["model"]),
                 parallel_name=value["parallel"]["name"],
-                parallel=ParallelSetting.of_job(value["parallel"]),
+                parallel=ParallelSetting.from_spec(value["parallel"]),
                 train=Train.model_validate(value["train"]),
                 data=Data(train_folder, folders.get("validation"), folders.get("tokenizer"), folders.get("weights")),
             )
         except KeyError as error:
-            raise InputError(f"{place}: the key {error} is missing") from None
+            raise InputError(f"{location}: the key {error} is missing") from None
         except ValidationError as error:
-            raise InputError(f"{place}: {error}") from None
+            raise InputError(f"{location}: {error}") from None

@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from trainyard.core.code_versions import CodeVersion, read_versions
 from trainyard.core.errors import InputError
 from trainyard.core.files import read_json, sha256_json, sha256_path, write_json
-from trainyard.core.python_environment import TRAINING, versions
+from trainyard.core.python_environment import TRAINING, package_versions
 
 LOCK_SECONDS = 60.0
 
@@ -54,11 +54,11 @@ def input_hashes(data: dict[str, str | None]) -> dict[str, str]:
     return hashes
 
 
-def key_of(specification: dict[str, Any], inputs: dict[str, str], code: str, python: str = sys.executable) -> str:
+def folder_key(specification: dict[str, Any], inputs: dict[str, str], code: str, python: str = sys.executable) -> str:
     """The name of the working folder: the same for the same specification, data, code and packages of `python`."""
     settings = {name: value for name, value in specification.items() if name != "data"}
     return sha256_json(
-        {"specification": settings, "inputs": inputs, "code": code, "versions": versions(TRAINING, python)}
+        {"specification": settings, "inputs": inputs, "code": code, "versions": package_versions(TRAINING, python)}
     )[:16]
 
 
@@ -114,7 +114,7 @@ class WorkFolder:
         """Record how the training ended, and what is known only then."""
         write_json(self._outcome, {"outcome": outcome, "reason": reason, **facts})
 
-    def continuation(self) -> str:
+    def describe_continuation(self) -> str:
         """What happens when the run is started again, for an error message."""
         saved = self.saved_step()
         return f"run again, and it continues after step {saved}" if saved else "run again, and it starts from step 1"
@@ -164,7 +164,7 @@ class WorkFolder:
             lock.release()
 
 
-def held(work: Path) -> list[Path]:
+def locked_folders(work: Path) -> list[Path]:
     """The working folders under `work` that a live trainer holds."""
     folders = []
     for file in sorted(work.glob("*/*/*/lock")):

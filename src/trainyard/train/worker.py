@@ -54,8 +54,8 @@ def main(folder: WorkFolder) -> None:
             process_group.stop()
             return
         if leads:
-            for place in (folder.path, folder.models):
-                clear_drafts(place)
+            for folder_path in (folder.path, folder.models):
+                clear_drafts(folder_path)
         with MetricsFile(folder.metrics) if leads else nullcontext() as metrics:
             _train(specification, folder, engine_class, metrics)
 

@@ -17,19 +17,19 @@ class Draw:
     def __init__(self, seed: str):
         self._random = random.Random(seed).random
 
-    def below(self, limit: int) -> int:
+    def randbelow(self, limit: int) -> int:
         """A whole number from 0 to `limit` - 1."""
         return int(self._random() * limit)
 
-    def one(self, things: Sequence[T]) -> T:
+    def choice(self, things: Sequence[T]) -> T:
         """One of `things`."""
         return things[int(self._random() * len(things))]
 
-    def several(self, things: Sequence[T], count: int) -> list[T]:
+    def sample(self, things: Sequence[T], count: int) -> list[T]:
         """`count` different places of `things`, in random order."""
         rest = list(things)
         return [rest.pop(int(self._random() * len(rest))) for _ in range(count)]
 
-    def shuffled(self, things: Sequence[T]) -> list[T]:
+    def shuffle(self, things: Sequence[T]) -> list[T]:
         """All of `things` in random order."""
-        return self.several(things, len(things))
+        return self.sample(things, len(things))

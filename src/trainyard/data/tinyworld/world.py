@@ -29,9 +29,9 @@ class World:
         """The world of a seed, the same in every part and split."""
         draw = Draw(f"tinyworld {seed} facts")
         return cls(
-            homes=dict(zip(PEOPLE, draw.shuffled(PLACES), strict=True)),
-            animals=dict(zip(PEOPLE, draw.shuffled(ANIMALS), strict=True)),
-            foods=dict(zip(PEOPLE, draw.shuffled(FOODS), strict=True)),
+            homes=dict(zip(PEOPLE, draw.shuffle(PLACES), strict=True)),
+            animals=dict(zip(PEOPLE, draw.shuffle(ANIMALS), strict=True)),
+            foods=dict(zip(PEOPLE, draw.shuffle(FOODS), strict=True)),
         )
 
 
@@ -60,7 +60,7 @@ class State:
 
     def scene(self, place: str, draw: Draw) -> str:
         """A sentence that mentions a place and tells nothing of who is there; it stays true all day."""
-        return f"{place} is {self.airs.setdefault(place, draw.one(AIRS))}."
+        return f"{place} is {self.airs.setdefault(place, draw.choice(AIRS))}."
 
     def opening(self, place: str, draw: Draw) -> str:
         """The scene that every story starts with."""

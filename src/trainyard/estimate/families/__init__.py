@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from trainyard.config.catalogue import Model, Shape
-from trainyard.config.yaml_entries import nearest
+from trainyard.config.yaml_entries import suggest
 from trainyard.core.errors import InputError, one_line
 from trainyard.estimate.families.base import Family, ShapeKey
 
@@ -47,7 +47,7 @@ def check_name(name: str, place: str) -> None:
     """
     if name not in FAMILIES:
         raise InputError(
-            f"{place}: no family of models is called {name!r}{nearest(name, FAMILIES)}; a new one is two files, in "
+            f"{place}: no family of models is called {name!r}{suggest(name, FAMILIES)}; a new one is two files, in "
             "src/trainyard/estimate/families and src/trainyard/models (docs/how-to/add-a-model.md)"
         )
 

@@ -30,18 +30,18 @@ class Engine(engine.Engine):
 
     def __init__(self, objective: nn.Module, settings: EngineSettings) -> None:
         super().__init__(objective, settings)
-        self.boosted = _boosted(objective, settings)
+        self.boosted = _boost(objective, settings)
 
     @override
     def train_step(self, micro_batches: Sequence[Batch], learning_rate: float) -> Step:
-        tokens = self._over_data_ranks(engine.predicted_tokens(micro_batches))
+        tokens = self._sum_over_data_ranks(engine.count_predicted(micro_batches))
         batches = [self._to_device(batch) for batch in micro_batches]
         phase = self.boosted.phase()
         # Gradients are averaged over data ranks; this factor makes the average the mean over all tokens.
         losses = self.boosted.accumulate(batches, self.data_ranks / tokens)
         scale = self.boosted.scale()
         norm, skipped = self.boosted.step(learning_rate)
-        total = self._over_data_ranks(losses.double().sum().item())
+        total = self._sum_over_data_ranks(losses.double().sum().item())
         return Step(total / tokens, norm, int(tokens), skipped=skipped, loss_scale=scale, phase=phase)
 
     @override
@@ -61,7 +61,7 @@ class Engine(engine.Engine):
         return self.boosted.loss_sum(self._to_device(batch))
 
 
-def _boosted(objective: nn.Module, settings: EngineSettings) -> "Boosted":
+def _boost(objective: nn.Module, settings: EngineSettings) -> "Boosted":
     """The objective as the option `plugin` spreads it.
 
     Raises:

@@ -12,8 +12,8 @@ from typing_extensions import override
 from trainyard.optim import adamw
 from trainyard.parallel import process_group
 from trainyard.parallel.colossalai.compat import GeminiPlugin, gemini_optimizer, get_temp_total_chunk_on_cuda
-from trainyard.parallel.colossalai.plugin import Boosted, LossScale, PlainObjective, arguments, names_by_tensor
-from trainyard.parallel.engine import EngineSettings, fp32_copy
+from trainyard.parallel.colossalai.plugin import Boosted, LossScale, PlainObjective, group_names, loss_scale_arguments
+from trainyard.parallel.engine import EngineSettings, copy_to_fp32
 
 _CHUNKS = 8
 _MILLION = 2**20
@@ -40,14 +40,14 @@ class Gemini(Boosted):
 
     def __init__(self, objective: nn.Module, settings: EngineSettings, placement: Placement) -> None:
         model: Any = objective.get_submodule("model")
-        self.names = names_by_tensor(model)
+        self.names = group_names(model)
         before = {id(parameter): parameter.detach().to("cpu", copy=True) for parameter in model.parameters()}
         self.others = {  # in no chunk: buffers, and what is frozen
             name: tensor for name, tensor in model.state_dict(keep_vars=True).items() if not tensor.requires_grad
         }
         plugin = GeminiPlugin(**plugin_arguments(settings, placement, model))
         plain = PlainObjective(model)
-        super().__init__(plain, settings, plugin, _adamw(plain, settings))
+        super().__init__(plain, settings, plugin, _build_adamw(plain, settings))
         self.manager = self.boosted.gemini_manager
         self.loss_scale = LossScale(self.optimizer.mix_precision_mixin)
         self._start_from(before)
@@ -87,12 +87,12 @@ class Gemini(Boosted):
 
     @override
     def full_state(self) -> dict[str, Tensor] | None:
-        state = {name: fp32_copy(tensor) for name, tensor in self.others.items()}
+        state = {name: copy_to_fp32(tensor) for name, tensor in self.others.items()}
         for chunk in self._chunks():
             whole = get_temp_total_chunk_on_cuda(chunk.paired_chunk, torch.float32)
             assert whole is not None
-            for tensor, place in chunk.tensors_info.items():
-                master = fp32_copy(whole[place.offset : place.end].view(tensor.shape))
+            for tensor, tensor_info in chunk.tensors_info.items():
+                master = copy_to_fp32(whole[tensor_info.offset : tensor_info.end].view(tensor.shape))
                 state |= dict.fromkeys(self.names[id(tensor)], master)
         return state if process_group.rank() == 0 else None
 
@@ -109,8 +109,8 @@ class Gemini(Boosted):
         """Let the masters hold the weights as they were before they were cast."""
         for chunk in self._chunks():
             whole = torch.zeros(chunk.chunk_size)
-            for tensor, place in chunk.tensors_info.items():
-                whole[place.offset : place.end] = weights[id(tensor)].flatten()
+            for tensor, tensor_info in chunk.tensors_info.items():
+                whole[tensor_info.offset : tensor_info.end] = weights[id(tensor)].flatten()
             masters = chunk.paired_chunk
             part = whole if masters.is_gathered else whole[masters.shard_begin : masters.shard_end]
             masters.payload.copy_(part)
@@ -137,7 +137,7 @@ def plugin_arguments(settings: EngineSettings, placement: Placement, model: nn.M
         "max_norm": math.inf
         if settings.train.max_grad_norm is None
         else settings.train.max_grad_norm,  # at 0 it would tell no norm
-        **arguments(settings),
+        **loss_scale_arguments(settings),
     }
 
 
@@ -159,7 +159,7 @@ class AdamW(torch.optim.AdamW):
         return super().step(closure)
 
 
-def _adamw(objective: nn.Module, settings: EngineSettings) -> AdamW:
+def _build_adamw(objective: nn.Module, settings: EngineSettings) -> AdamW:
     gemini_optimizer._AVAIL_OPTIM_LIST.add(AdamW)
     groups = adamw.parameter_groups(objective, settings.train.weight_decay)
     return AdamW(groups, **adamw.adamw_arguments(settings.train))

@@ -26,14 +26,14 @@ from trainyard.parallel.colossalai.compat import (
 from trainyard.parallel.colossalai.plugin import (
     Boosted,
     LossScale,
-    arguments,
-    gathered,
-    names_by_tensor,
-    summed_loss,
+    gather_master,
+    group_names,
+    loss_scale_arguments,
+    restore_plain_head,
+    sum_loss,
     use_eager_attention,
-    with_plain_head,
 )
-from trainyard.parallel.engine import Batch, EngineSettings, fp32_copy
+from trainyard.parallel.engine import Batch, EngineSettings, copy_to_fp32
 
 
 class Hybrid(Boosted):
@@ -44,10 +44,10 @@ class Hybrid(Boosted):
     """
 
     def __init__(self, objective: nn.Module, settings: EngineSettings, level: int) -> None:
-        model = with_plain_head(objective.model)
+        model = restore_plain_head(objective.model)
         use_eager_attention(model)
         self.level, self.rows = level, _rows(settings)
-        self.names = list(names_by_tensor(model).values())
+        self.names = list(group_names(model).values())
         count_fused_parts()
         self.plugin = HybridParallelPlugin(
             tp_size=settings.parallel.tensor,
@@ -62,11 +62,11 @@ class Hybrid(Boosted):
             make_vocab_size_divisible_by=1,
             enable_metadata_cache=False,  # the shapes of a step's batches are no other step's
             overlap_communication=settings.device == "cuda",
-            **arguments(settings),  # pyright: ignore[reportArgumentType]
+            **loss_scale_arguments(settings),  # pyright: ignore[reportArgumentType]
         )
         if level and settings.precision == "fp32":
             self.plugin.precision = "float32"  # by the name "fp32" it refuses ZeRO, which its optimizer is able to do
-        super().__init__(model, settings, self.plugin, adamw.adamw(model, settings.train))
+        super().__init__(model, settings, self.plugin, adamw.build_adamw(model, settings.train))
         self.loss_scale = LossScale(vars(self.optimizer).get("mixed_precision_mixin" if level else "mixed_precision"))
         head: Any = model.get_output_embeddings()
         if settings.parallel.tensor > 1:
@@ -80,12 +80,12 @@ class Hybrid(Boosted):
         losses = []
 
         def criterion(outputs: Any, _inputs: Any) -> Tensor:
-            loss = summed_loss(outputs.logits, labels[len(losses)])
+            loss = sum_loss(outputs.logits, labels[len(losses)])
             losses.append(loss.detach())
             return loss * factor * len(labels)  # the schedule divides by their number
 
         # GPT-2's form in a pipeline wants labels, though its own loss is left alone
-        inputs = _joined([_inputs(batch) | {"labels": batch["labels"]} for batch in batches])
+        inputs = _join([_inputs(batch) | {"labels": batch["labels"]} for batch in batches])
         self.booster.execute_pipeline(iter([inputs]), self.boosted, criterion, self.optimizer, return_loss=False)
         return torch.stack(losses) if losses else torch.zeros(1)  # the last stage alone has them
 
@@ -109,7 +109,7 @@ class Hybrid(Boosted):
         loss = torch.zeros((), dtype=torch.float64, device=batch["labels"].device)
 
         def criterion(outputs: Any, _inputs: Any) -> Tensor:
-            return loss.copy_(summed_loss(outputs.logits, batch["labels"]))
+            return loss.copy_(sum_loss(outputs.logits, batch["labels"]))
 
         inputs = _inputs(batch) | {"labels": batch["labels"]}
         # a new schedule each time, since it holds on to the first number of rows that it sees
@@ -125,7 +125,7 @@ class Hybrid(Boosted):
     @override
     def local_state(self) -> dict[str, Any]:
         return {
-            "model": self._held(),
+            "model": self._local_tensors(),
             "masters": [master.data for master in self._masters()],
             "optimizer": self.optimizer.optim.state_dict(),
             "scale": self.loss_scale.state_dict(),
@@ -133,7 +133,7 @@ class Hybrid(Boosted):
 
     @override
     def load_local_state(self, state: Mapping[str, Any]) -> None:
-        for tensor, saved in zip(self._held(), state["model"], strict=True):
+        for tensor, saved in zip(self._local_tensors(), state["model"], strict=True):
             tensor.copy_(saved)
         for master, saved in zip(self._masters(), state["masters"], strict=True):
             master.data.copy_(saved)
@@ -147,20 +147,20 @@ class Hybrid(Boosted):
         dist.all_gather_object(stages, mine, group=self.plugin.pp_group)
         if process_group.rank() != 0:
             return None
-        found = {name: whole for stage in stages for name, whole in stage.items()}
-        return {name: next(found[other] for other in tied if other in found) for tied in self.names for name in tied}
+        state = {name: whole for stage in stages for name, whole in stage.items()}
+        return {name: next(state[other] for other in tied if other in state) for tied in self.names for name in tied}
 
-    def _held(self) -> list[Tensor]:
+    def _local_tensors(self) -> list[Tensor]:
         """This process's parts of the model: the tensors alone, without what ColossalAI ties to them."""
         model = self.boosted.unwrap()
         return [tensor.data for tensor in (*model.parameters(), *model.buffers())]
 
     @override
     def _call(self, batch: Batch) -> Tensor:
-        return summed_loss(self.boosted(**_inputs(batch)).logits, batch["labels"])
+        return sum_loss(self.boosted(**_inputs(batch)).logits, batch["labels"])
 
     @override
-    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
+    def _sync_context(self, last: bool) -> AbstractContextManager[None]:
         if last or self.level == 2:
             return nullcontext()
         return self.booster.no_sync(self.boosted, self.optimizer)
@@ -170,10 +170,10 @@ class Hybrid(Boosted):
         master = self.optimizer.get_working_to_master_map()
         mine = parameter if master is None else master.get(id(parameter), parameter)
         if self.level and mine is not parameter:
-            mine = gathered(mine, parameter, self.plugin.dp_group)
+            mine = gather_master(mine, parameter, self.plugin.dp_group)
         working, parameter.data = parameter.data, mine.data
         try:
-            return fp32_copy(to_unpadded_tensor(gather_distributed_param(parameter)))
+            return copy_to_fp32(to_unpadded_tensor(gather_distributed_param(parameter)))
         finally:
             parameter.data = working
 
@@ -197,7 +197,7 @@ def _inputs(batch: Batch) -> dict[str, Tensor]:
     return {"attention_mask": torch.ones_like(inputs["input_ids"])} | inputs
 
 
-def _joined(batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+def _join(batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Batches one after another, padded to the longest with zeros, which the mask or the labels' end leaves out."""
     joined = {}
     for name in batches[0]:

@@ -12,7 +12,7 @@ from typing_extensions import override
 from trainyard.optim import adamw
 from trainyard.parallel import process_group
 from trainyard.parallel.colossalai.compat import LowLevelZeroPlugin
-from trainyard.parallel.colossalai.plugin import Boosted, LossScale, arguments, gathered
+from trainyard.parallel.colossalai.plugin import Boosted, LossScale, gather_master, loss_scale_arguments
 from trainyard.parallel.engine import EngineSettings
 
 
@@ -31,10 +31,10 @@ class LowLevelZero(Boosted):
             max_norm=settings.train.max_grad_norm or 0.0,
             cpu_offload=offload,
             overlap_communication=settings.device == "cuda",
-            **arguments(settings),  # pyright: ignore[reportArgumentType]
+            **loss_scale_arguments(settings),  # pyright: ignore[reportArgumentType]
         )
         before = {parameter: parameter.detach().to("cpu", copy=True) for parameter in objective.parameters()}
-        super().__init__(objective, settings, plugin, adamw.adamw(objective, settings.train))
+        super().__init__(objective, settings, plugin, adamw.build_adamw(objective, settings.train))
         self._start_from(before)
         self.loss_scale = LossScale(self.optimizer.mixed_precision_mixin)
 
@@ -77,7 +77,7 @@ class LowLevelZero(Boosted):
                 masters[id(parameter)].copy_(padded.chunk(process_group.world_size())[process_group.rank()])
 
     @override
-    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
+    def _sync_context(self, last: bool) -> AbstractContextManager[None]:
         if last or self.level == 2:
             return nullcontext()
         return self.booster.no_sync(self.boosted, self.optimizer)
@@ -85,4 +85,4 @@ class LowLevelZero(Boosted):
     @override
     def _master(self, parameter: nn.Parameter) -> Tensor:
         mine = self.optimizer.get_working_to_master_map().get(id(parameter))
-        return parameter if mine is None else gathered(mine, parameter)  # none of a frozen one
+        return parameter if mine is None else gather_master(mine, parameter)  # none of a frozen one

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trainyard.data.loader import IGNORE_INDEX
 from trainyard.parallel import process_group
 from trainyard.parallel.colossalai.compat import Booster, Plugin
-from trainyard.parallel.engine import Batch, EngineSettings, fp32_copy
+from trainyard.parallel.engine import Batch, EngineSettings, copy_to_fp32
 
 
 class Boosted(ABC):
@@ -46,7 +46,7 @@ class Boosted(ABC):
         """Make the gradient of `factor` times the loss, averaged over data ranks; the batches' summed losses, (n)."""
         losses = []
         for number, batch in enumerate(batches, 1):
-            with self._synchronised(number == len(batches)):
+            with self._sync_context(number == len(batches)):
                 with self._autocast():
                     loss = self._call(batch)
                 self.booster.backward(loss * factor, self.optimizer)
@@ -87,7 +87,7 @@ class Boosted(ABC):
         for name, tensor in self.objective.get_submodule("model").state_dict(keep_vars=True).items():
             whole = self._master(tensor) if isinstance(tensor, nn.Parameter) else tensor
             if process_group.rank() == 0:
-                state[name] = fp32_copy(whole)
+                state[name] = copy_to_fp32(whole)
         return state or None
 
     def _call(self, batch: Batch) -> Tensor:
@@ -102,7 +102,7 @@ class Boosted(ABC):
         """The whole of a parameter, in fp32 where the optimizer keeps it so; all ranks call it."""
         return parameter
 
-    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
+    def _sync_context(self, last: bool) -> AbstractContextManager[None]:
         """The context of one micro-batch; where a plugin can wait, gradients are exchanged in the `last` alone."""
         return nullcontext()
 
@@ -115,7 +115,7 @@ class Boosted(ABC):
             parameters["lr"] = learning_rate
 
 
-def gathered(part: Tensor, parameter: Tensor, over: dist.ProcessGroup | None = None) -> Tensor:
+def gather_master(part: Tensor, parameter: Tensor, over: dist.ProcessGroup | None = None) -> Tensor:
     """The whole of a parameter's master, of which each process `over` a group holds an equal, padded part."""
     mine = part.detach().to(parameter.device)
     whole = mine.new_empty(mine.numel() * dist.get_world_size(over))
@@ -171,7 +171,7 @@ class LossScale:
             self._steps = state["steps"]
 
 
-def arguments(settings: EngineSettings) -> dict[str, float]:
+def loss_scale_arguments(settings: EngineSettings) -> dict[str, float]:
     """What a plugin is told of its scale."""
     return {"initial_scale": settings.train.initial_loss_scale, "growth_interval": NEVER, "hysteresis": 1}
 
@@ -181,14 +181,14 @@ class PlainObjective(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model: Any = with_plain_head(model)
+        self.model: Any = restore_plain_head(model)
 
     def forward(self, labels: Tensor, **inputs: Tensor) -> Tensor:
         """The sum of the cross-entropy over all predicted tokens, a scalar, as `Objective` gives it."""
-        return summed_loss(self.model(**inputs).logits, labels)
+        return sum_loss(self.model(**inputs).logits, labels)
 
 
-def with_plain_head(model: Any) -> Any:
+def restore_plain_head(model: Any) -> Any:
     """The model with a head as it was before an `Objective` took it."""
     model.get_output_embeddings().__class__ = nn.Linear
     return model
@@ -205,7 +205,7 @@ def use_eager_attention(model: nn.Module) -> None:
             config._attn_implementation = "eager"
 
 
-def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def sum_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """The sum of the cross-entropy over predicted tokens, of fp32 losses in fp64.
 
     A sum of thousands in fp32 is itself a millionth of a nat a token away, as much as parity allows.
@@ -219,7 +219,7 @@ def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return losses.double().sum()
 
 
-def names_by_tensor(model: nn.Module) -> dict[int, list[str]]:
+def group_names(model: nn.Module) -> dict[int, list[str]]:
     """The names in the model's state, those of one tensor together, by the tensor's `id`."""
     names: dict[int, list[str]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():

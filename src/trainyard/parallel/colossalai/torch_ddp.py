@@ -29,7 +29,7 @@ class TorchDDP(Boosted):
             objective,
             settings,
             TorchDDPPlugin(gradient_as_bucket_view=True),  # one copy of gradients instead of two
-            adamw.adamw(objective, settings.train),
+            adamw.build_adamw(objective, settings.train),
             mixed_precision="fp16" if self.fp16 else None,
         )
         if self.fp16:  # the booster's is CUDA's, with no say in where it starts
@@ -66,7 +66,7 @@ class TorchDDP(Boosted):
             self.optimizer.scaler.load_state_dict(state["scaler"])
 
     @override
-    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
+    def _sync_context(self, last: bool) -> AbstractContextManager[None]:
         if last:
             return nullcontext()
         wrapped = self.boosted.module if self.fp16 else self.boosted

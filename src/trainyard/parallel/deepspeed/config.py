@@ -38,7 +38,7 @@ class Size:
         return -(-self.largest // self.processes)
 
 
-def configuration(settings: "EngineSettings", size: Size) -> dict[str, Any]:
+def make_config(settings: "EngineSettings", size: Size) -> dict[str, Any]:
     """DeepSpeed's configuration for these settings.
 
     Clipping is always stated: left out, DeepSpeed 0.19 clips at 1.0; 0 does not clip.
@@ -55,7 +55,7 @@ def configuration(settings: "EngineSettings", size: Size) -> dict[str, Any]:
         InputError: an option is unknown or does not fit.
     """
     options, precision = parse_options("deepspeed", settings.parallel.options), settings.precision
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": settings.micro_batch,
         "gradient_accumulation_steps": settings.accumulation,
         "gradient_clipping": settings.train.max_grad_norm or 0.0,
@@ -67,13 +67,13 @@ def configuration(settings: "EngineSettings", size: Size) -> dict[str, Any]:
         "communication_data_type": "fp32",
     }
     if options.level == 0:
-        found["torch_autocast"] = {
+        results["torch_autocast"] = {
             "enabled": precision != "fp32",
             "dtype": "fp16" if precision == "fp16" else "bf16",
             "lower_precision_safe_modules": [],
         }
-        return found
-    return found | {
+        return results
+    return results | {
         "bf16": {"enabled": precision == "bf16", "immediate_grad_update": True},
         # the loss scale as torch has it: halved by each overflow, doubled by 2,000 steps without one
         "fp16": {
@@ -89,20 +89,20 @@ def _zero(options: DeepSpeed, settings: "EngineSettings", size: Size) -> dict[st
     """The part `zero_optimization`."""
     pinned = settings.device == "cuda"
     folder = None if settings.scratch is None else str(settings.scratch)
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "stage": options.level,
         "reduce_bucket_size": options.reduce_bucket or min(_BUCKET, size.parameters),
         "allgather_bucket_size": options.allgather_bucket or min(_BUCKET, size.parameters),
     }
     if options.offload_optimizer:
-        found["offload_optimizer"] = {
+        results["offload_optimizer"] = {
             "device": options.offload_optimizer,
             "nvme_path": folder,
             "pin_memory": pinned,
             "buffer_count": _OPTIMIZER_BUFFERS,
         }
     if options.offload_parameters:
-        found["offload_param"] = {
+        results["offload_param"] = {
             "device": options.offload_parameters,
             "nvme_path": folder,
             "pin_memory": pinned,
@@ -111,16 +111,16 @@ def _zero(options: DeepSpeed, settings: "EngineSettings", size: Size) -> dict[st
             "max_in_cpu": 0,
         }
     if options.level == 3:
-        found["stage3_prefetch_bucket_size"] = _or(options.prefetch_bucket, min(_PREFETCH, size.parameters))
-        found["stage3_param_persistence_threshold"] = _or(
+        results["stage3_prefetch_bucket_size"] = _fall_back(options.prefetch_bucket, min(_PREFETCH, size.parameters))
+        results["stage3_param_persistence_threshold"] = _fall_back(
             options.persistence_threshold, min(_PERSISTENT, size.parameters // 100)
         )
         if _sub_group(options):
-            found["sub_group_size"] = _sub_group(options)
-    return found
+            results["sub_group_size"] = _sub_group(options)
+    return results
 
 
-def locked_bytes(settings: "EngineSettings", size: Size) -> int:
+def count_locked_bytes(settings: "EngineSettings", size: Size) -> int:
     """How much memory the buffers lock that files are read into and written from."""
     options = parse_options("deepspeed", settings.parallel.options)
     part = min(-(-size.parameters // size.processes), (_sub_group(options) or size.parameters) + size.largest_part)
@@ -137,5 +137,5 @@ def _sub_group(options: DeepSpeed) -> int | None:
     return options.sub_group or (_SWAPPED_AT_ONCE if options.swaps else None)
 
 
-def _or(given: int | None, default: int) -> int:
+def _fall_back(given: int | None, default: int) -> int:
     return default if given is None else given

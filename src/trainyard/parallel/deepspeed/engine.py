@@ -14,10 +14,10 @@ from typing_extensions import override
 from trainyard.config.engine_options import DeepSpeed, parse_options
 from trainyard.optim import adamw
 from trainyard.parallel import engine, process_group
-from trainyard.parallel.deepspeed.config import Size, configuration, locked_bytes
+from trainyard.parallel.deepspeed.config import Size, count_locked_bytes, make_config
 from trainyard.parallel.deepspeed.extensions import load_async_io, require_lockable
 from trainyard.parallel.deepspeed.zero3_shards import Shards
-from trainyard.parallel.engine import Batch, EngineSettings, Step, fp32_copy
+from trainyard.parallel.engine import Batch, EngineSettings, Step, copy_to_fp32
 
 _TAG = "state"
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -56,13 +56,13 @@ class Engine(engine.Engine):
         sizes = [parameter.numel() for parameter in objective.parameters()]
         size = Size(sum(sizes), max(sizes), process_group.world_size())
         if self.options.swaps:
-            require_lockable(locked_bytes(settings, size))
+            require_lockable(count_locked_bytes(settings, size))
             load_async_io()
         exact = {}
         if settings.precision != "fp32":
             exact = {parameter: parameter.data for parameter in objective.parameters() if parameter.requires_grad}
-        config = configuration(settings, size)
-        optimizer = adamw.adamw(objective, settings.train)
+        config = make_config(settings, size)
+        optimizer = adamw.build_adamw(objective, settings.train)
         if self.options.level == 3:
             # By hand, since initialize() would hold the whole model on the device, and swap an fp32 model in bf16.
             objective.to(_DTYPES[settings.precision])
@@ -80,7 +80,7 @@ class Engine(engine.Engine):
 
     @override
     def train_step(self, micro_batches: Sequence[Batch], learning_rate: float) -> Step:
-        (tokens,) = process_group.sum_over_ranks([engine.predicted_tokens(micro_batches)])
+        (tokens,) = process_group.sum_over_ranks([engine.count_predicted(micro_batches)])
         factor = process_group.world_size() / tokens
         losses = []
         for parameters in self.engine.optimizer.param_groups:
@@ -137,7 +137,7 @@ class Engine(engine.Engine):
         for name, tensor in self.model.state_dict(keep_vars=True).items():
             whole = masters[tensor] if tensor in masters else self._whole(tensor)
             if whole is not None and process_group.rank() == 0:
-                state[name] = fp32_copy(whole)
+                state[name] = copy_to_fp32(whole)
         return state or None
 
     @override

@@ -113,8 +113,8 @@ def _processor_flags() -> str:
     """What the processor can do: extensions are built for it, and a home folder may serve several kinds."""
     information = Path("/proc/cpuinfo")
     text = information.read_text(encoding="utf-8") if information.exists() else ""
-    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1] if found else platform.processor()
+    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
+    return match[1] if match else platform.processor()
 
 
 _CAP_IPC_LOCK = 14
@@ -138,5 +138,5 @@ def require_lockable(amount: int) -> None:
 def _is_exempt() -> bool:
     """Whether the limit is not for this process (CAP_IPC_LOCK, such as root has)."""
     status = Path("/proc/self/status")
-    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status.read_text(), re.MULTILINE) if status.exists() else None
-    return bool(found) and bool(int(found[1], 16) >> _CAP_IPC_LOCK & 1)
+    match = re.search(r"^CapEff:\s*([0-9a-f]+)$", status.read_text(), re.MULTILINE) if status.exists() else None
+    return bool(match) and bool(int(match[1], 16) >> _CAP_IPC_LOCK & 1)

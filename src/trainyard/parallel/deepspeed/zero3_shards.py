@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainyard.parallel.engine import fp32_copy
+from trainyard.parallel.engine import copy_to_fp32
 
 
 class Shards:
@@ -28,12 +28,12 @@ class Shards:
 
     def masters(self, leads: bool) -> dict[nn.Parameter, Tensor | None]:
         """Each trained parameter, whole, in fp32 on the CPU where `leads`; None elsewhere."""
-        found = {}
+        results = {}
         for number, master, _ in self._groups(write=False):
             for parameter, part in self._parts(number, master):
                 whole = self._optimizer._fp32_state_allgather(parameter, part.to(parameter.device))
-                found[parameter] = fp32_copy(whole) if leads else None
-        return found
+                results[parameter] = copy_to_fp32(whole) if leads else None
+        return results
 
     def set_masters(self, wholes: Mapping[nn.Parameter, Tensor]) -> None:
         """Start the masters from `wholes`; what is computed with stays as it is."""

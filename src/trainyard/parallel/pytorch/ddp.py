@@ -19,5 +19,5 @@ class Engine(single.Engine):
         )
         return self.spread
 
-    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
+    def _sync_context(self, last: bool) -> AbstractContextManager[None]:
         return nullcontext() if last else self.spread.no_sync()

@@ -42,7 +42,7 @@ class Engine(single.Engine):
         return nullcontext()
 
     @override
-    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
+    def _sync_context(self, last: bool) -> AbstractContextManager[None]:
         assert isinstance(self.wrapped, FSDPModule)
         self.wrapped.set_requires_gradient_sync(last)
         return nullcontext()

@@ -15,7 +15,7 @@ from typing_extensions import override
 from trainyard.core.errors import InputError
 from trainyard.models.family import pipeline_split
 from trainyard.parallel import process_group
-from trainyard.parallel.engine import Batch, EngineSettings, fp32_copy
+from trainyard.parallel.engine import Batch, EngineSettings, copy_to_fp32
 from trainyard.parallel.pytorch import single
 
 
@@ -59,7 +59,7 @@ class Engine(single.Engine):
         own, state = self.model.state_dict(), {}
         for (name, whole), owner in zip(self._whole.items(), self._owners, strict=True):
             if owner == process_group.rank():
-                state[name] = fp32_copy(own[name])
+                state[name] = copy_to_fp32(own[name])
                 if owner != 0:
                     dist.send(state.pop(name), dst=0)
             elif process_group.rank() == 0:

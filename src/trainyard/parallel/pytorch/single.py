@@ -13,7 +13,7 @@ from typing_extensions import override
 from trainyard.optim import adamw
 from trainyard.optim.loss_scale import LossScale
 from trainyard.parallel import engine, process_group
-from trainyard.parallel.engine import Batch, EngineSettings, Step, fp32_copy
+from trainyard.parallel.engine import Batch, EngineSettings, Step, copy_to_fp32
 
 
 class Engine(engine.Engine):
@@ -32,21 +32,21 @@ class Engine(engine.Engine):
 
     @override
     def train_step(self, micro_batches: Sequence[Batch], learning_rate: float) -> Step:
-        tokens = self._over_data_ranks(engine.predicted_tokens(micro_batches))
+        tokens = self._sum_over_data_ranks(engine.count_predicted(micro_batches))
         scale = self.scale.value
         # Gradients are averaged over data ranks; this factor makes the average the mean over all tokens.
         losses = self._accumulate(micro_batches, self.data_ranks / tokens * scale)
         norm = self._clip()
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = learning_rate
-        skipped = self.scale.overflowed(norm)
+        skipped = self.scale.is_overflow(norm)
         if not skipped:
             self.optimizer.step()
         self.scale.update(skipped)
         self.optimizer.zero_grad(set_to_none=True)
-        total = self._over_data_ranks(losses.double().sum().item())
-        told = scale if self.settings.precision == "fp16" else None
-        return Step(total / tokens, norm, int(tokens), skipped=skipped, loss_scale=told)
+        total = self._sum_over_data_ranks(losses.double().sum().item())
+        log_scale = scale if self.settings.precision == "fp16" else None
+        return Step(total / tokens, norm, int(tokens), skipped=skipped, loss_scale=log_scale)
 
     @override
     def save(self, folder: Path) -> None:
@@ -71,7 +71,7 @@ class Engine(engine.Engine):
             here = tensor.to(self.device)  # where processes can exchange it
             whole = here.full_tensor() if isinstance(here, DTensor) else here
             if process_group.rank() == 0:
-                state[name] = fp32_copy(whole)
+                state[name] = copy_to_fp32(whole)
         return state or None
 
     def _wrap(self, objective: nn.Module) -> nn.Module:
@@ -79,13 +79,13 @@ class Engine(engine.Engine):
         return objective.to(self.device)
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        return adamw.adamw(self.objective, self.settings.train)
+        return adamw.build_adamw(self.objective, self.settings.train)
 
     def _accumulate(self, micro_batches: Sequence[Batch], factor: float) -> Tensor:
         """Make the gradient of `factor` times the loss, averaged over data ranks; the micro-batches' losses, (n)."""
         losses, gathered = [], []
         for number, batch in enumerate(micro_batches, 1):
-            with self._synchronised(number == len(micro_batches)):
+            with self._sync_context(number == len(micro_batches)):
                 with self._autocast():
                     loss = self.wrapped(**self._to_device(batch))
                 (loss * factor).backward()
@@ -94,7 +94,7 @@ class Engine(engine.Engine):
                 gathered = self._sum_by_rank(gathered, number == len(micro_batches))
         return torch.stack(losses)
 
-    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
+    def _sync_context(self, last: bool) -> AbstractContextManager[None]:
         """The context of one micro-batch; gradients are exchanged in the `last` one alone."""
         return nullcontext()
 

@@ -48,15 +48,15 @@ class Engine(fsdp.Engine):
     @override
     def full_state(self) -> dict[str, Tensor] | None:
         state = super().full_state()
-        return None if state is None else joined(state, self.settings.family, self.settings.parallel.tensor)
+        return None if state is None else join(state, self.settings.family, self.settings.parallel.tensor)
 
     @override
     def _autocast(self) -> AbstractContextManager[object]:
         return engine.Engine._autocast(self)
 
     @override
-    def _synchronised(self, last: bool) -> AbstractContextManager[None]:
-        return super()._synchronised(last) if self.data_ranks > 1 else nullcontext()
+    def _sync_context(self, last: bool) -> AbstractContextManager[None]:
+        return super()._sync_context(last) if self.data_ranks > 1 else nullcontext()
 
     @override
     def _square_sum(self, gradients: list[Tensor]) -> float:
@@ -85,14 +85,14 @@ def split(model: nn.Module, family: str, mesh: DeviceMesh) -> None:
     parallelize_module(model, mesh, styles, src_data_rank=None)
 
 
-def joined(state: dict[str, Tensor], family: str, processes: int) -> dict[str, Tensor]:
+def join(state: dict[str, Tensor], family: str, processes: int) -> dict[str, Tensor]:
     """The whole model under its own names, with the columns of fused matrices where they belong."""
     fused = tensor_split(family).fused
     if fused is None:
         return state
     module, matrices = fused
     return {
-        name: _regrouped(tensor, processes, matrices) if f".{module}." in name else tensor
+        name: _regroup(tensor, processes, matrices) if f".{module}." in name else tensor
         for name, tensor in state.items()
     }
 
@@ -139,7 +139,7 @@ class _SplitConv1D(ParallelStyle):
             placements = {"weight": Shard(0), "bias": Replicate()}
         for name, placement in placements.items():
             parameter = module.get_parameter(name)
-            whole = _regrouped(parameter.detach(), self.fused, mesh.size())
+            whole = _regroup(parameter.detach(), self.fused, mesh.size())
             part = distribute_tensor(whole, mesh, [placement], src_data_rank=None)
             module.register_parameter(name, nn.Parameter(part, requires_grad=parameter.requires_grad))
 
@@ -150,7 +150,7 @@ class _SplitConv1D(ParallelStyle):
         return outputs.redistribute(placements=[Shard(-1) if self.by_columns else Replicate()]).to_local()
 
 
-def _regrouped(tensor: Tensor, outer: int, inner: int) -> Tensor:
+def _regroup(tensor: Tensor, outer: int, inner: int) -> Tensor:
     """The last dimension, taken as (outer, inner, rest), put as (inner, outer, rest)."""
     if outer == 1 or inner == 1:
         return tensor
@@ -162,7 +162,7 @@ def _check_heads(model: nn.Module, family: str, processes: int) -> None:
         count = getattr(model.config, name, None) or processes
         assert isinstance(count, int)
         if count % processes:
-            raise _uneven(family, f"{count} {'key-value ' if 'key' in name else ''}heads", processes)
+            raise _uneven_error(family, f"{count} {'key-value ' if 'key' in name else ''}heads", processes)
 
 
 def _check_width(module: nn.Module, name: str, family: str, by_columns: bool, processes: int) -> None:
@@ -171,10 +171,10 @@ def _check_width(module: nn.Module, name: str, family: str, by_columns: bool, pr
     width = shape[0 if isinstance(module, nn.Linear) == by_columns else 1]
     # unequal shares would draw unequal numbers for dropout too, and what should be whole would differ
     if width % processes:
-        raise _uneven(family, f"{width} {'outputs' if by_columns else 'inputs'} of {name}", processes)
+        raise _uneven_error(family, f"{width} {'outputs' if by_columns else 'inputs'} of {name}", processes)
 
 
-def _uneven(family: str, what: str, processes: int) -> InputError:
+def _uneven_error(family: str, what: str, processes: int) -> InputError:
     return InputError(
         f"config/parallel.yaml: tensor: {processes} processes can't share the {what} of this {family} model evenly; "
         "take another number, or another shape in config/models.yaml"

@@ -6,8 +6,8 @@ from typing import Any
 from trainyard.core.statistics import Score
 from trainyard.report.render.format import PERCENT, POINTS, scientific, score
 from trainyard.report.render.html import Cell
-from trainyard.report.results.probes import same_bits
-from trainyard.report.statistics.seeds import LOSSES, spread
+from trainyard.report.results.probes import is_bit_equal
+from trainyard.report.statistics.seeds import LOSSES, compute_spread
 
 BADGES = {"finished": "good", "diverged": "bad", "out-of-memory": "bad", "failed": "bad", "unsupported": "warn"}
 SEEDS = "Runs that differ only in their seed: mean ± sample standard deviation"
@@ -33,18 +33,20 @@ def score_cell(name: str, value: Score, rivals: str = "", tip: str = "", remark:
 
 def spread_cell(name: str, values: Sequence[float], tip: str = "") -> Cell:
     """The mean of two or more seeds with their sample standard deviation; in the CSV the mean's error and interval."""
-    found = spread(values)
-    assert found is not None
-    digits = _digits(name, Score(found.mean, found.deviation))
-    raw = {"standard_deviation": found.deviation, "seeds": found.n}
-    raw |= {"standard_error": found.standard_error, "low": found.low, "high": found.high}
+    summary = compute_spread(values)
+    assert summary is not None
+    digits = _digits(name, Score(summary.mean, summary.deviation))
+    raw = {"standard_deviation": summary.deviation, "seeds": summary.n}
+    raw |= {"standard_error": summary.standard_error, "low": summary.low, "high": summary.high}
     each = ", ".join(score(name, value, digits) for value in sorted(values))
-    text = f"{found.n} seeds: {each}"
-    if found.low is None:
-        return Cell(score(name, found.mean, digits), found.mean, raw, f"{tip}\n{text}".strip(), detail="all the same")
-    text += f"; 95 % interval of the mean {score(name, found.low, digits)} to {score(name, found.high, digits)}"
-    detail = f"± {score(name, found.deviation, digits)}"
-    return Cell(score(name, found.mean, digits), found.mean, raw, f"{tip}\n{text}".strip(), detail=detail)
+    text = f"{summary.n} seeds: {each}"
+    if summary.low is None:
+        return Cell(
+            score(name, summary.mean, digits), summary.mean, raw, f"{tip}\n{text}".strip(), detail="all the same"
+        )
+    text += f"; 95 % interval of the mean {score(name, summary.low, digits)} to {score(name, summary.high, digits)}"
+    detail = f"± {score(name, summary.deviation, digits)}"
+    return Cell(score(name, summary.mean, digits), summary.mean, raw, f"{tip}\n{text}".strip(), detail=detail)
 
 
 def _digits(name: str, value: Score) -> int | None:
@@ -57,7 +59,7 @@ def _digits(name: str, value: Score) -> int | None:
     return None if error == 0 or error >= 0.01 else 4
 
 
-def verdict(probe: dict[str, Any]) -> Cell:
+def verdict_cell(probe: dict[str, Any]) -> Cell:
     """Whether a probe stayed within its tolerance, as a badge with the largest difference."""
     if probe["within"] is None:
         text = "no result" if probe["outcome"] == "finished" else probe["outcome"]
@@ -68,7 +70,7 @@ def verdict(probe: dict[str, Any]) -> Cell:
         f"{probe['processes']} processes; tolerance {scientific(probe['tolerance'])}: {probe['tolerance_reason']}"
     )
     text = f"{scientific(probe['largest'])} {'within' if probe['within'] else 'outside'}"
-    if same_bits(probe):
+    if is_bit_equal(probe):
         text = SAME
     more = {"tolerance": probe["tolerance"], "within": probe["within"]}
     return Cell(text, probe["largest"], more, tip, "good" if probe["within"] else "bad")

@@ -7,29 +7,29 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.config.study import Study
-from trainyard.config.train import Train, rows_a_step
+from trainyard.config.train import Train, rows_per_step
 from trainyard.core.code_versions import trained_by, with_commits
-from trainyard.core.errors import shortened
+from trainyard.core.errors import shorten
 from trainyard.metrics import METRICS
-from trainyard.report.pages.cells import SEEDS, outcome_cell, score_cell, spread_cell, verdict
-from trainyard.report.pages.cuts import MOST, cuts
-from trainyard.report.render.format import SHORT_TITLES, SHOWN, counted, duration, fixed, size
-from trainyard.report.render.html import Cell, Column, Row, Table, missing, write_table
-from trainyard.report.results.contamination import Overlap, read_overlaps, remarks
+from trainyard.report.pages.cells import SEEDS, outcome_cell, score_cell, spread_cell, verdict_cell
+from trainyard.report.pages.cuts import MOST, describe_cuts
+from trainyard.report.render.format import SHORT_TITLES, TABLE_SCORES, decimal, duration, plural, size
+from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
+from trainyard.report.results.contamination import Overlap, describe_overlaps, read_overlaps
 from trainyard.report.results.published import PUBLISHED, published_row
 from trainyard.report.results.runs import (
     Evaluation,
     Run,
-    guesses,
+    is_guessing,
     model_labels,
     read_all,
     read_evaluations,
     read_runs,
     run_labels,
-    varying,
+    varying_coordinates,
 )
-from trainyard.report.statistics.pairwise import WITHIN, pairs, pairs_over_seeds, told
-from trainyard.report.statistics.seeds import Configuration, configurations, repeated
+from trainyard.report.statistics.pairwise import WITHIN, compare_configurations, compare_models, describe_pair
+from trainyard.report.statistics.seeds import Configuration, group_configurations, summarise_seeds
 
 BASELINES = "Baselines on the same rows"
 ByModel = dict[tuple[str, str], dict[str, Evaluation]]
@@ -70,8 +70,8 @@ def tabulate(
         table: the HTML page.
         numbers: the CSV.
     """
-    found = read_evaluations(evaluations)
-    compared = compare(study, read_runs(runs), found, read_all(parity), read_overlaps(contamination))
+    loaded_evaluations = read_evaluations(evaluations)
+    compared = compare(study, read_runs(runs), loaded_evaluations, read_all(parity), read_overlaps(contamination))
     write_table(compared, study.title, table, numbers)
 
 
@@ -90,17 +90,23 @@ def compare(
         if evaluation.scores or evaluation.raw["evaluation"] not in groups:
             groups[evaluation.raw["evaluation"]] = evaluation
     trained, pretrained = _trained_rows(runs, by_model, parity), _pretrained_rows(runs, by_model)
-    _set_against_best([*trained, *pretrained], runs)
-    over_seeds = _over_seeds(configurations(runs), evaluations)
+    _compare_with_best([*trained, *pretrained], runs)
+    over_seeds = _over_seeds(group_configurations(runs), evaluations)
     rows = [*over_seeds, *(row for row, _ in [*trained, *pretrained])]
     rows += _baselines(groups)
     rows += [published_row(entry, groups) for entry in study.published if entry.cell is None]
-    varied = varying(runs)
+    varied = varying_coordinates(runs)
     names = list(dict.fromkeys(["model", *varied, "parallel", "precision"]))
     finished = not pretrained and all(run.finished for run in runs)
     columns, repeats = _without_repeats(_columns(names, varied, groups, rows, finished), rows)
     shared = [name for name in names if name not in ("model", *varied)]
-    notes = [*_notes(runs, shared, finished), *_mixed(runs), *cuts(runs, evaluations), *remarks(overlaps), *repeats]
+    notes = [
+        *_notes(runs, shared, finished),
+        *_mixed(runs),
+        *describe_cuts(runs, evaluations),
+        *describe_overlaps(overlaps),
+        *repeats,
+    ]
     if over_seeds:
         notes.insert(0, "Configurations are ranked by their means over seeds; single seeds are not.")
     competing = SEEDS if over_seeds else ""
@@ -117,8 +123,8 @@ def _trained_rows(runs: Sequence[Run], by_model: ByModel, parity: Sequence[dict[
             origin = "; ".join(filter(None, [f"{run.name}: {run.folder}", with_commits(run.code_versions)]))
             cells = {"run": Cell(labels[run.name], run.name, tip=origin)}
             cells |= _run_cells(run, checkpoint) | _parity_cell(run, parity)
-            found = by_model.get((run.name, checkpoint), {})
-            scored.append((Row(cells | _scores(found, run.tokenizer)), found))
+            evaluations_here = by_model.get((run.name, checkpoint), {})
+            scored.append((Row(cells | _scores(evaluations_here, run.tokenizer)), evaluations_here))
     return scored
 
 
@@ -126,13 +132,13 @@ def _pretrained_rows(runs: Sequence[Run], by_model: ByModel) -> list[Scored]:
     """A row for each evaluated model that is of no run."""
     known = {run.name for run in runs}
     scored: list[Scored] = []
-    for (name, checkpoint), found in by_model.items():
+    for (name, checkpoint), evaluations_here in by_model.items():
         if name not in known:
             cells = {key: Cell(name, name) for key in ("run", "model")}
             cells["checkpoint"] = Cell(checkpoint, checkpoint)
             cells["outcome"] = Cell("evaluated", "evaluated", tip="evaluated as is, not trained here", kind="plain")
             tokenizer = next((run.tokenizer for run in runs if run.coordinates["model"] == name), name)
-            scored.append((Row(cells | _scores(found, tokenizer)), found))
+            scored.append((Row(cells | _scores(evaluations_here, tokenizer)), evaluations_here))
     return scored
 
 
@@ -147,7 +153,7 @@ def _mixed(runs: Sequence[Run]) -> list[str]:
     """Which runs went on under other code than they had begun with: their figures are of no one version."""
     labels = run_labels(runs, {run.name for run in runs})
     said = [f"{labels[run.name]}: {words}" for run in runs if (words := trained_by(run.code_versions))]
-    return [f"{'; '.join(shortened(said, 'more runs', MOST))}. Point at the run for the commits."] if said else []
+    return [f"{'; '.join(shorten(said, 'more runs', MOST))}. Point at the run for the commits."] if said else []
 
 
 def _without_repeats(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[list[Column], list[str]]:
@@ -173,27 +179,27 @@ def _repeats(first: Column, second: Column, rows: Sequence[Row]) -> bool:
 def _run_cells(run: Run, checkpoint: str) -> dict[str, Cell]:
     summary = run.summary
     cells = {name: Cell(value, value) for name, value in run.coordinates.items()}
-    cells["checkpoint"] = Cell(checkpoint, checkpoint) if checkpoint else missing("nothing was evaluated")
+    cells["checkpoint"] = Cell(checkpoint, checkpoint) if checkpoint else missing_cell("nothing was evaluated")
     cells["outcome"] = outcome_cell(summary["outcome"], summary["reason"])
     rivals = f"{run.coordinates['dataset']}/{run.tokenizer}" if run.finished else run.name
     best = summary["best"]
     tips = {
         "training_loss": f"mean of the last ten of {summary['steps']} steps",
-        "validation_loss": f"lowest: {fixed(best['validation_loss'])} at step {best['step']}" if best else "",
+        "validation_loss": f"lowest: {decimal(best['validation_loss'])} at step {best['step']}" if best else "",
     }
     for key, tip in tips.items():
         if summary[key] is None:
-            cells[key] = missing(summary["reason"] or "not measured")
+            cells[key] = missing_cell(summary["reason"] or "not measured")
         else:
             kind = "" if run.finished else "muted"
-            cells[key] = Cell(fixed(summary[key]), summary[key], tip=tip, kind=kind, rivals=rivals)
+            cells[key] = Cell(decimal(summary[key]), summary[key], tip=tip, kind=kind, rivals=rivals)
     speed = summary["tokens_per_second"]
     timing = summary["timing"]
     if speed is not None:
         tip = f"median step without warm-up; {duration(summary['elapsed_seconds'])} overall"
-        cells["tokens_per_second"] = Cell(fixed(speed, 0), speed, {"timing": timing}, tip, "muted", detail=timing)
-        rows = rows_a_step(Train.model_validate(run.specification["train"])) / summary["step_seconds"]["median"]
-        text = fixed(rows, 0 if rows >= 100 else 2)
+        cells["tokens_per_second"] = Cell(decimal(speed, 0), speed, {"timing": timing}, tip, "muted", detail=timing)
+        rows = rows_per_step(Train.model_validate(run.specification["train"])) / summary["step_seconds"]["median"]
+        text = decimal(rows, 0 if rows >= 100 else 2)
         cells["samples_per_second"] = Cell(text, rows, {"timing": timing}, tip, "muted", detail=timing)
     device = summary["peak_device_memory"]
     memory = summary["peak_host_memory"] if device is None else device
@@ -209,21 +215,21 @@ def _run_cells(run: Run, checkpoint: str) -> dict[str, Cell]:
 
 def _parity_cell(run: Run, parity: Sequence[dict[str, Any]]) -> dict[str, Cell]:
     """The verdict on the run's parallel setting in its precision, by the probe of its own model where there is one."""
-    place = run.coordinates
-    fitting = [probe for probe in parity if all(probe[key] == place[key] for key in ("parallel", "precision"))]
+    coordinates = run.coordinates
+    fitting = [probe for probe in parity if all(probe[key] == coordinates[key] for key in ("parallel", "precision"))]
     if not fitting:
-        return {"parity": missing("no probe of this parallel setting in this precision")}
-    probe = next((probe for probe in fitting if probe["model"] == place["model"]), fitting[0])
-    return {"parity": verdict(probe)}
+        return {"parity": missing_cell("no probe of this parallel setting in this precision")}
+    probe = next((probe for probe in fitting if probe["model"] == coordinates["model"]), fitting[0])
+    return {"parity": verdict_cell(probe)}
 
 
-def _scores(found: dict[str, Evaluation], tokenizer: str) -> dict[str, Cell]:
+def _scores(evaluations: dict[str, Evaluation], tokenizer: str) -> dict[str, Cell]:
     cells = {}
-    for group, evaluation in found.items():
+    for group, evaluation in evaluations.items():
         scores = evaluation.scores
-        for name in SHOWN[evaluation.metric]:
+        for name in TABLE_SCORES[evaluation.metric]:
             if name not in scores:
-                cells[f"{group}:{name}"] = missing(evaluation.reason_for(name))
+                cells[f"{group}:{name}"] = missing_cell(evaluation.reason_for(name))
                 continue
             tip = describe(evaluation)
             rivals = tokenizer if name == "perplexity_token" else ""
@@ -231,41 +237,41 @@ def _scores(found: dict[str, Evaluation], tokenizer: str) -> dict[str, Cell]:
             if left_out := evaluation.raw["settings"].get("unscored_items"):
                 # on other items than the others it doesn't compete
                 rivals, remark = evaluation.run, f"{left_out:,} left out"
-            if METRICS[evaluation.metric].has_chance and guesses(scores[name]):
+            if METRICS[evaluation.metric].has_chance and is_guessing(scores[name]):
                 remark, tip = "chance", f"within two standard errors of chance; {tip}"
             cells[f"{group}:{name}"] = score_cell(name, scores[name], rivals, tip, remark, n=evaluation.raw["n"])
     return cells
 
 
-def _set_against_best(scored: Sequence[Scored], runs: Sequence[Run]) -> None:
+def _compare_with_best(scored: Sequence[Scored], runs: Sequence[Run]) -> None:
     """Let each score say whether a paired test can tell it from the best of its rivals."""
     columns: dict[tuple[str, str], list[tuple[Row, str, Evaluation]]] = {}
     for row, found in scored:
         for group, evaluation in found.items():
-            for name in evaluation.scores.keys() & set(SHOWN[evaluation.metric]):
+            for name in evaluation.scores.keys() & set(TABLE_SCORES[evaluation.metric]):
                 key = f"{group}:{name}"
                 columns.setdefault((key, row.cells[key].rivals), []).append((row, name, evaluation))
     for (key, _), rivals in columns.items():
         group = [evaluation for _, _, evaluation in rivals]
         names = model_labels(runs, group)
-        tested = pairs(group, rivals[0][1])
+        tested = compare_models(group, rivals[0][1])
         for pair in tested:
             if pair.first == tested[0].first:
                 cells = rivals[pair.second][0].cells
                 noise = None if pair.p is None else pair.verdict == WITHIN
-                tip = f"{names[pair.first]} against this: {told(rivals[0][1], pair)}\n{cells[key].tip}"
+                tip = f"{names[pair.first]} against this: {describe_pair(rivals[0][1], pair)}\n{cells[key].tip}"
                 cells[key] = replace(cells[key], noise=noise, tip=tip)
 
 
-def _over_seeds(found: Sequence[Configuration], evaluations: Sequence[Evaluation]) -> list[Row]:
+def _over_seeds(groups: Sequence[Configuration], evaluations: Sequence[Evaluation]) -> list[Row]:
     """A row for each configuration and checkpoint: mean and standard deviation over seeds."""
     rows: dict[tuple[str, str], Row] = {}
-    figures = repeated(found, evaluations)
+    figures = summarise_seeds(groups, evaluations)
     for figure in sorted(figures, key=lambda figure: not figure.checkpoint):  # losses are in every row there is
-        tested = {pair.second: pair for pair in pairs_over_seeds(figure) if pair.first == figure.ranking[0]}
+        tested = {pair.second: pair for pair in compare_configurations(figure) if pair.first == figure.ranking[0]}
         best = figure.configurations[figure.ranking[0]].label
-        for place, (configuration, values) in enumerate(zip(figure.configurations, figure.values, strict=True)):
-            tip = f"{best} against this: {told(figure.name, tested[place])}" if place in tested else ""
+        for index, (configuration, values) in enumerate(zip(figure.configurations, figure.values, strict=True)):
+            tip = f"{best} against this: {describe_pair(figure.name, tested[index])}" if index in tested else ""
             key = f"{figure.evaluation}:{figure.name}" if figure.evaluation else figure.name
             own = [checkpoint for label, checkpoint in rows if label == configuration.label]
             for checkpoint in [figure.checkpoint] if figure.checkpoint else own or [""]:
@@ -282,7 +288,7 @@ def _place(configuration: Configuration, checkpoint: str) -> dict[str, Cell]:
     cells["seed"] = Cell(seeds, seeds)
     if checkpoint:
         cells["checkpoint"] = Cell(checkpoint, checkpoint)
-    number = counted(len(configuration.runs), "seed")
+    number = plural(len(configuration.runs), "seed")
     return cells | {"run": Cell(configuration.label, f"{configuration.label}, {number}", detail=number)}
 
 
@@ -322,8 +328,8 @@ def _coordinate_columns(
     # a label that is the model's name makes the model's own column superfluous on the page
     plain = all(row.cells["run"].text == row.cells["model"].text for row in rows if "model" in row.cells)
     for name in names:
-        shown = not plain if name == "model" else name in varied
-        yield Column(name, name, text=name not in ("processes", "seed"), shown=shown)
+        is_shown = not plain if name == "model" else name in varied
+        yield Column(name, name, text=name not in ("processes", "seed"), shown=is_shown)
     if len({row.cells["checkpoint"].value for row in rows if "checkpoint" in row.cells}) > 1:
         yield Column("checkpoint", "checkpoint", text=True, tip="which of the run's models was evaluated")
     yield Column("outcome", "outcome", text=True, shown=not finished)
@@ -335,10 +341,10 @@ def _score_columns(groups: dict[str, Evaluation]) -> Iterator[Column]:
     yield Column("validation_loss", "validation", "loss, nats per token", "low")
     for group, evaluation in groups.items():
         best = METRICS[evaluation.metric].best
-        for name in SHOWN[evaluation.metric]:
+        for name in TABLE_SCORES[evaluation.metric]:
             yield Column(f"{group}:{name}", SHORT_TITLES[name], evaluation.title, best, shown=name not in SELDOM)
     tip = "not comparable with the columns above"
-    for name in itertools.chain.from_iterable(SHOWN.values()):
+    for name in itertools.chain.from_iterable(TABLE_SCORES.values()):
         yield Column(f":{name}", SHORT_TITLES[name], "published, another protocol", tip=tip)
 
 

@@ -8,13 +8,13 @@ from markupsafe import Markup
 
 from trainyard.config.study import Study
 from trainyard.core.files import write_text
-from trainyard.core.statistics import FEWEST, Score, proportion
+from trainyard.core.statistics import FEWEST, Score, estimate_proportion
 from trainyard.report.pages.cells import score_cell
-from trainyard.report.render.format import PERCENT, TITLES, clip, fixed, listed, score, short
-from trainyard.report.render.html import Cell, Column, Row, Table, fragment, missing, render, to_csv
+from trainyard.report.render.format import PERCENT, TITLES, decimal, join_words, score, short, truncate
+from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, render, render_fragment, to_csv
 from trainyard.report.results.contamination import Overlap, read_overlaps
 from trainyard.report.results.runs import Evaluation, Run, model_labels, read_evaluations, read_runs
-from trainyard.report.statistics.decontaminated import BEYOND, Clean, clean
+from trainyard.report.statistics.decontaminated import BEYOND, Clean, score_clean
 
 LISTED = 50  # affected items of each pair on the page; the CSV has all
 LONGEST = 160  # characters of an n-gram on the page
@@ -44,18 +44,18 @@ def tabulate(
         affected: the CSV of the affected items.
     """
     trained = read_runs(runs)
-    found = read_evaluations(evaluations)
+    loaded_evaluations = read_evaluations(evaluations)
     overlaps = read_overlaps(contamination)
-    shared = shared_table(overlaps, found, trained)
-    again = scores_table(overlaps, found, trained)
+    shared = shared_table(overlaps, loaded_evaluations, trained)
+    again = scores_table(overlaps, loaded_evaluations, trained)
     listing = items_table(overlaps)
     page = Table(listing.title, listing.columns, [row for each in overlaps for row in _items(each)[:LISTED]])
     page.notes, page.empty = listing.notes, listing.empty
-    parts = [fragment(shared)]
-    parts += [Markup("<h2>{}</h2>\n").format(part.title) + fragment(part) for part in (again, page)]
+    parts = [render_fragment(shared)]
+    parts += [Markup("<h2>{}</h2>\n").format(part.title) + render_fragment(part) for part in (again, page)]
     write_text(table, render("page.html", title=shared.title, study_title=study.title, body=Markup("\n").join(parts)))
-    for path, made in ((numbers, shared), (scores, again), (affected, listing)):
-        write_text(path, to_csv(made))
+    for path, output_table in ((numbers, shared), (scores, again), (affected, listing)):
+        write_text(path, to_csv(output_table))
 
 
 def shared_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation], runs: Sequence[Run]) -> Table:
@@ -82,10 +82,10 @@ def shared_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation],
             "training_words": Cell(short(raw["training_words"]), raw["training_words"]),
         }
         if raw["share"] is None:
-            cells |= dict.fromkeys(("share", "overlap"), missing(raw["reason"]))
+            cells |= dict.fromkeys(("share", "overlap"), missing_cell(raw["reason"]))
         else:
             cells["share"] = score_cell("acc", _share(raw["contaminated"], raw["n"]))
-            cells["overlap"] = Cell(fixed(100 * raw["overlap"], 2), raw["overlap"])
+            cells["overlap"] = Cell(decimal(100 * raw["overlap"], 2), raw["overlap"])
         plain = ("contaminated", "n", "short", "ngram", "training_rows")
         rows.append(Row(cells | {key: Cell(f"{raw[key]:,}", raw[key]) for key in plain}))
     rows += [
@@ -93,11 +93,11 @@ def shared_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation],
             {
                 "items": Cell(title, title),
                 "training": Cell(training, training),
-                "contaminated": missing(reason),
+                "contaminated": missing_cell(reason),
                 "share": Cell("not searched", None, {"reason": reason}, tip=reason, kind="plain"),
             }
         )
-        for title, training, reason in _not_looked_through(overlaps, evaluations, runs)
+        for title, training, reason in _find_unsearched(overlaps, evaluations, runs)
     ]
     notes = [
         "An item is contaminated if an n-gram of its words (in lower case, without punctuation) occurs in the training "
@@ -109,36 +109,36 @@ def shared_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation],
 
 def _share(contaminated: int, n: int) -> Score:
     """The share of contaminated items, with its error as of a sample of items like these."""
-    found = proportion(np.arange(n) < contaminated)
-    return Score(found.value, found.standard_error, found.low, found.high)
+    estimate = estimate_proportion(np.arange(n) < contaminated)
+    return Score(estimate.value, estimate.standard_error, estimate.low, estimate.high)
 
 
-def _not_looked_through(
+def _find_unsearched(
     overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation], runs: Sequence[Run]
 ) -> list[tuple[str, str, str]]:
     """Items, training data and the reason, of evaluations that were not looked into."""
     known = {overlap.place for overlap in overlaps}
     datasets = {run.name: run.coordinates["dataset"] for run in runs}
-    found = []
+    results = []
     for each in evaluations:
         items = f"{each.raw['dataset']} {each.raw['split']}"
         if each.run not in datasets:
-            found.append((items, f"that of {each.run}", "trained elsewhere: its training text is not available"))
+            results.append((items, f"that of {each.run}", "trained elsewhere: its training text is not available"))
         elif (datasets[each.run], each.raw["dataset"], each.raw["split"]) not in known:
-            found.append((items, datasets[each.run], "not requested by the study: evaluate.contamination"))
-    return list(dict.fromkeys(found))
+            results.append((items, datasets[each.run], "not requested by the study: evaluate.contamination"))
+    return list(dict.fromkeys(results))
 
 
 def _pretrained(overlaps: Sequence[Overlap], runs: Sequence[Run]) -> Iterator[str]:
-    looked = {overlap.raw["training"] for overlap in overlaps}
+    searched = {overlap.raw["training"] for overlap in overlaps}
     models = [
         run.coordinates["model"]
         for run in runs
-        if run.specification["train"].get("initial") == "pretrained" and run.coordinates["dataset"] in looked
+        if run.specification["train"].get("initial") == "pretrained" and run.coordinates["dataset"] in searched
     ]
     if models:
         yield (
-            f"{listed(list(dict.fromkeys(models)))} started from pretrained weights, whose training data is not "
+            f"{join_words(list(dict.fromkeys(models)))} started from pretrained weights, whose training data is not "
             "available and was not searched."
         )
 
@@ -189,30 +189,30 @@ def _scores_again(evaluation: Evaluation, overlap: Overlap, label: str) -> list[
             "score": Cell(TITLES.get(name, name), name),
             "all": score_cell(name, value),
             "n": Cell(f"{evaluation.raw['n']:,}", evaluation.raw["n"]),
-            "clean": missing(reason),
+            "clean": missing_cell(reason),
         }
         if kept is not None:
             count = int(kept.sum())
             cells["n_clean"] = Cell(f"{count:,}", count)
             if count and not isinstance(items, str):
                 try:
-                    cells |= _clean_cells(name, clean(items, kept, name, evaluation.raw["settings"]))
+                    cells |= _clean_cells(name, score_clean(items, kept, name, evaluation.raw["settings"]))
                 except OverflowError:
-                    cells["clean"] = missing("too large for a number")
+                    cells["clean"] = missing_cell("too large for a number")
         rows.append(Row(cells))
     return rows
 
 
-def _clean_cells(name: str, found: Clean) -> Mapping[str, Cell]:
-    sign = "+" if found.difference > 0 else ""
-    shown = (found.error or 0.0) * (100 if name in PERCENT else 1)
+def _clean_cells(name: str, cleaned: Clean) -> Mapping[str, Cell]:
+    sign = "+" if cleaned.difference > 0 else ""
+    shown = (cleaned.error or 0.0) * (100 if name in PERCENT else 1)
     digits = None if shown == 0 or shown >= 0.05 else 4
-    detail = f"± {score(name, found.error, digits)}" if found.error else ""
-    text = f"{sign}{score(name, found.difference, digits)}{' points' if name in PERCENT else ''}"
+    detail = f"± {score(name, cleaned.error, digits)}" if cleaned.error else ""
+    text = f"{sign}{score(name, cleaned.difference, digits)}{' points' if name in PERCENT else ''}"
     return {
-        "clean": score_cell(name, found.value),
-        "difference": Cell(text, found.difference, {"standard_error": found.error}, detail=detail),
-        "verdict": Cell(found.verdict, found.verdict, kind="warn" if found.verdict == BEYOND else "muted"),
+        "clean": score_cell(name, cleaned.value),
+        "difference": Cell(text, cleaned.difference, {"standard_error": cleaned.error}, detail=detail),
+        "verdict": Cell(cleaned.verdict, cleaned.verdict, kind="warn" if cleaned.verdict == BEYOND else "muted"),
     }
 
 
@@ -241,9 +241,9 @@ def _items(overlap: Overlap) -> list[Row]:
                 "training": Cell(training, training),
                 **{key: Cell(f"{item[key]:,}", item[key]) for key in ("row", "ngrams", "overlapping")},
                 "share": Cell(
-                    fixed(100 * item["overlapping"] / item["ngrams"], 1), item["overlapping"] / item["ngrams"]
+                    decimal(100 * item["overlapping"] / item["ngrams"], 1), item["overlapping"] / item["ngrams"]
                 ),
-                "example": Cell(clip(item["example"], LONGEST), item["example"], kind="prose"),
+                "example": Cell(truncate(item["example"], LONGEST), item["example"], kind="prose"),
             }
         )
         for item in overlap.affected.values()

@@ -12,9 +12,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from trainyard.config.study import Study
 from trainyard.report.render import style
-from trainyard.report.render.format import clip, fixed, tick
+from trainyard.report.render.format import decimal, tick, truncate
 from trainyard.report.results.published import published_losses
-from trainyard.report.results.runs import COORDINATES, Run, label, read_runs, telling
+from trainyard.report.results.runs import COORDINATES, Run, distinguishing_coordinates, label, read_runs
 
 Along = Literal["step", "tokens", "time"]
 Points = list[tuple[float, float]]
@@ -40,26 +40,26 @@ def draw(study: Study, *, runs: Sequence[Path], axis: Along, output: Path) -> No
         axis: what runs along the bottom.
         output: the SVG.
     """
-    shown = [run for run in read_runs(runs) if run.metrics]
-    if not shown:
-        style.empty(output, "No run of this study has a loss curve.")
+    drawn_runs = [run for run in read_runs(runs) if run.metrics]
+    if not drawn_runs:
+        style.draw_empty(output, "No run of this study has a loss curve.")
         return
     by_place: dict[tuple[str, str], list[Run]] = {}
-    for run in shown:
+    for run in drawn_runs:
         by_place.setdefault((run.coordinates["dataset"], run.tokenizer), []).append(run)
     groups = list(by_place.values())
     few = max(len(group) for group in groups) <= FEW
-    coordinate = None if few else coordinate_of(shown)
+    coordinate = None if few else pick_coordinate(drawn_runs)
     labels = [_labels(group, coordinate) for group in groups]
-    margin = 0.0068 * max(len(clip(text, LONGEST)) for texts in labels for text in texts) + (0.1 if few else 0.085)
-    known = [run.name for run in shown] if few else [text for texts in labels for text in texts]
-    together = style.colours(known)
+    margin = 0.0068 * max(len(truncate(text, LONGEST)) for texts in labels for text in texts) + (0.1 if few else 0.085)
+    known = [run.name for run in drawn_runs] if few else [text for texts in labels for text in texts]
+    together = style.assign_colours(known)
     height = TALL * len(groups) + (0.0 if few else 0.25)
     with style.figure(output, height=height) as drawing:
         for index, ((dataset, tokenizer), texts) in enumerate(zip(by_place, labels, strict=True)):
             group = groups[index]
             keys = [run.name for run in group] if few else texts
-            palette = style.colours(keys) if few and len(shown) > FEW else together
+            palette = style.assign_colours(keys) if few and len(drawn_runs) > FEW else together
             top = height - TALL * index
             drawing.text(0.012, (top - 0.12) / height, dataset, fontsize=13, fontweight="bold", va="top")
             drawing.text(
@@ -67,23 +67,24 @@ def draw(study: Study, *, runs: Sequence[Path], axis: Along, output: Path) -> No
                 va="top",
             )  # fmt: skip
             row = _Row(group, texts, [palette[key] for key in keys], axis, *_unit(axis, group), raw=few)
-            chosen = [panel for panel in PANELS if any(row.points(panel[0]))]
-            width = (1 - margin - 0.06 * len(chosen)) / len(chosen)
+            shown_panels = [panel for panel in PANELS if any(row.points(panel[0]))]
+            width = (1 - margin - 0.06 * len(shown_panels)) / len(shown_panels)
             panels = []
-            for column, (key, title, figure) in enumerate(chosen):
-                place = (0.06 + column * (width + 0.06), (top - TALL + 0.6) / height, width, (TALL - 1.4) / height)
-                axes = drawing.add_axes(place)
+            for column, (key, title, figure) in enumerate(shown_panels):
+                bounds = (0.06 + column * (width + 0.06), (top - TALL + 0.6) / height, width, (TALL - 1.4) / height)
+                axes = drawing.add_axes(bounds)
                 _panel(axes, row, key, title, published_losses(study, figure, dataset, group, len(groups) == 1))
                 panels.append(axes)
             if few:
                 _direct(panels, row)
         if coordinate:
             handles = [
-                Line2D([], [], color=tint, linewidth=2, label=clip(text, LONGEST)) for text, tint in together.items()
+                Line2D([], [], color=tint, linewidth=2, label=truncate(text, LONGEST))
+                for text, tint in together.items()
             ]
             kept = handles if len(handles) <= 16 else handles[:: math.ceil(len(handles) / 16)]
             drawing.legend(handles=kept, title=coordinate, loc="center left", bbox_to_anchor=(1 - margin + 0.005, 0.5))
-            style.note(drawing, f"{len(shown)} runs")
+            style.note(drawing, f"{len(drawn_runs)} runs")
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ class _Row:
 
     def points(self, key: str, smoothed: bool = True) -> list[Points]:
         """Each run's curve; empty where it has none."""
-        most = max(40, min(300, 12_000 // len(self.runs)))
-        return [_points(run, key, self.axis, self.scale, smoothed, most) for run in self.runs]
+        most_points = max(40, min(300, 12_000 // len(self.runs)))
+        return [_points(run, key, self.axis, self.scale, smoothed, most_points) for run in self.runs]
 
 
 def smooth(values: Sequence[float], window: int) -> list[float]:
@@ -115,7 +116,7 @@ def smooth(values: Sequence[float], window: int) -> list[float]:
     return result
 
 
-def coordinate_of(runs: Sequence[Run]) -> str:
+def pick_coordinate(runs: Sequence[Run]) -> str:
     """The coordinate to colour many runs by: the one with most values that the palette can hold."""
     counts = {name: len({run.coordinates[name] for run in runs}) for name in COORDINATES if name != "seed"}
     fitting = {name: count for name, count in counts.items() if 1 < count <= len(style.PALETTE)}
@@ -134,7 +135,7 @@ def _unit(axis: Along, runs: Sequence[Run]) -> tuple[str, float]:
 _TIMES = ((7200.0, "hours", 3600.0), (180.0, "minutes", 60.0), (0.0, "seconds", 1.0))
 
 
-def _points(run: Run, key: str, axis: Along, scale: float, smoothed: bool = True, most: int = 300) -> Points:
+def _points(run: Run, key: str, axis: Along, scale: float, smoothed: bool = True, limit: int = 300) -> Points:
     """Finite points of a curve, at most some hundreds, the last one always among them."""
     points = [
         (row[KEYS[axis]] / scale, row[key])
@@ -144,12 +145,12 @@ def _points(run: Run, key: str, axis: Along, scale: float, smoothed: bool = True
     if key == "loss" and smoothed:
         means = smooth([loss for _, loss in points], max(1, len(points) // 50))
         points = [(x, mean) for (x, _), mean in zip(points, means, strict=True)]
-    stride = max(1, math.ceil(len(points) / most))
+    stride = max(1, math.ceil(len(points) / limit))
     return points[:-1:stride] + points[-1:]
 
 
 def _labels(runs: Sequence[Run], coordinate: str | None) -> list[str]:
-    names = telling(runs)
+    names = distinguishing_coordinates(runs)
     return [run.coordinates[coordinate] if coordinate else label(run, names) for run in runs]
 
 
@@ -166,15 +167,15 @@ def _panel(axes: Axes, row: _Row, key: str, title: str, published: Sequence[tupl
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     axes.set_xlim(left=0)
     finished = [points for run, points in zip(row.runs, curves, strict=True) if run.finished and points]
-    kept = finished or [points for points in curves if points]
-    low, high, cut = window([[loss for _, loss in points] for points in kept], fall=key == "loss")
+    visible = finished or [points for points in curves if points]
+    low, high, cut = axis_limits([[loss for _, loss in points] for points in visible], fall=key == "loss")
     for points in raw:
         low = min([low, *(loss for x, loss in points if x > points[-1][0] / 10)])
     low, high = min([low, *(value for value, _ in published)]), max([high, *(value for value, _ in published)])
     room = 0.06 * (high - low) or 0.1
     axes.set_ylim(low - room, high + room)
     if cut:
-        remark = f"the initial drop is cut off: it starts at {fixed(cut, 1)}"
+        remark = f"the initial drop is cut off: it starts at {decimal(cut, 1)}"
         axes.text(
             0.985, 0.965, remark, transform=axes.transAxes, ha="right", va="top", fontsize=9, color=style.FAINT
         )  # fmt: skip
@@ -182,7 +183,7 @@ def _panel(axes: Axes, row: _Row, key: str, title: str, published: Sequence[tupl
     _failures(axes, row.runs, curves, row.tints)
 
 
-def window(curves: Sequence[Sequence[float]], fall: bool) -> tuple[float, float, float | None]:
+def axis_limits(curves: Sequence[Sequence[float]], fall: bool) -> tuple[float, float, float | None]:
     """The losses that a panel shows: the lowest, the highest, and where the curves start if their first fall is cut.
 
     What comes after the first tenth of each run is always shown (of more than eight runs,
@@ -196,11 +197,11 @@ def window(curves: Sequence[Sequence[float]], fall: bool) -> tuple[float, float,
     low = min(min(losses) for losses in curves)
     tops = sorted(max(losses) for losses in curves)
     late = sorted(max(losses[min(len(losses) // 10, len(losses) - 1) :]) for losses in curves)
-    most = len(curves) - 1 - (len(curves) // 10 if len(curves) > FEW else 0)
-    high = low + 1.5 * (late[most] - low)
-    if fall and tops[most] - low > 2 * (high - low) > 0:
+    last = len(curves) - 1 - (len(curves) // 10 if len(curves) > FEW else 0)
+    high = low + 1.5 * (late[last] - low)
+    if fall and tops[last] - low > 2 * (high - low) > 0:
         return low, high, tops[-1]
-    return low, tops[most], None
+    return low, tops[last], None
 
 
 def _curves(axes: Axes, curves: Sequence[Points], tints: Sequence[str], marked: bool) -> None:
@@ -219,7 +220,7 @@ def _baselines(axes: Axes, published: Sequence[tuple[float, str]]) -> None:
     for value, name in published:
         axes.axhline(value, color=style.FAINT, linewidth=1.2, linestyle=(0, (5, 4)))
         axes.annotate(
-            f"{clip(name, 24)}, published {fixed(value, 2)}",
+            f"{truncate(name, 24)}, published {decimal(value, 2)}",
             (0.015, value),
             xycoords=("axes fraction", "data"),
             xytext=(0, 3),
@@ -249,13 +250,13 @@ def _direct(panels: Sequence[Axes], row: _Row) -> None:
     ):
         end = points or ([] if last else fallback)
         if end:
-            value = fixed(end[-1][1], 3)
+            value = decimal(end[-1][1], 3)
             ends.append(
-                (end[-1][1], f"{clip(text, LONGEST)}  {value if run.finished else run.summary['outcome']}", tint)
+                (end[-1][1], f"{truncate(text, LONGEST)}  {value if run.finished else run.summary['outcome']}", tint)
             )
         elif fallback:
             panels[0].annotate(
-                f"{clip(text, LONGEST)}: {run.summary['outcome']}",
+                f"{truncate(text, LONGEST)}: {run.summary['outcome']}",
                 (fallback[-1][0], min(fallback[-1][1], panels[0].get_ylim()[1])),
                 xytext=(7, 0),
                 textcoords="offset points",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from trainyard.report.render.format import counted, listed
+from trainyard.report.render.format import join_words, plural
 from trainyard.report.results.runs import Evaluation, Run, model_labels
 
 MOST = 12
@@ -17,7 +17,7 @@ FACTS = (
 )
 
 
-def cuts(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> list[str]:
+def describe_cuts(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> list[str]:
     """Of which models items were cut or left out, how many, and by how much in total."""
     groups: dict[str, list[Evaluation]] = {}
     for evaluation in evaluations:
@@ -27,15 +27,15 @@ def cuts(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> list[str]:
 
 def _of_group(group: Sequence[Evaluation], labels: Sequence[str]) -> Iterator[str]:
     for items, tokens, what in FACTS:
-        found = []
+        results = []
         for each, label in zip(group, labels, strict=True):
             settings = each.raw["settings"]
             if settings.get(items):
-                lost = f" ({counted(settings[tokens], 'token')})" if tokens else ""
-                found.append(f"{label} {settings[items]:,} of {_rows(each):,}{lost}")
-        if found:
-            more = f" and {len(found) - MOST} more" if len(found) > MOST else ""
-            yield f"{what} ({group[0].title}): {listed(found[:MOST])}{more}."
+                lost = f" ({plural(settings[tokens], 'token')})" if tokens else ""
+                results.append(f"{label} {settings[items]:,} of {_rows(each):,}{lost}")
+        if results:
+            more = f" and {len(results) - MOST} more" if len(results) > MOST else ""
+            yield f"{what} ({group[0].title}): {join_words(results[:MOST])}{more}."
 
 
 def _rows(evaluation: Evaluation) -> int:

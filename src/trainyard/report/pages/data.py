@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.config.study import Study
-from trainyard.report.render.format import clip, fixed, short
+from trainyard.report.render.format import decimal, short, truncate
 from trainyard.report.render.html import Cell, Column, Row, Table, write_table
 from trainyard.report.results.runs import read_all
 
@@ -40,20 +40,22 @@ def tabulate(
         table: the HTML page.
         numbers: the CSV.
     """
-    found = {(each["training"], each["dataset"], each["split"]): each["duplicates"] for each in read_all(duplicates)}
+    duplicate_counts = {
+        (each["training"], each["dataset"], each["split"]): each["duplicates"] for each in read_all(duplicates)
+    }
     rows = [
-        _row(data, split, counts, found.get((data["dataset"], data["dataset"], split)))
+        _row(data, split, counts, duplicate_counts.get((data["dataset"], data["dataset"], split)))
         for data in read_all(statistics)
         for split, counts in data["splits"].items()
     ]
     used = {key for row in rows for key in row.cells}
-    shown = Table("Data", [column for column in COLUMNS if column.key in used], rows, empty="This study reads no data.")
-    write_table(shown, study.title, table, numbers)
+    page = Table("Data", [column for column in COLUMNS if column.key in used], rows, empty="This study reads no data.")
+    write_table(page, study.title, table, numbers)
 
 
 def _row(data: dict[str, Any], split: str, counts: dict[str, Any], duplicates: int | None) -> Row:
     cells = {key: Cell(data[key], data[key]) for key in ("dataset", "tokenizer", "licence")}
-    cells["title"] = Cell(clip(data["title"], 48), data["title"], tip=data["title"])
+    cells["title"] = Cell(truncate(data["title"], 48), data["title"], tip=data["title"])
     cells |= {"split": Cell(split, split), "rows": Cell(f"{counts['rows']:,}", counts["rows"])}
     if duplicates is not None:
         cells["duplicates"] = Cell(f"{duplicates:,}", duplicates, kind="warn" if duplicates else "")
@@ -62,10 +64,10 @@ def _row(data: dict[str, Any], split: str, counts: dict[str, Any], duplicates: i
             cells[key] = Cell(short(counts[key]), counts[key], tip=f"{counts[key]:,}")
         for name in (f"source_{key}", f"target_{key}"):
             if name in counts:
-                cells[name] = Cell(fixed(counts[name], 1), counts[name])
+                cells[name] = Cell(decimal(counts[name], 1), counts[name])
     if counts.get("unknown"):
         cells["unknown"] = Cell(f"{counts['unknown']:,}", counts["unknown"], kind="warn")
     if "tokens" in cells and counts.get("words"):
         ratio = counts["tokens"] / counts["words"]
-        cells["tokens_per_word"] = Cell(fixed(ratio, 2), ratio)
+        cells["tokens_per_word"] = Cell(decimal(ratio, 2), ratio)
     return Row(cells)

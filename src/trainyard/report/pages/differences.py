@@ -5,24 +5,24 @@ from pathlib import Path
 
 from trainyard.config.study import Study
 from trainyard.metrics import METRICS
-from trainyard.report.render.format import TITLES, counted
+from trainyard.report.render.format import TITLES, plural
 from trainyard.report.render.html import Cell, Column, Raw, Row, Table, write_table
 from trainyard.report.results.item_scores import RESAMPLES, SEED
 from trainyard.report.results.runs import Evaluation, Run, model_labels, read_evaluations, read_runs
-from trainyard.report.statistics.paired_tests import Paired
+from trainyard.report.statistics.paired_tests import PairedTest
 from trainyard.report.statistics.pairwise import (
     BETTER,
     MOST,
     Pair,
-    apart,
-    likely,
-    name_of,
-    pairs,
-    pairs_over_seeds,
-    raw_unit,
-    sizes,
+    compare_configurations,
+    compare_models,
+    describe_sizes,
+    format_difference,
+    format_p_value,
+    name_of_test,
+    raw_difference_unit,
 )
-from trainyard.report.statistics.seeds import LOSSES, configurations, repeated
+from trainyard.report.statistics.seeds import LOSSES, group_configurations, summarise_seeds
 
 OVER_SEEDS = "Configurations over their seeds"
 NOTES = [
@@ -46,8 +46,8 @@ def tabulate(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path],
         table: the HTML page.
         numbers: the CSV.
     """
-    found, known = read_evaluations(evaluations), read_runs(runs)
-    rows = [*_of_models(known, found), *_over_seeds(known, found)]
+    loaded_evaluations, known = read_evaluations(evaluations), read_runs(runs)
+    rows = [*_of_models(known, loaded_evaluations), *_over_seeds(known, loaded_evaluations)]
     columns = [
         Column("evaluation", "evaluation", text=True, shown=False),
         Column("score", "score", text=True),
@@ -70,15 +70,15 @@ def _of_models(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> Iterat
             groups.setdefault(evaluation.raw["evaluation"], []).append(evaluation)
     for group in groups.values():
         names = model_labels(runs, group)
-        told: dict[str, list[Pair]] = {}
+        specification: dict[str, list[Pair]] = {}
         metric = METRICS[group[0].metric]
         for name in metric.scores_of(metric.tested, [each.scores for each in group]):
-            members = [place for place, each in enumerate(group) if name in each.scores]
-            tested = pairs([group[place] for place in members], name)
-            same = next((other for other, known in told.items() if known == tested and tested), None)
+            members = [index for index, each in enumerate(group) if name in each.scores]
+            tested = compare_models([group[index] for index in members], name)
+            same = next((other for other, known in specification.items() if known == tested and tested), None)
             if same is not None:
                 continue  # the same answers by another name, as acc_norm where all endings are of one length
-            told[name] = tested
+            specification[name] = tested
             for pair in tested:
                 ends = [
                     Cell(names[members[end]], names[members[end]], {"run": group[members[end]].run})
@@ -89,39 +89,39 @@ def _of_models(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> Iterat
 
 def _over_seeds(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> Iterator[Row]:
     names = {*LOSSES, *(name for metric in METRICS.values() for name in metric.tested)}
-    figures = [figure for figure in repeated(configurations(runs), evaluations) if figure.name in names]
+    figures = [figure for figure in summarise_seeds(group_configurations(runs), evaluations) if figure.name in names]
     for index, figure in enumerate(figures):
-        told = [(known.title, known.checkpoint, known.values) for known in figures[:index] if known.evaluation]
-        if (figure.title, figure.checkpoint, figure.values) not in told:
-            place = f"{OVER_SEEDS}: {figure.title}"
-            for pair in pairs_over_seeds(figure):
+        earlier = [(known.title, known.checkpoint, known.values) for known in figures[:index] if known.evaluation]
+        if (figure.title, figure.checkpoint, figure.values) not in earlier:
+            section = f"{OVER_SEEDS}: {figure.title}"
+            for pair in compare_configurations(figure):
                 ends = [
                     Cell(label, label)
                     for label in (figure.configurations[end].label for end in (pair.first, pair.second))
                 ]
-                yield _row(place, figure.name, ends, pair)
+                yield _row(section, figure.name, ends, pair)
 
 
-def _row(place: str, name: str, ends: Sequence[Cell], pair: Pair) -> Row:
-    found = pair.found
+def _row(location: str, name: str, ends: Sequence[Cell], pair: Pair) -> Row:
+    test = pair.found
     cells = {
-        "evaluation": Cell(place, place),
+        "evaluation": Cell(location, location),
         "score": Cell(TITLES[name].removesuffix(", %"), name),
         "first": ends[0],
         "second": ends[1],
     }
     kind = "good" if pair.verdict == BETTER else "plain"
-    if isinstance(found, str) or pair.p is None:
-        cells["verdict"] = Cell(pair.verdict, pair.verdict, {"reason": str(found)}, kind=kind)
-        cells["test"] = Cell(str(found), None, kind="prose")
-        return Row(cells, place)
-    value, interval = apart(name, found)
+    if isinstance(test, str) or pair.p is None:
+        cells["verdict"] = Cell(pair.verdict, pair.verdict, {"reason": str(test)}, kind=kind)
+        cells["test"] = Cell(str(test), None, kind="prose")
+        return Row(cells, location)
+    value, interval = format_difference(name, test)
     cells["verdict"] = Cell(pair.verdict, pair.verdict, kind=kind)
-    raw = {"low": found.low, "high": found.high, "unit": raw_unit(name, found)}
-    cells["difference"] = Cell(value, found.difference, raw, detail=interval)
-    cells["p"] = Cell(likely(found.p), found.p)
-    cells["p_holm"] = Cell(likely(pair.p), pair.p, {"tests": pair.tests}, tip=counted(pair.tests, "test"))
-    one, other = (found.discordant or (None, None)) if isinstance(found, Paired) else found.n
-    more: dict[str, Raw] = {"n": found.n if isinstance(found, Paired) else None, "first_n": one, "second_n": other}
-    cells["test"] = Cell(name_of(found), name_of(found), more, detail=sizes(found))
-    return Row(cells, place)
+    raw = {"low": test.low, "high": test.high, "unit": raw_difference_unit(name, test)}
+    cells["difference"] = Cell(value, test.difference, raw, detail=interval)
+    cells["p"] = Cell(format_p_value(test.p), test.p)
+    cells["p_holm"] = Cell(format_p_value(pair.p), pair.p, {"tests": pair.tests}, tip=plural(pair.tests, "test"))
+    one, other = (test.discordant or (None, None)) if isinstance(test, PairedTest) else test.n
+    more: dict[str, Raw] = {"n": test.n if isinstance(test, PairedTest) else None, "first_n": one, "second_n": other}
+    cells["test"] = Cell(name_of_test(test), name_of_test(test), more, detail=describe_sizes(test))
+    return Row(cells, location)

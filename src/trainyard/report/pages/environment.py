@@ -7,7 +7,7 @@ from typing import Any
 from trainyard.config.study import Study
 from trainyard.core.code_versions import read_versions, with_commits
 from trainyard.core.files import read_json
-from trainyard.report.render.format import clip, counted, size
+from trainyard.report.render.format import plural, size, truncate
 from trainyard.report.render.html import Cell, Column, Row, Table, write_table
 
 TITLES = {
@@ -36,8 +36,8 @@ def tabulate(study: Study, *, runs: Sequence[Path], table: Path, numbers: Path) 
             values.setdefault(key, {}).setdefault(value, []).append(folder.name)
     rows = [
         _row(group, name, value, holders, len(runs))
-        for (group, name), found in sorted(values.items(), key=lambda item: _order(item[0]))
-        for value, holders in found.items()
+        for (group, name), holders in sorted(values.items(), key=lambda item: _order(item[0]))
+        for value, holders in holders.items()
     ]
     columns = [
         Column("kind", "about", text=True),
@@ -80,7 +80,10 @@ def _row(group: str, name: str, value: str, holders: Sequence[str], every: int) 
             "name": Cell(name, name),
             "value": Cell(value, value, kind="code"),
             "runs": Cell(
-                "all" if whole else counted(len(holders), "run"), len(holders), {"names": names}, tip=clip(names, 600)
+                "all" if whole else plural(len(holders), "run"),
+                len(holders),
+                {"names": names},
+                tip=truncate(names, 600),
             ),
         }
     )

@@ -9,15 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from trainyard.report.render import style
-from trainyard.report.render.format import clip, listed, short, size
+from trainyard.report.render.format import join_words, short, size, truncate
 from trainyard.report.results.measurements import (
     PLACE,
     MeasuredCell,
-    by_place,
     cell_label,
+    group_cells,
     memory_title,
     shared_label,
-    varying,
+    varying_coordinates,
 )
 
 MOST = 12
@@ -39,47 +39,47 @@ def draw(cells: Sequence[MeasuredCell], output: Path) -> None:
         cells: the measured cells.
         output: the SVG.
     """
-    places = list(by_place(cells).values())[:MOST]
-    tables = [_by_setting(place) for place in places]
+    places = list(group_cells(cells).values())[:MOST]
+    tables = [_by_setting(subset) for subset in places]
     names = [name for table in tables for name in table]
-    margin = 0.0072 * max((len(clip(name, 30)) for name in names), default=0) + 0.015
-    width = min((0.985 - margin - 0.03) / 2, 0.1 * max(len(_batches(place)) for place in places))
-    told = varying(cells, PLACE)
+    margin = 0.0072 * max((len(truncate(name, 30)) for name in names), default=0) + 0.015
+    width = min((0.985 - margin - 0.03) / 2, 0.1 * max(len(_batches(subset)) for subset in places))
+    distinguishing = varying_coordinates(cells, PLACE)
     height = sum(LINE * max(1, len(table)) + 1.35 for table in tables) + 0.15
     with style.figure(output, height=height) as drawing:
         top = height
-        for place, table in zip(places, tables, strict=True):
+        for subset, table in zip(places, tables, strict=True):
             tall = LINE * max(1, len(table))
             top -= tall + 0.65
             for index, (key, title, colours, words) in enumerate(MAPS):
                 axes = drawing.add_axes((margin + index * (width + 0.03), top / height, width, tall / height))
-                _map(axes, table, _batches(place), key, colours, words)
-                axes.set_title(title or memory_title(place), fontsize=11)
-                axes.set_yticks(range(len(table)), [clip(name, 30) for name in table] if index == 0 else [])
-            title = cell_label(place[0], told) if told else ""
+                _map(axes, table, _batches(subset), key, colours, words)
+                axes.set_title(title or memory_title(subset), fontsize=11)
+                axes.set_yticks(range(len(table)), [truncate(name, 30) for name in table] if index == 0 else [])
+            title = cell_label(subset[0], distinguishing) if distinguishing else ""
             drawing.text(0.008, (top + tall + 0.42) / height, title, fontsize=12, fontweight="bold")
-            drawing.text(0.008, (top - 0.58) / height, _remark(place, table), fontsize=9, color=style.FAINT)
+            drawing.text(0.008, (top - 0.58) / height, _remark(subset, table), fontsize=9, color=style.FAINT)
             top -= 0.7
-        several = len(by_place(cells))
+        several = len(group_cells(cells))
         more = f"the first {MOST} of {several}; all are in the table" if several > MOST else ""
         style.note(drawing, "; ".join(part for part in (shared_label(cells), more) if part))
 
 
-def _by_setting(place: Sequence[MeasuredCell]) -> dict[str, dict[int, MeasuredCell]]:
+def _by_setting(cells: Sequence[MeasuredCell]) -> dict[str, dict[int, MeasuredCell]]:
     """Cells by parallel setting and batch; a setting that never began says nothing here."""
     table: dict[str, dict[int, MeasuredCell]] = {}
-    for cell in place:
+    for cell in cells:
         table.setdefault(cell["parallel"], {})[cell["batch"]] = cell
     return {name: row for name, row in table.items() if any(cell["outcome"] != "unsupported" for cell in row.values())}
 
 
-def _batches(place: Sequence[MeasuredCell]) -> list[int]:
-    return sorted({cell["batch"] for cell in place})
+def _batches(cells: Sequence[MeasuredCell]) -> list[int]:
+    return sorted({cell["batch"] for cell in cells})
 
 
-def _remark(place: Sequence[MeasuredCell], table: dict[str, dict[int, MeasuredCell]]) -> str:
-    left = list(dict.fromkeys(cell["parallel"] for cell in place if cell["parallel"] not in table))
-    return f"unsupported here (why: in the table): {clip(listed(left), 130)}" if left else ""
+def _remark(cells: Sequence[MeasuredCell], table: dict[str, dict[int, MeasuredCell]]) -> str:
+    left = list(dict.fromkeys(cell["parallel"] for cell in cells if cell["parallel"] not in table))
+    return f"unsupported here (why: in the table): {truncate(join_words(left), 130)}" if left else ""
 
 
 def _map(
@@ -118,8 +118,8 @@ def _map(
 def _square(axes: Axes, column: int, line: int, text: str, colour: Any, ink: str, hatch: str | None = None) -> None:
     edge = "#d1d5db" if hatch else "white"
     width = 0 if hatch else 1.5
-    place = (column - 0.5, line - 0.5)
-    axes.add_patch(Rectangle(place, 1, 1, facecolor=colour, edgecolor=edge, linewidth=width, hatch=hatch))
+    corner = (column - 0.5, line - 0.5)
+    axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, edgecolor=edge, linewidth=width, hatch=hatch))
     behind = {"facecolor": colour, "edgecolor": "none", "pad": 1} if hatch else None
     axes.text(
         column,

@@ -5,13 +5,13 @@ from statistics import fmean
 
 from trainyard.core.statistics import Score
 from trainyard.metrics import METRICS
-from trainyard.report.render.format import PERCENT, TITLES, duration, fixed, percent, scientific, score
-from trainyard.report.results.measurements import company, whole_label
-from trainyard.report.results.probes import nearest, probe_label, same_bits
-from trainyard.report.results.runs import label, telling
-from trainyard.report.statistics.levels import ALL, gather, head_of
-from trainyard.report.statistics.seeds import Headline, headline, spread
-from trainyard.report.statistics.study import Evidence, by_data, ranked_by
+from trainyard.report.render.format import PERCENT, TITLES, decimal, duration, percent, scientific, score
+from trainyard.report.results.measurements import describe_load, whole_label
+from trainyard.report.results.probes import is_bit_equal, nearest_probe, probe_label
+from trainyard.report.results.runs import distinguishing_coordinates, label
+from trainyard.report.statistics.levels import ALL, find_headline, gather
+from trainyard.report.statistics.seeds import Headline, compute_spread, headline
+from trainyard.report.statistics.study import Evidence, group_by_data, ranked_by
 
 
 @dataclass(frozen=True)
@@ -24,62 +24,66 @@ class Card:
     failed: bool = False
 
 
-def cards(evidence: Evidence) -> list[Card]:
+def make_cards(evidence: Evidence) -> list[Card]:
     """The key figures of a study."""
-    found = []
+    results = []
     runs = evidence.runs
     if runs:
         finished = [run for run in runs if run.finished]
         spent = sum(run.summary["elapsed_seconds"] or 0.0 for run in runs)
         failed = len(finished) < len(runs)
-        found.append(Card("runs finished", f"{len(finished)} of {len(runs)}", f"{duration(spent)} of training", failed))
-    groups = by_data(runs)
+        results.append(
+            Card("runs finished", f"{len(finished)} of {len(runs)}", f"{duration(spent)} of training", failed)
+        )
+    groups = group_by_data(runs)
     largest = max(groups.values(), key=len, default=[])
     if len(groups) == 1 or len(largest) > 1:
         head = headline(runs, [(run.name, "", loss) for loss, run in largest], lower=True)
         _, best = largest[head.place]
-        name = head.label or label(best, telling([run for _, run in largest]))
+        name = head.label or label(best, distinguishing_coordinates([run for _, run in largest]))
         remark = f"{_over(head, 3)}{name}; {best.coordinates['dataset']}, nats per token"
-        found.append(Card("lowest validation loss", fixed(fmean(head.values)), remark))
+        results.append(Card("lowest validation loss", decimal(fmean(head.values)), remark))
     for items in gather(runs, evidence.evaluations, evidence.shortcuts)[:1]:
-        head = head_of(runs, items)
+        head = find_headline(runs, items)
         top = items.models[head.place]
         value = top.levels[ALL][1]
         of = _over(head, 1, 100) or _interval("acc", value)
         if of:
-            remark = f"{of}{head.label or top.title}; {items.title}; chance {fixed(100 * items.chance, 0)} %"
-            mean = f"{fixed(100 * fmean(head.values), 1)} %"
+            remark = f"{of}{head.label or top.title}; {items.title}; chance {decimal(100 * items.chance, 0)} %"
+            mean = f"{decimal(100 * fmean(head.values), 1)} %"
             text = mean if len(head.values) > 1 else percent(value.value, value.error)
-            found.append(Card("right endings", text, remark))
+            results.append(Card("right endings", text, remark))
     others = [metric for metric in METRICS.values() if not metric.has_chance]
     for top, name in [best for metric in others for best in ranked_by(evidence, metric, metric.headline)[:1]]:
         head = top.headline(runs, name)
         of = _over(head, 2, 100 if name in PERCENT else 1) or _interval(name, top.scores[head.place])
         if of:  # a figure that nothing tells the certainty of is no key figure
             remark = f"{of}{head.label or top.labels[head.place]}; {top.title}"
-            found.append(Card(TITLES[name], score(name, fmean(head.values)), remark))
+            results.append(Card(TITLES[name], score(name, fmean(head.values)), remark))
     compared = [probe for probe in evidence.parity if probe["within"] is not None]
     if compared:
-        _, worst = nearest(compared)
+        _, worst = nearest_probe(compared)
         within = sum(probe["within"] for probe in compared)
         remark = (
             f"of the reference; nearest to its tolerance: {probe_label(worst, evidence.parity)} in "
             f"{worst['precision']}, {scientific(worst['largest'])} of {scientific(worst['tolerance'])}"
         )
-        if all(same_bits(probe) for probe in compared):
+        if all(is_bit_equal(probe) for probe in compared):
             remark = "all equal to the reference bit by bit"
-        found.append(Card("probes within tolerance", f"{within} of {len(compared)}", remark, within < len(compared)))
-    return found + _speed(evidence)
+        results.append(Card("probes within tolerance", f"{within} of {len(compared)}", remark, within < len(compared)))
+    return results + _speed(evidence)
 
 
 def _over(head: Headline, digits: int, scale: int = 1) -> str:
     """That a value is a mean over seeds, and the 95 % interval of the mean; nothing where seeds say nothing."""
-    found = spread([scale * value for value in head.values])
-    if found is None:
+    summary = compute_spread([scale * value for value in head.values])
+    if summary is None:
         return "one seed; " if head.several else ""
-    if found.low is None:
-        return f"{found.n} seeds, all the same; "
-    return f"mean of {found.n} seeds, 95 % interval {fixed(found.low, digits)} to {fixed(found.high, digits)}; "
+    if summary.low is None:
+        return f"{summary.n} seeds, all the same; "
+    return (
+        f"mean of {summary.n} seeds, 95 % interval {decimal(summary.low, digits)} to {decimal(summary.high, digits)}; "
+    )
 
 
 def _interval(name: str, value: Score) -> str:
@@ -94,10 +98,10 @@ def _speed(evidence: Evidence) -> list[Card]:
     """The highest measured speed: of a model that the study trains, where one was measured."""
     measured = [cell for cell in evidence.cells if cell["tokens_per_second"] is not None]
     trained = {run.coordinates["model"] for run in evidence.runs}
-    chosen = [cell for cell in measured if cell["model"] in trained] or measured
-    if not chosen:
+    candidates = [cell for cell in measured if cell["model"] in trained] or measured
+    if not candidates:
         return []
-    top = max(chosen, key=lambda cell: cell["tokens_per_second"])
+    top = max(candidates, key=lambda cell: cell["tokens_per_second"])
     other = "" if top["model"] in trained or not trained else ", which this study does not train"
-    remark = f"{whole_label(top)}; random tokens, {company(top)}"
-    return [Card(f"tokens per second of {top['model']}{other}", fixed(top["tokens_per_second"], 0), remark)]
+    remark = f"{whole_label(top)}; random tokens, {describe_load(top)}"
+    return [Card(f"tokens per second of {top['model']}{other}", decimal(top["tokens_per_second"], 0), remark)]

@@ -10,15 +10,25 @@ from trainyard.config.study import Study
 from trainyard.core.statistics import Score
 from trainyard.metrics import METRICS
 from trainyard.report.pages.cells import score_cell
-from trainyard.report.pages.verdicts import NOISE, near_best, of_second, over_seeds
+from trainyard.report.pages.verdicts import NOISE, describe_near_best, describe_second, describe_seeds
 from trainyard.report.render import style
-from trainyard.report.render.format import clip, counted, fixed, listed, percent
+from trainyard.report.render.format import decimal, join_words, percent, plural, truncate
 from trainyard.report.render.html import Cell, Column, Row, Table, write_table
-from trainyard.report.results.runs import guesses, read_all, read_evaluations, read_runs
-from trainyard.report.statistics.levels import ALL, CLEAR, Items, Scored, beaten, gather, head_of, misled, pooled
-from trainyard.report.statistics.paired_tests import paired
-from trainyard.report.statistics.pairwise import WITHIN, family, told
-from trainyard.report.statistics.study import Evidence, ranked
+from trainyard.report.results.runs import is_guessing, read_all, read_evaluations, read_runs
+from trainyard.report.statistics.levels import (
+    ALL,
+    CLEAR,
+    Items,
+    Scored,
+    errors_below_chance,
+    find_headline,
+    gather,
+    hardest_rival,
+    pool_levels,
+)
+from trainyard.report.statistics.paired_tests import compare_paired
+from trainyard.report.statistics.pairwise import WITHIN, compare_family, describe_pair
+from trainyard.report.statistics.study import Evidence, rank_evaluations
 
 DRAWN = 6
 TALL = 4.2  # inches of a set of items
@@ -40,7 +50,7 @@ def draw(
     """
     groups = gather(read_runs(runs), read_evaluations(evaluations), read_all(shortcuts))
     if not groups:
-        style.empty(output, f"No model of “{study.title}” was scored on endings.")
+        style.draw_empty(output, f"No model of “{study.title}” was scored on endings.")
         return
     height = TALL * len(groups)
     with style.figure(output, height=height) as drawing:
@@ -96,11 +106,13 @@ def _panel(axes: Axes, items: Items) -> None:
         _bars(axes, items, model, offset, width, style.PALETTE[index], numbers=len(models) <= 4)
     step = slot / (len(items.shortcuts) + 1)
     for index, rival in enumerate(items.shortcuts):
-        shown = [(place, rival.levels[level][1]) for place, level in enumerate(items.levels) if level in rival.levels]
+        marks = [
+            (position, rival.levels[level][1]) for position, level in enumerate(items.levels) if level in rival.levels
+        ]
         axes.errorbar(
-            [place + left + width * len(models) + step * (index + 1) for place, _ in shown],
-            [100 * value.value for _, value in shown],
-            yerr=[[100 * value.reach[side] for _, value in shown] for side in (0, 1)],
+            [position + left + width * len(models) + step * (index + 1) for position, _ in marks],
+            [100 * value.value for _, value in marks],
+            yerr=[[100 * value.error_bar[side] for _, value in marks] for side in (0, 1)],
             fmt=MARKS[index % len(MARKS)],
             color="#4b5563",
             markerfacecolor="white",
@@ -108,16 +120,16 @@ def _panel(axes: Axes, items: Items) -> None:
             markersize=3.6,
             elinewidth=0.8,
             zorder=3,
-            label=f"shortcut: {clip(rival.title, 24)}",
+            label=f"shortcut: {truncate(rival.title, 24)}",
         )
     axes.axhline(100 * items.chance, color=style.INK, linewidth=1.2, linestyle=(0, (5, 4)), label="chance", zorder=2.5)
-    below = {level for level in items.levels if any(misled(model, items, level) for model in models)}
+    below = {level for level in items.levels if any(errors_below_chance(model, items, level) for model in models)}
     names = []
     for level in items.levels:
         n = next(model.levels[level][0] for model in models if level in model.levels)
         names.append(f"{level}\nn = {n:,}" + ("\n(below chance)" if level in below else ""))
     axes.set_xticks(range(len(items.levels)), names)
-    axes.set(title=clip(items.title, 70), ylabel="accuracy, %", ylim=(0, 112), yticks=range(0, 101, 20))
+    axes.set(title=truncate(items.title, 70), ylabel="accuracy, %", ylim=(0, 112), yticks=range(0, 101, 20))
     axes.set_xlim(-0.6, max(len(items.levels) - 0.4, 1.2))
     axes.grid(False, axis="x")
     axes.legend(loc="upper left", bbox_to_anchor=(1.005, 1.0), fontsize=9.5)
@@ -134,19 +146,19 @@ def _panel(axes: Axes, items: Items) -> None:
 
 def _bars(axes: Axes, items: Items, model: Scored, offset: float, width: float, colour: str, numbers: bool) -> None:
     """One model's bar on each level that it was scored on, with its 95 % interval."""
-    for place, level in enumerate(items.levels):
+    for index, level in enumerate(items.levels):
         if level not in model.levels:
             continue
         value = model.levels[level][1]
-        title = clip(model.title, 30) if level == ALL else None
+        title = truncate(model.title, 30) if level == ALL else None
         bars = {}
         if value.interval:
-            errors = [[100 * length] for length in value.reach]
+            errors = [[100 * length] for length in value.error_bar]
             bars = {"yerr": errors, "error_kw": {"ecolor": style.INK, "elinewidth": 1.1, "capsize": 2.5}}
-        axes.bar([place + offset], [100 * value.value], width * 0.92, color=colour, label=title, zorder=2, **bars)
+        axes.bar([index + offset], [100 * value.value], width * 0.92, color=colour, label=title, zorder=2, **bars)
         if numbers:
-            top = 100 * (value.value + value.reach[1]) + 1.5
-            axes.text(place + offset, top, f"{100 * value.value:.0f}", ha="center", fontsize=9, color=style.FAINT)
+            top = 100 * (value.value + value.error_bar[1]) + 1.5
+            axes.text(index + offset, top, f"{100 * value.value:.0f}", ha="center", fontsize=9, color=style.FAINT)
 
 
 def _rows(items: Items) -> list[Row]:
@@ -160,28 +172,28 @@ def _rows(items: Items) -> list[Row]:
         }
         for level, (n, value) in scored.levels.items():
             tip = f"n = {n:,}"
-            above = None if section else beaten(scored, items, level)
+            above = None if section else hardest_rival(scored, items, level)
             if above:
                 side = "above" if above[1] > 0 else "below"
-                tip += f"; {fixed(abs(above[1]), 1)} standard errors {side} {above[0]}"
-            remark = "chance" if not section and guesses(value, items.chance) else ""
-            if not section and (below := misled(scored, items, level)):
+                tip += f"; {decimal(abs(above[1]), 1)} standard errors {side} {above[0]}"
+            remark = "chance" if not section and is_guessing(value, items.chance) else ""
+            if not section and (below := errors_below_chance(scored, items, level)):
                 remark = "below chance"
-                tip = f"n = {n:,}; {fixed(below, 1)} standard errors of guessing below chance"
+                tip = f"n = {n:,}; {decimal(below, 1)} standard errors of guessing below chance"
             # what is no better than guessing doesn't compete
             rivals = f"{items.title}/{scored.name}" if remark else items.title
             cells[level] = score_cell("acc", value, rivals=rivals, tip=tip, remark=remark, n=n)
         rows.append(Row(cells, section))
     for level in items.levels:
-        _set_against_best(items.models, rows, level)
-    chance = {level: Cell(fixed(100 * items.chance, 1), items.chance) for level in items.levels}
+        _compare_with_best(items.models, rows, level)
+    chance = {level: Cell(decimal(100 * items.chance, 1), items.chance) for level in items.levels}
     rows.append(
         Row({"model": Cell("chance", "chance"), "items": Cell(items.title, items.title), **chance}, "Shortcuts")
     )
     return rows
 
 
-def _set_against_best(models: Sequence[Scored], rows: Sequence[Row], level: str) -> None:
+def _compare_with_best(models: Sequence[Scored], rows: Sequence[Row], level: str) -> None:
     """Let each model's accuracy on a level say whether McNemar's test can tell it from the best one."""
     rivals = [
         (model, model.evaluation, row.cells)
@@ -191,70 +203,74 @@ def _set_against_best(models: Sequence[Scored], rows: Sequence[Row], level: str)
     rivals.sort(key=lambda rival: -rival[0].levels[level][1].value)
     evaluations = [evaluation for _, evaluation, _ in rivals]
     name = "" if level == ALL else level
-    pairs = family(range(len(rivals)), lambda one, other: paired(evaluations[one], evaluations[other], "acc", name))
+    pairs = compare_family(
+        range(len(rivals)), lambda one, other: compare_paired(evaluations[one], evaluations[other], "acc", name)
+    )
     for pair in pairs:
         if pair.first == 0:
             cells = rivals[pair.second][2]
             noise = None if pair.p is None else pair.verdict == WITHIN
-            tip = f"{rivals[0][0].title} against this: {told('acc', pair)}\n{cells[level].tip}"
+            tip = f"{rivals[0][0].title} against this: {describe_pair('acc', pair)}\n{cells[level].tip}"
             cells[level] = replace(cells[level], noise=noise, tip=tip)
 
 
 MOST = 12
 
 
-def endings(evidence: Evidence) -> list[str]:
+def describe_endings(evidence: Evidence) -> list[str]:
     """The best model against chance and shortcuts, by level, and how far the second lies below it."""
-    said = over_seeds(evidence, ("acc",))
-    groups = [group for metric in METRICS.values() if metric.has_chance for group in ranked(evidence, metric, "acc")]
+    sentences = describe_seeds(evidence, ("acc",))
+    groups = [
+        group for metric in METRICS.values() if metric.has_chance for group in rank_evaluations(evidence, metric, "acc")
+    ]
     for items, group in zip(gather(evidence.runs, evidence.evaluations, evidence.shortcuts), groups, strict=True):
-        head = head_of(evidence.runs, items)
+        head = find_headline(evidence.runs, items)
         best = items.models[head.place]
         seeds = f", the middle one of its {len(head.values)} seeds," if len(head.values) > 1 else ""
         n, value = best.levels[ALL]
-        text = f"{best.title}{seeds} picks the right ending in {_share(value)} of {counted(n, 'item')} ({items.title}"
+        text = f"{best.title}{seeds} picks the right ending in {_share(value)} of {plural(n, 'item')} ({items.title}"
         if value.interval:
-            low, high = (fixed(100 * end, 1) for end in value.interval)
+            low, high = (decimal(100 * end, 1) for end in value.interval)
             text += f"; 95 % interval {low} to {high}"
         text += ")"
-        above = beaten(best, items, ALL)
+        above = hardest_rival(best, items, ALL)
         if above:
-            text += f", {distance(above[1])} {above[0]}{_hardest(items)}"
-        said.append(f"{text}.")
-        said += _by_level(best, items)
+            text += f", {format_distance(above[1])} {above[0]}{_hardest(items)}"
+        sentences.append(f"{text}.")
+        sentences += _by_level(best, items)
         if len(items.models) > 1 and not head.several:
             second = _share(items.models[1].levels[ALL][1])
-            said.append(f"Second is {items.models[1].title} with {second}, {of_second(group, 'acc')}.")
-            if near := near_best(group, "acc"):
-                said.append(f"Within noise of the best too: {listed(near[:MOST])}.")
-        said += _misled(items)
-        guessing = [model.title for model in items.models if guesses(model.levels[ALL][1], items.chance)]
+            sentences.append(f"Second is {items.models[1].title} with {second}, {describe_second(group, 'acc')}.")
+            if near := describe_near_best(group, "acc"):
+                sentences.append(f"Within noise of the best too: {join_words(near[:MOST])}.")
+        sentences += _describe_misled(items)
+        guessing = [model.title for model in items.models if is_guessing(model.levels[ALL][1], items.chance)]
         if guessing:
-            said.append(f"Within noise of chance: {listed(guessing[:MOST])}.")
-    return said
+            sentences.append(f"Within noise of chance: {join_words(guessing[:MOST])}.")
+    return sentences
 
 
-def _misled(items: Items) -> list[str]:
+def _describe_misled(items: Items) -> list[str]:
     """Where models do worse than guessing: they follow a rule that is wrong there."""
-    said = []
+    sentences = []
     for level in items.levels[1:] or items.levels:
-        below = [model for model in items.models if misled(model, items, level)]
+        below = [model for model in items.models if errors_below_chance(model, items, level)]
         if below:
             names = [f"{model.title} ({_share(model.levels[level][1])})" for model in below[:MOST]]
             more = f" and {len(below) - MOST} more" if len(below) > MOST else ""
-            least = min(errors for model in below if (errors := misled(model, items, level)))
-            apart = f"{fixed(least, 1)} standard errors{' or more' if len(below) > 1 else ''}"
-            said.append(
-                f"Below chance on {level}, by {apart}: {listed(names)}{more}. Guessing would be right more often: "
+            smallest = min(errors for model in below if (errors := errors_below_chance(model, items, level)))
+            apart = f"{decimal(smallest, 1)} standard errors{' or more' if len(below) > 1 else ''}"
+            sentences.append(
+                f"Below chance on {level}, by {apart}: {join_words(names)}{more}. Guessing would be right more often: "
                 "a shortcut learned on the way answers these items wrongly."
             )
-    return said
+    return sentences
 
 
 def _share(value: Score) -> str:
     if not value.error and value.interval:  # all items agree
-        low, high = (fixed(100 * end, 1) for end in value.interval)
-        return f"{fixed(100 * value.value, 1)} % [{low}, {high}]"
+        low, high = (decimal(100 * end, 1) for end in value.interval)
+        return f"{decimal(100 * value.value, 1)} % [{low}, {high}]"
     return percent(value.value, value.error)
 
 
@@ -267,30 +283,30 @@ def _by_level(model: Scored, items: Items) -> list[str]:
     for level in items.levels[1:]:
         if level not in model.levels:
             continue
-        above = beaten(model, items, level)
+        above = hardest_rival(model, items, level)
         if above is not None:
             text = f"{level} ({_share(model.levels[level][1])})"
             if above[1] >= CLEAR:
                 won[level] = text
-            elif not misled(model, items, level):
+            elif not errors_below_chance(model, items, level):
                 lost.append(text)
-    said = []
+    sentences = []
     if won:
-        said.append(
+        sentences.append(
             f"By level it beats chance and each shortcut by {CLEAR:.0f} standard errors or more on "
-            f"{listed(list(won.values()))}."
+            f"{join_words(list(won.values()))}."
         )
     if lost:
-        said.append(f"It does not on {listed(lost)}.")
+        sentences.append(f"It does not on {join_words(lost)}.")
     if 1 < len(won) < len(items.levels) - 1:  # on all levels it is the first sentence
-        n, value, above = pooled(model, items, list(won))
-        text = f"On {listed(list(won))} together ({n:,} items) it is right in {_share(value)}"
-        said.append(f"{text}, {distance(above[1])} {above[0]}{_hardest(items)}." if above else f"{text}.")
-    return said
+        n, value, above = pool_levels(model, items, list(won))
+        text = f"On {join_words(list(won))} together ({n:,} items) it is right in {_share(value)}"
+        sentences.append(f"{text}, {format_distance(above[1])} {above[0]}{_hardest(items)}." if above else f"{text}.")
+    return sentences
 
 
-def distance(errors: float) -> str:
+def format_distance(errors: float) -> str:
     """A difference in combined standard errors, in words; within two of them it is noise."""
     if abs(errors) < NOISE:
-        return f"within noise ({fixed(errors, 1)} standard errors) of"
-    return f"{fixed(abs(errors), 1)} standard errors {'above' if errors > 0 else 'below'}"
+        return f"within noise ({decimal(errors, 1)} standard errors) of"
+    return f"{decimal(abs(errors), 1)} standard errors {'above' if errors > 0 else 'below'}"

@@ -12,8 +12,14 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from trainyard.config.study import Study
 from trainyard.report.render import style
-from trainyard.report.render.format import clip, tick
-from trainyard.report.results.measurements import binary_unit, cell_label, comparable, read_cells, varying
+from trainyard.report.render.format import tick, truncate
+from trainyard.report.results.measurements import (
+    binary_unit,
+    cell_label,
+    read_cells,
+    select_comparable,
+    varying_coordinates,
+)
 from trainyard.report.results.runs import read_runs
 
 KINDS = {"device": style.PALETTE[0], "host": style.PALETTE[1]}
@@ -45,23 +51,23 @@ def draw(study: Study, *, runs: Sequence[Path], cells: Sequence[Path], output: P
         cells: measure/*.json.
         output: the SVG.
     """
-    found = [*_measured(cells)]
-    settings = {panel.rows[0]["parallel"] for panel in found}
-    found += [panel for panel in _trained(runs) if panel.rows[0]["parallel"] not in settings]
-    if not found:
-        style.empty(output, f"No run of “{study.title}” recorded its memory by step.")
+    panels = [*_measured(cells)]
+    settings = {panel.rows[0]["parallel"] for panel in panels}
+    panels += [panel for panel in _trained(runs) if panel.rows[0]["parallel"] not in settings]
+    if not panels:
+        style.draw_empty(output, f"No run of “{study.title}” recorded its memory by step.")
         return
-    shown = found[:MOST]
-    scale, unit = binary_unit(max(_values(panel)) for panel in shown)
-    tops = {panel.group: 0.0 for panel in shown}
-    for panel in shown:
+    selected = panels[:MOST]
+    scale, unit = binary_unit(max(_values(panel)) for panel in selected)
+    tops = {panel.group: 0.0 for panel in selected}
+    for panel in selected:
         tops[panel.group] = max(tops[panel.group], *(value / scale for value in _values(panel)))
-    columns = min(COLUMNS, len(shown))
-    lines = -(-len(shown) // columns)
+    columns = min(COLUMNS, len(selected))
+    lines = -(-len(selected) // columns)
     height = PITCH * lines + 0.75
     with style.figure(output, height=height) as drawing:
         span = (1 - 0.06) / columns
-        for index, panel in enumerate(shown):
+        for index, panel in enumerate(selected):
             line, column = divmod(index, columns)
             bottom = height - 0.45 - PITCH * (line + 1) + 0.45
             axes = drawing.add_axes((0.06 + column * span, bottom / height, span - 0.05, TALL / height))
@@ -71,16 +77,16 @@ def draw(study: Study, *, runs: Sequence[Path], cells: Sequence[Path], output: P
         handles = [
             Line2D([], [], color=colour, linewidth=2, label=f"{kind} memory")
             for kind, colour in KINDS.items()
-            if any(row[kind] is not None for panel in shown for row in panel.rows)
+            if any(row[kind] is not None for panel in selected for row in panel.rows)
         ]
         drawing.legend(handles=handles, loc="upper left", ncols=2, bbox_to_anchor=(0, 1))
-        remark = "" if len(found) <= MOST else f"; the first {MOST} of {len(found)}"
+        remark = "" if len(panels) <= MOST else f"; the first {MOST} of {len(panels)}"
         style.note(drawing, f"of one process, by optimizer step{remark}")
 
 
 def _measured(paths: Sequence[Path]) -> Iterator[_Panel]:
-    cells = [cell for cell in comparable(read_cells(paths)) if cell["memory_by_step"]]
-    names = ["parallel", *(name for name in varying(cells) if name != "parallel")]
+    cells = [cell for cell in select_comparable(read_cells(paths)) if cell["memory_by_step"]]
+    names = ["parallel", *(name for name in varying_coordinates(cells) if name != "parallel")]
     for cell in sorted(cells, key=lambda cell: cell["model"]):
         rows = [{**row, "parallel": cell["parallel"]} for row in cell["memory_by_step"]]
         yield _Panel(
@@ -127,7 +133,7 @@ def _draw(axes: Axes, panel: _Panel, scale: int, top: float) -> None:
             axes.axvspan(span[0] - 0.5, span[-1] + 0.5, color=BAND, zorder=0)
         axes.text(span[0] - 0.3, 1.3 * top, phase, fontsize=9, color=style.FAINT, va="top")
     axes.set(xlim=(steps[0] - 0.5, steps[-1] + 0.5), ylim=(0, 1.35 * top))
-    axes.set_title(clip(panel.title, 40), fontsize=10, pad=6)
+    axes.set_title(truncate(panel.title, 40), fontsize=10, pad=6)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))

@@ -41,8 +41,8 @@ def tabulate(study: Study, *, models: Mapping[str, Model], table: Path, numbers:
     rows = [_row(name, model) for name, model in models.items()]
     used = {key for row in rows for key in row.cells}
     notes = ["Parameters follow from the shape; tied weights count once. A dash in a shape is the family's own choice."]
-    shown = Table("Models", [column for column in COLUMNS if column.key in used], rows, notes, "No models.")
-    write_table(shown, study.title, table, numbers)
+    page = Table("Models", [column for column in COLUMNS if column.key in used], rows, notes, "No models.")
+    write_table(page, study.title, table, numbers)
 
 
 def _row(name: str, model: Model) -> Row:

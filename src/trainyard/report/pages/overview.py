@@ -8,9 +8,9 @@ from trainyard.config.catalogue import Model
 from trainyard.config.study import Study
 from trainyard.core.files import write_text
 from trainyard.report.pages.comparison import compare
-from trainyard.report.pages.findings import findings
-from trainyard.report.pages.key_figures import cards
-from trainyard.report.render.html import fragment, render
+from trainyard.report.pages.findings import collect_findings
+from trainyard.report.pages.key_figures import make_cards
+from trainyard.report.render.html import render, render_fragment
 from trainyard.report.results.contamination import read_overlaps
 from trainyard.report.results.measurements import read_cells, read_searches
 from trainyard.report.results.runs import read_all, read_evaluations, read_runs
@@ -62,9 +62,9 @@ def write(
     page = render(
         "overview.html",
         study=study,
-        cards=cards(evidence),
-        findings=findings(evidence),
-        table=fragment(table) if table.rows else "",
+        cards=make_cards(evidence),
+        findings=collect_findings(evidence),
+        table=render_fragment(table) if table.rows else "",
         figures=[(title, _address(path)) for title, path in figures.items()],
     )
     write_text(output, page)

@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from trainyard.config.study import Study
-from trainyard.report.pages.cells import SAME, outcome_cell, verdict
+from trainyard.report.pages.cells import SAME, outcome_cell, verdict_cell
 from trainyard.report.render import style
-from trainyard.report.render.format import MINUS, counted, scientific
-from trainyard.report.render.html import Cell, Column, Row, Table, missing, write_table
-from trainyard.report.results.probes import probe_label, same_bits
+from trainyard.report.render.format import MINUS, plural, scientific
+from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
+from trainyard.report.results.probes import is_bit_equal, probe_label
 from trainyard.report.results.runs import read_all
 
 LOWEST = 1e-3  # of the smallest tolerance: smaller differences are drawn there
@@ -50,12 +50,12 @@ def draw(study: Study, *, parity: Sequence[Path], output: Path) -> None:
     """
     probes = [probe for probe in read_all(parity) if probe["by_step"]]
     if not probes:
-        style.empty(output, f"No probe of “{study.title}” has been compared with the reference.")
+        style.draw_empty(output, f"No probe of “{study.title}” has been compared with the reference.")
         return
     panels: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for probe in probes:
         panels.setdefault((_place(probe), probe["precision"]), []).append(probe)
-    places = list(dict.fromkeys(place for place, _ in panels))
+    places = list(dict.fromkeys(row_name for row_name, _ in panels))
     precisions = {precision for _, precision in panels}
     names = list(dict.fromkeys(probe["parallel"] for probe in probes))
     # neighbours in the catalogue get different colours, and a setting the same one in every panel
@@ -63,10 +63,10 @@ def draw(study: Study, *, parity: Sequence[Path], output: Path) -> None:
     columns = min(2, len(precisions))
     width = WIDE if columns == 1 else NARROW
     rows: list[list[tuple[str, str]]] = []
-    for place in places:
-        there = [key for key in panels if key[0] == place]
-        rows += [there[index : index + columns] for index in range(0, len(there), columns)]
-    groups = {key: _groups(chosen, width, palette) for key, chosen in panels.items()}
+    for row_name in places:
+        keys = [key for key in panels if key[0] == row_name]
+        rows += [keys[index : index + columns] for index in range(0, len(keys), columns)]
+    groups = {key: _groups(probes_here, width, palette) for key, probes_here in panels.items()}
     inches = [max(2.4, LINE * max(_height(groups[key]) for key in row) + 0.1) for row in rows]
     height = sum(inches) + 1.15 * len(rows) + 0.3
     gap = 0.0068 * width + 0.03
@@ -78,8 +78,10 @@ def draw(study: Study, *, parity: Sequence[Path], output: Path) -> None:
             for index, key in enumerate(row):
                 wide = span - gap - 0.045 * (index + 1 < columns)
                 axes = drawing.add_axes((0.075 + index * span, top / height, wide, tall / height))
-                place, precision = key
-                axes.set_title(f"{precision}: {place}" if len(places) > 1 else f"{precision}: |loss {MINUS} reference|")
+                row_name, precision = key
+                axes.set_title(
+                    f"{precision}: {row_name}" if len(places) > 1 else f"{precision}: |loss {MINUS} reference|"
+                )
                 _panel(axes, panels[key], groups[key])
             top -= 0.65
         style.note(drawing, f"the largest |loss {MINUS} reference| up to each step that is compared, in nats per token")
@@ -94,12 +96,12 @@ def _groups(probes: Sequence[dict[str, Any]], width: int, palette: dict[str, str
     for probe in probes:
         alike.setdefault((probe["largest"], probe["compared_steps"]), []).append(probe)
     groups = []
-    for (largest, steps), chosen in alike.items():
-        paths = [list(itertools.accumulate(probe["by_step"][:steps], max)) for probe in chosen]
-        names = ", ".join(probe_label(probe, probes) for probe in chosen)
+    for (largest, steps), members in alike.items():
+        paths = [list(itertools.accumulate(probe["by_step"][:steps], max)) for probe in members]
+        names = ", ".join(probe_label(probe, probes) for probe in members)
         text = names if largest else f"{SAME}: {names}"
         filled = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
-        groups.append(_Group(paths, filled, palette[chosen[0]["parallel"]] if largest else style.INK))
+        groups.append(_Group(paths, filled, palette[members[0]["parallel"]] if largest else style.INK))
     return groups
 
 
@@ -173,14 +175,14 @@ def tabulate(study: Study, *, parity: Sequence[Path], table: Path, numbers: Path
         "without dropout, on batches whose ranks hold unequal numbers of predicted tokens."
     ]
     notes += tolerance_notes(probes)
-    shown = Table(
+    page = Table(
         "Parity with the reference",
         columns,
         [_row(probe) for probe in probes],
         notes,
         empty="This study has no probes.",
     )
-    write_table(shown, study.title, table, numbers)
+    write_table(page, study.title, table, numbers)
 
 
 def tolerance_notes(probes: Sequence[dict[str, Any]]) -> list[str]:
@@ -188,7 +190,7 @@ def tolerance_notes(probes: Sequence[dict[str, Any]]) -> list[str]:
     named: dict[tuple[Any, ...], list[str]] = {}
     for probe in probes:
         steps = probe["compared_steps"]
-        over = "" if steps is None or steps == probe["steps"] else f" over the first {counted(steps, 'step')}"
+        over = "" if steps is None or steps == probe["steps"] else f" over the first {plural(steps, 'step')}"
         key = (probe["precision"], probe["tolerance"], probe["tolerance_reason"])
         named.setdefault(key, []).append(over)
     return [
@@ -203,14 +205,14 @@ def _row(probe: dict[str, Any]) -> Row:
     cells["parallel"] = Cell(probe["parallel"], probe["parallel"], {"probe": probe["probe"]}, tip=probe["probe"])
     cells |= {key: Cell(str(probe[key]), probe[key]) for key in ("processes", "steps")}
     compared = probe["compared_steps"]
-    cells["compared_steps"] = missing(probe["reason"] or "") if compared is None else Cell(str(compared), compared)
+    cells["compared_steps"] = missing_cell(probe["reason"] or "") if compared is None else Cell(str(compared), compared)
     cells["outcome"] = outcome_cell(probe["outcome"], probe["reason"])
     for key in ("largest", "mean", "tolerance"):
         value = probe[key]
-        cells[key] = missing(probe["reason"] or "") if value is None else Cell(scientific(value), value)
-    badge = verdict(probe)
+        cells[key] = missing_cell(probe["reason"] or "") if value is None else Cell(scientific(value), value)
+    badge = verdict_cell(probe)
     text = "no result" if probe["within"] is None else "within tolerance" if probe["within"] else "outside tolerance"
-    cells["verdict"] = Cell(SAME if same_bits(probe) else text, text, tip=badge.tip, kind=badge.kind)
+    cells["verdict"] = Cell(SAME if is_bit_equal(probe) else text, text, tip=badge.tip, kind=badge.kind)
     reason = probe["reason"] or probe["tolerance_reason"]
     cells["reason"] = Cell(reason if probe["reason"] else "", reason, kind="prose")
     return Row(cells)

@@ -7,7 +7,7 @@ from trainyard.config.study import Study
 from trainyard.report.pages import stacked_bars
 from trainyard.report.render import style
 from trainyard.report.render.format import MINUS, size
-from trainyard.report.results.measurements import MeasuredCell, binary_unit, comparable, read_cells
+from trainyard.report.results.measurements import MeasuredCell, binary_unit, read_cells, select_comparable
 
 LARGE = 2**28
 """Bytes of measured increase: below, library overhead outweighs what the model takes."""
@@ -34,23 +34,23 @@ def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
     """
     predicted = [cell for cell in read_cells(cells) if cell["predicted_memory"]]
     if not predicted:
-        style.empty(output, f"No memory was predicted in “{study.title}”.")
+        style.draw_empty(output, f"No memory was predicted in “{study.title}”.")
         return
-    chosen = predicted if len(predicted) <= stacked_bars.MOST else comparable(predicted)
-    scale, unit = binary_unit(cell["predicted_memory"]["total"] for cell in chosen)
-    kinds = " or ".join(sorted({cell["predicted_memory"]["kind"] for cell in chosen}))
+    selected = predicted if len(predicted) <= stacked_bars.MOST else select_comparable(predicted)
+    scale, unit = binary_unit(cell["predicted_memory"]["total"] for cell in selected)
+    kinds = " or ".join(sorted({cell["predicted_memory"]["kind"] for cell in selected}))
     stacked_bars.draw(
-        chosen,
+        selected,
         lambda cell: _bar(cell, scale),
         COLOURS,
         f"{unit} of {kinds} memory of a process",
         output,
         mark="measured increase",
-        remark=TOO_SMALL if any(told_error(cell) is None and measured_increase(cell) for cell in chosen) else "",
+        remark=TOO_SMALL if any(reported_error(cell) is None and measured_increase(cell) for cell in selected) else "",
     )
 
 
-def told_error(cell: MeasuredCell) -> float | None:
+def reported_error(cell: MeasuredCell) -> float | None:
     """How far off a prediction is; None where it isn't known, or what libraries keep outweighs the model."""
     return cell["prediction_error"] if (cell["peak_memory_increase"] or 0) >= LARGE else None
 
@@ -73,6 +73,6 @@ def _bar(cell: MeasuredCell, scale: int) -> stacked_bars.Bar:
         return stacked_bars.Bar(
             parts, f"{text}, {'not measured' if cell['outcome'] == 'finished' else cell['outcome']}"
         )
-    error = told_error(cell)
+    error = reported_error(cell)
     beside = f"measured {size(increase)}" if error is None else percent(error)
     return stacked_bars.Bar(parts, f"{text}, {beside}", increase / scale)

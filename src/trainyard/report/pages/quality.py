@@ -15,13 +15,23 @@ from trainyard.config.study import Study
 from trainyard.metrics import METRICS
 from trainyard.report.pages.cells import score_cell
 from trainyard.report.pages.comparison import describe
-from trainyard.report.pages.curves import coordinate_of
+from trainyard.report.pages.curves import pick_coordinate
 from trainyard.report.render import style
-from trainyard.report.render.format import SHORT_TITLES, SHOWN, clip, fixed, listed, scientific, score, short, tick
-from trainyard.report.render.html import Cell, Column, Row, Table, missing, write_table
+from trainyard.report.render.format import (
+    SHORT_TITLES,
+    TABLE_SCORES,
+    decimal,
+    join_words,
+    scientific,
+    score,
+    short,
+    tick,
+    truncate,
+)
+from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
 from trainyard.report.results.runs import Evaluation, Run, read_all, read_evaluations, read_runs, run_labels
-from trainyard.report.statistics.cost import FLOPS, Cost, asked, cost_at, front, step_of
-from trainyard.report.statistics.quality_curves import LOSS, Chart, Line, headline, loss_charts, score_charts
+from trainyard.report.statistics.cost import FLOPS, Cost, cost_at, describe_prices, pareto_front, step_of
+from trainyard.report.statistics.quality_curves import LOSS, Chart, Line, loss_charts, plotted_score, score_charts
 from trainyard.report.statistics.study import Evidence
 
 Along = Literal["step", "cost"]
@@ -86,12 +96,12 @@ def draw(
             if len(chart.lines) > 1 or (chart.figure != LOSS and len(chart.lines[0].points) > 1)
         ]
     if not charts:
-        style.empty(output, ONCE if along == "step" else "No two models of this study have a cost and a score.")
+        style.draw_empty(output, ONCE if along == "step" else "No two models of this study have a cost and a score.")
         return
     few = max(len(chart.lines) for chart in charts) <= FEW
-    coordinate = None if few else coordinate_of([line.run for chart in charts for line in chart.lines])
-    tints = style.colours([_key(line, coordinate) for chart in charts for line in chart.lines])
-    handles = [Line2D([], [], color=tint, label=clip(text, LONGEST)) for text, tint in tints.items() if coordinate]
+    coordinate = None if few else pick_coordinate([line.run for chart in charts for line in chart.lines])
+    tints = style.assign_colours([_key(line, coordinate) for chart in charts for line in chart.lines])
+    handles = [Line2D([], [], color=tint, label=truncate(text, LONGEST)) for text, tint in tints.items() if coordinate]
     handles += [Line2D([], [], color=BEST, linewidth=6, label="best at each cost")] if along == "cost" else []
     axes = [_axes(chart, along, prices) for chart in charts]
     head = 0.1 + 0.25 * math.ceil(len(handles) / ACROSS)
@@ -100,11 +110,11 @@ def draw(
     with style.figure(output, height=height) as drawing:
         for index, (chart, chosen) in enumerate(zip(charts, axes, strict=True)):
             top = height - head - TALL * index
-            drawing.text(0.012, top / height, clip(chart.title, 80), fontsize=12, fontweight="bold", va="top")
+            drawing.text(0.012, top / height, truncate(chart.title, 80), fontsize=12, fontweight="bold", va="top")
             colours = [tints[_key(line, coordinate)] for line in chart.lines]
             for column, axis in enumerate(chosen):
-                place = (GAP + column * (width + GAP), (top - TALL + 0.72) / height, width, (TALL - 1.1) / height)
-                panel = drawing.add_axes(place)
+                bounds = (GAP + column * (width + GAP), (top - TALL + 0.72) / height, width, (TALL - 1.1) / height)
+                panel = drawing.add_axes(bounds)
                 _panel(panel, chart, axis, colours, marked=few)
                 panel.set_ylabel(chart.unit if column == 0 else "", fontsize=10)
                 if axis is chosen[-1]:
@@ -133,7 +143,7 @@ def _axes(chart: Chart, along: Along, prices: Prices | None) -> list[Axis]:
         return axes
     hours = Axis("device hours (elapsed time x processes)", lambda cost: cost.hours, tick, True)
     if prices and all(cost.money is not None for cost in costs):
-        hours = Axis(f"{clip(prices.currency, 8)} ({asked(prices)})", lambda cost: cost.money, tick, True)
+        hours = Axis(f"{truncate(prices.currency, 8)} ({describe_prices(prices)})", lambda cost: cost.money, tick, True)
     if any(cost.flops is None for cost in costs):
         return [hours]
     return [Axis(f"training FLOPs, {FLOPS}", lambda cost: cost.flops, scientific, True), hours]
@@ -146,7 +156,7 @@ def _panel(panel: Axes, chart: Chart, axis: Axis, colours: Sequence[str], marked
         x = [axis.value(point.cost) or 0.0 for point in line.points]
         y = [scale * point.score.value for point in line.points]
         points += list(zip(x, y, strict=True))
-        bars = [[scale * point.score.reach[side] for point in line.points] for side in (0, 1)]
+        bars = [[scale * point.score.error_bar[side] for point in line.points] for side in (0, 1)]
         dots = "o-" if marked and len(x) <= DOTTED else "-"
         panel.errorbar(
             x, y, yerr=bars if any(map(any, bars)) else None, fmt=dots, color=colour, markersize=4.5, linewidth=1.6,
@@ -156,7 +166,7 @@ def _panel(panel: Axes, chart: Chart, axis: Axis, colours: Sequence[str], marked
         panel.axhline(scale * value, color=style.FAINT, linewidth=1.1, linestyle=(0, (5, 4)), zorder=1)
     _limits(panel, chart, axis, points)
     if axis.logarithmic:
-        best = [points[place] for place in front(points, chart.high)]
+        best = [points[index] for index in pareto_front(points, chart.high)]
         x, y = [[point[side] for point in best] for side in (0, 1)]
         panel.plot(
             [*x, panel.get_xlim()[1]], [*y, y[-1]], drawstyle="steps-post", color=BEST, alpha=0.6, linewidth=6, zorder=2
@@ -201,12 +211,12 @@ def _log_ticks(axis: Any, low: float, high: float, apart: float, text: Callable[
     choices = [
         LogLocator(subs=subs, numticks=99).tick_values(low, high) for subs in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))
     ]
-    inside = [[place for place in places if low <= place <= high] for places in choices]
-    linear = [place for place in MaxNLocator(5).tick_values(low, high) if low <= place <= high]
+    inside = [[index for index in places if low <= index <= high] for places in choices]
+    linear = [index for index in MaxNLocator(5).tick_values(low, high) if low <= index <= high]
     places: list[float] = []
-    for place in next((found for found in inside if len(found) >= LEAST_TICKS), linear):
-        if not places or math.log(place / places[-1]) >= apart * math.log(high / low):
-            places.append(place)
+    for index in next((found for found in inside if len(found) >= LEAST_TICKS), linear):
+        if not places or math.log(index / places[-1]) >= apart * math.log(high / low):
+            places.append(index)
     axis.set_ticks(places)
     axis.set_ticks([], minor=True)
     axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
@@ -221,7 +231,7 @@ def _ends(chart: Chart, colours: Sequence[str]) -> list[tuple[float, str, str]]:
     ends += [(value, text, style.FAINT) for text, value in chart.levels]
     digits = 3 if chart.figure == LOSS else None
     return [
-        (chart.scale * value, f"{clip(text, LONGEST)}  {score(chart.figure, value, digits)}", colour)
+        (chart.scale * value, f"{truncate(text, LONGEST)}  {score(chart.figure, value, digits)}", colour)
         for value, text, colour in ends
     ]
 
@@ -246,17 +256,17 @@ def tabulate(
         numbers: the CSV.
     """
     known = read_runs(runs)
-    found = [each for each in read_evaluations(evaluations) if each.run in {run.name for run in known}]
-    labels = run_labels(known, {each.run for each in found})
+    loaded_evaluations = [each for each in read_evaluations(evaluations) if each.run in {run.name for run in known}]
+    labels = run_labels(known, {each.run for each in loaded_evaluations})
     groups: dict[str, list[Evaluation]] = {}
-    for each in found:
+    for each in loaded_evaluations:
         groups.setdefault(each.raw["evaluation"], []).append(each)
-    figures = {name: headline(group) for name, group in groups.items()}
-    fronts = _fronts(known, found, figures)
+    figures = {name: plotted_score(group) for name, group in groups.items()}
+    fronts = _find_pareto_fronts(known, loaded_evaluations, figures)
     rows = []
     for run in known:
         own: dict[str, list[Evaluation]] = {}
-        for each in found:
+        for each in loaded_evaluations:
             if each.run == run.name:
                 own.setdefault(each.checkpoint, []).append(each)
         steps = {name: step_of(group[0], run) for name, group in own.items()}
@@ -280,7 +290,7 @@ def tabulate(
         best = METRICS[each.metric].best
         columns += [
             Column(f"{name}:{figure}", SHORT_TITLES[figure], each.title, best, shown=figure == figures[name])
-            for figure in SHOWN[each.metric]
+            for figure in TABLE_SCORES[each.metric]
         ]
     used = {key for row in rows for key, cell in row.cells.items() if cell.value is not None}
     columns = [column for column in columns if column.key in used]
@@ -289,7 +299,9 @@ def tabulate(
     )
 
 
-def _fronts(runs: Sequence[Run], evaluations: Sequence[Evaluation], figures: Mapping[str, str]) -> set[Path]:
+def _find_pareto_fronts(
+    runs: Sequence[Run], evaluations: Sequence[Evaluation], figures: Mapping[str, str]
+) -> set[Path]:
     """The evaluations whose headline no cheaper model of the study reaches: by FLOPs, or by device hours.
 
     A headline of which nothing tells how certain it is takes no part.
@@ -299,26 +311,28 @@ def _fronts(runs: Sequence[Run], evaluations: Sequence[Evaluation], figures: Map
     for each in evaluations:
         cost = cost_at(known[each.run], step_of(each, known[each.run]) or 0)
         value = each.scores.get(figures[each.raw["evaluation"]])
-        if cost and value and value.one_error is not None:
+        if cost and value and value.effective_error is not None:
             groups.setdefault(each.raw["evaluation"], []).append((each, cost))
-    found = set()
+    seen = set()
     for name, group in groups.items():
         figure = figures[name]
         counted = all(cost.flops is not None for _, cost in group)
         points = [(cost.flops if counted else cost.hours, each.scores[figure].value) for each, cost in group]
-        places = front([(cost or 0.0, value) for cost, value in points], METRICS[group[0][0].metric].higher_is_better)
+        places = pareto_front(
+            [(cost or 0.0, value) for cost, value in points], METRICS[group[0][0].metric].higher_is_better
+        )
         if len({point[0] for point in points}) > 1:
-            found |= {group[place][0].path for place in places}
-    return found
+            seen |= {group[index][0].path for index in places}
+    return seen
 
 
 def _cost_cells(cost: Cost | None, run: Run) -> dict[str, Cell]:
     if cost is None:
-        return {"step": missing("the run has no such step")}
+        return {"step": missing_cell("the run has no such step")}
     cells = {
         "step": Cell(f"{cost.step:,.0f}", cost.step),
         "tokens": Cell(short(cost.tokens), cost.tokens, tip=f"{cost.tokens:,.0f}"),
-        "flops": missing("counted only for causal models: an encoder-decoder reads other tokens than it predicts"),
+        "flops": missing_cell("counted only for causal models: an encoder-decoder reads other tokens than it predicts"),
         "hours": Cell(_hours(cost.hours), cost.hours, {"timing": run.summary["timing"]}),
     }
     if cost.flops is not None:
@@ -330,17 +344,17 @@ def _cost_cells(cost: Cost | None, run: Run) -> dict[str, Cell]:
 
 def _hours(value: float) -> str:
     """Two decimals, more where they would read as nothing."""
-    return fixed(value, 2 if value >= 1 else 4)
+    return decimal(value, 2 if value >= 1 else 4)
 
 
-def _score_cells(evaluation: Evaluation, fronts: set[Path], drawn: str) -> dict[str, Cell]:
+def _score_cells(evaluation: Evaluation, fronts: set[Path], plotted: str) -> dict[str, Cell]:
     group, scores = evaluation.raw["evaluation"], evaluation.scores
     cells = {}
-    for name in SHOWN[evaluation.metric]:
+    for name in TABLE_SCORES[evaluation.metric]:
         if name not in scores:
-            cells[f"{group}:{name}"] = missing(evaluation.reason_for(name))
+            cells[f"{group}:{name}"] = missing_cell(evaluation.reason_for(name))
             continue
-        on_front = evaluation.path in fronts and name == drawn
+        on_front = evaluation.path in fronts and name == plotted
         remark, tip = ("front", f"no cheaper model is as good; {describe(evaluation)}") if on_front else ("", "")
         more = {"n": evaluation.raw["n"], "front": on_front}
         cells[f"{group}:{name}"] = score_cell(
@@ -360,26 +374,26 @@ def _notes(prices: Prices | None) -> list[str]:
         "settings.",
         "Only one score of each evaluation is listed here, the plotted one; the CSV has all of them.",
     ]
-    return [*notes, f"{prices.currency} for {asked(prices)}."] if prices else notes
+    return [*notes, f"{prices.currency} for {describe_prices(prices)}."] if prices else notes
 
 
-def leaders(evidence: Evidence) -> list[str]:
+def describe_pareto_front(evidence: Evidence) -> list[str]:
     """Up to how many FLOPs each run has the lowest validation loss, for each dataset and tokenizer of several runs."""
-    said = []
+    sentences = []
     for chart in loss_charts(evidence.study, evidence.runs, None):
-        spans = leading(chart)
+        spans = find_pareto_runs(chart)
         if len(chart.lines) < 2 or not spans:
             continue
         *before, (last, _) = spans
         if before:
             parts = [f"{name} up to {scientific(end)} FLOPs" for name, end in before]
-            said.append(f"Lowest loss for its cost on {chart.title}: {listed([*parts, f'{last} beyond'])}.")
+            sentences.append(f"Lowest loss for its cost on {chart.title}: {join_words([*parts, f'{last} beyond'])}.")
         else:
-            said.append(f"{last} has the lowest loss on {chart.title} at every cost of training.")
-    return said
+            sentences.append(f"{last} has the lowest loss on {chart.title} at every cost of training.")
+    return sentences
 
 
-def leading(chart: Chart) -> list[tuple[str, float]]:
+def find_pareto_runs(chart: Chart) -> list[tuple[str, float]]:
     """The runs on the front of quality against FLOPs, from cheap to dear, and where another takes over for good.
 
     Empty where a run has no FLOPs. The last one's end is where its own line ends.
@@ -388,7 +402,7 @@ def leading(chart: Chart) -> list[tuple[str, float]]:
     if any(flops is None for flops, _, _ in points):
         return []
     costs = [(flops or 0.0, value) for flops, value, _ in points]
-    places = front(costs, chart.high)
-    last = {points[place][2]: rank for rank, place in enumerate(places)}
+    places = pareto_front(costs, chart.high)
+    last = {points[index][2]: rank for rank, index in enumerate(places)}
     ends = sorted(last.items(), key=lambda item: item[1])
     return [(name, costs[places[min(rank + 1, len(places) - 1)]][0]) for name, rank in ends]

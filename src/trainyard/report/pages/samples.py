@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from trainyard.config.study import Study
 from trainyard.core.files import write_text
-from trainyard.report.render.format import counted, fixed
-from trainyard.report.render.html import environment, render
+from trainyard.report.render.format import decimal, plural
+from trainyard.report.render.html import make_environment, render
 from trainyard.report.results.runs import Evaluation, Run, model_labels, read_evaluations, read_runs
 from trainyard.report.statistics.cost import step_of
 
@@ -21,7 +21,7 @@ ABSENT = "\N{REPLACEMENT CHARACTER}"  # for a character that has no picture
 
 
 @dataclass(frozen=True)
-class Written:
+class SampleText:
     """What one model wrote, or why it did not."""
 
     model: str
@@ -36,7 +36,7 @@ class Example:
     row: int
     given: str
     reference: str
-    written: list[Written]
+    written: list[SampleText]
 
 
 @dataclass(frozen=True)
@@ -70,37 +70,37 @@ def write(study: Study, *, runs: Sequence[Path], texts: Sequence[Path], rows: Se
         rows: the rows that those were made from: `{dataset}/rows/{split}.parquet`.
         output: the HTML page.
     """
-    shown = sections(read_runs(runs), read_evaluations(texts), rows)
-    body = environment().get_template("samples.html").render(sections=shown)
+    page_sections = make_sections(read_runs(runs), read_evaluations(texts), rows)
+    body = make_environment().get_template("samples.html").render(sections=page_sections)
     write_text(output, render("page.html", title="Samples", study_title=study.title, body=Markup(body)))  # noqa: S704 (autoescaped)
 
 
-def sections(runs: Sequence[Run], evaluations: Sequence[Evaluation], rows: Sequence[Path]) -> list[Section]:
+def make_sections(runs: Sequence[Run], evaluations: Sequence[Evaluation], rows: Sequence[Path]) -> list[Section]:
     """The examples of each evaluation, in the order of the files."""
     sources = {(path.parents[1].name, path.stem): path for path in rows}
     groups: dict[str, list[Evaluation]] = {}
     for evaluation in evaluations:
         groups.setdefault(evaluation.raw["evaluation"], []).append(evaluation)
-    found = []
+    results = []
     for group in groups.values():
         raw = group[0].raw
         make = _continuations if group[0].metric == "samples" else _summaries
-        found.append(make(group, model_labels(runs, group), runs, sources[raw["dataset"], raw["split"]]))
-    return found
+        results.append(make(group, model_labels(runs, group), runs, sources[raw["dataset"], raw["split"]]))
+    return results
 
 
-def visible(text: str) -> str:
+def make_visible(text: str) -> str:
     """The text without white space around it, and with control characters, which a page can't show, replaced."""
-    shown = (ABSENT if unicodedata.category(each) == "Cc" and each not in "\n\t" else each for each in text)
-    return "".join(shown).strip()
+    characters = (ABSENT if unicodedata.category(each) == "Cc" and each not in "\n\t" else each for each in text)
+    return "".join(characters).strip()
 
 
 def _continuations(group: Sequence[Evaluation], labels: Sequence[str], runs: Sequence[Run], _rows: Path) -> Section:
     settings = group[0].raw["settings"]
-    drawn = f"drawn at temperature {fixed(settings['temperature'], 2)} with seed {settings['seed']}"
+    sampling = f"drawn at temperature {decimal(settings['temperature'], 2)} with seed {settings['seed']}"
     how = (
-        f"The first {counted(settings['prompt_words'], 'word')} of a document, continued for at most "
-        f"{counted(settings['new_tokens'], 'token')}, {drawn if settings['temperature'] else 'always the likeliest'}."
+        f"The first {plural(settings['prompt_words'], 'word')} of a document, continued for at most "
+        f"{plural(settings['new_tokens'], 'token')}, {sampling if settings['temperature'] else 'always the likeliest'}."
     )
     models = [(each, label, _items(each)) for each, label in zip(group, labels, strict=True)]
     examples = []
@@ -108,10 +108,10 @@ def _continuations(group: Sequence[Evaluation], labels: Sequence[str], runs: Seq
         own = next(items[row] for _, _, items in models if row in items)
         longest = max((items[row]["target"] for _, _, items in models if row in items), key=len)
         written = [
-            _written(each, label, runs, items.get(row), lambda item: counted(item["new_tokens"], "token"))
+            _make_text(each, label, runs, items.get(row), lambda item: plural(item["new_tokens"], "token"))
             for each, label, items in models
         ]
-        examples.append(Example(row, visible(own["prompt"]), visible(longest), written))
+        examples.append(Example(row, make_visible(own["prompt"]), make_visible(longest), written))
     title = f"Continuations: {group[0].raw['dataset']} {group[0].raw['split']}"
     reasons = [f"{label}: {each.reason}" for each, label in zip(group, labels, strict=True)]
     return Section(title, how, "prompt", "the document goes on", examples, "" if examples else "; ".join(reasons))
@@ -119,9 +119,7 @@ def _continuations(group: Sequence[Evaluation], labels: Sequence[str], runs: Seq
 
 def _summaries(group: Sequence[Evaluation], labels: Sequence[str], runs: Sequence[Run], rows: Path) -> Section:
     settings = group[0].raw["settings"]
-    search = (
-        f"beam search with {counted(settings['beams'], 'beam')}" if settings["beams"] > 1 else "the likeliest token"
-    )
+    search = f"beam search with {plural(settings['beams'], 'beam')}" if settings["beams"] > 1 else "the likeliest token"
     how = (
         f"Summaries of {settings['min_length']} to {settings['max_length']} tokens, by {search}; "
         f"the first {MOST} rows of {group[0].raw['n']:,} that were scored."
@@ -131,15 +129,15 @@ def _summaries(group: Sequence[Evaluation], labels: Sequence[str], runs: Sequenc
     examples = []
     for row in _rows_of(items for _, _, items in models)[:MOST]:
         own = next(items[row] for _, _, items in models if row in items)
-        written = [_written(each, label, runs, items.get(row), _rouge_l) for each, label, items in models]
-        examples.append(Example(row, visible(sources[row].as_py()), visible(own["target"]), written))
+        written = [_make_text(each, label, runs, items.get(row), _rouge_l) for each, label, items in models]
+        examples.append(Example(row, make_visible(sources[row].as_py()), make_visible(own["target"]), written))
     title = f"Summaries: {group[0].raw['dataset']} {group[0].raw['split']}"
     reasons = [f"{label}: {each.reason}" for each, label in zip(group, labels, strict=True)]
     return Section(title, how, "source", "summary of the data", examples, "" if examples else "; ".join(reasons))
 
 
 def _rouge_l(item: Mapping[str, Any]) -> str:
-    return "not scored" if item["rougeL"] is None else f"ROUGE-L {fixed(item['rougeL'], 1)}"
+    return "not scored" if item["rougeL"] is None else f"ROUGE-L {decimal(item['rougeL'], 1)}"
 
 
 def _items(evaluation: Evaluation) -> dict[int, dict[str, Any]]:
@@ -147,19 +145,19 @@ def _items(evaluation: Evaluation) -> dict[int, dict[str, Any]]:
     return {item["row"]: item for item in pq.read_table(evaluation.path.with_suffix(".parquet")).to_pylist()}
 
 
-def _rows_of(found: Iterator[Mapping[int, Any]]) -> list[int]:
-    return sorted({row for items in found for row in items})
+def _rows_of(items: Iterator[Mapping[int, Any]]) -> list[int]:
+    return sorted({row for items in items for row in items})
 
 
-def _written(
+def _make_text(
     evaluation: Evaluation, label: str, runs: Sequence[Run], item: dict[str, Any] | None, measure: Any
-) -> Written:
+) -> SampleText:
     if item is None:
-        return Written(label, evaluation.reason, None)
+        return SampleText(label, evaluation.reason, None)
     run = next((run for run in runs if run.name == evaluation.run), None)
     step = step_of(evaluation, run) if run else None
     at = [
         evaluation.checkpoint,
         *([f"step {step:,}"] if step is not None and evaluation.checkpoint != f"step-{step}" else []),
     ]
-    return Written(label, ", ".join([*at, measure(item)]), visible(item["prediction"]))
+    return SampleText(label, ", ".join([*at, measure(item)]), make_visible(item["prediction"]))

@@ -15,11 +15,11 @@ from scipy import stats
 
 from trainyard.config.catalogue import Model
 from trainyard.config.study import Study
-from trainyard.core.statistics import ROUNDING, alike
+from trainyard.core.statistics import ROUNDING, all_equal
 from trainyard.estimate.parameters import parameters_without_embeddings
 from trainyard.report.render import style
-from trainyard.report.render.format import clip, fixed, listed, short, tick
-from trainyard.report.render.html import Cell, Column, Row, Table, missing, write_table
+from trainyard.report.render.format import decimal, join_words, short, tick, truncate
+from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
 from trainyard.report.results.runs import Run, read_runs
 from trainyard.report.statistics.seeds import headline
 
@@ -68,10 +68,10 @@ class Point:
 
 
 def fit(points: Sequence[Point]) -> PowerLaw | None:
-    """Fit a power law to log loss against log N by least squares; none where `unfitted` says why."""
+    """Fit a power law to log loss against log N by least squares; none where `explain_unfitted` says why."""
     sizes = {point.parameters for point in points}
     losses = [point.loss for point in points]
-    if len(sizes) < LEAST or min(losses) <= 0 or alike(losses):
+    if len(sizes) < LEAST or min(losses) <= 0 or all_equal(losses):
         return None
     x = np.log([point.parameters for point in points])
     y = np.log([point.loss for point in points])
@@ -126,7 +126,7 @@ def draw(study: Study, *, runs: Sequence[Path], models: Mapping[str, Model], out
     """
     points = [point for point in gather(study, read_runs(runs), models) if point.loss > 0]  # 0 has no logarithm
     if not points:
-        style.empty(output, f"No run of “{study.title}” has a validation loss to fit.")
+        style.draw_empty(output, f"No run of “{study.title}” has a validation loss to fit.")
         return
     with style.figure(output, height=4.8) as drawing:
         axes = drawing.add_axes((0.075, 0.135, 0.6, 0.77))
@@ -161,33 +161,33 @@ def tabulate(study: Study, *, runs: Sequence[Path], models: Mapping[str, Model],
         Column("difference", "difference", "Kaplan's prediction", tip="measured minus predicted loss"),
     ]
     rows = [_row(point, law) for point in points]
-    shown = Table("Scaling law", columns, rows, [sentence(points), NOTE], "No run has a validation loss to fit.")
-    write_table(shown, study.title, table, numbers)
+    page = Table("Scaling law", columns, rows, [describe_fit(points), NOTE], "No run has a validation loss to fit.")
+    write_table(page, study.title, table, numbers)
 
 
-def sentence(points: Sequence[Point]) -> str:
+def describe_fit(points: Sequence[Point]) -> str:
     """What the fit says, or why there is none."""
     own = [point for point in points if not point.published]
     law = fit(own)
     if law is None:
-        return unfitted(own)
+        return explain_unfitted(own)
     span = (
         f"over {len(own)} sizes from {short(own[0].parameters)} to {short(own[-1].parameters)} parameters without "
         "embeddings"
     )
-    why = doubts(own, law)
-    if why and falls(own):
-        return f"Loss falls with every size, but there are too few points for a law {span}: {listed(why)}."
+    why = list_doubts(own, law)
+    if why and is_decreasing(own):
+        return f"Loss falls with every size, but there are too few points for a law {span}: {join_words(why)}."
     if why:
-        return f"No trend of loss with size {span}: {listed(why)}."
-    interval = "" if law.low is None else f"95 % interval {fixed(law.low)} to {fixed(law.high)}; "
+        return f"No trend of loss with size {span}: {join_words(why)}."
+    interval = "" if law.low is None else f"95 % interval {decimal(law.low)} to {decimal(law.high)}; "
     return (
         f"Loss falls as N to the power of \N{MINUS SIGN}{law.exponent:.3f} {span} ({interval}Kaplan's exponent along "
         f"the efficient frontier is {EXPONENT:.3f})."
     )
 
 
-def unfitted(own: Sequence[Point]) -> str:
+def explain_unfitted(own: Sequence[Point]) -> str:
     """Why no power law is fitted to these points."""
     sizes = len({point.parameters for point in own})
     if sizes < LEAST:
@@ -197,33 +197,33 @@ def unfitted(own: Sequence[Point]) -> str:
     return "No power law is fitted: every size has the same loss."
 
 
-def falls(own: Sequence[Point]) -> bool:
+def is_decreasing(own: Sequence[Point]) -> bool:
     """Whether every larger model has the lower loss."""
     ordered = sorted(own, key=lambda point: point.parameters)
     return all(larger.loss < smaller.loss for smaller, larger in pairwise(ordered))
 
 
-def doubts(own: Sequence[Point], law: PowerLaw) -> list[str]:
+def list_doubts(own: Sequence[Point], law: PowerLaw) -> list[str]:
     """Why a fit is no trend: its exponent may be zero, or a larger model has the higher loss; empty where it is one."""
-    found = []
+    results = []
     if law.low is not None and law.high is not None and law.low <= 0 <= law.high:
-        found.append(
-            f"the fitted exponent of {fixed(law.exponent)} has a 95 % interval of {fixed(law.low)} to "
-            f"{fixed(law.high)}, which includes 0"
+        results.append(
+            f"the fitted exponent of {decimal(law.exponent)} has a 95 % interval of {decimal(law.low)} to "
+            f"{decimal(law.high)}, which includes 0"
         )
     for smaller, larger in pairwise(sorted(own, key=lambda point: point.parameters)):
         if larger.loss >= smaller.loss and larger.parameters > smaller.parameters:
-            found.append(
-                f"{larger.model} has {fixed(larger.loss)} nats where the smaller {smaller.model} has "
-                f"{fixed(smaller.loss)}"
+            results.append(
+                f"{larger.model} has {decimal(larger.loss)} nats where the smaller {smaller.model} has "
+                f"{decimal(smaller.loss)}"
             )
-    return found
+    return results
 
 
 def _point(name: str, model_name: str, model: Model, loss: float, published: bool = False, source: str = "") -> Point:
     shape = model.shape
     size = parameters_without_embeddings(model)
-    return Point(name, model_name, size, loss, kaplan(shape.layers, shape.width), published, source)
+    return Point(name, model_name, size, loss, predict_kaplan(shape.layers, shape.width), published, source)
 
 
 def _panel(axes: Axes, points: Sequence[Point]) -> str:
@@ -236,15 +236,15 @@ def _panel(axes: Axes, points: Sequence[Point]) -> str:
     law = fit(own)
     remark = []
     if law:
-        trend = not doubts(own, law)
-        doubt = "" if trend else ", too few points" if falls(own) else ", no trend"
-        error = "" if law.error is None else f" ± {fixed(law.error)}"
-        text = f"fit: exponent {fixed(law.exponent)}{error}{doubt}"
+        trend = not list_doubts(own, law)
+        doubt = "" if trend else ", too few points" if is_decreasing(own) else ", no trend"
+        error = "" if law.error is None else f" ± {decimal(law.error)}"
+        text = f"fit: exponent {decimal(law.exponent)}{error}{doubt}"
         axes.plot(
             span, [law.loss(size) for size in span], color=style.PALETTE[0], linewidth=1.5 if trend else 0.9, label=text
         )
         losses += [law.loss(span[0]), law.loss(span[-1])]
-        if not trend and falls(own):
+        if not trend and is_decreasing(own):
             remark += ["Too few points for a law:", "the exponent may be zero.", ""]
         elif not trend:
             remark += ["No trend: the exponent may be zero, or", "a larger model has the higher loss.", ""]
@@ -280,7 +280,7 @@ def _panel(axes: Axes, points: Sequence[Point]) -> str:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     colour = {True: style.PALETTE[1], False: style.INK}
     style.label_points(
-        axes, [(point.parameters, point.loss, clip(point.model, 24), colour[point.published]) for point in points]
+        axes, [(point.parameters, point.loss, truncate(point.model, 24), colour[point.published]) for point in points]
     )
     return "\n".join(remark)
 
@@ -296,16 +296,16 @@ def _row(point: Point, law: PowerLaw | None) -> Row:
     cells = {
         "model": Cell(point.model, point.model, {"run": point.name}, tip=point.source),
         "parameters": Cell(short(point.parameters), point.parameters),
-        "loss": Cell(fixed(point.loss), point.loss),
-        "perplexity": Cell(fixed(math.exp(point.loss), 2), math.exp(point.loss)),
-        "fitted": missing("no fit"),
-        "kaplan_loss": Cell(fixed(predicted.loss), predicted.loss),
-        "kaplan_perplexity": Cell(fixed(predicted.perplexity, 2), predicted.perplexity),
-        "difference": Cell(fixed(point.loss - predicted.loss), point.loss - predicted.loss),
+        "loss": Cell(decimal(point.loss), point.loss),
+        "perplexity": Cell(decimal(math.exp(point.loss), 2), math.exp(point.loss)),
+        "fitted": missing_cell("no fit"),
+        "kaplan_loss": Cell(decimal(predicted.loss), predicted.loss),
+        "kaplan_perplexity": Cell(decimal(predicted.perplexity, 2), predicted.perplexity),
+        "difference": Cell(decimal(point.loss - predicted.loss), point.loss - predicted.loss),
     }
     if law:
         fitted = law.loss(point.parameters)
-        cells["fitted"] = Cell(fixed(fitted), fitted, {"exponent": law.exponent, "exponent_error": law.error})
+        cells["fitted"] = Cell(decimal(fitted), fitted, {"exponent": law.exponent, "exponent_error": law.error})
     return Row(cells, "Published" if point.published else "")
 
 
@@ -329,7 +329,7 @@ class Prediction:
     perplexity: float
 
 
-def kaplan(layers: int, width: int) -> Prediction:
+def predict_kaplan(layers: int, width: int) -> Prediction:
     """Loss predicted from depth and width.
 
     N = 12 L d^2; PFdays = (N / 1.3e9)^(1 / 0.73); loss = (3.1e8 / PFdays)^0.050;

@@ -11,9 +11,9 @@ from trainyard.config.study import Study
 from trainyard.core.statistics import Score
 from trainyard.metrics import METRICS
 from trainyard.report.render import style
-from trainyard.report.render.format import BOUNDED, PERCENT, TITLES, clip, score, tick
+from trainyard.report.render.format import BOUNDED, PERCENT, TITLES, score, tick, truncate
 from trainyard.report.results.runs import CHANCE, Evaluation, model_labels, read_evaluations, read_runs
-from trainyard.report.statistics.seeds import Configuration, configurations, spread
+from trainyard.report.statistics.seeds import Configuration, compute_spread, group_configurations
 
 MOST = 24
 FRAME = 1.5  # inches of a row beside its points: heading, titles and axis
@@ -57,24 +57,24 @@ def draw(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path], out
         if evaluation.scores:
             groups.setdefault(evaluation.raw["evaluation"], []).append(evaluation)
     if not groups:
-        style.empty(output, f"No model of “{study.title}” has a score.")
+        style.draw_empty(output, f"No model of “{study.title}” has a score.")
         return
     known = read_runs(runs)
-    repeats = configurations(known)
-    rows = [_distinct(_panels(group, model_labels(known, group), repeats)) for group in groups.values()]
+    repeats = group_configurations(known)
+    rows = [_merge_equal(_panels(group, model_labels(known, group), repeats)) for group in groups.values()]
     models = list(dict.fromkeys(mark.name for row in rows for panel in row for mark in panel.scores))
-    palette = style.colours(models)
+    palette = style.assign_colours(models)
     # a row for each evaluation, as high as its fullest panel needs
     heights = [0.3 * max(len(panel.scores) for panel in row) + FRAME for row in rows]
     height = sum(heights)
-    margin = min(0.3, 0.0074 * max(len(clip(name, 34)) for name in models) + 0.025)
+    margin = min(0.3, 0.0074 * max(len(truncate(name, 34)) for name in models) + 0.025)
     across = max(2, *(len(row) for row in rows))
     width = (1 - margin - 0.02) / across - GAP
     with style.figure(output, height=height) as drawing:
         top = height
         for row, tall in zip(rows, heights, strict=True):
             drawing.text(
-                0.012, (top - 0.12) / height, clip(row[0].items, 100), fontsize=12, fontweight="bold", va="top"
+                0.012, (top - 0.12) / height, truncate(row[0].items, 100), fontsize=12, fontweight="bold", va="top"
             )
             order = [mark.name for mark in row[0].scores]
             for column, panel in enumerate(row):
@@ -86,20 +86,22 @@ def draw(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path], out
             style.note(drawing, "Diamonds: mean over seeds, bar of one standard deviation. Other bars: 95 % intervals.")
 
 
-def _distinct(panels: Sequence[Panel]) -> list[Panel]:
+def _merge_equal(panels: Sequence[Panel]) -> list[Panel]:
     """One panel for metrics that agree in every number, as ROUGE-L and ROUGE-Lsum do on summaries of one line."""
-    found: list[Panel] = []
+    results: list[Panel] = []
     for panel in panels:
-        same = next((each for each in found if (each.scores, each.baselines) == (panel.scores, panel.baselines)), None)
+        same = next(
+            (each for each in results if (each.scores, each.baselines) == (panel.scores, panel.baselines)), None
+        )
         if same is None:
-            found.append(panel)
+            results.append(panel)
         else:
-            found[found.index(same)] = replace(same, metric=f"{same.metric.removesuffix(', %')} and {panel.metric}")
-    return found
+            results[results.index(same)] = replace(same, metric=f"{same.metric.removesuffix(', %')} and {panel.metric}")
+    return results
 
 
 def _panels(group: Sequence[Evaluation], labels: Sequence[str], repeats: Sequence[Configuration]) -> list[Panel]:
-    found = []
+    results = []
     first = group[0]
     metric = METRICS[first.metric]
     for name in dict.fromkeys((*metric.tested, *(metric.instead or ()))):
@@ -111,8 +113,8 @@ def _panels(group: Sequence[Evaluation], labels: Sequence[str], repeats: Sequenc
         baselines = [(title, values[name]) for title, values in first.baselines.items() if name in values]
         if metric.has_chance:
             baselines.append(("chance", Score(CHANCE)))
-        found.append(Panel(TITLES[name], first.title, name, marks[:MOST], baselines, len(marks) - MOST))
-    return found
+        results.append(Panel(TITLES[name], first.title, name, marks[:MOST], baselines, len(marks) - MOST))
+    return results
 
 
 def _marks(group: Sequence[tuple[Evaluation, str]], name: str, repeats: Sequence[Configuration]) -> list[Mark]:
@@ -126,29 +128,29 @@ def _marks(group: Sequence[tuple[Evaluation, str]], name: str, repeats: Sequence
         key = (f"{owner}{at}, over seeds", "") if owner else (title, each.run)
         together.setdefault(key, []).append(each.scores[name])
     marks = []
-    for (title, _), found in together.items():
-        values = tuple(value.value for value in found)
-        if over := spread(values):
+    for (title, _), members in together.items():
+        values = tuple(value.value for value in members)
+        if over := compute_spread(values):
             ends = (over.mean - over.deviation, over.mean + over.deviation) if over.deviation else ()
             marks.append(Mark(title, Score(over.mean, over.deviation or None, *ends), values))
         else:
-            marks.append(Mark(title, found[0]))
+            marks.append(Mark(title, members[0]))
     return marks
 
 
 def _draw_panel(axes: Axes, panel: Panel, palette: dict[str, str], order: list[str], named: bool) -> None:
     scale = 100 if panel.name in PERCENT else 1
     for mark in panel.scores:
-        place, colour, value = order.index(mark.name), palette[mark.name], mark.score
-        down, up = value.reach
+        height, colour, value = order.index(mark.name), palette[mark.name], mark.score
+        down, up = value.error_bar
         low, high = value.value - down, value.value + up
-        axes.plot([scale * low, scale * high], [place, place], color=colour, linewidth=2, solid_capstyle="round")
-        axes.plot(scale * value.value, place, "D" if mark.seeds else "o", color=colour, markersize=7)
+        axes.plot([scale * low, scale * high], [height, height], color=colour, linewidth=2, solid_capstyle="round")
+        axes.plot(scale * value.value, height, "D" if mark.seeds else "o", color=colour, markersize=7)
         dots = [scale * each for each in mark.seeds]
-        axes.plot(dots, [place + 0.22] * len(dots), ".", color=colour, markersize=5, alpha=0.6)
+        axes.plot(dots, [height + 0.22] * len(dots), ".", color=colour, markersize=5, alpha=0.6)
         axes.annotate(
             score(panel.name, value.value),
-            (max([scale * high, scale * value.value, *dots]), place),
+            (max([scale * high, scale * value.value, *dots]), height),
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
@@ -157,7 +159,7 @@ def _draw_panel(axes: Axes, panel: Panel, palette: dict[str, str], order: list[s
     for name, value in panel.baselines:
         axes.axvline(scale * value.value, color=style.FAINT, linewidth=1.2, linestyle=(0, (5, 4)))
         axes.annotate(
-            clip(name, 20),
+            truncate(name, 20),
             (scale * value.value, 1),
             xycoords=("data", "axes fraction"),
             xytext=(3, -2),
@@ -173,7 +175,9 @@ def _draw_panel(axes: Axes, panel: Panel, palette: dict[str, str], order: list[s
     room = 0.14 * (max(ends) - min(ends)) or 0.05 * abs(max(ends)) or 1.0
     axes.set_xlim(min(ends) - room, max(ends) + 2.2 * room)
     axes.set_ylim(len(order) - 0.4, -0.9)
-    axes.set_yticks(range(len(order)), [clip(name, 34) for name in order] if named else [""] * len(order), fontsize=10)
+    axes.set_yticks(
+        range(len(order)), [truncate(name, 34) for name in order] if named else [""] * len(order), fontsize=10
+    )
     axes.grid(False, axis="y")
     ticks = MaxNLocator(4).tick_values(*axes.get_xlim())
     bounded = panel.name in BOUNDED

@@ -6,7 +6,7 @@ from typing import Any
 
 from trainyard.config.study import Study
 from trainyard.core.files import read_json
-from trainyard.report.render.format import clip
+from trainyard.report.render.format import truncate
 from trainyard.report.render.html import Cell, Column, Row, Table, write_table
 
 FILES = (
@@ -62,8 +62,8 @@ def tabulate(
         Column("path", "file, from the repository's root", text=True),
         Column("sha256", "SHA-256", text=True, shown=any("sha256" in row.cells for row in rows)),
     ]
-    shown = Table("Where the numbers come from", columns, rows, empty="This study has no results.")
-    write_table(shown, study.title, table, numbers)
+    page = Table("Where the numbers come from", columns, rows, empty="This study has no results.")
+    write_table(page, study.title, table, numbers)
 
 
 def _run(folder: Path) -> Iterator[Row]:
@@ -94,12 +94,12 @@ def _evaluation(path: Path) -> Iterator[Row]:
 
 
 def _contamination(path: Path) -> Iterator[Row]:
-    found, results = read_json(path), path.parents[3]
-    yield _file("contamination", path.stem, f"overlap with {found['training']}", path)
+    content, results = read_json(path), path.parents[3]
+    yield _file("contamination", path.stem, f"overlap with {content['training']}", path)
     yield _file("contamination", path.stem, "item by item", path.with_suffix(".parquet"))
     for dataset, split, sha256 in (
-        (found["training"], "train", found["training_sha256"]),
-        (found["dataset"], found["split"], found["rows_sha256"]),
+        (content["training"], "train", content["training_sha256"]),
+        (content["dataset"], content["split"], content["rows_sha256"]),
     ):
         rows = results / "data" / dataset / "rows" / f"{split}.parquet"
         yield _file("contamination", path.stem, f"input: rows of {dataset}", rows, sha256)
@@ -129,5 +129,5 @@ def _file(kind: str, name: str, what: str, path: Path, sha256: str | None = None
     cells = {key: Cell(text, text) for key, text in texts.items()}
     cells["path"] = Cell(path.as_posix(), path.as_posix(), kind="path")
     if sha256:
-        cells["sha256"] = Cell(clip(sha256, 13), sha256, tip=sha256, kind="code")
+        cells["sha256"] = Cell(truncate(sha256, 13), sha256, tip=sha256, kind="code")
     return Row(cells)

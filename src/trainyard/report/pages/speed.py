@@ -13,10 +13,10 @@ from trainyard.config.study import Published, Study
 from trainyard.report.pages import heatmap
 from trainyard.report.pages.cells import outcome_cell
 from trainyard.report.pages.predicted_memory import COLOURS as PARTS
-from trainyard.report.pages.predicted_memory import TOO_SMALL, measured_increase, percent, told_error
+from trainyard.report.pages.predicted_memory import TOO_SMALL, measured_increase, percent, reported_error
 from trainyard.report.render import style
-from trainyard.report.render.format import clip, counted, fixed, score, size, tick
-from trainyard.report.render.html import Cell, Column, Row, Table, missing, write_table
+from trainyard.report.render.format import decimal, plural, score, size, tick, truncate
+from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
 from trainyard.report.results import measurements
 from trainyard.report.results.measurements import (
     COORDINATES,
@@ -25,11 +25,11 @@ from trainyard.report.results.measurements import (
     binary_unit,
     cell_label,
     memory_title,
-    others,
+    other_load,
     shared_label,
-    varying,
+    varying_coordinates,
 )
-from trainyard.report.results.published import PUBLISHED, coordinates, published_cell_row
+from trainyard.report.results.published import PUBLISHED, cell_coordinates, published_cell_row
 
 MOST = 48
 
@@ -80,27 +80,27 @@ def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
     """
     every = measurements.read_cells(cells)
     if not every:
-        style.empty(output, f"Nothing was measured in “{study.title}”.")
-    elif "batch" in varying(every):
+        style.draw_empty(output, f"Nothing was measured in “{study.title}”.")
+    elif "batch" in varying_coordinates(every):
         heatmap.draw(every, output)
     else:
         _bars(every, output)
 
 
 def _bars(every: Sequence[dict[str, Any]], output: Path) -> None:
-    names = varying(every)
-    shown = every[:MOST]
-    palette = style.colours([cell["parallel"] for cell in shown])
-    tints = [palette[cell["parallel"]] for cell in shown]
-    labels = [clip(cell_label(cell, names), 40) for cell in shown]
-    height = 1.55 + 0.27 * len(shown)
+    names = varying_coordinates(every)
+    selected = every[:MOST]
+    palette = style.assign_colours([cell["parallel"] for cell in selected])
+    tints = [palette[cell["parallel"]] for cell in selected]
+    labels = [truncate(cell_label(cell, names), 40) for cell in selected]
+    height = 1.55 + 0.27 * len(selected)
     margin = 0.0068 * max(len(text) for text in labels) + 0.02
     with style.figure(output, height=height) as drawing:
         panels = drawing.subplots(1, 2, sharey=True)
         drawing.subplots_adjust(left=margin, right=0.985, top=1 - 0.5 / height, bottom=0.9 / height, wspace=0.06)
-        _bars_of(panels[0], shown, "tokens_per_second", tints, "Tokens per second", "tokens/s, median")
-        _bars_of(panels[1], shown, "peak_memory_increase", tints, memory_title(shown), "largest over processes")
-        panels[0].set_yticks(range(len(shown)), labels)
+        _bars_of(panels[0], selected, "tokens_per_second", tints, "Tokens per second", "tokens/s, median")
+        _bars_of(panels[1], selected, "peak_memory_increase", tints, memory_title(selected), "largest over processes")
+        panels[0].set_yticks(range(len(selected)), labels)
         more = f"the first {MOST} of {len(every)}; all are in the table" if len(every) > MOST else ""
         style.note(drawing, "; ".join(part for part in (shared_label(every), more) if part))
 
@@ -118,7 +118,7 @@ def _bars_of(
         axes.text(
             value + 0.012 * top,
             index,
-            (size(cell[key]) if memory else fixed(value, 0)) if known else cell["outcome"],
+            (size(cell[key]) if memory else decimal(value, 0)) if known else cell["outcome"],
             va="center",
             fontsize=9,
             color=style.INK if known else style.FAINT,
@@ -154,35 +154,35 @@ def tabulate(study: Study, *, cells: Sequence[Path], table: Path, numbers: Path)
         "device's peak: hover over a value for the formula and the peak's source.",
         "Bold marks the best among cells of the same model, batch and sequence length.",
     ]
-    if any(cell["prediction_error"] is not None and told_error(cell) is None for cell in every):
+    if any(cell["prediction_error"] is not None and reported_error(cell) is None for cell in every):
         notes.append(f"Predicted memory: {TOO_SMALL}.")
     # what all cells share is in a note, so that memory is in sight
-    told = varying([*every, *searches, *map(coordinates, published)])
-    alike = [name for name in COORDINATES if name not in told and name != "parallel"] if every[1:] else []
+    distinguishing = varying_coordinates([*every, *searches, *map(cell_coordinates, published)])
+    alike = [name for name in COORDINATES if name not in distinguishing and name != "parallel"] if every[1:] else []
     if every[1:]:
-        devices = {row.cells["device"].text for row in rows if _told(row, "device")}
+        devices = {row.cells["device"].text for row in rows if _has_value(row, "device")}
         if len(devices) == 1:
             alike.append("device")
             notes.insert(0, f"Measured on {devices.pop()}.")
         notes.insert(0, f"All cells: {shared_label(every)}.")
     # a column that no cell of ours fills says nothing of them
-    filled = {column.key for column in COLUMNS if any(_told(row, column.key) for row in rows)}
+    filled = {column.key for column in COLUMNS if any(_has_value(row, column.key) for row in rows)}
     filled |= {"source"} if published else set()
     columns = [replace(column, shown=column.key in filled - set(alike)) for column in COLUMNS]
     rows = [*_beside_published(rows, every, published)]
-    shown = Table("Speed and memory", columns, rows, notes, "Nothing was measured.")
-    write_table(shown, study.title, table, numbers)
+    page = Table("Speed and memory", columns, rows, notes, "Nothing was measured.")
+    write_table(page, study.title, table, numbers)
 
 
 def _company(cells: Sequence[dict[str, Any]]) -> str:
     """What else ran while they were measured."""
-    shares = [share for cell in cells if (share := others(cell)) is not None]
+    shares = [share for cell in cells if (share := other_load(cell)) is not None]
     busy = sum(share >= QUIET for share in shares)
     if not shares or not busy:
         return "unknown what else ran" if not shares else "nothing else running"
     return (
         f"other processes used up to {100 * max(shares):.0f} % of the cores, and {100 * QUIET:.0f} % or more in "
-        f"{busy} of {counted(len(shares), 'cell')}: their speed is what was left"
+        f"{busy} of {plural(len(shares), 'cell')}: their speed is what was left"
     )
 
 
@@ -193,14 +193,18 @@ def _beside_published(
     left = list(published)
     for row, cell in itertools.zip_longest(rows, cells):
         yield row
-        place = cell and {name: cell[name] for name in COORDINATES if name != "limit"}
-        for entry in [entry for entry in left if place and place.items() <= coordinates(entry).items()]:
+        coordinates_of_cell = cell and {name: cell[name] for name in COORDINATES if name != "limit"}
+        for entry in [
+            entry
+            for entry in left
+            if coordinates_of_cell and coordinates_of_cell.items() <= cell_coordinates(entry).items()
+        ]:
             left.remove(entry)
             yield published_cell_row(entry)
     yield from (published_cell_row(entry, PUBLISHED) for entry in left)
 
 
-def _told(row: Row, key: str) -> bool:
+def _has_value(row: Row, key: str) -> bool:
     return key in row.cells and row.cells[key].value is not None
 
 
@@ -214,56 +218,56 @@ def _largest(search: dict[str, Any]) -> Cell:
     tried = ", ".join(f"{each['batch']} {each['outcome']}" for each in search["tried"])
     rivals = "/".join(str(search[name]) for name in PLACE)
     if largest is None:
-        return missing(search["reason"] or tried)
+        return missing_cell(search["reason"] or tried)
     # the search went no farther
     text = f"\N{GREATER-THAN OR EQUAL TO} {largest}" if largest == search["largest_tried"] else str(largest)
     return Cell(text, largest, {"tried": tried}, tip=f"tried: {tried}", rivals=rivals)
 
 
 def _search_row(search: dict[str, Any]) -> Row:
-    shown = {name: Cell(str(search[name]), search[name]) for name in (*PLACE, "parallel")}
-    shown |= {"batch": missing("the largest was searched for"), "largest_batch": _largest(search)}
-    shown["outcome"] = outcome_cell(search["outcome"], search["reason"])
-    shown["reason"] = Cell(search["reason"] or "", search["reason"], kind="prose")
-    return Row(shown)
+    cells = {name: Cell(str(search[name]), search[name]) for name in (*PLACE, "parallel")}
+    cells |= {"batch": missing_cell("the largest was searched for"), "largest_batch": _largest(search)}
+    cells["outcome"] = outcome_cell(search["outcome"], search["reason"])
+    cells["reason"] = Cell(search["reason"] or "", search["reason"], kind="prose")
+    return Row(cells)
 
 
 def _row(cell: dict[str, Any]) -> Row:
-    shown = {name: Cell(str(cell[name]), cell[name]) for name in COORDINATES}
-    shown["outcome"] = outcome_cell(cell["outcome"], cell["reason"])
+    cells = {name: Cell(str(cell[name]), cell[name]) for name in COORDINATES}
+    cells["outcome"] = outcome_cell(cell["outcome"], cell["reason"])
     device = cell["device_name"] or ""
-    shown["device"] = Cell(clip(device, 40), device, {"timing": cell["timing"]}, tip=device)
+    cells["device"] = Cell(truncate(device, 40), device, {"timing": cell["timing"]}, tip=device)
     rivals = f"{cell['model']}/{cell['batch']}/{cell['sequence_length']}"
     reason = cell["reason"] or ""
     for key in ("tokens_per_second", "samples_per_second"):
         value = cell[key]
-        text = fixed(value, 0 if value and value >= 100 else 2)
-        shown[key] = missing(reason) if value is None else Cell(text, value, rivals=rivals)
+        text = decimal(value, 0 if value and value >= 100 else 2)
+        cells[key] = missing_cell(reason) if value is None else Cell(text, value, rivals=rivals)
     for key in ("tflops", "tflops_megatron"):
         value = cell[key]
-        text, tip = fixed(value, 3 if value and value < 1 else 1), cell[f"{key}_formula"]
-        shown[key] = missing(reason) if value is None else Cell(text, value, tip=tip)
-    shown |= _memory(cell, rivals)
+        text, tip = decimal(value, 3 if value and value < 1 else 1), cell[f"{key}_formula"]
+        cells[key] = missing_cell(reason) if value is None else Cell(text, value, tip=tip)
+    cells |= _memory(cell, rivals)
     # of a framework that crashed: what it said, and not the log's last lines
-    shown["reason"] = Cell(reason.partition("\n")[0], cell["reason"], tip=reason, kind="prose")
+    cells["reason"] = Cell(reason.partition("\n")[0], cell["reason"], tip=reason, kind="prose")
     step = cell["step_seconds"]
     if step:
         text, spread = f"{step['median']:.3f}", f"[{step['p10']:.3f}, {step['p90']:.3f}]"
         tip = f"{cell['steps']} steps after {cell['warmup_steps']} of warm-up"
-        shown["step_seconds"] = Cell(text, step["median"], {"p10": step["p10"], "p90": step["p90"]}, tip, detail=spread)
-    if (share := others(cell)) is not None:
+        cells["step_seconds"] = Cell(text, step["median"], {"p10": step["p10"], "p90": step["p90"]}, tip, detail=spread)
+    if (share := other_load(cell)) is not None:
         before = f"{100 * cell['other_load']['before']:.0f} % in the second before"
         kind = "warn" if share >= QUIET else "muted"
-        shown["others"] = Cell(f"{100 * share:.0f}", share, {"before": cell["other_load"]["before"]}, before, kind)
+        cells["others"] = Cell(f"{100 * share:.0f}", share, {"before": cell["other_load"]["before"]}, before, kind)
     if cell["mfu"] is not None:
         tip = f"{cell['mfu_formula']}; peak {cell['peak_flops']:.3g} FLOP/s, {cell['peak_source']}"
-        shown["mfu"] = Cell(score("acc", cell["mfu"]), cell["mfu"], tip=tip)
-    return Row(shown)
+        cells["mfu"] = Cell(score("acc", cell["mfu"]), cell["mfu"], tip=tip)
+    return Row(cells)
 
 
 def _memory(cell: dict[str, Any], rivals: str) -> dict[str, Cell]:
     """The memory of the process with the highest peak, with each rank's; what was predicted, and what was allowed."""
-    shown: dict[str, Cell] = {}
+    cells: dict[str, Cell] = {}
     for key, own in (
         ("device_memory", "peak_device_memory"),
         ("host_memory", "peak_host_memory"),
@@ -273,8 +277,8 @@ def _memory(cell: dict[str, Any], rivals: str) -> dict[str, Cell]:
         if ranks:
             largest = max(ranks.values())
             tip = ", ".join(f"{rank}: {size(value)}" for rank, value in ranks.items())
-            shown[key] = Cell(size(largest), largest, dict(ranks), tip, rivals=rivals)
-    predicted, error = cell["predicted_memory"], told_error(cell)
+            cells[key] = Cell(size(largest), largest, dict(ranks), tip, rivals=rivals)
+    predicted, error = cell["predicted_memory"], reported_error(cell)
     if predicted:
         parts = {name: predicted[name] for name in PARTS}
         tip = f"{predicted['kind']} memory: " + ", ".join(f"{name} {size(value)}" for name, value in parts.items())
@@ -282,10 +286,10 @@ def _memory(cell: dict[str, Any], rivals: str) -> dict[str, Cell]:
         if predicted["host"]:
             parts["host"] = predicted["host"]
             tip += f"; besides {size(predicted['host'])} on the host"
-        shown["predicted_memory"] = Cell(size(predicted["total"]), predicted["total"], parts, tip)
+        cells["predicted_memory"] = Cell(size(predicted["total"]), predicted["total"], parts, tip)
     if error is None and cell["prediction_error"] is not None:
-        shown["prediction_error"] = missing(f"measured increase: {size(measured_increase(cell))}; {TOO_SMALL}")
+        cells["prediction_error"] = missing_cell(f"measured increase: {size(measured_increase(cell))}; {TOO_SMALL}")
     if error is not None:
         tip = f"measured increase: {size(measured_increase(cell))}"
-        shown["prediction_error"] = Cell(percent(error).removesuffix(" %"), error, tip=tip)
-    return shown
+        cells["prediction_error"] = Cell(percent(error).removesuffix(" %"), error, tip=tip)
+    return cells

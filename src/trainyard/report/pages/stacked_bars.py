@@ -9,8 +9,15 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from trainyard.report.render import style
-from trainyard.report.render.format import clip, tick
-from trainyard.report.results.measurements import PLACE, MeasuredCell, by_place, cell_label, shared_label, varying
+from trainyard.report.render.format import tick, truncate
+from trainyard.report.results.measurements import (
+    PLACE,
+    MeasuredCell,
+    cell_label,
+    group_cells,
+    shared_label,
+    varying_coordinates,
+)
 
 MOST = 60
 LINE = 0.27  # inches of height of one bar
@@ -51,14 +58,14 @@ def draw(
         mark: what the bars' marks are, for the legend.
         remark: what is at the foot.
     """
-    shown = cells[:MOST]
-    places = list(by_place(shown).values())
-    told = varying(shown, PLACE)
-    own = [name for name in varying(shown) if name not in PLACE]
-    labels = [clip(cell_label(cell, own), 40) for cell in shown]
+    selected = cells[:MOST]
+    places = list(group_cells(selected).values())
+    distinguishing = varying_coordinates(selected, PLACE)
+    own = [name for name in varying_coordinates(selected) if name not in PLACE]
+    labels = [truncate(cell_label(cell, own), 40) for cell in selected]
     margin = 0.0072 * max(len(text) for text in labels) + 0.015
-    above = 0.5 if told else 0.2  # inches for a panel's title
-    height = sum(LINE * len(place) + above + 0.7 for place in places) + 0.55
+    above = 0.5 if distinguishing else 0.2  # inches for a panel's title
+    height = sum(LINE * len(index) + above + 0.7 for index in places) + 0.55
     with style.figure(output, height=height) as drawing:
         handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
         legend = drawing.legend(handles=handles, loc="upper left", ncols=len(handles), bbox_to_anchor=(0, 1))
@@ -66,17 +73,17 @@ def draw(
             drawing.text(0.985, 1 - 0.2 / height, f"\N{BLACK DIAMOND} {mark}", ha="right", va="center", fontsize=10)
         legend.set_in_layout(False)
         top = height - 0.35
-        for place in places:
-            tall = LINE * len(place)
+        for index in places:
+            tall = LINE * len(index)
             top -= tall + above
             axes = drawing.add_axes((margin, top / height, 0.985 - margin, tall / height))
-            _panel(axes, [bar(cell) for cell in place], colours)
-            axes.set_yticks(range(len(place)), [clip(cell_label(cell, own), 40) for cell in place])
-            axes.set_title(cell_label(place[0], told) if told else "")
+            _panel(axes, [bar(cell) for cell in index], colours)
+            axes.set_yticks(range(len(index)), [truncate(cell_label(cell, own), 40) for cell in index])
+            axes.set_title(cell_label(index[0], distinguishing) if distinguishing else "")
             axes.set_xlabel(xlabel)
             top -= 0.7
         more = f"the first {MOST} of {len(cells)}" if len(cells) > MOST else ""
-        style.note(drawing, "; ".join(part for part in (shared_label(shown), remark, more) if part))
+        style.note(drawing, "; ".join(part for part in (shared_label(selected), remark, more) if part))
 
 
 def _panel(axes: Axes, bars: Sequence[Bar], colours: Mapping[str, str]) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from trainyard.config.study import Study
 from trainyard.report.pages import stacked_bars
 from trainyard.report.render import style
-from trainyard.report.render.format import clip, fixed
-from trainyard.report.results.measurements import MeasuredCell, comparable, read_cells
+from trainyard.report.render.format import decimal, truncate
+from trainyard.report.results.measurements import MeasuredCell, read_cells, select_comparable
 
 COLOURS = {
     "compute": style.PALETTE[0],
@@ -29,20 +29,21 @@ def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
         cells: measure/*.json.
         output: the SVG.
     """
-    chosen = [cell for cell in comparable(read_cells(cells)) if cell["outcome"] != "unsupported"]
-    if not any(cell["breakdown"] for cell in chosen):
-        style.empty(output, f"No step of “{study.title}” was profiled.")
+    selected = [cell for cell in select_comparable(read_cells(cells)) if cell["outcome"] != "unsupported"]
+    if not any(cell["breakdown"] for cell in selected):
+        style.draw_empty(output, f"No step of “{study.title}” was profiled.")
         return
     remark = "of one profiled step, mean over steps"
-    stacked_bars.draw(chosen, _bar, COLOURS, "milliseconds per step", output, remark=remark)
+    stacked_bars.draw(selected, _bar, COLOURS, "milliseconds per step", output, remark=remark)
 
 
 def _bar(cell: MeasuredCell) -> stacked_bars.Bar:
     if not cell["breakdown"]:
-        return stacked_bars.Bar({}, clip(cell["breakdown_reason"] or cell["outcome"], 90))
+        return stacked_bars.Bar({}, truncate(cell["breakdown_reason"] or cell["outcome"], 90))
     parts = {name: 1000 * cell["breakdown"][name] for name in COLOURS}
     whole = sum(parts.values())
-    most = max((name for name in parts if name != "compute"), key=lambda name: parts[name])
+    largest_part = max((name for name in parts if name != "compute"), key=lambda name: parts[name])
     return stacked_bars.Bar(
-        parts, f"{fixed(whole, 0 if whole >= 100 else 1)} ms, {100 * parts[most] / whole:.0f} % {most}"
+        parts,
+        f"{decimal(whole, 0 if whole >= 100 else 1)} ms, {100 * parts[largest_part] / whole:.0f} % {largest_part}",
     )

@@ -16,11 +16,11 @@ SHORT_TITLES = {**TITLES, **{key: kind.short_title for key, kind in SCORES.items
 BOUNDED = frozenset(key for key, kind in SCORES.items() if kind.is_bounded)
 POINTS = frozenset(key for key, kind in SCORES.items() if kind.points)
 PERCENT = frozenset(key for key, kind in SCORES.items() if kind.percent)
-SHOWN = {name: tuple(kind.key for kind in metric.scores if kind.tabulated) for name, metric in METRICS.items()}
+TABLE_SCORES = {name: tuple(kind.key for kind in metric.scores if kind.tabulated) for name, metric in METRICS.items()}
 """The scores of each metric that tables have."""
 
 
-def fixed(value: float | None, digits: int = 3) -> str:
+def decimal(value: float | None, digits: int = 3) -> str:
     """A number with so many decimals; a dash for none; three significant digits from 10,000 up."""
     if value is None or not math.isfinite(value):
         return NONE
@@ -39,12 +39,12 @@ def score(name: str, value: float | None, digits: int | None = None) -> str:
         value *= 100
     if digits is None:
         digits = SCORES[name].decimals if name in SCORES else 2
-    return fixed(value, digits)
+    return decimal(value, digits)
 
 
 def percent(value: float, error: float | None) -> str:
     """A share as `54.2 ± 1.1 %`."""
-    return f"{fixed(100 * value, 1)}{f' ± {fixed(100 * error, 1)}' if error else ''} %"
+    return f"{decimal(100 * value, 1)}{f' ± {decimal(100 * error, 1)}' if error else ''} %"
 
 
 def scientific(value: float | None) -> str:
@@ -99,21 +99,21 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def clip(text: str, length: int) -> str:
+def truncate(text: str, length: int) -> str:
     """The text, cut to `length` characters with an ellipsis."""
     return text if len(text) <= length else text[: length - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
-def listed(words: list[str]) -> str:
+def join_words(words: list[str]) -> str:
     """Words as `a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def probed(parallels: Sequence[str]) -> str:
+def probe_noun(parallels: Sequence[str]) -> str:
     """What a number of probes counts, given each probe's parallel setting: settings, if each was probed once."""
     return "parallel settings" if len(set(parallels)) == len(parallels) else "probes"
 
 
-def counted(number: int, noun: str) -> str:
+def plural(number: int, noun: str) -> str:
     """`1 run`, `3 runs`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from trainyard.core.files import write_text
-from trainyard.core.statistics import Score, difference
+from trainyard.core.statistics import Score, z_score
 from trainyard.report.render.format import NONE
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -93,12 +93,12 @@ class Table:
     main: str = ""
 
 
-def missing(tip: str = "") -> Cell:
+def missing_cell(tip: str = "") -> Cell:
     """A cell for a value that there is not, with the reason."""
     return Cell(NONE, None, tip=tip, kind="muted")
 
 
-def best_cells(table: Table) -> tuple[set[int], set[int]]:
+def find_best_cells(table: Table) -> tuple[set[int], set[int]]:
     """The cells (by id) that are the best of their column, and those that can't be told from it.
 
     A column competes where it says which end is best and two or more rivals have a number, and the best is a
@@ -122,10 +122,10 @@ def best_cells(table: Table) -> tuple[set[int], set[int]]:
                 continue
             winner = next(cell for cell in cells if cell.value == top)
             tested = any(cell.noise is not None for cell in cells)
-            if "standard_error" in winner.more and _score(winner).one_error is None and not tested:
+            if "standard_error" in winner.more and _score(winner).effective_error is None and not tested:
                 continue  # of one item, or of items that all agree, nothing tells how far the best lies ahead
             for cell, value in zip(cells, values, strict=True):
-                errors = difference(_score(cell), _score(winner))
+                errors = z_score(_score(cell), _score(winner))
                 if value == top:
                     best.add(id(cell))
                 elif cell.noise or (cell.noise is None and errors is not None and abs(errors) < 2):
@@ -141,26 +141,26 @@ def _score(cell: Cell) -> Score:
     return Score(float(cell.value or 0.0), error, low, high)
 
 
-def environment() -> jinja2.Environment:
+def make_environment() -> jinja2.Environment:
     """The templates of the report: everything that comes from data is escaped."""
-    made = jinja2.Environment(
+    jinja = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["together"] = together
-    return made
+    jinja.filters["together"] = join_units
+    return jinja
 
 
-def together(text: str) -> str:
+def join_units(text: str) -> str:
     """The text with each number held on one line with its unit and its error."""
-    return re.sub(r"(?<=\d) (±) (?=\d)|(?<=\d) (?=(?:%|±|s|min|h|nats|[KMG]iB)(?!\w))", _held, text)
+    return re.sub(r"(?<=\d) (±) (?=\d)|(?<=\d) (?=(?:%|±|s|min|h|nats|[KMG]iB)(?!\w))", _join_match, text)
 
 
-def _held(found: re.Match[str]) -> str:
-    return "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}" if found[1] else "\N{NO-BREAK SPACE}"
+def _join_match(match: re.Match[str]) -> str:
+    return "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}" if match[1] else "\N{NO-BREAK SPACE}"
 
 
 def render(template: str, **values: Any) -> str:
@@ -169,24 +169,24 @@ def render(template: str, **values: Any) -> str:
         "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
         "script": Markup((TEMPLATES / "table.js").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
     }
-    return environment().get_template(template).render(**inline, **values)
+    return make_environment().get_template(template).render(**inline, **values)
 
 
-def fragment(table: Table) -> Markup:
+def render_fragment(table: Table) -> Markup:
     """The table alone, to go into another page."""
-    best, near = best_cells(table)
+    best, near = find_best_cells(table)
     columns = [column for column in table.columns if column.shown]
     groups = [(name, len(list(members))) for name, members in groupby(columns, key=lambda column: column.group)]
     sections = [(name, list(rows)) for name, rows in groupby(table.rows, key=lambda row: row.section)]
     text = (
-        environment()
+        make_environment()
         .get_template("table.html")
         .render(
             table=table,
             columns=columns,
             groups=groups if any(name for name, _ in groups) else [],
             sections=sections,
-            blank=missing(),
+            blank=missing_cell(),
             best=best,
             near=near,
             identity=id,
@@ -197,7 +197,7 @@ def fragment(table: Table) -> Markup:
 
 def write_table(table: Table, study_title: str, html: Path, numbers: Path) -> None:
     """Write a table twice: as a page to read and as CSV to compute with."""
-    page = render("page.html", title=table.title, study_title=study_title, body=fragment(table))
+    page = render("page.html", title=table.title, study_title=study_title, body=render_fragment(table))
     write_text(html, page)
     write_text(numbers, to_csv(table))
 
@@ -218,12 +218,12 @@ def to_csv(table: Table) -> str:
         header.append(("section", lambda row: row.section))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([_written(name) for name, _ in header])
-    writer.writerows([[_written(read(row)) for _, read in header] for row in table.rows])
+    writer.writerow([_to_csv_value(name) for name, _ in header])
+    writer.writerows([[_to_csv_value(read(row)) for _, read in header] for row in table.rows])
     return buffer.getvalue()
 
 
-def _written(raw: Raw) -> str | int | float:
+def _to_csv_value(raw: Raw) -> str | int | float:
     if isinstance(raw, str) and raw.startswith(("=", "+", "-", "@", "\t", "\r")):
         return f"'{raw}"
     return "" if raw is None else raw

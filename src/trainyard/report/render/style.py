@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from trainyard.core.files import whole_file
+from trainyard.core.files import atomic_file
 
 INK = "#1f2937"
 FAINT = "#6b7280"
@@ -72,19 +72,19 @@ def figure(output: Path, width: float = 11.0, height: float = 4.6) -> Iterator[F
         drawing = plt.figure(figsize=(width, height))
         try:
             yield drawing
-            with whole_file(output) as draft:
+            with atomic_file(output) as draft:
                 drawing.savefig(draft, format="svg", metadata={"Date": None, "Creator": None})
         finally:
             plt.close(drawing)
 
 
-def empty(output: Path, text: str) -> None:
+def draw_empty(output: Path, text: str) -> None:
     """Write a figure that says why there is nothing to draw."""
     with figure(output, height=1.6) as drawing:
         drawing.text(0.5, 0.5, text, ha="center", va="center", color=FAINT, wrap=True)
 
 
-def colours(names: Sequence[str]) -> dict[str, str]:
+def assign_colours(names: Sequence[str]) -> dict[str, str]:
     """A colour for each name: the palette while it lasts, then a scale from dark to light."""
     distinct = list(dict.fromkeys(names))
     if len(distinct) <= len(PALETTE):
@@ -120,12 +120,12 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
         places[-1] = highest
         for index in range(len(places) - 2, -1, -1):
             places[index] = min(places[index], places[index + 1] - apart[index])
-    for place, index in zip(places, order, strict=True):
+    for height, index in zip(places, order, strict=True):
         _, text, colour = ends[index]
         true = min(max(heights[index], 0.0), 1.0)
         axes.plot(
             [1.005, 1.03],
-            [true, place],
+            [true, height],
             transform=axes.transAxes,
             color=colour,
             linewidth=0.8,
@@ -133,7 +133,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
             alpha=0.7,
         )
         axes.text(
-            1.037, place, text, transform=axes.transAxes, color=colour, va="center", fontsize=10, linespacing=1.15
+            1.037, height, text, transform=axes.transAxes, color=colour, va="center", fontsize=10, linespacing=1.15
         )
 
 
@@ -147,7 +147,7 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str, str]]) ->
     places = [axes.transData.transform((x, y)) for x, y, _, _ in points]
     frame = axes.get_window_extent()
     scale = axes.figure.dpi / 72
-    taken = [Bbox.from_bounds(x - 5 * scale, y - 5 * scale, 10 * scale, 10 * scale) for x, y in places]
+    occupied = [Bbox.from_bounds(x - 5 * scale, y - 5 * scale, 10 * scale, 10 * scale) for x, y in places]
     for (x, y), (_, _, text, colour) in zip(places, points, strict=True):
         width, height = 5.6 * len(text) * scale, 12 * scale
         beside, above, below = 9 * scale, 8 * scale, -8 * scale - height
@@ -159,8 +159,8 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str, str]]) ->
         ]  # fmt: skip
         boxes = [Bbox.from_bounds(left, bottom, width, height) for left, bottom in corners]
         inside = [box for box in boxes if frame.x0 <= box.x0 and box.x1 <= frame.x1] or boxes
-        box = min(inside, key=lambda box: sum(box.overlaps(other) for other in taken))
-        taken.append(box)
+        box = min(inside, key=lambda box: sum(box.overlaps(other) for other in occupied))
+        occupied.append(box)
         # back in data units: the SVG has another resolution than the layout
         left, middle = axes.transData.inverted().transform((box.x0, (box.y0 + box.y1) / 2))
         axes.text(left, middle, text, va="center", fontsize=9, color=colour)

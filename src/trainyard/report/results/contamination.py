@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from trainyard.core.files import read_json
-from trainyard.report.render.format import fixed, listed
+from trainyard.report.render.format import decimal, join_words
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ def read_overlaps(paths: Sequence[Path]) -> list[Overlap]:
     return [Overlap(path, read_json(path)) for path in paths]
 
 
-def remarks(overlaps: Sequence[Overlap]) -> list[str]:
+def describe_overlaps(overlaps: Sequence[Overlap]) -> list[str]:
     """A line for other tables: the share of items that the training text gives away, and where more is."""
     lines: dict[int, list[str]] = {}
     for overlap in overlaps:
         if overlap.raw["share"] is None:
             continue
-        text = f"{fixed(100 * overlap.raw['share'], 1)} % of the items of {overlap.title} ({overlap.raw['training']})"
+        text = f"{decimal(100 * overlap.raw['share'], 1)} % of the items of {overlap.title} ({overlap.raw['training']})"
         lines.setdefault(overlap.raw["ngram"], []).append(text)
     unknown = [
         f"Whether items of {overlap.title} occur in the training data ({overlap.raw['training']}) is not known: "
@@ -56,6 +56,7 @@ def remarks(overlaps: Sequence[Overlap]) -> list[str]:
         if overlap.raw["share"] is None
     ]
     return unknown + [
-        f"{listed(shares)} share an n-gram of {ngram} words with the training data (in brackets); see Contamination."
+        f"{join_words(shares)} share an n-gram of {ngram} words with the training data (in brackets); see "
+        f"Contamination."
         for ngram, shares in lines.items()
     ]

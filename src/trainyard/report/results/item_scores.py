@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainyard.metrics import METRICS
 from trainyard.core.errors import InputError
+from trainyard.metrics import METRICS
 
 RESAMPLES = 10_000
 SEED = 1
@@ -31,15 +31,15 @@ class Items:
     columns: Mapping[str, np.ndarray]
     levels: np.ndarray | None = None
 
-    def of_level(self, level: str) -> "Items":
+    def select_level(self, level: str) -> "Items":
         """The items of one level; every item where no level is named."""
         if not level or self.levels is None:
             return self
-        chosen = self.levels == level
-        return Items(self.rows[chosen], {name: column[chosen] for name, column in self.columns.items()})
+        mask = self.levels == level
+        return Items(self.rows[mask], {name: column[mask] for name, column in self.columns.items()})
 
     @cached_property
-    def resampled(self) -> dict[str, np.ndarray]:
+    def resampled_sums(self) -> dict[str, np.ndarray]:
         """The sum of each column over every bootstrap sample, shapes `(RESAMPLES,)`.
 
         A sample is n whole items drawn with replacement by numpy's PCG64 from `SEED`:
@@ -52,8 +52,8 @@ class Items:
         sums = []
         for done in range(0, RESAMPLES, many):
             samples = min(many, RESAMPLES - done)
-            drawn = generator.integers(0, count, (samples, count))
-            places = drawn + count * np.arange(samples)[:, None]
+            indices = generator.integers(0, count, (samples, count))
+            places = indices + count * np.arange(samples)[:, None]
             times = np.bincount(places.ravel(), minlength=samples * count).reshape(samples, count).astype(np.float64)
             # one by one: equal columns have equal sums to the last bit
             sums.append([times @ column for column in columns])
@@ -84,4 +84,6 @@ def read_items(path: Path, metric: str) -> Items | str:
     scored = np.flatnonzero(~table.column(METRICS[metric].item_columns[0]).is_null().to_numpy())
     order = scored[np.argsort(rows[scored])]
     levels = np.array(table.column("level").to_pylist(), dtype=object)[order] if levelled else None
-    return Items(rows[order], {name: table.column(name).to_numpy()[order] for name in METRICS[metric].item_columns}, levels)
+    return Items(
+        rows[order], {name: table.column(name).to_numpy()[order] for name in METRICS[metric].item_columns}, levels
+    )

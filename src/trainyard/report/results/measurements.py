@@ -27,19 +27,24 @@ USUAL = (NO_LIMIT, "kept", "eager")  # said only where others differ
 
 def read_cells(paths: Iterable[Path]) -> list[MeasuredCell]:
     """The measured cells in these files, in the given order."""
-    return [_told(found) for found in read_all(paths) if found["kind"] == "cell"]
+    return [_describe_coordinates(cell) for cell in read_all(paths) if cell["kind"] == "cell"]
 
 
 def read_searches(paths: Iterable[Path]) -> list[MeasuredCell]:
     """The searches for the largest batch in these files, in the given order."""
-    return [_told(found) for found in read_all(paths) if found["kind"] == "search"]
+    return [_describe_coordinates(cell) for cell in read_all(paths) if cell["kind"] == "search"]
 
 
-def _told(found: MeasuredCell) -> MeasuredCell:
+def _describe_coordinates(cell: MeasuredCell) -> MeasuredCell:
     """With three coordinates in words: the limit of memory, what becomes of activations, and eager or compiled."""
-    limit = found["memory_limit"]
+    limit = cell["memory_limit"]
     words = f"{limit['bytes'] / 1e9:g} GB of {limit['kind']} memory" if limit else NO_LIMIT
-    return {**found, "limit": words, "activations": activations(found["activation_checkpointing"]), "mode": mode(found["compile"])}
+    return {
+        **cell,
+        "limit": words,
+        "activations": activations(cell["activation_checkpointing"]),
+        "mode": mode(cell["compile"]),
+    }
 
 
 def activations(checkpointing: bool) -> str:
@@ -52,7 +57,7 @@ def mode(compiled: bool) -> str:
     return "compiled" if compiled else "eager"
 
 
-def varying(cells: Sequence[MeasuredCell], names: Sequence[str] = COORDINATES) -> list[str]:
+def varying_coordinates(cells: Sequence[MeasuredCell], names: Sequence[str] = COORDINATES) -> list[str]:
     """Of these coordinates those that are not the same in all cells."""
     return [name for name in names if len({cell[name] for cell in cells}) > 1]
 
@@ -70,12 +75,12 @@ def whole_label(cell: MeasuredCell) -> str:
 
 def shared_label(cells: Sequence[MeasuredCell]) -> str:
     """What all cells share, besides the parallel setting."""
-    told = {*varying(cells), "parallel"}
-    names = [name for name in COORDINATES if name not in told and cells[0][name] not in USUAL]
+    distinguishing = {*varying_coordinates(cells), "parallel"}
+    names = [name for name in COORDINATES if name not in distinguishing and cells[0][name] not in USUAL]
     return cell_label(cells[0], names) if names else ""
 
 
-def by_place(cells: Iterable[MeasuredCell]) -> dict[tuple[Any, ...], list[MeasuredCell]]:
+def group_cells(cells: Iterable[MeasuredCell]) -> dict[tuple[Any, ...], list[MeasuredCell]]:
     """Cells by model, processes, precision and sequence length."""
     places: dict[tuple[Any, ...], list[MeasuredCell]] = {}
     for cell in cells:
@@ -83,25 +88,25 @@ def by_place(cells: Iterable[MeasuredCell]) -> dict[tuple[Any, ...], list[Measur
     return places
 
 
-def comparable(cells: Iterable[MeasuredCell]) -> list[MeasuredCell]:
+def select_comparable(cells: Iterable[MeasuredCell]) -> list[MeasuredCell]:
     """Of each place the cells of one batch: the batch at which most settings finished, the largest of such."""
-    chosen = []
-    for place in by_place(cells).values():
-        finished = [cell["batch"] for cell in place if cell["outcome"] == "finished"]
-        batch = max(finished or [cell["batch"] for cell in place], key=lambda batch: (finished.count(batch), batch))
-        chosen += [cell for cell in place if cell["batch"] == batch]
-    return chosen
+    selected = []
+    for group in group_cells(cells).values():
+        finished = [cell["batch"] for cell in group if cell["outcome"] == "finished"]
+        batch = max(finished or [cell["batch"] for cell in group], key=lambda batch: (finished.count(batch), batch))
+        selected += [cell for cell in group if cell["batch"] == batch]
+    return selected
 
 
-def others(cell: MeasuredCell) -> float | None:
+def other_load(cell: MeasuredCell) -> float | None:
     """The share of all cores that other processes used while it was measured; None where that isn't known."""
     load = cell.get("other_load")
     return None if load is None else load["during"]
 
 
-def company(cell: MeasuredCell) -> str:
+def describe_load(cell: MeasuredCell) -> str:
     """What else ran while it was measured, in words."""
-    share = others(cell)
+    share = other_load(cell)
     if share is None:
         return "unknown what else ran"
     return "nothing else running" if share < QUIET else f"other processes used {100 * share:.0f} % of the cores"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainyard.config.study import Published, Study
-from trainyard.report.render.format import PERCENT, SHOWN, clip, fixed, score, size
+from trainyard.report.render.format import PERCENT, TABLE_SCORES, decimal, score, size, truncate
 from trainyard.report.render.html import Cell, Row
 from trainyard.report.results.measurements import NO_LIMIT, activations, mode
 from trainyard.report.results.runs import Evaluation, Run
@@ -27,29 +27,31 @@ def published_row(entry: Published, groups: dict[str, Evaluation]) -> Row:
     cells = {key: Cell(entry.model, entry.model, tip=tip) for key in ("run", "model")}
     if entry.parallel:
         cells["parallel"] = Cell(entry.parallel, entry.parallel)
-    cells["source"] = Cell(clip(entry.source, 60), entry.source, tip=tip)
+    cells["source"] = Cell(truncate(entry.source, 60), entry.source, tip=tip)
     for figure, value in entry.values.items():
         if figure in FIGURES:
             cells[FIGURES[figure]] = _figure(figure, value, tip)
             continue
         name = figure.removeprefix("hellaswag_")
         raw = value / 100 if name in PERCENT and value > 1 else value
-        group = next((key for key, found in groups.items() if name in SHOWN[found.metric] and same(entry, found)), "")
+        group = next(
+            (key for key, found in groups.items() if name in TABLE_SCORES[found.metric] and matches(entry, found)), ""
+        )
         cells[f"{group}:{name}"] = Cell(score(name, raw), raw, tip=tip)
     return Row(cells, PUBLISHED)
 
 
-def coordinates(entry: Published) -> dict[str, Any]:
+def cell_coordinates(entry: Published) -> dict[str, Any]:
     """The place of a published measurement among the measured cells."""
     assert entry.cell is not None
-    told = entry.cell.model_dump()
-    kept = activations(told.pop("activation_checkpointing"))
+    coordinates_dict = entry.cell.model_dump()
+    activation_words = activations(coordinates_dict.pop("activation_checkpointing"))
     return {
         "model": entry.model,
         "parallel": entry.parallel,
-        **told,
+        **coordinates_dict,
         "limit": NO_LIMIT,
-        "activations": kept,
+        "activations": activation_words,
         "mode": mode(compiled=False),
     }
 
@@ -57,7 +59,7 @@ def coordinates(entry: Published) -> dict[str, Any]:
 def published_cell_row(entry: Published, section: str = "") -> Row:
     """A published measurement, in the columns of a measured cell; it competes with none of ours."""
     tip = f"{entry.protocol}; source: {entry.source}"
-    cells = {name: Cell(str(value), value, tip=tip) for name, value in coordinates(entry).items()}
+    cells = {name: Cell(str(value), value, tip=tip) for name, value in cell_coordinates(entry).items()}
     cells["outcome"] = Cell("published", "published", tip=tip, kind="plain")
     cells["source"] = Cell(f"{entry.source}: {entry.protocol}", f"{entry.source}: {entry.protocol}", kind="prose")
     for figure, value in entry.values.items():
@@ -70,11 +72,11 @@ def _figure(figure: str, value: float, tip: str) -> Cell:
     """A speed, a size of memory or a loss; a word of its own among rivals, so that it is never the best."""
     if figure == "peak_memory_gib":
         return Cell(size(value * 2**30), value * 2**30, tip=tip, rivals=PUBLISHED)
-    text = fixed(value, 0 if value > 1000 else 4 if value < 1 else 2)
+    text = decimal(value, 0 if value > 1000 else 4 if value < 1 else 2)
     return Cell(text, value, tip=tip, rivals=PUBLISHED)
 
 
-def same(entry: Published, evaluation: Evaluation) -> bool:
+def matches(entry: Published, evaluation: Evaluation) -> bool:
     """Whether a published figure was measured as ours: same dataset, protocol and shots, as far as its text says."""
     text = f"{entry.protocol} {entry.source}".lower()
     shots = re.search(r"(\d+)-shot", text)

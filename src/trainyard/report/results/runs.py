@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.core.code_versions import CodeVersion, read_versions
-from trainyard.core.statistics import Score
 from trainyard.core.files import read_json, read_json_lines
+from trainyard.core.statistics import Score
 from trainyard.report.results.item_scores import Items, read_items
 
 CHANCE = 0.25  # of four endings
@@ -136,17 +136,17 @@ def _scores(values: Mapping[str, Any] | None) -> dict[str, Score]:
         for name, value in (values or {}).items()
         if isinstance(value, int | float) or value["value"] is not None
     )
-    return {name: as_score(value) for name, value in there}
+    return {name: parse_score(value) for name, value in there}
 
 
-def as_score(value: Any) -> Score:
+def parse_score(value: Any) -> Score:
     """A score from its JSON: `{value, standard_error, low, high}`, or a bare number."""
     if isinstance(value, int | float):
         return Score(float(value))
     return Score(value["value"], value.get("standard_error"), value.get("low"), value.get("high"))
 
 
-def exact(value: float) -> Score:
+def exact_score(value: float) -> Score:
     """A value that is known and not measured, as chance is."""
     return Score(value, 0.0, value, value)
 
@@ -170,32 +170,32 @@ def read_all(paths: Iterable[Path]) -> list[dict[str, Any]]:
     return [read_json(path) for path in paths]
 
 
-def varying(runs: Sequence[Run]) -> list[str]:
+def varying_coordinates(runs: Sequence[Run]) -> list[str]:
     """The coordinates that are not the same in all runs, in their fixed order."""
     return [name for name in COORDINATES if len({run.coordinates[name] for run in runs}) > 1]
 
 
-def telling(runs: Sequence[Run], without: str = "") -> list[str]:
+def distinguishing_coordinates(runs: Sequence[Run], without: str = "") -> list[str]:
     """As few coordinates as tell the runs apart, in their fixed order: the most telling first, until none adds any.
 
     Args:
         runs: any runs.
         without: a coordinate that is left out.
     """
-    chosen: list[str] = []
+    selected: list[str] = []
 
     def kinds(names: Sequence[str]) -> int:
         return len({tuple(run.coordinates[name] for name in names) for run in runs})
 
     # of equally telling coordinates the first of these
-    candidates = sorted((name for name in varying(runs) if name != without), key=_PLAIN.index)
+    candidates = sorted((name for name in varying_coordinates(runs) if name != without), key=_PLAIN.index)
     while candidates:
-        best = max(candidates, key=lambda name: kinds([*chosen, name]))
-        if kinds([*chosen, best]) == kinds(chosen):
+        best = max(candidates, key=lambda name: kinds([*selected, name]))
+        if kinds([*selected, best]) == kinds(selected):
             break
-        chosen.append(best)
+        selected.append(best)
         candidates.remove(best)
-    return [name for name in COORDINATES if name in chosen]
+    return [name for name in COORDINATES if name in selected]
 
 
 _PLAIN = ("model", "parallel", "recipe", "precision", "processes", "seed", "dataset")
@@ -203,15 +203,15 @@ _PLAIN = ("model", "parallel", "recipe", "precision", "processes", "seed", "data
 
 def label(run: Run, names: Sequence[str]) -> str:
     """A run's label: those coordinates that tell it apart; its model if none does."""
-    shown = {"processes": "{} processes", "seed": "seed {}"}
-    return " · ".join(shown.get(name, "{}").format(run.coordinates[name]) for name in names or ["model"])
+    templates = {"processes": "{} processes", "seed": "seed {}"}
+    return " · ".join(templates.get(name, "{}").format(run.coordinates[name]) for name in names or ["model"])
 
 
 def run_labels(runs: Sequence[Run], shown: set[str]) -> dict[str, str]:
     """A label for each run that is shown: those coordinates that tell it apart from the others shown."""
-    chosen = [run for run in runs if run.name in shown]
-    names = telling(chosen)
-    return {run.name: label(run, names) for run in chosen}
+    selected = [run for run in runs if run.name in shown]
+    names = distinguishing_coordinates(selected)
+    return {run.name: label(run, names) for run in selected}
 
 
 def model_labels(runs: Sequence[Run], group: Sequence[Evaluation]) -> list[str]:
@@ -233,6 +233,6 @@ def below_chance(value: Score, n: int, chance: float = CHANCE) -> float | None:
     return (chance - value.value) / math.sqrt(chance * (1 - chance) / n) if value.value < chance else None
 
 
-def guesses(value: Score, chance: float = CHANCE) -> bool:
+def is_guessing(value: Score, chance: float = CHANCE) -> bool:
     """Whether an accuracy is within two standard errors of chance."""
-    return value.one_error is not None and abs(value.value - chance) < 2 * value.one_error
+    return value.effective_error is not None and abs(value.value - chance) < 2 * value.effective_error

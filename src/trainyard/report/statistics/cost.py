@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainyard.config.settings import Prices
-from trainyard.report.render.format import listed, tick
+from trainyard.report.render.format import join_words, tick
 from trainyard.report.results.runs import Evaluation, Run
 
 HOUR = 3600.0
@@ -71,7 +71,7 @@ def mean_cost(costs: Sequence[Cost]) -> Cost:
     return Cost(step, tokens, mean([cost.flops for cost in costs]), hours, mean([cost.money for cost in costs]))
 
 
-def front(points: Sequence[tuple[float, float]], high: bool) -> list[int]:
+def pareto_front(points: Sequence[tuple[float, float]], high: bool) -> list[int]:
     """The places of the points (cost, quality) that nothing cheaper or as cheap equals, from cheap to dear.
 
     Args:
@@ -80,14 +80,14 @@ def front(points: Sequence[tuple[float, float]], high: bool) -> list[int]:
     """
     sign = 1 if high else -1
     order = sorted(range(len(points)), key=lambda place: (points[place][0], -sign * points[place][1]))
-    found: list[int] = []
-    for place in order:
-        if not found or sign * points[place][1] > sign * points[found[-1]][1]:
-            found.append(place)
-    return found
+    results: list[int] = []
+    for index in order:
+        if not results or sign * points[index][1] > sign * points[results[-1]][1]:
+            results.append(index)
+    return results
 
 
-def asked(prices: Prices) -> str:
+def describe_prices(prices: Prices) -> str:
     """What an hour of each device costs."""
-    asked = [f"{tick(price)} {name}" for name in ("cpu", "cuda") if (price := prices.hour(name)) is not None]
-    return f"an hour of a device: {listed(asked)}"
+    price_texts = [f"{tick(price)} {name}" for name in ("cpu", "cuda") if (price := prices.hour(name)) is not None]
+    return f"an hour of a device: {join_words(price_texts)}"

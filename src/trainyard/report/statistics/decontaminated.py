@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from trainyard.core.statistics import FEWEST, Estimate, Score, bootstrap_means, proportion, ratio
+from trainyard.core.statistics import FEWEST, Estimate, Score, bootstrap_means, estimate_proportion, estimate_ratio
 from trainyard.metrics import SCORES
 from trainyard.report.results.item_scores import Items
 from trainyard.report.statistics.paired_tests import CORRECT, UNITS
@@ -43,8 +43,8 @@ class Clean:
         return WITHIN if abs(self.difference) < 2 * self.error else BEYOND
 
 
-def clean(items: Items, kept: np.ndarray, name: str, settings: Mapping[str, Any]) -> Clean:
-    """One score, by its name in the result files, over the items that are `kept`, shape `(n,)`, of which one is.
+def score_clean(items: Items, mask: np.ndarray, name: str, settings: Mapping[str, Any]) -> Clean:
+    """One score, by its name in the result files, over the items that are `mask`, shape `(n,)`, of which one is.
 
     HellaSwag is a mean over items, a perplexity a ratio of sums over documents, ROUGE a mean over rows.
     `settings` are the evaluation's: a ROUGE's interval is a bootstrap by its `resamples` and `seed`.
@@ -55,11 +55,11 @@ def clean(items: Items, kept: np.ndarray, name: str, settings: Mapping[str, Any]
         OverflowError: a number can't hold the perplexity of the clean documents.
     """
     over, under = _sums(items, name)
-    found = _estimate(name, over, under, kept, settings)
-    if not math.isfinite(found.value):
+    estimate = _estimate(name, over, under, mask, settings)
+    if not math.isfinite(estimate.value):
         raise OverflowError(name)
-    whole, part = over.sum() / under.sum(), over[kept].sum() / under[kept].sum()
-    weights = np.where(kept, over - part * under, 0) / under[kept].sum()
+    whole, part = over.sum() / under.sum(), over[mask].sum() / under[mask].sum()
+    weights = np.where(mask, over - part * under, 0) / under[mask].sum()
     form = SCORES[name].form if name in UNITS else "nats"
     if form == "exponential":
         weights = math.exp(part) * weights - math.exp(whole) * (over - whole * under) / under.sum()
@@ -68,10 +68,10 @@ def clean(items: Items, kept: np.ndarray, name: str, settings: Mapping[str, Any]
         scale = BITS if form == "bits" else 1.0
         weights = scale * (weights - (over - whole * under) / under.sum())
         difference = scale * (part - whole)
-    count, varied = len(kept), ratio(over, under).standard_error is not None
+    count, varied = len(mask), estimate_ratio(over, under).standard_error is not None
     error = math.sqrt(count / (count - 1) * float(weights @ weights)) if varied else None
-    value = Score(found.value, found.standard_error, found.low, found.high)
-    return Clean(value, float(difference), error, min(int(kept.sum()), int((~kept).sum())))
+    value = Score(estimate.value, estimate.standard_error, estimate.low, estimate.high)
+    return Clean(value, float(difference), error, min(int(mask.sum()), int((~mask).sum())))
 
 
 def _sums(items: Items, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -85,13 +85,13 @@ def _sums(items: Items, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _estimate(
-    name: str, over: np.ndarray, under: np.ndarray, kept: np.ndarray, settings: Mapping[str, Any]
+    name: str, over: np.ndarray, under: np.ndarray, mask: np.ndarray, settings: Mapping[str, Any]
 ) -> Estimate:
     """The score of the kept items as an evaluation of them alone estimates it."""
     if name in CORRECT:
-        return proportion(over[kept].astype(bool))
+        return estimate_proportion(over[mask].astype(bool))
     if name in UNITS:
-        found = ratio(over[kept], under[kept])
+        estimate = estimate_ratio(over[mask], under[mask])
         form = SCORES[name].form
-        return found.scaled(BITS) if form == "bits" else found.exponential() if form == "exponential" else found
-    return bootstrap_means(over[kept][:, None], settings["resamples"], settings["seed"])[0].within(0, 100)
+        return estimate.scale(BITS) if form == "bits" else estimate.exp() if form == "exponential" else estimate
+    return bootstrap_means(over[mask][:, None], settings["resamples"], settings["seed"])[0].clamp(0, 100)

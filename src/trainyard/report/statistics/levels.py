@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainyard.core.statistics import Score, difference
+from trainyard.core.statistics import Score, z_score
 from trainyard.metrics import METRICS
-from trainyard.report.results.runs import CHANCE, Evaluation, Run, as_score, below_chance, exact, model_labels
+from trainyard.report.results.runs import CHANCE, Evaluation, Run, below_chance, exact_score, model_labels, parse_score
 from trainyard.report.statistics.seeds import Headline, headline
 
 ALL = "all items"
@@ -58,7 +58,7 @@ def gather(runs: Sequence[Run], evaluations: Sequence[Evaluation], shortcuts: Se
     return [_items(group, model_labels(runs, group), shortcuts) for group in groups.values()]
 
 
-def head_of(runs: Sequence[Run], items: Items) -> Headline:
+def find_headline(runs: Sequence[Run], items: Items) -> Headline:
     """Which of the models stands for them, over seeds."""
     scores = [
         (model.name, model.evaluation.checkpoint if model.evaluation else "", model.levels[ALL][1].value)
@@ -67,7 +67,7 @@ def head_of(runs: Sequence[Run], items: Items) -> Headline:
     return headline(runs, scores, lower=False)
 
 
-def beaten(model: Scored, items: Items, level: str) -> tuple[str, float] | None:
+def hardest_rival(model: Scored, items: Items, level: str) -> tuple[str, float] | None:
     """Which of chance and the shortcuts is hardest to beat on a level, and by how many standard errors it is beaten.
 
     That is the smallest difference over all of them, in combined standard errors: a shortcut
@@ -77,8 +77,8 @@ def beaten(model: Scored, items: Items, level: str) -> tuple[str, float] | None:
     return _nearest(model.levels[level][1], items, {level: 1.0})
 
 
-def pooled(model: Scored, items: Items, levels: Sequence[str]) -> tuple[int, Score, tuple[str, float] | None]:
-    """A model on several levels together: items in all, accuracy, and what `beaten` says of it.
+def pool_levels(model: Scored, items: Items, levels: Sequence[str]) -> tuple[int, Score, tuple[str, float] | None]:
+    """A model on several levels together: items in all, accuracy, and what `hardest_rival` says of it.
 
     Levels are weighted by the model's items, for the shortcuts too; errors of levels are independent.
     """
@@ -88,7 +88,7 @@ def pooled(model: Scored, items: Items, levels: Sequence[str]) -> tuple[int, Sco
     return n, value, _nearest(value, items, weights)
 
 
-def misled(model: Scored, items: Items, level: str) -> float | None:
+def errors_below_chance(model: Scored, items: Items, level: str) -> float | None:
     """By how many standard errors a model does worse than guessing, if by three or more.
 
     Guessing would be right more often, so it follows a rule that answers such items wrongly.
@@ -102,19 +102,22 @@ def misled(model: Scored, items: Items, level: str) -> float | None:
 
 def _items(group: Sequence[Evaluation], labels: Sequence[str], shortcuts: Sequence[dict[str, Any]]) -> Items:
     first = group[0]
-    own = next((found for found in shortcuts if found["dataset"] == first.raw["dataset"]), None)
+    own = next((shortcut_file for shortcut_file in shortcuts if shortcut_file["dataset"] == first.raw["dataset"]), None)
     baselines = own["baselines"] if own else {}
     models = []
     for evaluation, title in zip(group, labels, strict=True):
         levels = {ALL: (evaluation.raw["n"], evaluation.scores["acc"])}
-        levels |= {name: (found["n"], as_score(found["acc"])) for name, found in evaluation.levels.items()}
+        levels |= {
+            name: (shortcut_file["n"], parse_score(shortcut_file["acc"]))
+            for name, shortcut_file in evaluation.levels.items()
+        }
         models.append(Scored(evaluation.run, title, levels, evaluation))
     rivals = []
-    for name, found in baselines.items():
+    for name, shortcut_file in baselines.items():
         n = own["n"] if own else 0
-        levels = {ALL: (n, as_score(found["acc"]))}
-        levels |= {level: (value["n"], as_score(value)) for level, value in found["levels"].items()}
-        rivals.append(Scored(name, found["title"], levels))
+        levels = {ALL: (n, parse_score(shortcut_file["acc"]))}
+        levels |= {level: (value["n"], parse_score(value)) for level, value in shortcut_file["levels"].items()}
+        rivals.append(Scored(name, shortcut_file["title"], levels))
     known = [level for baseline in baselines.values() for level in baseline["levels"]]
     known += [level for model in models for level in model.levels if level != ALL]
     return Items(
@@ -131,20 +134,22 @@ def _nearest(value: Score, items: Items, weights: Mapping[str, float]) -> tuple[
 
     A shortcut that guesses at every item is chance by another name.
     """
-    rivals = [("chance", exact(items.chance))]
+    rivals = [("chance", exact_score(items.chance))]
     for rival in items.shortcuts:
         if weights.keys() <= rival.levels.keys():
             together = _together(rival, weights)
-            if together.one_error is not None or not math.isclose(together.value, items.chance):
+            if together.effective_error is not None or not math.isclose(together.value, items.chance):
                 rivals.append((f"the shortcut “{rival.title}”", together))
-    found = [(name, apart) for name, rival in rivals if (apart := difference(value, rival)) is not None]
-    return min(found, key=lambda rival: rival[1]) if len(found) == len(rivals) else None
+    distances = [(name, apart) for name, rival in rivals if (apart := z_score(value, rival)) is not None]
+    return min(distances, key=lambda rival: rival[1]) if len(distances) == len(rivals) else None
 
 
 def _together(scored: Scored, weights: Mapping[str, float]) -> Score:
     if len(weights) == 1:
         return next(scored.levels[level][1] for level in weights)
     values = {level: scored.levels[level][1] for level in weights}
-    errors = [weight * error for level, weight in weights.items() if (error := values[level].one_error) is not None]
+    errors = [
+        weight * error for level, weight in weights.items() if (error := values[level].effective_error) is not None
+    ]
     mean = sum(weight * values[level].value for level, weight in weights.items())
     return Score(mean, math.hypot(*errors) if len(errors) == len(weights) else None)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from trainyard.core.statistics import FEWEST, LEVEL, ratio
+from trainyard.core.statistics import FEWEST, LEVEL, estimate_ratio
 from trainyard.metrics import METRICS, SCORES
 from trainyard.report.results.item_scores import RESAMPLES, Items
 from trainyard.report.results.runs import Evaluation
@@ -34,7 +34,7 @@ OF_SHOTS = ("draw", "seed", "shots_rows", "held_out")  # they decide nothing whe
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedTest:
     """The difference of two evaluations, first minus second.
 
     Attributes:
@@ -57,7 +57,7 @@ class Paired:
     discordant: tuple[int, int] | None = None
 
 
-def paired(first: Evaluation, second: Evaluation, name: str, level: str = "") -> Paired | str:
+def compare_paired(first: Evaluation, second: Evaluation, name: str, level: str = "") -> PairedTest | str:
     """Test the difference of one score; a text says why it can't be tested.
 
     Args:
@@ -66,14 +66,14 @@ def paired(first: Evaluation, second: Evaluation, name: str, level: str = "") ->
         name: of the score in the result files.
         level: the items' level of difficulty; all items by default.
     """
-    if reason := unlike(first, second):
+    if reason := explain_unlike(first, second):
         return reason
     ours, theirs = first.items, second.items
     if isinstance(ours, str) or isinstance(theirs, str):
         return next(f"{each.run}: {each.items}" for each in (first, second) if isinstance(each.items, str))
-    ours, theirs = ours.of_level(level), theirs.of_level(level)
+    ours, theirs = ours.select_level(level), theirs.select_level(level)
     units = UNITS.get(name)
-    if reason := _unpaired(ours, theirs, units):
+    if reason := _explain_unpaired(ours, theirs, units):
         return reason
     if name in CORRECT:
         return mcnemar(ours.columns[CORRECT[name]], theirs.columns[CORRECT[name]])
@@ -81,7 +81,7 @@ def paired(first: Evaluation, second: Evaluation, name: str, level: str = "") ->
     return bootstrap(ours, theirs, column, column, units)
 
 
-def _unpaired(first: Items, second: Items, units: str | None) -> str:
+def _explain_unpaired(first: Items, second: Items, units: str | None) -> str:
     """Why items can't be paired one by one; empty where they can."""
     if not np.array_equal(first.rows, second.rows):
         return "other rows were scored"
@@ -92,13 +92,13 @@ def _unpaired(first: Items, second: Items, units: str | None) -> str:
     return ""
 
 
-def against_baseline(evaluation: Evaluation, baseline: str, name: str) -> Paired | str:
+def compare_with_baseline(evaluation: Evaluation, baseline: str, name: str) -> PairedTest | str:
     """Test the difference of a ROUGE from that of a baseline on the same rows."""
     items = evaluation.items
     return items if isinstance(items, str) else bootstrap(items, items, name, f"{baseline}_{name}")
 
 
-def unlike(first: Evaluation, second: Evaluation) -> str:
+def explain_unlike(first: Evaluation, second: Evaluation) -> str:
     """Why two evaluations are not of the same items in the same manner; empty where they are."""
     one, other = first.raw, second.raw
     for key in ("metric", "dataset", "split"):
@@ -116,7 +116,7 @@ def unlike(first: Evaluation, second: Evaluation) -> str:
     return ""
 
 
-def mcnemar(first: np.ndarray, second: np.ndarray) -> Paired:
+def mcnemar(first: np.ndarray, second: np.ndarray) -> PairedTest:
     """McNemar's exact test of two columns of right and wrong answers, shapes `(n,)`, n above zero.
 
     With b items that the first alone has right and c that the second alone has, p is the
@@ -130,10 +130,10 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> Paired:
     more, less = (b + 1) / (count + 2), (c + 1) / (count + 2)
     middle = more - less
     half = float(stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt((more + less - middle**2) / (count + 2))
-    return Paired((b - c) / count, max(-1.0, middle - half), min(1.0, middle + half), p, MCNEMAR, count, (b, c))
+    return PairedTest((b - c) / count, max(-1.0, middle - half), min(1.0, middle + half), p, MCNEMAR, count, (b, c))
 
 
-def bootstrap(first: Items, second: Items, ours: str, theirs: str, units: str | None = None) -> Paired | str:
+def bootstrap(first: Items, second: Items, ours: str, theirs: str, units: str | None = None) -> PairedTest | str:
     """Paired bootstrap of the mean of a column of each, or of its negated sum over that of `units`, which both share.
 
     Plain percentiles are too narrow for few items: the interval is Hesterberg's expanded percentile one
@@ -151,23 +151,26 @@ def bootstrap(first: Items, second: Items, ours: str, theirs: str, units: str | 
     differences, sizes = first.columns[ours] - second.columns[theirs], first.columns[units] if units else np.ones(count)
     if not differences.any():
         return "they are equal on every item"
-    if ratio(differences, sizes).standard_error is None:
+    if estimate_ratio(differences, sizes).standard_error is None:
         return "the difference is the same on every item: its spread can't be estimated"
-    drawn = first.resampled[ours] - second.resampled[theirs]
+    resampled_differences = first.resampled_sums[ours] - second.resampled_sums[theirs]
     difference = float(first.columns[ours].sum() - second.columns[theirs].sum())
     if units:
-        drawn, difference = -drawn / first.resampled[units], -difference / float(first.columns[units].sum())
+        resampled_differences, difference = (
+            -resampled_differences / first.resampled_sums[units],
+            -difference / float(first.columns[units].sum()),
+        )
     else:
-        drawn, difference = drawn / count, difference / count
+        resampled_differences, difference = resampled_differences / count, difference / count
     stretch, degrees = math.sqrt(count / (count - 1)), count - 1
     tail = float(stats.norm.cdf(-stretch * stats.t.ppf((1 + LEVEL) / 2, degrees)))
-    low, high = (float(end) for end in np.quantile(drawn, [tail, 1 - tail]))
-    fewer = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    low, high = (float(end) for end in np.quantile(resampled_differences, [tail, 1 - tail]))
+    fewer = min(int((resampled_differences <= 0).sum()), int((resampled_differences >= 0).sum()))
     away = float(stats.norm.isf((fewer + 1) / (RESAMPLES + 1)))
     if not fewer:
-        away = max(away, abs(difference) / float(drawn.std()))
+        away = max(away, abs(difference) / float(resampled_differences.std()))
     p = 2 * float(stats.t.sf(away / stretch, degrees))
-    return Paired(difference, low, high, min(1.0, max(p, 2.0 ** (1 - count))), BOOTSTRAP, count)
+    return PairedTest(difference, low, high, min(1.0, max(p, 2.0 ** (1 - count))), BOOTSTRAP, count)
 
 
 def holm(values: list[float], tests: int | None = None) -> list[float]:

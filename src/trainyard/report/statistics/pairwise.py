@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from trainyard.metrics import METRICS, SCORES
-from trainyard.report.render.format import PERCENT, fixed, scientific
+from trainyard.report.render.format import PERCENT, decimal, scientific
 from trainyard.report.results.item_scores import RESAMPLES
 from trainyard.report.results.runs import Evaluation
-from trainyard.report.statistics.paired_tests import UNITS, Paired, holm, paired
-from trainyard.report.statistics.seeds import WELCH, Repeated, Welch, welch
+from trainyard.report.statistics.paired_tests import UNITS, PairedTest, compare_paired, holm
+from trainyard.report.statistics.seeds import WELCH, SeedSummary, Welch, welch
 
 SIGNIFICANT = 0.05
 LEAST = 1e-6  # of a p-value that is told: smaller ones say the same
@@ -32,7 +32,7 @@ class Pair:
 
     first: int
     second: int
-    found: Paired | Welch | str
+    found: PairedTest | Welch | str
     p: float | None = None
     tests: int = 0
 
@@ -42,28 +42,30 @@ class Pair:
         return UNTESTED if self.p is None else BETTER if self.p < SIGNIFICANT else WITHIN
 
 
-def pairs(group: Sequence[Evaluation], name: str) -> list[Pair]:
+def compare_models(group: Sequence[Evaluation], name: str) -> list[Pair]:
     """Pairs of models by one score, under the paired test of its metric."""
-    return family(ranking(group, name), lambda first, second: paired(group[first], group[second], name))
+    return compare_family(ranking(group, name), lambda first, second: compare_paired(group[first], group[second], name))
 
 
-def pairs_over_seeds(figure: Repeated) -> list[Pair]:
+def compare_configurations(figure: SeedSummary) -> list[Pair]:
     """Pairs of configurations by one figure, under Welch's test."""
-    return family(figure.ranking, lambda first, second: welch(figure.values[first], figure.values[second]))
+    return compare_family(figure.ranking, lambda first, second: welch(figure.values[first], figure.values[second]))
 
 
-def family(order: Sequence[int], test: Callable[[int, int], Paired | Welch | str]) -> list[Pair]:
+def compare_family(order: Sequence[int], test: Callable[[int, int], PairedTest | Welch | str]) -> list[Pair]:
     """Every pair of a group, given from best to worst; of more than 8 members the best against each other one.
 
     Holm's correction is over all pairs, those that are left out too: the best was chosen from all of them.
     """
     whole = len(order) <= MOST
-    chosen = combinations(order, 2) if whole else ((order[0], other) for other in order[1:])
-    made = [Pair(first, second, test(first, second)) for first, second in chosen]
-    values = [pair.found.p for pair in made if not isinstance(pair.found, str)]
+    index_pairs = combinations(order, 2) if whole else ((order[0], other) for other in order[1:])
+    made_pairs = [Pair(first, second, test(first, second)) for first, second in index_pairs]
+    values = [pair.found.p for pair in made_pairs if not isinstance(pair.found, str)]
     tests = len(values) if whole else len(values) * (len(values) + 1) // 2
     adjusted = iter(holm(values, tests))
-    return [pair if isinstance(pair.found, str) else replace(pair, p=next(adjusted), tests=tests) for pair in made]
+    return [
+        pair if isinstance(pair.found, str) else replace(pair, p=next(adjusted), tests=tests) for pair in made_pairs
+    ]
 
 
 def ranking(group: Sequence[Evaluation], name: str) -> list[int]:
@@ -75,7 +77,7 @@ def ranking(group: Sequence[Evaluation], name: str) -> list[int]:
     )
 
 
-def unit(name: str, found: Paired | Welch) -> str:
+def difference_unit(name: str, test: PairedTest | Welch) -> str:
     """The unit of a difference as it is shown; a perplexity's under a paired test is in percent of it."""
     kind = SCORES.get(name)
     if kind is None:
@@ -83,66 +85,66 @@ def unit(name: str, found: Paired | Welch) -> str:
     if kind.unit is None:
         return "points" if kind.is_bounded else ""
     if kind.form == "exponential":
-        return "%" if isinstance(found, Paired) else ""
-    return "bits" if kind.form == "bits" and isinstance(found, Welch) else "nats"
+        return "%" if isinstance(test, PairedTest) else ""
+    return "bits" if kind.form == "bits" and isinstance(test, Welch) else "nats"
 
 
-def raw_unit(name: str, found: Paired | Welch) -> str:
+def raw_difference_unit(name: str, test: PairedTest | Welch) -> str:
     """The unit of a difference as the CSV has it."""
-    if isinstance(found, Paired) and name in UNITS:
+    if isinstance(test, PairedTest) and name in UNITS:
         return f"nats a {UNITS[name].removesuffix('s')}"
-    return "share" if name in PERCENT else unit(name, found)
+    return "share" if name in PERCENT else difference_unit(name, test)
 
 
-def apart(name: str, found: Paired | Welch) -> tuple[str, str]:
+def format_difference(name: str, test: PairedTest | Welch) -> tuple[str, str]:
     """A difference as it is shown, with its unit, and its interval: `+1.4 points`, `[0.3, 2.5]`."""
-    of = unit(name, found)
-    parts = [_shown(name, of, part) for part in (found.difference, found.low, found.high)]
+    of = difference_unit(name, test)
+    parts = [_to_shown_unit(name, of, part) for part in (test.difference, test.low, test.high)]
     width = parts[2] - parts[1]
     digits = 1 if width >= 1 or width < 1e-9 else min(4, 1 - math.floor(math.log10(width)))  # two that count
-    value, low, high = (fixed(part, digits) for part in parts)
+    value, low, high = (decimal(part, digits) for part in parts)
     signed = value if parts[0] <= 0 else f"+{value}"
     return f"{signed} {of}".strip(), f"[{low}, {high}]"
 
 
-def likely(p: float) -> str:
+def format_p_value(p: float) -> str:
     """A p-value as it is read: `0.031`; below a millionth no more than that."""
     if p < LEAST:
         return f"< {scientific(LEAST)}"
-    return scientific(p) if p < 0.001 else fixed(p, 3 if p < 0.1 else 2)
+    return scientific(p) if p < 0.001 else decimal(p, 3 if p < 0.1 else 2)
 
 
-def probability(p: float) -> str:
+def describe_p_value(p: float) -> str:
     """A p-value in a sentence: `p = 0.031`, `p < 1e-6`."""
-    return f"p {likely(p)}" if p < LEAST else f"p = {likely(p)}"
+    return f"p {format_p_value(p)}" if p < LEAST else f"p = {format_p_value(p)}"
 
 
-def told(name: str, pair: Pair) -> str:
+def describe_pair(name: str, pair: Pair) -> str:
     """A pair's difference, first minus second: interval, p, test and sizes; or why there is no test."""
-    found = pair.found
-    if isinstance(found, str) or pair.p is None:
-        return f"not tested ({found})"
-    value, interval = apart(name, found)
-    text = f"{value}, 95 % interval {interval}, {probability(found.p)}"
+    test = pair.found
+    if isinstance(test, str) or pair.p is None:
+        return f"not tested ({test})"
+    value, interval = format_difference(name, test)
+    text = f"{value}, 95 % interval {interval}, {describe_p_value(test.p)}"
     if pair.tests > 1:
-        text += f" ({likely(pair.p)} by Holm over {pair.tests} tests)"
-    return f"{text}; {name_of(found)}, {sizes(found)}: {pair.verdict}"
+        text += f" ({format_p_value(pair.p)} by Holm over {pair.tests} tests)"
+    return f"{text}; {name_of_test(test)}, {describe_sizes(test)}: {pair.verdict}"
 
 
-def sizes(found: Paired | Welch) -> str:
+def describe_sizes(test: PairedTest | Welch) -> str:
     """What a test is made on."""
-    if isinstance(found, Welch):
-        return "{} and {} seeds, whose spreads {}".format(*found.n, "overlap" if found.overlap else "lie apart")
-    if found.discordant:
-        return "n = {:,}, only one right: {:,} and {:,}".format(found.n, *found.discordant)
-    return f"n = {found.n:,}, {RESAMPLES:,} resamples"
+    if isinstance(test, Welch):
+        return "{} and {} seeds, whose spreads {}".format(*test.n, "overlap" if test.overlap else "lie apart")
+    if test.discordant:
+        return "n = {:,}, only one right: {:,} and {:,}".format(test.n, *test.discordant)
+    return f"n = {test.n:,}, {RESAMPLES:,} resamples"
 
 
-def name_of(found: Paired | Welch) -> str:
+def name_of_test(test: PairedTest | Welch) -> str:
     """The name of a test."""
-    return WELCH if isinstance(found, Welch) else found.test
+    return WELCH if isinstance(test, Welch) else test.test
 
 
-def _shown(name: str, of: str, value: float) -> float:
+def _to_shown_unit(name: str, of: str, value: float) -> float:
     scaled = 100 * math.expm1(value) if of == "%" else 100 * value if name in PERCENT else value
     return scaled + 0.0  # no zero with a sign

@@ -8,18 +8,18 @@ from typing import Any
 
 from trainyard.config.settings import Prices
 from trainyard.config.study import Study
-from trainyard.core.statistics import Score, alike
+from trainyard.core.statistics import Score, all_equal
 from trainyard.metrics import METRICS, is_higher_better
 from trainyard.report.render.format import PERCENT, TITLES
-from trainyard.report.results.published import published_losses, same
-from trainyard.report.results.runs import CHANCE, Evaluation, Run, label, telling
+from trainyard.report.results.published import matches, published_losses
+from trainyard.report.results.runs import CHANCE, Evaluation, Run, distinguishing_coordinates, label
 from trainyard.report.statistics.cost import Cost, cost_at, mean_cost, step_of
-from trainyard.report.statistics.seeds import configurations
+from trainyard.report.statistics.seeds import group_configurations
 
 LOSS = "validation_loss"
 
 
-def headline(group: Sequence[Evaluation]) -> str:
+def plotted_score(group: Sequence[Evaluation]) -> str:
     """The figure of an evaluation that is drawn; the table has them all."""
     metric = METRICS[group[0].metric]
     return metric.scores_of([metric.headline], [each.scores for each in group])[0]
@@ -94,7 +94,7 @@ def score_charts(
     known = {run.name: run for run in runs}
     charts = []
     for group in groups.values():
-        figure = headline(group)
+        figure = plotted_score(group)
         points: dict[str, dict[str, Point]] = {}
         for each in group:
             run = known.get(each.run)
@@ -138,18 +138,20 @@ def _losses(run: Run, prices: Prices | None) -> Iterator[tuple[str, Point]]:
 def _lines(runs: Sequence[Run], points: Mapping[str, Mapping[str, Point]]) -> list[Line]:
     """A line for each run, or for the seeds of one together where there are several."""
     groups = {run.name: [run] for run in runs}
-    for configuration in configurations(runs):
+    for configuration in group_configurations(runs):
         first, *rest = configuration.runs
         groups[first.name] = configuration.runs
         for run in rest:
             del groups[run.name]
-    names = telling([group[0] for group in groups.values()], without="seed")
+    names = distinguishing_coordinates([group[0] for group in groups.values()], without="seed")
     labels = [label(group[0], names) for group in groups.values()]
     lines = []
     for name, group in groups.items():
-        found = [points[run.name] for run in group]
-        shared = [key for key in found[0] if all(key in each for each in found)]
-        along = sorted((_mean([each[key] for each in found]) for key in shared), key=lambda point: point.cost.step)
+        point_lists = [points[run.name] for run in group]
+        shared = [key for key in point_lists[0] if all(key in each for each in point_lists)]
+        along = sorted(
+            (_mean([each[key] for each in point_lists]) for key in shared), key=lambda point: point.cost.step
+        )
         # the best model, or the last, may be that of a kept step
         distinct = {point.cost.step: point for point in along}
         text = label(group[0], names)
@@ -166,14 +168,17 @@ def _mean(points: Sequence[Point]) -> Point:
         return points[0]
     values = [point.score.value for point in points]
     mean, deviation = fmean(values), stdev(values)
-    ends = () if alike(values) else (mean - deviation, mean + deviation)
+    ends = () if all_equal(values) else (mean - deviation, mean + deviation)
     return Point(mean_cost([point.cost for point in points]), Score(mean, None, *ends))
 
 
 def _rivals(evaluation: Evaluation, figure: str, shortcuts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
     """Chance and the best shortcut on endings; the baselines of an evaluation on others."""
     if METRICS[evaluation.metric].has_chance:
-        own = next((found for found in shortcuts if found["dataset"] == evaluation.raw["dataset"]), None)
+        own = next(
+            (shortcut_file for shortcut_file in shortcuts if shortcut_file["dataset"] == evaluation.raw["dataset"]),
+            None,
+        )
         yield "chance", own["chance"]["value"] if own else CHANCE
         if own and own["baselines"]:
             best = max(own["baselines"].values(), key=lambda baseline: baseline["acc"]["value"])
@@ -192,6 +197,6 @@ def _others(
             yield f"{evaluation.run}, as is", evaluation.scores[figure].value
     for entry in study.published:
         for name, value in entry.values.items():
-            if name.removeprefix("hellaswag_") == figure and same(entry, group[0]):
+            if name.removeprefix("hellaswag_") == figure and matches(entry, group[0]):
                 raw = value / 100 if figure in PERCENT and value > 1 else value
                 yield f"{entry.model}, published", raw

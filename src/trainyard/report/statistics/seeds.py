@@ -9,8 +9,8 @@ from typing import Any
 
 from scipy import stats
 
-from trainyard.core.statistics import LEVEL, alike
-from trainyard.report.results.runs import Evaluation, Run, label, telling
+from trainyard.core.statistics import LEVEL, all_equal
+from trainyard.report.results.runs import Evaluation, Run, distinguishing_coordinates, label
 from trainyard.report.statistics.paired_tests import UNITS
 
 LOSSES = ("training_loss", "validation_loss")
@@ -26,7 +26,7 @@ class Configuration:
 
 
 @dataclass(frozen=True)
-class Repeated:
+class SeedSummary:
     """One figure of every configuration that has it for two seeds or more, where it compares.
 
     Attributes:
@@ -96,14 +96,14 @@ class Welch:
     overlap: bool
 
 
-def configurations(runs: Sequence[Run]) -> list[Configuration]:
+def group_configurations(runs: Sequence[Run]) -> list[Configuration]:
     """Finished runs by all of their specification but name and seed, where these have two seeds or more."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         if run.finished:
             rest = {key: value for key, value in run.specification.items() if key not in ("run", "seed")}
             groups.setdefault(json.dumps(rest, sort_keys=True), []).append(run)
-    names = telling([group[0] for group in groups.values()], without="seed")
+    names = distinguishing_coordinates([group[0] for group in groups.values()], without="seed")
     several = [group for group in groups.values() if len({run.coordinates["seed"] for run in group}) > 1]
     labels = [label(group[0], names) for group in several]
     return [
@@ -112,20 +112,20 @@ def configurations(runs: Sequence[Run]) -> list[Configuration]:
     ]
 
 
-def repeated(found: Sequence[Configuration], evaluations: Sequence[Evaluation]) -> list[Repeated]:
+def summarise_seeds(groups: Sequence[Configuration], evaluations: Sequence[Evaluation]) -> list[SeedSummary]:
     """Every loss and score that configurations have for two seeds or more.
 
     Losses compare on the same dataset and tokenizer, scores within one evaluation and checkpoint,
     a loss or perplexity per token within one tokenizer too.
     """
-    figures: dict[tuple[str, str, str, str, str], Repeated] = {}
-    for configuration in found:
+    figures: dict[tuple[str, str, str, str, str], SeedSummary] = {}
+    for configuration in groups:
         first = configuration.runs[0]
-        place = f"{first.coordinates['dataset']} ({first.tokenizer} tokens)"
+        data_label = f"{first.coordinates['dataset']} ({first.tokenizer} tokens)"
         values: dict[tuple[str, str, str, str, str], list[float]] = {}
         for name in LOSSES:
             measured = [value for run in configuration.runs if (value := run.summary[name]) is not None]
-            values[name, place, "", "", ""] = measured
+            values[name, data_label, "", "", ""] = measured
         runs = {run.name for run in configuration.runs}
         for each in evaluations:
             for name, value in each.scores.items() if each.run in runs else ():
@@ -134,7 +134,7 @@ def repeated(found: Sequence[Configuration], evaluations: Sequence[Evaluation]) 
                 values.setdefault(key, []).append(value.value)
         for key, several in values.items():
             if len(several) > 1:
-                figure = figures.setdefault(key, Repeated(*key[:4]))
+                figure = figures.setdefault(key, SeedSummary(*key[:4]))
                 figure.configurations.append(configuration)
                 figure.values.append(several)
     return list(figures.values())
@@ -165,27 +165,27 @@ def headline(runs: Sequence[Run], scores: Sequence[tuple[str, str, float]], lowe
         scores: run (or pretrained model), checkpoint and value of each.
         lower: whether less is better.
     """
-    owners = {run.name: found for found in configurations(runs) for run in found.runs}
+    owners = {run.name: configuration for configuration in group_configurations(runs) for run in configuration.runs}
     groups: dict[tuple[str, str], list[int]] = {}
-    for place, (name, checkpoint, _) in enumerate(scores):
-        groups.setdefault((owners[name].runs[0].name if name in owners else name, checkpoint), []).append(place)
+    for index, (name, checkpoint, _) in enumerate(scores):
+        groups.setdefault((owners[name].runs[0].name if name in owners else name, checkpoint), []).append(index)
 
     def mean(places: Sequence[int]) -> float:
-        return fmean(scores[place][2] for place in places)
+        return fmean(scores[index][2] for index in places)
 
     best = min(groups.values(), key=lambda places: mean(places) * (1 if lower else -1))
     ordered = sorted(best, key=lambda place: scores[place][2])
     label = owners[scores[best[0]][0]].label if len(best) > 1 else ""
     several = any(len(places) > 1 for places in groups.values())
-    return Headline(ordered[(len(ordered) - 1) // 2], [scores[place][2] for place in best], label, several)
+    return Headline(ordered[(len(ordered) - 1) // 2], [scores[index][2] for index in best], label, several)
 
 
-def spread(values: Sequence[float]) -> Spread | None:
+def compute_spread(values: Sequence[float]) -> Spread | None:
     """Mean and spread of a figure over seeds; none of fewer than two."""
     if len(values) < 2:
         return None
     mean, deviation, count = fmean(values), stdev(values), len(values)
-    if alike(values):
+    if all_equal(values):
         return Spread(mean, 0.0, count)
     error = deviation / math.sqrt(count)
     half = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
@@ -194,7 +194,7 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 def welch(first: Sequence[float], second: Sequence[float]) -> Welch | str:
     """Welch's t-test of two configurations (Welch 1947, Biometrika 34, 28-35); a text says why there is none."""
-    ours, theirs = spread(first), spread(second)
+    ours, theirs = compute_spread(first), compute_spread(second)
     if ours is None or theirs is None:
         return "fewer than two seeds"
     if not (ours.deviation and theirs.deviation):

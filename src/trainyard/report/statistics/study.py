@@ -28,7 +28,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Ranked:
+class Ranking:
     """One evaluation's scores by one name, from best to worst."""
 
     title: str
@@ -44,31 +44,35 @@ class Ranked:
         return headline(runs, scores, lower=not METRICS[self.evaluations[0].metric].higher_is_better)
 
 
-def ranked(evidence: Evidence, metric: Metric, name: str) -> list[Ranked]:
+def rank_evaluations(evidence: Evidence, metric: Metric, name: str) -> list[Ranking]:
     """Every evaluation by this metric that has a score of this name, its models from best to worst."""
     groups: dict[str, list[Evaluation]] = {}
     for evaluation in evidence.evaluations:
         if evaluation.metric == metric.key and name in evaluation.scores:
             groups.setdefault(evaluation.raw["evaluation"], []).append(evaluation)
-    found = []
+    results = []
     for group in groups.values():
         group.sort(key=lambda evaluation: evaluation.scores[name].value, reverse=metric.higher_is_better)
         names = model_labels(evidence.runs, group)
-        found.append(Ranked(group[0].title, group, names, [evaluation.scores[name] for evaluation in group]))
-    return found
+        results.append(Ranking(group[0].title, group, names, [evaluation.scores[name] for evaluation in group]))
+    return results
 
 
-def ranked_by(evidence: Evidence, metric: Metric, name: str) -> list[tuple[Ranked, str]]:
+def ranked_by(evidence: Evidence, metric: Metric, name: str) -> list[tuple[Ranking, str]]:
     """Every evaluation by this metric, ranked by the score of this name, or by what stands for it.
 
     Each with the name of that score.
     """
-    groups = [(group, name) for group in ranked(evidence, metric, name)]
+    groups = [(group, name) for group in rank_evaluations(evidence, metric, name)]
     if metric.instead is None or metric.instead[0] != name:
         return groups
     other = metric.instead[1]
     found = {group.evaluations[0].raw["evaluation"] for group, _ in groups}
-    rest = [group for group in ranked(evidence, metric, other) if group.evaluations[0].raw["evaluation"] not in found]
+    rest = [
+        group
+        for group in rank_evaluations(evidence, metric, other)
+        if group.evaluations[0].raw["evaluation"] not in found
+    ]
     return [*groups, *((group, other) for group in rest)]
 
 
@@ -78,11 +82,11 @@ def best_loss(run: Run) -> float | None:
     return best["validation_loss"] if best else run.summary["validation_loss"]
 
 
-def by_data(runs: Sequence[Run]) -> dict[tuple[str, str], list[tuple[float, Run]]]:
+def group_by_data(runs: Sequence[Run]) -> dict[tuple[str, str], list[tuple[float, Run]]]:
     """Finished runs by dataset and tokenizer (losses compare on nothing less), the lowest loss first."""
     groups: dict[tuple[str, str], list[tuple[float, Run]]] = {}
     for run in runs:
         loss = best_loss(run)
         if run.finished and loss is not None:
             groups.setdefault((run.coordinates["dataset"], run.tokenizer), []).append((loss, run))
-    return {place: sorted(group, key=lambda item: item[0]) for place, group in groups.items()}
+    return {data: sorted(group, key=lambda item: item[0]) for data, group in groups.items()}

@@ -13,7 +13,7 @@ from trainyard.config.catalogue import Model, ParallelSetting, Precision
 from trainyard.config.train import Train
 from trainyard.config.yaml_entries import parse_entries
 from trainyard.estimate.parameters import parameters
-from trainyard.plan.capabilities import Machine, unsupported
+from trainyard.plan.capabilities import Machine, explain_unsupported
 from trainyard.tools.gpu_check.facts import Facts
 
 Kind = Literal["reference", "parity", "measure", "limit", "too-large"]
@@ -69,8 +69,8 @@ class Cases:
         """References, then parity, then memory and speed, then memory that runs out, and experiments last."""
         parity = list(self._parity())
         references = {reference_name(case.specification): self._reference(case) for case in parity}
-        found = [*references.values(), *parity, *self._measured(), *self._out_of_memory()]
-        return sorted(found, key=lambda case: case.experiment)
+        cases = [*references.values(), *parity, *self._measured(), *self._out_of_memory()]
+        return sorted(cases, key=lambda case: case.experiment)
 
     def _parity(self) -> Iterator[Case]:
         for name, setting in self.settings.items():
@@ -81,16 +81,16 @@ class Cases:
 
     def _reference(self, case: Case) -> Case:
         """One process in fp32 that takes the micro-batches of all data ranks, and sums their gradients by rank."""
-        told = case.specification
-        parallel = {"name": "reference", "engine": "single", "options": {"ranks": told["data_ranks"]}}
-        specification = told | {
+        spec = case.specification
+        parallel = {"name": "reference", "engine": "single", "options": {"ranks": spec["data_ranks"]}}
+        specification = spec | {
             "kind": "reference",
             "parallel": {**parallel, "tensor": 1, "pipeline": 1},
             "precision": "fp32",
             "processes": 1,
             "data_ranks": 1,
         }
-        return Case(reference_name(told), ("reference",), None, False, specification)
+        return Case(reference_name(spec), ("reference",), None, False, specification)
 
     def _measured(self) -> Iterator[Case]:
         batches, length = ([2, 4], 64) if self.tiny else ([4, 16, 64], 1024)
@@ -138,8 +138,8 @@ class Cases:
         specification = {
             "kind": kind,
             "device": self.facts.device,
-            "model": {"name": model, **self.models[model].for_job(pretrained=False)},
-            "parallel": {"name": name, **setting.for_job()},
+            "model": {"name": model, **self.models[model].to_spec(pretrained=False)},
+            "parallel": {"name": name, **setting.to_spec()},
             "precision": precision,
             "processes": processes,
             "data_ranks": setting.data_ranks(processes),
@@ -164,7 +164,7 @@ class Cases:
         if precision == "bf16" and not self.facts.bf16:
             return f"this GPU does not compute in bf16 (compute capability {self.facts.capability}; 8.0 does)"
         capabilities = Machine(self.facts.device).capabilities(setting, compiled=False)
-        return unsupported(setting, self.models[model].family, precision, processes, capabilities)
+        return explain_unsupported(setting, self.models[model].family, precision, processes, capabilities)
 
 
 def _train(rows: int, ranks: int, length: int) -> dict[str, Any]:

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.core.files import write_json, write_text
-from trainyard.core.repository import ROOT, repository
+from trainyard.core.repository import ROOT, describe_repository
 from trainyard.core.text import utc_now
-from trainyard.launch.process_tree import ended_by_signals
+from trainyard.launch.process_tree import exit_on_signals
 from trainyard.tools.gpu_check import ranks
 from trainyard.tools.gpu_check.cases import Case, Cases, Choice
 from trainyard.tools.gpu_check.facts import Facts
 from trainyard.tools.gpu_check.state import State
 from trainyard.tools.gpu_check.table import line, markdown, outcome
-from trainyard.tools.gpu_check.verdict import judged
+from trainyard.tools.gpu_check.verdict import judge_case
 
 _LOGS = ROOT / "logs" / "gpu-check"
 # Short cases of tiny models wait for imports most of the time; their speed is not asked for.
@@ -53,9 +53,9 @@ class Check:
     def run(self) -> int:
         """Do what is still to do, and write; 1 where something is not as it should be, else 0."""
         try:
-            with ended_by_signals(self.stop.set):
-                self._tiny_ones()
-                for together in self._to_do(lambda case: True):
+            with exit_on_signals(self.stop.set):
+                self._run_tiny()
+                for together in self._remaining(lambda case: True):
                     self._launch(together)
         finally:
             self.stop.set()
@@ -67,7 +67,7 @@ class Check:
     def rows(self) -> list[dict[str, Any]]:
         """The row of every case."""
         done = {case.name: row for case in self.cases if (row := self.state.get(case))}
-        return [judged(case, done.get(case.name), done) for case in self.cases]
+        return [judge_case(case, done.get(case.name), done) for case in self.cases]
 
     def write(self, rows: Sequence[dict[str, Any]]) -> list[Path]:
         """Write the JSON and the Markdown file, named after the device and the day of the first case."""
@@ -76,7 +76,7 @@ class Check:
             "device": self.facts.names,
             "date": utc_now(),
             "command": f"make gpu-check ARGS='{' '.join(sys.argv[1:])}'" if sys.argv[1:] else "make gpu-check",
-            **repository(),
+            **describe_repository(),
             **asdict(self.facts),
             "cases": list(rows),
         }
@@ -85,10 +85,10 @@ class Check:
         write_text(json_file.with_suffix(".md"), markdown(content))
         return [json_file, json_file.with_suffix(".md")]
 
-    def _tiny_ones(self) -> None:
+    def _run_tiny(self) -> None:
         """References, then parity, several at once where there are the cores."""
         for kind in ("reference", "parity"):
-            launches = list(self._to_do(lambda case, kind=kind: case.kind == kind and not case.experiment))
+            launches = list(self._remaining(lambda case, kind=kind: case.kind == kind and not case.experiment))
             cores = _cores() // (2 * max((launch[0].specification["processes"] for launch in launches), default=1))
             with ThreadPoolExecutor(max(1, min(_AT_ONCE, cores))) as pool:
                 try:
@@ -98,9 +98,9 @@ class Check:
                     pool.shutdown(cancel_futures=True)
                     raise
 
-    def _to_do(self, wanted: Callable[[Case], bool]) -> Iterator[list[Case]]:
+    def _remaining(self, is_wanted: Callable[[Case], bool]) -> Iterator[list[Case]]:
         """The cases that are still to do, by launches."""
-        left = [case for case in self.cases if case.unsupported is None and wanted(case)]
+        left = [case for case in self.cases if case.unsupported is None and is_wanted(case)]
         for _, together in itertools.groupby(left, key=lambda case: case.together):
             cases = [case for case in together if self.state.get(case) is None]
             if cases:
@@ -110,12 +110,12 @@ class Check:
         """Run cases of the same processes; what is left after one that failed goes to new processes."""
         left = {case.name: case for case in cases}
         while left and not self.stop.is_set() and time.monotonic() < self.deadline:
-            told = next(iter(left.values())).specification
+            specification = next(iter(left.values())).specification
             log = _LOGS / self.name / f"{_plain('-'.join(next(iter(left.values())).together))}.log"
             ending = ranks.run(
                 [{"name": case.name, "specification": case.specification} for case in left.values()],
-                told["processes"],
-                max(1, _cores() // told["processes"]) if told["device"] == "cuda" else 1,
+                specification["processes"],
+                max(1, _cores() // specification["processes"]) if specification["device"] == "cuda" else 1,
                 log,
                 self.deadline,
                 self.stop,
@@ -129,9 +129,11 @@ class Check:
             for name in [ending.begun] if ending.begun else list(left):
                 self._keep(left.pop(name), row)
             # what comes after is larger, or would take as long
-            if ending.kind == "stalled" or (ending.kind == "out-of-memory" and told["kind"] == "measure"):
+            if ending.kind == "stalled" or (ending.kind == "out-of-memory" and specification["kind"] == "measure"):
                 for name in list(left):
-                    self._keep(left.pop(name), {**row, "reason": f"not tried: {ending.begun} {_came_to(ending)}"})
+                    self._keep(
+                        left.pop(name), {**row, "reason": f"not tried: {ending.begun} {_describe_ending(ending)}"}
+                    )
 
     def _keep(self, case: Case, row: dict[str, Any]) -> None:
         with self._telling:
@@ -142,7 +144,7 @@ class Check:
             print(f"[{done:3d}/{todo}] {line(rows[case.name])}", flush=True)
 
 
-def _came_to(ending: ranks.Ending) -> str | None:
+def _describe_ending(ending: ranks.Ending) -> str | None:
     return "ran out of memory" if ending.kind == "out-of-memory" else ending.reason
 
 

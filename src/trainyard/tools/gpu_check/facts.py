@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from trainyard.core.errors import InputError
-from trainyard.core.python_environment import versions
+from trainyard.core.python_environment import package_versions
 from trainyard.hardware.cpu import processor_name
 from trainyard.plan.capabilities import Device
 from trainyard.tools.gpu_check.ranks import environment
@@ -64,8 +64,8 @@ def find(device: Device | None) -> Facts:
         timeout=_SECONDS,
     )
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"it exited with status {done.returncode}"]
-        raise InputError(f"{sys.executable} can't look at its devices: {said[-1]}")
+        message = done.stderr.strip().splitlines() or [f"it exited with status {done.returncode}"]
+        raise InputError(f"{sys.executable} can't look at its devices: {message[-1]}")
     facts = Facts(**json.loads(done.stdout.splitlines()[-1]))
     if not facts.names:
         raise InputError(_no_gpu(facts))
@@ -87,13 +87,17 @@ def _no_gpu(facts: Facts) -> str:
 
 def look(device: Device) -> Facts:
     """This machine's, in this process."""
-    in_use = _in_use()  # before this process takes some itself
+    in_use = _memory_in_use()  # before this process takes some itself
     import torch  # noqa: PLC0415
     import transformers  # noqa: F401, PLC0415
 
-    found = versions(PACKAGES) | {"torch": str(torch.__version__), "cuda": torch.version.cuda, "driver": _driver()}
+    installed = package_versions(PACKAGES) | {
+        "torch": str(torch.__version__),
+        "cuda": torch.version.cuda,
+        "driver": _driver(),
+    }
     if device == "cpu":
-        return Facts("cpu", [processor_name()], None, None, None, True, found)
+        return Facts("cpu", [processor_name()], None, None, None, True, installed)
     numbers = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
     memory = [torch.cuda.get_device_properties(number).total_memory for number in numbers]
     bf16 = bool(numbers) and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -104,17 +108,17 @@ def look(device: Device) -> Facts:
         in_use,
         ".".join(str(part) for part in torch.cuda.get_device_capability(0)) if numbers else None,
         bf16,
-        found,
+        installed,
     )
 
 
-def _in_use() -> int | None:
+def _memory_in_use() -> int | None:
     """The most memory that is taken of any GPU that this process may use, in bytes, as nvidia-smi tells."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    asked = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(
-            [*asked, *(["-i", visible] if visible else [])], capture_output=True, text=True, check=True, timeout=60
+            [*query, *(["-i", visible] if visible else [])], capture_output=True, text=True, check=True, timeout=60
         )
         return max(int(line) for line in done.stdout.split()) * 2**20
     except (OSError, subprocess.SubprocessError, ValueError):
@@ -125,8 +129,8 @@ def _driver() -> str | None:
     """The version of NVIDIA's driver."""
     if not _DRIVER.exists():
         return None
-    found = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", _DRIVER.read_text())
-    return found[1] if found else "unknown"
+    match = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", _DRIVER.read_text())
+    return match[1] if match else "unknown"
 
 
 if __name__ == "__main__":

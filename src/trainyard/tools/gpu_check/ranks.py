@@ -19,7 +19,7 @@ from trainyard.core.files import write_json
 from trainyard.core.repository import SOURCE
 from trainyard.launch.environment import child_environment
 from trainyard.launch.failures import oom_kill_count
-from trainyard.launch.worker import ERROR_FILE, set_room_aside, word_of
+from trainyard.launch.worker import ERROR_FILE, first_error, reserve_error_file
 
 # Imports from a slow disk; and then the first case, which may build a C++ extension.
 START_SECONDS = 180.0
@@ -68,7 +68,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="gpu-check-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         write_json(folder / "cases.json", list(cases))
-        set_room_aside(folder / _ERRORS)
+        reserve_error_file(folder / _ERRORS)
         log.parent.mkdir(parents=True, exist_ok=True)
         kills = oom_kill_count()
         started = []
@@ -76,7 +76,7 @@ def run(
             with log.open("ab") as output:
                 for variables in _variables(processes, threads, folder):
                     started.append(_start(folder, variables, output.fileno()))
-            return _watched(started, folder, deadline, stop, tell, kills)
+            return _watch(started, folder, deadline, stop, tell, kills)
         finally:
             for process in started:
                 # Even when it has ended: what it started is in its group.
@@ -88,8 +88,8 @@ def run(
 def environment(threads: int, more: dict[str, str] | None = None) -> dict[str, str]:
     """The environment of the processes: as a job's, with the user's own packages, and nothing that asks a network."""
     path, user_site = (os.environ.get(name, "") for name in ("PYTHONPATH", "PYTHONNOUSERSITE"))
-    found = child_environment(SOURCE, threads, {"HF_HUB_OFFLINE": "1", **(more or {})})
-    return found | {
+    result = child_environment(SOURCE, threads, {"HF_HUB_OFFLINE": "1", **(more or {})})
+    return result | {
         "PYTHONPATH": os.pathsep.join(part for part in (str(SOURCE), path) if part),
         "PYTHONNOUSERSITE": user_site,
     }
@@ -123,7 +123,7 @@ def _start(folder: Path, variables: dict[str, str], output: int) -> subprocess.P
     )
 
 
-def _watched(
+def _watch(
     processes: Sequence[subprocess.Popen[bytes]],
     folder: Path,
     deadline: float,
@@ -149,7 +149,7 @@ def _watched(
         if failed is None and any(status not in (None, 0) for status in statuses):
             failed = now
         if failed and (None not in statuses or now - failed > _GRACE_SECONDS):
-            return _failed(statuses, folder / _ERRORS, begun, kills)
+            return _describe_failure(statuses, folder / _ERRORS, begun, kills)
         if stop.is_set() or now > deadline:
             return Ending("stopped", None, None)
         if now - since > limit:
@@ -157,8 +157,8 @@ def _watched(
         time.sleep(_POLL_SECONDS)
 
 
-def _failed(statuses: Sequence[int | None], errors: Path, begun: str | None, kills: int) -> Ending:
-    if word := word_of(errors):
+def _describe_failure(statuses: Sequence[int | None], errors: Path, begun: str | None, kills: int) -> Ending:
+    if word := first_error(errors):
         kind = "out-of-memory" if word["kind"] == "out-of-memory" else "failed"
         return Ending(kind, begun, _first_line(word["message"]))
     if oom_kill_count() > kills:

@@ -51,11 +51,11 @@ class State:
             os.fsync(file.fileno())
 
     def _key(self, case: Case) -> str:
-        told = case.specification
+        specification = case.specification
         code = code_hash(
             "trainyard.tools.gpu_check.worker",
-            engine_module(told["parallel"]["engine"]),
-            f"trainyard.models.{told['model']['family']}",
-            family_module(told["model"]["family"]),
+            engine_module(specification["parallel"]["engine"]),
+            f"trainyard.models.{specification['model']['family']}",
+            family_module(specification["model"]["family"]),
         )
-        return sha256_json({"case": told, "machine": self._machine, "code": code})
+        return sha256_json({"case": specification, "machine": self._machine, "code": code})

@@ -36,7 +36,7 @@ def markdown(content: Mapping[str, Any]) -> str:
         "every loss, figure and reason. How to read it: [check a GPU machine](../how-to/check-a-gpu-machine.md).",
         _machine(content),
         _parity([row for row in rows if row["kind"] == "parity"]),
-        _measured([row for row in rows if row["kind"] == "measure"]),
+        _speed_table([row for row in rows if row["kind"] == "measure"]),
         _limits([row for row in rows if row["kind"] in ("limit", "too-large")]),
         _experiments([row for row in rows if row["experiment"] and row["outcome"] != "unsupported"]),
         _reasons(rows),
@@ -65,7 +65,7 @@ def _counts(rows: Sequence[Row]) -> str:
     for kind in ("out-of-memory", "unsupported", "failed", "not run"):
         number = sum(row["outcome"] == kind for row in rows)
         counted[f"{number} {kind}"] = number > 0
-    return ", ".join(text for text, shown in counted.items() if shown)
+    return ", ".join(text for text, count in counted.items() if count)
 
 
 def _machine(content: Mapping[str, Any]) -> str:
@@ -86,23 +86,26 @@ def _parity(rows: Sequence[Row]) -> str:
     for row in rows:
         where = (row["parallel"], str(row["processes"]), row["model"])
         cells.setdefault(where, {})[row["precision"]] = _word(row) if row.get("largest") is not None else row["outcome"]
-    found = markdown_table(
+    table_text = markdown_table(
         ("parallel setting", "processes", "model", *_PRECISIONS),
-        [(*where, *(found.get(precision, "") for precision in _PRECISIONS)) for where, found in cells.items()],
+        [
+            (*where, *(table_text.get(precision, "") for precision in _PRECISIONS))
+            for where, table_text in cells.items()
+        ],
     )
     tolerances = {f"{row['tolerance']:g}: {row['tolerance_reason']}" for row in rows if "tolerance" in row}
     return "\n\n".join(
         [
             "## Parity\n\nThe largest difference of the loss, in nats, from the reference: one process in fp32 on the "
             "same device that takes the same micro-batches, which predict unequal numbers of tokens, over 20 steps.",
-            found,
+            table_text,
             "Tolerances:\n\n" + "\n".join(f"- {text}." for text in sorted(tolerances)),
         ]
     )
 
 
-def _measured(rows: Sequence[Row]) -> str:
-    found = markdown_table(
+def _speed_table(rows: Sequence[Row]) -> str:
+    table_text = markdown_table(
         (
             "model",
             "parallel setting",
@@ -121,13 +124,13 @@ def _measured(rows: Sequence[Row]) -> str:
         [_measured_row(row) for row in rows if row["outcome"] != "unsupported"],
     )
     lengths = sorted({row["sequence_length"] for row in rows})
-    said = sorted({(row["mfu_formula"], row["peak_source"], row["peak_flops"]) for row in rows if "mfu" in row})
-    sources = [f"MFU = {formula}; peak {flops / 1e12:.1f} TFLOP/s: {source}." for formula, source, flops in said]
+    peaks = sorted({(row["mfu_formula"], row["peak_source"], row["peak_flops"]) for row in rows if "mfu" in row})
+    sources = [f"MFU = {formula}; peak {flops / 1e12:.1f} TFLOP/s: {source}." for formula, source, flops in peaks]
     return "\n\n".join(
         [
             "## Speed and memory\n\nRandom weights and tokens; batch: sequences per process, of "
             f"{', '.join(str(length) for length in lengths)} tokens; the median of the steps after the warm-up.",
-            found,
+            table_text,
             *sources,
         ]
     )
@@ -136,7 +139,7 @@ def _measured(rows: Sequence[Row]) -> str:
 def _measured_row(row: Row) -> tuple[str, ...]:
     what = (row["model"], row["parallel"], row["processes"], row["precision"], row["batch"])
     if row["outcome"] != "finished":
-        return (*(str(part) for part in what), row["outcome"], *[""] * 5, _predicted(row), "")
+        return (*(str(part) for part in what), row["outcome"], *[""] * 5, _format_prediction(row), "")
     milliseconds = [f"{1000 * row['step_seconds'][name]:,.0f}" for name in ("median", "p10", "p90")]
     return (
         *(str(part) for part in what),
@@ -146,12 +149,12 @@ def _measured_row(row: Row) -> tuple[str, ...]:
         f"{row['mfu']:.1%}",
         _gib(row["peak_device_memory"]) or "",
         _gib(row["peak_device_memory_reserved"]) or "",
-        _predicted(row),
+        _format_prediction(row),
         _gib(row["host_memory_increase"]) or "",
     )
 
 
-def _predicted(row: Row) -> str:
+def _format_prediction(row: Row) -> str:
     if row.get("predicted_memory") is None:
         return ""
     error = row["prediction_error"]
@@ -159,7 +162,7 @@ def _predicted(row: Row) -> str:
 
 
 def _limits(rows: Sequence[Row]) -> str:
-    found = markdown_table(
+    table_text = markdown_table(
         ("model", "parallel setting", "precision", "batch", "limit", "predicted", "outcome", "reason"),
         [
             (
@@ -168,7 +171,7 @@ def _limits(rows: Sequence[Row]) -> str:
                 row["precision"],
                 str(row["batch"]),
                 _gib(row["memory_limit"] and row["memory_limit"]["bytes"]) or "the device",
-                _predicted(row),
+                _format_prediction(row),
                 row["outcome"],
                 row["reason"] or "",
             )
@@ -176,7 +179,7 @@ def _limits(rows: Sequence[Row]) -> str:
         ],
     )
     why = "Made so: a limit that what is trained can't keep, and a batch that the device can't hold."
-    return f"## Memory that runs out\n\n{why}\n\n{found}"
+    return f"## Memory that runs out\n\n{why}\n\n{table_text}"
 
 
 def _experiments(rows: Sequence[Row]) -> str:
@@ -192,8 +195,8 @@ def _reasons(rows: Sequence[Row]) -> str:
     """Why cases have no figures, those of one reason together; experiments and limits have said so."""
     names: dict[str, list[str]] = {}
     for row in rows:
-        told = row["kind"] in ("limit", "too-large") or (row["experiment"] and row["outcome"] != "unsupported")
-        if row["outcome"] not in ("finished", "not run") and not told:
+        is_listed = row["kind"] in ("limit", "too-large") or (row["experiment"] and row["outcome"] != "unsupported")
+        if row["outcome"] not in ("finished", "not run") and not is_listed:
             names.setdefault(f"{row['outcome']}: {row['reason']}", []).append(row["name"])
     if not names:
         return ""

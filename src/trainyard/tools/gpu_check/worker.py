@@ -21,7 +21,7 @@ from trainyard.core.files import read_json
 from trainyard.hardware.memory_usage import host_memory, peak_host_memory
 from trainyard.hardware.peak_flops import peak
 from trainyard.measure.memory_limit import limit_memory
-from trainyard.measure.worker import random_batch, speed, utilisation
+from trainyard.measure.worker import compute_speed, compute_utilisation, make_random_batch
 from trainyard.models.build import build
 from trainyard.models.family import load_module
 from trainyard.models.loss import Objective
@@ -33,9 +33,9 @@ _STEPS = 10
 _SECONDS = 5.0
 
 
-def micro_batch(model: Model, told: dict[str, Any], step: int, number: int) -> Batch:
+def micro_batch(model: Model, specification: dict[str, Any], step: int, number: int) -> Batch:
     """One of a step's micro-batches, (batch, time); each predicts its own number of tokens."""
-    rows, time_, words = told["batch"], told["sequence_length"], model.shape.vocabulary
+    rows, time_, words = specification["batch"], specification["sequence_length"], model.shape.vocabulary
     generator = torch.Generator().manual_seed(1000 * step + number)
     tokens = torch.randint(3, words, (rows, time_ + 1), generator=generator)
     labels = tokens[:, 1:].clone()
@@ -43,39 +43,45 @@ def micro_batch(model: Model, told: dict[str, Any], step: int, number: int) -> B
     return {"input_ids": tokens[:, :-1], "labels": labels}
 
 
-def curve(told: dict[str, Any], scratch: Path) -> dict[str, Any]:
+def curve(specification: dict[str, Any], scratch: Path) -> dict[str, Any]:
     """The losses of a few steps on micro-batches of unequal numbers of predicted tokens."""
-    model = Model.of_job(told["model"])
-    engine = make(told, model, scratch, dropout=0.0, accumulation=told["micro_batches"] // told["data_ranks"])
+    model = Model.from_spec(specification["model"])
+    engine = make(
+        specification,
+        model,
+        scratch,
+        dropout=0.0,
+        accumulation=specification["micro_batches"] // specification["data_ranks"],
+    )
     own = engine.settings.accumulation
     losses, skipped = [], 0
-    for step in range(told["steps"]):
+    for step in range(specification["steps"]):
         numbers = range(engine.data_rank * own, (engine.data_rank + 1) * own)
-        taken = engine.train_step(
-            [micro_batch(model, told, step, number) for number in numbers], engine.settings.train.learning_rate
+        step_result = engine.train_step(
+            [micro_batch(model, specification, step, number) for number in numbers], engine.settings.train.learning_rate
         )
-        losses.append(taken.loss)
-        skipped += taken.skipped
+        losses.append(step_result.loss)
+        skipped += step_result.skipped
     return {"losses": losses, "skipped_steps": skipped}
 
 
 class Measured:
     """An engine on which batches of growing size are measured."""
 
-    def __init__(self, told: dict[str, Any], scratch: Path) -> None:
-        self.model = Model.of_job(told["model"])
+    def __init__(self, specification: dict[str, Any], scratch: Path) -> None:
+        self.model = Model.from_spec(specification["model"])
         load_module(self.model.family)  # imports much, which is neither to be measured nor limited
         self.before = host_memory()
-        limit_memory(told["memory_limit"], process_group.device(told["device"]))
-        self.engine = make(told, self.model, scratch)
-        self.peak = peak(self.engine.device, told["precision"])
+        limit_memory(specification["memory_limit"], process_group.device(specification["device"]))
+        self.engine = make(specification, self.model, scratch)
+        self.peak = peak(self.engine.device, specification["precision"])
 
-    def row(self, told: dict[str, Any]) -> dict[str, Any]:
+    def row(self, specification: dict[str, Any]) -> dict[str, Any]:
         """Speed by the median step, and the largest memory over the ranks."""
         on_gpu, device = self.engine.device.type == "cuda", self.engine.device
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(device)
-        batch = random_batch(self.model, self.engine.settings.train, told["batch"], self.engine.data_rank)
+        batch = make_random_batch(self.model, self.engine.settings.train, specification["batch"], self.engine.data_rank)
         warmup = [self._seconds(batch) for _ in range(_WARMUP_STEPS)]
         (slowest,) = process_group.max_over_ranks([warmup[-1]])  # so that all take equally many
         seconds = [self._seconds(batch) for _ in range(max(3, min(_STEPS, int(_SECONDS / slowest))))]
@@ -84,8 +90,8 @@ class Measured:
         ranks = self.engine.data_ranks
         return {
             "steps": len(seconds),
-            **speed(seconds, told, ranks),
-            **utilisation(seconds, told, ranks, self.peak),
+            **compute_speed(seconds, specification, ranks),
+            **compute_utilisation(seconds, specification, ranks, self.peak),
             **usage(host, memory),
         }
 
@@ -108,21 +114,21 @@ def usage(host: float, device: Sequence[float]) -> dict[str, Any]:
 
 
 def make(
-    told: dict[str, Any], model: Model, scratch: Path, dropout: float | None = None, accumulation: int = 1
+    specification: dict[str, Any], model: Model, scratch: Path, dropout: float | None = None, accumulation: int = 1
 ) -> Engine:
     """The engine of a case on a fresh model."""
-    parallel = ParallelSetting.of_job(told["parallel"])
+    parallel = ParallelSetting.from_spec(specification["parallel"])
     settings = EngineSettings(
-        precision=told["precision"],
-        train=Train.model_validate(told["train"]),
+        precision=specification["precision"],
+        train=Train.model_validate(specification["train"]),
         parallel=parallel,
-        micro_batch=told["batch"],
+        micro_batch=specification["batch"],
         accumulation=accumulation,
         family=model.family,
-        device=told["device"],
+        device=specification["device"],
         scratch=scratch,
     )
-    objective = Objective(build(model, told["model"]["name"], dropout=dropout, seed=0))
+    objective = Objective(build(model, specification["model"]["name"], dropout=dropout, seed=0))
     return load_engine(parallel.engine)(objective, settings)
 
 

@@ -6,8 +6,8 @@ import datasets
 import numpy as np
 
 import evaluate
-from trainyard.core.statistics import flat
-from trainyard.evaluate.hellaswag import estimates, score
+from trainyard.core.statistics import flatten_estimates
+from trainyard.evaluate.hellaswag import estimate_scores, score
 from trainyard.evaluate.hellaswag_items import Item
 
 
@@ -33,4 +33,4 @@ class Hellaswag(evaluate.Metric):
         items = [Item(str(row), "", "", [], label) for row, label in enumerate(references)]
         scored = score(items, np.array(predictions), np.array(kwargs["lengths"]))
         right, right_norm = (np.array([item[name] for item in scored]) for name in ("correct", "correct_norm"))
-        return flat(estimates(right, right_norm))
+        return flatten_estimates(estimate_scores(right, right_norm))

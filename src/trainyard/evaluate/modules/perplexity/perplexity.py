@@ -6,8 +6,8 @@ import datasets
 import numpy as np
 
 import evaluate
-from trainyard.core.statistics import flat
-from trainyard.evaluate.perplexity import COUNTS, PROTOCOLS, estimates
+from trainyard.core.statistics import flatten_estimates
+from trainyard.evaluate.perplexity import COUNTS, PROTOCOLS, estimate_scores
 
 
 class Perplexity(evaluate.Metric):
@@ -26,4 +26,4 @@ class Perplexity(evaluate.Metric):
 
     def _compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, float | None]:
         columns = {"log_likelihood": predictions, **{name: kwargs[name] for name in COUNTS}}
-        return flat(estimates({name: np.array(values) for name, values in columns.items()}))
+        return flatten_estimates(estimate_scores({name: np.array(values) for name, values in columns.items()}))

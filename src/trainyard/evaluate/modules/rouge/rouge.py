@@ -6,9 +6,9 @@ import datasets
 import numpy as np
 
 import evaluate
-from trainyard.config.study import stems
-from trainyard.core.statistics import flat
-from trainyard.evaluate.rouge import PROTOCOL, STEMMER, WORDS, estimates, score
+from trainyard.config.study import uses_stemmer
+from trainyard.core.statistics import flatten_estimates
+from trainyard.evaluate.rouge import PROTOCOL, STEMMER, WORDS, estimate_scores, score
 
 
 class Rouge(evaluate.Metric):
@@ -28,8 +28,10 @@ class Rouge(evaluate.Metric):
 
     def _compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, Any]:
         tokenizer = kwargs.get("tokenizer", "ascii")
-        scores = score(predictions, references, stems(tokenizer, kwargs.get("stemmer")), tokenizer)
+        scores = score(predictions, references, uses_stemmer(tokenizer, kwargs.get("stemmer")), tokenizer)
         if kwargs.get("by_row"):
             return {"by_row": [None if np.isnan(row).any() else row.tolist() for row in scores]}
         scored = scores[~np.isnan(scores).any(axis=1)]
-        return flat(estimates(scored, kwargs.get("resamples", 1000), kwargs.get("seed", 1)) if len(scored) else {})
+        return flatten_estimates(
+            estimate_scores(scored, kwargs.get("resamples", 1000), kwargs.get("seed", 1)) if len(scored) else {}
+        )
