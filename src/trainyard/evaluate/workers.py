@@ -153,10 +153,6 @@ def main() -> None:
     score_share(task, Path(sys.argv[1]).parent, rank, processes)
 
 
-if __name__ == "__main__":
-    main()
-
-
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
@@ -172,3 +168,7 @@ def keep_freed_memory() -> None:
     # glibc before 2.35 refuses so large a threshold: its own rule is then left as it is
     if hasattr(library, "gnu_get_libc_version") and library.mallopt(_MMAP_THRESHOLD, 1 << 30):  # bytes
         library.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)  # bytes
+
+
+if __name__ == "__main__":
+    main()

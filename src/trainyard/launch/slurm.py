@@ -145,10 +145,6 @@ def _run(*words: str) -> str:
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
-if __name__ == "__main__":
-    main()
-
-
 def was_killed_for_memory(job: str) -> bool:
     """Whether SLURM has ended a job for want of memory; False where it doesn't tell, or no longer.
 
@@ -164,3 +160,7 @@ def _ask(*words: str) -> str:
         return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False).stdout
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return ""
+
+
+if __name__ == "__main__":
+    main()
