@@ -89,6 +89,9 @@ def of_another_user(code: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     if os.getuid() != 0:
         pytest.skip("a folder can be given to another user by root alone")
     monkeypatch.setenv("HOME", str(code.parent))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    for name in ("XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL"):
+        monkeypatch.delenv(name, raising=False)
     for path in (code, code / ".git"):
         os.chown(path, 4242, 4242)
     return code
@@ -103,8 +106,7 @@ def test_a_clone_that_another_user_owns_is_unknown_by_gits_own_words_with_the_re
     assert explain_unknown_commit(of_another_user) == found["unknown"]
 
 
-def test_the_remedy_makes_it_known(of_another_user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
+def test_the_remedy_makes_it_known(of_another_user: Path) -> None:
     remedy = describe_repository(of_another_user)["unknown"].split("; to trust it: ")[1]
     subprocess.run(remedy, shell=True, cwd=of_another_user, env={**os.environ, "PWD": str(of_another_user)}, check=True)
     assert describe_repository(of_another_user) == {"commit": git(of_another_user, "rev-parse", "HEAD"), **CLEAN}
