@@ -28,7 +28,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def forget() -> None:
     for cached in (
-        code_hash._file,
+        code_hash.find_source,
         code_hash._load_cache,
         code_hash._parse_cached,
         code_hash.import_closure,

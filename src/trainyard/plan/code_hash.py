@@ -22,7 +22,8 @@ _OF_NO_RESULT = "trainyard.launch."
 
 
 @functools.cache
-def _file(module: str) -> Path | None:
+def find_source(module: str) -> Path | None:
+    """The file of a local module or package; None if there is no such module."""
     path = SOURCE.joinpath(*module.split("."))
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
@@ -89,14 +90,14 @@ def _load_cache() -> _Cache:
 @functools.cache
 def _parse_cached(module: str) -> tuple[str, tuple[str, ...]]:
     """The hash of the code of a module, and the local modules that it imports."""
-    file = _file(module)
+    file = find_source(module)
     assert file is not None, f"no module {module} under {SOURCE}"
     parsed = _load_cache().parse(module, file)
     imported = []
     for name in parsed["imported"]:
         parts = name.split(".")
         imported += [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
-    return parsed["code"], tuple(dict.fromkeys(name for name in imported if _file(name)))
+    return parsed["code"], tuple(dict.fromkeys(name for name in imported if find_source(name)))
 
 
 @functools.cache

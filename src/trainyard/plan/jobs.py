@@ -16,10 +16,9 @@ from trainyard.config.yaml_entries import choose
 from trainyard.core.failure_counts import count_failures
 from trainyard.core.python_environment import find_framework, read_pins
 from trainyard.estimate.families import family_module
-from trainyard.metrics import METRICS
 from trainyard.parallel import engine_module
 from trainyard.plan.capabilities import explain_unsupported
-from trainyard.plan.code_hash import code_hash
+from trainyard.plan.code_hash import code_hash, find_source
 from trainyard.plan.evaluations import Evaluation, needs_encoder
 from trainyard.plan.plain_files import check_plain_file
 from trainyard.plan.report import FIGURES, TABLES, Product
@@ -267,9 +266,10 @@ class Dag:
         }
 
     def evaluation_code(self, wildcards: Wildcards) -> str:
-        """The code of one metric, its module of `evaluate` included."""
+        """The code of one metric, with that of its module for the library `evaluate` if it has one."""
         metric = self._find_evaluation(wildcards)[1].metric
-        scores = [f"trainyard.evaluate.modules.{metric}.{metric}"] if metric in METRICS else []
+        library_module = f"trainyard.evaluate.modules.{metric}.{metric}"
+        scores = [library_module] if find_source(library_module) else []
         return code_hash("trainyard.evaluate.run", f"trainyard.evaluate.{metric}", *scores)
 
     def evaluation_processes(self, wildcards: Wildcards) -> int:

@@ -18,6 +18,13 @@ from trainyard.core.text import markdown_table
 from trainyard.estimate.families import FAMILIES, load_family
 from trainyard.estimate.families.base import ShapeKey, Split
 
+
+def nested_entries(entry: type[BaseModel]) -> list[type[BaseModel]]:
+    """The entries that stand under the keys of an entry, in the order of the keys."""
+    kinds = (kind for field in entry.model_fields.values() for kind in get_args(field.annotation))
+    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+
+
 SECTIONS: dict[str, list[type[BaseModel]]] = {
     "config/config.yaml": [Config, Prices],
     "config/studies/*.yaml": [
@@ -25,11 +32,7 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
         study.Grid,
         Train,
         study.Evaluate,
-        study.Perplexity,
-        study.Hellaswag,
-        study.Rouge,
-        study.Samples,
-        study.Contamination,
+        *nested_entries(study.Evaluate),
         study.Probes,
         study.Measure,
         study.Search,
