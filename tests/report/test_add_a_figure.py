@@ -1,7 +1,6 @@
 """The page docs/how-to/add-a-figure.md, followed to the letter in a copy of the repository."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import sys
 import pytest
 from repository import ROOT, Repository, jobs
 
+from how_to import follow, listed_changes, listed_commands, listed_files
 from trainyard.config.study import Study
 from trainyard.plan.study import make_plan
 
@@ -18,9 +18,7 @@ from .sample_study import STUDY
 
 pytestmark = pytest.mark.slow
 
-PAGE = (ROOT / "docs" / "how-to" / "add-a-figure.md").read_text(encoding="utf-8")
-FILES = dict(re.findall(r"`((?:src|report)/[^`]+)`[^`]*:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))
-COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+PAGE = "add-a-figure.md"
 FIGURE = "results/demo/report/gradient-norms.svg"
 
 
@@ -28,26 +26,19 @@ FIGURE = "results/demo/report/gradient-norms.svg"
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """A copy of the repository with what the page adds."""
     made = Repository(tmp_path_factory.mktemp("figure") / "trainyard")
-    for name, text in FILES.items():
-        path = made.folder / name
-        if path.exists():
-            entry = text.removeprefix("FIGURES = [\n    ...,\n").removesuffix("]\n")
-            path.write_text(path.read_text().replace("\n]\n", f"\n{entry}]\n", 1))
-        else:
-            path.write_text(text)
+    follow(PAGE, made.folder)
     return made
 
 
-def test_three_files_make_a_figure(repository: Repository) -> None:
-    changed = [name for name in FILES if (ROOT / name).exists()]
-    assert len(FILES) == 3
-    assert changed == ["src/trainyard/plan/report.py"]
-    assert repository.folder.joinpath(changed[0]).read_text() != (ROOT / changed[0]).read_text()
+def test_two_files_and_an_entry_make_a_figure() -> None:
+    assert list(listed_files(PAGE)) == ["src/trainyard/report/pages/gradient_norms.py", "report/gradient-norms.rst"]
+    assert list(listed_changes(PAGE)) == ["src/trainyard/plan/report.py"]
 
 
 def test_the_dry_run_lists_it_once(repository: Repository) -> None:
-    assert COMMANDS[0] == "snakemake -n --config studies=demo"
-    planned = jobs(repository.snakemake(*COMMANDS[0].split()[1:]))
+    program, *arguments = listed_commands(PAGE)[0].split()
+    assert program == ".venv/bin/snakemake"
+    planned = jobs(repository.snakemake(*arguments))
     assert planned.count("Draw the report of demo: gradient_norms") == 1
     assert len(planned) == len(set(planned))
 
@@ -65,7 +56,7 @@ def test_its_rule_draws_it(repository: Repository) -> None:
 def test_the_tests_of_the_page_draw_it_from_every_kind_of_results_and_from_none(repository: Repository) -> None:
     shutil.copytree(ROOT / "tests", repository.folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", repository.folder)
-    python, *arguments = COMMANDS[-1].split()
+    python, *arguments = listed_commands(PAGE)[-1].split()
     assert python == ".venv/bin/python"
     done = subprocess.run(
         [sys.executable, *arguments, "-k", "gradient"],

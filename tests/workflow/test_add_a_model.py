@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from repository import ROOT, Repository, jobs
 
-from how_to import listed_commands, listed_files
+from how_to import follow, listed_commands, listed_files
 
 PAGE = "add-a-model.md"
 SETTINGS = {"ddp", "zero3", "tensor", "pipeline"}
@@ -27,9 +27,7 @@ for run in study.runs.values():
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """A copy of the repository with what the page adds."""
     made = Repository(tmp_path_factory.mktemp("model") / "trainyard")
-    for name, text in listed_files(PAGE).items():
-        with (made.folder / name).open("a", encoding="utf-8") as file:
-            file.write(text)
+    follow(PAGE, made.folder)
     shutil.copytree(ROOT / "tests", made.folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", made.folder)
     return made

@@ -1,4 +1,7 @@
-"""What a metric is to whatever ranks, tests, draws or prints its scores; `trainyard.evaluate` computes them."""
+"""What a metric is to whatever ranks, tests, draws or prints its scores; `trainyard.evaluate` computes them.
+
+How to add one: docs/how-to/add-a-metric.md.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,7 +16,7 @@ class ScoreKind:
 
     Attributes:
         key: its name in results.
-        title: as a heading.
+        title: in a sentence.
         short_title: as a heading of a narrow column.
         decimals: as it is printed.
         percent: whether it is a share, which is printed in percent.
@@ -34,6 +37,11 @@ class ScoreKind:
     correct: str | None = None
     unit: str | None = None
     form: Literal["nats", "exponential", "bits"] = "nats"
+
+    @property
+    def heading(self) -> str:
+        """The title with the unit that its numbers are printed in."""
+        return f"{self.title}, %" if self.percent else self.title
 
     @property
     def is_bounded(self) -> bool:

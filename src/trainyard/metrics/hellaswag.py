@@ -8,8 +8,8 @@ HELLASWAG = Metric(
     needs_encoder=False,
     higher_is_better=True,
     scores=(
-        ScoreKind("acc", "accuracy, %", "acc %", 1, percent=True, correct="correct"),
-        ScoreKind("acc_norm", "normalised accuracy, %", "acc_norm %", 1, percent=True, correct="correct_norm"),
+        ScoreKind("acc", "accuracy", "acc %", 1, percent=True, correct="correct"),
+        ScoreKind("acc_norm", "normalised accuracy", "acc_norm %", 1, percent=True, correct="correct_norm"),
     ),
     headline="acc_norm",
     topic="Endings",

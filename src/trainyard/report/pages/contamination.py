@@ -10,7 +10,7 @@ from trainyard.config.study import Study
 from trainyard.core.files import write_text
 from trainyard.core.statistics import FEWEST, Score, estimate_proportion
 from trainyard.report.pages.cells import score_cell
-from trainyard.report.render.format import PERCENT, TITLES, decimal, join_words, score, short, truncate
+from trainyard.report.render.format import HEADINGS, PERCENT, decimal, join_words, score, short, truncate
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, render, render_fragment, to_csv
 from trainyard.report.results.contamination import Overlap, read_overlaps
 from trainyard.report.results.runs import Evaluation, Run, model_labels, read_evaluations, read_runs
@@ -186,7 +186,7 @@ def _scores_again(evaluation: Evaluation, overlap: Overlap, label: str) -> list[
         cells = {
             "model": Cell(label, label, {"name": evaluation.run, "checkpoint": evaluation.checkpoint}),
             "items": Cell(evaluation.title, evaluation.raw["evaluation"]),
-            "score": Cell(TITLES.get(name, name), name),
+            "score": Cell(HEADINGS.get(name, name), name),
             "all": score_cell(name, value),
             "n": Cell(f"{evaluation.raw['n']:,}", evaluation.raw["n"]),
             "clean": missing_cell(reason),

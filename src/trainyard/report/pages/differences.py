@@ -106,7 +106,7 @@ def _row(location: str, name: str, ends: Sequence[Cell], pair: Pair) -> Row:
     test = pair.found
     cells = {
         "evaluation": Cell(location, location),
-        "score": Cell(TITLES[name].removesuffix(", %"), name),
+        "score": Cell(TITLES[name], name),
         "first": ends[0],
         "second": ends[1],
     }

@@ -14,6 +14,7 @@ from trainyard.report.pages.predicted_memory import TOO_SMALL, reported_error
 from trainyard.report.pages.quality import describe_pareto_front
 from trainyard.report.pages.verdicts import NOISE, describe_near_best, describe_second, describe_seeds, describe_test
 from trainyard.report.render.format import (
+    PERCENT,
     POINTS,
     TITLES,
     decimal,
@@ -162,11 +163,15 @@ def _scores(metric: Metric, evidence: Evidence) -> list[str]:
 
 def _with_interval(name: str, value: Score) -> str:
     digits = 1 if name in POINTS else None
-    text = score(name, value.value, digits)
+    text = score(name, value.value, digits) + _unit(name)
     if value.interval is None:
         return text
     low, high = (score(name, end, digits) for end in value.interval)
     return f"{text} [{low}, {high}]"
+
+
+def _unit(name: str) -> str:
+    return " %" if name in PERCENT else ""
 
 
 def _against_baselines(best: Evaluation, name: str, value: Score) -> list[str]:
@@ -208,7 +213,7 @@ def _against_pretrained(evidence: Evidence, group: Ranking, name: str) -> list[s
         else:
             change = f"{decimal(100 * (after.value / start.value - 1), 1)} %"
             change += f", {_noise(errors)}"
-        before_and_after = f"from {score(name, start.value)} to {score(name, after.value)}"
+        before_and_after = f"from {score(name, start.value)} to {score(name, after.value)}{_unit(name)}"
         sentences.append(f"Training took the {TITLES[name]} of {text} {before_and_after} ({change}).")
     return sentences
 

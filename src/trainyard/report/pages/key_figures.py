@@ -5,7 +5,7 @@ from statistics import fmean
 
 from trainyard.core.statistics import Score
 from trainyard.metrics import METRICS
-from trainyard.report.render.format import PERCENT, TITLES, decimal, duration, percent, scientific, score
+from trainyard.report.render.format import HEADINGS, PERCENT, decimal, duration, percent, scientific, score
 from trainyard.report.results.measurements import describe_load, whole_label
 from trainyard.report.results.probes import is_bit_equal, nearest_probe, probe_label
 from trainyard.report.results.runs import distinguishing_coordinates, label
@@ -59,7 +59,7 @@ def make_cards(evidence: Evidence) -> list[Card]:
         of = _over(head, 2, 100 if name in PERCENT else 1) or _interval(name, top.scores[head.place])
         if of:  # a figure that nothing tells the certainty of is no key figure
             remark = f"{of}{head.label or top.labels[head.place]}; {top.title}"
-            results.append(Card(TITLES[name], score(name, fmean(head.values)), remark))
+            results.append(Card(HEADINGS[name], score(name, fmean(head.values)), remark))
     compared = [probe for probe in evidence.parity if probe["within"] is not None]
     if compared:
         _, worst = nearest_probe(compared)

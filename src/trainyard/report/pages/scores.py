@@ -11,7 +11,7 @@ from trainyard.config.study import Study
 from trainyard.core.statistics import Score
 from trainyard.metrics import METRICS
 from trainyard.report.render import style
-from trainyard.report.render.format import BOUNDED, PERCENT, TITLES, score, tick, truncate
+from trainyard.report.render.format import BOUNDED, HEADINGS, PERCENT, score, tick, truncate
 from trainyard.report.results.runs import CHANCE, Evaluation, model_labels, read_evaluations, read_runs
 from trainyard.report.statistics.seeds import Configuration, compute_spread, group_configurations
 
@@ -113,7 +113,7 @@ def _panels(group: Sequence[Evaluation], labels: Sequence[str], repeats: Sequenc
         baselines = [(title, values[name]) for title, values in first.baselines.items() if name in values]
         if metric.has_chance:
             baselines.append(("chance", Score(CHANCE)))
-        results.append(Panel(TITLES[name], first.title, name, marks[:MOST], baselines, len(marks) - MOST))
+        results.append(Panel(HEADINGS[name], first.title, name, marks[:MOST], baselines, len(marks) - MOST))
     return results
 
 

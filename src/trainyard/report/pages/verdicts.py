@@ -54,7 +54,7 @@ def describe_seeds(evidence: Evidence, names: Sequence[str]) -> list[str]:
     for figure in summarise_seeds(group_configurations(evidence.runs), evidence.evaluations):
         if figure.name not in names:
             continue
-        title = TITLES[figure.name].removesuffix(", %")
+        title = TITLES[figure.name]
         cells = [spread_cell(figure.name, values) for values in figure.values]
         texts = [
             f"{configuration.label} {cell.text} {cell.detail} ({len(values)} seeds)"

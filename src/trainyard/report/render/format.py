@@ -12,6 +12,7 @@ TITLES = {
     "validation_loss": "validation loss",
     **{key: kind.title for key, kind in SCORES.items()},
 }
+HEADINGS = {**TITLES, **{key: kind.heading for key, kind in SCORES.items()}}
 SHORT_TITLES = {**TITLES, **{key: kind.short_title for key, kind in SCORES.items()}}
 BOUNDED = frozenset(key for key, kind in SCORES.items() if kind.is_bounded)
 POINTS = frozenset(key for key, kind in SCORES.items() if kind.points)

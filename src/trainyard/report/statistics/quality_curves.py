@@ -10,7 +10,7 @@ from trainyard.config.settings import Prices
 from trainyard.config.study import Study
 from trainyard.core.statistics import Score, all_equal
 from trainyard.metrics import METRICS, is_higher_better
-from trainyard.report.render.format import PERCENT, TITLES
+from trainyard.report.render.format import HEADINGS, PERCENT
 from trainyard.report.results.published import matches, published_losses
 from trainyard.report.results.runs import CHANCE, Evaluation, Run, distinguishing_coordinates, label
 from trainyard.report.statistics.cost import Cost, cost_at, mean_cost, step_of
@@ -105,7 +105,7 @@ def score_charts(
         lines = _lines([known[name] for name in points], points)
         if lines:
             levels = [*_rivals(group[0], figure, shortcuts), *_others(study, group, figure, known)]
-            charts.append(Chart(group[0].title, TITLES[figure], figure, lines, levels))
+            charts.append(Chart(group[0].title, HEADINGS[figure], figure, lines, levels))
     return charts
 
 
@@ -124,7 +124,7 @@ def loss_charts(study: Study, runs: Sequence[Run], prices: Prices | None) -> lis
                 for value, name in published_losses(study, LOSS, dataset, group, len(groups) == 1)
             ]
             title = f"{dataset} validation, {tokenizer} tokens"
-            charts.append(Chart(title, TITLES[LOSS], LOSS, lines, levels))
+            charts.append(Chart(title, HEADINGS[LOSS], LOSS, lines, levels))
     return charts
 
 
