@@ -22,7 +22,7 @@ def test_every_job_runs_with_the_python_of_its_environment(environments: InEnvir
     for stage, words in environments.started():
         if script := re.search(r"/scripts/\S*?\.(\w+)\.py$", words):
             scripts.add((script[1], stage))
-        if module := re.search(r"trainyard\.parallel\.rank (\S+)", words):
+        if module := re.search(r"trainyard\.launch\.worker (\S+)", words):
             modules.add((module[1], stage))
     assert scripts == {
         *((script, "data") for script in ("download", "tokenizer", "tokenize")),
