@@ -134,7 +134,7 @@ def shown(name, caption, subcategory, product, form):
 def report_files(product):
     """The files of a figure or a table, by the names of the rule's outputs."""
     return {
-        output: shown(name, product.caption, product.subcategory, title, form)
+        output: shown(name, product.module, product.subcategory, title, form)
         for output, (name, title, form) in product.files.items()
     }
 

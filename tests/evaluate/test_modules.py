@@ -13,8 +13,7 @@ from evaluate.loading import init_dynamic_modules
 import evaluate
 from trainyard.core import statistics
 from trainyard.core.repository import SOURCE
-from trainyard.evaluate import hellaswag, perplexity, rouge
-from trainyard.evaluate import metric as metric_module
+from trainyard.evaluate import hellaswag, perplexity, rouge, scorer
 from trainyard.evaluate.hellaswag_items import Item
 from trainyard.evaluate.result_files import Names
 from trainyard.evaluate.run import run
@@ -107,7 +106,7 @@ def test_headline_values_are_those_that_the_module_computes(
     before = headline()
     flat, scaled = statistics.flatten_estimates.__name__, statistics.Estimate.scale.__name__
     double = f"def {flat}(found):\n    return as_it_is({{name: each.{scaled}(2) for name, each in found.items()}})"
-    monkeypatch.setattr(metric_module, "MODULES", doubled(metric, tmp_path, flat, double))
+    monkeypatch.setattr(scorer, "MODULES", doubled(metric, tmp_path, flat, double))
     assert headline() == {name: estimate.scale(2) for name, estimate in before.items()}
 
 
@@ -118,13 +117,13 @@ def test_scores_of_summaries_are_those_that_the_module_computes(
     texts = ["Ben took a ball.", "A dog."], ["Ben has it.", "A dog runs."]
     before = rouge.score_rows(*texts, stemmer=True, tokenizer="ascii")
     double = "def score(*given):\n    return 2 * as_it_is(*given)"
-    monkeypatch.setattr(metric_module, "MODULES", doubled("rouge", tmp_path, "score", double))
+    monkeypatch.setattr(scorer, "MODULES", doubled("rouge", tmp_path, "score", double))
     assert rouge.score_rows(*texts, stemmer=True, tokenizer="ascii") == (2 * np.array(before)).tolist()
 
 
 def test_a_metric_is_computed_where_the_cache_of_the_hub_can_not_be_written() -> None:
     program = (
-        "from trainyard.evaluate.metric import compute;"
+        "from trainyard.evaluate.scorer import compute;"
         "print(compute('rouge', predictions=['A dog.'], references=['A dog.'], by_row=True)['by_row'])"
     )
     refused = dict.fromkeys(("HOME", "HF_HOME", "HF_MODULES_CACHE", "XDG_CACHE_HOME", "MPLCONFIGDIR"), "/proc/none")

@@ -20,7 +20,7 @@ every_product = pytest.mark.parametrize("product", PRODUCTS, ids=[product.name f
 
 @every_product
 def test_its_caption_is_there(product: Product) -> None:
-    assert (CAPTIONS / f"{product.caption}.rst").is_file()
+    assert (CAPTIONS / f"{product.module}.rst").is_file()
 
 
 @every_product

@@ -31,7 +31,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 
 def test_two_files_and_an_entry_make_a_figure() -> None:
-    assert list(listed_files(PAGE)) == ["src/trainyard/report/pages/gradient_norms.py", "report/gradient-norms.rst"]
+    assert list(listed_files(PAGE)) == ["src/trainyard/report/pages/gradient_norms.py", "report/gradient_norms.rst"]
     assert list(listed_changes(PAGE)) == ["src/trainyard/plan/report.py"]
 
 

@@ -174,7 +174,6 @@ def test_an_added_figure_draws_itself_and_the_overview(repository: Repository) -
         name="again",
         title="again",
         subcategory="Curves",
-        caption="curves",
         module="curves",
         inputs={"runs": "trainings"},
         options={"axis": "step"},

@@ -26,10 +26,10 @@ from trainyard.evaluate.hellaswag_items import (
     make_queries,
 )
 from trainyard.evaluate.log_likelihood import log_likelihoods
-from trainyard.evaluate.metric import NOT_FINITE, compute
 from trainyard.evaluate.model import Placement, find_max_length, load_causal
 from trainyard.evaluate.result_files import Result
 from trainyard.evaluate.rows import Block, count_rows, read_rows, rows_sha256, stream_rows
+from trainyard.evaluate.scorer import NOT_FINITE, compute
 from trainyard.launch.progress import Progress
 
 COLUMNS = ("id", "activity_label", "ctx_a", "ctx_b", "ctx", "endings", "label", "level")
@@ -80,7 +80,7 @@ class Settings(Placement):
 
 
 class Scorer:
-    """A causal model at work on endings (see `trainyard.evaluate.metric.Scorer`)."""
+    """A causal model at work on endings (see `trainyard.evaluate.scorer.Scorer`)."""
 
     columns = COLUMNS
 

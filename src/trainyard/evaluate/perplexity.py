@@ -17,10 +17,10 @@ from trainyard.core.statistics import Estimates, all_finite, estimate_ratio, unf
 from trainyard.data.tokenizer_layouts import unknown_token
 from trainyard.evaluate.encoding import encode, encode_as_harness, harness_start_token, start_token
 from trainyard.evaluate.log_likelihood import Query, log_likelihoods
-from trainyard.evaluate.metric import NOT_FINITE, compute
 from trainyard.evaluate.model import Placement, find_max_length, load_causal, load_tokenizer
 from trainyard.evaluate.result_files import Result
 from trainyard.evaluate.rows import Block, count_rows
+from trainyard.evaluate.scorer import NOT_FINITE, compute
 from trainyard.evaluate.wikitext_detokenizer import count_as_harness, detokenize
 from trainyard.evaluate.words import count_letters, count_unspaced_letters
 from trainyard.launch.progress import Progress
@@ -114,7 +114,7 @@ def explain_missing(values: Estimates, letters_of: int, unspaced: int) -> dict[s
 
 
 class Scorer:
-    """A causal model at work on documents (see `trainyard.evaluate.metric.Scorer`)."""
+    """A causal model at work on documents (see `trainyard.evaluate.scorer.Scorer`)."""
 
     columns = ("text",)
 

@@ -18,10 +18,10 @@ from trainyard.config.values import NonNegativeInt, PositiveInt
 from trainyard.core.errors import InputError
 from trainyard.core.statistics import Estimates, bootstrap_means, to_json
 from trainyard.evaluate.generation import generate, make_generation_config, reaches_limit
-from trainyard.evaluate.metric import compute
 from trainyard.evaluate.model import Placement, find_max_length, load_sequence_to_sequence
 from trainyard.evaluate.result_files import Result, explain_absent
 from trainyard.evaluate.rows import Block, count_rows
+from trainyard.evaluate.scorer import compute
 from trainyard.evaluate.words import count_letters, find_words
 from trainyard.launch.progress import Progress
 
@@ -127,7 +127,7 @@ def explain_unscored(tokenizer: RougeTokenizer, facts: Mapping[str, Any]) -> str
 
 
 class Scorer:
-    """A sequence-to-sequence model at work on summaries (see `trainyard.evaluate.metric.Scorer`)."""
+    """A sequence-to-sequence model at work on summaries (see `trainyard.evaluate.scorer.Scorer`)."""
 
     columns = ("id", "source", "target")
 

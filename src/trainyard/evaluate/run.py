@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.core.files import check_writable
-from trainyard.evaluate.metric import metric_module
 from trainyard.evaluate.model import explain_no_model
 from trainyard.evaluate.result_files import Names, Result, write_items, write_result
+from trainyard.evaluate.scorer import load_metric
 from trainyard.evaluate.workers import Task, score_items
 
 
@@ -35,7 +35,7 @@ def run(
         InputError: the model, the rows or the settings don't do, or the result can't be written.
     """
     check_writable(output.parent)
-    module, items = metric_module(metric), output.with_suffix(".parquet")
+    module, items = load_metric(metric), output.with_suffix(".parquet")
     parsed = module.Settings.model_validate(settings)
     if reason := explain_no_model(model_folder):
         write_items([], module.SCHEMA, items)

@@ -74,7 +74,7 @@ def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) 
 
 
 class Scorer:
-    """A causal model that goes on with documents (see `trainyard.evaluate.metric.Scorer`)."""
+    """A causal model that goes on with documents (see `trainyard.evaluate.scorer.Scorer`)."""
 
     columns = ("text",)
 

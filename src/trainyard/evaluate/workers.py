@@ -29,9 +29,9 @@ from trainyard.core.errors import InputError
 from trainyard.core.files import atomic_file, read_json, sha256_file, sha256_json, write_json
 from trainyard.core.python_environment import package_versions
 from trainyard.core.repository import SOURCE
-from trainyard.evaluate.metric import metric_module
 from trainyard.evaluate.result_files import PACKAGES, Names, write_items
 from trainyard.evaluate.rows import blocks, rows_sha256
+from trainyard.evaluate.scorer import load_metric
 from trainyard.launch.environment import child_environment
 from trainyard.launch.progress import progress
 
@@ -86,7 +86,7 @@ def score_items(task: Task, processes: int, output: Path, work: Path | None) -> 
             score_share(task, folder, 0, 1)
         else:
             _in_processes(task, folder, processes)
-        _gather(folder, metric_module(task.metric).SCHEMA, output)
+        _gather(folder, load_metric(task.metric).SCHEMA, output)
         yield
     if work is not None:
         shutil.rmtree(work.parent)
@@ -94,7 +94,7 @@ def score_items(task: Task, processes: int, output: Path, work: Path | None) -> 
 
 def score_share(task: Task, folder: Path, rank: int, processes: int) -> None:
     """Score each `processes`-th block from number `rank` on that `folder` doesn't hold yet."""
-    metric = metric_module(task.metric)
+    metric = load_metric(task.metric)
     scorer = metric.Scorer(Path(task.model_folder), Path(task.rows), task.settings)
     title = f"{task.title} (process {rank + 1} of {processes})" if processes > 1 else task.title
     with progress(title, scorer.stop, processes) as counter:

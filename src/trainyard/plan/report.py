@@ -32,8 +32,8 @@ class Product(ABC):
         name: of its rule.
         title: as the report's list of results shows it, in lower case.
         subcategory: the part of the list that it stands in.
-        caption: the file of `report/` that explains it, without `.rst`.
-        module: the file of `src/trainyard/report/pages/` that makes it, without `.py`.
+        module: the file of `src/trainyard/report/pages/` that makes it, without `.py`; the file of `report/` that
+            explains it has the same name.
         inputs: for each argument of its function, the kind of result files that it reads (a key of `Dag.results`).
         params: what else of the configuration its function takes: `models`, `prices`.
         when: whether a study has it; any value that Python takes for true will do.
@@ -42,7 +42,6 @@ class Product(ABC):
     name: str
     title: str
     subcategory: str
-    caption: str
     module: str
     inputs: Mapping[str, str]
     params: tuple[str, ...] = ()
@@ -113,7 +112,6 @@ FIGURES = [
         name="loss_by_step",
         title="loss by step",
         subcategory="Curves",
-        caption="curves",
         module="curves",
         inputs={"runs": "trainings", "metrics": "metrics"},
         options={"axis": "step"},
@@ -123,7 +121,6 @@ FIGURES = [
         name="loss_by_tokens",
         title="loss by tokens",
         subcategory="Curves",
-        caption="curves",
         module="curves",
         inputs={"runs": "trainings", "metrics": "metrics"},
         options={"axis": "tokens"},
@@ -133,7 +130,6 @@ FIGURES = [
         name="loss_by_time",
         title="loss by time",
         subcategory="Curves",
-        caption="curves",
         module="curves",
         inputs={"runs": "trainings", "metrics": "metrics"},
         options={"axis": "time"},
@@ -143,7 +139,6 @@ FIGURES = [
         name="scores_figure",
         title="scores",
         subcategory="Evaluation",
-        caption="scores",
         module="scores",
         inputs={"runs": "trainings", "evaluations": "evaluations"},
         when=lambda study: study.evaluation_files,
@@ -152,7 +147,6 @@ FIGURES = [
         name="quality_by_step",
         title="quality by step",
         subcategory="Evaluation",
-        caption="quality",
         module="quality",
         inputs={"runs": "trainings", "metrics": "metrics", "evaluations": "by_step", "shortcuts": "shortcuts"},
         params=("prices",),
@@ -163,7 +157,6 @@ FIGURES = [
         name="quality_by_cost",
         title="quality against cost",
         subcategory="Evaluation",
-        caption="quality",
         module="quality",
         inputs={"runs": "trainings", "metrics": "metrics", "evaluations": "by_step", "shortcuts": "shortcuts"},
         params=("prices",),
@@ -174,7 +167,6 @@ FIGURES = [
         name="levels_figure",
         title="scores by level",
         subcategory="Evaluation",
-        caption="levels",
         module="levels",
         inputs={"runs": "trainings", "evaluations": "evaluations", "shortcuts": "shortcuts"},
         when=lambda study: study.choice_datasets,
@@ -183,7 +175,6 @@ FIGURES = [
         name="scaling_figure",
         title="scaling law",
         subcategory="Evaluation",
-        caption="scaling",
         module="scaling",
         inputs={"runs": "trainings"},
         params=("models",),
@@ -193,7 +184,6 @@ FIGURES = [
         name="parity_figure",
         title="parity with the reference",
         subcategory="Parallel settings",
-        caption="parity",
         module="parity",
         inputs={"parity": "parity"},
         when=lambda study: study.probes,
@@ -202,7 +192,6 @@ FIGURES = [
         name="measure_figure",
         title="speed and memory",
         subcategory="Parallel settings",
-        caption="measure",
         module="speed",
         inputs={"cells": "cells"},
         when=lambda study: study.cells,
@@ -211,7 +200,6 @@ FIGURES = [
         name="breakdown_figure",
         title="where time goes",
         subcategory="Parallel settings",
-        caption="breakdown",
         module="step_time",
         inputs={"cells": "cells"},
         when=lambda study: study.cells,
@@ -220,7 +208,6 @@ FIGURES = [
         name="prediction_figure",
         title="predicted memory",
         subcategory="Parallel settings",
-        caption="prediction",
         module="predicted_memory",
         inputs={"cells": "cells"},
         when=lambda study: study.cells,
@@ -229,7 +216,6 @@ FIGURES = [
         name="memory_figure",
         title="memory by step",
         subcategory="Parallel settings",
-        caption="memory",
         module="memory",
         inputs={"runs": "runs_and_probes", "cells": "cells"},
         when=lambda study: study.runs or study.cells,
@@ -242,7 +228,6 @@ TABLES = [
         name="comparison_table",
         title="comparison of runs",
         subcategory="Overview",
-        caption="comparison",
         module="comparison",
         inputs={
             "runs": "trainings",
@@ -256,7 +241,6 @@ TABLES = [
         name="differences_table",
         title="paired differences",
         subcategory="Evaluation",
-        caption="differences",
         module="differences",
         inputs={"runs": "trainings", "evaluations": "evaluations", "scored": "items"},
         when=lambda study: study.has_shared_evaluations,
@@ -265,7 +249,6 @@ TABLES = [
         name="levels_table",
         title="scores by level",
         subcategory="Evaluation",
-        caption="levels",
         module="levels",
         inputs={"runs": "trainings", "evaluations": "evaluations", "shortcuts": "shortcuts"},
         when=lambda study: study.choice_datasets,
@@ -274,7 +257,6 @@ TABLES = [
         name="quality_table",
         title="quality by step",
         subcategory="Evaluation",
-        caption="quality",
         module="quality",
         inputs={"runs": "trainings", "metrics": "metrics", "evaluations": "by_step"},
         params=("prices",),
@@ -284,7 +266,6 @@ TABLES = [
         name="contamination_table",
         title="contamination",
         subcategory="Evaluation",
-        caption="contamination",
         module="contamination",
         inputs={
             "runs": "trainings",
@@ -299,7 +280,6 @@ TABLES = [
         name="scaling_table",
         title="scaling law",
         subcategory="Evaluation",
-        caption="scaling",
         module="scaling",
         inputs={"runs": "trainings"},
         params=("models",),
@@ -309,7 +289,6 @@ TABLES = [
         name="parity_table",
         title="parity with the reference",
         subcategory="Parallel settings",
-        caption="parity",
         module="parity",
         inputs={"parity": "parity"},
         when=lambda study: study.probes,
@@ -318,7 +297,6 @@ TABLES = [
         name="measure_table",
         title="speed and memory",
         subcategory="Parallel settings",
-        caption="measure",
         module="speed",
         inputs={"cells": "cells"},
         when=lambda study: study.cells,
@@ -327,7 +305,6 @@ TABLES = [
         name="data_table",
         title="data",
         subcategory="Inputs and sources",
-        caption="data",
         module="data",
         inputs={"statistics": "statistics", "duplicates": "duplicates"},
     ),
@@ -335,7 +312,6 @@ TABLES = [
         name="models_table",
         title="models",
         subcategory="Inputs and sources",
-        caption="models",
         module="models",
         inputs={},
         params=("models",),
@@ -344,7 +320,6 @@ TABLES = [
         name="environment_table",
         title="environment",
         subcategory="Inputs and sources",
-        caption="environment",
         module="environment",
         inputs={"runs": "runs_and_probes"},
     ),
@@ -352,7 +327,6 @@ TABLES = [
         name="sources_table",
         title="where figures come from",
         subcategory="Inputs and sources",
-        caption="sources",
         module="sources",
         inputs={
             "runs": "runs_and_probes",

@@ -12,7 +12,7 @@ from trainyard.core.code_versions import trained_by, with_commits
 from trainyard.core.errors import shorten
 from trainyard.metrics import METRICS
 from trainyard.report.pages.cells import SEEDS, outcome_cell, score_cell, spread_cell, verdict_cell
-from trainyard.report.pages.cuts import MOST, describe_cuts
+from trainyard.report.pages.truncation import MOST, describe_cuts
 from trainyard.report.render.format import SHORT_TITLES, TABLE_SCORES, decimal, duration, plural, size
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
 from trainyard.report.results.contamination import Overlap, describe_overlaps, read_overlaps

@@ -62,7 +62,7 @@ class Metric(Protocol):
         ...
 
 
-def metric_module(name: str) -> Metric:
+def load_metric(name: str) -> Metric:
     """The module of a metric: `hellaswag`, `perplexity`, `rouge`, `samples`."""
     return cast(Metric, importlib.import_module(f"trainyard.evaluate.{name}"))
 
