@@ -21,7 +21,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 from trainyard.launch.process_tree import end_with_snakemake
-from trainyard.parallel import launch
+from trainyard.launch import launch
 launch.SOURCE = "{source}:{here}"
 with {around}:
     launch.launch(
