@@ -30,7 +30,9 @@ def test_held_out_rows_that_are_trained_on_are_counted(full, empty):
 def test_the_spread_over_seeds_is_called_noise(empty):
     for seed, end in ((1, 1.20), (2, 1.25)):
         empty.add_run(f"s{seed}", seed=seed, end=end)
-    assert "The seed alone moves the validation loss by up to 0.050 nats" in sentences(empty)["Training"]
+    text = sentences(empty)["Training"]
+    # one degree of freedom: the noncentral t finds 80 % at 25.6 standard errors... of 0.035 nats
+    assert "The seed alone moves the validation loss by 0.035 nats (standard deviation, with 1 degree of" in text
 
 
 def test_endings_say_how_far_above_the_best_shortcut_and_on_which_levels(full):
@@ -39,8 +41,8 @@ def test_endings_say_how_far_above_the_best_shortcut_and_on_which_levels(full):
     assert "19.0 standard errors above the shortcut “likeliest ending”" in text
     assert "3 standard errors or more on facts (97.0 ± 0.8 %) and last-move (62.0 ± 2.2 %)." in text
     assert "It does not on earlier-move (31.0 ± 2.1 %) and carried (27.0 ± 2.0 %)." in text
-    assert "On facts and last-move together (1,000 items) it is right in 79.5 ± 1.2 %, " in text
     assert "above the shortcut “likeliest ending”, the hardest to beat of chance and shortcuts." in text
+    assert "together" not in text  # levels that were chosen because they were won
 
 
 def test_a_level_with_every_answer_right_takes_part(empty):
@@ -49,13 +51,6 @@ def test_a_level_with_every_answer_right_takes_part(empty):
     empty.add_shortcuts()
     text = sentences(empty)["Endings"]
     assert "3 standard errors or more on facts (100.0 % [99.2, 100.0]) and last-move (62.0 ± 2.2 %)." in text
-    assert "On facts and last-move together (1,000 items) it is right in 81.0 ± 1.1 %" in text
-
-
-def test_levels_are_not_pooled_where_all_or_one_are_beaten(empty):
-    empty.add_run("r")
-    empty.add_levels("r", {"facts": 0.97, "last-move": 0.62})
-    assert "together" not in sentences(empty)["Endings"]
 
 
 def test_a_model_at_chance_is_said_to_be_within_noise(empty):

@@ -5,7 +5,7 @@ import pytest
 
 from trainyard.core.statistics import Score, estimate_proportion
 from trainyard.report.results.runs import parse_score
-from trainyard.report.statistics.levels import CLEAR, Items, Scored, hardest_rival, pool_levels
+from trainyard.report.statistics.levels import CLEAR, Items, Scored, hardest_rival
 
 
 def scored(name: str, **levels: tuple[int, Score]) -> Scored:
@@ -63,12 +63,3 @@ def test_nothing_is_beaten_by_one_answer_nor_by_more_than_a_shortcut_of_one():
     one, many = (1, all_alike(1)), (500, Score(0.9, 0.02))
     assert hardest_rival(scored("model", facts=one), items(), "facts") is None
     assert hardest_rival(scored("model", facts=many), items(scored("shortcut", facts=one)), "facts") is None
-
-
-def test_levels_are_pooled_by_the_models_items_against_every_rival():
-    model = scored("model", facts=(300, Score(0.9, 0.02)), moves=(100, Score(0.5, 0.04)))
-    rival = scored("rival", facts=(10, Score(0.3, 0.1)), moves=(90, Score(0.4, 0.05)))
-    n, value, above = pool_levels(model, items(rival), ["facts", "moves"])
-    own, other = (0.75 * 0.02) ** 2 + (0.25 * 0.04) ** 2, (0.75 * 0.1) ** 2 + (0.25 * 0.05) ** 2
-    assert (n, value.value, value.error) == (400, pytest.approx(0.8), pytest.approx(own**0.5))
-    assert above == ("the shortcut “rival”", pytest.approx((0.8 - 0.325) / (own + other) ** 0.5))

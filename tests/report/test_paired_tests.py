@@ -11,15 +11,15 @@ import pytest
 from scipy import stats
 
 from trainyard.core.errors import InputError
-from trainyard.report.results.item_scores import RESAMPLES, Items
+from trainyard.report.results.item_scores import HALVES, Items
 from trainyard.report.results.runs import Evaluation, read_evaluations
 from trainyard.report.statistics.paired_tests import (
-    BOOTSTRAP,
     FEWEST,
+    SIGN_FLIP,
     PairedTest,
-    bootstrap,
     compare_paired,
     compare_with_baseline,
+    flip_signs,
     holm,
     mcnemar,
 )
@@ -96,25 +96,39 @@ def test_the_intervals_ends_are_shares() -> None:
     assert -1 <= found.low <= found.high <= 1
 
 
-# bootstrap
+# signs
 
 
 def test_a_difference_that_is_the_same_on_every_item_is_not_tested() -> None:
     scores = np.random.default_rng(0).normal(40, 10, 100)
-    found = bootstrap(of_values(x=scores + 3.0), of_values(x=scores), "x", "x")
+    found = flip_signs(of_values(x=scores + 3.0), of_values(x=scores), "x", "x")
     assert found == "the difference is the same on every item: its spread can't be estimated"
 
 
-def test_p_is_no_less_than_a_test_of_the_signs_can_give() -> None:
-    differences = 3.0 + np.arange(FEWEST) / 1e6
-    found = result(bootstrap(of_values(x=differences), of_values(x=np.zeros(FEWEST)), "x", "x"))
-    assert found.p == 2.0 ** (1 - FEWEST)
+@pytest.mark.parametrize("differing", [4, 6, 9])
+def test_p_is_that_of_every_choice_of_signs_where_few_rows_differ(differing: int) -> None:
+    values = np.zeros(100)
+    values[:differing] = np.arange(1, differing + 1)
+    found = result(flip_signs(of_values(x=values), of_values(x=np.zeros(100)), "x", "x"))
+    exact = stats.permutation_test(
+        (values[:differing],), np.sum, permutation_type="samples", n_resamples=np.inf, vectorized=False
+    )
+    assert exact.pvalue == 2.0 ** (1 - differing)
+    assert found.p == pytest.approx(exact.pvalue, rel=0.2)
+    assert found.p >= 2.0 ** (1 - differing)
+    assert (found.low <= 0) == (differing < 6)
+
+
+def test_p_is_no_less_than_the_halves_can_tell() -> None:
+    differences = 3.0 + np.arange(40) / 1e6
+    found = result(flip_signs(of_values(x=differences), of_values(x=np.zeros(40)), "x", "x"))
+    assert found.p == 2 / (HALVES + 1)
 
 
 def test_the_interval_of_a_mean_is_the_normal_one_where_items_are_many() -> None:
     generator = np.random.default_rng(1)
     first, second = generator.normal(0.1, 1, 2000), generator.normal(0, 1, 2000)
-    found = result(bootstrap(of_values(x=first), of_values(x=second), "x", "x"))
+    found = result(flip_signs(of_values(x=first), of_values(x=second), "x", "x"))
     half = 1.96 * np.std(first - second, ddof=1) / math.sqrt(2000)
     assert found.high - found.low == pytest.approx(2 * half, rel=0.03)
 
@@ -139,7 +153,7 @@ def test_whole_documents_are_drawn_so_a_long_one_counts_for_its_length() -> None
     losses = np.random.default_rng(3).normal(0, 1, (2, 40))
     losses[0, 0] += 200
     items = [of_values(loss=each, units=sizes) for each in losses]
-    found = result(bootstrap(items[0], items[1], "loss", "loss", "units"))
+    found = result(flip_signs(items[0], items[1], "loss", "loss", "units"))
     assert found.low < -0.01  # the long document, drawn twice
     assert found.high > -0.02  # or not at all
     assert found.p > 0.05
@@ -150,32 +164,34 @@ def test_p_is_below_the_level_where_the_interval_leaves_zero_out() -> None:
     values = generator.normal(0.2, 1, (60, 50))
     zero = np.zeros(50)
     for row in values:
-        found = result(bootstrap(of_values(x=row), of_values(x=zero), "x", "x"))
+        found = result(flip_signs(of_values(x=row), of_values(x=zero), "x", "x"))
         if not 0.045 < found.p < 0.055:
             assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
 
 
-def test_samples_are_the_same_in_every_process() -> None:
+def test_halves_are_the_same_in_every_process() -> None:
     values = np.random.default_rng(5).normal(0, 1, 100)
-    first, second = (of_values(x=values).resampled_sums["x"] for _ in range(2))
+    first, second = (of_values(x=values).half_sums["x"] for _ in range(2))
     assert np.array_equal(first, second)
-    assert first[:3] == pytest.approx(
-        [values[rows].sum() for rows in np.random.Generator(np.random.PCG64(1)).integers(0, 100, (3, 100))]
-    )
+    drawn = np.frombuffer(np.random.Generator(np.random.PCG64(1)).bytes(3 * 13), dtype=np.uint8).reshape(3, 13)
+    chosen = np.unpackbits(drawn, axis=1, count=100).astype(bool)
+    assert first[:3] == pytest.approx([values[half].sum() for half in chosen])
 
 
 def test_items_beyond_what_memory_holds_at_once_are_drawn_in_parts() -> None:
-    values = np.random.default_rng(6).normal(0, 1, 1000)  # 2,097 samples at a time
-    sums = of_values(x=values).resampled_sums["x"]
-    assert sums.shape == (RESAMPLES,)
-    assert sums.std() == pytest.approx(values.std() * math.sqrt(1000), rel=0.03)
+    values = np.random.default_rng(6).normal(0, 1, 1000)  # 2,097 halves at a time
+    sums = of_values(x=values).half_sums["x"]
+    assert sums.shape == (HALVES,)
+    assert sums.std() == pytest.approx(math.sqrt((values**2).sum()) / 2, rel=0.03)
 
 
-def test_beyond_what_samples_resolve_p_is_that_of_the_paired_t_test() -> None:
+def test_the_interval_is_the_test_turned_round() -> None:
     generator = np.random.default_rng(14)
-    first, second = generator.normal(1.0, 1, 100), generator.normal(0, 1, 100)
-    found = result(bootstrap(of_values(x=first), of_values(x=second), "x", "x"))
-    assert math.log(found.p) == pytest.approx(math.log(stats.ttest_rel(first, second).pvalue), rel=0.05)
+    values = generator.normal(0.3, 1, 60)
+    found = result(flip_signs(of_values(x=values), of_values(x=np.zeros(60)), "x", "x"))
+    for end in (found.low, found.high):
+        moved = result(flip_signs(of_values(x=values - end), of_values(x=np.zeros(60)), "x", "x"))
+        assert moved.p == pytest.approx(0.05, abs=0.001)
 
 
 # calibration
@@ -187,9 +203,21 @@ def test_where_there_is_no_difference_five_percent_are_called_one(count: int) ->
     cases = 400
     values = generator.normal(0, 1, (2 * cases, count)) + generator.normal(0, 2, count)  # items are hard or easy
     items = of_values(**{str(index): column for index, column in enumerate(values)})
-    p = [result(bootstrap(items, items, str(2 * case), str(2 * case + 1))).p for case in range(cases)]
+    p = [result(flip_signs(items, items, str(2 * case), str(2 * case + 1))).p for case in range(cases)]
     # 20 of 400 are expected; 8 to 34 hold 99.7 % of binomial draws
     assert 8 <= sum(each < 0.05 for each in p) <= 34
+
+
+@pytest.mark.parametrize("differing", [4, 5, 8, 20])
+def test_where_few_rows_differ_no_more_than_five_percent_are_called_a_difference(differing: int) -> None:
+    generator = np.random.default_rng(15)
+    cases = 400
+    values = np.zeros((cases, 100))
+    values[:, :differing] = generator.choice([-1.0, 1.0], (cases, differing))
+    items = of_values(zero=np.zeros(100), **{str(index): column for index, column in enumerate(values)})
+    found = [flip_signs(items, items, str(case), "zero") for case in range(cases)]
+    # 20 of 400 at most are expected: the paired bootstrap calls up to 13 percent one
+    assert sum(result(each).p < 0.05 for each in found) <= 34
 
 
 def test_mcnemar_calls_no_more_than_five_percent_of_equal_models_different() -> None:
@@ -207,7 +235,7 @@ def test_a_real_difference_is_found() -> None:
     assert sum(each.p < 0.05 and each.difference > 0 for each in found) >= 190
     items = generator.normal(0, 3, 300)
     better = of_values(base=items, **{str(case): items + 0.5 + generator.normal(0, 1, 300) for case in range(100)})
-    p = [result(bootstrap(better, better, str(case), "base")).p for case in range(100)]
+    p = [result(flip_signs(better, better, str(case), "base")).p for case in range(100)]
     assert sum(each < 0.05 for each in p) >= 95
 
 
@@ -259,11 +287,10 @@ def test_the_order_of_items_changes_nothing(empty: Any, metric: str, column: str
     assert shuffled == straight
 
 
-def test_too_few_items_are_not_resampled(empty: Any) -> None:
+def test_signs_of_too_few_items_are_not_tested(empty: Any) -> None:
     few = {"rouge1": np.arange(FEWEST - 1.0)}
-    assert (
-        compare_paired(*both(empty, "rouge", few, few), "rouge1") == "19 items are too few for a bootstrap: 20 at least"
-    )
+    said = compare_paired(*both(empty, "rouge", few, few), "rouge1")
+    assert said == "5 items are too few for a test of signs: 6 at least"
 
 
 def test_perplexities_a_token_of_other_tokenizers_are_not_compared(empty: Any) -> None:
@@ -342,7 +369,7 @@ def test_a_summary_is_compared_with_its_baseline_on_the_same_rows(empty: Any) ->
     empty.add_items("a", "rouge", {"rouge1": scores, "lead3": scores - generator.normal(5, 1, 50)})
     found = result(compare_with_baseline(read_evaluations(empty.evaluations)[0], "lead3", "rouge1"))
     assert found.low < 5 < found.high
-    assert found.test == BOOTSTRAP
+    assert found.test == SIGN_FLIP
 
 
 def test_holms_method_is_that_of_rs_p_adjust() -> None:

@@ -1,6 +1,7 @@
 """Who is better: pairs of models, configurations over seeds, and what tables and sentences make of them."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,8 @@ from trainyard.report.statistics.pairwise import (
     describe_pair,
     format_difference,
 )
-from trainyard.report.statistics.seeds import (
-    Spread,
-    Welch,
-    compute_spread,
-    group_configurations,
-    summarise_seeds,
-    welch,
-)
+from trainyard.report.statistics.recipes import RecipeTest, welch
+from trainyard.report.statistics.seeds import Spread, compute_spread, group_configurations, summarise_seeds
 from trainyard.tools import terminal_table
 
 from .reading import csv_rows, sentences
@@ -112,7 +107,7 @@ def test_differences_are_shown_in_points_and_perplexities_in_percent() -> None:
         "0.000 points",
         f"[{MINUS}0.020, 0.020]",
     )
-    loss = Welch(-0.1, -0.15, -0.05, 0.01, 4.0, (3, 3), False)
+    loss = RecipeTest(-0.1, -0.15, -0.05, 0.01, 4.0, (3, 3), 0.07)
     assert format_difference("validation_loss", loss) == (f"{MINUS}0.10 nats", f"[{MINUS}0.15, {MINUS}0.05]")
 
 
@@ -265,7 +260,7 @@ def test_findings_state_the_verdict_of_the_paired_test(three: Any) -> None:
     assert "McNemar's exact test)" in text
     text = sentences(three)["Perplexity"]
     assert f"within noise of it (best against second: {MINUS}" in text
-    assert "by Holm; paired bootstrap)" in text
+    assert "by Holm; sign-flip permutation test)" in text
 
 
 def test_a_second_that_differs_is_said_to_lie_below(three: Any) -> None:
@@ -284,7 +279,7 @@ def test_before_and_after_training_are_paired(empty: Any) -> None:
     text = sentences(empty)["Perplexity"]
     assert "Training took the perplexity per word of gpt2-1m from" in text
     assert f"({MINUS}" in text
-    assert "; paired bootstrap)" in text
+    assert "; sign-flip permutation test)" in text
 
 
 def test_a_summary_is_tested_against_lead_3(empty: Any) -> None:
@@ -343,10 +338,9 @@ def test_welchs_test_agrees_with_a_published_example() -> None:
     first = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4]
     second = [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 20.5, 24.4]
     found = welch(first, second)
-    assert isinstance(found, Welch)
+    assert isinstance(found, RecipeTest)
     assert (found.p, found.degrees) == (pytest.approx(0.021, abs=5e-4), pytest.approx(25.0, abs=0.05))
     assert found.high < 0
-    assert found.overlap
     assert found.n == (15, 15)
 
 
@@ -359,8 +353,8 @@ def test_one_seed_or_no_spread_is_no_test() -> None:
 
 def test_equal_configurations_are_within_noise() -> None:
     found = welch([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
-    assert isinstance(found, Welch)
-    assert (found.difference, found.p, found.overlap) == (0.0, 1.0, True)
+    assert isinstance(found, RecipeTest)
+    assert (found.difference, found.p) == (0.0, 1.0)
 
 
 def test_losses_compare_over_seeds_on_the_same_dataset_alone(empty: Any) -> None:
@@ -409,13 +403,18 @@ def test_configurations_are_compared_over_their_seeds(seeded: Any, outputs: dict
     ]
     assert over[0]["difference_unit"] == "nats"
     assert (over[0]["test_first_n"], over[0]["test_second_n"]) == ("3", "3")
-    assert "whose spreads lie apart" in outputs["table"].read_text()
+    assert over[2]["test"] == "t-test over seeds and items"
+    assert "3 and 3 seeds, 1,000 items" in outputs["table"].read_text()
 
 
-def test_a_sentence_says_whether_spreads_over_seeds_overlap(seeded: Any) -> None:
+def test_a_sentence_says_what_difference_so_many_seeds_can_find(seeded: Any) -> None:
     text = sentences(seeded)["Endings"]
     assert "mean ± standard deviation of accuracy over seeds: best is gpt2-1m 60.0 ± 1.0 (3 seeds), better than" in text
-    assert "gpt2-500k 50.0 ± 1.0 (3 seeds); their spreads lie apart (difference: +10.0 points" in text
+    assert "gpt2-500k 50.0 ± 1.0 (3 seeds) (difference: +10.0 points" in text
+    found = re.search(r"So many seeds and items find a difference of ([\d.]+) points with a power of 80 %", text)
+    assert found
+    # 2.8 standard errors and a little more by Student's t; seeds (1/3 + 1/3) and items (0.1 of them differ) make it 1.25
+    assert float(found[1]) == pytest.approx(2.85 * math.hypot(math.sqrt(2 / 3), 100 * math.sqrt(0.09 / 1000)), rel=0.02)
     assert "validation loss over seeds: best is gpt2-1m 1.261 ± 0.020 (3 seeds)" in sentences(seeded)["Training"]
 
 

@@ -75,7 +75,7 @@ def test_paired_differences_call_the_lower_one_better(found: dict[str, Any]) -> 
     pairs = {(row["first"], row["verdict"], row["second"]) for row in found["differences"]}
     order = ("gpt2-1m", "gpt2-500k", "gpt2-250k")
     assert pairs == {(first, "better", second) for first, second in itertools.combinations(order, 2)}
-    assert {row["test"] for row in found["differences"]} == {"paired bootstrap"}
+    assert {row["test"] for row in found["differences"]} == {"sign-flip permutation test"}
 
 
 def test_quality_by_step_has_every_step_s_value(found: dict[str, Any]) -> None:

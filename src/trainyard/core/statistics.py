@@ -98,21 +98,34 @@ def estimate_proportion(correct: np.ndarray) -> Estimate:
 def bootstrap_means(scores: np.ndarray, resamples: int, seed: int) -> list[Estimate]:
     """The mean of each column of `scores`, shape `(rows, columns)`.
 
-    Standard errors and percentile intervals come from `resamples` draws of whole
-    rows with replacement (numpy's PCG64 from `seed`). Fewer than 20 rows have Student's t
-    instead: percentiles of a few rows are too narrow (those of two end at the rows
-    themselves). One row, or equal rows, give the value alone.
+    Standard errors and intervals come from `resamples` draws of whole rows with replacement (numpy's PCG64 from
+    `seed`). The interval is the bootstrap-t (Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 12):
+    quantiles of the resampled means' distance from the mean, each in its own standard errors. Percentiles are too
+    narrow where most summaries have the same score and few have a far lower one. Fewer than 20 rows have Student's t
+    instead. One row, or equal rows, give the value alone.
     """
-    if len(scores) < FEWEST:
-        return [estimate_ratio(column, np.ones(len(column))) for column in scores.T]
+    count = len(scores)
+    if count < FEWEST:
+        return [estimate_ratio(column, np.ones(count)) for column in scores.T]
     generator = np.random.default_rng(seed)
-    means = np.stack([scores[generator.integers(0, len(scores), len(scores))].mean(axis=0) for _ in range(resamples)])
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    columns = zip(scores.mean(axis=0), means.std(axis=0, ddof=1), low, high, strict=True)
+    resampled = (scores[generator.integers(0, count, count)] for _ in range(resamples))
+    moments = np.array([(sample.mean(axis=0), sample.std(axis=0, ddof=1)) for sample in resampled])
+    means, deviations = moments[:, 0], moments[:, 1]  # (resamples, columns)
     return [
-        Estimate(float(column[0])) if all_equal(observed) else Estimate(*(float(part) for part in column))
-        for column, observed in zip(columns, scores.T, strict=True)
+        Estimate(float(column.mean()))
+        if all_equal(column)
+        else _studentise(column, means[:, place], deviations[:, place])
+        for place, column in enumerate(scores.T)
     ]
+
+
+def _studentise(column: np.ndarray, means: np.ndarray, deviations: np.ndarray) -> Estimate:
+    """The mean of observations with its bootstrap-t interval, from means and deviations of resamples of them."""
+    mean, error = float(column.mean()), float(column.std(ddof=1)) / math.sqrt(len(column))
+    varied = deviations > ROUNDING * np.abs(column).max()  # a resample of equal observations has no scale
+    distances = (means - mean)[varied] / (deviations[varied] / math.sqrt(len(column)))
+    near, far = np.quantile(distances, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(mean, float(means.std(ddof=1)), mean - float(far) * error, mean - float(near) * error)
 
 
 def to_json(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:

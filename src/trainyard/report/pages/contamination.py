@@ -1,22 +1,36 @@
 """What the training text gave away: items that share an n-gram with it, and the scores without them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
 from trainyard.config.study import Study
 from trainyard.core.files import write_text
-from trainyard.core.statistics import FEWEST, Score, estimate_proportion
+from trainyard.core.statistics import Score, estimate_proportion
+from trainyard.metrics import METRICS
 from trainyard.report.pages.cells import score_cell
-from trainyard.report.render.format import HEADINGS, PERCENT, decimal, join_words, score, short, truncate
+from trainyard.report.render.format import HEADINGS, decimal, join_words, short, truncate
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, render, render_fragment, to_csv
 from trainyard.report.results.contamination import Overlap, read_overlaps
 from trainyard.report.results.runs import Evaluation, Run, model_labels, read_evaluations, read_runs
-from trainyard.report.statistics.decontaminated import BEYOND, Clean, score_clean
+from trainyard.report.statistics.decontaminated import (
+    LENGTHS,
+    PERMUTATIONS,
+    StratifiedTest,
+    compare_within_strata,
+    make_strata,
+    score_clean,
+)
+from trainyard.report.statistics.paired_tests import holm
+from trainyard.report.statistics.pairwise import SIGNIFICANT, WITHIN, format_difference, format_p_value
 
 LISTED = 50  # affected items of each pair on the page; the CSV has all
+BEYOND = "beyond noise"
 LONGEST = 160  # characters of an n-gram on the page
 
 
@@ -144,75 +158,123 @@ def _pretrained(overlaps: Sequence[Overlap], runs: Sequence[Run]) -> Iterator[st
 
 
 def scores_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation], runs: Sequence[Run]) -> Table:
-    """Each score of an affected evaluation on all items and on the clean ones."""
+    """Each score of an affected evaluation on all items and on the clean ones; one of them compared with the others."""
     columns = [
         Column("model", "model", text=True),
         Column("items", "items of", text=True),
         Column("score", "score", text=True),
-        Column("all", "all"),
-        Column("clean", "clean"),
-        Column("difference", "difference", tip="clean minus all, with its standard error"),
+        Column("all", "all items"),
+        Column("clean", "clean items"),
+        Column("difference", "contaminated minus clean", tip="within levels, or within fifths by length"),
         Column("verdict", "", text=True),
         Column("n", "n, all"),
         Column("n_clean", "n, clean"),
     ]
     by_place = {overlap.place: overlap for overlap in overlaps}
     datasets = {run.name: run.coordinates["dataset"] for run in runs}
-    rows = []
+    affected = []
     for each, label in zip(evaluations, model_labels(runs, evaluations), strict=True):
         overlap = by_place.get((datasets.get(each.run, ""), each.raw["dataset"], each.raw["split"]))
         if overlap is not None and each.scores:
-            rows += _scores_again(each, overlap, label)
+            affected.append(_Affected(each, label, overlap))
+    found = _compare(affected)
+    rows = [row for each in affected for row in _scores_again(each, found.get(each.evaluation.path))]
     notes = [
-        "± is one standard error, [a, b] a 95 % interval. The error of the difference counts that both scores share "
-        "items. Within noise: less than two of these errors. "
-        f"Too few items: fewer than {FEWEST} clean ones, or fewer than {FEWEST} others.",
-        "Clean items may differ for other reasons than that nothing of them was read: longer ones share more.",
+        "± is one standard error, [a, b] a 95 % interval. Contaminated items are compared with clean ones of the same "
+        f"level, or where items have no levels of the same fifth by length ({LENGTHS} strata), for one score of each "
+        "evaluation: what is contaminated may be easier or longer for other reasons. “Beyond noise”: p of a "
+        f"permutation test within these strata ({PERMUTATIONS:,} permutations) is below 0.05 by Holm's correction for "
+        "all models of the evaluation.",
     ]
     return Table("Scores on the clean items", columns, rows, notes, "No item that was scored is contaminated.")
 
 
-def _scores_again(evaluation: Evaluation, overlap: Overlap, label: str) -> list[Row]:
-    items = evaluation.items
-    if isinstance(items, str):
-        kept, reason = None, items
-    else:
-        kept = ~np.isin(items.rows, list(overlap.affected))
-        reason = "every item is contaminated"
-        if kept.all():
-            return []
+@dataclass(frozen=True)
+class _Affected:
+    """An evaluation of items of which some may be contaminated."""
+
+    evaluation: Evaluation
+    label: str
+    overlap: Overlap
+
+    @cached_property
+    def contaminated(self) -> np.ndarray | str:
+        """Which of the items are, shape `(n,)`; a text says why that isn't known."""
+        items = self.evaluation.items
+        return items if isinstance(items, str) else np.isin(items.rows, list(self.overlap.affected))
+
+
+def _compare(affected: Sequence[_Affected]) -> dict[Path, tuple[str, StratifiedTest | str, float | None]]:
+    """The score that is compared, of each evaluation, how its contaminated items differ, and p by Holm."""
+    groups: dict[str, list[_Affected]] = {}
+    for each in affected:
+        groups.setdefault(each.evaluation.raw["evaluation"], []).append(each)
+    results: dict[Path, tuple[str, StratifiedTest | str, float | None]] = {}
+    for group in groups.values():
+        metric = METRICS[group[0].evaluation.metric]
+        (name,) = metric.scores_of([metric.headline], [each.evaluation.scores for each in group])
+        found = {each.evaluation.path: _compare_one(each, name) for each in group if name in each.evaluation.scores}
+        adjusted = iter(holm([test.p for test in found.values() if isinstance(test, StratifiedTest)]))
+        for path, test in found.items():
+            results[path] = name, test, next(adjusted) if isinstance(test, StratifiedTest) else None
+    return results
+
+
+def _compare_one(affected: _Affected, name: str) -> StratifiedTest | str:
+    items, contaminated = affected.evaluation.items, affected.contaminated
+    if isinstance(items, str) or isinstance(contaminated, str):
+        return str(items)
+    lengths = np.array([affected.overlap.lengths.get(row, 0) for row in items.rows.tolist()])
+    return compare_within_strata(items, contaminated, make_strata(items, lengths), name)
+
+
+def _scores_again(affected: _Affected, compared: tuple[str, StratifiedTest | str, float | None] | None) -> list[Row]:
+    evaluation, contaminated = affected.evaluation, affected.contaminated
+    if not isinstance(contaminated, str) and not contaminated.any():
+        return []
     rows = []
     for name, value in evaluation.scores.items():
         cells = {
-            "model": Cell(label, label, {"name": evaluation.run, "checkpoint": evaluation.checkpoint}),
+            "model": Cell(
+                affected.label, affected.label, {"name": evaluation.run, "checkpoint": evaluation.checkpoint}
+            ),
             "items": Cell(evaluation.title, evaluation.raw["evaluation"]),
             "score": Cell(HEADINGS.get(name, name), name),
             "all": score_cell(name, value),
             "n": Cell(f"{evaluation.raw['n']:,}", evaluation.raw["n"]),
-            "clean": missing_cell(reason),
+            "clean": _clean_cell(evaluation, contaminated, name),
         }
-        if kept is not None:
-            count = int(kept.sum())
+        if not isinstance(contaminated, str):
+            count = int((~contaminated).sum())
             cells["n_clean"] = Cell(f"{count:,}", count)
-            if count and not isinstance(items, str):
-                try:
-                    cells |= _clean_cells(name, score_clean(items, kept, name, evaluation.raw["settings"]))
-                except OverflowError:
-                    cells["clean"] = missing_cell("too large for a number")
+        if compared and compared[0] == name:
+            cells |= _compared_cells(*compared)
         rows.append(Row(cells))
     return rows
 
 
-def _clean_cells(name: str, cleaned: Clean) -> Mapping[str, Cell]:
-    sign = "+" if cleaned.difference > 0 else ""
-    shown = (cleaned.error or 0.0) * (100 if name in PERCENT else 1)
-    digits = None if shown == 0 or shown >= 0.05 else 4
-    detail = f"± {score(name, cleaned.error, digits)}" if cleaned.error else ""
-    text = f"{sign}{score(name, cleaned.difference, digits)}{' points' if name in PERCENT else ''}"
+def _clean_cell(evaluation: Evaluation, contaminated: np.ndarray | str, name: str) -> Cell:
+    items = evaluation.items
+    if isinstance(items, str) or isinstance(contaminated, str):
+        return missing_cell(str(items))
+    if contaminated.all():
+        return missing_cell("every item is contaminated")
+    try:
+        return score_cell(name, score_clean(items, ~contaminated, name, evaluation.raw["settings"]))
+    except OverflowError:
+        return missing_cell("too large for a number")
+
+
+def _compared_cells(name: str, within: StratifiedTest | str, p: float | None) -> Mapping[str, Cell]:
+    if isinstance(within, str) or p is None:
+        return {"difference": missing_cell(str(within))}
+    text, interval = format_difference(name, within)
+    tip = f"p {format_p_value(p)} by Holm; permutation test within {within.strata} strata"
+    numbers: dict[str, Any] = {"low": within.low, "high": within.high, "p": within.p, "p_holm": p}
+    verdict = BEYOND if p < SIGNIFICANT else WITHIN
     return {
-        "clean": score_cell(name, cleaned.value),
-        "difference": Cell(text, cleaned.difference, {"standard_error": cleaned.error}, detail=detail),
-        "verdict": Cell(cleaned.verdict, cleaned.verdict, kind="warn" if cleaned.verdict == BEYOND else "muted"),
+        "difference": Cell(text, within.difference, numbers, tip=tip, detail=interval),
+        "verdict": Cell(verdict, verdict, kind="warn" if verdict == BEYOND else "muted"),
     }
 
 

@@ -7,7 +7,7 @@ from trainyard.config.study import Study
 from trainyard.metrics import METRICS
 from trainyard.report.render.format import TITLES, plural
 from trainyard.report.render.html import Cell, Column, Raw, Row, Table, write_table
-from trainyard.report.results.item_scores import RESAMPLES, SEED
+from trainyard.report.results.item_scores import HALVES, SEED
 from trainyard.report.results.runs import Evaluation, Run, model_labels, read_evaluations, read_runs
 from trainyard.report.statistics.paired_tests import PairedTest
 from trainyard.report.statistics.pairwise import (
@@ -30,9 +30,9 @@ NOTES = [
     "of it; a perplexity per token or per byte of the same models has the same p.",
     "“Better”: p is below 0.05 by Holm's correction for all tests of the same score; “within noise”: it is not. "
     f"Of more than {MOST} models only the best is compared with the others, and the correction is for all pairs.",
-    "McNemar's exact test counts the items that only one of the two models gets right; the paired bootstrap draws "
-    f"whole documents or rows ({RESAMPLES:,} resamples from seed {SEED}). Both ask whether these trained models "
-    "differ; a test over seeds asks whether their configurations do.",
+    "McNemar's exact test counts the items that only one of the two models gets right; the sign-flip test permutes the "
+    f"signs of the differences of whole documents or rows ({HALVES:,} draws from seed {SEED}). Both ask whether these "
+    "trained models differ; a test over seeds asks whether their configurations do.",
 ]
 
 

@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, stdev, variance
 
 from trainyard.core.statistics import Score, z_score
 from trainyard.metrics import METRICS, Metric
@@ -33,7 +33,9 @@ from trainyard.report.results.measurements import varying_coordinates as varying
 from trainyard.report.results.probes import describe_tolerance, is_bit_equal, nearest_probe, probe_label
 from trainyard.report.results.runs import Evaluation, Run, distinguishing_coordinates, label
 from trainyard.report.statistics.paired_tests import PairedTest, compare_paired, compare_with_baseline
-from trainyard.report.statistics.seeds import headline
+from trainyard.report.statistics.recipes import POWER, find_detectable
+from trainyard.report.statistics.seeds import group_configurations, headline
+from trainyard.report.statistics.selection import correct_for_choice, describe_choice
 from trainyard.report.statistics.study import Evidence, Ranking, best_loss, group_by_data, ranked_by
 
 PREDICTED = 0.15  # of the measured increase: what a prediction of memory is to stay within
@@ -85,19 +87,22 @@ def _training(evidence: Evidence) -> list[str]:
 
 
 def _seeds(runs: Sequence[Run]) -> list[str]:
-    """How much the seed alone moves the validation loss."""
-    groups: dict[tuple[str, ...], list[float]] = {}
-    for run in runs:
-        loss = best_loss(run)
-        if run.finished and loss is not None:
-            coordinates = tuple(value for name, value in run.coordinates.items() if name != "seed")
-            groups.setdefault(coordinates, []).append(loss)
-    spreads = [max(losses) - min(losses) for losses in groups.values() if len(losses) > 1]
-    if not any(spreads):
+    """How much the seed alone moves the validation loss, and what differences so many seeds can tell from it."""
+    groups = [
+        [loss for run in configuration.runs if (loss := best_loss(run)) is not None]
+        for configuration in group_configurations(runs)
+    ]
+    groups = [losses for losses in groups if len(losses) > 1]
+    degrees = sum(len(losses) - 1 for losses in groups)
+    if not any(stdev(losses) for losses in groups):
         return []
+    deviation = math.sqrt(sum((len(losses) - 1) * variance(losses) for losses in groups) / degrees)
+    seeds = min(map(len, groups))
+    alone, several = (find_detectable(deviation * math.sqrt(2 / count), degrees) for count in (1, seeds))
     return [
-        f"The seed alone moves the validation loss by up to {decimal(max(spreads))} nats: smaller differences are "
-        f"noise."
+        f"The seed alone moves the validation loss by {decimal(deviation)} nats (standard deviation, with "
+        f"{plural(degrees, 'degree')} of freedom): with a power of {100 * POWER:.0f} % a comparison of {seeds} seeds "
+        f"each finds a difference of {decimal(several)} nats, and one of single runs a difference of {decimal(alone)}."
     ]
 
 
@@ -144,14 +149,20 @@ def _scores(metric: Metric, evidence: Evidence) -> list[str]:
         head = group.headline(evidence.runs, name)
         best = group.evaluations[head.place]
         seeds = f", the middle one of its {len(head.values)} seeds," if len(head.values) > 1 else ""
-        values = [f"{TITLES[each]} {_with_interval(each, best.scores[each])}" for each in metric.told[1:]]
-        first = f"{title} {_with_interval(name, best.scores[name])}"
+        corrected = {
+            each: correct_for_choice(best.scores[each], each, best.raw["n"], head.among)
+            for each in (name, *metric.told[1:])
+        }
+        values = [f"{TITLES[each]} {_with_interval(each, corrected[each])}" for each in metric.told[1:]]
+        first = f"{title} {_with_interval(name, corrected[name])}"
         if len(group.scores) > 1 and not head.several:
             extreme = "highest" if metric.higher_is_better else "lowest"
-            first = f"the {extreme} {title}: {_with_interval(name, best.scores[name])}"
+            first = f"the {extreme} {title}: {_with_interval(name, corrected[name])}"
         others = f", with {join_words(values)}" if values else ""
         items = plural(best.raw["n"], metric.item)
-        said.append(f"{group.title}, {items}: {group.labels[head.place]}{seeds} has {first}{others}.")
+        choice = describe_choice(head.among) if corrected[name].interval else ""
+        choice = f" (95 % intervals{choice})" if choice else ""
+        said.append(f"{group.title}, {items}: {group.labels[head.place]}{seeds} has {first}{others}{choice}.")
         if len(group.scores) > 1 and not head.several:
             second = _with_interval(name, group.scores[1])
             said.append(f"Second is {group.labels[1]} with {title} {second}, {describe_second(group, name)}.")

@@ -11,6 +11,7 @@ from trainyard.report.results.probes import is_bit_equal, nearest_probe, probe_l
 from trainyard.report.results.runs import distinguishing_coordinates, label
 from trainyard.report.statistics.levels import ALL, find_headline, gather
 from trainyard.report.statistics.seeds import Headline, compute_spread, headline
+from trainyard.report.statistics.selection import correct_for_choice, describe_choice, widen_mean
 from trainyard.report.statistics.study import Evidence, group_by_data, ranked_by
 
 
@@ -47,7 +48,7 @@ def make_cards(evidence: Evidence) -> list[Card]:
         head = find_headline(runs, items)
         top = items.models[head.place]
         value = top.levels[ALL][1]
-        of = _over(head, 1, 100) or _interval("acc", value)
+        of = _over(head, 1, 100) or _interval("acc", value, top.levels[ALL][0], head.among)
         if of:
             remark = f"{of}{head.label or top.title}; {items.title}; chance {decimal(100 * items.chance, 0)} %"
             mean = f"{decimal(100 * fmean(head.values), 1)} %"
@@ -56,7 +57,9 @@ def make_cards(evidence: Evidence) -> list[Card]:
     others = [metric for metric in METRICS.values() if not metric.has_chance]
     for top, name in [best for metric in others for best in ranked_by(evidence, metric, metric.headline)[:1]]:
         head = top.headline(runs, name)
-        of = _over(head, 2, 100 if name in PERCENT else 1) or _interval(name, top.scores[head.place])
+        of = _over(head, 2, 100 if name in PERCENT else 1) or _interval(
+            name, top.scores[head.place], top.evaluations[head.place].raw["n"], head.among
+        )
         if of:  # a figure that nothing tells the certainty of is no key figure
             remark = f"{of}{head.label or top.labels[head.place]}; {top.title}"
             results.append(Card(HEADINGS[name], score(name, fmean(head.values)), remark))
@@ -81,17 +84,18 @@ def _over(head: Headline, digits: int, scale: int = 1) -> str:
         return "one seed; " if head.several else ""
     if summary.low is None:
         return f"{summary.n} seeds, all the same; "
-    return (
-        f"mean of {summary.n} seeds, 95 % interval {decimal(summary.low, digits)} to {decimal(summary.high, digits)}; "
-    )
+    half = widen_mean(summary.mean - summary.low, summary.n - 1, head.among)
+    low, high = (decimal(summary.mean + side * half, digits) for side in (-1, 1))
+    return f"mean of {summary.n} seeds, 95 % interval {low} to {high}{describe_choice(head.among)}; "
 
 
-def _interval(name: str, value: Score) -> str:
-    """The 95 % interval of a score; nothing where nothing tells it."""
-    if value.interval is None:
+def _interval(name: str, value: Score, n: int, among: int) -> str:
+    """The 95 % interval of the best score of several; nothing where nothing tells it."""
+    interval = correct_for_choice(value, name, n, among).interval
+    if interval is None:
         return ""
-    low, high = (score(name, end) for end in value.interval)
-    return f"95 % interval {low} to {high}; "
+    low, high = (score(name, end) for end in interval)
+    return f"95 % interval {low} to {high}{describe_choice(among)}; "
 
 
 def _speed(evidence: Evidence) -> list[Card]:

@@ -24,10 +24,10 @@ from trainyard.report.statistics.levels import (
     find_headline,
     gather,
     hardest_rival,
-    pool_levels,
 )
 from trainyard.report.statistics.paired_tests import compare_paired
 from trainyard.report.statistics.pairwise import WITHIN, compare_family, describe_pair
+from trainyard.report.statistics.selection import correct_for_choice, describe_choice
 from trainyard.report.statistics.study import Evidence, rank_evaluations
 
 DRAWN = 6
@@ -229,9 +229,9 @@ def describe_endings(evidence: Evidence) -> list[str]:
         seeds = f", the middle one of its {len(head.values)} seeds," if len(head.values) > 1 else ""
         n, value = best.levels[ALL]
         text = f"{best.title}{seeds} picks the right ending in {_share(value)} of {plural(n, 'item')} ({items.title}"
-        if value.interval:
-            low, high = (decimal(100 * end, 1) for end in value.interval)
-            text += f"; 95 % interval {low} to {high}"
+        if interval := correct_for_choice(value, "acc", n, head.among).interval:
+            low, high = (decimal(100 * end, 1) for end in interval)
+            text += f"; 95 % interval {low} to {high}{describe_choice(head.among)}"
         text += ")"
         above = hardest_rival(best, items, ALL)
         if above:
@@ -298,10 +298,6 @@ def _by_level(model: Scored, items: Items) -> list[str]:
         )
     if lost:
         sentences.append(f"It does not on {join_words(lost)}.")
-    if 1 < len(won) < len(items.levels) - 1:  # on all levels it is the first sentence
-        n, value, above = pool_levels(model, items, list(won))
-        text = f"On {join_words(list(won))} together ({n:,} items) it is right in {_share(value)}"
-        sentences.append(f"{text}, {format_distance(above[1])} {above[0]}{_hardest(items)}." if above else f"{text}.")
     return sentences
 
 

@@ -16,10 +16,12 @@ from trainyard.report.statistics.pairwise import (
     compare_configurations,
     compare_models,
     describe_p_value,
+    format_detectable,
     format_difference,
     name_of_test,
 )
-from trainyard.report.statistics.seeds import Welch, group_configurations, summarise_seeds
+from trainyard.report.statistics.recipes import POWER, RecipeTest
+from trainyard.report.statistics.seeds import group_configurations, summarise_seeds
 from trainyard.report.statistics.study import Evidence, Ranking
 
 NOISE = 2.0  # combined standard errors: less is called noise where there is no test
@@ -66,11 +68,14 @@ def describe_seeds(evidence: Evidence, names: Sequence[str]) -> list[str]:
             sentences.append(f"{title_text}: {texts[best]}.")
             continue
         pair = next(pair for pair in compare_configurations(figure) if (pair.first, pair.second) == (best, others[0]))
-        if isinstance(pair.found, Welch):
+        if isinstance(pair.found, RecipeTest):
             verdict = "better than" if pair.verdict == BETTER else "within noise of"
             text = f"{title_text}: best is {texts[best]}, {verdict} the second, {texts[others[0]]}"
-            spreads = "overlap" if pair.found.overlap else "lie apart"
-            sentences.append(f"{text}; their spreads {spreads} ({_describe_tested(figure.name, pair, 'difference')}).")
+            of = " and items" if pair.found.items else ""
+            sentences.append(
+                f"{text} ({_describe_tested(figure.name, pair, 'difference')}). So many seeds{of} find a difference of "
+                f"{format_detectable(figure.name, pair.found)} with a power of {100 * POWER:.0f} %."
+            )
         else:
             sentences.append(
                 f"{title_text}: best is {texts[best]}, second {texts[others[0]]}; not tested ({pair.found})."

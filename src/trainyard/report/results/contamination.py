@@ -30,6 +30,12 @@ class Overlap:
         return f"{self.raw['dataset']} {self.raw['split']}"
 
     @cached_property
+    def lengths(self) -> dict[int, int]:
+        """How many n-grams each item has, by its row."""
+        columns = pq.read_table(self.path.with_suffix(".parquet"), columns=["row", "ngrams"])
+        return dict(zip(columns["row"].to_pylist(), columns["ngrams"].to_pylist(), strict=True))
+
+    @cached_property
     def affected(self) -> dict[int, dict[str, Any]]:
         """The contaminated items by their row."""
         columns = pq.read_table(self.path.with_suffix(".parquet"), filters=[("contaminated", "=", True)])

@@ -1,4 +1,4 @@
-"""Scores again on some of the items alone: those that share nothing with the training text."""
+"""Contaminated items beside clean ones: scores on the clean ones alone, and whether the others score differently."""
 
 import math
 from collections.abc import Mapping
@@ -6,92 +6,163 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
-from trainyard.core.statistics import FEWEST, Estimate, Score, bootstrap_means, estimate_proportion, estimate_ratio
+from trainyard.core.statistics import (
+    LEVEL,
+    ROUNDING,
+    Estimate,
+    Score,
+    bootstrap_means,
+    estimate_proportion,
+    estimate_ratio,
+)
 from trainyard.metrics import SCORES
-from trainyard.report.results.item_scores import Items
-from trainyard.report.statistics.paired_tests import CORRECT, UNITS
+from trainyard.report.results.item_scores import SEED, Items
+from trainyard.report.statistics.paired_tests import CORRECT, UNITS, item_sums
 
 BITS = 1 / math.log(2)  # of a nat
-WITHIN, BEYOND, FEW, ALIKE = "within noise", "beyond noise", "too few items", "all items agree"
+PERMUTATIONS = 1_999  # the smallest p is 1 in 2,000
+LENGTHS = 5  # strata of about as many items each, where items have no levels
+AT_ONCE = 2**22  # random numbers that are held in memory
 
 
 @dataclass(frozen=True)
-class Clean:
-    """One score on the clean items, beside that on all.
+class StratifiedTest:
+    """What contaminated items score minus what clean ones do, compared within strata of equal difficulty.
 
     Attributes:
-        value: on the clean items, with the error and the interval that an evaluation of them alone gives.
-        difference: clean minus all.
-        error: one standard error of the difference, which counts that the two scores share items; none where all
-            items agree.
-        fewer: how many items are clean, or are not, whichever is less.
+        difference: the mean over strata, by the weights of Mantel and Haenszel (1959, Journal of the National Cancer
+            Institute 22, 719-748); of a mean loss in nats.
+        low: the lower end of its 95 % interval.
+        high: the upper end.
+        p: of a permutation test, two-sided.
+        strata: how many strata have items of both kinds.
     """
 
-    value: Score
     difference: float
-    error: float | None
-    fewer: int
-
-    @property
-    def verdict(self) -> str:
-        """`within noise`: the difference is less than two of its standard errors; `beyond noise`; or why neither."""
-        if self.fewer < FEWEST:
-            return FEW
-        if self.error is None:
-            return ALIKE
-        return WITHIN if abs(self.difference) < 2 * self.error else BEYOND
+    low: float
+    high: float
+    p: float
+    strata: int
 
 
-def score_clean(items: Items, mask: np.ndarray, name: str, settings: Mapping[str, Any]) -> Clean:
+def score_clean(items: Items, mask: np.ndarray, name: str, settings: Mapping[str, Any]) -> Score:
     """One score, by its name in the result files, over the items that are `mask`, shape `(n,)`, of which one is.
 
-    HellaSwag is a mean over items, a perplexity a ratio of sums over documents, ROUGE a mean over rows.
-    `settings` are the evaluation's: a ROUGE's interval is a bootstrap by its `resamples` and `seed`.
-    The error of the difference is the delta method's: an item weighs (y - c x) / X' where it is kept,
-    less (y - r x) / X, c and r being the ratios of sums y over x, X' and X the sums of x.
+    It has the error and the interval that an evaluation of these items alone gives: `settings` are the evaluation's.
 
     Raises:
         OverflowError: a number can't hold the perplexity of the clean documents.
     """
-    over, under = _sums(items, name)
-    estimate = _estimate(name, over, under, mask, settings)
+    over, under = item_sums(items, name)
+    estimate = _estimate(name, over[mask], under[mask], settings)
     if not math.isfinite(estimate.value):
         raise OverflowError(name)
-    whole, part = over.sum() / under.sum(), over[mask].sum() / under[mask].sum()
-    weights = np.where(mask, over - part * under, 0) / under[mask].sum()
-    form = SCORES[name].form if name in UNITS else "nats"
-    if form == "exponential":
-        weights = math.exp(part) * weights - math.exp(whole) * (over - whole * under) / under.sum()
-        difference = math.exp(part) - math.exp(whole)
-    else:
-        scale = BITS if form == "bits" else 1.0
-        weights = scale * (weights - (over - whole * under) / under.sum())
-        difference = scale * (part - whole)
-    count, varied = len(mask), estimate_ratio(over, under).standard_error is not None
-    error = math.sqrt(count / (count - 1) * float(weights @ weights)) if varied else None
-    value = Score(estimate.value, estimate.standard_error, estimate.low, estimate.high)
-    return Clean(value, float(difference), error, min(int(mask.sum()), int((~mask).sum())))
+    return Score(estimate.value, estimate.standard_error, estimate.low, estimate.high)
 
 
-def _sums(items: Items, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """What the score is a ratio of the sums of, for each item: shapes `(n,)`."""
-    ones = np.ones(len(items.rows))
+def make_strata(items: Items, lengths: np.ndarray) -> np.ndarray:
+    """A number for each item, shape `(n,)`: of its level, or where there are no levels of its fifth by length.
+
+    What is contaminated differs from what isn't in more than that: items of one level are made from few templates,
+    and long documents share more.
+
+    Args:
+        items: the items.
+        lengths: how many n-grams each has, shape `(n,)`.
+    """
+    if items.levels is not None and len(set(items.levels)) > 1:
+        return np.unique(items.levels.astype(str), return_inverse=True)[1]
+    ends = np.quantile(lengths, np.arange(1, LENGTHS) / LENGTHS)
+    return np.searchsorted(np.unique(ends), lengths, side="right")
+
+
+def compare_within_strata(
+    items: Items, contaminated: np.ndarray, strata: np.ndarray, name: str
+) -> StratifiedTest | str:
+    """Compare contaminated items with clean ones of the same stratum; a text says why it can't be done.
+
+    The test is exact however few the items are: within its strata every choice of as many contaminated items is as
+    likely as that which was found, if being contaminated makes no difference (`PERMUTATIONS` of them are drawn).
+    The interval is Newcombe's for a share (1998, Statistics in Medicine 17, 873-890), stratum by stratum, and
+    Student's t for a mean or a ratio.
+
+    Args:
+        items: the items.
+        contaminated: which of them are, shape `(n,)`.
+        strata: the stratum of each, shape `(n,)`.
+        name: of the score.
+    """
+    over, under = item_sums(items, name)
+    mixed = [
+        members
+        for stratum in np.unique(strata)
+        if 0 < contaminated[members := np.flatnonzero(strata == stratum)].sum() < len(members)
+    ]
+    if not mixed:
+        return "no stratum has both contaminated and clean items"
+    weights = np.array([_weight(contaminated[members]) for members in mixed])
+    weights /= weights.sum()
+    differences, below, above = np.zeros(1 + PERMUTATIONS), 0.0, 0.0
+    for weight, members in zip(weights, mixed, strict=True):
+        stratum = over[members], under[members], contaminated[members]
+        differences += weight * _permute(*stratum)
+        margins = _newcombe(stratum[0], stratum[2]) if name in CORRECT else _student(*stratum)
+        below, above = math.hypot(below, weight * margins[0]), math.hypot(above, weight * margins[1])
+    difference = float(differences[0])
+    reached = np.abs(differences) >= abs(difference) - ROUNDING * np.abs(over).max()
+    return StratifiedTest(difference, difference - below, difference + above, float(reached.mean()), len(mixed))
+
+
+def _weight(contaminated: np.ndarray) -> float:
+    some, count = int(contaminated.sum()), len(contaminated)
+    return some * (count - some) / count
+
+
+def _permute(over: np.ndarray, under: np.ndarray, contaminated: np.ndarray) -> np.ndarray:
+    """A stratum's difference, as it is and by permutations of which are contaminated: `(1 + PERMUTATIONS,)`."""
+    some, count = int(contaminated.sum()), len(over)
+    generator = np.random.Generator(np.random.PCG64(SEED))
+    many = max(1, AT_ONCE // count)
+    choices = [np.flatnonzero(contaminated)[None]]  # each (permutations, contaminated)
+    for done in range(0, PERMUTATIONS, many):
+        order = generator.random((min(many, PERMUTATIONS - done), count))
+        choices.append(np.argpartition(order, some - 1, axis=1)[:, :some])
+    those = np.concatenate([over[chosen].sum(axis=1) for chosen in choices])
+    of_those = np.concatenate([under[chosen].sum(axis=1) for chosen in choices])
+    return those / of_those - (over.sum() - those) / (under.sum() - of_those)
+
+
+def _newcombe(correct: np.ndarray, contaminated: np.ndarray) -> tuple[float, float]:
+    """How far the interval of a difference of two shares reaches below it and above it."""
+    ends = []
+    for part in (correct[contaminated], correct[~contaminated]):
+        value, found = float(part.mean()), stats.binomtest(int(part.sum()), len(part)).proportion_ci(LEVEL, "wilson")
+        ends.append((value - float(found.low), float(found.high) - value))
+    (first_low, first_high), (second_low, second_high) = ends
+    return math.hypot(first_low, second_high), math.hypot(first_high, second_low)
+
+
+def _student(over: np.ndarray, under: np.ndarray, contaminated: np.ndarray) -> tuple[float, float]:
+    """How far the interval of a difference of two means or ratios reaches below it and above it, by one spread."""
+    kinds = (contaminated, ~contaminated)
+    squares = sum(
+        float(np.square((over - over[kind].sum() / under[kind].sum() * under)[kind] / under[kind].mean()).sum())
+        for kind in kinds
+    )
+    degrees = max(1, len(over) - 2)
+    error = math.sqrt(squares / degrees * sum(1 / int(kind.sum()) for kind in kinds))
+    margin = float(stats.t.ppf((1 + LEVEL) / 2, degrees)) * error
+    return margin, margin
+
+
+def _estimate(name: str, over: np.ndarray, under: np.ndarray, settings: Mapping[str, Any]) -> Estimate:
+    """The score of items as an evaluation of them alone estimates it."""
     if name in CORRECT:
-        return items.columns[CORRECT[name]].astype(np.float64), ones
+        return estimate_proportion(over.astype(bool))
     if name in UNITS:
-        return -items.columns["log_likelihood"], items.columns[UNITS[name]].astype(np.float64)
-    return items.columns[name], ones
-
-
-def _estimate(
-    name: str, over: np.ndarray, under: np.ndarray, mask: np.ndarray, settings: Mapping[str, Any]
-) -> Estimate:
-    """The score of the kept items as an evaluation of them alone estimates it."""
-    if name in CORRECT:
-        return estimate_proportion(over[mask].astype(bool))
-    if name in UNITS:
-        estimate = estimate_ratio(over[mask], under[mask])
+        estimate = estimate_ratio(over, under)
         form = SCORES[name].form
         return estimate.scale(BITS) if form == "bits" else estimate.exp() if form == "exponential" else estimate
-    return bootstrap_means(over[mask][:, None], settings["resamples"], settings["seed"])[0].clamp(0, 100)
+    return bootstrap_means(over[:, None], settings["resamples"], settings["seed"])[0].clamp(0, 100)

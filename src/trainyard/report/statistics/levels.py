@@ -1,7 +1,7 @@
 """Four-way endings by level of difficulty: what models and shortcuts score on them, and who beats whom."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,20 +72,17 @@ def hardest_rival(model: Scored, items: Items, level: str) -> tuple[str, float] 
 
     That is the smallest difference over all of them, in combined standard errors: a shortcut
     that scores less than another may be nearer, since its own error is larger. None where an
-    error is unknown.
+    error is unknown. A shortcut that guesses at every item is chance by another name.
     """
-    return _nearest(model.levels[level][1], items, {level: 1.0})
-
-
-def pool_levels(model: Scored, items: Items, levels: Sequence[str]) -> tuple[int, Score, tuple[str, float] | None]:
-    """A model on several levels together: items in all, accuracy, and what `hardest_rival` says of it.
-
-    Levels are weighted by the model's items, for the shortcuts too; errors of levels are independent.
-    """
-    n = sum(model.levels[level][0] for level in levels)
-    weights = {level: model.levels[level][0] / n for level in levels}
-    value = _together(model, weights)
-    return n, value, _nearest(value, items, weights)
+    rivals = [("chance", exact_score(items.chance))]
+    for rival in items.shortcuts:
+        if level in rival.levels:
+            score = rival.levels[level][1]
+            if score.effective_error is not None or not math.isclose(score.value, items.chance):
+                rivals.append((f"the shortcut “{rival.title}”", score))
+    value = model.levels[level][1]
+    distances = [(name, apart) for name, rival in rivals if (apart := z_score(value, rival)) is not None]
+    return min(distances, key=lambda rival: rival[1]) if len(distances) == len(rivals) else None
 
 
 def errors_below_chance(model: Scored, items: Items, level: str) -> float | None:
@@ -127,29 +124,3 @@ def _items(group: Sequence[Evaluation], labels: Sequence[str], shortcuts: Sequen
         models=sorted(models, key=lambda model: -model.levels[ALL][1].value),
         shortcuts=rivals,
     )
-
-
-def _nearest(value: Score, items: Items, weights: Mapping[str, float]) -> tuple[str, float] | None:
-    """The smallest difference from chance and every shortcut that was scored on these levels.
-
-    A shortcut that guesses at every item is chance by another name.
-    """
-    rivals = [("chance", exact_score(items.chance))]
-    for rival in items.shortcuts:
-        if weights.keys() <= rival.levels.keys():
-            together = _together(rival, weights)
-            if together.effective_error is not None or not math.isclose(together.value, items.chance):
-                rivals.append((f"the shortcut “{rival.title}”", together))
-    distances = [(name, apart) for name, rival in rivals if (apart := z_score(value, rival)) is not None]
-    return min(distances, key=lambda rival: rival[1]) if len(distances) == len(rivals) else None
-
-
-def _together(scored: Scored, weights: Mapping[str, float]) -> Score:
-    if len(weights) == 1:
-        return next(scored.levels[level][1] for level in weights)
-    values = {level: scored.levels[level][1] for level in weights}
-    errors = [
-        weight * error for level, weight in weights.items() if (error := values[level].effective_error) is not None
-    ]
-    mean = sum(weight * values[level].value for level, weight in weights.items())
-    return Score(mean, math.hypot(*errors) if len(errors) == len(weights) else None)

@@ -11,8 +11,9 @@ difference each such item is as likely to be the one model's as the other's.
 The interval of the difference is Bonett and Price's (2012, Journal of Educational and
 Behavioral Statistics 37, 479-488).
 
-Perplexity and ROUGE: the paired bootstrap (Koehn 2004, EMNLP, 388-395; Efron and Tibshirani
-1993, chapters 13 and 16) over whole documents or rows.
+Perplexity and ROUGE: the permutation test that flips the signs of the differences of whole documents or rows
+(Fisher 1935, The Design of Experiments, section 21), and the interval that it gives when it is turned round
+(Hartigan 1969, Journal of the American Statistical Association 64, 1303-1317).
 """
 
 import math
@@ -21,13 +22,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from trainyard.core.statistics import FEWEST, LEVEL, estimate_ratio
+from trainyard.core.statistics import LEVEL, ROUNDING, estimate_ratio
 from trainyard.metrics import METRICS, SCORES
-from trainyard.report.results.item_scores import RESAMPLES, Items
+from trainyard.report.results.item_scores import COUNT, HALVES, Items
 from trainyard.report.results.runs import Evaluation
 
 MCNEMAR = "McNemar's exact test"
-BOOTSTRAP = "paired bootstrap"
+FEWEST = 6  # items: the signs of five can give no p below 0.05
+SIGN_FLIP = "sign-flip permutation test"
 CORRECT = {key: kind.correct for key, kind in SCORES.items() if kind.correct}
 UNITS = {key: kind.unit for key, kind in SCORES.items() if kind.unit}
 OF_SHOTS = ("draw", "seed", "shots_rows", "held_out")  # they decide nothing where there are no shots
@@ -45,7 +47,7 @@ class PairedTest:
         p: how likely a difference at least as large is, either way, where there is none.
         test: the name of the test.
         n: items.
-        discordant: items that the first alone has right, and the second alone; None for a bootstrap.
+        discordant: items that the first alone has right, and the second alone; None where the test is not of answers.
     """
 
     difference: float
@@ -78,7 +80,7 @@ def compare_paired(first: Evaluation, second: Evaluation, name: str, level: str 
     if name in CORRECT:
         return mcnemar(ours.columns[CORRECT[name]], theirs.columns[CORRECT[name]])
     column = "log_likelihood" if units else name
-    return bootstrap(ours, theirs, column, column, units)
+    return flip_signs(ours, theirs, column, column, units)
 
 
 def _explain_unpaired(first: Items, second: Items, units: str | None) -> str:
@@ -95,7 +97,7 @@ def _explain_unpaired(first: Items, second: Items, units: str | None) -> str:
 def compare_with_baseline(evaluation: Evaluation, baseline: str, name: str) -> PairedTest | str:
     """Test the difference of a ROUGE from that of a baseline on the same rows."""
     items = evaluation.items
-    return items if isinstance(items, str) else bootstrap(items, items, name, f"{baseline}_{name}")
+    return items if isinstance(items, str) else flip_signs(items, items, name, f"{baseline}_{name}")
 
 
 def explain_unlike(first: Evaluation, second: Evaluation) -> str:
@@ -116,6 +118,16 @@ def explain_unlike(first: Evaluation, second: Evaluation) -> str:
     return ""
 
 
+def item_sums(items: Items, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """What the score is a ratio of the sums of, for each item: shapes `(n,)`."""
+    ones = np.ones(len(items.rows))
+    if name in CORRECT:
+        return items.columns[CORRECT[name]].astype(np.float64), ones
+    if name in UNITS:
+        return -items.columns["log_likelihood"], items.columns[UNITS[name]].astype(np.float64)
+    return items.columns[name], ones
+
+
 def mcnemar(first: np.ndarray, second: np.ndarray) -> PairedTest:
     """McNemar's exact test of two columns of right and wrong answers, shapes `(n,)`, n above zero.
 
@@ -133,44 +145,35 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> PairedTest:
     return PairedTest((b - c) / count, max(-1.0, middle - half), min(1.0, middle + half), p, MCNEMAR, count, (b, c))
 
 
-def bootstrap(first: Items, second: Items, ours: str, theirs: str, units: str | None = None) -> PairedTest | str:
-    """Paired bootstrap of the mean of a column of each, or of its negated sum over that of `units`, which both share.
+def flip_signs(first: Items, second: Items, ours: str, theirs: str, units: str | None = None) -> PairedTest | str:
+    """Test the difference of the means of two columns, or of their negated sums over that of `units`, which both share.
 
-    Plain percentiles are too narrow for few items: the interval is Hesterberg's expanded percentile one
-    (2015, The American Statistician 69, 371-386), whose tails are Φ(-√(n / (n - 1)) t) with t the quantile of
-    Student's t with n - 1 degrees. p is turned round from it: from the smaller share q of resampled differences on
-    either side of zero (zero included, the sample itself counted: Davison and Hinkley 1997, chapter 4), to
-    twice the tail of t beyond √((n - 1) / n) Φ⁻¹(1 - q). So p is below 0.05 where the interval leaves zero out.
-    Where no resampled difference crosses zero, the difference over its bootstrap standard error stands for
-    Φ⁻¹(1 - q) if it is larger, which makes p that of the paired t-test. It is never below 2^(1 - n), the least
-    that any test of n signs can give.
+    Under no difference an item's difference has either sign with equal chances. The sum of differences whose signs
+    are flipped on a random half of the items reaches the sum as it is where that half's own sum is not above zero;
+    so p is twice the smaller share of halves whose sum lies on either side of zero, the items as they are counted
+    among them: (b + 1) / (halves + 1) a side (Phipson and Smyth 2010). It is never below 2^(1 - m), m being the items
+    that differ: the least that any test of m signs can give. The interval holds the differences that the test
+    doesn't reject, and these lie between the quantiles of the means of random halves (Hartigan 1969).
     """
     count = len(first.rows)
     if count < FEWEST:
-        return f"{count} items are too few for a bootstrap: {FEWEST} at least"
+        return f"{count} items are too few for a test of signs: {FEWEST} at least"
     differences, sizes = first.columns[ours] - second.columns[theirs], first.columns[units] if units else np.ones(count)
     if not differences.any():
         return "they are equal on every item"
     if estimate_ratio(differences, sizes).standard_error is None:
         return "the difference is the same on every item: its spread can't be estimated"
-    resampled_differences = first.resampled_sums[ours] - second.resampled_sums[theirs]
-    difference = float(first.columns[ours].sum() - second.columns[theirs].sum())
-    if units:
-        resampled_differences, difference = (
-            -resampled_differences / first.resampled_sums[units],
-            -difference / float(first.columns[units].sum()),
-        )
-    else:
-        resampled_differences, difference = resampled_differences / count, difference / count
-    stretch, degrees = math.sqrt(count / (count - 1)), count - 1
-    tail = float(stats.norm.cdf(-stretch * stats.t.ppf((1 + LEVEL) / 2, degrees)))
-    low, high = (float(end) for end in np.quantile(resampled_differences, [tail, 1 - tail]))
-    fewer = min(int((resampled_differences <= 0).sum()), int((resampled_differences >= 0).sum()))
-    away = float(stats.norm.isf((fewer + 1) / (RESAMPLES + 1)))
-    if not fewer:
-        away = max(away, abs(difference) / float(resampled_differences.std()))
-    p = 2 * float(stats.t.sf(away / stretch, degrees))
-    return PairedTest(difference, low, high, min(1.0, max(p, 2.0 ** (1 - count))), BOOTSTRAP, count)
+    sums = first.half_sums[ours] - second.half_sums[theirs]
+    sums[np.abs(sums) <= ROUNDING * (np.abs(first.columns[ours]) + np.abs(second.columns[theirs])).sum()] = 0.0
+    side = min(int((sums <= 0).sum()), int((sums >= 0).sum()))
+    p = min(1.0, max(2 * (side + 1) / (HALVES + 1), 2.0 ** (1 - int(np.count_nonzero(differences)))))
+    weights = first.half_sums[units or COUNT]
+    means = sums[weights > 0] / weights[weights > 0]
+    difference = float(differences.sum() / sizes.sum())
+    low, high = (float(end) for end in np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    if units:  # a loss is the negative log-likelihood
+        difference, low, high = -difference, -high, -low
+    return PairedTest(difference, low, high, p, SIGN_FLIP, count)
 
 
 def holm(values: list[float], tests: int | None = None) -> list[float]:

@@ -7,10 +7,12 @@ from itertools import combinations
 
 from trainyard.metrics import METRICS, SCORES
 from trainyard.report.render.format import PERCENT, decimal, scientific
-from trainyard.report.results.item_scores import RESAMPLES
+from trainyard.report.results.item_scores import HALVES
 from trainyard.report.results.runs import Evaluation
+from trainyard.report.statistics.decontaminated import StratifiedTest
 from trainyard.report.statistics.paired_tests import UNITS, PairedTest, compare_paired, holm
-from trainyard.report.statistics.seeds import WELCH, SeedSummary, Welch, welch
+from trainyard.report.statistics.recipes import RecipeTest, compare_recipes, welch
+from trainyard.report.statistics.seeds import SeedSummary
 
 SIGNIFICANT = 0.05
 LEAST = 1e-6  # of a p-value that is told: smaller ones say the same
@@ -32,7 +34,7 @@ class Pair:
 
     first: int
     second: int
-    found: PairedTest | Welch | str
+    found: PairedTest | RecipeTest | str
     p: float | None = None
     tests: int = 0
 
@@ -48,11 +50,17 @@ def compare_models(group: Sequence[Evaluation], name: str) -> list[Pair]:
 
 
 def compare_configurations(figure: SeedSummary) -> list[Pair]:
-    """Pairs of configurations by one figure, under Welch's test."""
-    return compare_family(figure.ranking, lambda first, second: welch(figure.values[first], figure.values[second]))
+    """Pairs of configurations by one figure: under a test over seeds and items, or over seeds where it has no items."""
+
+    def test(first: int, second: int) -> RecipeTest | str:
+        if figure.evaluation:
+            return compare_recipes(figure.evaluations[first], figure.evaluations[second], figure.name)
+        return welch(figure.values[first], figure.values[second])
+
+    return compare_family(figure.ranking, test)
 
 
-def compare_family(order: Sequence[int], test: Callable[[int, int], PairedTest | Welch | str]) -> list[Pair]:
+def compare_family(order: Sequence[int], test: Callable[[int, int], PairedTest | RecipeTest | str]) -> list[Pair]:
     """Every pair of a group, given from best to worst; of more than 8 members the best against each other one.
 
     Holm's correction is over all pairs, those that are left out too: the best was chosen from all of them.
@@ -77,34 +85,44 @@ def ranking(group: Sequence[Evaluation], name: str) -> list[int]:
     )
 
 
-def difference_unit(name: str, test: PairedTest | Welch) -> str:
-    """The unit of a difference as it is shown; a perplexity's under a paired test is in percent of it."""
+def difference_unit(name: str, test: PairedTest | StratifiedTest | RecipeTest) -> str:
+    """The unit of a difference as it is shown; a perplexity's in percent of it."""
     kind = SCORES.get(name)
     if kind is None:
         return "nats"  # a loss of a training
     if kind.unit is None:
         return "points" if kind.is_bounded else ""
     if kind.form == "exponential":
-        return "%" if isinstance(test, PairedTest) else ""
-    return "bits" if kind.form == "bits" and isinstance(test, Welch) else "nats"
+        return "%"
+    return "nats"
 
 
-def raw_difference_unit(name: str, test: PairedTest | Welch) -> str:
+def raw_difference_unit(name: str, test: PairedTest | RecipeTest) -> str:
     """The unit of a difference as the CSV has it."""
-    if isinstance(test, PairedTest) and name in UNITS:
+    if name in UNITS:
         return f"nats a {UNITS[name].removesuffix('s')}"
     return "share" if name in PERCENT else difference_unit(name, test)
 
 
-def format_difference(name: str, test: PairedTest | Welch) -> tuple[str, str]:
+def format_difference(name: str, test: PairedTest | StratifiedTest | RecipeTest) -> tuple[str, str]:
     """A difference as it is shown, with its unit, and its interval: `+1.4 points`, `[0.3, 2.5]`."""
     of = difference_unit(name, test)
     parts = [_to_shown_unit(name, of, part) for part in (test.difference, test.low, test.high)]
-    width = parts[2] - parts[1]
-    digits = 1 if width >= 1 or width < 1e-9 else min(4, 1 - math.floor(math.log10(width)))  # two that count
-    value, low, high = (decimal(part, digits) for part in parts)
+    value, low, high = (decimal(part, _digits(parts[2] - parts[1])) for part in parts)
     signed = value if parts[0] <= 0 else f"+{value}"
     return f"{signed} {of}".strip(), f"[{low}, {high}]"
+
+
+def format_detectable(name: str, test: RecipeTest) -> str:
+    """The difference that a test of recipes would find, with its unit."""
+    of = difference_unit(name, test)
+    value = _to_shown_unit(name, of, test.detectable)
+    return f"{decimal(value, _digits(value))} {of}".strip()
+
+
+def _digits(width: float) -> int:
+    """Decimals that show two digits of an interval's width."""
+    return 1 if width >= 1 or width < 1e-9 else min(4, 1 - math.floor(math.log10(width)))
 
 
 def format_p_value(p: float) -> str:
@@ -131,18 +149,18 @@ def describe_pair(name: str, pair: Pair) -> str:
     return f"{text}; {name_of_test(test)}, {describe_sizes(test)}: {pair.verdict}"
 
 
-def describe_sizes(test: PairedTest | Welch) -> str:
+def describe_sizes(test: PairedTest | RecipeTest) -> str:
     """What a test is made on."""
-    if isinstance(test, Welch):
-        return "{} and {} seeds, whose spreads {}".format(*test.n, "overlap" if test.overlap else "lie apart")
+    if isinstance(test, RecipeTest):
+        return "{} and {} seeds".format(*test.n) + (f", {test.items:,} items" if test.items else "")
     if test.discordant:
         return "n = {:,}, only one right: {:,} and {:,}".format(test.n, *test.discordant)
-    return f"n = {test.n:,}, {RESAMPLES:,} resamples"
+    return f"n = {test.n:,}, {HALVES:,} halves"
 
 
-def name_of_test(test: PairedTest | Welch) -> str:
+def name_of_test(test: PairedTest | RecipeTest) -> str:
     """The name of a test."""
-    return WELCH if isinstance(test, Welch) else test.test
+    return test.test
 
 
 def _to_shown_unit(name: str, of: str, value: float) -> float:

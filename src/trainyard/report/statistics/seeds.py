@@ -5,7 +5,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
-from typing import Any
 
 from scipy import stats
 
@@ -14,7 +13,6 @@ from trainyard.report.results.runs import Evaluation, Run, distinguishing_coordi
 from trainyard.report.statistics.paired_tests import UNITS
 
 LOSSES = ("training_loss", "validation_loss")
-WELCH = "Welch's t-test over seeds"
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,7 @@ class SeedSummary:
         checkpoint: which of the runs' models was evaluated, empty for losses.
         configurations: who has it.
         values: of each of them, a value a seed.
+        evaluations: those that the values are of; none of losses.
     """
 
     name: str
@@ -44,6 +43,7 @@ class SeedSummary:
     checkpoint: str
     configurations: list[Configuration] = field(default_factory=list)
     values: list[list[float]] = field(default_factory=list)
+    evaluations: list[list[Evaluation]] = field(default_factory=list)
 
     @property
     def ranking(self) -> list[int]:
@@ -73,29 +73,6 @@ class Spread:
     high: float | None = None
 
 
-@dataclass(frozen=True)
-class Welch:
-    """The difference of two configurations' means, first minus second.
-
-    Attributes:
-        difference: in the figure's own unit.
-        low: the lower end of its 95 % interval.
-        high: the upper end.
-        p: two-sided.
-        degrees: degrees of freedom, by Welch and Satterthwaite.
-        n: seeds of each.
-        overlap: whether mean ± standard deviation of the one meets the other's.
-    """
-
-    difference: float
-    low: float
-    high: float
-    p: float
-    degrees: float
-    n: tuple[int, int]
-    overlap: bool
-
-
 def group_configurations(runs: Sequence[Run]) -> list[Configuration]:
     """Finished runs by all of their specification but name and seed, where these have two seeds or more."""
     groups: dict[str, list[Run]] = {}
@@ -123,6 +100,7 @@ def summarise_seeds(groups: Sequence[Configuration], evaluations: Sequence[Evalu
         first = configuration.runs[0]
         data_label = f"{first.coordinates['dataset']} ({first.tokenizer} tokens)"
         values: dict[tuple[str, str, str, str, str], list[float]] = {}
+        scored: dict[tuple[str, str, str, str, str], list[Evaluation]] = {}
         for name in LOSSES:
             measured = [value for run in configuration.runs if (value := run.summary[name]) is not None]
             values[name, data_label, "", "", ""] = measured
@@ -132,11 +110,13 @@ def summarise_seeds(groups: Sequence[Configuration], evaluations: Sequence[Evalu
                 tokens = first.tokenizer if UNITS.get(name) == "tokens" else ""
                 key = (name, each.title, each.raw["evaluation"], each.checkpoint, tokens)
                 values.setdefault(key, []).append(value.value)
+                scored.setdefault(key, []).append(each)
         for key, several in values.items():
             if len(several) > 1:
                 figure = figures.setdefault(key, SeedSummary(*key[:4]))
                 figure.configurations.append(configuration)
                 figure.values.append(several)
+                figure.evaluations.append(scored.get(key, []))
     return list(figures.values())
 
 
@@ -149,12 +129,14 @@ class Headline:
         values: of the configuration, a value a seed.
         label: of the configuration; empty where it has one seed alone.
         several: whether any configuration of the group has several seeds.
+        among: how many configurations it is the best of.
     """
 
     place: int
     values: list[float]
     label: str
     several: bool
+    among: int
 
 
 def headline(runs: Sequence[Run], scores: Sequence[tuple[str, str, float]], lower: bool) -> Headline:
@@ -177,7 +159,7 @@ def headline(runs: Sequence[Run], scores: Sequence[tuple[str, str, float]], lowe
     ordered = sorted(best, key=lambda place: scores[place][2])
     label = owners[scores[best[0]][0]].label if len(best) > 1 else ""
     several = any(len(places) > 1 for places in groups.values())
-    return Headline(ordered[(len(ordered) - 1) // 2], [scores[index][2] for index in best], label, several)
+    return Headline(ordered[(len(ordered) - 1) // 2], [scores[index][2] for index in best], label, several, len(groups))
 
 
 def compute_spread(values: Sequence[float]) -> Spread | None:
@@ -190,24 +172,3 @@ def compute_spread(values: Sequence[float]) -> Spread | None:
     error = deviation / math.sqrt(count)
     half = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
     return Spread(mean, deviation, count, error, mean - half, mean + half)
-
-
-def welch(first: Sequence[float], second: Sequence[float]) -> Welch | str:
-    """Welch's t-test of two configurations (Welch 1947, Biometrika 34, 28-35); a text says why there is none."""
-    ours, theirs = compute_spread(first), compute_spread(second)
-    if ours is None or theirs is None:
-        return "fewer than two seeds"
-    if not (ours.deviation and theirs.deviation):
-        return "the seeds of one are all the same: no spread over seeds"
-    test: Any = stats.ttest_ind(first, second, equal_var=False)
-    interval = test.confidence_interval(LEVEL)
-    difference = ours.mean - theirs.mean
-    return Welch(
-        difference,
-        float(interval.low),
-        float(interval.high),
-        float(test.pvalue),
-        float(test.df),
-        (ours.n, theirs.n),
-        abs(difference) <= ours.deviation + theirs.deviation,
-    )

@@ -1,0 +1,136 @@
+"""Whether two recipes differ, of which each was trained with several seeds: tests over seeds, and over their items."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from scipy import optimize, stats
+
+from trainyard.core.statistics import LEVEL
+from trainyard.report.results.item_scores import Items
+from trainyard.report.results.runs import Evaluation
+from trainyard.report.statistics.paired_tests import explain_unlike, item_sums
+from trainyard.report.statistics.seeds import compute_spread
+
+WELCH = "Welch's t-test over seeds"
+TWO_WAY = "t-test over seeds and items"
+POWER = 0.8
+
+
+@dataclass(frozen=True)
+class RecipeTest:
+    """The difference of two recipes' means over seeds, first minus second.
+
+    Attributes:
+        difference: in the figure's own unit; over items too, as a paired test has it.
+        low: the lower end of its 95 % interval.
+        high: the upper end.
+        p: two-sided.
+        degrees: degrees of freedom, by Welch and Satterthwaite.
+        n: seeds of each.
+        detectable: the difference that such a comparison finds with a power of 80 %.
+        items: how many items every seed was scored on; 0 where the figure has none.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    degrees: float
+    n: tuple[int, int]
+    detectable: float
+    items: int = 0
+
+    @property
+    def test(self) -> str:
+        """The name of the test."""
+        return TWO_WAY if self.items else WELCH
+
+
+def welch(first: Sequence[float], second: Sequence[float]) -> RecipeTest | str:
+    """Welch's t-test of two recipes (Welch 1947, Biometrika 34, 28-35); a text says why there is none."""
+    if reason := _explain_untested(first, second):
+        return reason
+    test: Any = stats.ttest_ind(first, second, equal_var=False)
+    interval, degrees = test.confidence_interval(LEVEL), float(test.df)
+    error = math.sqrt(np.var(first, ddof=1) / len(first) + np.var(second, ddof=1) / len(second))
+    return RecipeTest(
+        fmean(first) - fmean(second),
+        float(interval.low),
+        float(interval.high),
+        float(test.pvalue),
+        degrees,
+        (len(first), len(second)),
+        find_detectable(error, degrees),
+    )
+
+
+def compare_recipes(first: Sequence[Evaluation], second: Sequence[Evaluation], name: str) -> RecipeTest | str:
+    """Test the difference of two recipes by one score of their seeds on the same items.
+
+    Other seeds would give other models, and other items another order of the same models: both are chance. The
+    variance of the difference is that of the seeds' scores of each recipe over their number, and that of the items'
+    differences, each a mean over seeds, over theirs; it is compared with Student's t by Satterthwaite's degrees of
+    freedom (1946, Biometrics Bulletin 2, 110-114). What a seed and an item have together is in both, so the test
+    errs on the side of noise. Sellam et al. 2022 (The MultiBERTs, ICLR) resample the same two, which takes more seeds.
+
+    Args:
+        first: an evaluation a seed.
+        second: those of the other recipe.
+        name: of the score in the result files.
+    """
+    every = [*first, *second]
+    for other in every[1:]:
+        if reason := explain_unlike(every[0], other):
+            return reason
+    items = [each.items for each in every]
+    known = [each for each in items if isinstance(each, Items)]
+    if len(known) < len(items):
+        return next(each for each in items if isinstance(each, str))
+    if any(not np.array_equal(each.rows, known[0].rows) for each in known):
+        return "other rows were scored"
+    sums = [item_sums(each, name) for each in known]
+    under = sums[0][1]
+    if any(not np.array_equal(each[1], under) for each in sums):
+        return "other units were counted in the same documents, as by another tokenizer"
+    over = np.stack([each[0] for each in sums])  # (seeds, items)
+    ours, theirs = over[: len(first)], over[len(first) :]
+    values = [(part.sum(axis=1) / under.sum()).tolist() for part in (ours, theirs)]
+    if reason := _explain_untested(*values):
+        return reason
+    difference, count = fmean(values[0]) - fmean(values[1]), len(under)
+    rest = (ours.mean(axis=0) - theirs.mean(axis=0) - difference * under) / under.sum()
+    parts = [(float(np.var(each, ddof=1)) / len(each), len(each) - 1) for each in values]
+    parts.append((count / (count - 1) * float(rest @ rest), count - 1))
+    variance = sum(part for part, _ in parts)
+    degrees = variance**2 / sum(part**2 / free for part, free in parts)
+    error = math.sqrt(variance)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, degrees)) * error
+    p = 2 * float(stats.t.sf(abs(difference) / error, degrees))
+    seeds = len(first), len(second)
+    detectable = find_detectable(error, degrees)
+    return RecipeTest(difference, difference - half, difference + half, p, degrees, seeds, detectable, count)
+
+
+def find_detectable(error: float, degrees: float, power: float = POWER) -> float:
+    """The difference that a two-sided t-test at 5 % finds with this power, of a standard error with these degrees."""
+    bound = float(stats.t.ppf((1 + LEVEL) / 2, degrees))
+
+    def lack(distance: float) -> float:
+        # far in the tail scipy's noncentral t is not a number: the power is 1 there
+        return power - float(np.nan_to_num(stats.nct.sf(bound, degrees, distance), nan=1.0))
+
+    distance: Any = optimize.brentq(lack, 0.0, 10.0 * bound)
+    return error * distance
+
+
+def _explain_untested(first: Sequence[float], second: Sequence[float]) -> str:
+    ours, theirs = compute_spread(first), compute_spread(second)
+    if ours is None or theirs is None:
+        return "fewer than two seeds"
+    if not (ours.deviation and theirs.deviation):
+        return "the seeds of one are all the same: no spread over seeds"
+    return ""
