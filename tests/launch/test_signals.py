@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from trainyard.launch.process_tree import exit_on_signals
+from trainyard.launch.signals import exit_on_signals
 
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging
 
-from trainyard.data.loader import IGNORE_INDEX
+from trainyard.data.labels import IGNORE_INDEX
 
 
 def module(path):

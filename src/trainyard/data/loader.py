@@ -17,14 +17,12 @@ import torch
 
 from trainyard.config.train import Train, rows_per_step
 from trainyard.core.errors import InputError
+from trainyard.data.labels import IGNORE_INDEX
 from trainyard.data.pairs import PairsReader
 from trainyard.data.shards import TokenStream, read_index
 
 Batch = dict[str, torch.Tensor]
 Ids = npt.NDArray[np.int64]
-
-IGNORE_INDEX = -100
-"""The label of a position where nothing is predicted, as torch's cross-entropy has it."""
 
 _ORDER, _TAILS = 0, 1
 

@@ -20,7 +20,8 @@ from trainyard.core.timeouts import TIMEOUT
 from trainyard.launch.environment import child_environment
 from trainyard.launch.failures import oom_kill_count
 from trainyard.launch.gpu_queue import acquire_gpus
-from trainyard.launch.process_tree import end, exit_on_signals
+from trainyard.launch.process_tree import end
+from trainyard.launch.signals import exit_on_signals
 from trainyard.launch.slurm import srun_command, torchrun_arguments
 from trainyard.launch.worker import ERROR_FILE, error_path, exit_file, first_error, reserve_error_file
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainyard.data.loader import IGNORE_INDEX
+from trainyard.data.labels import IGNORE_INDEX
 
 # logits held at one time, 128 MiB and 1 GiB in fp32: enough rows for a fast product, few enough for the memory
 _LOGITS_AT_ONCE = {"cpu": 2**25, "cuda": 2**28}

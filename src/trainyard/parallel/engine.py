@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainyard.config.catalogue import ParallelSetting, Precision
 from trainyard.config.train import Train
 from trainyard.core.errors import InputError
-from trainyard.data.loader import IGNORE_INDEX
+from trainyard.data.labels import IGNORE_INDEX
 from trainyard.parallel import engine_module, process_group
 
 Batch = Mapping[str, Tensor]

@@ -10,7 +10,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainyard.data.loader import IGNORE_INDEX
+from trainyard.data.labels import IGNORE_INDEX
 from trainyard.parallel import process_group
 from trainyard.parallel.colossalai.compat import Booster, Plugin
 from trainyard.parallel.engine import Batch, EngineSettings, copy_to_fp32

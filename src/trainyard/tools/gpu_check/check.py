@@ -15,7 +15,7 @@ from typing import Any
 from trainyard.core.files import write_json, write_text
 from trainyard.core.repository import ROOT, describe_repository
 from trainyard.core.text import utc_now
-from trainyard.launch.process_tree import exit_on_signals
+from trainyard.launch.signals import exit_on_signals
 from trainyard.tools.gpu_check import ranks
 from trainyard.tools.gpu_check.cases import Case, Cases, Choice
 from trainyard.tools.gpu_check.facts import Facts
