@@ -122,7 +122,7 @@ class Results:
             "precision": precision,
             "recipe": recipe,
             "seed": seed,
-            "train": {"steps": steps, "batch": 16, "learning_rate": 1e-3},
+            "train": {"steps": steps, "batch": 16, "learning_rate": 1e-3, "decay": "cosine"},
             "data": {},
         }
         began = bool(rows)

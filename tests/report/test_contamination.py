@@ -304,7 +304,7 @@ def test_items_without_levels_are_compared_with_others_of_their_length() -> None
     ("name", "count", "some"), [("acc", 1000, 20), ("perplexity_word", 200, 8), ("rouge1", 200, 8)]
 )
 def test_contamination_that_makes_no_difference_is_called_one_in_five_percent(name: str, count: int, some: int) -> None:
-    """Of 100 cases 5 are expected; up to 12 are 99.8 % of binomial draws. Two normal errors called 36 % of acc's one."""
+    """Of 100 cases 5 are expected; up to 12 are 99.8 % of binomial draws. Two normal errors called 36 % one."""
     generator = np.random.default_rng(3)
     found = []
     for _ in range(100):

@@ -141,7 +141,7 @@ def test_items_without_levels_make_one_group(empty):
 def test_the_fit_and_the_prediction_stand_in_the_legend(full):
     draw("scaling law", full, full.root / "a.svg")
     text = svg_text(full.root / "a.svg")
-    assert "fit: exponent" in text
+    assert "A law takes 5 sizes" in text
     assert "Kaplan" in text
 
 

@@ -1,13 +1,15 @@
 """Quality by step and against cost: what is drawn, what is tabulated, and what a step had cost."""
 
+import re
+
 import pytest
 
 from trainyard.config.settings import Prices
 from trainyard.report.pages import quality
 from trainyard.report.pages.quality import describe_pareto_front
 from trainyard.report.results.runs import read_evaluations, read_runs
-from trainyard.report.statistics.cost import cost_at, pareto_front, step_of
-from trainyard.report.statistics.quality_curves import score_charts
+from trainyard.report.statistics.cost import cost_at, ends_schedule, pareto_front, step_of
+from trainyard.report.statistics.quality_curves import loss_charts, score_charts
 
 from .reading import csv_rows, evidence_of, svg_text
 
@@ -170,7 +172,8 @@ def test_the_table_has_every_evaluated_step_with_its_cost_and_says_what_is_on_th
         ("small", "step-200", "200", "0.55"),
         ("small", "best", "400", "0.6"),
     ]
-    assert [row[f"{score}_front"] for row in rows] == ["False", "False", "True", "True", "True", "True"]
+    # a model from the middle of a schedule is on no front, however good it is for what it had cost by then
+    assert [row[f"{score}_front"] for row in rows] == ["False", "False", "True", "False", "False", "True"]
     assert float(rows[0]["flops"]) == 204_800 * 6.0 * 128**2
     assert float(rows[0]["money"]) == pytest.approx(0.5 * float(rows[0]["hours"]))
     assert rows[0][f"{score}_standard_error"] == "0.01"
@@ -202,19 +205,31 @@ def test_a_model_whose_perplexity_no_number_holds_is_no_point_and_no_front(empty
     assert sorted(row[column] for row in table) == ["", "", "60.0", "60.0"]
 
 
-def test_who_leads_up_to_which_cost_is_said(empty):
+def test_who_has_the_lowest_loss_for_its_cost_is_said_of_ends_of_schedules(empty):
     empty.add_run("small", model="gpt2-250k", end=1.5)
     empty.add_run("large", end=1.2)
     (sentence,) = describe_pareto_front(evidence_of(empty))
-    assert sentence.startswith("Lowest loss for its cost on tinyworld validation, bpe-512 tokens: gpt2-250k up to ")
-    assert sentence.endswith(" FLOPs and gpt2-1m beyond.")
+    assert re.fullmatch(
+        r"Lowest loss for its cost on tinyworld validation, bpe-512 tokens: gpt2-250k \(\S+ FLOPs, \S+ nats\) and "
+        r"gpt2-1m \(\S+ FLOPs, \S+ nats\), each run at the end of its schedule\.",
+        sentence,
+    )
+
+
+def test_the_last_loss_is_that_of_the_end_and_no_lower_one_from_the_middle(empty):
+    empty.add_run("small", model="gpt2-250k", end=1.5)
+    (chart,) = loss_charts(empty.study, read_runs(empty.runs), None)
+    assert [point.is_end for point in chart.lines[0].points] == [False] * (len(chart.lines[0].points) - 1) + [True]
+    run = read_runs(empty.runs)[0]
+    run.specification["train"]["decay"] = "constant"
+    assert ends_schedule(run, 1)
 
 
 def test_a_run_that_leads_everywhere_and_runs_without_flops_are_said_so_or_not_at_all(empty):
     empty.add_run("small", model="gpt2-250k", end=1.2)
     empty.add_run("large", end=1.5)
-    assert describe_pareto_front(evidence_of(empty)) == [
-        "gpt2-250k has the lowest loss on tinyworld validation, bpe-512 tokens at every cost of training."
-    ]
+    (sentence,) = describe_pareto_front(evidence_of(empty))
+    assert sentence.startswith("gpt2-250k (")
+    assert "has both the lowest loss and the lowest cost on tinyworld validation, bpe-512 tokens, each run" in sentence
     empty.add_run("other", model="bart-tiny", end=1.2)
     assert describe_pareto_front(evidence_of(empty)) == []

@@ -1,12 +1,14 @@
-import math
-
+import numpy as np
 import pytest
 
 from trainyard.config.catalogue import Model
 from trainyard.estimate.parameters import parameters_without_embeddings
 from trainyard.report.pages import scaling
 from trainyard.report.render import style
-from trainyard.report.results.runs import read_runs
+from trainyard.report.results.runs import read_evaluations, read_runs
+from trainyard.report.statistics.power_law import fit
+
+MINUS = "\N{MINUS SIGN}"
 
 
 @pytest.mark.parametrize(
@@ -24,52 +26,49 @@ def test_kaplans_prediction_is_the_published_one_to_the_last_digit(layers, width
     assert prediction.parameters == 12 * layers * width**2
 
 
+SIZES = (10**5, 10**6, 10**7, 10**8, 10**9, 10**10)
+
+
 def points(losses):
     return [
-        scaling.Point(f"r{size}", f"m{size}", size, loss, scaling.predict(size))
-        for size, loss in zip((10**5, 10**6, 10**7, 10**8), losses, strict=False)
+        scaling.Point(f"r{size}", f"m{size}", size, loss, scaling.predict(size), (f"r{size}",))
+        for size, loss in zip(SIZES, losses, strict=False)
     ]
 
 
-def test_a_power_law_is_found_again_with_its_exponent_and_scale():
-    law = scaling.fit(points([(8.8e13 / 10**power) ** 0.076 for power in (5, 6, 7, 8)]))
+@pytest.mark.parametrize(("floor", "scale", "exponent"), [(1.69, 406.4, 0.34), (0.0, 11.4757, 0.076), (0.7, 5.0, 0.2)])
+def test_a_law_is_found_again_with_its_floor_and_exponent(floor, scale, exponent):
+    law = fit(SIZES, [floor + scale / size**exponent for size in SIZES])
     assert law is not None
-    assert law.exponent == pytest.approx(0.076, rel=1e-9)
-    assert law.scale == pytest.approx(8.8e13, rel=1e-6)
-    assert (law.error, law.low, law.high) == (None, None, None)  # no point lies off the line
+    assert (law.exponent, law.floor) == (pytest.approx(exponent, rel=1e-3), pytest.approx(floor, abs=1e-2))
+    assert law.loss(3e5) == pytest.approx(floor + scale / 3e5**exponent, rel=1e-3)
+    assert law.low == pytest.approx(exponent, abs=5e-3)
 
 
-@pytest.mark.parametrize(
-    ("losses", "reason"),
-    [
-        ([2.0, 1.9], "A fit needs 3 sizes or more; this study has 2."),
-        ([2.0, 2.0, 2.0], "No power law is fitted: every size has the same loss."),
-        ([2.0, 1.0, 0.0], "No power law is fitted: a loss of 0 has no logarithm."),
-    ],
-)
-def test_where_nothing_is_fitted_it_says_why(losses, reason):
-    assert scaling.fit(points(losses)) is None
-    assert scaling.describe_fit(points(losses)) == reason
+@pytest.mark.parametrize("noise", [0.002, 0.01])
+def test_the_interval_of_an_exponent_holds_the_truth_as_often_as_it_says(noise):
+    generator = np.random.default_rng(0)
+    sizes = np.geomspace(1e7, 1e9, 5)
+    held = 0
+    for _ in range(100):
+        law = fit(sizes, (1.69 + 406.4 / sizes**0.34) * np.exp(generator.normal(0, noise, 5)))
+        assert law is not None
+        held += law.low <= 0.34 <= law.high
+    assert 88 <= held <= 100  # 95 are expected; 88 and more are 99.7 % of binomial draws
 
 
-def test_noise_widens_the_interval_of_the_exponent_around_the_truth():
-    law = scaling.fit(points([4.0 * 1.02, 4.0 * 10**-0.1 * 0.98, 4.0 * 10**-0.2 * 1.02, 4.0 * 10**-0.3 * 0.98]))
-    assert law is not None
-    assert law.low is not None
-    assert law.high is not None
-    assert law.low < 0.1 < law.high
-    assert law.high - law.low > 2e-3
-
-
-def test_sizes_of_one_loss_get_no_fit():
-    assert scaling.fit(points([2.0, 2.0, 2.0])) is None
-
-
-def test_two_sizes_get_no_fit_but_a_sentence(empty):
-    assert scaling.fit(points([4.0, 3.0])) is None
-    assert scaling.describe_fit(points([4.0, 3.0])) == "A fit needs 3 sizes or more; this study has 2."
+def test_fewer_than_five_sizes_get_slopes_and_no_law(empty):
+    assert fit(SIZES[:4], [4.0, 3.4, 3.0, 2.8]) is None
+    _, law = scaling.describe_sizes(points([4.0, 3.2]), [])
+    assert law.startswith(f"From size to size loss goes as N to the power of {MINUS}0.097; a law takes 5 sizes")
+    assert scaling.describe_sizes(points([4.0]), []) == ["Loss against size needs 2 sizes or more; this study has 1."]
     scaling.draw(empty.study, runs=[], models={}, output=empty.root / "scaling.svg")
     assert "validation loss" in (empty.root / "scaling.svg").read_text()
+
+
+def test_a_loss_of_zero_has_no_slope():
+    assert scaling.fit_points(points([2.0, 1.5, 1.0, 0.5, 0.0])) is None
+    assert scaling.describe_sizes(points([2.0, 1.0, 0.0]), [])[1].startswith("No slope is given: a loss of 0")
 
 
 def test_only_finished_runs_count_and_the_best_of_each_model(full):
@@ -86,9 +85,6 @@ def test_a_published_loss_of_a_known_model_is_a_point_of_its_own(full):
     found = scaling.gather(full.study, read_runs(full.runs), {**full.models, "gpt2-124m": known})
     assert found[-1].published
     assert found[-1].loss == 1.21
-    law = scaling.fit(found[:-1])
-    assert law is not None
-    assert math.isfinite(law.loss(found[-1].parameters))
 
 
 def test_losses_on_two_datasets_are_not_fitted_together(full):
@@ -97,25 +93,59 @@ def test_losses_on_two_datasets_are_not_fitted_together(full):
     assert "elsewhere" not in {point.name for point in found}
 
 
-def test_a_fit_whose_exponent_may_be_zero_is_no_trend():
-    text = scaling.describe_fit(points([0.90, 0.81, 0.84]))
-    assert text.startswith("No trend of loss with size over 3 sizes from 100k to 10.0M parameters")
-    assert "which includes 0" in text
-    assert "m10000000 has 0.840 nats where the smaller m1000000 has 0.810" in text
+def with_items(empty, losses, noise=0.3):
+    """Runs of rising size whose documents have these losses a token, with items that a test can pair."""
+    generator = np.random.default_rng(0)
+    hard = generator.normal(0, 2, 200)
+    for point in points(losses):
+        empty.add_run(point.name, model="gpt2-1m")
+        total = -(10 * point.loss + hard + generator.normal(0, noise, 200))
+        empty.add_items(point.name, "perplexity", {"log_likelihood": total})
+    return read_evaluations(empty.evaluations)
 
 
-def test_a_fall_with_every_size_over_too_few_points_for_a_law_says_both(tmp_path):
+def test_a_fall_with_every_size_is_never_called_no_trend(empty):
+    # the demo's losses: three points on a line of which the exponent's interval held zero
     losses = [1.025, 0.901, 0.841]
-    text = scaling.describe_fit(points(losses))
-    assert text.startswith("Loss falls with every size, but there are too few points for a law over 3 sizes")
-    assert "which includes 0" in text
-    remark, _ = drawn(tmp_path, losses)
-    assert "Too few points for a law" in remark
-    assert "No trend" not in remark
+    trend, law = scaling.describe_sizes(points(losses), with_items(empty, losses))
+    assert trend == (
+        "Loss falls with every size over 3 sizes from 100k to 10.0M parameters without embeddings, each step beyond "
+        "noise (sign-flip permutation test; p = 2e−4 or less by Holm)."
+    )
+    assert "a law takes 5 sizes, and this study has 3" in law
 
 
-def test_a_fall_in_loss_with_every_size_is_a_trend():
-    assert scaling.describe_fit(points([4.0, 3.36, 2.82, 2.38])).startswith("Loss falls as N to the power of")
+def test_a_step_within_noise_is_named(empty):
+    losses = [1.025, 0.901, 0.900]
+    (trend, _) = scaling.describe_sizes(points(losses), with_items(empty, losses))
+    assert "but not beyond noise at each step: m10000000 has 0.900 nats where the smaller m1000000 has 0.901" in trend
+    assert "within noise: p = " in trend
+
+
+def test_a_larger_model_with_the_higher_loss_is_named_with_its_test(empty):
+    losses = [0.90, 0.81, 0.84]
+    (trend, _) = scaling.describe_sizes(points(losses), with_items(empty, losses))
+    assert trend.startswith("Loss does not fall with every size over 3 sizes")
+    assert "m10000000 has 0.840 nats where the smaller m1000000 has 0.810 (beyond noise: p = " in trend
+
+
+def test_without_an_evaluation_per_token_the_trend_says_that_it_was_not_tested():
+    (trend, _) = scaling.describe_sizes(points([1.0, 0.9]), [])
+    assert "how certain that is was not tested (no evaluation has a loss per token of both)" in trend
+
+
+def test_sizes_with_several_seeds_are_compared_over_seeds_and_items(empty):
+    generator = np.random.default_rng(0)
+    made = []
+    for size, loss in zip(SIZES[:2], (1.0, 0.8), strict=True):
+        names = tuple(f"r{size}-{seed}" for seed in range(3))
+        made.append(scaling.Point(names[1], f"m{size}", size, loss, scaling.predict(size), names))
+        for name in names:
+            total = -10 * (loss + generator.normal(0, 0.01)) - generator.normal(0, 0.5, 200)
+            empty.add_run(name, model="gpt2-1m")
+            empty.add_items(name, "perplexity", {"log_likelihood": total})
+    (trend, _) = scaling.describe_sizes(made, read_evaluations(empty.evaluations))
+    assert "each step beyond noise (t-test over seeds and items" in trend
 
 
 def drawn(tmp_path, losses):

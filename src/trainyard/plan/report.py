@@ -281,7 +281,7 @@ TABLES = [
         title="scaling law",
         subcategory="Evaluation",
         module="scaling",
-        inputs={"runs": "trainings"},
+        inputs={"runs": "trainings", "evaluations": "evaluations", "scored": "items"},
         params=("models",),
         when=lambda study: study.study.scaling,
     ),

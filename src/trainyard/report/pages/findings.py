@@ -339,7 +339,7 @@ def _scaling(evidence: Evidence) -> list[str]:
     if not evidence.study.scaling:
         return []
     points = scaling.gather(evidence.study, evidence.runs, evidence.models)
-    return [scaling.describe_fit(points)]
+    return scaling.describe_sizes(points, evidence.evaluations)
 
 
 def _failures(evidence: Evidence) -> list[str]:

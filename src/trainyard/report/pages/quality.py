@@ -30,7 +30,7 @@ from trainyard.report.render.format import (
 )
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
 from trainyard.report.results.runs import Evaluation, Run, read_all, read_evaluations, read_runs, run_labels
-from trainyard.report.statistics.cost import FLOPS, Cost, cost_at, describe_prices, pareto_front, step_of
+from trainyard.report.statistics.cost import FLOPS, Cost, cost_at, describe_prices, ends_schedule, pareto_front, step_of
 from trainyard.report.statistics.quality_curves import LOSS, Chart, Line, loss_charts, plotted_score, score_charts
 from trainyard.report.statistics.study import Evidence
 
@@ -73,7 +73,8 @@ def draw(
 
     By step there is a panel of steps, and one of tokens where runs differ in tokens per step.
     Against cost there is a panel of training FLOPs and one of device hours, or of money where
-    hours have a price; validation loss is there too, and the front of what is best at each cost.
+    hours have a price; validation loss is there too, and the front of what is best at each cost: among the ends of
+    schedules alone, since a model from the middle of one is not what a run of that cost gives.
 
     Args:
         study: gives the published results.
@@ -102,7 +103,11 @@ def draw(
     coordinate = None if few else pick_coordinate([line.run for chart in charts for line in chart.lines])
     tints = style.assign_colours([_key(line, coordinate) for chart in charts for line in chart.lines])
     handles = [Line2D([], [], color=tint, label=truncate(text, LONGEST)) for text, tint in tints.items() if coordinate]
-    handles += [Line2D([], [], color=BEST, linewidth=6, label="best at each cost")] if along == "cost" else []
+    handles += (
+        [Line2D([], [], color=BEST, linewidth=6, label="best at each cost, of ends of schedules")]
+        if along == "cost"
+        else []
+    )
     axes = [_axes(chart, along, prices) for chart in charts]
     head = 0.1 + 0.25 * math.ceil(len(handles) / ACROSS)
     height = TALL * len(charts) + head + 0.1
@@ -124,7 +129,7 @@ def draw(
         if along == "cost":
             style.note(
                 drawing,
-                "Times were taken while other jobs ran on the machine: compare FLOPs rather than hours or money.",
+                "Dots: ends of schedules. Times were taken while other jobs ran: compare FLOPs rather than hours or money.",
             )
 
 
@@ -151,22 +156,24 @@ def _axes(chart: Chart, along: Along, prices: Prices | None) -> list[Axis]:
 
 def _panel(panel: Axes, chart: Chart, axis: Axis, colours: Sequence[str], marked: bool) -> None:
     scale = chart.scale
-    points = []
+    points, ends = [], []
     for line, colour in zip(chart.lines, colours, strict=True):
         x = [axis.value(point.cost) or 0.0 for point in line.points]
         y = [scale * point.score.value for point in line.points]
         points += list(zip(x, y, strict=True))
+        ends += [place for place, point in zip(zip(x, y, strict=True), line.points, strict=True) if point.is_end]
         bars = [[scale * point.score.error_bar[side] for point in line.points] for side in (0, 1)]
         dots = "o-" if marked and len(x) <= DOTTED else "-"
+        marks = [place for place, point in enumerate(line.points) if point.is_end] if axis.logarithmic else None
         panel.errorbar(
             x, y, yerr=bars if any(map(any, bars)) else None, fmt=dots, color=colour, markersize=4.5, linewidth=1.6,
-            elinewidth=1.1, capsize=2, zorder=3,
+            elinewidth=1.1, capsize=2, zorder=3, markevery=marks,
         )  # fmt: skip
     for _, value in chart.levels:
         panel.axhline(scale * value, color=style.FAINT, linewidth=1.1, linestyle=(0, (5, 4)), zorder=1)
     _limits(panel, chart, axis, points)
-    if axis.logarithmic:
-        best = [points[index] for index in pareto_front(points, chart.high)]
+    if axis.logarithmic and ends:
+        best = [ends[index] for index in pareto_front(ends, chart.high)]
         x, y = [[point[side] for point in best] for side in (0, 1)]
         panel.plot(
             [*x, panel.get_xlim()[1]], [*y, y[-1]], drawstyle="steps-post", color=BEST, alpha=0.6, linewidth=6, zorder=2
@@ -302,14 +309,15 @@ def tabulate(
 def _find_pareto_fronts(
     runs: Sequence[Run], evaluations: Sequence[Evaluation], figures: Mapping[str, str]
 ) -> set[Path]:
-    """The evaluations whose headline no cheaper model of the study reaches: by FLOPs, or by device hours.
+    """The evaluations whose headline no cheaper model at the end of its schedule reaches: by FLOPs, or device hours.
 
     A headline of which nothing tells how certain it is takes no part.
     """
     known = {run.name: run for run in runs}
     groups: dict[str, list[tuple[Evaluation, Cost]]] = {}
     for each in evaluations:
-        cost = cost_at(known[each.run], step_of(each, known[each.run]) or 0)
+        step = step_of(each, known[each.run]) or 0
+        cost = cost_at(known[each.run], step) if ends_schedule(known[each.run], step) else None
         value = each.scores.get(figures[each.raw["evaluation"]])
         if cost and value and value.effective_error is not None:
             groups.setdefault(each.raw["evaluation"], []).append((each, cost))
@@ -368,8 +376,9 @@ def _notes(prices: Prices | None) -> list[str]:
         "Cost is that of training up to the step; the cost of pretraining is not included. "
         f"FLOPs are {FLOPS}, N all parameters, as the MFU counts them, for causal models. Device hours are elapsed "
         "time, validation and saving included, x processes; where other jobs ran on the machine they say little.",
-        "“front”: no other model that cost as little or less is as good, by FLOPs (by device hours where FLOPs are not "
-        "counted) and by the plotted score; within their intervals the order may differ.",
+        "“front”: of the models at the ends of their schedules none that cost as little or less is as good, by FLOPs "
+        "(by device hours where FLOPs are not counted) and by the plotted score; within their intervals the order may "
+        "differ. A model from the middle of a decay is not what a run of its cost gives.",
         "± is one standard error, [a, b] a 95 % interval. Hover over a value for protocol, number of items and "
         "settings.",
         "Only one score of each evaluation is listed here, the plotted one; the CSV has all of them.",
@@ -378,31 +387,29 @@ def _notes(prices: Prices | None) -> list[str]:
 
 
 def describe_pareto_front(evidence: Evidence) -> list[str]:
-    """Up to how many FLOPs each run has the lowest validation loss, for each dataset and tokenizer of several runs."""
+    """Which runs have the lowest validation loss for their cost, for each dataset and tokenizer of several runs."""
     sentences = []
     for chart in loss_charts(evidence.study, evidence.runs, None):
-        spans = find_pareto_runs(chart)
-        if len(chart.lines) < 2 or not spans:
+        front = find_pareto_runs(chart)
+        if len(chart.lines) < 2 or not front:
             continue
-        *before, (last, _) = spans
-        if before:
-            parts = [f"{name} up to {scientific(end)} FLOPs" for name, end in before]
-            sentences.append(f"Lowest loss for its cost on {chart.title}: {join_words([*parts, f'{last} beyond'])}.")
+        parts = [f"{name} ({scientific(flops)} FLOPs, {decimal(loss)} nats)" for name, flops, loss in front]
+        if len(front) == 1:
+            text = f"{parts[0]} has both the lowest loss and the lowest cost on {chart.title}"
         else:
-            sentences.append(f"{last} has the lowest loss on {chart.title} at every cost of training.")
+            text = f"Lowest loss for its cost on {chart.title}: {join_words(parts)}"
+        sentences.append(f"{text}, each run at the end of its schedule.")
     return sentences
 
 
-def find_pareto_runs(chart: Chart) -> list[tuple[str, float]]:
-    """The runs on the front of quality against FLOPs, from cheap to dear, and where another takes over for good.
+def find_pareto_runs(chart: Chart) -> list[tuple[str, float, float]]:
+    """The runs on the front of quality against FLOPs at the ends of their schedules, from cheap to dear.
 
-    Empty where a run has no FLOPs. The last one's end is where its own line ends.
+    Each with its FLOPs and its quality. Empty where a run has no FLOPs.
     """
-    points = [(point.cost.flops, point.score.value, line.label) for line in chart.lines for point in line.points]
-    if any(flops is None for flops, _, _ in points):
+    ends = [(line.points[-1], line.label) for line in chart.lines if line.points[-1].is_end]
+    costs = [(end.cost.flops, end.score.value) for end, _ in ends]
+    if any(flops is None for flops, _ in costs):
         return []
-    costs = [(flops or 0.0, value) for flops, value, _ in points]
-    places = pareto_front(costs, chart.high)
-    last = {points[index][2]: rank for rank, index in enumerate(places)}
-    ends = sorted(last.items(), key=lambda item: item[1])
-    return [(name, costs[places[min(rank + 1, len(places) - 1)]][0]) for name, rank in ends]
+    front = pareto_front([(flops or 0.0, value) for flops, value in costs], chart.high)
+    return [(ends[place][1], costs[place][0] or 0.0, costs[place][1]) for place in front]

@@ -6,24 +6,25 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
-from scipy import stats
 
 from trainyard.config.catalogue import Model
 from trainyard.config.study import Study
-from trainyard.core.statistics import ROUNDING, all_equal
 from trainyard.estimate.parameters import parameters_without_embeddings
+from trainyard.metrics import METRICS
 from trainyard.report.render import style
 from trainyard.report.render.format import decimal, join_words, short, tick, truncate
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
-from trainyard.report.results.runs import Run, read_runs
+from trainyard.report.results.runs import Evaluation, Run, read_evaluations, read_runs
+from trainyard.report.statistics.paired_tests import PairedTest, compare_paired, holm
+from trainyard.report.statistics.pairwise import SIGNIFICANT, describe_p_value
+from trainyard.report.statistics.power_law import FEWEST_SIZES, PowerLaw, fit
+from trainyard.report.statistics.recipes import RecipeTest, compare_recipes
 from trainyard.report.statistics.seeds import headline
 
-LEAST = 3
 NEAR = 1.25  # Kaplan's prediction is drawn where it lies within this factor of the losses
 NOTE = (
     "Kaplan's law is for web text in a BPE of about 50,000 tokens, trained to the compute-efficient point: on other "
@@ -32,56 +33,28 @@ NOTE = (
 
 
 @dataclass(frozen=True)
-class PowerLaw:
-    """loss = (scale / N) ** exponent.
+class Point:
+    """One size: measured or published.
 
     Attributes:
-        exponent: the slope on log-log axes, downwards.
-        error: one standard error of the exponent; none where the points lie on the line to the last digit.
-        low: the lower end of the exponent's 95 % interval (Student's t, sizes - 2 degrees of freedom), or none.
-        high: the upper end, or none.
-        scale: the N at which the loss would be one nat.
+        name: of the run, or of the middle one of its seeds.
+        model: its name in the catalogue.
+        parameters: without embeddings.
+        loss: validation loss in nats per token, a mean over the seeds.
+        kaplan: what Kaplan et al. predict for the shape.
+        runs: every seed's.
+        published: whether it is somebody else's.
+        source: whose.
     """
-
-    exponent: float
-    scale: float
-    error: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-    def loss(self, parameters: float) -> float:
-        """The fitted loss of a size."""
-        return (self.scale / parameters) ** self.exponent
-
-
-@dataclass(frozen=True)
-class Point:
-    """One size: measured (a run) or published."""
 
     name: str
     model: str
     parameters: int
     loss: float
     kaplan: "Prediction"
+    runs: tuple[str, ...] = ()
     published: bool = False
     source: str = ""
-
-
-def fit(points: Sequence[Point]) -> PowerLaw | None:
-    """Fit a power law to log loss against log N by least squares; none where `explain_unfitted` says why."""
-    sizes = {point.parameters for point in points}
-    losses = [point.loss for point in points]
-    if len(sizes) < LEAST or min(losses) <= 0 or all_equal(losses):
-        return None
-    x = np.log([point.parameters for point in points])
-    y = np.log([point.loss for point in points])
-    line: Any = stats.linregress(x, y)
-    slope, intercept, error = -float(line.slope), float(line.intercept), float(line.stderr)
-    scale = math.exp(intercept / slope)
-    if np.abs(y - intercept + slope * x).max() <= ROUNDING * np.abs(y).max():
-        return PowerLaw(slope, scale)
-    half = float(stats.t.ppf(0.975, len(points) - 2)) * error
-    return PowerLaw(slope, scale, error, slope - half, slope + half)
 
 
 def gather(study: Study, runs: Sequence[Run], models: Mapping[str, Model]) -> list[Point]:
@@ -104,14 +77,15 @@ def gather(study: Study, runs: Sequence[Run], models: Mapping[str, Model]) -> li
     points = []
     for name, losses in max(by_data.values(), key=len, default={}).items():
         head = headline(runs, losses, lower=True)
-        points.append(_point(losses[head.place][0], name, models[name], fmean(head.values)))
+        seeds = tuple(losses[place][0] for place in head.places)
+        points.append(_point(losses[head.place][0], name, models[name], fmean(head.values), seeds))
     for entry in study.published:
         loss = entry.values.get("validation_loss")
         perplexity = entry.values.get("perplexity_token")
         if loss is None and perplexity is not None:
             loss = math.log(perplexity)
         if loss is not None and entry.model in models:
-            points.append(_point(entry.model, entry.model, models[entry.model], loss, True, entry.source))
+            points.append(_point(entry.model, entry.model, models[entry.model], loss, (), True, entry.source))
     return sorted(points, key=lambda point: (point.published, point.parameters))
 
 
@@ -138,18 +112,27 @@ def draw(study: Study, *, runs: Sequence[Path], models: Mapping[str, Model], out
         axes.text(1.035, 0.0, remark, transform=axes.transAxes, fontsize=9, color=style.FAINT, linespacing=1.5)
 
 
-def tabulate(study: Study, *, runs: Sequence[Path], models: Mapping[str, Model], table: Path, numbers: Path) -> None:
+def tabulate(
+    study: Study,
+    *,
+    runs: Sequence[Path],
+    evaluations: Sequence[Path],
+    models: Mapping[str, Model],
+    table: Path,
+    numbers: Path,
+) -> None:
     """Write measured, fitted and predicted losses as HTML and CSV.
 
     Args:
         study: gives the title and the published results.
         runs: folders with spec.json and summary.json.
+        evaluations: evaluation files, with their items beside them: they tell how certain a step between sizes is.
         models: the catalogue.
         table: the HTML page.
         numbers: the CSV.
     """
     points = gather(study, read_runs(runs), models)
-    law = fit([point for point in points if not point.published])
+    law = fit_points(points)
     columns = [
         Column("model", "model", text=True),
         Column("parameters", "parameters", tip="without embeddings"),
@@ -161,69 +144,131 @@ def tabulate(study: Study, *, runs: Sequence[Path], models: Mapping[str, Model],
         Column("difference", "difference", "Kaplan's prediction", tip="measured minus predicted loss"),
     ]
     rows = [_row(point, law) for point in points]
-    page = Table("Scaling law", columns, rows, [describe_fit(points), NOTE], "No run has a validation loss to fit.")
+    notes = [*describe_sizes(points, read_evaluations(evaluations)), NOTE]
+    page = Table("Scaling law", columns, rows, notes, "No run has a validation loss to fit.")
     write_table(page, study.title, table, numbers)
 
 
-def describe_fit(points: Sequence[Point]) -> str:
-    """What the fit says, or why there is none."""
+def fit_points(points: Sequence[Point]) -> PowerLaw | None:
+    """The law of what was measured here; none of fewer than five sizes, or where a loss has no logarithm."""
     own = [point for point in points if not point.published]
-    law = fit(own)
-    if law is None:
-        return explain_unfitted(own)
+    if any(point.loss <= 0 for point in own):
+        return None
+    return fit([point.parameters for point in own], [point.loss for point in own])
+
+
+def describe_sizes(points: Sequence[Point], evaluations: Sequence[Evaluation]) -> list[str]:
+    """Whether loss falls with size, by tests of adjacent sizes; and by what law, if there are sizes enough."""
+    own = sorted((point for point in points if not point.published), key=lambda point: point.parameters)
+    if len(own) < 2:
+        return [f"Loss against size needs 2 sizes or more; this study has {len(own)}."]
     span = (
         f"over {len(own)} sizes from {short(own[0].parameters)} to {short(own[-1].parameters)} parameters without "
         "embeddings"
     )
-    why = list_doubts(own, law)
-    if why and is_decreasing(own):
-        return f"Loss falls with every size, but there are too few points for a law {span}: {join_words(why)}."
-    if why:
-        return f"No trend of loss with size {span}: {join_words(why)}."
-    interval = "" if law.low is None else f"95 % interval {decimal(law.low)} to {decimal(law.high)}; "
-    return (
-        f"Loss falls as N to the power of \N{MINUS SIGN}{law.exponent:.3f} {span} ({interval}Kaplan's exponent along "
-        f"the efficient frontier is {EXPONENT:.3f})."
+    return [_describe_trend(own, evaluations, span), *_describe_law(own)]
+
+
+def _describe_trend(own: Sequence[Point], evaluations: Sequence[Evaluation], span: str) -> str:
+    steps = [_Step(smaller, larger, _compare(smaller, larger, evaluations)) for smaller, larger in pairwise(own)]
+    tested = [step.test for step in steps if not isinstance(step.test, str)]
+    adjusted = iter(holm([test.p for test in tested]))
+    values = [None if isinstance(step.test, str) else next(adjusted) for step in steps]
+    against = [_describe_step(step, p) for step, p in zip(steps, values, strict=True) if not step.falls]
+    if against:
+        return f"Loss does not fall with every size {span}: {join_words(against)}."
+    if len(tested) < len(steps):
+        reason = next(step.test for step in steps if isinstance(step.test, str))
+        return f"Loss falls with every size {span}; how certain that is was not tested ({reason})."
+    unsure = [
+        _describe_step(step, p)
+        for step, p in zip(steps, values, strict=True)
+        if p is None or p >= SIGNIFICANT or not step.agrees
+    ]
+    if unsure:
+        return f"Loss falls with every size {span}, but not beyond noise at each step: {join_words(unsure)}."
+    largest = describe_p_value(max(p for p in values if p is not None))
+    return f"Loss falls with every size {span}, each step beyond noise ({tested[0].test}; {largest} or less by Holm)."
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Two adjacent sizes, and the test of the smaller one's loss minus the larger one's; or why there is none."""
+
+    smaller: Point
+    larger: Point
+    test: PairedTest | RecipeTest | str
+
+    @property
+    def falls(self) -> bool:
+        return self.larger.loss < self.smaller.loss
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the test's difference has the sign of the validation losses'."""
+        return not isinstance(self.test, str) and (self.test.difference > 0) == self.falls
+
+
+def _compare(smaller: Point, larger: Point, evaluations: Sequence[Evaluation]) -> PairedTest | RecipeTest | str:
+    """The first evaluation per token that all of both sizes' runs have decides."""
+    groups: dict[tuple[str, str], dict[str, Evaluation]] = {}
+    for each in evaluations:
+        groups.setdefault((each.raw["evaluation"], each.checkpoint), {})[each.run] = each
+    for group in groups.values():
+        if all(run in group for run in (*smaller.runs, *larger.runs)):
+            first, second = ([group[run] for run in point.runs] for point in (smaller, larger))
+            per_token = [kind.key for kind in METRICS[first[0].metric].scores if kind.unit == "tokens"]
+            if per_token and len(first) > 1 and len(second) > 1:
+                return compare_recipes(first, second, per_token[0])
+            if per_token:
+                return compare_paired(group[smaller.name], group[larger.name], per_token[0])
+    return "no evaluation has a loss per token of both"
+
+
+def _describe_step(step: _Step, p: float | None) -> str:
+    smaller, larger = step.smaller, step.larger
+    text = (
+        f"{larger.model} has {decimal(larger.loss)} nats where the smaller {smaller.model} has {decimal(smaller.loss)}"
     )
+    if isinstance(step.test, str) or p is None:
+        return f"{text} (not tested: {step.test})"
+    verdict = "beyond noise" if p < SIGNIFICANT and step.agrees else "within noise"
+    return f"{text} ({verdict}: {describe_p_value(p)} by Holm, {step.test.test})"
 
 
-def explain_unfitted(own: Sequence[Point]) -> str:
-    """Why no power law is fitted to these points."""
-    sizes = len({point.parameters for point in own})
-    if sizes < LEAST:
-        return f"A fit needs {LEAST} sizes or more; this study has {sizes}."
-    if min(point.loss for point in own) <= 0:
-        return "No power law is fitted: a loss of 0 has no logarithm."
-    return "No power law is fitted: every size has the same loss."
+def _describe_law(own: Sequence[Point]) -> list[str]:
+    kaplan = f"Kaplan's exponent along the efficient frontier is {EXPONENT:.3f}"
+    law = fit_points(own)
+    if law:
+        return [
+            f"The law L(N) = E + A / N^a fits with a = {law.exponent:.3f} (95 % interval {decimal(law.low)} to "
+            f"{decimal(law.high)}) and E = {decimal(law.floor)} nats; {kaplan}."
+        ]
+    if any(point.loss <= 0 for point in own):
+        return ["No slope is given: a loss of 0 has no logarithm."]
+    slopes = [
+        math.log(larger.loss / smaller.loss) / math.log(larger.parameters / smaller.parameters)
+        for smaller, larger in pairwise(own)
+        if larger.parameters > smaller.parameters
+    ]
+    return [
+        f"From size to size loss goes as N to the power of {join_words([decimal(slope) for slope in slopes])}; a law "
+        f"takes {FEWEST_SIZES} sizes, and this study has {len(own)} ({kaplan})."
+    ]
 
 
-def is_decreasing(own: Sequence[Point]) -> bool:
-    """Whether every larger model has the lower loss."""
-    ordered = sorted(own, key=lambda point: point.parameters)
-    return all(larger.loss < smaller.loss for smaller, larger in pairwise(ordered))
-
-
-def list_doubts(own: Sequence[Point], law: PowerLaw) -> list[str]:
-    """Why a fit is no trend: its exponent may be zero, or a larger model has the higher loss; empty where it is one."""
-    results = []
-    if law.low is not None and law.high is not None and law.low <= 0 <= law.high:
-        results.append(
-            f"the fitted exponent of {decimal(law.exponent)} has a 95 % interval of {decimal(law.low)} to "
-            f"{decimal(law.high)}, which includes 0"
-        )
-    for smaller, larger in pairwise(sorted(own, key=lambda point: point.parameters)):
-        if larger.loss >= smaller.loss and larger.parameters > smaller.parameters:
-            results.append(
-                f"{larger.model} has {decimal(larger.loss)} nats where the smaller {smaller.model} has "
-                f"{decimal(smaller.loss)}"
-            )
-    return results
-
-
-def _point(name: str, model_name: str, model: Model, loss: float, published: bool = False, source: str = "") -> Point:
+def _point(
+    name: str,
+    model_name: str,
+    model: Model,
+    loss: float,
+    runs: tuple[str, ...],
+    published: bool = False,
+    source: str = "",
+) -> Point:
     shape = model.shape
     size = parameters_without_embeddings(model)
-    return Point(name, model_name, size, loss, predict_kaplan(shape.layers, shape.width), published, source)
+    return Point(name, model_name, size, loss, predict_kaplan(shape.layers, shape.width), runs, published, source)
 
 
 def _panel(axes: Axes, points: Sequence[Point]) -> str:
@@ -233,21 +278,17 @@ def _panel(axes: Axes, points: Sequence[Point]) -> str:
     sizes = [point.parameters for point in points]
     span = np.geomspace(0.6 * min(sizes), 1.6 * max(sizes), 50)
     losses = [point.loss for point in points]
-    law = fit(own)
+    law = fit_points(own)
     remark = []
     if law:
-        trend = not list_doubts(own, law)
-        doubt = "" if trend else ", too few points" if is_decreasing(own) else ", no trend"
-        error = "" if law.error is None else f" ± {decimal(law.error)}"
-        text = f"fit: exponent {decimal(law.exponent)}{error}{doubt}"
-        axes.plot(
-            span, [law.loss(size) for size in span], color=style.PALETTE[0], linewidth=1.5 if trend else 0.9, label=text
-        )
+        text = f"fit: E + A / N^a, a = {decimal(law.exponent)}"
+        axes.plot(span, [law.loss(size) for size in span], color=style.PALETTE[0], linewidth=1.5, label=text)
         losses += [law.loss(span[0]), law.loss(span[-1])]
-        if not trend and is_decreasing(own):
-            remark += ["Too few points for a law:", "the exponent may be zero.", ""]
-        elif not trend:
-            remark += ["No trend: the exponent may be zero, or", "a larger model has the higher loss.", ""]
+    else:
+        axes.plot(
+            *zip(*((point.parameters, point.loss) for point in own), strict=True), color=style.PALETTE[0], linewidth=0.9
+        )
+        remark += [f"A law takes {FEWEST_SIZES} sizes.", ""]
     kaplans = [predict(size).loss for size in span]
     if max(kaplans) <= NEAR * max(losses) and min(kaplans) >= min(losses) / NEAR:
         dashes = {"linewidth": 1.2, "linestyle": (0, (5, 4)), "label": "Kaplan's prediction"}
@@ -305,7 +346,7 @@ def _row(point: Point, law: PowerLaw | None) -> Row:
     }
     if law:
         fitted = law.loss(point.parameters)
-        cells["fitted"] = Cell(decimal(fitted), fitted, {"exponent": law.exponent, "exponent_error": law.error})
+        cells["fitted"] = Cell(decimal(fitted), fitted, {"exponent": law.exponent, "low": law.low, "high": law.high})
     return Row(cells, "Published" if point.published else "")
 
 

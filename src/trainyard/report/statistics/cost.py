@@ -58,6 +58,15 @@ def step_of(evaluation: Evaluation, run: Run) -> int | None:
     return {"best": best.get("step"), "last": run.summary["steps"]}.get(evaluation.checkpoint)
 
 
+def ends_schedule(run: Run, step: int) -> bool:
+    """Whether a run of so many steps would have given the same model.
+
+    So it is at a run's last step, and at any where the rate does not decay. Before, the rate is that of a longer run:
+    a checkpoint in the middle of a decay is worse than a run whose decay ends there.
+    """
+    return step == run.summary["steps"] or run.specification["train"]["decay"] == "constant"
+
+
 def mean_cost(costs: Sequence[Cost]) -> Cost:
     """The mean of several seeds' costs."""
 

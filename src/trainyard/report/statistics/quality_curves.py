@@ -13,7 +13,7 @@ from trainyard.metrics import METRICS, is_higher_better
 from trainyard.report.render.format import HEADINGS, PERCENT
 from trainyard.report.results.published import matches, published_losses
 from trainyard.report.results.runs import CHANCE, Evaluation, Run, distinguishing_coordinates, label
-from trainyard.report.statistics.cost import Cost, cost_at, mean_cost, step_of
+from trainyard.report.statistics.cost import Cost, cost_at, ends_schedule, mean_cost, step_of
 from trainyard.report.statistics.seeds import group_configurations
 
 LOSS = "validation_loss"
@@ -27,10 +27,17 @@ def plotted_score(group: Sequence[Evaluation]) -> str:
 
 @dataclass(frozen=True)
 class Point:
-    """A model's score, and what training it had cost by then."""
+    """A model's score, and what training it had cost by then.
+
+    Attributes:
+        cost: up to its step.
+        score: its own, or a mean over seeds.
+        is_end: whether it is at the end of its schedule, as `ends_schedule` has it.
+    """
 
     cost: Cost
     score: Score
+    is_end: bool
 
 
 @dataclass(frozen=True)
@@ -100,8 +107,10 @@ def score_charts(
             run = known.get(each.run)
             step = step_of(each, run) if run else None
             cost = cost_at(run, step, prices) if run and step else None
-            if cost and figure in each.scores:  # a perplexity that a number can't hold is left out
-                points.setdefault(each.run, {})[each.checkpoint] = Point(cost, each.scores[figure])
+            if run and step and cost and figure in each.scores:  # a perplexity that a number can't hold is left out
+                points.setdefault(each.run, {})[each.checkpoint] = Point(
+                    cost, each.scores[figure], ends_schedule(run, step)
+                )
         lines = _lines([known[name] for name in points], points)
         if lines:
             levels = [*_rivals(group[0], figure, shortcuts), *_others(study, group, figure, known)]
@@ -132,7 +141,7 @@ def _losses(run: Run, prices: Prices | None) -> Iterator[tuple[str, Point]]:
     for row in run.metrics:
         loss = row.get(LOSS)
         if loss is not None and math.isfinite(loss) and (cost := cost_at(run, row["step"], prices)):
-            yield f"step-{row['step']}", Point(cost, Score(loss))
+            yield f"step-{row['step']}", Point(cost, Score(loss), ends_schedule(run, row["step"]))
 
 
 def _lines(runs: Sequence[Run], points: Mapping[str, Mapping[str, Point]]) -> list[Line]:
@@ -169,7 +178,9 @@ def _mean(points: Sequence[Point]) -> Point:
     values = [point.score.value for point in points]
     mean, deviation = fmean(values), stdev(values)
     ends = () if all_equal(values) else (mean - deviation, mean + deviation)
-    return Point(mean_cost([point.cost for point in points]), Score(mean, None, *ends))
+    return Point(
+        mean_cost([point.cost for point in points]), Score(mean, None, *ends), all(point.is_end for point in points)
+    )
 
 
 def _rivals(evaluation: Evaluation, figure: str, shortcuts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float]]:

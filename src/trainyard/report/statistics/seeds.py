@@ -126,6 +126,7 @@ class Headline:
 
     Attributes:
         place: among the scores, of the middle one of its seeds.
+        places: among the scores, of every one of its seeds.
         values: of the configuration, a value a seed.
         label: of the configuration; empty where it has one seed alone.
         several: whether any configuration of the group has several seeds.
@@ -133,6 +134,7 @@ class Headline:
     """
 
     place: int
+    places: list[int]
     values: list[float]
     label: str
     several: bool
@@ -159,7 +161,9 @@ def headline(runs: Sequence[Run], scores: Sequence[tuple[str, str, float]], lowe
     ordered = sorted(best, key=lambda place: scores[place][2])
     label = owners[scores[best[0]][0]].label if len(best) > 1 else ""
     several = any(len(places) > 1 for places in groups.values())
-    return Headline(ordered[(len(ordered) - 1) // 2], [scores[index][2] for index in best], label, several, len(groups))
+    return Headline(
+        ordered[(len(ordered) - 1) // 2], best, [scores[index][2] for index in best], label, several, len(groups)
+    )
 
 
 def compute_spread(values: Sequence[float]) -> Spread | None:
