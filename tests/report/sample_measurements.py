@@ -23,10 +23,10 @@ def measured_cell(
     predicted = {
         "parameters": 4e7,
         "gradients": 4e7,
-        "optimizer": 8e7,
+        "optimizer": 2.8e8,
         "activations": 1e6 * batch,
         "buffers": 1e7,
-        "total": 1.7e8 + 1e6 * batch,
+        "total": 3.7e8 + 1e6 * batch,
         "kind": "device" if device else "host",
         "host": 2e8 if device else 0,
         "moment": "the backward pass",

@@ -87,17 +87,27 @@ def test_prediction_stands_beside_the_measured_increase_with_its_error(empty):
     empty.add_cell("fsdp", 8, None, **FAILED)
     empty.add_cell("hybrid", 8, 1000.0, predicted_memory=None, prediction_error=None)
     text = drawn(predicted_memory, empty)
-    assert "170 MiB, \N{MINUS SIGN}4.2 %" in text
-    assert "170 MiB, out-of-memory" in text
+    assert "360 MiB, \N{MINUS SIGN}4.2 %" in text
+    assert "360 MiB, out-of-memory" in text
     assert "measured increase" in text
     assert "hybrid" not in text
 
 
+SMALL = {
+    **dict.fromkeys(("parameters", "gradients", "optimizer", "activations", "buffers"), 2e7),
+    **{"total": 1e8, "kind": "host", "host": 0, "moment": "the backward pass"},
+}
+
+
+def test_a_prediction_that_is_far_too_high_is_told_however_little_was_measured(empty):
+    empty.add_cell("ddp", 8, 1000.0, peak_memory_increase=2.6e7, prediction_error=9.0)
+    assert "+900.0 %" in drawn(predicted_memory, empty)
+
+
 def test_where_libraries_outweigh_the_model_no_error_of_a_prediction_is_told_but_why(empty):
-    small = {"peak_memory_increase": 2.6e7, "prediction_error": 5.93}
-    empty.add_cell("ddp", 8, 1000.0, **small)
+    empty.add_cell("ddp", 8, 1000.0, prediction_error=5.93, predicted_memory=SMALL)
     text = drawn(predicted_memory, empty)
-    why = "below 256 MiB library overhead outweighs the model, so no error is given"
+    why = "where less than 256 MiB is predicted library overhead outweighs the model, so no error is given"
     assert "%" not in text
     assert why in text
     (row,), page = tabulated(empty)
@@ -166,7 +176,7 @@ def test_the_table_has_the_memory_of_each_rank_and_what_was_predicted(empty):
     assert float(row["host_memory"]) == float(row["host_memory_rank1"]) == 5.81e8
     assert float(row["host_memory_rank0"]) == 5.8e8
     assert float(row["host_memory_increase"]) == pytest.approx(2.8e8)
-    assert (float(row["predicted_memory"]), float(row["predicted_memory_optimizer"])) == (1.78e8, 8e7)
+    assert (float(row["predicted_memory"]), float(row["predicted_memory_optimizer"])) == (3.78e8, 2.8e8)
     assert row["prediction_error"] == "0.1"
     assert "+10.0" in page
     assert "the peak: the backward pass" in page

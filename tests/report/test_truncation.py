@@ -36,6 +36,15 @@ def test_the_comparison_says_how_many_tokens_are_unknown(empty: Any) -> None:
     assert said.endswith(": gpt2-1m 3 of 20 (7 tokens).")
 
 
+def test_the_comparison_says_that_an_interval_over_few_rows_is_rough(empty: Any) -> None:
+    empty.add_run("a", model="bart-tiny")
+    values = dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), (44.0, 0.5))
+    empty.add_evaluation("a", "rouge", values, n=49)
+    empty.add_evaluation("a", "rouge", values, n=50, dataset="many")
+    (said,) = [note for note in compared(empty).notes if "rough" in note]
+    assert said.startswith("Intervals of scores such as ROUGE-L are rough for tinyworld-endings test: 49 rows")
+
+
 def test_nothing_is_said_where_nothing_was_cut(empty: Any) -> None:
     empty.add_run("a")
     empty.add_evaluation("a", "rouge", {"rouge1": (40.0, 1.0)}, settings={"cut_sources": 0, "unscored_targets": 0})

@@ -13,7 +13,7 @@ from trainyard.core.errors import shorten
 from trainyard.metrics import METRICS
 from trainyard.report.pages.cells import SEEDS, outcome_cell, score_cell, spread_cell, verdict_cell
 from trainyard.report.pages.truncation import MOST, describe_cuts
-from trainyard.report.render.format import SHORT_TITLES, TABLE_SCORES, decimal, duration, plural, size
+from trainyard.report.render.format import SHORT_TITLES, TABLE_SCORES, TITLES, decimal, duration, plural, size
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
 from trainyard.report.results.contamination import Overlap, describe_overlaps, read_overlaps
 from trainyard.report.results.published import PUBLISHED, published_row
@@ -28,6 +28,7 @@ from trainyard.report.results.runs import (
     run_labels,
     varying_coordinates,
 )
+from trainyard.report.statistics.paired_tests import CORRECT, UNITS
 from trainyard.report.statistics.pairwise import WITHIN, compare_configurations, compare_models, describe_pair
 from trainyard.report.statistics.seeds import Configuration, group_configurations, summarise_seeds
 
@@ -37,6 +38,7 @@ ByModel = dict[tuple[str, str], dict[str, Evaluation]]
 Scored = tuple[Row, dict[str, Evaluation]]
 """A row, and the evaluations that its scores are from."""
 SELDOM = frozenset({"perplexity_byte"})  # on the page they would push other columns out of sight
+ROUGH = 50  # rows
 NOTES = [
     "± is one standard error, [a, b] a 95 % interval; “chance” marks accuracies within two errors of it. "
     "Hover over a value for protocol, number of items and settings.",
@@ -104,6 +106,7 @@ def compare(
         *_notes(runs, shared, finished),
         *_mixed(runs),
         *describe_cuts(runs, evaluations),
+        *_describe_rough(evaluations),
         *describe_overlaps(overlaps),
         *repeats,
     ]
@@ -111,6 +114,19 @@ def compare(
         notes.insert(0, "Configurations are ranked by their means over seeds; single seeds are not.")
     competing = SEEDS if over_seeds else ""
     return Table("Comparison of runs", columns, rows, notes, "This study has no runs.", competing, "Each run")
+
+
+def _describe_rough(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Which intervals are rough: a bootstrap of few rows knows no score that is rarer than they are."""
+    few = dict.fromkeys(
+        (TITLES[METRICS[each.metric].headline], each.title, each.raw["n"])
+        for each in evaluations
+        if 1 < each.raw["n"] < ROUGH and METRICS[each.metric].headline not in (*CORRECT, *UNITS)
+    )
+    return [
+        f"Intervals of scores such as {name} are rough for {title}: {n} rows, where a bootstrap takes {ROUGH}."
+        for name, title, n in few
+    ]
 
 
 def _trained_rows(runs: Sequence[Run], by_model: ByModel, parity: Sequence[dict[str, Any]]) -> list[Scored]:

@@ -323,15 +323,16 @@ def _largest_batches(searches: Sequence[MeasuredCell]) -> list[str]:
 
 
 def _predictions(cells: Sequence[MeasuredCell]) -> list[str]:
-    """How far predicted memory lies from the measured increase, where that is more than what libraries keep."""
+    """How far predicted memory lies from the measured increase, where more is predicted than what libraries keep."""
     errors = [abs(error) for cell in cells if (error := reported_error(cell)) is not None]
+    small = sum(cell["prediction_error"] is not None for cell in cells) - len(errors)
     if not errors:
-        small = any(cell["prediction_error"] is not None for cell in cells)
         return [f"Predicted memory can't be judged: {TOO_SMALL}."] if small else []
     near = sum(error <= PREDICTED for error in errors)
     return [
         f"Predicted memory is within {decimal(100 * PREDICTED, 0)} % of the measured increase for {near} of "
         f"{plural(len(errors), 'cell')} (largest error: {decimal(100 * max(errors), 1)} %)."
+        + (f" Left out: {plural(small, 'cell')}, since {TOO_SMALL}." if small else "")
     ]
 
 

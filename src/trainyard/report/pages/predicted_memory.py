@@ -10,8 +10,9 @@ from trainyard.report.render.format import MINUS, size
 from trainyard.report.results.measurements import MeasuredCell, binary_unit, read_cells, select_comparable
 
 LARGE = 2**28
-"""Bytes of measured increase: below, library overhead outweighs what the model takes."""
-TOO_SMALL = f"below {size(LARGE)} library overhead outweighs the model, so no error is given"
+"""Bytes that are predicted: below, library overhead outweighs what the model takes. Not bytes that are measured: then
+a prediction that is far too high would be left out."""
+TOO_SMALL = f"where less than {size(LARGE)} is predicted library overhead outweighs the model, so no error is given"
 COLOURS = {
     "parameters": style.PALETTE[0],
     "gradients": style.PALETTE[5],
@@ -52,7 +53,7 @@ def draw(study: Study, *, cells: Sequence[Path], output: Path) -> None:
 
 def reported_error(cell: MeasuredCell) -> float | None:
     """How far off a prediction is; None where it isn't known, or what libraries keep outweighs the model."""
-    return cell["prediction_error"] if (cell["peak_memory_increase"] or 0) >= LARGE else None
+    return cell["prediction_error"] if (cell["predicted_memory"] or {"total": 0})["total"] >= LARGE else None
 
 
 def measured_increase(cell: MeasuredCell) -> float | None:

@@ -129,7 +129,7 @@ def draw(
         if along == "cost":
             style.note(
                 drawing,
-                "Dots: ends of schedules. Times were taken while other jobs ran: compare FLOPs rather than hours or money.",
+                "Dots: ends of schedules. Times were taken while other jobs ran: compare FLOPs, not hours or money.",
             )
 
 

@@ -42,7 +42,7 @@ class PowerLaw:
         return self.floor + self.scale * parameters**-self.exponent
 
 
-def fit(sizes: Sequence[float], losses: Sequence[float]) -> PowerLaw | None:
+def fit(sizes: Sequence[float] | np.ndarray, losses: Sequence[float] | np.ndarray) -> PowerLaw | None:
     """Fit the law to runs by least squares of the logarithm of their losses; none to fewer than five sizes.
 
     The interval holds the exponents whose best fit is not worse than the best of all by the F test with 1 and
@@ -53,7 +53,7 @@ def fit(sizes: Sequence[float], losses: Sequence[float]) -> PowerLaw | None:
         sizes: parameters without embeddings of each run; several runs may be of one size.
         losses: of each run, in nats, above zero.
     """
-    if len(set(sizes)) < FEWEST_SIZES:
+    if len(np.unique(sizes)) < FEWEST_SIZES:
         return None
     x, y = np.log(np.asarray(sizes, dtype=np.float64)), np.log(np.asarray(losses, dtype=np.float64))
     middle, targets = float(x.mean()), np.exp(y)
