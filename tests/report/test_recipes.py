@@ -69,7 +69,8 @@ def test_seeds_alone_do_not_see_that_other_items_would_have_decided_otherwise() 
 
 def test_a_real_difference_between_recipes_is_found() -> None:
     generator = np.random.default_rng(1)
-    found = [compare_recipes(*recipes(generator, 5, 1000, 0.5, 0.05, shift=0.5), "acc") for _ in range(50)]
+    pairs = [recipes(generator, 5, 1000, 0.5, 0.05, shift=0.5) for _ in range(50)]
+    found = [compare_recipes(first, second, "acc") for first, second in pairs]
     tests = [each for each in found if isinstance(each, RecipeTest)]
     assert len(tests) == 50
     assert sum(each.p < 0.05 and each.difference < 0 for each in tests) >= 45
