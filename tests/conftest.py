@@ -12,11 +12,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
+# folders of long tests whose files share nothing that would be made twice
+BY_FILE = {"faults", "workflow"}
+
+
 class ByFolder(LoadScopeScheduling):
     """Where tests run in several processes, those of a folder, which share what is costly, run in one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid.split("/")[1]
+        file = nodeid.partition("::")[0]
+        folder = file.split("/")[1]
+        return file if folder in BY_FILE else folder
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFolder:

@@ -36,7 +36,7 @@ def pretended(tmp_path: Path) -> Callable[[int], Repository]:
         made = Repository(tmp_path / "trainyard")
         for number in range(count):
             (tmp_path / "driver" / f"0000:0{number}:00.0").mkdir(parents=True)
-        module = made.folder / "src" / "trainyard" / "gpus.py"
+        module = made.folder / "src" / "trainyard" / "hardware" / "gpus.py"
         module.write_text(module.read_text().replace("/proc/driver/nvidia/gpus", str(tmp_path / "driver")))
         for script in (made.folder / "workflow" / "scripts").glob("*.py"):
             script.write_text(PRETENCE)

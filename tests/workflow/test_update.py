@@ -47,6 +47,7 @@ def updated(tmp_path_factory: pytest.TempPathFactory) -> Updated:
     kill_when(made, lambda: list(folder.glob("*/checkpoints/step-*")))
     progress = made.folder / "src/trainyard/launch/progress.py"
     progress.write_text(progress.read_text().replace("SECONDS = 15.0", "SECONDS = 14.0", 1))
+    commit(made.folder)
 
     def resumed() -> list[str]:
         return re.findall(r"rank 0: resuming after step (\d+)", log.read_text(encoding="utf-8")) if log.exists() else []
