@@ -7,7 +7,7 @@ SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
 STUDY ?= demo
 
-.PHONY: demo install install-dev test test-long test-slurm lint bench-training bench-evaluation bench-dry-run gpu-check support unlock work-folders verify archive schema lock environments accept-data clean help
+.PHONY: demo install install-dev test test-long test-slurm lint bench-training bench-evaluation bench-dry-run bench-statistics gpu-check support unlock work-folders verify archive schema lock environments accept-data clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -66,6 +66,9 @@ bench-evaluation: install-dev  ## our evaluation beside lm-evaluation-harness, o
 
 bench-dry-run: install  ## seconds that a dry run of each study, and of 1,000 runs, takes
 	$(RUN) benchmarks/dry_run.py
+
+bench-statistics: install  ## how often each statement of the report is wrong, by simulation
+	$(RUN) benchmarks/certainty.py
 
 gpu-check:  ## parity, memory and speed on this machine's NVIDIA GPUs, without a network (PYTHON=, ARGS=)
 	PYTHONPATH=src "$${PYTHON:-python3}" -m trainyard.tools.gpu_check $(ARGS)

@@ -27,11 +27,17 @@ def test_held_out_rows_that_are_trained_on_are_counted(full, empty):
     assert "Held-out data" not in sentences(empty)
 
 
-def test_the_spread_over_seeds_is_called_noise(empty):
+def test_of_single_seeds_nothing_is_said_of_recipes(empty):
+    empty.add_run("one", model="gpt2-1m")
+    assert "not of the recipes" not in sentences(empty)["Training"]
+    empty.add_run("other", model="gpt2-250k")
+    assert "of these models, not of the recipes that made them." in sentences(empty)["Training"]
+
+
+def test_the_spread_over_seeds_is_told_with_what_it_lets_a_comparison_find(empty):
     for seed, end in ((1, 1.20), (2, 1.25)):
         empty.add_run(f"s{seed}", seed=seed, end=end)
     text = sentences(empty)["Training"]
-    # one degree of freedom: the noncentral t finds 80 % at 25.6 standard errors... of 0.035 nats
     assert "The seed alone moves the validation loss by 0.035 nats (standard deviation, with 1 degree of" in text
 
 

@@ -93,6 +93,8 @@ def _seeds(runs: Sequence[Run]) -> list[str]:
         for configuration in group_configurations(runs)
     ]
     groups = [losses for losses in groups if len(losses) > 1]
+    if not groups and sum(run.finished for run in runs) > 1:
+        return ["Every run has one seed: what is said is of these models, not of the recipes that made them."]
     degrees = sum(len(losses) - 1 for losses in groups)
     if not any(stdev(losses) for losses in groups):
         return []
