@@ -325,6 +325,20 @@ def test_contamination_that_makes_no_difference_is_called_one_in_five_percent(na
         assert sum(each.low <= 0 <= each.high for each in found) >= 88
 
 
+@pytest.mark.parametrize(("strata", "size", "some"), [(4, 100, 5), (5, 3, 1)])
+def test_strata_whose_items_are_alike_by_place_are_permuted_independently(strata: int, size: int, some: int) -> None:
+    generator = np.random.default_rng(4)
+    found = []
+    for _ in range(100):
+        ease = generator.normal(0, 1, size)
+        # of every other stratum the hard items are where the easy ones of the one before it are
+        values = np.concatenate([ease * (-1) ** stratum + generator.normal(0, 0.3, size) for stratum in range(strata)])
+        items = Items(np.arange(strata * size), {"rouge1": values}, np.repeat(np.arange(strata).astype(object), size))
+        chosen = [generator.choice(size, some, replace=False) + size * stratum for stratum in range(strata)]
+        found.append(compared(items, np.isin(np.arange(strata * size), np.concatenate(chosen)), "rouge1"))
+    assert sum(each.p < 0.05 for each in found) <= 12
+
+
 def compared(items: Items, contaminated: np.ndarray, name: str, lengths: np.ndarray | None = None) -> StratifiedTest:
     strata = make_strata(items, np.zeros(len(items.rows)) if lengths is None else lengths)
     found = compare_within_strata(items, contaminated, strata, name)

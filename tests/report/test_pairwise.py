@@ -411,7 +411,7 @@ def test_a_sentence_says_what_difference_so_many_seeds_can_find(seeded: Any) -> 
     text = sentences(seeded)["Endings"]
     assert "mean ± standard deviation of accuracy over seeds: best is gpt2-1m 60.0 ± 1.0 (3 seeds), better than" in text
     assert "gpt2-500k 50.0 ± 1.0 (3 seeds) (difference: +10.0 points" in text
-    found = re.search(r"So many seeds and items find a difference of ([\d.]+) points with a power of 80 %", text)
+    found = re.search(r"With 3 seeds each on 1,000 items a difference of about ([\d.]+) points would be found", text)
     assert found
     # 2.8 standard errors and a little more by Student's t; of seeds (1 of each 3), and of items (0.1 of them differ)
     assert float(found[1]) == pytest.approx(2.85 * math.hypot(math.sqrt(2 / 3), 100 * math.sqrt(0.09 / 1000)), rel=0.02)

@@ -210,8 +210,8 @@ def test_who_has_the_lowest_loss_for_its_cost_is_said_of_ends_of_schedules(empty
     empty.add_run("large", end=1.2)
     (sentence,) = describe_pareto_front(evidence_of(empty))
     assert re.fullmatch(
-        r"Lowest loss for its cost on tinyworld validation, bpe-512 tokens: gpt2-250k \(\S+ FLOPs, \S+ nats\) and "
-        r"gpt2-1m \(\S+ FLOPs, \S+ nats\), each run at the end of its schedule\.",
+        r"Lowest loss for its cost on tinyworld validation, bpe-512 tokens, of 2 runs at the ends of their schedules: "
+        r"gpt2-250k \(\S+ FLOPs, 1\.\d+\) and gpt2-1m \(\S+ FLOPs, 1\.\d+\)\.",
         sentence,
     )
 
@@ -225,11 +225,20 @@ def test_the_last_loss_is_that_of_the_end_and_no_lower_one_from_the_middle(empty
     assert ends_schedule(run, 1)
 
 
-def test_a_run_that_leads_everywhere_and_runs_without_flops_are_said_so_or_not_at_all(empty):
+def test_runs_that_did_not_finish_cost_the_same_or_have_no_flops_are_not_ranked_by_cost(empty):
     empty.add_run("small", model="gpt2-250k", end=1.2)
     empty.add_run("large", end=1.5)
     (sentence,) = describe_pareto_front(evidence_of(empty))
-    assert sentence.startswith("gpt2-250k (")
-    assert "has both the lowest loss and the lowest cost on tinyworld validation, bpe-512 tokens, each run" in sentence
+    best = sentence.partition("of 2 runs at the ends of their schedules: ")[2]
+    assert re.fullmatch(r"gpt2-250k \(\S+ FLOPs, 1\.261\)\.", best)
+    empty.add_run("diverged", model="gpt2-250k", outcome="diverged", seed=2)
+    (again,) = describe_pareto_front(evidence_of(empty))
+    assert again.replace(" \N{MIDDLE DOT} seed 1", "") == sentence
     empty.add_run("other", model="bart-tiny", end=1.2)
+    assert describe_pareto_front(evidence_of(empty)) == []
+
+
+def test_runs_of_one_cost_are_not_ranked_by_it(empty):
+    for seed, rate in enumerate((1.2, 1.3)):
+        empty.add_run(f"r{seed}", parallel=("single", "ddp")[seed], end=rate)
     assert describe_pareto_front(evidence_of(empty)) == []

@@ -42,7 +42,7 @@ def test_the_comparison_says_that_an_interval_over_few_rows_is_rough(empty: Any)
     empty.add_evaluation("a", "rouge", values, n=49)
     empty.add_evaluation("a", "rouge", values, n=50, dataset="many")
     (said,) = [note for note in compared(empty).notes if "rough" in note]
-    assert said.startswith("Intervals of scores such as ROUGE-L are rough for tinyworld-endings test: 49 rows")
+    assert said.startswith("tinyworld-endings test has only 49 rows (fewer than 50), so intervals of ROUGE-L")
 
 
 def test_nothing_is_said_where_nothing_was_cut(empty: Any) -> None:

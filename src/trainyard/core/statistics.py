@@ -120,11 +120,16 @@ def bootstrap_means(scores: np.ndarray, resamples: int, seed: int) -> list[Estim
 
 
 def _studentise(column: np.ndarray, means: np.ndarray, deviations: np.ndarray) -> Estimate:
-    """The mean of observations with its bootstrap-t interval, from means and deviations of resamples of them."""
+    """The mean of observations with its bootstrap-t interval, from means and deviations of resamples of them.
+
+    A resample of equal observations is infinitely many of its standard errors away: so many of them that they reach
+    the quantile leave the interval without an end there.
+    """
     mean, error = float(column.mean()), float(column.std(ddof=1)) / math.sqrt(len(column))
-    varied = deviations > ROUNDING * np.abs(column).max()  # a resample of equal observations has no scale
-    distances = (means - mean)[varied] / (deviations[varied] / math.sqrt(len(column)))
-    near, far = np.quantile(distances, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    apart = means - mean
+    with np.errstate(divide="ignore"):
+        distances = apart / np.where(deviations > ROUNDING * np.abs(column).max(), deviations, 0.0)
+    near, far = np.quantile(distances, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest") * math.sqrt(len(column))
     return Estimate(mean, float(means.std(ddof=1)), mean - float(far) * error, mean - float(near) * error)
 
 

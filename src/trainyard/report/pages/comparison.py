@@ -124,7 +124,7 @@ def _describe_rough(evaluations: Sequence[Evaluation]) -> list[str]:
         if 1 < each.raw["n"] < ROUGH and METRICS[each.metric].headline not in (*CORRECT, *UNITS)
     )
     return [
-        f"Intervals of scores such as {name} are rough for {title}: {n} rows, where a bootstrap takes {ROUGH}."
+        f"{title} has only {n} rows (fewer than {ROUGH}), so intervals of {name} and scores like it are rough."
         for name, title, n in few
     ]
 

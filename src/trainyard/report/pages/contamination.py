@@ -184,7 +184,7 @@ def scores_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation],
         f"level, or where items have no levels of the same fifth by length ({LENGTHS} strata), for one score of each "
         "evaluation: what is contaminated may be easier or longer for other reasons. “Beyond noise”: p of a "
         f"permutation test within these strata ({PERMUTATIONS:,} permutations) is below 0.05 by Holm's correction for "
-        "all models of the evaluation.",
+        "all models of the evaluation; the intervals are not corrected.",
     ]
     return Table("Scores on the clean items", columns, rows, notes, "No item that was scored is contaminated.")
 

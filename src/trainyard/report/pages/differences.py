@@ -19,7 +19,6 @@ from trainyard.report.statistics.pairwise import (
     describe_sizes,
     format_difference,
     format_p_value,
-    name_of_test,
     raw_difference_unit,
 )
 from trainyard.report.statistics.seeds import LOSSES, group_configurations, summarise_seeds
@@ -117,11 +116,11 @@ def _row(location: str, name: str, ends: Sequence[Cell], pair: Pair) -> Row:
         return Row(cells, location)
     value, interval = format_difference(name, test)
     cells["verdict"] = Cell(pair.verdict, pair.verdict, kind=kind)
-    raw = {"low": test.low, "high": test.high, "unit": raw_difference_unit(name, test)}
+    raw = {"low": test.low, "high": test.high, "unit": raw_difference_unit(name)}
     cells["difference"] = Cell(value, test.difference, raw, detail=interval)
     cells["p"] = Cell(format_p_value(test.p), test.p)
     cells["p_holm"] = Cell(format_p_value(pair.p), pair.p, {"tests": pair.tests}, tip=plural(pair.tests, "test"))
     one, other = (test.discordant or (None, None)) if isinstance(test, PairedTest) else test.n
     more: dict[str, Raw] = {"n": test.n if isinstance(test, PairedTest) else None, "first_n": one, "second_n": other}
-    cells["test"] = Cell(name_of_test(test), name_of_test(test), more, detail=describe_sizes(test))
+    cells["test"] = Cell(test.test, test.test, more, detail=describe_sizes(test))
     return Row(cells, location)

@@ -4,13 +4,13 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev, variance
+from statistics import fmean, variance
 
 from trainyard.core.statistics import Score, z_score
 from trainyard.metrics import METRICS, Metric
 from trainyard.report.pages import scaling
 from trainyard.report.pages.levels import MOST, describe_endings, format_distance
-from trainyard.report.pages.predicted_memory import TOO_SMALL, reported_error
+from trainyard.report.pages.predicted_memory import LARGE, TOO_SMALL, reported_error
 from trainyard.report.pages.quality import describe_pareto_front
 from trainyard.report.pages.verdicts import NOISE, describe_near_best, describe_second, describe_seeds, describe_test
 from trainyard.report.render.format import (
@@ -33,7 +33,6 @@ from trainyard.report.results.measurements import varying_coordinates as varying
 from trainyard.report.results.probes import describe_tolerance, is_bit_equal, nearest_probe, probe_label
 from trainyard.report.results.runs import Evaluation, Run, distinguishing_coordinates, label
 from trainyard.report.statistics.paired_tests import PairedTest, compare_paired, compare_with_baseline
-from trainyard.report.statistics.recipes import POWER, find_detectable
 from trainyard.report.statistics.seeds import group_configurations, headline
 from trainyard.report.statistics.selection import correct_for_choice, describe_choice
 from trainyard.report.statistics.study import Evidence, Ranking, best_loss, group_by_data, ranked_by
@@ -87,25 +86,26 @@ def _training(evidence: Evidence) -> list[str]:
 
 
 def _seeds(runs: Sequence[Run]) -> list[str]:
-    """How much the seed alone moves the validation loss, and what differences so many seeds can tell from it."""
-    groups = [
-        [loss for run in configuration.runs if (loss := best_loss(run)) is not None]
-        for configuration in group_configurations(runs)
-    ]
-    groups = [losses for losses in groups if len(losses) > 1]
+    """How much the seed alone moves the validation loss, for each dataset and tokenizer."""
+    groups: dict[tuple[str, str], list[list[float]]] = {}
+    for configuration in group_configurations(runs):
+        losses = [loss for run in configuration.runs if (loss := best_loss(run)) is not None]
+        first = configuration.runs[0]
+        if len(losses) > 1:
+            groups.setdefault((first.coordinates["dataset"], first.tokenizer), []).append(losses)
     if not groups and sum(run.finished for run in runs) > 1:
         return ["Every run has one seed: what is said is of these models, not of the recipes that made them."]
-    degrees = sum(len(losses) - 1 for losses in groups)
-    if not any(stdev(losses) for losses in groups):
-        return []
-    deviation = math.sqrt(sum((len(losses) - 1) * variance(losses) for losses in groups) / degrees)
-    seeds = min(map(len, groups))
-    alone, several = (find_detectable(deviation * math.sqrt(2 / count), degrees) for count in (1, seeds))
-    return [
-        f"The seed alone moves the validation loss by {decimal(deviation)} nats (standard deviation, with "
-        f"{plural(degrees, 'degree')} of freedom): with a power of {100 * POWER:.0f} % a comparison of {seeds} seeds "
-        f"each finds a difference of {decimal(several)} nats, and one of single runs a difference of {decimal(alone)}."
-    ]
+    sentences = []
+    for (dataset, tokenizer), several in groups.items():
+        degrees = sum(len(losses) - 1 for losses in several)
+        deviation = math.sqrt(sum((len(losses) - 1) * variance(losses) for losses in several) / degrees)
+        if deviation:
+            of = f" ({dataset}, {tokenizer} tokens)" if len(groups) > 1 else ""
+            sentences.append(
+                f"The seed alone moves the validation loss{of} by {decimal(deviation)} nats (standard deviation, with "
+                f"{plural(degrees, 'degree')} of freedom)."
+            )
+    return sentences
 
 
 def _published(evidence: Evidence) -> list[str]:
@@ -334,7 +334,7 @@ def _predictions(cells: Sequence[MeasuredCell]) -> list[str]:
     return [
         f"Predicted memory is within {decimal(100 * PREDICTED, 0)} % of the measured increase for {near} of "
         f"{plural(len(errors), 'cell')} (largest error: {decimal(100 * max(errors), 1)} %)."
-        + (f" Left out: {plural(small, 'cell')}, since {TOO_SMALL}." if small else "")
+        + (f" Left out: {plural(small, 'cell')} with less than {size(LARGE)} predicted." if small else "")
     ]
 
 

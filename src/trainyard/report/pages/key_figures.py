@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from statistics import fmean
 
-from trainyard.core.statistics import Score
+from trainyard.core.statistics import Score, all_equal
 from trainyard.metrics import METRICS
-from trainyard.report.render.format import HEADINGS, PERCENT, decimal, duration, percent, scientific, score
+from trainyard.report.render.format import HEADINGS, decimal, duration, percent, scientific, score
 from trainyard.report.results.measurements import describe_load, whole_label
 from trainyard.report.results.probes import is_bit_equal, nearest_probe, probe_label
 from trainyard.report.results.runs import distinguishing_coordinates, label
 from trainyard.report.statistics.levels import ALL, find_headline, gather
-from trainyard.report.statistics.seeds import Headline, compute_spread, headline
-from trainyard.report.statistics.selection import correct_for_choice, describe_choice, widen_mean
+from trainyard.report.statistics.seeds import LOSSES, Headline, headline
+from trainyard.report.statistics.selection import correct_for_choice, describe_choice, mean_interval
 from trainyard.report.statistics.study import Evidence, group_by_data, ranked_by
 
 
@@ -42,13 +42,13 @@ def make_cards(evidence: Evidence) -> list[Card]:
         head = headline(runs, [(run.name, "", loss) for loss, run in largest], lower=True)
         _, best = largest[head.place]
         name = head.label or label(best, distinguishing_coordinates([run for _, run in largest]))
-        remark = f"{_over(head, 3)}{name}; {best.coordinates['dataset']}, nats per token"
+        remark = f"{_over(head, 'validation_loss')}{name}; {best.coordinates['dataset']}, nats per token"
         results.append(Card("lowest validation loss", decimal(fmean(head.values)), remark))
     for items in gather(runs, evidence.evaluations, evidence.shortcuts)[:1]:
         head = find_headline(runs, items)
         top = items.models[head.place]
         value = top.levels[ALL][1]
-        of = _over(head, 1, 100) or _interval("acc", value, top.levels[ALL][0], head.among)
+        of = _over(head, "acc") or _interval("acc", value, top.levels[ALL][0], head.among)
         if of:
             remark = f"{of}{head.label or top.title}; {items.title}; chance {decimal(100 * items.chance, 0)} %"
             mean = f"{decimal(100 * fmean(head.values), 1)} %"
@@ -57,7 +57,7 @@ def make_cards(evidence: Evidence) -> list[Card]:
     others = [metric for metric in METRICS.values() if not metric.has_chance]
     for top, name in [best for metric in others for best in ranked_by(evidence, metric, metric.headline)[:1]]:
         head = top.headline(runs, name)
-        of = _over(head, 2, 100 if name in PERCENT else 1) or _interval(
+        of = _over(head, name) or _interval(
             name, top.scores[head.place], top.evaluations[head.place].raw["n"], head.among
         )
         if of:  # a figure that nothing tells the certainty of is no key figure
@@ -77,16 +77,17 @@ def make_cards(evidence: Evidence) -> list[Card]:
     return results + _speed(evidence)
 
 
-def _over(head: Headline, digits: int, scale: int = 1) -> str:
+def _over(head: Headline, name: str) -> str:
     """That a value is a mean over seeds, and the 95 % interval of the mean; nothing where seeds say nothing."""
-    summary = compute_spread([scale * value for value in head.values])
-    if summary is None:
+    if len(head.values) < 2:
         return "one seed; " if head.several else ""
-    if summary.low is None:
-        return f"{summary.n} seeds, all the same; "
-    half = widen_mean(summary.mean - summary.low, summary.n - 1, head.among)
-    low, high = (decimal(summary.mean + side * half, digits) for side in (-1, 1))
-    return f"mean of {summary.n} seeds, 95 % interval {low} to {high}{describe_choice(head.among)}; "
+    number = f"mean of {len(head.values)} seeds"
+    found = mean_interval(head.values, name, head.among)
+    if found is None:
+        alike = ", all the same" if all_equal(head.values) else ""
+        return f"{number}{alike}; "
+    low, high = (decimal(end, 3) if name in LOSSES else score(name, end) for end in found)
+    return f"{number}, 95 % interval over seeds {low} to {high}{describe_choice(head.among)}; "
 
 
 def _interval(name: str, value: Score, n: int, among: int) -> str:

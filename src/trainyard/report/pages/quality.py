@@ -163,8 +163,8 @@ def _panel(panel: Axes, chart: Chart, axis: Axis, colours: Sequence[str], marked
         points += list(zip(x, y, strict=True))
         ends += [place for place, point in zip(zip(x, y, strict=True), line.points, strict=True) if point.is_end]
         bars = [[scale * point.score.error_bar[side] for point in line.points] for side in (0, 1)]
-        dots = "o-" if marked and len(x) <= DOTTED else "-"
         marks = [place for place, point in enumerate(line.points) if point.is_end] if axis.logarithmic else None
+        dots = "o-" if axis.logarithmic or (marked and len(x) <= DOTTED) else "-"
         panel.errorbar(
             x, y, yerr=bars if any(map(any, bars)) else None, fmt=dots, color=colour, markersize=4.5, linewidth=1.6,
             elinewidth=1.1, capsize=2, zorder=3, markevery=marks,
@@ -387,29 +387,20 @@ def _notes(prices: Prices | None) -> list[str]:
 
 
 def describe_pareto_front(evidence: Evidence) -> list[str]:
-    """Which runs have the lowest validation loss for their cost, for each dataset and tokenizer of several runs."""
+    """Which runs have the lowest validation loss for their cost, for each dataset and tokenizer of several runs.
+
+    It is said of runs at the ends of their schedules, where these are two or more that cost different FLOPs.
+    """
     sentences = []
     for chart in loss_charts(evidence.study, evidence.runs, None):
-        front = find_pareto_runs(chart)
-        if len(chart.lines) < 2 or not front:
+        ends = [(line.label, line.points[-1]) for line in chart.lines if line.points[-1].is_end]
+        costs = [(end.cost.flops or 0.0, end.score.value) for _, end in ends]
+        if len({flops for flops, _ in costs}) < 2 or not all(flops for flops, _ in costs):
             continue
-        parts = [f"{name} ({scientific(flops)} FLOPs, {decimal(loss)} nats)" for name, flops, loss in front]
-        if len(front) == 1:
-            text = f"{parts[0]} has both the lowest loss and the lowest cost on {chart.title}"
-        else:
-            text = f"Lowest loss for its cost on {chart.title}: {join_words(parts)}"
-        sentences.append(f"{text}, each run at the end of its schedule.")
+        front = pareto_front(costs, chart.high)
+        best = [
+            f"{ends[place][0]} ({scientific(costs[place][0])} FLOPs, {decimal(costs[place][1])})" for place in front
+        ]
+        of = f"of {len(ends)} runs at the ends of their schedules"
+        sentences.append(f"Lowest loss for its cost on {chart.title}, {of}: {join_words(best)}.")
     return sentences
-
-
-def find_pareto_runs(chart: Chart) -> list[tuple[str, float, float]]:
-    """The runs on the front of quality against FLOPs at the ends of their schedules, from cheap to dear.
-
-    Each with its FLOPs and its quality. Empty where a run has no FLOPs.
-    """
-    ends = [(line.points[-1], line.label) for line in chart.lines if line.points[-1].is_end]
-    costs = [(end.cost.flops, end.score.value) for end, _ in ends]
-    if any(flops is None for flops, _ in costs):
-        return []
-    front = pareto_front([(flops or 0.0, value) for flops, value in costs], chart.high)
-    return [(ends[place][1], costs[place][0] or 0.0, costs[place][1]) for place in front]

@@ -150,54 +150,67 @@ def tabulate(
 
 
 def fit_points(points: Sequence[Point]) -> PowerLaw | None:
-    """The law of what was measured here; none of fewer than five sizes, or where a loss has no logarithm."""
+    """The law of what was measured here, if it determines one; a loss of zero or infinity has no logarithm."""
     own = [point for point in points if not point.published]
-    if any(point.loss <= 0 for point in own):
+    if not all(0 < point.loss < math.inf for point in own):
         return None
     return fit([point.parameters for point in own], [point.loss for point in own])
 
 
 def describe_sizes(points: Sequence[Point], evaluations: Sequence[Evaluation]) -> list[str]:
-    """Whether loss falls with size, by tests of adjacent sizes; and by what law, if there are sizes enough."""
-    own = sorted((point for point in points if not point.published), key=lambda point: point.parameters)
+    """Whether loss falls with size, by tests of neighbouring sizes; and by what law, if there are sizes enough."""
+    by_size: dict[int, list[Point]] = {}
+    for point in points:
+        if not point.published:
+            by_size.setdefault(point.parameters, []).append(point)
+    # of several models of one size the best one stands for it
+    own = [min(group, key=lambda point: point.loss) for _, group in sorted(by_size.items())]
     if len(own) < 2:
         return [f"Loss against size needs 2 sizes or more; this study has {len(own)}."]
     span = (
         f"over {len(own)} sizes from {short(own[0].parameters)} to {short(own[-1].parameters)} parameters without "
         "embeddings"
     )
-    return [_describe_trend(own, evaluations, span), *_describe_law(own)]
+    return [_describe_trend(own, evaluations, span), _describe_law(points, own)]
 
 
 def _describe_trend(own: Sequence[Point], evaluations: Sequence[Evaluation], span: str) -> str:
-    steps = [_Step(smaller, larger, _compare(smaller, larger, evaluations)) for smaller, larger in pairwise(own)]
-    tested = [step.test for step in steps if not isinstance(step.test, str)]
-    adjusted = iter(holm([test.p for test in tested]))
+    steps = [_Step(smaller, larger, *_compare(smaller, larger, evaluations)) for smaller, larger in pairwise(own)]
+    adjusted = iter(holm([step.test.p for step in steps if not isinstance(step.test, str)]))
     values = [None if isinstance(step.test, str) else next(adjusted) for step in steps]
-    against = [_describe_step(step, p) for step, p in zip(steps, values, strict=True) if not step.falls]
+    described = [_describe_step(step, p) for step, p in zip(steps, values, strict=True)]
+    against = [text for text, step in zip(described, steps, strict=True) if not step.falls]
     if against:
         return f"Loss does not fall with every size {span}: {join_words(against)}."
-    if len(tested) < len(steps):
-        reason = next(step.test for step in steps if isinstance(step.test, str))
-        return f"Loss falls with every size {span}; how certain that is was not tested ({reason})."
     unsure = [
-        _describe_step(step, p)
-        for step, p in zip(steps, values, strict=True)
+        text
+        for text, step, p in zip(described, steps, values, strict=True)
         if p is None or p >= SIGNIFICANT or not step.agrees
     ]
     if unsure:
-        return f"Loss falls with every size {span}, but not beyond noise at each step: {join_words(unsure)}."
+        return (
+            f"Loss falls with every size {span}, but not each step is known to be beyond noise: {join_words(unsure)}."
+        )
+    tests = dict.fromkeys(f"{step.test.test}, {step.where}" for step in steps if not isinstance(step.test, str))
     largest = describe_p_value(max(p for p in values if p is not None))
-    return f"Loss falls with every size {span}, each step beyond noise ({tested[0].test}; {largest} or less by Holm)."
+    return f"Loss falls with every size {span}, each step beyond noise ({join_words(list(tests))}; largest {largest})."
 
 
 @dataclass(frozen=True)
 class _Step:
-    """Two adjacent sizes, and the test of the smaller one's loss minus the larger one's; or why there is none."""
+    """Two neighbouring sizes, with the test of the smaller one's loss minus the larger one's, or why there is none.
+
+    Attributes:
+        smaller: the one.
+        larger: the other.
+        test: on the items of an evaluation.
+        where: the evaluation's title.
+    """
 
     smaller: Point
     larger: Point
     test: PairedTest | RecipeTest | str
+    where: str
 
     @property
     def falls(self) -> bool:
@@ -209,8 +222,10 @@ class _Step:
         return not isinstance(self.test, str) and (self.test.difference > 0) == self.falls
 
 
-def _compare(smaller: Point, larger: Point, evaluations: Sequence[Evaluation]) -> PairedTest | RecipeTest | str:
-    """The first evaluation per token that all of both sizes' runs have decides."""
+def _compare(
+    smaller: Point, larger: Point, evaluations: Sequence[Evaluation]
+) -> tuple[PairedTest | RecipeTest | str, str]:
+    """The test on the first evaluation per token that all of both sizes' runs have, and its title."""
     groups: dict[tuple[str, str], dict[str, Evaluation]] = {}
     for each in evaluations:
         groups.setdefault((each.raw["evaluation"], each.checkpoint), {})[each.run] = each
@@ -219,42 +234,52 @@ def _compare(smaller: Point, larger: Point, evaluations: Sequence[Evaluation]) -
             first, second = ([group[run] for run in point.runs] for point in (smaller, larger))
             per_token = [kind.key for kind in METRICS[first[0].metric].scores if kind.unit == "tokens"]
             if per_token and len(first) > 1 and len(second) > 1:
-                return compare_recipes(first, second, per_token[0])
+                return compare_recipes(first, second, per_token[0]), first[0].title
             if per_token:
-                return compare_paired(group[smaller.name], group[larger.name], per_token[0])
-    return "no evaluation has a loss per token of both"
+                return compare_paired(group[smaller.name], group[larger.name], per_token[0]), first[0].title
+    return "no evaluation has a loss per token of both", ""
 
 
 def _describe_step(step: _Step, p: float | None) -> str:
     smaller, larger = step.smaller, step.larger
+    digits = 3 if abs(smaller.loss - larger.loss) >= 1e-3 else 5
     text = (
-        f"{larger.model} has {decimal(larger.loss)} nats where the smaller {smaller.model} has {decimal(smaller.loss)}"
+        f"{larger.model} has {decimal(larger.loss, digits)} nats where the smaller {smaller.model} has "
+        f"{decimal(smaller.loss, digits)}"
     )
     if isinstance(step.test, str) or p is None:
         return f"{text} (not tested: {step.test})"
-    verdict = "beyond noise" if p < SIGNIFICANT and step.agrees else "within noise"
-    return f"{text} ({verdict}: {describe_p_value(p)} by Holm, {step.test.test})"
+    verdict = "within noise" if p >= SIGNIFICANT else "beyond noise" if step.agrees else "beyond noise the other way"
+    return f"{text} ({verdict} on {step.where}: {describe_p_value(p)}, {step.test.test})"
 
 
-def _describe_law(own: Sequence[Point]) -> list[str]:
+def _describe_law(points: Sequence[Point], own: Sequence[Point]) -> str:
     kaplan = f"Kaplan's exponent along the efficient frontier is {EXPONENT:.3f}"
-    law = fit_points(own)
-    if law:
-        return [
-            f"The law L(N) = E + A / N^a fits with a = {law.exponent:.3f} (95 % interval {decimal(law.low)} to "
-            f"{decimal(law.high)}) and E = {decimal(law.floor)} nats; {kaplan}."
-        ]
-    if any(point.loss <= 0 for point in own):
-        return ["No slope is given: a loss of 0 has no logarithm."]
+    if not all(0 < point.loss < math.inf for point in own):
+        return "No slope is given: a loss of 0 has no logarithm."
+    if law := fit_points(points):
+        ends = (
+            f"95 % interval {decimal(law.low)} to {decimal(law.high)}"
+            if law.low is not None and law.high is not None
+            else f"{decimal(law.high)} at most"
+            if law.high is not None
+            else f"{decimal(law.low)} at least"
+            if law.low is not None
+            else "these sizes hardly determine it"
+        )
+        floor = f"E = {decimal(law.floor)} nats" if law.floor > 1e-3 else "no floor E above zero"
+        return f"The law L(N) = E + A / N^a fits with a = {law.exponent:.3f} ({ends}) and {floor}; {kaplan}."
     slopes = [
         math.log(larger.loss / smaller.loss) / math.log(larger.parameters / smaller.parameters)
         for smaller, larger in pairwise(own)
-        if larger.parameters > smaller.parameters
     ]
-    return [
-        f"From size to size loss goes as N to the power of {join_words([decimal(slope) for slope in slopes])}; a law "
-        f"takes {FEWEST_SIZES} sizes, and this study has {len(own)} ({kaplan})."
-    ]
+    text = f"From size to size loss goes as N to the power of {join_words([decimal(slope) for slope in slopes])}"
+    why = (
+        f"a law takes {FEWEST_SIZES} sizes, and this study has {len(own)}"
+        if len(own) < FEWEST_SIZES
+        else "they don't determine a law"
+    )
+    return f"{text}; {why} ({kaplan})."
 
 
 def _point(
@@ -288,7 +313,8 @@ def _panel(axes: Axes, points: Sequence[Point]) -> str:
         axes.plot(
             *zip(*((point.parameters, point.loss) for point in own), strict=True), color=style.PALETTE[0], linewidth=0.9
         )
-        remark += [f"A law takes {FEWEST_SIZES} sizes.", ""]
+        few = len({point.parameters for point in own}) < FEWEST_SIZES
+        remark += [f"A law takes {FEWEST_SIZES} sizes." if few else "These sizes don't determine a law.", ""]
     kaplans = [predict(size).loss for size in span]
     if max(kaplans) <= NEAR * max(losses) and min(kaplans) >= min(losses) / NEAR:
         dashes = {"linewidth": 1.2, "linestyle": (0, (5, 4)), "label": "Kaplan's prediction"}

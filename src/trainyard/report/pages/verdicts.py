@@ -18,7 +18,6 @@ from trainyard.report.statistics.pairwise import (
     describe_p_value,
     format_detectable,
     format_difference,
-    name_of_test,
 )
 from trainyard.report.statistics.recipes import POWER, RecipeTest
 from trainyard.report.statistics.seeds import group_configurations, summarise_seeds
@@ -71,11 +70,13 @@ def describe_seeds(evidence: Evidence, names: Sequence[str]) -> list[str]:
         if isinstance(pair.found, RecipeTest):
             verdict = "better than" if pair.verdict == BETTER else "within noise of"
             text = f"{title_text}: best is {texts[best]}, {verdict} the second, {texts[others[0]]}"
-            of = " and items" if pair.found.items else ""
-            sentences.append(
-                f"{text} ({_describe_tested(figure.name, pair, 'difference')}). So many seeds{of} find a difference of "
-                f"{format_detectable(figure.name, pair.found)} with a power of {100 * POWER:.0f} %."
-            )
+            sentences.append(f"{text} ({_describe_tested(figure.name, pair, 'difference')}).")
+            if found := format_detectable(figure.name, pair):
+                items = f" on {pair.found.items:,} items" if pair.found.items else ""
+                sentences.append(
+                    f"With {min(pair.found.n)} seeds each{items} a difference of about {found} would be found with a "
+                    f"power of {100 * POWER:.0f} %."
+                )
         else:
             sentences.append(
                 f"{title_text}: best is {texts[best]}, second {texts[others[0]]}; not tested ({pair.found})."
@@ -106,7 +107,7 @@ def _describe_tested(name: str, pair: Pair, what: str) -> str:
     assert pair.p is not None
     value, interval = format_difference(name, test)
     holm = " by Holm" if pair.tests > 1 else ""
-    return f"{what}: {value}, 95 % interval {interval}, {describe_p_value(pair.p)}{holm}; {name_of_test(test)}"
+    return f"{what}: {value}, 95 % interval {interval}, {describe_p_value(pair.p)}{holm}; {test.test}"
 
 
 def describe_test(name: str, test: PairedTest) -> str:

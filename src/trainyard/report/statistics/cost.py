@@ -64,7 +64,9 @@ def ends_schedule(run: Run, step: int) -> bool:
     So it is at a run's last step, and at any where the rate does not decay. Before, the rate is that of a longer run:
     a checkpoint in the middle of a decay is worse than a run whose decay ends there.
     """
-    return step == run.summary["steps"] or run.specification["train"]["decay"] == "constant"
+    if run.specification["train"]["decay"] == "constant":
+        return True
+    return run.finished and step == run.summary["steps"]
 
 
 def mean_cost(costs: Sequence[Cost]) -> Cost:

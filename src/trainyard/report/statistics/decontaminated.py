@@ -104,10 +104,11 @@ def compare_within_strata(
         return "no stratum has both contaminated and clean items"
     weights = np.array([_weight(contaminated[members]) for members in mixed])
     weights /= weights.sum()
+    generator = np.random.Generator(np.random.PCG64(SEED))  # one for all strata, which are permuted independently
     differences, below, above = np.zeros(1 + PERMUTATIONS), 0.0, 0.0
     for weight, members in zip(weights, mixed, strict=True):
         stratum = over[members], under[members], contaminated[members]
-        differences += weight * _permute(*stratum)
+        differences += weight * _permute(*stratum, generator)
         margins = _newcombe(stratum[0], stratum[2]) if name in CORRECT else _student(*stratum)
         below, above = math.hypot(below, weight * margins[0]), math.hypot(above, weight * margins[1])
     difference = float(differences[0])
@@ -120,10 +121,11 @@ def _weight(contaminated: np.ndarray) -> float:
     return some * (count - some) / count
 
 
-def _permute(over: np.ndarray, under: np.ndarray, contaminated: np.ndarray) -> np.ndarray:
+def _permute(
+    over: np.ndarray, under: np.ndarray, contaminated: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
     """A stratum's difference, as it is and by permutations of which are contaminated: `(1 + PERMUTATIONS,)`."""
     some, count = int(contaminated.sum()), len(over)
-    generator = np.random.Generator(np.random.PCG64(SEED))
     many = max(1, AT_ONCE // count)
     choices = [np.flatnonzero(contaminated)[None]]  # each (permutations, contaminated)
     for done in range(0, PERMUTATIONS, many):

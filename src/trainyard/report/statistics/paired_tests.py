@@ -168,9 +168,14 @@ def flip_signs(first: Items, second: Items, ours: str, theirs: str, units: str |
     side = min(int((sums <= 0).sum()), int((sums >= 0).sum()))
     p = min(1.0, max(2 * (side + 1) / (HALVES + 1), 2.0 ** (1 - int(np.count_nonzero(differences)))))
     weights = first.half_sums[units or COUNT]
-    means = sums[weights > 0] / weights[weights > 0]
+    # an empty half is as extreme as can be, on either side: so the interval leaves zero out where p is below 0.05
+    means = np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0)
     difference = float(differences.sum() / sizes.sum())
-    low, high = (float(end) for end in np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    ends = (
+        np.quantile(np.where(weights > 0, means, side * math.inf), share, method="nearest")
+        for side, share in ((-1, (1 - LEVEL) / 2), (1, (1 + LEVEL) / 2))
+    )
+    low, high = (float(end) for end in ends)
     if units:  # a loss is the negative log-likelihood
         difference, low, high = -difference, -high, -low
     return PairedTest(difference, low, high, p, SIGN_FLIP, count)

@@ -11,7 +11,7 @@ from trainyard.report.results.item_scores import HALVES
 from trainyard.report.results.runs import Evaluation
 from trainyard.report.statistics.decontaminated import StratifiedTest
 from trainyard.report.statistics.paired_tests import UNITS, PairedTest, compare_paired, holm
-from trainyard.report.statistics.recipes import RecipeTest, compare_recipes, welch
+from trainyard.report.statistics.recipes import FEWEST_SEEDS, RecipeTest, compare_recipes, find_detectable, welch
 from trainyard.report.statistics.seeds import SeedSummary
 
 SIGNIFICANT = 0.05
@@ -85,7 +85,7 @@ def ranking(group: Sequence[Evaluation], name: str) -> list[int]:
     )
 
 
-def difference_unit(name: str, test: PairedTest | StratifiedTest | RecipeTest) -> str:
+def difference_unit(name: str) -> str:
     """The unit of a difference as it is shown; a perplexity's in percent of it."""
     kind = SCORES.get(name)
     if kind is None:
@@ -97,26 +97,29 @@ def difference_unit(name: str, test: PairedTest | StratifiedTest | RecipeTest) -
     return "nats"
 
 
-def raw_difference_unit(name: str, test: PairedTest | RecipeTest) -> str:
+def raw_difference_unit(name: str) -> str:
     """The unit of a difference as the CSV has it."""
     if name in UNITS:
         return f"nats a {UNITS[name].removesuffix('s')}"
-    return "share" if name in PERCENT else difference_unit(name, test)
+    return "share" if name in PERCENT else difference_unit(name)
 
 
 def format_difference(name: str, test: PairedTest | StratifiedTest | RecipeTest) -> tuple[str, str]:
     """A difference as it is shown, with its unit, and its interval: `+1.4 points`, `[0.3, 2.5]`."""
-    of = difference_unit(name, test)
+    of = difference_unit(name)
     parts = [_to_shown_unit(name, of, part) for part in (test.difference, test.low, test.high)]
     value, low, high = (decimal(part, _digits(parts[2] - parts[1])) for part in parts)
     signed = value if parts[0] <= 0 else f"+{value}"
     return f"{signed} {of}".strip(), f"[{low}, {high}]"
 
 
-def format_detectable(name: str, test: RecipeTest) -> str:
-    """The difference that a test of recipes would find, with its unit."""
-    of = difference_unit(name, test)
-    value = _to_shown_unit(name, of, test.detectable)
+def format_detectable(name: str, pair: Pair) -> str:
+    """About what difference a test of recipes would find among so many; empty where seeds hardly tell their spread."""
+    test = pair.found
+    if not isinstance(test, RecipeTest) or min(test.n) < FEWEST_SEEDS:
+        return ""
+    of = difference_unit(name)
+    value = _to_shown_unit(name, of, find_detectable(test.error, test.degrees, pair.tests))
     return f"{decimal(value, _digits(value))} {of}".strip()
 
 
@@ -146,7 +149,7 @@ def describe_pair(name: str, pair: Pair) -> str:
     text = f"{value}, 95 % interval {interval}, {describe_p_value(test.p)}"
     if pair.tests > 1:
         text += f" ({format_p_value(pair.p)} by Holm over {pair.tests} tests)"
-    return f"{text}; {name_of_test(test)}, {describe_sizes(test)}: {pair.verdict}"
+    return f"{text}; {test.test}, {describe_sizes(test)}: {pair.verdict}"
 
 
 def describe_sizes(test: PairedTest | RecipeTest) -> str:
@@ -155,12 +158,7 @@ def describe_sizes(test: PairedTest | RecipeTest) -> str:
         return "{} and {} seeds".format(*test.n) + (f", {test.items:,} items" if test.items else "")
     if test.discordant:
         return "n = {:,}, only one right: {:,} and {:,}".format(test.n, *test.discordant)
-    return f"n = {test.n:,}, {HALVES:,} halves"
-
-
-def name_of_test(test: PairedTest | RecipeTest) -> str:
-    """The name of a test."""
-    return test.test
+    return f"n = {test.n:,}, {HALVES:,} random flips"
 
 
 def _to_shown_unit(name: str, of: str, value: float) -> float:

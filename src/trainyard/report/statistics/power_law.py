@@ -27,15 +27,15 @@ class PowerLaw:
         floor: the loss that no size goes below, in nats; not below zero.
         scale: A.
         exponent: a.
-        low: the lower end of the exponent's 95 % interval.
-        high: the upper end.
+        low: the lower end of the exponent's 95 % interval; none where no exponent is too flat for the runs.
+        high: the upper end; none where none is too steep.
     """
 
     floor: float
     scale: float
     exponent: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
     def loss(self, parameters: float) -> float:
         """The fitted loss of a size."""
@@ -43,7 +43,10 @@ class PowerLaw:
 
 
 def fit(sizes: Sequence[float] | np.ndarray, losses: Sequence[float] | np.ndarray) -> PowerLaw | None:
-    """Fit the law to runs by least squares of the logarithm of their losses; none to fewer than five sizes.
+    """Fit the law to runs by least squares of the logarithm of their losses.
+
+    None to fewer than five sizes, to losses that don't fall with size, and where the best exponent is one of the two
+    that end the search: such runs don't determine it.
 
     The interval holds the exponents whose best fit is not worse than the best of all by the F test with 1 and
     runs - 3 degrees of freedom (Bates and Watts 1988, Nonlinear Regression Analysis, section 6.1): resampling five
@@ -76,12 +79,14 @@ def fit(sizes: Sequence[float] | np.ndarray, losses: Sequence[float] | np.ndarra
     worst = lack(exponent) * (1 + float(stats.f.ppf(LEVEL, 1, degrees)) / degrees)
     low, high = (_cross(lack, worst, exponent, end) for end in (FLATTEST, STEEPEST))
     floor, scale, _ = curve(exponent)
+    if not scale or not FLATTEST * 1.001 < exponent < STEEPEST * 0.999:
+        return None
     return PowerLaw(floor, scale * math.exp(exponent * middle), exponent, low, high)
 
 
-def _cross(lack: Callable[[float], float], worst: float, inside: float, outside: float) -> float:
-    """Where a fit becomes worse than that, on the way from an exponent to another; that other where it never does."""
+def _cross(lack: Callable[[float], float], worst: float, inside: float, outside: float) -> float | None:
+    """Where a fit becomes worse than that, on the way from an exponent to another; none where it never does."""
     if lack(outside) <= worst:
-        return outside
+        return None
     found: Any = optimize.brentq(lambda exponent: lack(exponent) - worst, inside, outside)
     return float(found)

@@ -18,6 +18,7 @@ from trainyard.report.statistics.seeds import compute_spread
 WELCH = "Welch's t-test over seeds"
 TWO_WAY = "t-test over seeds and items"
 POWER = 0.8
+FEWEST_SEEDS = 3  # two hardly tell their own spread
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class RecipeTest:
         p: two-sided.
         degrees: degrees of freedom, by Welch and Satterthwaite.
         n: seeds of each.
-        detectable: the difference that such a comparison finds with a power of 80 %.
+        error: the standard error of the difference.
         items: how many items every seed was scored on; 0 where the figure has none.
     """
 
@@ -41,7 +42,7 @@ class RecipeTest:
     p: float
     degrees: float
     n: tuple[int, int]
-    detectable: float
+    error: float
     items: int = 0
 
     @property
@@ -64,7 +65,7 @@ def welch(first: Sequence[float], second: Sequence[float]) -> RecipeTest | str:
         float(test.pvalue),
         degrees,
         (len(first), len(second)),
-        find_detectable(error, degrees),
+        error,
     )
 
 
@@ -111,17 +112,19 @@ def compare_recipes(first: Sequence[Evaluation], second: Sequence[Evaluation], n
     half = float(stats.t.ppf((1 + LEVEL) / 2, degrees)) * error
     p = 2 * float(stats.t.sf(abs(difference) / error, degrees))
     seeds = len(first), len(second)
-    detectable = find_detectable(error, degrees)
-    return RecipeTest(difference, difference - half, difference + half, p, degrees, seeds, detectable, count)
+    return RecipeTest(difference, difference - half, difference + half, p, degrees, seeds, error, count)
 
 
-def find_detectable(error: float, degrees: float, power: float = POWER) -> float:
-    """The difference that a two-sided t-test at 5 % finds with this power, of a standard error with these degrees."""
-    bound = float(stats.t.ppf((1 + LEVEL) / 2, degrees))
+def find_detectable(error: float, degrees: float, tests: int = 1) -> float:
+    """About what difference a two-sided t-test finds with a power of 80 %, at 5 % over so many tests.
+
+    About, since the standard error is itself estimated with so few degrees of freedom.
+    """
+    bound = float(stats.t.isf((1 - LEVEL) / 2 / max(1, tests), degrees))
 
     def lack(distance: float) -> float:
         # far in the tail scipy's noncentral t is not a number: the power is 1 there
-        return power - float(np.nan_to_num(stats.nct.sf(bound, degrees, distance), nan=1.0))
+        return POWER - float(np.nan_to_num(stats.nct.sf(bound, degrees, distance), nan=1.0))
 
     distance: Any = optimize.brentq(lack, 0.0, 10.0 * bound)
     return error * distance

@@ -1,10 +1,18 @@
 """The interval of a score that was chosen because it is the best: that of one alone would be too narrow."""
 
+import math
+import sys
+from collections.abc import Sequence
+
 from scipy import stats
 
 from trainyard.core.statistics import LEVEL, Score
 from trainyard.metrics import SCORES
 from trainyard.report.statistics.paired_tests import CORRECT
+from trainyard.report.statistics.recipes import FEWEST_SEEDS
+from trainyard.report.statistics.seeds import compute_spread
+
+LARGEST = math.log(sys.float_info.max)
 
 
 def correct_for_choice(value: Score, name: str, n: int, among: int) -> Score:
@@ -23,26 +31,47 @@ def correct_for_choice(value: Score, name: str, n: int, among: int) -> Score:
     if value.interval is None or among < 2:
         return value
     level = 1 - (1 - LEVEL) / among
-    low, high = value.interval
     if name in CORRECT:
         found = stats.binomtest(round(value.value * n), n).proportion_ci(level, method="wilson")
         return Score(value.value, value.error, float(found.low), float(found.high))
-    wider = float(stats.norm.ppf((1 + level) / 2) / stats.norm.ppf((1 + LEVEL) / 2))
+    low, high = value.interval
+    wider = _widen(n - 1, among)
     if SCORES[name].form == "exponential":
-        ends = [value.value * (end / value.value) ** wider for end in (low, high)]
+        if low <= 0:
+            return Score(value.value)
+        middle, *logs = (math.log(each) for each in (value.value, low, high))
+        ends = [middle + wider * (end - middle) for end in logs]
+        low, high = (math.exp(end) if end < LARGEST else math.inf for end in ends)
     else:
-        ends = [value.value + wider * (end - value.value) for end in (low, high)]
+        low, high = (value.value + wider * (end - value.value) for end in (low, high))
     if SCORES[name].points:
-        ends = [min(100.0, max(0.0, end)) for end in ends]
-    return Score(value.value, value.error, ends[0], ends[1])
+        low, high = max(0.0, low), min(100.0, high)
+    return Score(value.value, value.error, low, high)
 
 
 def describe_choice(among: int) -> str:
     """What is said of an interval that is corrected for a choice; nothing of a single one."""
-    return f" as the best of {among}" if among > 1 else ""
+    return f", corrected for choosing the best of {among}" if among > 1 else ""
 
 
-def widen_mean(half: float, degrees: float, among: int) -> float:
-    """Half the width of a mean's interval by Student's t, corrected for the choice of the best of `among`."""
+def mean_interval(values: Sequence[float], name: str, among: int) -> tuple[float, float] | None:
+    """The interval of a mean over seeds by Student's t, corrected for the choice of the best of `among`.
+
+    None of two seeds, which hardly tell their own spread, or of equal ones. That of a perplexity is of its logarithm.
+    """
+    is_exponential = name in SCORES and SCORES[name].form == "exponential"
+    summary = compute_spread([math.log(value) for value in values] if is_exponential else values)
+    if summary is None or summary.low is None or summary.n < FEWEST_SEEDS:
+        return None
+    half = (summary.mean - summary.low) * _widen(summary.n - 1, among)
+    low, high = summary.mean - half, summary.mean + half
+    if is_exponential:
+        return math.exp(low), math.exp(min(high, LARGEST))
+    top = 1.0 if name in CORRECT else 100.0
+    return (max(0.0, low), min(top, high)) if name in SCORES and SCORES[name].is_bounded else (low, high)
+
+
+def _widen(degrees: float, among: int) -> float:
+    """How many times wider an interval by Student's t is that holds for so many at once."""
     level = 1 - (1 - LEVEL) / among
-    return half * float(stats.t.ppf((1 + level) / 2, degrees) / stats.t.ppf((1 + LEVEL) / 2, degrees))
+    return float(stats.t.ppf((1 + level) / 2, degrees) / stats.t.ppf((1 + LEVEL) / 2, degrees))
