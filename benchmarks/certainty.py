@@ -141,7 +141,7 @@ def exponent(sizes: int, noise: float) -> Case:
         parameters = np.geomspace(1e7, 1e9, sizes)
         losses = (1.69 + 406.4 / parameters**0.34) * np.exp(generator.normal(0, noise, sizes))
         law = fit(parameters, losses)
-        return law is not None and law.low <= 0.34 <= law.high
+        return law is not None and (law.low or 0.0) <= 0.34 <= (law.high or 2.0)
 
     return case
 

@@ -53,6 +53,7 @@ def test_a_mean_over_seeds_has_an_interval_within_its_bounds_and_none_of_two() -
     assert (high - low) / 2 == pytest.approx(8.860 / 3**0.5, rel=1e-3)
     assert mean_interval([0.5, 0.9, 0.95], "acc", 3) == (0.0, 1.0)
     low, high = mean_interval([8.0, 9.0, 10.0], "perplexity_word", 1) or (0.0, 0.0)
-    assert 0 < low < 8 < 10 < high
+    assert 0 < low < 8
+    assert high > 10
     assert mean_interval([0.5, 0.6], "acc", 1) is None
     assert mean_interval([0.5, 0.5, 0.5], "acc", 1) is None
