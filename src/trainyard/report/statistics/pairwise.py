@@ -92,7 +92,7 @@ def difference_unit(name: str, test: PairedTest | Welch) -> str:
 def raw_difference_unit(name: str, test: PairedTest | Welch) -> str:
     """The unit of a difference as the CSV has it."""
     if isinstance(test, PairedTest) and name in UNITS:
-        return f"nats a {UNITS[name].removesuffix('s')}"
+        return f"nats per {UNITS[name].removesuffix('s')}"
     return "share" if name in PERCENT else difference_unit(name, test)
 
 
