@@ -55,5 +55,6 @@ def test_a_plan_imports_no_library_that_takes_seconds() -> None:
 
 
 def test_the_old_name_of_zero_s_level_says_the_new_one() -> None:
-    with pytest.raises(InputError, match="stage is called level, as ColossalAI's is: write level: 2"):
-        parse_options("deepspeed", {"stage": 2})
+    for engine, given in (("deepspeed", {"stage": 2}), ("colossalai", {"plugin": "low-level-zero", "stage": 2})):
+        with pytest.raises(InputError, match="stage: ZeRO's is called level here: write level: 2"):
+            parse_options(engine, given)

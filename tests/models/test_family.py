@@ -91,6 +91,9 @@ def test_a_family_that_nobody_knows_is_an_error_that_tells_where_it_goes() -> No
         ("    parameters=_parameters,\n", "", f"{COUNTED}/novel.py: .* missing .* argument: 'parameters'"),
         ("    parameters=", "    count=", f"{COUNTED}/novel.py: .* unexpected keyword argument 'count'"),
         ("FAMILY = ", "OTHER = ", f"{COUNTED}/novel.py: FAMILY: this is missing"),
+        ('"pipeline"})', '"pipline"})', f"{COUNTED}/novel.py: .*splits: no 'pipline'; there are tensor, pipeline"),
+        ("parameters=_parameters", "parameters=3", f"{COUNTED}/novel.py: .*parameters is a function of a shape"),
+        ("FAMILY = ", "import nowhere\nFAMILY = ", f"{COUNTED}/novel.py: .*No module named 'nowhere'"),
         (
             "    parameters=",
             "    is_encoder_decoder=True,\n    parameters=",
@@ -132,7 +135,7 @@ def test_a_family_without_a_file_of_models_is_an_error_before_anything_runs(
 def test_a_split_that_a_family_lacks_is_a_reason_not_to_run(make: Callable[..., Model]) -> None:
     make({'    splits=frozenset({"tensor", "pipeline"}),\n': ""})
     for setting in SETTINGS:
-        said = f"can't split novel models: no {setting.engine.upper()}_SPLIT in {MADE}/novel.py"
+        said = f"can't split novel models: splits of src/trainyard/estimate/families/novel.py lacks {setting.engine!r}"
         assert explain_never_supported(setting, "novel", "fp32", 2) == said
     assert explain_never_supported(DDP, "novel", "fp32", 2) is None
 

@@ -101,3 +101,30 @@ def test_nothing_is_removed_while_snakemake_works_there(folders, call, tmp_path)
     assert done.returncode == 1
     assert "a Snakemake works in this folder, or was killed: wait for it, or call make unlock first" in done.stderr
     assert folders["before"].path.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("spec.json", "[]"),
+        ("spec.json", '{"model": "gpt2"}'),
+        ("spec.json", '{"model'),
+        ("origin.json", "{}"),
+        ("origin.json", '{"inputs": {}, "versions": [{"step": 1, "of": "another version"}]}'),
+    ],
+)
+def test_a_folder_that_cannot_be_read_is_listed_and_removed_with_the_old_ones(folders, call, file, content):
+    (folders["before"].path / file).write_text(content)
+    said = call()
+    assert said.returncode == 0, said.stderr
+    assert sum("work/study/run/" in line for line in said.stdout.splitlines()) == 4
+    assert call("--remove", "old").returncode == 0
+    assert not folders["before"].path.exists()
+    assert folders["now"].path.exists()
+
+
+def test_a_folder_of_a_family_that_is_gone_is_of_other_code(folders, call, specification):
+    specification["model"]["family"] = "gone"
+    write_json(folders["now"].specification, specification)
+    (line,) = [line for line in call().stdout.splitlines() if "/now " in line]
+    assert "other code" in line

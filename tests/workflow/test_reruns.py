@@ -41,6 +41,12 @@ def test_the_loop_reruns_every_run_and_probe(repository: Repository) -> None:
     assert not kinds(jobs) & {"Download", "Tokenize", "Make", "Count", "Measure"}
 
 
+def test_what_is_made_of_a_runs_steps_reruns_it(repository: Repository) -> None:
+    file = "src/trainyard/train/summary.py"
+    with repository.edited(file, "import statistics", "import json as _changed\nimport statistics"):
+        assert trained(repository.would_run()) == {GPT2, MODERN, BART, REFERENCE, ZERO1, ZERO2}
+
+
 def test_what_starts_processes_and_shows_their_progress_reruns_nothing(repository: Repository) -> None:
     launch = sorted((repository.folder / "src/trainyard/launch").glob("[!_]*.py"))
     files = [str(file.relative_to(repository.folder)) for file in launch]

@@ -39,6 +39,13 @@ class Options(Entry):
     gpu: ClassVar[bool] = False
     row_for_each_stage: ClassVar[bool] = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_stage(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "stage" in given:
+            raise ValueError(f"stage: ZeRO's is called level here: write level: {given['stage'] or '1, 2 or 3'}")
+        return given
+
 
 class Single(Options):
     """One process."""
@@ -101,13 +108,6 @@ class DeepSpeed(Options):
     def swaps(self) -> bool:
         """Whether something lies in files, which takes an extension in C++ and libaio."""
         return "nvme" in (self.offload_optimizer, self.offload_parameters)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_old_keys(cls, given: Any) -> Any:
-        if isinstance(given, dict) and "stage" in given:
-            raise ValueError(f"stage is called level, as ColossalAI's is: write level: {given['stage']}")
-        return given
 
     @model_validator(mode="after")
     def _check_level(self) -> Self:

@@ -30,7 +30,7 @@ ROWS_FOR_SHOTS = 100
 
 
 class Perplexity(Entry):
-    """Perplexity a token, word and byte."""
+    """Perplexity per token, word and byte."""
 
     datasets: Distinct[str] | None = Field(None, min_length=1, description="by default the run's own")
     split: Split = "test"

@@ -44,7 +44,7 @@ class Train(Entry):
         None, description="sequences of one optimizer step, over all processes; give this or batch_tokens"
     )
     batch_tokens: PositiveInt | None = Field(None, description="the same in tokens: a multiple of sequence_length")
-    micro_batch: Rows | None = Field(None, description="sequences a process takes at once; by default its whole share")
+    micro_batch: Rows | None = Field(None, description="sequences of a process at once; by default its whole share")
     sequence_length: Dimension = Field(1024, description="tokens per sequence (language modelling)")
     source_length: Dimension = Field(512, description="longest source, in tokens (summarisation)")
     target_length: Dimension = Field(90, description="longest target, in tokens (summarisation)")

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from trainyard.core.errors import InputError, one_line
+
 
 @dataclass(frozen=True)
 class CodeVersion:
@@ -37,8 +39,15 @@ class CodeVersion:
 
 
 def read_versions(values: Iterable[dict[str, Any]] | None) -> list[CodeVersion]:
-    """The versions as a JSON file holds them; empty for a file that has none."""
-    return [CodeVersion(**value) for value in values or ()]
+    """The versions as a JSON file holds them; empty for a file that has none.
+
+    Raises:
+        InputError: they are not what this version of Trainyard writes.
+    """
+    try:
+        return [CodeVersion(**value) for value in values or ()]
+    except TypeError as error:
+        raise InputError(f"the versions of the code aren't readable ({one_line(error)})") from error
 
 
 def cut(versions: Sequence[CodeVersion], step: int) -> list[CodeVersion]:

@@ -90,7 +90,7 @@ class Operations:
         return self.feed_forward // self.parts
 
     def elements(self, number: float, size: int) -> float:
-        """So many elements a token."""
+        """So many elements per token."""
         return self.tokens * number * size
 
     def layer_norm(self) -> float:

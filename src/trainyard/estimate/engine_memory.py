@@ -11,7 +11,7 @@ from trainyard.estimate.blocks import Arithmetic, decoder_layers
 from trainyard.estimate.families import load_family
 from trainyard.estimate.parameters import head_parameters, parameters, parameters_without_embeddings
 
-# models/objective.py: elements of the logits that are made at once
+# models/loss.py: elements of the logits that are made at once
 _LOGITS_AT_ONCE = {True: 2**25, False: 2**28}
 
 
@@ -104,7 +104,7 @@ class Workload:
 
     @property
     def logits(self) -> float:
-        """What the head needs while it makes the loss, besides its gradient in fp32 (models/objective.py)."""
+        """What the head needs while it makes the loss, besides its gradient in fp32 (models/loss.py)."""
         compute = 4 if self.arithmetic == "fp32" else 2
         vocabulary = self.model.shape.vocabulary
         if self.plain_head:  # all of them, in fp32 too, and their gradient
@@ -153,7 +153,7 @@ class EngineMemory:
     host: float = 0.0
 
 
-# parallel/single.py: bytes of a gradient's pieces in fp64
+# parallel/pytorch/single.py: bytes of a gradient's pieces in fp64
 _NORM_AT_ONCE = 2**25
 
 
@@ -203,7 +203,7 @@ def tensor(load: Workload) -> EngineMemory:
     return fsdp(load) if load.ranks > 1 else single(load)
 
 
-# parallel/deepspeed_configuration.py: elements
+# parallel/deepspeed/config.py: elements
 _BUCKET = 500_000_000
 
 

@@ -225,7 +225,7 @@ def _round_up(peak: Moment, slack: float, device: Literal["cpu", "cuda"]) -> Pre
 
 
 def _pieces(micro_batch: int, accumulation: int, pipeline: int) -> int:
-    """Into how many a pipeline cuts a micro-batch, so that every process has work (parallel/pipeline.py)."""
+    """Into how many a pipeline cuts a micro-batch, so that every process has work (parallel/pytorch/pipeline.py)."""
     divisors = (number for number in range(1, micro_batch + 1) if micro_batch % number == 0)
     return next((number for number in divisors if accumulation * number >= pipeline), micro_batch)
 
@@ -245,7 +245,7 @@ def _moments(load: Workload, on: EngineMemory, accumulates: bool) -> Iterator[Mo
         on.host,
     )
     yield replace(passing, gradients=passing.gradients + 4 * load.head, buffers=on.buffers + load.logits)
-    # models/objective.py scales the head's gradient into a second tensor
+    # models/loss.py scales the head's gradient into a second tensor
     yield replace(passing, name="starting the backward pass", gradients=passing.gradients + 2 * head)
     working = saved + load.activations.working
     yield replace(passing, name="the backward pass", gradients=passing.gradients + head, activations=working)

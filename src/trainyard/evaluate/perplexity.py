@@ -1,4 +1,4 @@
-"""Perplexity a token, word and byte."""
+"""Perplexity per token, word and byte."""
 
 import functools
 import math

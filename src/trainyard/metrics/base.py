@@ -23,7 +23,8 @@ class ScoreKind:
         points: whether it is a share already in points of 100.
         tabulated: whether the comparison has it.
         correct: of a share, the items' column that says which are right.
-        unit: of a mean over tokens, words or bytes, the items' column that counts them.
+        unit: of a mean loss over tokens, words or bytes, the items' column that counts them; the items' column
+            `log_likelihood` has the sums.
         form: of such a mean loss, in nats: as it is, its exponential, or in bits.
     """
 
@@ -67,8 +68,11 @@ class Metric:
         tested: the scores of which differences are tested, which are also those that are drawn.
         instead: (score, what stands for it where a text does not have it).
         comparable: the settings that two results must share for their scores to compare.
-        item_columns: what of each item the tests read.
+        item_columns: what of each item the tests read: for each score the column that it is a share of (`correct`),
+            the two that it is a mean loss over (`unit`), or the one of its own name.
         has_chance: whether guessing reaches a known score.
+        has_texts: whether its items hold what the model wrote, `prediction`, of what, `row`, and what the data has,
+            `target`: the page of samples shows them with each item's headline score.
     """
 
     key: str
@@ -86,6 +90,18 @@ class Metric:
     item_columns: tuple[str, ...]
     instead: tuple[str, str] | None = None
     has_chance: bool = False
+    has_texts: bool = False
+
+    def __post_init__(self) -> None:
+        keys = [kind.key for kind in self.scores]
+        named = {"headline": (self.headline,), "told": self.told, "tested": self.tested, "instead": self.instead or ()}
+        for name, values in named.items():
+            if unknown := [value for value in values if value not in keys]:
+                raise ValueError(f"metric {self.key}: {name}: no score {unknown[0]!r}; there are {', '.join(keys)}")
+        for kind in self.scores:
+            own = (kind.correct,) if kind.correct else (kind.unit, "log_likelihood") if kind.unit else (kind.key,)
+            if lacking := [column for column in own if column not in self.item_columns]:
+                raise ValueError(f"metric {self.key}: item_columns: {lacking[0]} is missing, for {kind.key}")
 
     def scores_of(self, keys: Sequence[str], results: Sequence[Collection[str]]) -> list[str]:
         """The scores of these keys, with what stands for one that no result has; each result is its scores by key."""

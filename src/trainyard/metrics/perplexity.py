@@ -1,4 +1,4 @@
-"""Perplexity a token, word and byte, and the losses that it is the exponential of."""
+"""Perplexity per token, word and byte, and the losses that it is the exponential of."""
 
 from trainyard.metrics.base import Metric, ScoreKind
 
@@ -19,7 +19,7 @@ PERPLEXITY = Metric(
     told=("perplexity_word",),
     item="document",
     tokens_per_item=1_000,
-    # of one tokenizer a token's has the same p, of several it does not compare
+    # of one tokenizer that per token has the same p, of several it does not compare
     tested=("perplexity_word",),
     instead=("perplexity_word", "perplexity_byte"),  # text without spaces has no words
     comparable=("protocol", "limit", "context", "stride"),

@@ -28,4 +28,5 @@ ROUGE = Metric(
         "stemmer",
     ),
     item_columns=tuple(f"{of}{name}" for of in ("", "lead3_") for name in _TITLES),
+    has_texts=True,
 )

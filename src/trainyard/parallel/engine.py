@@ -30,7 +30,7 @@ class EngineSettings:
         precision: fp32; bf16 and fp16 compute in it and keep fp32 master weights.
         train: the settings of the training, whole.
         parallel: the entry of config/parallel.yaml, with the engine's own options.
-        micro_batch: sequences a process takes at once.
+        micro_batch: sequences of a process at once.
         accumulation: micro-batches a process takes a step.
         family: of the model, for engines that take it apart.
         device: where the processes compute.

@@ -133,7 +133,8 @@ def never_of_family(setting: ParallelSetting, family: str) -> str | None:
         return f"does not spread {family} models (it does {', '.join(setting.families)})"
     # the engines of these names ask a family's file how to split a model
     if setting.engine in get_args(Split) and setting.engine not in load_family(family).splits:
-        return f"can't split {family} models: no {setting.engine.upper()}_SPLIT in src/trainyard/models/{family}.py"
+        file = f"src/trainyard/estimate/families/{family}.py"
+        return f"can't split {family} models: splits of {file} lacks {setting.engine!r}"
     return None
 
 

@@ -56,7 +56,7 @@ def check_training(
     rows = data.count_rows("train")
     if task == "summarisation" and rows is not None and rows < rows_per_step(train, f"{location}.train"):
         raise InputError(
-            f"{location}.train.batch: {train.batch} pairs a step, and {dataset_name} has {rows}; make it smaller"
+            f"{location}.train.batch: {train.batch} pairs per step, and {dataset_name} has {rows}; make it smaller"
         )
 
 

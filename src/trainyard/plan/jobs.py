@@ -419,14 +419,14 @@ class Dag:
 
 
 def training_code(specification: dict[str, Any]) -> str:
-    """A hash of the code of a run: its worker and what that imports, its own engine and its own family."""
-    return _code(specification, "trainyard.train.worker")
+    """A hash of the code of a run: its worker, what is made of its steps, its own engine and its own family."""
+    return _code(specification, "trainyard.train.worker", "trainyard.train.summary")
 
 
-def _code(specification: dict[str, Any], entry: str) -> str:
+def _code(specification: dict[str, Any], *entries: str) -> str:
     family = specification["model"]["family"]
     own = (engine_module(specification["parallel"]["engine"]), f"trainyard.models.{family}", family_module(family))
-    return code_hash(entry, *own)
+    return code_hash(*entries, *own)
 
 
 class EscapedParams(dict[str, Any]):

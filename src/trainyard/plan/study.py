@@ -203,7 +203,7 @@ class StudyPlan:
             file: f"{RESULTS}/data/{each.dataset}/rows/{each.split}.parquet"
             for model, each in self.by_evaluation.values()
             if (file := model.file(self.name, each))
-            and (each.metric not in METRICS or (needs_encoder(each.metric) and file in self.compared_files))
+            and (each.metric not in METRICS or (METRICS[each.metric].has_texts and file in self.compared_files))
         }
 
     @functools.cached_property

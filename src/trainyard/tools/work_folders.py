@@ -17,6 +17,7 @@ from typing import Literal
 from trainyard.config.engine_options import parse_options
 from trainyard.core.errors import InputError
 from trainyard.core.files import read_json
+from trainyard.estimate.families import load_family
 from trainyard.plan.jobs import training_code
 from trainyard.report.render.format import plural, size
 from trainyard.train.spec import Specification
@@ -66,8 +67,14 @@ def _look(folder: WorkFolder, in_use: Sequence[Path]) -> Found:
     for file in folder.path.rglob("*"):
         with suppress(FileNotFoundError):
             files.append(file.stat())
-    versions = folder.versions()
-    state: State = "today's code" if versions and versions[-1].code == _code_today(folder) else "other code"
+    state: State = "other code"
+    step, code = 0, "not readable"
+    # what another version or a bad disk has left is of any shape
+    with suppress(InputError, LookupError, TypeError, ValueError, AttributeError):
+        versions = folder.versions()
+        step, code = folder.saved_step(), str(versions[-1]) if versions else "not recorded"
+        if versions and versions[-1].code == _code_today(folder):
+            state = "today's code"
     if folder.complete.exists():
         state = "finished"
     if folder.path in in_use:
@@ -75,9 +82,9 @@ def _look(folder: WorkFolder, in_use: Sequence[Path]) -> Found:
     return Found(
         folder.path,
         sum(each.st_size for each in files),
-        folder.saved_step(),
-        str(versions[-1]) if versions else "not recorded",
-        time.time() - max(each.st_mtime for each in files),
+        step,
+        code,
+        time.time() - max((each.st_mtime for each in files), default=time.time()),
         state,
     )
 
@@ -89,6 +96,7 @@ def _code_today(folder: WorkFolder) -> str | None:
     try:
         setting = Specification.parse(specification, place).parallel
         parse_options(setting.engine, setting.options, place)
+        load_family(specification["model"]["family"])
     except InputError:
         return None
     return training_code(specification)

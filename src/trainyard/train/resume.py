@@ -55,10 +55,11 @@ def _others(folder: WorkFolder, inputs: dict[str, str]) -> Iterator[WorkFolder]:
     specification = Specification.parse(read_json(folder.specification))
     for origin in sorted(folder.path.parent.glob("*/origin.json")):
         other = WorkFolder(origin.parent)
-        if other.path == folder.path or not other.saved_step() or not other.metrics.exists():
-            continue
-        # as the code of today reads it, which gives a setting that the other code didn't know its default
-        with suppress(InputError):
+        # as the code of today reads it, which gives a setting that the other code didn't know its default; of what a
+        # folder of another version holds any part may be missing
+        with suppress(InputError, LookupError, TypeError, ValueError):
+            if other.path == folder.path or not (other.saved_step() and other.metrics.exists() and other.versions()):
+                continue
             theirs = Specification.parse(read_json(other.specification))
             if replace(theirs, data=specification.data) == specification and other.inputs() == inputs:
                 yield other

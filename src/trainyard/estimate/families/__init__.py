@@ -32,7 +32,7 @@ def load_family(name: str) -> Family:
     file = f"src/trainyard/estimate/families/{name}.py"
     try:
         family = getattr(importlib.import_module(family_module(name)), "FAMILY", None)
-    except TypeError as error:  # of the class Family, which names what is missing or too much
+    except Exception as error:  # of the class Family, or whatever somebody's file leads Python to
         raise InputError(f"{file}: {one_line(error)}; docs/how-to/add-a-model.md lists what it holds") from error
     if not isinstance(family, Family):
         raise InputError(f"{file}: FAMILY: this is missing; docs/how-to/add-a-model.md shows what it is")

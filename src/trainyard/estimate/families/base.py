@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from trainyard.config.catalogue import Shape
 from trainyard.estimate.blocks import Operations
@@ -65,6 +65,11 @@ class Family:
     has_megatrons_flops: bool = False
 
     def __post_init__(self) -> None:
+        for name, known in (("splits", get_args(Split)), ("shape_keys", get_args(ShapeKey))):
+            if unknown := sorted(getattr(self, name) - set(known)):
+                raise TypeError(f"{name}: no {unknown[0]!r}; there are {', '.join(known)}")
+        if not callable(self.parameters) or not isinstance(self.saved, Saved | None):
+            raise TypeError("parameters is a function of a shape, and saved a Saved")
         if self.saved is not None and self.is_encoder_decoder != (self.saved.decoder_block is not None):
             raise TypeError("saved.decoder_block: an encoder-decoder has one, and no other family does")
 

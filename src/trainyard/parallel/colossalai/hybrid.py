@@ -217,7 +217,7 @@ def _rows(settings: EngineSettings) -> int:
         if settings.micro_batch % rows == 0 and pieces >= settings.parallel.pipeline:
             return rows
     raise InputError(
-        f"a step has {settings.accumulation * settings.micro_batch} rows a process, but a pipeline of "
+        f"a step has {settings.accumulation * settings.micro_batch} rows per process, but a pipeline of "
         f"{settings.parallel.pipeline} stages wants as many; raise train.batch_tokens in the study, or take a setting "
         "with a shorter pipeline"
     )

@@ -208,7 +208,7 @@ def use_eager_attention(model: nn.Module) -> None:
 def sum_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """The sum of the cross-entropy over predicted tokens, of fp32 losses in fp64.
 
-    A sum of thousands in fp32 is itself a millionth of a nat a token away, as much as parity allows.
+    A sum of thousands in fp32 is itself a millionth of a nat per token away, as much as parity allows.
 
     Args:
         logits: (batch, time or more, vocabulary); beyond the labels it is padding.

@@ -1,7 +1,7 @@
 """What models wrote: continuations and summaries beside the reference, each model's next to the others'."""
 
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 from trainyard.config.study import Study
 from trainyard.core.files import write_text
-from trainyard.report.render.format import decimal, plural
+from trainyard.metrics import METRICS
+from trainyard.report.render.format import POINTS, SHORT_TITLES, decimal, plural, score
 from trainyard.report.render.html import make_environment, render
 from trainyard.report.results.runs import Evaluation, Run, model_labels, read_evaluations, read_runs
 from trainyard.report.statistics.cost import step_of
@@ -66,7 +67,7 @@ def write(study: Study, *, runs: Sequence[Path], texts: Sequence[Path], rows: Se
     Args:
         study: gives the title.
         runs: folders with spec.json and summary.json, for labels and steps.
-        texts: evaluation files whose items hold texts: of the metrics samples and rouge.
+        texts: evaluation files whose items hold texts: of `samples`, and of metrics that have texts.
         rows: the rows that those were made from: `{dataset}/rows/{split}.parquet`.
         output: the HTML page.
     """
@@ -119,25 +120,33 @@ def _continuations(group: Sequence[Evaluation], labels: Sequence[str], runs: Seq
 
 def _summaries(group: Sequence[Evaluation], labels: Sequence[str], runs: Sequence[Run], rows: Path) -> Section:
     settings = group[0].raw["settings"]
-    search = f"beam search with {plural(settings['beams'], 'beam')}" if settings["beams"] > 1 else "the likeliest token"
-    how = (
-        f"Summaries of {settings['min_length']} to {settings['max_length']} tokens, by {search}; "
-        f"the first {MOST} rows of {group[0].raw['n']:,} that were scored."
-    )
+    how = f"The first {MOST} rows of {group[0].raw['n']:,} that were scored."
+    if "beams" in settings:
+        beams = settings["beams"]
+        search = f"beam search with {plural(beams, 'beam')}" if beams > 1 else "the likeliest token"
+        how = f"Summaries of {settings['min_length']} to {settings['max_length']} tokens, by {search}. {how}"
     models = [(each, label, _items(each)) for each, label in zip(group, labels, strict=True)]
     sources = pq.read_table(rows, columns=["source"])["source"]
     examples = []
     for row in _rows_of(items for _, _, items in models)[:MOST]:
         own = next(items[row] for _, _, items in models if row in items)
-        written = [_make_text(each, label, runs, items.get(row), _rouge_l) for each, label, items in models]
+        written = [
+            _make_text(each, label, runs, items.get(row), _describe_score(each)) for each, label, items in models
+        ]
         examples.append(Example(row, make_visible(sources[row].as_py()), make_visible(own["target"]), written))
     title = f"Summaries: {group[0].raw['dataset']} {group[0].raw['split']}"
     reasons = [f"{label}: {each.reason}" for each, label in zip(group, labels, strict=True)]
     return Section(title, how, "source", "summary of the data", examples, "" if examples else "; ".join(reasons))
 
 
-def _rouge_l(item: Mapping[str, Any]) -> str:
-    return "not scored" if item["rougeL"] is None else f"ROUGE-L {decimal(item['rougeL'], 1)}"
+def _describe_score(evaluation: Evaluation) -> Callable[[Mapping[str, Any]], str]:
+    name = METRICS[evaluation.metric].headline
+    digits = 1 if name in POINTS else None
+
+    def describe(item: Mapping[str, Any]) -> str:
+        return "not scored" if item[name] is None else f"{SHORT_TITLES[name]} {score(name, item[name], digits)}"
+
+    return describe
 
 
 def _items(evaluation: Evaluation) -> dict[int, dict[str, Any]]:

@@ -136,8 +136,8 @@ def tabulate(
     columns = [
         Column("model", "model", text=True),
         Column("parameters", "parameters", tip="without embeddings"),
-        Column("loss", "loss, nats", "measured, a token"),
-        Column("perplexity", "perplexity", "measured, a token"),
+        Column("loss", "loss, nats", "measured, per token"),
+        Column("perplexity", "perplexity", "measured, per token"),
         Column("fitted", "loss", "fitted"),
         Column("kaplan_loss", "loss", "Kaplan's prediction"),
         Column("kaplan_perplexity", "perplexity", "Kaplan's prediction"),
@@ -387,7 +387,7 @@ class Prediction:
         parameters: N, without embeddings.
         petaflop_days: the compute at which that size is efficient.
         loss: nats per token.
-        perplexity: a token.
+        perplexity: per token.
     """
 
     parameters: float

@@ -100,7 +100,7 @@ def difference_unit(name: str) -> str:
 def raw_difference_unit(name: str) -> str:
     """The unit of a difference as the CSV has it."""
     if name in UNITS:
-        return f"nats a {UNITS[name].removesuffix('s')}"
+        return f"nats per {UNITS[name].removesuffix('s')}"
     return "share" if name in PERCENT else difference_unit(name)
 
 

@@ -11,7 +11,7 @@ from trainyard.evaluate.perplexity import COUNTS, PROTOCOLS, estimate_scores
 
 
 class Perplexity(evaluate.Metric):
-    """Perplexity a token, word and byte, of documents whose log-likelihoods are known."""
+    """Perplexity per token, word and byte, of documents whose log-likelihoods are known."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
