@@ -13,7 +13,7 @@ def scored(name: str, **levels: tuple[int, Score]) -> Scored:
 
 
 def items(*shortcuts: Scored) -> Items:
-    return Items("items", 0.25, ["facts", "moves"], [], list(shortcuts))
+    return Items("items", "acc", 0.25, ["facts", "moves"], [], list(shortcuts))
 
 
 def all_alike(n: int, right: bool = True) -> Score:

@@ -75,9 +75,9 @@ def test_an_interval_with_unequal_ends_gives_the_larger_error():
 
 
 def test_within_two_standard_errors_of_a_quarter_is_guessing():
-    assert is_guessing(Score(0.27, 0.045))
-    assert not is_guessing(Score(0.42, 0.045))
-    assert not is_guessing(Score(0.25))
+    assert is_guessing(Score(0.27, 0.045), 0.25)
+    assert not is_guessing(Score(0.42, 0.045), 0.25)
+    assert not is_guessing(Score(0.25), 0.25)
 
 
 def test_a_missing_summary_names_its_file(empty):

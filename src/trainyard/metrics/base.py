@@ -70,7 +70,7 @@ class Metric:
         comparable: the settings that two results must share for their scores to compare.
         item_columns: what of each item the tests read: for each score the column that it is a share of (`correct`),
             the two that it is a mean loss over (`unit`), or the one of its own name.
-        has_chance: whether guessing reaches a known score.
+        chance: the share that guessing gets right, of a metric whose first told score is one; none of others.
         has_texts: whether its items hold what the model wrote, `prediction`, of what, `row`, and what the data has,
             `target`: the page of samples shows them with each item's headline score.
     """
@@ -89,7 +89,7 @@ class Metric:
     comparable: tuple[str, ...]
     item_columns: tuple[str, ...]
     instead: tuple[str, str] | None = None
-    has_chance: bool = False
+    chance: float | None = None
     has_texts: bool = False
 
     def __post_init__(self) -> None:

@@ -19,5 +19,5 @@ HELLASWAG = Metric(
     tested=("acc", "acc_norm"),
     comparable=("protocol", "limit", "shots"),
     item_columns=("correct", "correct_norm"),
-    has_chance=True,
+    chance=0.25,
 )

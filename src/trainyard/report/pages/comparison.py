@@ -253,7 +253,8 @@ def _scores(evaluations: dict[str, Evaluation], tokenizer: str) -> dict[str, Cel
             if left_out := evaluation.raw["settings"].get("unscored_items"):
                 # on other items than the others it doesn't compete
                 rivals, remark = evaluation.run, f"{left_out:,} left out"
-            if METRICS[evaluation.metric].has_chance and is_guessing(scores[name]):
+            chance = METRICS[evaluation.metric].chance
+            if chance is not None and is_guessing(scores[name], chance):
                 remark, tip = "chance", f"within two standard errors of chance; {tip}"
             cells[f"{group}:{name}"] = score_cell(name, scores[name], rivals, tip, remark, n=evaluation.raw["n"])
     return cells

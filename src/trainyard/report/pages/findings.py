@@ -140,7 +140,7 @@ def _held_out(evidence: Evidence) -> list[str]:
 
 def _describe(metric: Metric) -> Callable[[Evidence], list[str]]:
     """What is said of a metric: of one that guessing does well at, against chance and shortcuts too."""
-    return describe_endings if metric.has_chance else functools.partial(_scores, metric)
+    return functools.partial(_scores if metric.chance is None else describe_endings, metric)
 
 
 def _scores(metric: Metric, evidence: Evidence) -> list[str]:

@@ -48,13 +48,13 @@ def make_cards(evidence: Evidence) -> list[Card]:
         head = find_headline(runs, items)
         top = items.models[head.place]
         value = top.levels[ALL][1]
-        of = _over(head, "acc") or _interval("acc", value, top.levels[ALL][0], head.among)
+        of = _over(head, items.score) or _interval(items.score, value, top.levels[ALL][0], head.among)
         if of:
             remark = f"{of}{head.label or top.title}; {items.title}; chance {decimal(100 * items.chance, 0)} %"
             mean = f"{decimal(100 * fmean(head.values), 1)} %"
             text = mean if len(head.values) > 1 else percent(value.value, value.error)
             results.append(Card("right endings", text, remark))
-    others = [metric for metric in METRICS.values() if not metric.has_chance]
+    others = [metric for metric in METRICS.values() if metric.chance is None]
     for top, name in [best for metric in others for best in ranked_by(evidence, metric, metric.headline)[:1]]:
         head = top.headline(runs, name)
         of = _over(head, name) or _interval(

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from trainyard.config.study import Study
 from trainyard.core.statistics import Score
-from trainyard.metrics import METRICS
+from trainyard.metrics import Metric
 from trainyard.report.pages.cells import score_cell
 from trainyard.report.pages.verdicts import NOISE, describe_near_best, describe_second, describe_seeds
 from trainyard.report.render import style
@@ -182,10 +182,10 @@ def _rows(items: Items) -> list[Row]:
                 tip = f"n = {n:,}; {decimal(below, 1)} standard errors of guessing below chance"
             # what is no better than guessing doesn't compete
             rivals = f"{items.title}/{scored.name}" if remark else items.title
-            cells[level] = score_cell("acc", value, rivals=rivals, tip=tip, remark=remark, n=n)
+            cells[level] = score_cell(items.score, value, rivals=rivals, tip=tip, remark=remark, n=n)
         rows.append(Row(cells, section))
     for level in items.levels:
-        _compare_with_best(items.models, rows, level)
+        _compare_with_best(items, rows, level)
     chance = {level: Cell(decimal(100 * items.chance, 1), items.chance) for level in items.levels}
     rows.append(
         Row({"model": Cell("chance", "chance"), "items": Cell(items.title, items.title), **chance}, "Shortcuts")
@@ -193,43 +193,43 @@ def _rows(items: Items) -> list[Row]:
     return rows
 
 
-def _compare_with_best(models: Sequence[Scored], rows: Sequence[Row], level: str) -> None:
+def _compare_with_best(items: Items, rows: Sequence[Row], level: str) -> None:
     """Let each model's accuracy on a level say whether McNemar's test can tell it from the best one."""
     rivals = [
         (model, model.evaluation, row.cells)
-        for model, row in zip(models, rows, strict=False)
+        for model, row in zip(items.models, rows, strict=False)
         if level in model.levels and model.evaluation and row.cells[level].rivals == row.cells["items"].text
     ]
     rivals.sort(key=lambda rival: -rival[0].levels[level][1].value)
     evaluations = [evaluation for _, evaluation, _ in rivals]
     name = "" if level == ALL else level
     pairs = compare_family(
-        range(len(rivals)), lambda one, other: compare_paired(evaluations[one], evaluations[other], "acc", name)
+        range(len(rivals)), lambda one, other: compare_paired(evaluations[one], evaluations[other], items.score, name)
     )
     for pair in pairs:
         if pair.first == 0:
             cells = rivals[pair.second][2]
             noise = None if pair.p is None else pair.verdict == WITHIN
-            tip = f"{rivals[0][0].title} against this: {describe_pair('acc', pair)}\n{cells[level].tip}"
+            tip = f"{rivals[0][0].title} against this: {describe_pair(items.score, pair)}\n{cells[level].tip}"
             cells[level] = replace(cells[level], noise=noise, tip=tip)
 
 
 MOST = 12
 
 
-def describe_endings(evidence: Evidence) -> list[str]:
+def describe_endings(metric: Metric, evidence: Evidence) -> list[str]:
     """The best model against chance and shortcuts, by level, and how far the second lies below it."""
-    sentences = describe_seeds(evidence, ("acc",))
-    groups = [
-        group for metric in METRICS.values() if metric.has_chance for group in rank_evaluations(evidence, metric, "acc")
-    ]
-    for items, group in zip(gather(evidence.runs, evidence.evaluations, evidence.shortcuts), groups, strict=True):
+    name = metric.told[0]
+    sentences = describe_seeds(evidence, (name,))
+    own = [evaluation for evaluation in evidence.evaluations if evaluation.metric == metric.key]
+    groups = rank_evaluations(evidence, metric, name)
+    for items, group in zip(gather(evidence.runs, own, evidence.shortcuts), groups, strict=True):
         head = find_headline(evidence.runs, items)
         best = items.models[head.place]
         seeds = f", the middle one of its {len(head.values)} seeds," if len(head.values) > 1 else ""
         n, value = best.levels[ALL]
-        text = f"{best.title}{seeds} picks the right ending in {_share(value)} of {plural(n, 'item')} ({items.title}"
-        if interval := correct_for_choice(value, "acc", n, head.among).interval:
+        text = f"{best.title}{seeds} is right in {_share(value)} of {plural(n, 'item')} ({items.title}"
+        if interval := correct_for_choice(value, name, n, head.among).interval:
             low, high = (decimal(100 * end, 1) for end in interval)
             text += f"; 95 % interval {low} to {high}{describe_choice(head.among)}"
         text += ")"
@@ -240,8 +240,8 @@ def describe_endings(evidence: Evidence) -> list[str]:
         sentences += _by_level(best, items)
         if len(items.models) > 1 and not head.several:
             second = _share(items.models[1].levels[ALL][1])
-            sentences.append(f"Second is {items.models[1].title} with {second}, {describe_second(group, 'acc')}.")
-            if near := describe_near_best(group, "acc"):
+            sentences.append(f"Second is {items.models[1].title} with {second}, {describe_second(group, name)}.")
+            if near := describe_near_best(group, name):
                 sentences.append(f"Within noise of the best too: {join_words(near[:MOST])}.")
         sentences += _describe_misled(items)
         guessing = [model.title for model in items.models if is_guessing(model.levels[ALL][1], items.chance)]

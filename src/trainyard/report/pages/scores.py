@@ -12,7 +12,7 @@ from trainyard.core.statistics import Score
 from trainyard.metrics import METRICS
 from trainyard.report.render import style
 from trainyard.report.render.format import BOUNDED, HEADINGS, PERCENT, score, tick, truncate
-from trainyard.report.results.runs import CHANCE, Evaluation, model_labels, read_evaluations, read_runs
+from trainyard.report.results.runs import Evaluation, model_labels, read_evaluations, read_runs
 from trainyard.report.statistics.seeds import Configuration, compute_spread, group_configurations
 
 MOST = 24
@@ -111,8 +111,8 @@ def _panels(group: Sequence[Evaluation], labels: Sequence[str], repeats: Sequenc
             continue
         marks.sort(key=lambda mark: mark.score.value, reverse=metric.higher_is_better)
         baselines = [(title, values[name]) for title, values in first.baselines.items() if name in values]
-        if metric.has_chance:
-            baselines.append(("chance", Score(CHANCE)))
+        if metric.chance is not None:
+            baselines.append(("chance", Score(metric.chance)))
         results.append(Panel(HEADINGS[name], first.title, name, marks[:MOST], baselines, len(marks) - MOST))
     return results
 

@@ -12,7 +12,6 @@ from trainyard.core.files import read_json, read_json_lines
 from trainyard.core.statistics import Score
 from trainyard.report.results.item_scores import Items, read_items
 
-CHANCE = 0.25  # of four endings
 COORDINATES = ("dataset", "model", "parallel", "processes", "precision", "recipe", "seed")
 
 
@@ -224,7 +223,7 @@ def model_labels(runs: Sequence[Run], group: Sequence[Evaluation]) -> list[str]:
     ]
 
 
-def below_chance(value: Score, n: int, chance: float = CHANCE) -> float | None:
+def below_chance(value: Score, n: int, chance: float) -> float | None:
     """How many standard errors of guessing an accuracy lies below chance; none where it lies above.
 
     The error is that of `n` guesses, the square root of c (1 - c) / n: a model that is
@@ -233,6 +232,6 @@ def below_chance(value: Score, n: int, chance: float = CHANCE) -> float | None:
     return (chance - value.value) / math.sqrt(chance * (1 - chance) / n) if value.value < chance else None
 
 
-def is_guessing(value: Score, chance: float = CHANCE) -> bool:
+def is_guessing(value: Score, chance: float) -> bool:
     """Whether an accuracy is within two standard errors of chance."""
     return value.effective_error is not None and abs(value.value - chance) < 2 * value.effective_error

@@ -7,7 +7,7 @@ from typing import Any
 
 from trainyard.core.statistics import Score, z_score
 from trainyard.metrics import METRICS
-from trainyard.report.results.runs import CHANCE, Evaluation, Run, below_chance, exact_score, model_labels, parse_score
+from trainyard.report.results.runs import Evaluation, Run, below_chance, exact_score, model_labels, parse_score
 from trainyard.report.statistics.seeds import Headline, headline
 
 ALL = "all items"
@@ -30,6 +30,7 @@ class Items:
 
     Attributes:
         title: dataset, split, protocol and shots.
+        score: the name of the share that is right.
         chance: what guessing scores.
         levels: `all items`, then the levels from easy to hard.
         models: from best to worst.
@@ -37,6 +38,7 @@ class Items:
     """
 
     title: str
+    score: str
     chance: float
     levels: list[str]
     models: list[Scored]
@@ -53,7 +55,7 @@ def gather(runs: Sequence[Run], evaluations: Sequence[Evaluation], shortcuts: Se
     """
     groups: dict[str, list[Evaluation]] = {}
     for evaluation in evaluations:
-        if METRICS[evaluation.metric].has_chance and evaluation.scores:
+        if METRICS[evaluation.metric].chance is not None and evaluation.scores:
             groups.setdefault(evaluation.raw["evaluation"], []).append(evaluation)
     return [_items(group, model_labels(runs, group), shortcuts) for group in groups.values()]
 
@@ -99,27 +101,27 @@ def errors_below_chance(model: Scored, items: Items, level: str) -> float | None
 
 def _items(group: Sequence[Evaluation], labels: Sequence[str], shortcuts: Sequence[dict[str, Any]]) -> Items:
     first = group[0]
+    metric = METRICS[first.metric]
+    name = metric.told[0]
     own = next((shortcut_file for shortcut_file in shortcuts if shortcut_file["dataset"] == first.raw["dataset"]), None)
     baselines = own["baselines"] if own else {}
     models = []
     for evaluation, title in zip(group, labels, strict=True):
-        levels = {ALL: (evaluation.raw["n"], evaluation.scores["acc"])}
-        levels |= {
-            name: (shortcut_file["n"], parse_score(shortcut_file["acc"]))
-            for name, shortcut_file in evaluation.levels.items()
-        }
+        levels = {ALL: (evaluation.raw["n"], evaluation.scores[name])}
+        levels |= {level: (part["n"], parse_score(part[name])) for level, part in evaluation.levels.items()}
         models.append(Scored(evaluation.run, title, levels, evaluation))
     rivals = []
-    for name, shortcut_file in baselines.items():
+    for rival, shortcut_file in baselines.items():
         n = own["n"] if own else 0
         levels = {ALL: (n, parse_score(shortcut_file["acc"]))}
         levels |= {level: (value["n"], parse_score(value)) for level, value in shortcut_file["levels"].items()}
-        rivals.append(Scored(name, shortcut_file["title"], levels))
+        rivals.append(Scored(rival, shortcut_file["title"], levels))
     known = [level for baseline in baselines.values() for level in baseline["levels"]]
     known += [level for model in models for level in model.levels if level != ALL]
     return Items(
         title=first.title,
-        chance=own["chance"]["value"] if own else CHANCE,
+        score=name,
+        chance=own["chance"]["value"] if own else metric.chance or 0.0,
         levels=[ALL, *(level for level in dict.fromkeys(known) if any(level in model.levels for model in models))],
         models=sorted(models, key=lambda model: -model.levels[ALL][1].value),
         shortcuts=rivals,

@@ -12,7 +12,7 @@ from trainyard.core.statistics import Score, all_equal
 from trainyard.metrics import METRICS, is_higher_better
 from trainyard.report.render.format import HEADINGS, PERCENT
 from trainyard.report.results.published import matches, published_losses
-from trainyard.report.results.runs import CHANCE, Evaluation, Run, distinguishing_coordinates, label
+from trainyard.report.results.runs import Evaluation, Run, distinguishing_coordinates, label
 from trainyard.report.statistics.cost import Cost, cost_at, ends_schedule, mean_cost, step_of
 from trainyard.report.statistics.seeds import group_configurations
 
@@ -185,12 +185,13 @@ def _mean(points: Sequence[Point]) -> Point:
 
 def _rivals(evaluation: Evaluation, figure: str, shortcuts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
     """Chance and the best shortcut on endings; the baselines of an evaluation on others."""
-    if METRICS[evaluation.metric].has_chance:
+    chance = METRICS[evaluation.metric].chance
+    if chance is not None:
         own = next(
             (shortcut_file for shortcut_file in shortcuts if shortcut_file["dataset"] == evaluation.raw["dataset"]),
             None,
         )
-        yield "chance", own["chance"]["value"] if own else CHANCE
+        yield "chance", own["chance"]["value"] if own else chance
         if own and own["baselines"]:
             best = max(own["baselines"].values(), key=lambda baseline: baseline["acc"]["value"])
             yield f"shortcut: {best['title']}", best["acc"]["value"]
