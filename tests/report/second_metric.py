@@ -1,6 +1,7 @@
-"""Writes results of a metric of which lower is better, and what the report makes of them: `second_metric.py FOLDER`.
+"""Writes results of two more metrics, and what the report makes of them: `second_metric.py FOLDER`.
 
-It runs on a copy of the source in which trainyard.metrics has the metric `edits`.
+It runs on a copy of the source in which trainyard.metrics has the metrics `edits`, of which lower is better, and
+`picks`, of which guessing gets half right.
 """
 
 import json
@@ -33,6 +34,15 @@ def add_edits(results: Results, run: str, checkpoint: str, mean: float) -> None:
     pq.write_table(pa.table({"row": np.arange(ROWS), "edits": edits}), path.with_suffix(".parquet"))
 
 
+def add_picks(results: Results, run: str, right: int) -> None:
+    """So many items right, of two choices each."""
+    picked = np.arange(ROWS) < right
+    value, error = float(picked.mean()), float(picked.std(ddof=1) / ROWS**0.5)
+    more = {"dataset": "choices", "n": ROWS, "settings": {"limit": None}, "rows_sha256": "cd" * 32}
+    path = results.add_evaluation(run, "picks", {"picks": (value, error)}, **more)
+    pq.write_table(pa.table({"row": np.arange(ROWS), "picked": picked}), path.with_suffix(".parquet"))
+
+
 def main(folder: Path) -> None:
     models = {name: Model.model_validate(entry) for name, entry in MODELS.items()}
     results = Results(folder, "edits", Study.model_validate(STUDY), models)
@@ -40,6 +50,8 @@ def main(folder: Path) -> None:
         results.add_run(run, model=model)
         for checkpoint, more in (("step-100", 3.0), ("best", 0.0)):
             add_edits(results, run, checkpoint, last + more)
+    for run, right in (("large", 300), ("small", 208), ("middle", 150)):
+        add_picks(results, run, right)
     best = [path for path in results.evaluations if path.stem.endswith("@best")]
     page, numbers, picture = folder / "page.html", folder / "numbers.csv", folder / "picture.svg"
     study, runs, every = results.study, results.runs, results.evaluations

@@ -33,6 +33,23 @@ EDITS = Metric(
     comparable=("limit",),
     item_columns=("edits",),
 )
+
+PICKS = Metric(
+    key="picks",
+    reads="choices",
+    needs_encoder=False,
+    higher_is_better=True,
+    scores=(ScoreKind("picks", "share of picks right", "picks %", 1, percent=True, correct="picked"),),
+    headline="picks",
+    topic="Picks",
+    told=("picks",),
+    item="item",
+    tokens_per_item=100,
+    tested=("picks",),
+    comparable=("limit",),
+    item_columns=("picked",),
+    chance=0.5,
+)
 '''
 
 
@@ -46,8 +63,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     names = (metrics / "__init__.py").read_text()
     assert "(PERPLEXITY, HELLASWAG, ROUGE)" in names
     imported = "from trainyard.metrics.base import Metric, ScoreKind\n"
-    names = names.replace("(PERPLEXITY, HELLASWAG, ROUGE)", "(PERPLEXITY, HELLASWAG, ROUGE, EDITS)")
-    names = names.replace(imported, f"{imported}from trainyard.metrics.edits import EDITS\n")
+    names = names.replace("(PERPLEXITY, HELLASWAG, ROUGE)", "(PERPLEXITY, HELLASWAG, ROUGE, EDITS, PICKS)")
+    names = names.replace(imported, f"{imported}from trainyard.metrics.edits import EDITS, PICKS\n")
     (metrics / "__init__.py").write_text(names)
     paths = os.pathsep.join((str(folder / "src"), str(Path(__file__).parents[1])))
     command = [sys.executable, "-m", "report.second_metric", str(folder)]
@@ -72,10 +89,11 @@ def test_sentences_name_the_lowest_first(found: dict[str, Any]) -> None:
 
 
 def test_paired_differences_call_the_lower_one_better(found: dict[str, Any]) -> None:
-    pairs = {(row["first"], row["verdict"], row["second"]) for row in found["differences"]}
+    rows = [row for row in found["differences"] if row["score"] == "edits"]
+    pairs = {(row["first"], row["verdict"], row["second"]) for row in rows}
     order = ("gpt2-1m", "gpt2-500k", "gpt2-250k")
     assert pairs == {(first, "better", second) for first, second in itertools.combinations(order, 2)}
-    assert {row["test"] for row in found["differences"]} == {"sign-flip permutation test"}
+    assert {row["test"] for row in rows} == {"sign-flip permutation test"}
 
 
 def test_quality_by_step_has_every_step_s_value(found: dict[str, Any]) -> None:
@@ -86,3 +104,13 @@ def test_quality_by_step_has_every_step_s_value(found: dict[str, Any]) -> None:
 def test_the_terminal_prints_it(found: dict[str, Any]) -> None:
     assert "edits" in found["terminal"]
     assert "gpt2-1m" in found["terminal"]
+
+
+def test_a_share_that_guessing_gets_half_of_is_judged_by_a_half(found: dict[str, Any]) -> None:
+    said = found["sentences"]["Picks"]
+    assert "gpt2-1m is right in 75.0 ± 2.2 % of 400 items (choices test" in said
+    assert "standard errors above chance" in said
+    assert "Within noise of chance: gpt2-250k." in said
+    assert "Below chance on all items, by 5.0 standard errors: gpt2-500k (37.5 ± 2.4 %)" in said
+    marked = [part for part in found["comparison page"].split("<tr") if "chance" in part.partition("</tr>")[0]]
+    assert [("52.0" in part, "37.5" in part) for part in marked if "gpt2" in part] == [(True, False)]

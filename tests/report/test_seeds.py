@@ -70,8 +70,7 @@ def test_the_first_sentence_names_the_best_configuration_with_its_seeds_and_none
 
 def test_levels_and_baselines_are_told_of_the_middle_seed(lucky):
     assert (
-        "steady \N{MIDDLE DOT} seed 2, the middle one of its 3 seeds, is right in 71.0"
-        in (sentences(lucky)["Endings"])
+        "steady \N{MIDDLE DOT} seed 2, the middle one of its 3 seeds, is right in 71.0" in (sentences(lucky)["Endings"])
     )
 
 
