@@ -11,6 +11,14 @@ SCORES: dict[str, ScoreKind] = {kind.key: kind for metric in METRICS.values() fo
 """Every score of every metric by its key."""
 
 
+PUBLISHED_SCORES: dict[str, str] = {
+    kind.key if kind.key.startswith(metric.key) else f"{metric.key}_{kind.key}": kind.key
+    for metric in METRICS.values()
+    for kind in metric.scores
+}
+"""Every score by its name in `published` of a study: with the metric's before it, if it doesn't begin with that."""
+
+
 def is_higher_better(score: str) -> bool:
     """The direction of a score of any metric."""
     return next(metric.higher_is_better for metric in METRICS.values() for kind in metric.scores if kind.key == score)

@@ -22,6 +22,7 @@ class ScoreKind:
         percent: whether it is a share, which is printed in percent.
         points: whether it is a share already in points of 100.
         tabulated: whether the comparison has it.
+        shown: whether the comparison's page has it too; its CSV has it anyway.
         correct: of a share, the items' column that says which are right.
         unit: of a mean loss over tokens, words or bytes, the items' column that counts them; the items' column
             `log_likelihood` has the sums.
@@ -35,6 +36,7 @@ class ScoreKind:
     percent: bool = False
     points: bool = False
     tabulated: bool = True
+    shown: bool = True
     correct: str | None = None
     unit: str | None = None
     form: Literal["nats", "exponential", "bits"] = "nats"

@@ -11,7 +11,9 @@ PERPLEXITY = Metric(
         ScoreKind("loss_token", "loss per token", "loss per token", 3, tabulated=False, unit="tokens"),
         ScoreKind("perplexity_token", "perplexity per token", "ppl/token", unit="tokens", form="exponential"),
         ScoreKind("perplexity_word", "perplexity per word", "ppl/word", unit="words", form="exponential"),
-        ScoreKind("perplexity_byte", "perplexity per byte", "ppl/byte", 3, unit="bytes", form="exponential"),
+        ScoreKind(
+            "perplexity_byte", "perplexity per byte", "ppl/byte", 3, shown=False, unit="bytes", form="exponential"
+        ),
         ScoreKind("bits_per_byte", "bits per byte", "bits per byte", 3, tabulated=False, unit="bytes", form="bits"),
     ),
     headline="perplexity_word",

@@ -10,7 +10,7 @@ from trainyard.config.study import Study
 from trainyard.config.train import Train, rows_per_step
 from trainyard.core.code_versions import trained_by, with_commits
 from trainyard.core.errors import shorten
-from trainyard.metrics import METRICS
+from trainyard.metrics import METRICS, SCORES
 from trainyard.report.pages.cells import SEEDS, outcome_cell, score_cell, spread_cell, verdict_cell
 from trainyard.report.pages.truncation import MOST, describe_cuts
 from trainyard.report.render.format import SHORT_TITLES, TABLE_SCORES, TITLES, decimal, duration, plural, size
@@ -37,7 +37,6 @@ ByModel = dict[tuple[str, str], dict[str, Evaluation]]
 """The evaluations of each run's or pretrained model's checkpoint, by their names."""
 Scored = tuple[Row, dict[str, Evaluation]]
 """A row, and the evaluations that its scores are from."""
-SELDOM = frozenset({"perplexity_byte"})  # on the page they would push other columns out of sight
 ROUGH = 50  # rows
 NOTES = [
     "± is one standard error, [a, b] a 95 % interval; “chance” marks accuracies within two errors of it. "
@@ -248,7 +247,7 @@ def _scores(evaluations: dict[str, Evaluation], tokenizer: str) -> dict[str, Cel
                 cells[f"{group}:{name}"] = missing_cell(evaluation.reason_for(name))
                 continue
             tip = describe(evaluation)
-            rivals = tokenizer if name == "perplexity_token" else ""
+            rivals = tokenizer if SCORES[name].unit == "tokens" else ""
             remark = ""
             if left_out := evaluation.raw["settings"].get("unscored_items"):
                 # on other items than the others it doesn't compete
@@ -359,7 +358,7 @@ def _score_columns(groups: dict[str, Evaluation]) -> Iterator[Column]:
     for group, evaluation in groups.items():
         best = METRICS[evaluation.metric].best
         for name in TABLE_SCORES[evaluation.metric]:
-            yield Column(f"{group}:{name}", SHORT_TITLES[name], evaluation.title, best, shown=name not in SELDOM)
+            yield Column(f"{group}:{name}", SHORT_TITLES[name], evaluation.title, best, shown=SCORES[name].shown)
     tip = "not comparable with the columns above"
     for name in itertools.chain.from_iterable(TABLE_SCORES.values()):
         yield Column(f":{name}", SHORT_TITLES[name], "published, another protocol", tip=tip)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainyard.config.study import Published, Study
+from trainyard.metrics import PUBLISHED_SCORES
 from trainyard.report.render.format import PERCENT, TABLE_SCORES, decimal, score, size, truncate
 from trainyard.report.render.html import Cell, Row
 from trainyard.report.results.measurements import NO_LIMIT, activations, mode
@@ -32,7 +33,7 @@ def published_row(entry: Published, groups: dict[str, Evaluation]) -> Row:
         if figure in FIGURES:
             cells[FIGURES[figure]] = _figure(figure, value, tip)
             continue
-        name = figure.removeprefix("hellaswag_")
+        name = PUBLISHED_SCORES[figure]
         raw = value / 100 if name in PERCENT and value > 1 else value
         group = next(
             (key for key, found in groups.items() if name in TABLE_SCORES[found.metric] and matches(entry, found)), ""

@@ -9,7 +9,7 @@ from typing import Any
 from trainyard.config.settings import Prices
 from trainyard.config.study import Study
 from trainyard.core.statistics import Score, all_equal
-from trainyard.metrics import METRICS, is_higher_better
+from trainyard.metrics import METRICS, PUBLISHED_SCORES, is_higher_better
 from trainyard.report.render.format import HEADINGS, PERCENT
 from trainyard.report.results.published import matches, published_losses
 from trainyard.report.results.runs import Evaluation, Run, distinguishing_coordinates, label
@@ -209,6 +209,6 @@ def _others(
             yield f"{evaluation.run}, as is", evaluation.scores[figure].value
     for entry in study.published:
         for name, value in entry.values.items():
-            if name.removeprefix("hellaswag_") == figure and matches(entry, group[0]):
+            if PUBLISHED_SCORES.get(name) == figure and matches(entry, group[0]):
                 raw = value / 100 if figure in PERCENT and value > 1 else value
                 yield f"{entry.model}, published", raw
