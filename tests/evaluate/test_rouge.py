@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from rouge_score.rouge_scorer import RougeScorer
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from trainyard.config.study import Rouge, uses_stemmer
+from trainyard.config.protocols import uses_stemmer
+from trainyard.config.study import Rouge
 from trainyard.core.errors import InputError
 from trainyard.evaluate.generation import generate, make_generation_config, reaches_limit
 from trainyard.evaluate.result_files import Names

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from trainyard.config.catalogue import Precision, Split
+from trainyard.config.protocols import RougeTokenizer, uses_stemmer
 from trainyard.config.values import (
     Dimension,
     Distinct,
@@ -24,9 +25,6 @@ Gigabytes = Annotated[float, Field(gt=0, le=1e6)]
 Checkpoints = Annotated[Distinct[str], Field(min_length=1)]
 
 _NO_SETTINGS = {"datasets", "split", "checkpoints"}  # of what, and on which models
-
-ROWS_FOR_SHOTS = 100
-"""Of a split that shots are drawn from itself: its last rows, which are not scored."""
 
 
 class Perplexity(Entry):
@@ -72,20 +70,6 @@ class Hellaswag(Entry):
         for protocol, shots in itertools.product(self.protocols, self.shots):
             settings = {"protocol": protocol, "shots": shots, **self.model_dump(include={"draw", "limit"})}
             yield f"{protocol}-{shots}shot", settings
-
-
-RougeTokenizer = Literal["ascii", "unicode"]
-
-
-def uses_stemmer(tokenizer: RougeTokenizer, stemmer: bool | None) -> bool:
-    """Whether ROUGE compares words without their endings: by default those of the tokenizer for English.
-
-    Raises:
-        ValueError: the stemmer is asked for beside a tokenizer for any language.
-    """
-    if stemmer and tokenizer != "ascii":
-        raise ValueError("stemmer: Porter's is for English only; leave it out, or set `tokenizer: ascii`")
-    return tokenizer == "ascii" if stemmer is None else stemmer
 
 
 class Rouge(Entry):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from trainyard.config.study import ROWS_FOR_SHOTS
+from trainyard.config.protocols import ROWS_FOR_SHOTS
 from trainyard.config.values import NonNegativeInt, PositiveInt
 from trainyard.core.errors import InputError
 from trainyard.core.statistics import Estimates, all_finite, estimate_proportion, to_json, unflatten_estimates

@@ -13,7 +13,7 @@ from pydantic import Field
 from rouge_score import tokenizers
 from rouge_score.rouge_scorer import RougeScorer
 
-from trainyard.config.study import RougeTokenizer, uses_stemmer
+from trainyard.config.protocols import RougeTokenizer, uses_stemmer
 from trainyard.config.values import NonNegativeInt, PositiveInt
 from trainyard.core.errors import InputError
 from trainyard.core.statistics import Estimates, bootstrap_means, to_json

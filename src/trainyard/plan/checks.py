@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from trainyard.config.catalogue import LARGEST_VOCABULARY, Dataset, Model, ParallelSetting, Task, Tokenizer
 from trainyard.config.engine_options import Options, parse_options
-from trainyard.config.study import ROWS_FOR_SHOTS, Evaluate
+from trainyard.config.protocols import ROWS_FOR_SHOTS
+from trainyard.config.study import Evaluate
 from trainyard.config.train import Train, check_last_step, rows_per_step
 from trainyard.core.errors import InputError
 from trainyard.estimate.families import load_family

@@ -6,7 +6,7 @@ import datasets
 import numpy as np
 
 import evaluate
-from trainyard.config.study import uses_stemmer
+from trainyard.config.protocols import uses_stemmer
 from trainyard.core.statistics import flatten_estimates
 from trainyard.evaluate.rouge import PROTOCOL, STEMMER, WORDS, estimate_scores, score
 
