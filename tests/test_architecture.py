@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.metrics import METRICS
+from trainyard.metrics import METRICS, PUBLISHED_SCORES, SCORES
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
@@ -21,8 +21,10 @@ def imported(file: Path) -> Iterator[tuple[str, ...]]:
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = file.relative_to(SOURCE).parts[: -node.level] if node.level else ()
+            module = ".".join([*package, *filter(None, [node.module])])
+            names = [f"{module}.{alias.name}" for alias in node.names]
         else:
             continue
         yield from (tuple(name.split(".")[1:]) for name in names if name.startswith("trainyard."))
@@ -54,10 +56,11 @@ def test_nothing_that_plans_or_reports_names_a_metric() -> None:
     # of the scaling law it is a column of its own: the exponential of the fitted loss
     files = [file for package in ("plan", "report", "tools") for file in (SOURCE / "trainyard" / package).rglob("*.py")]
     naming = {
-        f"{file.name}: {node.value}"
+        f"{file.name}: {name}"
         for file in files
         for node in ast.walk(ast.parse(file.read_bytes()))
-        if isinstance(node, ast.Constant) and node.value in METRICS
+        for name in [node.value if isinstance(node, ast.Constant) else getattr(node, "attr", None)]
+        if name in {*METRICS, *SCORES, *PUBLISHED_SCORES}
     }
     assert naming == {"scaling.py: perplexity"}
 

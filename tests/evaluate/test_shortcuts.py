@@ -37,7 +37,7 @@ def scored(
 
 
 def values(result: dict[str, Any]) -> dict[str, float]:
-    return {name: baseline["acc"]["value"] for name, baseline in result["baselines"].items()}
+    return {name: baseline["accuracy"]["value"] for name, baseline in result["baselines"].items()}
 
 
 def test_each_mention_prefers_its_own_ending(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_the_most_frequent_ending_is_that_of_the_training_text(tmp_path: Path) -
     items = [item("Ada is", ["in Rome.", "in Bath.", "in Oslo.", "in Lima."], label) for label in (0, 1, 1, 3)]
     result = scored(tmp_path, items, corpus)
     assert values(result)["most-frequent"] == 0.5
-    assert result["baselines"]["most-frequent"]["acc"]["standard_error"] == pytest.approx(math.sqrt(1 / 3 / 4))
+    assert result["baselines"]["most-frequent"]["accuracy"]["standard_error"] == pytest.approx(math.sqrt(1 / 3 / 4))
 
 
 def test_without_a_training_text_there_is_no_most_frequent_ending(tmp_path: Path) -> None:
@@ -152,11 +152,11 @@ def test_no_shortcut_scores_on_tinyworld(tmp_path: Path) -> None:
 
 def test_answers_have_wilsons_interval_and_guesses_students(tmp_path: Path) -> None:
     right = [item("in Rome", ["Rome", "Bath"], int(number < 4)) for number in range(10)]
-    found = scored(tmp_path, right)["baselines"]["last-mentioned"]["acc"]
+    found = scored(tmp_path, right)["baselines"]["last-mentioned"]["accuracy"]
     assert found["value"] == 0.6
     assert (found["low"], found["high"]) == pytest.approx((0.3127, 0.8318), abs=1e-4)  # Wilson 1927, 6 of 10
     mixed = [*right, item("Nothing is told.", ["Rome", "Bath"], 0), item("in Oslo", ["Oslo", "Bath"], 0)]
-    found = scored(tmp_path, mixed)["baselines"]["last-mentioned"]["acc"]
+    found = scored(tmp_path, mixed)["baselines"]["last-mentioned"]["accuracy"]
     points = [1.0] * 7 + [0.0] * 4 + [0.5]
     error = statistics.stdev(points) / math.sqrt(12)
     assert found["standard_error"] == pytest.approx(error)
@@ -165,7 +165,7 @@ def test_answers_have_wilsons_interval_and_guesses_students(tmp_path: Path) -> N
 
 def test_a_shortcut_that_always_ties_scores_chance_with_no_error_to_tell(tmp_path: Path) -> None:
     rows = [item("Nothing is told.", ["one", "two", "three", "four"], label) for label in range(4)]
-    found = scored(tmp_path, rows)["baselines"]["last-mentioned"]["acc"]
+    found = scored(tmp_path, rows)["baselines"]["last-mentioned"]["accuracy"]
     assert found == {"value": 0.25, "standard_error": None, "low": None, "high": None}
 
 
@@ -173,4 +173,4 @@ def test_shortcuts_see_the_words_of_any_script(tmp_path: Path) -> None:
     hindi = [item("वह घर गया।", ["घर", "नदी"], 0), item("वह नदी गया।", ["घर", "नदी"], 1)]
     chinese = [item("他去了北京。", ["北京", "上海"], 0), item("他去了上海。", ["北京", "上海"], 1)]
     for items in (hindi, chinese):
-        assert scored(tmp_path, items)["baselines"]["any-mentioned"]["acc"]["value"] == 1
+        assert scored(tmp_path, items)["baselines"]["any-mentioned"]["accuracy"]["value"] == 1

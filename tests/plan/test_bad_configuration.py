@@ -126,7 +126,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         (
             "grids.0.evaluate",
             {"rouge": {"min_length": 99}},
-            ["grids.0.evaluate.rouge.min_length: 99 is more"],
+            ["grids.0.evaluate.rouge: min_length: 99 is more"],
         ),
         (
             "measure",

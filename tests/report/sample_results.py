@@ -281,7 +281,7 @@ class Results:
             name: {
                 "title": title,
                 "how": f"picks the {title}",
-                "acc": {"value": p, "standard_error": 0.0098},
+                "accuracy": {"value": p, "standard_error": 0.0098},
                 "levels": {level: {"n": 500, "value": p + 0.01, "standard_error": 0.0195} for level in levels},
             }
             for name, title, p in (

@@ -75,6 +75,7 @@ def test_each_folder_stands_with_size_step_age_state_and_code(folders, call):
     assert cells["work/study/run/now"].startswith("3 MiB 50 0 minutes today's code commit 111111111111 (code ")
     assert " none 0 minutes finished commit " in cells["work/study/run/done"]
     assert cells["work/study/run/unknown"] == "3 MiB 50 0 minutes other code not recorded"
+    assert lines[-2] == "resume=anyway goes on from none whose code is not recorded"
     assert lines[-1].startswith("3 of 4 are old, 6 MiB: ")
 
 

@@ -44,6 +44,12 @@ class Perplexity(Entry):
     )
     limit: PositiveInt | None = Field(None, description="first documents only")
 
+    @model_validator(mode="after")
+    def _check_stride(self) -> "Perplexity":
+        if self.stride is not None and "rolling" not in self.protocols:
+            raise ValueError("stride: for protocol rolling only, which isn't asked for; leave it out")
+        return self
+
     def variants(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Each single evaluation of a dataset: the end of its name, and its settings."""
         for protocol in self.protocols:
@@ -92,6 +98,15 @@ class Rouge(Entry):
     stemmer: bool | None = Field(
         None, description="compare words without their endings, English only; by default with tokenizer ascii"
     )
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> "Rouge":
+        if self.min_length > self.max_length:
+            raise ValueError(
+                f"min_length: {self.min_length} is more than max_length, {self.max_length}; make it smaller, or "
+                "max_length larger"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_stemmer(self) -> "Rouge":

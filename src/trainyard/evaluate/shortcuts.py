@@ -193,7 +193,7 @@ def _summary(rows: list[Item], scores: Scores) -> dict[str, Any]:
         if row["level"]:
             levels.setdefault(row["level"], []).append(point)
     return {
-        "acc": _accuracy(points),
+        "accuracy": _accuracy(points),
         "levels": {level: {"n": len(of_level), **_accuracy(of_level)} for level, of_level in levels.items()},
     }
 

@@ -11,6 +11,7 @@ from trainyard.report.pages.cells import SEEDS
 from trainyard.report.render.format import (
     BOUNDED,
     PERCENT,
+    SHARE,
     SHORT_TITLES,
     decimal,
     probe_noun,
@@ -98,7 +99,7 @@ def _levels(rows: list[dict[str, str]] | None) -> str:
             row for row in rows or [] if row["items"] == items and (not row["section"] or row["model"] == "chance")
         ]
         levels = [key.removesuffix("_n") for key in group[0] if key.endswith("_n")]
-        columns = [(level, True, [_number("acc", row, level) for row in group]) for level in levels]
+        columns = [(level, True, [_number(SHARE, row, level) for row in group]) for level in levels]
         columns = [column for column in columns if any(column[2][:-1])]
         if len(columns) > 1:
             names = ("model", False, [truncate(row["model"], 2 * WIDEST) for row in group])

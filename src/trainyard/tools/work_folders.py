@@ -26,6 +26,8 @@ from trainyard.train.work_folder import WorkFolder, locked_folders
 WORK = Path("work")
 LOCKS = Path(".snakemake", "locks")
 
+NOT_RECORDED = "not recorded"
+
 State = Literal["in use", "today's code", "other code", "finished"]
 
 
@@ -72,7 +74,7 @@ def _look(folder: WorkFolder, in_use: Sequence[Path]) -> Found:
     # what another version or a bad disk has left is of any shape
     with suppress(InputError, LookupError, TypeError, ValueError, AttributeError):
         versions = folder.versions()
-        step, code = folder.saved_step(), str(versions[-1]) if versions else "not recorded"
+        step, code = folder.saved_step(), str(versions[-1]) if versions else NOT_RECORDED
         if versions and versions[-1].code == _code_today(folder):
             state = "today's code"
     if folder.complete.exists():
@@ -153,6 +155,8 @@ def main() -> int:
             print(f"removed {plural(len(old), 'working folder')}, {size(sum(each.size for each in old))}")
         elif found:
             print(table(found))
+            if any(each.code == NOT_RECORDED for each in found):
+                print("resume=anyway goes on from none whose code is not recorded")
             print(
                 f"{len(old)} of {len(found)} are old, {size(sum(each.size for each in old))}: REMOVE=old removes them"
             )

@@ -14,7 +14,7 @@ from trainyard.core.files import write_text
 from trainyard.core.statistics import Score, estimate_proportion
 from trainyard.metrics import METRICS
 from trainyard.report.pages.cells import score_cell
-from trainyard.report.render.format import HEADINGS, decimal, join_words, short, truncate
+from trainyard.report.render.format import HEADINGS, SHARE, decimal, join_words, short, truncate
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, render, render_fragment, to_csv
 from trainyard.report.results.contamination import Overlap, read_overlaps
 from trainyard.report.results.runs import Evaluation, Run, model_labels, read_evaluations, read_runs
@@ -98,7 +98,7 @@ def shared_table(overlaps: Sequence[Overlap], evaluations: Sequence[Evaluation],
         if raw["share"] is None:
             cells |= dict.fromkeys(("share", "overlap"), missing_cell(raw["reason"]))
         else:
-            cells["share"] = score_cell("acc", _share(raw["contaminated"], raw["n"]))
+            cells["share"] = score_cell(SHARE, _share(raw["contaminated"], raw["n"]))
             cells["overlap"] = Cell(decimal(100 * raw["overlap"], 2), raw["overlap"])
         plain = ("contaminated", "n", "short", "ngram", "training_rows")
         rows.append(Row(cells | {key: Cell(f"{raw[key]:,}", raw[key]) for key in plain}))

@@ -18,6 +18,7 @@ from trainyard.metrics import METRICS
 from trainyard.report.render import style
 from trainyard.report.render.format import decimal, join_words, short, tick, truncate
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
+from trainyard.report.results.published import published_loss
 from trainyard.report.results.runs import Evaluation, Run, read_evaluations, read_runs
 from trainyard.report.statistics.paired_tests import PairedTest, compare_paired, holm
 from trainyard.report.statistics.pairwise import SIGNIFICANT, describe_p_value
@@ -63,7 +64,7 @@ def gather(study: Study, runs: Sequence[Run], models: Mapping[str, Model]) -> li
     Where several runs share a model, the configuration of the lowest mean over seeds stands for it, with its mean.
 
     Losses compare on one dataset and tokenizer alone: that with most sizes. A published
-    result counts where it gives a loss, or a perplexity per token, for a model of the catalogue.
+    result counts where it gives a loss per token, or a score that is one in another form, for a model of the catalogue.
     """
     by_data: dict[tuple[str, str], dict[str, list[tuple[str, str, float]]]] = {}
     for run in runs:
@@ -80,10 +81,7 @@ def gather(study: Study, runs: Sequence[Run], models: Mapping[str, Model]) -> li
         seeds = tuple(losses[place][0] for place in head.places)
         points.append(_point(losses[head.place][0], name, models[name], fmean(head.values), seeds))
     for entry in study.published:
-        loss = entry.values.get("validation_loss")
-        perplexity = entry.values.get("perplexity_token")
-        if loss is None and perplexity is not None:
-            loss = math.log(perplexity)
+        loss = published_loss(entry)
         if loss is not None and entry.model in models:
             points.append(_point(entry.model, entry.model, models[entry.model], loss, (), True, entry.source))
     return sorted(points, key=lambda point: (point.published, point.parameters))

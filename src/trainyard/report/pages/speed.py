@@ -15,7 +15,7 @@ from trainyard.report.pages.cells import outcome_cell
 from trainyard.report.pages.predicted_memory import COLOURS as PARTS
 from trainyard.report.pages.predicted_memory import TOO_SMALL, measured_increase, percent, reported_error
 from trainyard.report.render import style
-from trainyard.report.render.format import decimal, plural, score, size, tick, truncate
+from trainyard.report.render.format import SHARE, decimal, plural, score, size, tick, truncate
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
 from trainyard.report.results import measurements
 from trainyard.report.results.measurements import (
@@ -261,7 +261,7 @@ def _row(cell: dict[str, Any]) -> Row:
         cells["others"] = Cell(f"{100 * share:.0f}", share, {"before": cell["other_load"]["before"]}, before, kind)
     if cell["mfu"] is not None:
         tip = f"{cell['mfu_formula']}; peak {cell['peak_flops']:.3g} FLOP/s, {cell['peak_source']}"
-        cells["mfu"] = Cell(score("acc", cell["mfu"]), cell["mfu"], tip=tip)
+        cells["mfu"] = Cell(score(SHARE, cell["mfu"]), cell["mfu"], tip=tip)
     return Row(cells)
 
 

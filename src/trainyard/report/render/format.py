@@ -4,9 +4,13 @@ import math
 from collections.abc import Sequence
 
 from trainyard.metrics import METRICS, SCORES
+from trainyard.metrics.base import ScoreKind
 
 MINUS = "\N{MINUS SIGN}"
 NONE = "\N{EM DASH}"
+SHARE = "share"
+"""The name of a share that is no metric's score: of the peak, of items, or right of a shortcut."""
+_KINDS = {**SCORES, SHARE: ScoreKind(SHARE, SHARE, SHARE, 1, percent=True)}
 TITLES = {
     "training_loss": "training loss",
     "validation_loss": "validation loss",
@@ -14,9 +18,9 @@ TITLES = {
 }
 HEADINGS = {**TITLES, **{key: kind.heading for key, kind in SCORES.items()}}
 SHORT_TITLES = {**TITLES, **{key: kind.short_title for key, kind in SCORES.items()}}
-BOUNDED = frozenset(key for key, kind in SCORES.items() if kind.is_bounded)
+BOUNDED = frozenset(key for key, kind in _KINDS.items() if kind.is_bounded)
 POINTS = frozenset(key for key, kind in SCORES.items() if kind.points)
-PERCENT = frozenset(key for key, kind in SCORES.items() if kind.percent)
+PERCENT = frozenset(key for key, kind in _KINDS.items() if kind.percent)
 TABLE_SCORES = {name: tuple(kind.key for kind in metric.scores if kind.tabulated) for name, metric in METRICS.items()}
 """The scores of each metric that tables have."""
 
@@ -39,7 +43,7 @@ def score(name: str, value: float | None, digits: int | None = None) -> str:
     if name in PERCENT:
         value *= 100
     if digits is None:
-        digits = SCORES[name].decimals if name in SCORES else 2
+        digits = _KINDS[name].decimals if name in _KINDS else 2
     return decimal(value, digits)
 
 

@@ -1,11 +1,12 @@
 """Results that others have published, beside ours."""
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from trainyard.config.study import Published, Study
-from trainyard.metrics import PUBLISHED_SCORES
+from trainyard.metrics import PUBLISHED_SCORES, SCORES
 from trainyard.report.render.format import PERCENT, TABLE_SCORES, decimal, score, size, truncate
 from trainyard.report.render.html import Cell, Row
 from trainyard.report.results.measurements import NO_LIMIT, activations, mode
@@ -20,6 +21,17 @@ FIGURES = {
     "peak_memory_gib": "peak_memory",
 }
 """The columns of what a study calls so, and is no score."""
+
+
+def published_loss(entry: Published) -> float | None:
+    """The validation loss of a published result, nats per token; where it has none, that of a score per token."""
+    if (loss := entry.values.get("validation_loss")) is not None:
+        return loss
+    for figure, value in entry.values.items():
+        kind = SCORES.get(PUBLISHED_SCORES.get(figure, ""))
+        if kind is not None and kind.unit == "tokens" and value > 0:
+            return {"nats": value, "exponential": math.log(value), "bits": value * math.log(2)}[kind.form]
+    return None
 
 
 def published_row(entry: Published, groups: dict[str, Evaluation]) -> Row:

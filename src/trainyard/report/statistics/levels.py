@@ -113,7 +113,7 @@ def _items(group: Sequence[Evaluation], labels: Sequence[str], shortcuts: Sequen
     rivals = []
     for rival, shortcut_file in baselines.items():
         n = own["n"] if own else 0
-        levels = {ALL: (n, parse_score(shortcut_file["acc"]))}
+        levels = {ALL: (n, parse_score(shortcut_file["accuracy"]))}
         levels |= {level: (value["n"], parse_score(value)) for level, value in shortcut_file["levels"].items()}
         rivals.append(Scored(rival, shortcut_file["title"], levels))
     known = [level for baseline in baselines.values() for level in baseline["levels"]]

@@ -193,8 +193,8 @@ def _rivals(evaluation: Evaluation, figure: str, shortcuts: Sequence[Mapping[str
         )
         yield "chance", own["chance"]["value"] if own else chance
         if own and own["baselines"]:
-            best = max(own["baselines"].values(), key=lambda baseline: baseline["acc"]["value"])
-            yield f"shortcut: {best['title']}", best["acc"]["value"]
+            best = max(own["baselines"].values(), key=lambda baseline: baseline["accuracy"]["value"])
+            yield f"shortcut: {best['title']}", best["accuracy"]["value"]
     for name, scores in evaluation.baselines.items():
         if figure in scores:
             yield name, scores[figure].value
