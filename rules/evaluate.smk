@@ -34,6 +34,7 @@ rule shortcuts:
         corpus=JOBS.training_text,
     output:
         shortcuts="results/{study}/shortcuts/{dataset}.json",
+        points="results/{study}/shortcuts/{dataset}.parquet",
     log:
         "logs/{study}/shortcuts/{dataset}.log",
     benchmark:

@@ -43,6 +43,7 @@ rule overview:
                 parity="parity",
                 cells="cells",
                 shortcuts="shortcuts",
+                points="points",
                 contamination="contamination",
                 duplicates="duplicates",
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 from trainyard.report.pages.findings import collect_findings
 from trainyard.report.results.measurements import read_cells, read_searches
 from trainyard.report.results.runs import read_all, read_evaluations, read_runs
+from trainyard.report.results.shortcuts import read_shortcuts
 from trainyard.report.statistics.study import Evidence
 
 from .sample_results import Results
@@ -32,7 +33,7 @@ def evidence_of(results: Results) -> Evidence:
         read_all(results.parity),
         read_cells(results.cells),
         read_searches(results.cells),
-        read_all(results.shortcuts),
+        read_shortcuts(results.shortcuts),
         results.models,
         read_all(results.duplicates),
     )

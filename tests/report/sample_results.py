@@ -258,7 +258,9 @@ class Results:
         pq.write_table(pa.table({"row": columns.get("row", np.arange(n)), **items}), path.with_suffix(".parquet"))
         return path
 
-    def add_levels(self, run: str, scores: dict[str, float], n: int = 500) -> Path:
+    def add_levels(self, run: str, scores: dict[str, float], n: int = 500, answers: bool = False) -> Path:
+        """Shares right by level, `n` items each; with `answers` item by item, the first of each level being right."""
+
         def error(p: float, count: int) -> float:
             return math.sqrt(p * (1 - p) / (count - 1))
 
@@ -266,14 +268,21 @@ class Results:
         shares = {level: asdict(estimate_proportion(np.arange(n) < round(p * n))) for level, p in scores.items()}
         levels = {level: {"n": n, "acc": share, "acc_norm": share} for level, share in shares.items()}
         count = n * len(scores)
-        return self.add_evaluation(
+        path = self.add_evaluation(
             run,
             "hellaswag",
             {"acc": (whole, error(whole, count)), "acc_norm": (whole, error(whole, count))},
             settings={"protocol": "completion", "shots": 0},
             n=count,
             levels=levels,
+            rows_sha256="ab" * 32 if answers else "",
         )
+        if answers:
+            correct = np.concatenate([np.arange(n) < round(p * n) for p in scores.values()])
+            columns = {"row": np.arange(count), "correct": correct, "correct_norm": correct}
+            columns["level"] = np.repeat(list(scores), n)
+            pq.write_table(pa.table(columns), path.with_suffix(".parquet"))
+        return path
 
     def add_shortcuts(self) -> Path:
         levels = ("facts", "last-move", "earlier-move", "carried")
@@ -297,10 +306,17 @@ class Results:
                 "dataset": "tinyworld-endings",
                 "split": "test",
                 "n": 2000,
+                "rows_sha256": "ab" * 32,
                 "chance": {"value": 0.25},
                 "baselines": baselines,
             },
         )
+        generator = np.random.default_rng(1)
+        points = {
+            name: generator.permutation(np.arange(2000) < round(2000 * baseline["accuracy"]["value"])).astype(float)
+            for name, baseline in baselines.items()
+        }
+        pq.write_table(pa.table({"row": np.arange(2000), **points}), path.with_suffix(".parquet"))
         self.shortcuts.append(path)
         return path
 

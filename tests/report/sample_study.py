@@ -41,7 +41,7 @@ def fill(results: Results) -> Results:
         ("gpt2-500k-s1", (0.95, 0.41, 0.27, 0.24)),
         ("gpt2-250k-s1", (0.71, 0.27, 0.25, 0.26)),
     ):
-        results.add_levels(run, dict(zip(easy, scores, strict=True)))
+        results.add_levels(run, dict(zip(easy, scores, strict=True)), answers=run == "gpt2-1m-s1")
         scale = sum(scores)
         results.add_evaluation(
             run,

@@ -1,65 +1,127 @@
-from dataclasses import asdict
+"""Models beside chance and shortcuts: by tests on the same items, not by standard errors."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from trainyard.core.statistics import Score, estimate_proportion
-from trainyard.report.results.runs import parse_score
-from trainyard.report.statistics.levels import CLEAR, Items, Scored, hardest_rival
+from trainyard.core.statistics import Score
+from trainyard.report.results.item_scores import Items as ItemScores
+from trainyard.report.results.runs import Evaluation
+from trainyard.report.results.shortcuts import ShortcutScores
+from trainyard.report.statistics import levels
+from trainyard.report.statistics.levels import (
+    ALL,
+    Comparison,
+    Items,
+    Scored,
+    compare_with_chance,
+    hardest_rival,
+    is_below_chance,
+    is_guessing,
+)
+
+HASH = "ab" * 32
 
 
-def scored(name: str, **levels: tuple[int, Score]) -> Scored:
-    return Scored(name, name, levels)
+def answered(correct: np.ndarray) -> Scored:
+    """A model with these answers, which are right (1) or wrong (0)."""
+    evaluation = Evaluation(Path("none.json"), {"rows_sha256": HASH, "metric": "hellaswag"})
+    evaluation.__dict__["items"] = ItemScores(np.arange(len(correct)), {"correct": correct})
+    return Scored("model", "model", {ALL: (len(correct), Score(float(correct.mean())))}, evaluation)
 
 
-def items(*shortcuts: Scored) -> Items:
-    return Items("items", "acc", 0.25, ["facts", "moves"], [], list(shortcuts))
+def items(models: list[Scored], rows_sha256: str = HASH, **points: np.ndarray) -> Items:
+    """Items of four endings with what shortcuts get on each."""
+    scores = ShortcutScores(Path("none.json"), {"rows_sha256": rows_sha256, "baselines": points})
+    if points:
+        scores.__dict__["items"] = ItemScores(np.arange(len(next(iter(points.values())))), points)
+    shortcuts = [
+        Scored(name, name, {ALL: (len(each), Score(float(each.mean()), float(each.std()) or None))})
+        for name, each in points.items()
+    ]
+    return Items("items", "acc", 0.25, [ALL], models, shortcuts, scores)
 
 
-def all_alike(n: int, right: bool = True) -> Score:
-    """An accuracy of items that are all answered rightly, or all wrongly."""
-    return parse_score(asdict(estimate_proportion(np.full(n, right))))
+def first_right(count: int, n: int) -> np.ndarray:
+    return (np.arange(n) < count).astype(float)
 
 
-def hardest(model: Scored, *shortcuts: Scored) -> tuple[str, float]:
-    found = hardest_rival(model, items(*shortcuts), "facts")
+def hardest(correct: np.ndarray, **points: np.ndarray) -> Comparison:
+    model = answered(correct)
+    found = hardest_rival(model, items([model], HASH, **points), ALL)
     assert found is not None
     return found
 
 
-def test_the_smallest_difference_counts_and_not_the_highest_shortcut():
-    model = scored("model", facts=(200, Score(0.50, 0.03)))
-    sure = scored("sure", facts=(10_000, Score(0.37, 0.005)))
-    unsure = scored("unsure", facts=(50, Score(0.36, 0.07)))
-    found = hardest(model, sure, unsure)
-    assert found == ("the shortcut “unsure”", pytest.approx(0.14 / (0.03**2 + 0.07**2) ** 0.5))
-    assert found[1] < CLEAR < hardest(model, sure)[1]
+def test_a_shortcut_on_the_same_items_is_paired_with_the_model():
+    # 20 items that the model alone has right, none that the shortcut alone has: 2 * (1/2)^20
+    found = hardest(first_right(120, 200), cheat=first_right(100, 200))
+    assert found.rival == "the shortcut “cheat”"
+    assert found.test.p == pytest.approx(2.0**-19)
+    assert found.is_won()
+    assert not found.is_won(tests=30_000)
+
+
+def test_points_of_guesses_are_tested_by_flipping_signs():
+    found = hardest(first_right(150, 200), tied=np.tile([0.5, 0.0], 100))
+    assert (found.test.test, found.test.difference) == ("sign-flip permutation test", 0.5)
+    assert found.is_won()
 
 
 def test_chance_can_be_the_hardest_to_beat():
-    model = scored("model", facts=(200, Score(0.20, 0.03)))
-    assert hardest(model, scored("poor", facts=(200, Score(0.10, 0.02))))[0] == "chance"
-
-
-@pytest.mark.parametrize(("value", "sign"), [(1.0, 1), (0.0, -1)])
-def test_an_accuracy_of_one_or_zero_takes_part(value, sign):
-    model = scored("model", facts=(500, all_alike(500, bool(value))))
-    tied = scored("tied", facts=(500, Score(0.25)))
-    assert sign * hardest(model, tied)[1] > CLEAR
+    found = hardest(first_right(40, 200), poor=first_right(10, 200))
+    assert found.rival == "chance"
+    assert not found.is_won()
 
 
 def test_a_shortcut_that_is_always_right_is_not_beaten_by_a_model_that_is_too():
-    right = (500, all_alike(500))
-    found = hardest(scored("model", facts=right), scored("cheat", facts=right))
-    assert found == ("the shortcut “cheat”", 0.0)
+    found = hardest(np.ones(500), cheat=np.ones(500))
+    assert (found.rival, found.test.difference, found.test.p) == ("the shortcut “cheat”", 0.0, 1.0)
 
 
-def test_a_few_right_answers_are_no_proof():
-    model = scored("model", facts=(3, all_alike(3)))
-    assert hardest(model)[1] < CLEAR
+def test_a_shortcut_that_guesses_at_every_item_is_chance():
+    assert hardest(first_right(150, 200), blind=np.full(200, 0.25)).rival == "chance"
 
 
-def test_nothing_is_beaten_by_one_answer_nor_by_more_than_a_shortcut_of_one():
-    one, many = (1, all_alike(1)), (500, Score(0.9, 0.02))
-    assert hardest_rival(scored("model", facts=one), items(), "facts") is None
-    assert hardest_rival(scored("model", facts=many), items(scored("shortcut", facts=one)), "facts") is None
+@pytest.mark.parametrize(("n", "proof"), [(2, False), (3, True)])
+def test_right_answers_prove_something_from_three_on(n, proof):
+    # (1/4)^2 = 0.06, (1/4)^3 = 0.02
+    assert hardest(np.ones(n)).is_won() == proof
+
+
+def test_nothing_is_said_where_a_shortcut_was_scored_on_other_rows():
+    model = answered(first_right(150, 200))
+    points = first_right(50, 200)
+    assert hardest_rival(model, items([model], rows_sha256="cd" * 32, cheat=points), ALL) is None
+    assert hardest_rival(model, items([model], cheat=points[:100]), ALL) is None
+
+
+def test_guessing_has_the_spread_of_guesses():
+    # 70 of 200: 25 % is 3.3 standard errors of guessing away, p = 0.0015 (scipy's exact test)
+    value = Score(0.35, 0.034)
+    assert compare_with_chance(value, 200, 0.25).p == stats.binomtest(70, 200, 0.25).pvalue
+    assert not is_guessing(value, 200, 0.25)
+    assert is_guessing(Score(0.27), 100, 0.25)
+
+
+def test_a_model_that_is_always_wrong_is_below_chance():
+    model = answered(np.zeros(100))
+    assert is_below_chance(model, items([model]), ALL)
+    assert not is_below_chance(answered(first_right(22, 100)), items([model]), ALL)
+
+
+@pytest.mark.parametrize("n", [100, 500])
+def test_a_model_that_guesses_seldom_beats_a_shortcut_that_guesses(n):
+    """Points of 1/2 or 1/4 on some items, answers of 0 and 1: the differences aren't symmetric."""
+    generator = np.random.Generator(np.random.PCG64(7))
+    trials, won = 300, 0
+    for _ in range(trials):
+        correct = (generator.random(n) < 0.25).astype(float)
+        points = np.where(generator.random(n) < 0.5, 0.25, 0.5 * (generator.random(n) < 0.5))
+        model = answered(correct)
+        test = levels._compare_with_shortcut(model, items([model], tied=points), ALL, "tied")
+        assert not isinstance(test, str)
+        won += test.p < 0.05
+    assert won <= stats.binom.ppf(0.9985, trials, 0.05)

@@ -7,14 +7,17 @@ from trainyard.core.errors import InputError
 from trainyard.core.statistics import Score, estimate_proportion, z_score
 from trainyard.report.results.runs import (
     distinguishing_coordinates,
-    exact_score,
-    is_guessing,
     label,
     model_labels,
     parse_score,
     read_evaluations,
     read_runs,
 )
+
+
+def exact(value: float) -> Score:
+    """What is known and not measured."""
+    return Score(value, 0.0, value, value)
 
 
 def labels(results):
@@ -52,13 +55,13 @@ def test_a_pretrained_model_says_so_and_a_checkpoint_where_there_are_several(emp
 def test_a_difference_counts_combined_standard_errors():
     assert z_score(Score(10.0, 3.0), Score(0.0, 4.0)) == pytest.approx(2.0)
     assert z_score(Score(10.0), Score(0.0)) is None
-    assert z_score(Score(10.0, low=8.04, high=11.96), exact_score(9.0)) == pytest.approx(1.0)
+    assert z_score(Score(10.0, low=8.04, high=11.96), exact(9.0)) == pytest.approx(1.0)
 
 
 def test_an_unknown_error_is_not_none_at_all():
     assert z_score(Score(10.0), Score(0.0, 3.0)) is None
     assert z_score(Score(10.0, 0.0), Score(0.0, 3.0)) is None
-    assert z_score(exact_score(10.0), exact_score(9.0)) is None
+    assert z_score(exact(10.0), exact(9.0)) is None
 
 
 def test_an_accuracy_that_all_items_agree_on_has_an_error_from_wilsons_interval():
@@ -67,17 +70,11 @@ def test_an_accuracy_that_all_items_agree_on_has_an_error_from_wilsons_interval(
     assert every.interval == pytest.approx((1 - reach, 1.0), abs=1e-6)
     assert none.interval == pytest.approx((0.0, reach), abs=1e-6)
     assert (every.effective_error, none.effective_error) == pytest.approx((reach / 1.96, reach / 1.96), rel=1e-4)
-    assert z_score(every, exact_score(0.25)) == pytest.approx(0.75 * 1.96 / reach, rel=1e-4)
+    assert z_score(every, exact(0.25)) == pytest.approx(0.75 * 1.96 / reach, rel=1e-4)
 
 
 def test_an_interval_with_unequal_ends_gives_the_larger_error():
     assert Score(1.0, 0.0, 0.96, 1.0).effective_error == pytest.approx(0.04 / 1.96)
-
-
-def test_within_two_standard_errors_of_a_quarter_is_guessing():
-    assert is_guessing(Score(0.27, 0.045), 0.25)
-    assert not is_guessing(Score(0.42, 0.045), 0.25)
-    assert not is_guessing(Score(0.25), 0.25)
 
 
 def test_a_missing_summary_names_its_file(empty):

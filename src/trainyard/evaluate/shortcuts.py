@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from trainyard.core.errors import InputError
-from trainyard.core.files import write_json
+from trainyard.core.files import atomic_file, write_json
 from trainyard.core.statistics import estimate_proportion, estimate_ratio
 from trainyard.evaluate.rows import read_rows, rows_sha256
 from trainyard.evaluate.words import find_words
@@ -75,7 +77,7 @@ def score_shortcuts(
         items: parquet rows of kind choices.
         corpus: parquet rows of kind text, the training text of the models to compare with, of which
             the first 50,000 rows are read; without one, the baseline of the most frequent ending is left out.
-        output: the JSON file to write.
+        output: the JSON file to write; the points of each item stand beside it, in Parquet.
         dataset: name of the dataset of the items, for the record.
         split: its split.
         limit: the first items only, as the models to compare with are scored.
@@ -94,6 +96,12 @@ def score_shortcuts(
     }
     if text is not None:
         scores["most-frequent"] = _score_corpus_frequency(rows, [row["text"] for row in text])
+    points = {
+        name: [_points(score, row["label"]) for row, score in zip(rows, of_items, strict=True)]
+        for name, of_items in scores.items()
+    }
+    with atomic_file(output.with_suffix(".parquet")) as draft:
+        pq.write_table(pa.table({"row": np.arange(len(rows)), **points}), draft)
     write_json(
         output,
         {
@@ -104,9 +112,7 @@ def score_shortcuts(
             "rows_sha256": rows_sha256(items),
             "corpus": None if text is None else {"file": str(corpus), "rows": len(text), "at_most": CORPUS_ROWS},
             "chance": {"value": statistics.fmean(1 / len(row["endings"]) for row in rows)},
-            "baselines": {
-                name: {**BASELINES[name], **_summary(rows, baseline_scores)} for name, baseline_scores in scores.items()
-            },
+            "baselines": {name: {**BASELINES[name], **_summary(rows, of_items)} for name, of_items in points.items()},
         },
     )
 
@@ -185,9 +191,8 @@ def _mean(values: list[float]) -> float:
     return statistics.fmean(values) if values else 0.0
 
 
-def _summary(rows: list[Item], scores: Scores) -> dict[str, Any]:
+def _summary(rows: list[Item], points: list[float]) -> dict[str, Any]:
     """Accuracy over all items and by level; the standard error is that of a mean over items."""
-    points = [_points(score, row["label"]) for row, score in zip(rows, scores, strict=True)]
     levels: dict[str, list[float]] = {}
     for row, point in zip(rows, points, strict=True):
         if row["level"]:

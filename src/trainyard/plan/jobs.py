@@ -354,6 +354,7 @@ class Dag:
             "parity": [f"{run.folder}/parity.json" for run in plan.probes],
             "cells": [cell.file for cell in plan.cells.values()],
             "shortcuts": [f"{RESULTS}/{study}/shortcuts/{dataset}.json" for dataset in plan.choice_datasets],
+            "points": [f"{RESULTS}/{study}/shortcuts/{dataset}.parquet" for dataset in plan.choice_datasets],
             "contamination": plan.contamination_files,
             "duplicates": plan.duplicate_files,
             "statistics": [

@@ -250,7 +250,13 @@ TABLES = [
         title="scores by level",
         subcategory="Evaluation",
         module="levels",
-        inputs={"runs": "trainings", "evaluations": "evaluations", "shortcuts": "shortcuts"},
+        inputs={
+            "runs": "trainings",
+            "evaluations": "evaluations",
+            "scored": "items",
+            "shortcuts": "shortcuts",
+            "points": "points",
+        },
         when=lambda study: study.choice_datasets,
     ),
     Table(

@@ -20,7 +20,6 @@ from trainyard.report.results.published import PUBLISHED, published_row
 from trainyard.report.results.runs import (
     Evaluation,
     Run,
-    is_guessing,
     model_labels,
     read_all,
     read_evaluations,
@@ -28,6 +27,7 @@ from trainyard.report.results.runs import (
     run_labels,
     varying_coordinates,
 )
+from trainyard.report.statistics.levels import is_guessing
 from trainyard.report.statistics.paired_tests import CORRECT, UNITS
 from trainyard.report.statistics.pairwise import WITHIN, compare_configurations, compare_models, describe_pair
 from trainyard.report.statistics.seeds import Configuration, group_configurations, summarise_seeds
@@ -39,8 +39,8 @@ Scored = tuple[Row, dict[str, Evaluation]]
 """A row, and the evaluations that its scores are from."""
 ROUGH = 50  # rows
 NOTES = [
-    "± is one standard error, [a, b] a 95 % interval; “chance” marks accuracies within two errors of it. "
-    "Hover over a value for protocol, number of items and settings.",
+    "± is one standard error, [a, b] a 95 % interval; “chance” marks accuracies that the exact binomial test can't "
+    "tell from it. Hover over a value for protocol, number of items and settings.",
     "The best of each column is bold; a dotted line marks what is within noise of it: a paired test on the same items "
     "can't tell them apart (p of 0.05 or more, by Holm's correction for all tests of the column), or, without such a "
     "test, they lie within two combined standard errors. Hover over a score for its difference from the best; every "
@@ -253,8 +253,8 @@ def _scores(evaluations: dict[str, Evaluation], tokenizer: str) -> dict[str, Cel
                 # on other items than the others it doesn't compete
                 rivals, remark = evaluation.run, f"{left_out:,} left out"
             chance = METRICS[evaluation.metric].chance
-            if chance is not None and is_guessing(scores[name], chance):
-                remark, tip = "chance", f"within two standard errors of chance; {tip}"
+            if chance is not None and is_guessing(scores[name], evaluation.raw["n"], chance):
+                remark, tip = "chance", f"not to be told from chance; {tip}"
             cells[f"{group}:{name}"] = score_cell(name, scores[name], rivals, tip, remark, n=evaluation.raw["n"])
     return cells
 

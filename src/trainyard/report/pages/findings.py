@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
 
-from trainyard.core.statistics import Score, z_score
+from trainyard.core.statistics import Score
 from trainyard.metrics import METRICS, Metric
 from trainyard.report.pages import scaling
-from trainyard.report.pages.levels import MOST, describe_endings, format_distance
+from trainyard.report.pages.levels import MOST, describe_endings
 from trainyard.report.pages.predicted_memory import LARGE, TOO_SMALL, reported_error
 from trainyard.report.pages.quality import describe_pareto_front
-from trainyard.report.pages.verdicts import NOISE, describe_near_best, describe_second, describe_seeds, describe_test
+from trainyard.report.pages.verdicts import describe_near_best, describe_second, describe_seeds, describe_test
 from trainyard.report.render.format import (
     PERCENT,
     POINTS,
@@ -169,7 +169,7 @@ def _scores(metric: Metric, evidence: Evidence) -> list[str]:
             second = _with_interval(name, group.scores[1])
             said.append(f"Second is {group.labels[1]} with {title} {second}, {describe_second(group, name)}.")
             said += _near(group, name)
-        said += _against_baselines(best, name, group.scores[head.place])
+        said += _against_baselines(best, name)
         said += _against_pretrained(evidence, group, name)
     return said
 
@@ -187,16 +187,14 @@ def _unit(name: str) -> str:
     return " %" if name in PERCENT else ""
 
 
-def _against_baselines(best: Evaluation, name: str, value: Score) -> list[str]:
+def _against_baselines(best: Evaluation, name: str) -> list[str]:
     said = []
     for baseline, values in best.baselines.items():
         tested = compare_with_baseline(best, baseline, name)
-        errors = z_score(value, values[name])
+        verdict = f"not tested ({tested})"
         if isinstance(tested, PairedTest):
-            verdict = f": the model minus the baseline is {describe_test(name, tested)}"
-        else:
-            verdict = "" if errors is None else f": the model is {format_distance(errors)} it"
-        said.append(f"The baseline {baseline} has {TITLES[name]} {_with_interval(name, values[name])}{verdict}.")
+            verdict = f"the model minus the baseline is {describe_test(name, tested)}"
+        said.append(f"The baseline {baseline} has {TITLES[name]} {_with_interval(name, values[name])}: {verdict}.")
     return said
 
 
@@ -220,23 +218,10 @@ def _against_pretrained(evidence: Evidence, group: Ranking, name: str) -> list[s
             continue
         untouched, start = pretrained
         tested = compare_paired(each, untouched, name)
-        errors = z_score(start, after)
-        if isinstance(tested, PairedTest):
-            change = describe_test(name, tested)
-        else:
-            change = f"{decimal(100 * (after.value / start.value - 1), 1)} %"
-            change += f", {_noise(errors)}"
+        change = describe_test(name, tested) if isinstance(tested, PairedTest) else f"not tested: {tested}"
         before_and_after = f"from {score(name, start.value)} to {score(name, after.value)}{_unit(name)}"
         sentences.append(f"Training took the {TITLES[name]} of {text} {before_and_after} ({change}).")
     return sentences
-
-
-def _noise(errors: float | None) -> str:
-    if errors is None:
-        return "with no error to judge it by"
-    if abs(errors) < NOISE:
-        return f"within noise: {decimal(abs(errors), 1)} combined standard errors"
-    return f"{decimal(abs(errors), 1)} combined standard errors"
 
 
 def _parity(evidence: Evidence) -> list[str]:

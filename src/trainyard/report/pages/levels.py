@@ -10,23 +10,33 @@ from trainyard.config.study import Study
 from trainyard.core.statistics import Score
 from trainyard.metrics import Metric
 from trainyard.report.pages.cells import score_cell
-from trainyard.report.pages.verdicts import NOISE, describe_near_best, describe_second, describe_seeds
+from trainyard.report.pages.verdicts import describe_near_best, describe_second, describe_seeds
 from trainyard.report.render import style
 from trainyard.report.render.format import decimal, join_words, percent, plural, truncate
 from trainyard.report.render.html import Cell, Column, Row, Table, write_table
-from trainyard.report.results.runs import is_guessing, read_all, read_evaluations, read_runs
+from trainyard.report.results.runs import read_evaluations, read_runs
+from trainyard.report.results.shortcuts import read_shortcuts
 from trainyard.report.statistics.levels import (
     ALL,
-    CLEAR,
+    Comparison,
     Items,
     Scored,
-    errors_below_chance,
+    compare_with_chance,
     find_headline,
     gather,
     hardest_rival,
+    is_below_chance,
+    is_guessing,
 )
-from trainyard.report.statistics.paired_tests import compare_paired
-from trainyard.report.statistics.pairwise import WITHIN, compare_family, describe_pair
+from trainyard.report.statistics.paired_tests import PairedTest, compare_paired
+from trainyard.report.statistics.pairwise import (
+    SIGNIFICANT,
+    WITHIN,
+    compare_family,
+    describe_p_value,
+    describe_pair,
+    format_difference,
+)
 from trainyard.report.statistics.selection import correct_for_choice, describe_choice
 from trainyard.report.statistics.study import Evidence, rank_evaluations
 
@@ -48,7 +58,7 @@ def draw(
         shortcuts: shortcuts/*.json.
         output: the SVG.
     """
-    groups = gather(read_runs(runs), read_evaluations(evaluations), read_all(shortcuts))
+    groups = gather(read_runs(runs), read_evaluations(evaluations), read_shortcuts(shortcuts))
     if not groups:
         style.draw_empty(output, f"No model of “{study.title}” was scored on endings.")
         return
@@ -79,7 +89,7 @@ def tabulate(
         table: the HTML page.
         numbers: the CSV.
     """
-    groups = gather(read_runs(runs), read_evaluations(evaluations), read_all(shortcuts))
+    groups = gather(read_runs(runs), read_evaluations(evaluations), read_shortcuts(shortcuts))
     levels = list(dict.fromkeys(level for items in groups for level in items.levels))
     rows = [row for items in groups for row in _rows(items)]
     columns = [Column("model", "model", text=True), Column("items", "items", text=True, shown=len(groups) > 1)]
@@ -88,9 +98,10 @@ def tabulate(
         "± is one standard error, [a, b] a 95 % interval. Bold is the best model; a dotted line marks what is within "
         "noise of it by McNemar's exact test on the items of the level, corrected by Holm for the tests of the column, "
         "or, without such a test, within two combined standard errors. Hover over a value for n, for its difference "
-        "from the best, and for its distance from chance or the shortcut that is hardest to beat.",
-        "“Chance” marks what is within two errors of guessing. “Below chance”, by three errors or more: guessing "
-        "would be right more often, so a shortcut learned on the way answers such items wrongly.",
+        "from the best, and for its difference from chance or the shortcut that is hardest to beat.",
+        "“Chance” marks what the exact binomial test can't tell from guessing. “Below chance”, by the same test "
+        "corrected for all models and levels: guessing would be right more often, so a shortcut learned on the way "
+        "answers such items wrongly.",
     ]
     title = "Scores by level" if len(groups) != 1 else f"Scores by level: {groups[0].title}"
     write_table(Table(title, columns, rows, notes, "Nothing was scored."), study.title, table, numbers)
@@ -123,7 +134,7 @@ def _panel(axes: Axes, items: Items) -> None:
             label=f"shortcut: {truncate(rival.title, 24)}",
         )
     axes.axhline(100 * items.chance, color=style.INK, linewidth=1.2, linestyle=(0, (5, 4)), label="chance", zorder=2.5)
-    below = {level for level in items.levels if any(errors_below_chance(model, items, level) for model in models)}
+    below = {level for level in items.levels if any(is_below_chance(model, items, level) for model in models)}
     names = []
     for level in items.levels:
         n = next(model.levels[level][0] for model in models if level in model.levels)
@@ -174,12 +185,12 @@ def _rows(items: Items) -> list[Row]:
             tip = f"n = {n:,}"
             above = None if section else hardest_rival(scored, items, level)
             if above:
-                side = "above" if above[1] > 0 else "below"
-                tip += f"; {decimal(abs(above[1]), 1)} standard errors {side} {above[0]}"
-            remark = "chance" if not section and is_guessing(value, items.chance) else ""
-            if not section and (below := errors_below_chance(scored, items, level)):
+                tip += f"; against {above.rival}: {_difference(items, above.test)}, {describe_p_value(above.test.p)}"
+            remark = "chance" if not section and is_guessing(value, n, items.chance) else ""
+            if not section and is_below_chance(scored, items, level):
                 remark = "below chance"
-                tip = f"n = {n:,}; {decimal(below, 1)} standard errors of guessing below chance"
+                test = compare_with_chance(value, n, items.chance)
+                tip = f"n = {n:,}; against chance: {_difference(items, test)}, {describe_p_value(test.p)}"
             # what is no better than guessing doesn't compete
             rivals = f"{items.title}/{scored.name}" if remark else items.title
             cells[level] = score_cell(items.score, value, rivals=rivals, tip=tip, remark=remark, n=n)
@@ -233,18 +244,22 @@ def describe_endings(metric: Metric, evidence: Evidence) -> list[str]:
             low, high = (decimal(100 * end, 1) for end in interval)
             text += f"; 95 % interval {low} to {high}{describe_choice(head.among)}"
         text += ")"
-        above = hardest_rival(best, items, ALL)
-        if above:
-            text += f", {format_distance(above[1])} {above[0]}{_hardest(items)}"
+        if above := hardest_rival(best, items, ALL):
+            text += f", {_verdict(above, head.among)} {above.rival}{_hardest(items)}: "
+            text += f"{_difference(items, above.test)}, {_corrected(above.test, head.among)}"
         sentences.append(f"{text}.")
-        sentences += _by_level(best, items)
+        sentences += _by_level(best, items, head.among)
         if len(items.models) > 1 and not head.several:
             second = _share(items.models[1].levels[ALL][1])
             sentences.append(f"Second is {items.models[1].title} with {second}, {describe_second(group, name)}.")
             if near := describe_near_best(group, name):
                 sentences.append(f"Within noise of the best too: {join_words(near[:MOST])}.")
         sentences += _describe_misled(items)
-        guessing = [model.title for model in items.models if is_guessing(model.levels[ALL][1], items.chance)]
+        guessing = [
+            model.title
+            for model, (n, value) in ((model, model.levels[ALL]) for model in items.models)
+            if is_guessing(value, n, items.chance)
+        ]
         if guessing:
             sentences.append(f"Within noise of chance: {join_words(guessing[:MOST])}.")
     return sentences
@@ -254,15 +269,18 @@ def _describe_misled(items: Items) -> list[str]:
     """Where models do worse than guessing: they follow a rule that is wrong there."""
     sentences = []
     for level in items.levels[1:] or items.levels:
-        below = [model for model in items.models if errors_below_chance(model, items, level)]
+        below = [model for model in items.models if is_below_chance(model, items, level)]
         if below:
             names = [f"{model.title} ({_share(model.levels[level][1])})" for model in below[:MOST]]
+            places = [model.levels[level] for model in below]
             more = f" and {len(below) - MOST} more" if len(below) > MOST else ""
-            smallest = min(errors for model in below if (errors := errors_below_chance(model, items, level)))
-            apart = f"{decimal(smallest, 1)} standard errors{' or more' if len(below) > 1 else ''}"
+            tests = len(items.models) * len(items.levels)
+            least = max(min(1.0, tests * compare_with_chance(value, n, items.chance).p) for n, value in places)
+            each, less = ("each ", " or less") if len(below) > 1 else ("", "")
             sentences.append(
-                f"Below chance on {level}, by {apart}: {join_words(names)}{more}. Guessing would be right more often: "
-                "a shortcut learned on the way answers these items wrongly."
+                f"Below chance on {level}: {join_words(names)}{more}; {each}{describe_p_value(least)}{less}, corrected "
+                f"for {tests} tests. Guessing would be right more often: a shortcut learned on the way answers these "
+                "items wrongly."
             )
     return sentences
 
@@ -278,31 +296,41 @@ def _hardest(items: Items) -> str:
     return ", the hardest to beat of chance and shortcuts" if items.shortcuts else ""
 
 
-def _by_level(model: Scored, items: Items) -> list[str]:
-    won, lost = {}, []
+def _difference(items: Items, test: PairedTest) -> str:
+    return " ".join(format_difference(items.score, test))
+
+
+def _verdict(against: Comparison, tests: int) -> str:
+    if min(1.0, tests * against.test.p) >= SIGNIFICANT:
+        return "within noise of"
+    return "better than" if against.is_won(tests) else "worse than"
+
+
+def _corrected(test: PairedTest, among: int) -> str:
+    """P of a test of the best of so many, by Bonferroni's inequality."""
+    return describe_p_value(min(1.0, among * test.p)) + describe_choice(among)
+
+
+def _by_level(model: Scored, items: Items, among: int) -> list[str]:
+    """On which levels the best of so many beats chance and each shortcut."""
+    won, lost = [], []
+    tests = among * len(items.levels[1:])
     for level in items.levels[1:]:
         if level not in model.levels:
             continue
         above = hardest_rival(model, items, level)
         if above is not None:
             text = f"{level} ({_share(model.levels[level][1])})"
-            if above[1] >= CLEAR:
-                won[level] = text
-            elif not errors_below_chance(model, items, level):
+            if above.is_won(tests):
+                won.append(text)
+            elif not is_below_chance(model, items, level):
                 lost.append(text)
     sentences = []
     if won:
         sentences.append(
-            f"By level it beats chance and each shortcut by {CLEAR:.0f} standard errors or more on "
-            f"{join_words(list(won.values()))}."
+            f"By level it beats chance and each shortcut on {join_words(won)}; each p is below {SIGNIFICANT}, "
+            f"corrected for {tests} tests."
         )
     if lost:
         sentences.append(f"It does not on {join_words(lost)}.")
     return sentences
-
-
-def format_distance(errors: float) -> str:
-    """A difference in combined standard errors, in words; within two of them it is noise."""
-    if abs(errors) < NOISE:
-        return f"within noise ({decimal(errors, 1)} standard errors) of"
-    return f"{decimal(abs(errors), 1)} standard errors {'above' if errors > 0 else 'below'}"

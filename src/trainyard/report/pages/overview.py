@@ -14,6 +14,7 @@ from trainyard.report.render.html import render, render_fragment
 from trainyard.report.results.contamination import read_overlaps
 from trainyard.report.results.measurements import read_cells, read_searches
 from trainyard.report.results.runs import read_all, read_evaluations, read_runs
+from trainyard.report.results.shortcuts import read_shortcuts
 from trainyard.report.statistics.study import Evidence
 
 
@@ -53,7 +54,7 @@ def write(
         parity=read_all(parity),
         cells=read_cells(cells),
         searches=read_searches(cells),
-        shortcuts=read_all(shortcuts),
+        shortcuts=read_shortcuts(shortcuts),
         models=models,
         duplicates=read_all(duplicates),
     )

@@ -29,7 +29,8 @@ from trainyard.report.render.format import (
     truncate,
 )
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
-from trainyard.report.results.runs import Evaluation, Run, read_all, read_evaluations, read_runs, run_labels
+from trainyard.report.results.runs import Evaluation, Run, read_evaluations, read_runs, run_labels
+from trainyard.report.results.shortcuts import read_shortcuts
 from trainyard.report.statistics.cost import FLOPS, Cost, cost_at, describe_prices, ends_schedule, pareto_front, step_of
 from trainyard.report.statistics.quality_curves import LOSS, Chart, Line, loss_charts, plotted_score, score_charts
 from trainyard.report.statistics.study import Evidence
@@ -86,7 +87,7 @@ def draw(
         output: the SVG.
     """
     known = read_runs(runs)
-    charts = score_charts(study, known, read_evaluations(evaluations), read_all(shortcuts), prices)
+    charts = score_charts(study, known, read_evaluations(evaluations), read_shortcuts(shortcuts), prices)
     if along == "step":
         charts = [chart for chart in charts if any(len(line.points) > 1 for line in chart.lines)]
     else:

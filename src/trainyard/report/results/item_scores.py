@@ -1,6 +1,6 @@
-"""What an evaluation scored item by item: the Parquet file beside its JSON."""
+"""What was scored item by item: the Parquet file beside its JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainyard.core.errors import InputError
-from trainyard.metrics import METRICS
 
 HALVES = 19_999  # that are drawn: the smallest p is 1 in 10,000
 SEED = 1
@@ -20,7 +19,7 @@ AT_ONCE = 2**21  # drawn items that are held in memory
 
 @dataclass(frozen=True)
 class Items:
-    """Every item of one evaluation, in the order of their rows.
+    """Every item of one evaluation, or of one file of shortcuts, in the order of their rows.
 
     Attributes:
         rows: which row of the rows file each is, ascending, shape `(n,)`.
@@ -60,8 +59,8 @@ class Items:
         return dict(zip(columns, np.concatenate(sums, axis=1), strict=True))
 
 
-def read_items(path: Path, metric: str) -> Items | str:
-    """The items of an evaluation in `path`, or why there are none to pair with another's.
+def read_items(path: Path, columns: Sequence[str]) -> Items | str:
+    """These columns of the items in `path`, or why there are none to pair with another's.
 
     Raises:
         InputError: the file is no Parquet file, or a row appears in it twice.
@@ -70,20 +69,20 @@ def read_items(path: Path, metric: str) -> Items | str:
         return f"there is no {path.name}"
     try:
         file = pq.ParquetFile(path)
-        lacking = [name for name in ("row", *METRICS[metric].item_columns) if name not in file.schema_arrow.names]
+        lacking = [name for name in ("row", *columns) if name not in file.schema_arrow.names]
         if lacking:
             return f"{path.name} has no column {', '.join(lacking)}: evaluate again"
         levelled = [name for name in ("level",) if name in file.schema_arrow.names]
-        table = file.read(columns=["row", *METRICS[metric].item_columns, *levelled])
+        table = file.read(columns=["row", *columns, *levelled])
     except pa.ArrowInvalid as error:
         raise InputError(f"{path}: {error}; delete it and evaluate again") from error
     rows = table.column("row").to_numpy()
     if len(np.unique(rows)) < len(rows):
         raise InputError(f"{path}: a row appears in it twice; delete it and evaluate again")
     # a row that could not be scored has no number: it is no item
-    scored = np.flatnonzero(~table.column(METRICS[metric].item_columns[0]).is_null().to_numpy())
+    scored = np.flatnonzero(~table.column(columns[0]).is_null().to_numpy())
     order = scored[np.argsort(rows[scored])]
     levels = np.array(table.column("level").to_pylist(), dtype=object)[order] if levelled else None
     return Items(
-        rows[order], {name: table.column(name).to_numpy()[order] for name in METRICS[metric].item_columns}, levels
+        rows[order], {name: table.column(name).to_numpy()[order] for name in columns}, levels
     )

@@ -10,6 +10,7 @@ from typing import Any
 from trainyard.core.code_versions import CodeVersion, read_versions
 from trainyard.core.files import read_json, read_json_lines
 from trainyard.core.statistics import Score
+from trainyard.metrics import METRICS
 from trainyard.report.results.item_scores import Items, read_items
 
 COORDINATES = ("dataset", "model", "parallel", "processes", "precision", "recipe", "seed")
@@ -107,7 +108,7 @@ class Evaluation:
     @cached_property
     def items(self) -> Items | str:
         """What was scored item by item, or why that can't be read."""
-        return read_items(self.path.with_suffix(".parquet"), self.metric)
+        return read_items(self.path.with_suffix(".parquet"), METRICS[self.metric].item_columns)
 
     @property
     def shots(self) -> int | None:
@@ -145,9 +146,6 @@ def parse_score(value: Any) -> Score:
     return Score(value["value"], value.get("standard_error"), value.get("low"), value.get("high"))
 
 
-def exact_score(value: float) -> Score:
-    """A value that is known and not measured, as chance is."""
-    return Score(value, 0.0, value, value)
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:
@@ -221,17 +219,3 @@ def model_labels(runs: Sequence[Run], group: Sequence[Evaluation]) -> list[str]:
         labels.get(each.run, each.run) + (f" ({each.checkpoint})" if several or each.checkpoint == "pretrained" else "")
         for each in group
     ]
-
-
-def below_chance(value: Score, n: int, chance: float) -> float | None:
-    """How many standard errors of guessing an accuracy lies below chance; none where it lies above.
-
-    The error is that of `n` guesses, the square root of c (1 - c) / n: a model that is
-    always wrong has no error of its own.
-    """
-    return (chance - value.value) / math.sqrt(chance * (1 - chance) / n) if value.value < chance else None
-
-
-def is_guessing(value: Score, chance: float) -> bool:
-    """Whether an accuracy is within two standard errors of chance."""
-    return value.effective_error is not None and abs(value.value - chance) < 2 * value.effective_error

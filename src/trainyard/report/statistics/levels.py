@@ -3,15 +3,21 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from trainyard.core.statistics import Score, z_score
+import numpy as np
+from scipy import stats
+
+from trainyard.core.statistics import LEVEL, Score
 from trainyard.metrics import METRICS
-from trainyard.report.results.runs import Evaluation, Run, below_chance, exact_score, model_labels, parse_score
+from trainyard.report.results.item_scores import Items as ItemScores
+from trainyard.report.results.runs import Evaluation, Run, model_labels, parse_score
+from trainyard.report.results.shortcuts import ShortcutScores
+from trainyard.report.statistics.paired_tests import CORRECT, PairedTest, flip_signs, mcnemar
+from trainyard.report.statistics.pairwise import SIGNIFICANT
 from trainyard.report.statistics.seeds import Headline, headline
 
 ALL = "all items"
-CLEAR = 3.0  # standard errors from chance or a shortcut: more is no accident
+BINOMIAL = "exact binomial test"
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class Items:
         levels: `all items`, then the levels from easy to hard.
         models: from best to worst.
         shortcuts: baselines that read no story.
+        answers: what these score on each item; none where there are none.
     """
 
     title: str
@@ -43,9 +50,10 @@ class Items:
     levels: list[str]
     models: list[Scored]
     shortcuts: list[Scored]
+    answers: ShortcutScores | None = None
 
 
-def gather(runs: Sequence[Run], evaluations: Sequence[Evaluation], shortcuts: Sequence[dict[str, Any]]) -> list[Items]:
+def gather(runs: Sequence[Run], evaluations: Sequence[Evaluation], shortcuts: Sequence[ShortcutScores]) -> list[Items]:
     """Bring models and shortcuts on the same items together.
 
     Args:
@@ -69,60 +77,122 @@ def find_headline(runs: Sequence[Run], items: Items) -> Headline:
     return headline(runs, scores, lower=False)
 
 
-def hardest_rival(model: Scored, items: Items, level: str) -> tuple[str, float] | None:
-    """Which of chance and the shortcuts is hardest to beat on a level, and by how many standard errors it is beaten.
+@dataclass(frozen=True)
+class Comparison:
+    """A model, and what is hardest to beat of chance and the shortcuts, on the same items.
 
-    That is the smallest difference over all of them, in combined standard errors: a shortcut
-    that scores less than another may be nearer, since its own error is larger. None where an
-    error is unknown. A shortcut that guesses at every item is chance by another name.
+    Attributes:
+        rival: in words.
+        test: of the model's share of right answers minus the rival's.
     """
-    rivals = [("chance", exact_score(items.chance))]
+
+    rival: str
+    test: PairedTest
+
+    def is_won(self, tests: int = 1) -> bool:
+        """Whether the model is better, corrected by Bonferroni's inequality for so many tests."""
+        return self.test.difference > 0 and min(1.0, tests * self.test.p) < SIGNIFICANT
+
+
+def compare_with_chance(value: Score, n: int, chance: float) -> PairedTest:
+    """Test a share of `n` right answers against what guessing scores.
+
+    The exact binomial test: its spread is that of guesses, for a model that is always wrong has none of its own.
+    Wilson's interval of the share (1927, Journal of the American Statistical Association 22, 209-212), less chance.
+    """
+    found = stats.binomtest(round(value.value * n), n, chance)
+    interval = found.proportion_ci(LEVEL, method="wilson")
+    low, high = float(interval.low) - chance, float(interval.high) - chance
+    return PairedTest(value.value - chance, low, high, float(found.pvalue), BINOMIAL, n)
+
+
+def is_guessing(value: Score, n: int, chance: float) -> bool:
+    """Whether a share of `n` right answers can't be told from guessing."""
+    return compare_with_chance(value, n, chance).p >= SIGNIFICANT
+
+
+def hardest_rival(model: Scored, items: Items, level: str) -> Comparison | None:
+    """Which of chance and the shortcuts is hardest to beat on a level; None where one can't be compared.
+
+    A model that beats the hardest beats them all: there is nothing to correct for their number (Berger 1982,
+    Technometrics 24, 295-300). A shortcut that guesses at every item is chance by another name.
+    """
+    n, value = model.levels[level]
+    rivals = [Comparison("chance", compare_with_chance(value, n, items.chance))]
     for rival in items.shortcuts:
-        if level in rival.levels:
-            score = rival.levels[level][1]
-            if score.effective_error is not None or not math.isclose(score.value, items.chance):
-                rivals.append((f"the shortcut “{rival.title}”", score))
-    value = model.levels[level][1]
-    distances = [(name, apart) for name, rival in rivals if (apart := z_score(value, rival)) is not None]
-    return min(distances, key=lambda rival: rival[1]) if len(distances) == len(rivals) else None
+        if level in rival.levels and not _is_chance(rival.levels[level][1], items.chance):
+            test = _compare_with_shortcut(model, items, level, rival.name)
+            if isinstance(test, str):
+                return None
+            rivals.append(Comparison(f"the shortcut “{rival.title}”", test))
+    return min(rivals, key=lambda rival: (_side(rival.test) * (1 - rival.test.p), rival.test.difference))
 
 
-def errors_below_chance(model: Scored, items: Items, level: str) -> float | None:
-    """By how many standard errors a model does worse than guessing, if by three or more.
+def _side(test: PairedTest) -> int:
+    return (test.difference > 0) - (test.difference < 0)
+
+
+def _is_chance(value: Score, chance: float) -> bool:
+    return value.effective_error is None and math.isclose(value.value, chance)
+
+
+def _compare_with_shortcut(model: Scored, items: Items, level: str, shortcut: str) -> PairedTest | str:
+    """Test a model's answers against the points of a shortcut on the same items; a text says why it can't be done."""
+    if model.evaluation is None or items.answers is None:
+        return "there are no answers to compare"
+    ours, theirs = model.evaluation.items, items.answers.items
+    if isinstance(ours, str) or isinstance(theirs, str):
+        return ours if isinstance(ours, str) else str(theirs)
+    if model.evaluation.raw["rows_sha256"] != items.answers.raw["rows_sha256"]:
+        return "the files of rows differ"
+    ours = ours.select_level("" if level == ALL else level)
+    places = np.searchsorted(theirs.rows, ours.rows)
+    if not np.array_equal(theirs.rows.take(places, mode="clip"), ours.rows):
+        return "other rows were scored"
+    correct, points = ours.columns[CORRECT[items.score]].astype(np.float64), theirs.columns[shortcut][places]
+    if np.isin(points, (0.0, 1.0)).all():
+        return mcnemar(correct, points)
+    answers = ItemScores(ours.rows, {"model": correct, "shortcut": points})
+    return flip_signs(answers, answers, "model", "shortcut")
+
+
+def is_below_chance(model: Scored, items: Items, level: str) -> bool:
+    """Whether a model does worse than guessing on a level, corrected for every model and level.
 
     Guessing would be right more often, so it follows a rule that answers such items wrongly.
     """
     if level not in model.levels:
-        return None
+        return False
     n, value = model.levels[level]
-    below = below_chance(value, n, items.chance)
-    return below if below is not None and below >= CLEAR else None
+    test = compare_with_chance(value, n, items.chance)
+    return test.difference < 0 and len(items.models) * len(items.levels) * test.p < SIGNIFICANT
 
 
-def _items(group: Sequence[Evaluation], labels: Sequence[str], shortcuts: Sequence[dict[str, Any]]) -> Items:
+def _items(group: Sequence[Evaluation], labels: Sequence[str], shortcuts: Sequence[ShortcutScores]) -> Items:
     first = group[0]
     metric = METRICS[first.metric]
     name = metric.told[0]
-    own = next((shortcut_file for shortcut_file in shortcuts if shortcut_file["dataset"] == first.raw["dataset"]), None)
-    baselines = own["baselines"] if own else {}
+    own = next((each for each in shortcuts if each.raw["dataset"] == first.raw["dataset"]), None)
+    baselines = own.raw["baselines"] if own else {}
     models = []
     for evaluation, title in zip(group, labels, strict=True):
         levels = {ALL: (evaluation.raw["n"], evaluation.scores[name])}
         levels |= {level: (part["n"], parse_score(part[name])) for level, part in evaluation.levels.items()}
         models.append(Scored(evaluation.run, title, levels, evaluation))
     rivals = []
-    for rival, shortcut_file in baselines.items():
-        n = own["n"] if own else 0
-        levels = {ALL: (n, parse_score(shortcut_file["accuracy"]))}
-        levels |= {level: (value["n"], parse_score(value)) for level, value in shortcut_file["levels"].items()}
-        rivals.append(Scored(rival, shortcut_file["title"], levels))
+    for rival, shortcut in baselines.items():
+        n = own.raw["n"] if own else 0
+        levels = {ALL: (n, parse_score(shortcut["accuracy"]))}
+        levels |= {level: (value["n"], parse_score(value)) for level, value in shortcut["levels"].items()}
+        rivals.append(Scored(rival, shortcut["title"], levels))
     known = [level for baseline in baselines.values() for level in baseline["levels"]]
     known += [level for model in models for level in model.levels if level != ALL]
     return Items(
         title=first.title,
         score=name,
-        chance=own["chance"]["value"] if own else metric.chance or 0.0,
+        chance=own.raw["chance"]["value"] if own else metric.chance or 0.0,
         levels=[ALL, *(level for level in dict.fromkeys(known) if any(level in model.levels for model in models))],
         models=sorted(models, key=lambda model: -model.levels[ALL][1].value),
         shortcuts=rivals,
+        answers=own,
     )

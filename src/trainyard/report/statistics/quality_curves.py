@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any
 
 from trainyard.config.settings import Prices
 from trainyard.config.study import Study
@@ -13,6 +12,7 @@ from trainyard.metrics import METRICS, PUBLISHED_SCORES, is_higher_better
 from trainyard.report.render.format import HEADINGS, PERCENT
 from trainyard.report.results.published import matches, published_losses
 from trainyard.report.results.runs import Evaluation, Run, distinguishing_coordinates, label
+from trainyard.report.results.shortcuts import ShortcutScores
 from trainyard.report.statistics.cost import Cost, cost_at, ends_schedule, mean_cost, step_of
 from trainyard.report.statistics.seeds import group_configurations
 
@@ -90,7 +90,7 @@ def score_charts(
     study: Study,
     runs: Sequence[Run],
     evaluations: Sequence[Evaluation],
-    shortcuts: Sequence[Mapping[str, Any]],
+    shortcuts: Sequence[ShortcutScores],
     prices: Prices | None,
 ) -> list[Chart]:
     """A chart for each evaluation, in the order of the files."""
@@ -183,12 +183,12 @@ def _mean(points: Sequence[Point]) -> Point:
     )
 
 
-def _rivals(evaluation: Evaluation, figure: str, shortcuts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
+def _rivals(evaluation: Evaluation, figure: str, shortcuts: Sequence[ShortcutScores]) -> Iterator[tuple[str, float]]:
     """Chance and the best shortcut on endings; the baselines of an evaluation on others."""
     chance = METRICS[evaluation.metric].chance
     if chance is not None:
         own = next(
-            (shortcut_file for shortcut_file in shortcuts if shortcut_file["dataset"] == evaluation.raw["dataset"]),
+            (each.raw for each in shortcuts if each.raw["dataset"] == evaluation.raw["dataset"]),
             None,
         )
         yield "chance", own["chance"]["value"] if own else chance

@@ -9,6 +9,7 @@ from trainyard.config.study import Study
 from trainyard.core.statistics import Score
 from trainyard.metrics import METRICS, Metric
 from trainyard.report.results.runs import Evaluation, Run, model_labels
+from trainyard.report.results.shortcuts import ShortcutScores
 from trainyard.report.statistics.seeds import Headline, headline
 
 
@@ -22,7 +23,7 @@ class Evidence:
     parity: Sequence[dict[str, Any]]
     cells: Sequence[dict[str, Any]]
     searches: Sequence[dict[str, Any]]
-    shortcuts: Sequence[dict[str, Any]]
+    shortcuts: Sequence[ShortcutScores]
     models: Mapping[str, Model]
     duplicates: Sequence[dict[str, Any]] = ()
 
