@@ -337,6 +337,13 @@ def test_strata_whose_items_are_alike_by_place_are_permuted_independently(strata
         chosen = [generator.choice(size, some, replace=False) + size * stratum for stratum in range(strata)]
         found.append(compared(items, np.isin(np.arange(strata * size), np.concatenate(chosen)), "rouge1"))
     assert sum(each.p < 0.05 for each in found) <= 12
+    assert sum(each.low <= 0 <= each.high for each in found) >= 88
+
+
+def test_strata_of_two_items_leave_the_interval_open() -> None:
+    items = Items(np.arange(8), {"rouge1": np.arange(8.0)}, np.repeat(np.arange(4).astype(object), 2))
+    found = compared(items, np.arange(8) % 2 == 0, "rouge1")
+    assert (found.difference, found.low, found.high) == (-1, -math.inf, math.inf)
 
 
 def compared(items: Items, contaminated: np.ndarray, name: str, lengths: np.ndarray | None = None) -> StratifiedTest:

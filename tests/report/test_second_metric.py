@@ -111,6 +111,6 @@ def test_a_share_that_guessing_gets_half_of_is_judged_by_a_half(found: dict[str,
     assert "gpt2-1m is right in 75.0 ± 2.2 % of 400 items (choices test" in said
     assert "better than chance: +25.0 points" in said
     assert "Within noise of chance: gpt2-250k." in said
-    assert "Below chance on all items: gpt2-500k (37.5 ± 2.4 %); p < 1e−6, corrected for 3 tests." in said
+    assert "Below chance on all items: gpt2-500k (37.5 ± 2.4 %); p = 2e−6, corrected for 3 tests." in said
     marked = [part for part in found["comparison page"].split("<tr") if "chance" in part.partition("</tr>")[0]]
     assert [("52.0" in part, "37.5" in part) for part in marked if "gpt2" in part] == [(True, False)]

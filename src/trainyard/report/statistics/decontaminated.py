@@ -1,7 +1,7 @@
 """Contaminated items beside clean ones: scores on the clean ones alone, and whether the others score differently."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ BITS = 1 / math.log(2)  # of a nat
 PERMUTATIONS = 1_999  # the smallest p is 1 in 2,000
 LENGTHS = 5  # strata of about as many items each, where items have no levels
 AT_ONCE = 2**22  # random numbers that are held in memory
+Stratum = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Of a stratum's items what the score is a ratio of the sums of, and which are contaminated: shapes `(n,)`."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def compare_within_strata(
     The test is exact however few the items are: within its strata every choice of as many contaminated items is as
     likely as that which was found, if being contaminated makes no difference (`PERMUTATIONS` of them are drawn).
     The interval is Newcombe's for a share (1998, Statistics in Medicine 17, 873-890), stratum by stratum, and
-    Student's t for a mean or a ratio.
+    Student's t for a mean or a ratio, whose spread within strata and kinds is pooled; it has no ends where two items a
+    stratum leave no spread.
 
     Args:
         items: the items.
@@ -105,12 +108,9 @@ def compare_within_strata(
     weights = np.array([_weight(contaminated[members]) for members in mixed])
     weights /= weights.sum()
     generator = np.random.Generator(np.random.PCG64(SEED))  # one for all strata, which are permuted independently
-    differences, below, above = np.zeros(1 + PERMUTATIONS), 0.0, 0.0
-    for weight, members in zip(weights, mixed, strict=True):
-        stratum = over[members], under[members], contaminated[members]
-        differences += weight * _permute(*stratum, generator)
-        margins = _newcombe(stratum[0], stratum[2]) if name in CORRECT else _student(*stratum)
-        below, above = math.hypot(below, weight * margins[0]), math.hypot(above, weight * margins[1])
+    parts = [(over[members], under[members], contaminated[members]) for members in mixed]
+    differences = np.sum([w * _permute(*part, generator) for w, part in zip(weights, parts, strict=True)], axis=0)
+    below, above = _newcombe(parts, weights) if name in CORRECT else _student(parts, weights)
     difference = float(differences[0])
     reached = np.abs(differences) >= abs(difference) - ROUNDING * np.abs(over).max()
     return StratifiedTest(difference, difference - below, difference + above, float(reached.mean()), len(mixed))
@@ -136,26 +136,33 @@ def _permute(
     return those / of_those - (over.sum() - those) / (under.sum() - of_those)
 
 
-def _newcombe(correct: np.ndarray, contaminated: np.ndarray) -> tuple[float, float]:
-    """How far the interval of a difference of two shares reaches below it and above it."""
-    ends = []
-    for part in (correct[contaminated], correct[~contaminated]):
-        value, found = float(part.mean()), stats.binomtest(int(part.sum()), len(part)).proportion_ci(LEVEL, "wilson")
-        ends.append((value - float(found.low), float(found.high) - value))
-    (first_low, first_high), (second_low, second_high) = ends
-    return math.hypot(first_low, second_high), math.hypot(first_high, second_low)
+def _newcombe(parts: Sequence[Stratum], weights: np.ndarray) -> tuple[float, float]:
+    """How far the interval of a mean difference of shares reaches below it and above it."""
+    below = above = 0.0
+    for (correct, _, contaminated), weight in zip(parts, weights, strict=True):
+        ends = []
+        for kind in (correct[contaminated], correct[~contaminated]):
+            value = float(kind.mean())
+            found = stats.binomtest(int(kind.sum()), len(kind)).proportion_ci(LEVEL, "wilson")
+            ends.append((value - float(found.low), float(found.high) - value))
+        (first_low, first_high), (second_low, second_high) = ends
+        below = math.hypot(below, weight * first_low, weight * second_high)
+        above = math.hypot(above, weight * first_high, weight * second_low)
+    return below, above
 
 
-def _student(over: np.ndarray, under: np.ndarray, contaminated: np.ndarray) -> tuple[float, float]:
-    """How far the interval of a difference of two means or ratios reaches below it and above it, by one spread."""
-    kinds = (contaminated, ~contaminated)
-    squares = sum(
-        float(np.square((over - over[kind].sum() / under[kind].sum() * under)[kind] / under[kind].mean()).sum())
-        for kind in kinds
-    )
-    degrees = max(1, len(over) - 2)
-    error = math.sqrt(squares / degrees * sum(1 / int(kind.sum()) for kind in kinds))
-    margin = float(stats.t.ppf((1 + LEVEL) / 2, degrees)) * error
+def _student(parts: Sequence[Stratum], weights: np.ndarray) -> tuple[float, float]:
+    """How far the interval of a mean difference of means or ratios reaches below it and above it, by one spread."""
+    squares, degrees, per_variance = 0.0, 0, 0.0
+    for (over, under, contaminated), weight in zip(parts, weights, strict=True):
+        for kind in (contaminated, ~contaminated):
+            residuals = over[kind] - over[kind].sum() / under[kind].sum() * under[kind]
+            squares += float(np.square(residuals / under[kind].mean()).sum())
+            degrees += int(kind.sum()) - 1
+            per_variance += weight**2 / int(kind.sum())
+    if not degrees:
+        return math.inf, math.inf
+    margin = float(stats.t.ppf((1 + LEVEL) / 2, degrees)) * math.sqrt(squares / degrees * per_variance)
     return margin, margin
 
 
