@@ -13,6 +13,7 @@ FILES = (
     ("spec.json", "specification"),
     ("metrics.jsonl", "every step"),
     ("summary.json", "summary"),
+    ("validation.parquet", "validation by row"),
     ("provenance.json", "provenance"),
 )
 ORIGIN = ("study", "run", "step", "origin", "source", "revision")  # what says where a model is from
