@@ -13,7 +13,6 @@ FILES = (
     ("spec.json", "specification"),
     ("metrics.jsonl", "every step"),
     ("summary.json", "summary"),
-    ("validation.parquet", "validation by row"),
     ("provenance.json", "provenance"),
 )
 ORIGIN = ("study", "run", "step", "origin", "source", "revision")  # what says where a model is from
@@ -72,6 +71,8 @@ def _run(folder: Path) -> Iterator[Row]:
     kind = specification["kind"]
     for name, what in FILES:
         yield _file(kind, folder.name, what, folder / name)
+    if kind == "run":
+        yield _file(kind, folder.name, "validation by row", folder / "validation.parquet")
     yield from _log(kind, folder.name, folder.parent, Path("train", folder.name))
     for name, path in specification["data"].items():
         if path:

@@ -91,6 +91,12 @@ def compare_recipes(first: Sequence[Evaluation], second: Sequence[Evaluation], n
     known = [each for each in items if isinstance(each, Items)]
     if len(known) < len(items):
         return next(each for each in items if isinstance(each, str))
+    return compare_recipe_items(known[: len(first)], known[len(first) :], name)
+
+
+def compare_recipe_items(first: Sequence[Items], second: Sequence[Items], name: str) -> RecipeTest | str:
+    """As `compare_recipes`, of the items themselves."""
+    known = [*first, *second]
     if any(not np.array_equal(each.rows, known[0].rows) for each in known):
         return "other rows were scored"
     sums = [item_sums(each, name) for each in known]
