@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from trainyard.core.power import POWER
 from trainyard.core.statistics import z_score
 from trainyard.metrics import METRICS
 from trainyard.report.pages.cells import spread_cell
@@ -20,7 +21,7 @@ from trainyard.report.statistics.pairwise import (
     format_detectable,
     format_difference,
 )
-from trainyard.report.statistics.recipes import POWER, RecipeTest
+from trainyard.report.statistics.recipes import RecipeTest
 from trainyard.report.statistics.seeds import group_configurations, summarise_seeds
 from trainyard.report.statistics.study import Evidence, Ranking
 

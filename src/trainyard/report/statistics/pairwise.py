@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from trainyard.core.power import FEWEST_SEEDS, find_detectable
 from trainyard.metrics import METRICS, SCORES
 from trainyard.report.render.format import PERCENT, decimal, scientific
 from trainyard.report.results.item_scores import HALVES
 from trainyard.report.results.runs import Evaluation, Run
 from trainyard.report.statistics.decontaminated import StratifiedTest
 from trainyard.report.statistics.paired_tests import UNITS, PairedTest, compare_paired, holm
-from trainyard.report.statistics.recipes import FEWEST_SEEDS, RecipeTest, compare_recipes, find_detectable, welch
+from trainyard.report.statistics.recipes import RecipeTest, compare_recipes, welch
 from trainyard.report.statistics.seeds import SeedSummary
 from trainyard.report.statistics.validation import compare_validation, compare_validation_of_recipes
 
