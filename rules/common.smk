@@ -71,6 +71,15 @@ if workflow.is_main_process and not ON_CLUSTER:
     ):
         logger.warning(line)
 
+if workflow.is_main_process and workflow.output_settings.dryrun:
+    # its statistics take a second to import
+    from trainyard.plan.power import describe_power
+
+    for line in [
+        line for study in PLAN.studies.values() for line in describe_power(study)
+    ]:
+        logger.info(line)
+
 # As many jobs at once as the machine's GPUs are for. A cluster has its own idea of them: it is asked by gres, and
 # this resource, whose name it doesn't know, counts inside one of its jobs alone.
 if (here := find_gpus()) is not None:

@@ -38,6 +38,7 @@ rule overview:
             JOBS.reads(
                 runs="trainings",
                 metrics="metrics",
+                validations="validations",
                 evaluations="evaluations",
                 scored="items",
                 parity="parity",

@@ -6,6 +6,7 @@ rule train:
         specification="results/{study}/{run}/spec.json",
         metrics="results/{study}/{run}/metrics.jsonl",
         summary="results/{study}/{run}/summary.json",
+        validation="results/{study}/{run}/validation.parquet",
         provenance="results/{study}/{run}/provenance.json",
         models=directory("results/{study}/{run}/models"),
     log:

@@ -115,7 +115,8 @@ def test_unequal_keeps_a_quarter_to_all_of_each_row_and_masks_its_tail(text: Pat
 def test_pairs_are_padded_to_the_longest_of_the_micro_batch_and_shifted(tmp_path: Path, pairs_folder: Folder) -> None:
     folder = pairs_folder(tmp_path / "pairs", [([0, 10, 2], [0, 20, 21, 2]), ([0, 11, 12, 13, 2], [0, 22, 2])])
     loader = Loader(folder, settings(batch=2, micro_batch=2), seed=0, start_token=2)
-    (batch,) = list(loader.validation_batches(2, 100, 0, 1))
+    ((rows, batch),) = list(loader.validation_batches(2, 100, 0, 1))
+    assert rows == range(2)
     assert batch["input_ids"].tolist() == [[0, 10, 2, 1, 1], [0, 11, 12, 13, 2]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
     assert batch["labels"].tolist() == [[0, 20, 21, 2], [0, 22, 2, -100]]
@@ -138,14 +139,19 @@ def test_validation_is_the_same_tokens_for_any_number_of_processes(
 ) -> None:
     loader = Loader(text if kind == "text" else dialogues, settings(batch=10**6), seed=1, start_token=2)
     alone = list(loader.validation_batches(3, limit, 0, 1))
-    predicted = sum(int((batch["labels"] != -100).sum()) for batch in alone)
-    assert predicted <= limit or len(alone) == len(alone[0]["labels"]) == 1
+    count = loader.count_validation_rows(limit)
+    assert [row for rows, _ in alone for row in rows] == list(range(count))
+    assert all(len(rows) == len(batch["labels"]) for rows, batch in alone)
+    predicted = sum(int((batch["labels"] != -100).sum()) for _, batch in alone)
+    assert predicted <= limit or count == 1
     for world in (2, 3):
         ranks = [list(loader.validation_batches(3, limit, rank, world)) for rank in range(world)]
         assert len({len(batches) for batches in ranks}) == 1
         together = [batch for place in zip(*ranks, strict=True) for batch in place]
-        assert equal(together[: len(alone)], alone)
-        assert all(bool((batch["labels"] == -100).all()) for batch in together[len(alone) :])
+        assert [rows for rows, _ in together[: len(alone)]] == [rows for rows, _ in alone]
+        assert equal([batch for _, batch in together[: len(alone)]], [batch for _, batch in alone])
+        blanks = together[len(alone) :]
+        assert all(not rows and bool((batch["labels"] == -100).all()) for rows, batch in blanks)
 
 
 def test_steps_follow_from_steps_tokens_or_epochs() -> None:

@@ -150,6 +150,7 @@ def ask_to_end(job: Job, rows: int) -> str:
 def same(job: Job, other: Job) -> None:
     """Assert that two trainings ended alike, to the last bit."""
     assert job.curve() == other.curve()
+    assert job.validation() == other.validation()
     assert job.models() == other.models()
     assert job.models()
     assert not list(job.output.glob(".*"))

@@ -101,7 +101,7 @@ def curves(arguments: dict) -> dict:
         rows = train(made, asked["family"], range(asked["steps"]), settings["order"])
         found[name] = {
             "rows": rows,
-            "held_out": float(made.loss_sum(micro_batch(asked["family"], 0, 99))),
+            "held_out": made.row_losses(micro_batch(asked["family"], 0, 99)).tolist(),
             "apart": apart(made),
             **weights(asked, before, made.full_state()),
         }
@@ -174,7 +174,7 @@ def causal(arguments: dict) -> float:
     labels[:, -1] = -100
     other = tokens.clone()
     other[:, -1] = (tokens[:, -1] + 7) % VOCABULARY
-    losses = [float(made.loss_sum({"input_ids": ids, "labels": labels})) for ids in (tokens, other)]
+    losses = [float(made.row_losses({"input_ids": ids, "labels": labels}).sum()) for ids in (tokens, other)]
     return abs(losses[0] - losses[1])
 
 

@@ -19,7 +19,7 @@ from trainyard.parallel.colossalai.plugin import (
     PlainObjective,
     group_names,
     restore_plain_head,
-    sum_loss,
+    sum_row_losses,
     use_eager_attention,
 )
 
@@ -64,12 +64,17 @@ def test_the_plain_objective_loses_what_ours_does(family: Any) -> None:
     plain = PlainObjective(copy.deepcopy(ours.model))
     assert type(plain.model.get_output_embeddings()) is nn.Linear
     assert plain(**batch).item() == pytest.approx(expected, rel=1e-6)
+    with torch.no_grad():
+        rows = [each(**batch, by_row=True).tolist() for each in (plain, objective(family))]
+    assert rows[0] == pytest.approx(rows[1], rel=1e-6)
+    assert sum(rows[0]) == pytest.approx(expected, rel=1e-6)
 
 
 def test_logits_of_padding_beyond_the_labels_cost_nothing() -> None:
     logits, labels = torch.randn(2, 5, 7), torch.tensor([[1, -100, 3], [-100, -100, 2]])
-    expected = torch.nn.functional.cross_entropy(logits[[0, 0, 1], [0, 2, 2]], torch.tensor([1, 3, 2]), reduction="sum")
-    assert sum_loss(logits, labels).item() == pytest.approx(expected.item(), rel=1e-6)
+    losses = torch.nn.functional.cross_entropy(logits[[0, 0, 1], [0, 2, 2]], torch.tensor([1, 3, 2]), reduction="none")
+    expected = [(losses[0] + losses[1]).item(), losses[2].item()]
+    assert sum_row_losses(logits, labels).tolist() == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_tied_head_is_one_tensor_under_two_names() -> None:

@@ -14,6 +14,7 @@ def test_training_names_the_lowest_and_the_highest_loss(full):
     text = sentences(full)["Training"]
     assert "gpt2-1m: validation loss 1.241 after" in text
     assert "the lowest of 3 runs; the highest is gpt2-250k with 1.611" in text
+    assert "Second is gpt2-500k with 1.401, above it (lowest against second, row by row: " in text
 
 
 def test_held_out_rows_that_are_trained_on_are_counted(full, empty):

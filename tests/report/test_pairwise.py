@@ -219,6 +219,9 @@ def test_the_table_of_differences_has_every_pair_with_its_verdict(three: Any, ou
         ("perplexity_word", "gpt2-1m", "within noise", "gpt2-500k"),
         ("perplexity_word", "gpt2-1m", "better", "gpt2-250k"),
         ("perplexity_word", "gpt2-500k", "better", "gpt2-250k"),
+        ("validation_loss", "gpt2-1m", "within noise", "gpt2-500k"),
+        ("validation_loss", "gpt2-1m", "better", "gpt2-250k"),
+        ("validation_loss", "gpt2-500k", "better", "gpt2-250k"),
     ]
     first = found[0]
     assert (first["difference_unit"], first["test_n"], first["p_holm_tests"]) == ("share", "1000", "3")
@@ -240,7 +243,8 @@ def test_one_model_alone_has_no_differences(empty: Any, outputs: dict[str, Any])
     empty.add_run("r")
     empty.add_items("r", "hellaswag", {"correct": [True] * 30}, settings=HELLASWAG)
     differences.tabulate(empty.study, runs=empty.runs, evaluations=empty.evaluations, **outputs)
-    assert "No two models of this study were evaluated on the same items." in outputs["table"].read_text()
+    page = outputs["table"].read_text()
+    assert "No two models of this study were evaluated, and no two runs validated, on the same items." in page
 
 
 def test_text_from_data_is_escaped(three: Any, outputs: dict[str, Any]) -> None:

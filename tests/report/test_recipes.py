@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from trainyard.core.power import find_detectable
 from trainyard.report.results.item_scores import Items
 from trainyard.report.results.runs import Evaluation
-from trainyard.report.statistics.recipes import RecipeTest, compare_recipes, find_detectable, welch
+from trainyard.report.statistics.recipes import RecipeTest, compare_recipes, welch
 
 RAW = {
     "metric": "hellaswag",

@@ -7,7 +7,7 @@ from trainyard.config.catalogue import Model
 from trainyard.estimate.parameters import parameters_without_embeddings
 from trainyard.report.pages import scaling
 from trainyard.report.render import style
-from trainyard.report.results.runs import read_evaluations, read_runs
+from trainyard.report.results.runs import read_runs
 from trainyard.report.statistics.power_law import fit
 
 MINUS = "\N{MINUS SIGN}"
@@ -109,65 +109,69 @@ def test_losses_on_two_datasets_are_not_fitted_together(full):
     assert "elsewhere" not in {point.name for point in found}
 
 
-def with_items(empty, losses, noise=0.3):
-    """Runs of rising size whose documents have these losses a token, with items that a test can pair."""
-    generator = np.random.default_rng(0)
-    hard = generator.normal(0, 2, 200)
+def with_rows(empty, losses):
+    """Runs of rising size with these losses, and with those of each row, which a test can pair."""
     for point in points(losses):
-        empty.add_run(point.name, model="gpt2-1m")
-        total = -(10 * point.loss + hard + generator.normal(0, noise, 200))
-        empty.add_items(point.name, "perplexity", {"log_likelihood": total})
-    return read_evaluations(empty.evaluations)
+        empty.add_validation(empty.add_run(point.name, model="gpt2-1m"), point.loss)
+    return read_runs(empty.runs)
 
 
 def test_a_fall_with_every_size_is_never_called_no_trend(empty):
     # the demo's losses: three points on a line of which the exponent's interval held zero
     losses = [1.025, 0.901, 0.841]
-    trend, law = scaling.describe_sizes(points(losses), with_items(empty, losses))
+    trend, law = scaling.describe_sizes(points(losses), with_rows(empty, losses))
     assert trend == (
         "Loss falls with every size over 3 sizes from 100k to 10.0M parameters without embeddings, each step beyond "
-        "noise (sign-flip permutation test, tinyworld-endings test; largest p = 2e\N{MINUS SIGN}4)."
+        "noise (sign-flip permutation test on validation rows; largest p = 2e\N{MINUS SIGN}4)."
     )
     assert "a law takes 5 sizes, and this study has 3" in law
 
 
 def test_a_step_within_noise_is_named(empty):
     losses = [1.025, 0.901, 0.900]
-    (trend, _) = scaling.describe_sizes(points(losses), with_items(empty, losses))
+    (trend, _) = scaling.describe_sizes(points(losses), with_rows(empty, losses))
     assert (
         "but not each step is known to be beyond noise: m10000000 has 0.900 nats where the smaller m1000000 has 0.901"
         in trend
     )
-    assert "within noise on tinyworld-endings test: p = " in trend
+    assert "within noise on validation rows: p = " in trend
 
 
 def test_a_larger_model_with_the_higher_loss_is_named_with_its_test(empty):
     losses = [0.90, 0.81, 0.84]
-    (trend, _) = scaling.describe_sizes(points(losses), with_items(empty, losses))
+    (trend, _) = scaling.describe_sizes(points(losses), with_rows(empty, losses))
     assert trend.startswith("Loss does not fall with every size over 3 sizes")
     assert (
-        "m10000000 has 0.840 nats where the smaller m1000000 has 0.810 (beyond noise on tinyworld-endings test: p = "
-        in trend
+        "m10000000 has 0.840 nats where the smaller m1000000 has 0.810 (beyond noise on validation rows: p = " in trend
     )
 
 
-def test_without_an_evaluation_per_token_the_trend_says_that_it_was_not_tested():
-    (trend, _) = scaling.describe_sizes(points([1.0, 0.9]), [])
-    assert "(not tested: no evaluation has a loss per token of both)" in trend
+def test_without_losses_by_row_the_trend_says_that_it_was_not_tested(empty):
+    runs = with_rows(empty, [1.0, 0.9])
+    (runs[0].folder / "validation.parquet").unlink()
+    (trend, _) = scaling.describe_sizes(points([1.0, 0.9]), runs)
+    assert "(not tested: r100000: there is no validation.parquet)" in trend
 
 
-def test_sizes_with_several_seeds_are_compared_over_seeds_and_items(empty):
+def test_sizes_with_several_seeds_are_compared_over_seeds_and_rows(empty):
     generator = np.random.default_rng(0)
-    made = []
-    for size, loss in zip(SIZES[:2], (1.0, 0.8), strict=True):
-        names = tuple(f"r{size}-{seed}" for seed in range(3))
-        made.append(scaling.Point(names[1], f"m{size}", size, loss, scaling.predict(size), names))
-        for name in names:
-            total = -10 * (loss + generator.normal(0, 0.01)) - generator.normal(0, 0.5, 200)
-            empty.add_run(name, model="gpt2-1m")
-            empty.add_items(name, "perplexity", {"log_likelihood": total})
-    (trend, _) = scaling.describe_sizes(made, read_evaluations(empty.evaluations))
-    assert "each step beyond noise (t-test over seeds and items" in trend
+    for model, loss in (("gpt2-250k", 1.0), ("gpt2-1m", 0.8)):
+        for seed in (1, 2, 3):
+            moved = loss + generator.normal(0, 0.01)
+            empty.add_run(f"{model}-{seed}", model=model, seed=seed, end=moved)
+    runs = read_runs(empty.runs)
+    made = scaling.gather(empty.study, runs, empty.models)
+    (trend, _) = scaling.describe_sizes(made, runs)
+    assert "each step beyond noise (t-test over seeds and items on validation rows; " in trend
+
+
+def test_a_size_is_at_the_mean_of_its_seeds_and_not_at_the_lowest(empty):
+    for seed, end in ((1, 1.0), (2, 1.2), (3, 1.4)):
+        empty.add_run(f"r{seed}", seed=seed, end=end)
+    runs = read_runs(empty.runs)
+    (point,) = scaling.gather(empty.study, runs, empty.models)
+    assert point.loss == pytest.approx(np.mean([run.summary["best"]["validation_loss"] for run in runs]))
+    assert point.name == "r2"
 
 
 def drawn(tmp_path, losses):

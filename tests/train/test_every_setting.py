@@ -19,7 +19,7 @@ def loss_of(model: Any, specification: dict[str, Any]) -> float:
     train = Train.model_validate(specification["train"])
     loader = Loader(Path(specification["data"]["validation"]), train, seed=1)
     total, tokens = 0.0, 0
-    for batch in loader.validation_batches(1, train.validation_tokens, rank=0, world=1):
+    for _, batch in loader.validation_batches(1, train.validation_tokens, rank=0, world=1):
         with torch.no_grad():
             logits = model(input_ids=batch["input_ids"]).logits
         total += F.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), reduction="sum").item()

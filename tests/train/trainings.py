@@ -175,6 +175,10 @@ class Job:
         names = ("step", "tokens", "loss", "learning_rate", "gradient_norm", "validation_loss")
         return [tuple(row.get(name) for name in names) for row in self.rows()]
 
+    def validation(self) -> dict[str, list]:
+        """The losses by row of the best and the last validation: the columns of their file."""
+        return pq.read_table(self.output / "validation.parquet").to_pydict()
+
     def models(self) -> dict[str, str]:
         """The hash of each file of the models; their cards tell of the machine and the commit."""
         files = (file for file in self.output.glob("models/*/*") if file.name != "README.md")

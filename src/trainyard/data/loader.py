@@ -247,20 +247,28 @@ class Loader:
             batches.append(self._rows.batch(rows, None if tails is None else tails[first : first + size]))
         return batches
 
-    def validation_batches(self, micro_batch: int, limit_tokens: int, rank: int, world: int) -> Iterator[Batch]:
-        """The first rows, in order, until `limit_tokens` tokens are predicted (one row at least).
-
-        Micro-batch k goes to rank k % world. Every rank gets equally many: a rank that
-        would have one less gets one whose labels are all -100.
-        """
+    def count_validation_rows(self, limit_tokens: int) -> int:
+        """How many rows, the first ones, have `limit_tokens` predicted tokens at most; one at least."""
         rows, predicted = 0, 0
         while rows < self.rows and (predicted := predicted + self._rows.count_predicted(rows)) <= limit_tokens:
             rows += 1
-        starts = range(0, max(rows, 1), micro_batch)
+        return max(rows, 1)
+
+    def validation_batches(
+        self, micro_batch: int, limit_tokens: int, rank: int, world: int
+    ) -> Iterator[tuple[range, Batch]]:
+        """The first rows, in order, until `limit_tokens` tokens are predicted, each batch with its rows' numbers.
+
+        Micro-batch k goes to rank k % world. Every rank gets equally many: a rank that
+        would have one less gets one of no row, whose labels are all -100.
+        """
+        count = self.count_validation_rows(limit_tokens)
+        starts = range(0, count, micro_batch)
         for index in range(-(-len(starts) // world)):
             number = index * world + rank
             if number < len(starts):
-                yield self._rows.batch(range(starts[number], min(starts[number] + micro_batch, max(rows, 1))), None)
+                rows = range(starts[number], min(starts[number] + micro_batch, count))
+                yield rows, self._rows.batch(rows, None)
             else:
                 blank = self._rows.batch([0], None)
-                yield blank | {"labels": torch.full_like(blank["labels"], IGNORE_INDEX)}
+                yield range(0), blank | {"labels": torch.full_like(blank["labels"], IGNORE_INDEX)}

@@ -29,19 +29,20 @@ class Objective(nn.Module):
         assert head.bias is None, f"the head of {type(model).__name__} has a bias"
         head.__class__ = Head
 
-    def forward(self, labels: Tensor, **inputs: Tensor) -> Tensor:
+    def forward(self, labels: Tensor, by_row: bool = False, **inputs: Tensor) -> Tensor:
         """The sum of the cross-entropy over all predicted tokens.
 
         Args:
             labels: the token to predict at each position, already shifted, -100 for none: (batch, time).
+            by_row: sum within each row alone; gives no gradient.
             inputs: what the model reads: `input_ids` (batch, time); for an encoder-decoder `input_ids` and
                 `attention_mask` (batch, source) and `decoder_input_ids` (batch, time).
 
         Returns:
-            A scalar in fp32.
+            A scalar in fp32; by row (batch) in fp64.
         """
         hidden = self._hidden_states(inputs)  # (batch, time, width)
-        return self.model.get_output_embeddings()(hidden, labels)
+        return self.model.get_output_embeddings()(hidden, labels, by_row)
 
     def _hidden_states(self, inputs: dict[str, Tensor]) -> Tensor:
         """What the head reads. Our own call of the trunk, so that no logits are made."""
@@ -63,11 +64,17 @@ class Head(nn.Linear):
     The loss is made inside the head's own forward, since sharded engines gather a parameter just there.
     """
 
-    def forward(self, input: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Logits (batch, time, vocabulary), or the summed loss, a scalar, if there are labels (batch, time)."""
+    def forward(self, input: Tensor, labels: Tensor | None = None, by_row: bool = False) -> Tensor:
+        """Logits (batch, time, vocabulary) or, if there are labels (batch, time), the summed loss.
+
+        That is a scalar, or (batch) in fp64 without a gradient if it is asked for by row.
+        """
         if labels is None:
             return F.linear(input, self.weight)
-        return linear_cross_entropy(input.flatten(0, -2), self.weight, labels.flatten())
+        hidden, targets = input.flatten(0, -2), labels.flatten()
+        if by_row:
+            return cross_entropies(hidden, self.weight, targets).view_as(labels).sum(1, dtype=torch.float64)
+        return linear_cross_entropy(hidden, self.weight, targets)
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
@@ -84,23 +91,38 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tens
     Returns:
         A scalar in fp32.
     """
-    kind = hidden.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
-    with torch.autocast(kind, enabled=False):
-        if torch.is_grad_enabled():
-            return _LinearCrossEntropy.apply(hidden, weight, labels, dtype)  # pyright: ignore[reportReturnType]
-        return _loss_and_gradients(hidden, weight, labels, dtype, False, False)[0]
+    if not torch.is_grad_enabled():
+        return cross_entropies(hidden, weight, labels).sum()
+    with torch.autocast(hidden.device.type, enabled=False):
+        return _LinearCrossEntropy.apply(hidden, weight, labels, _dtype(weight))  # pyright: ignore[reportReturnType]
+
+
+@torch.no_grad()
+def cross_entropies(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    """The cross-entropy of each position, (positions) in fp32, zero where nothing is predicted; without a gradient.
+
+    Arguments as of `linear_cross_entropy`.
+    """
+    dtype = _dtype(weight)
+    with torch.autocast(hidden.device.type, enabled=False):
+        return _losses_and_gradients(hidden, weight, labels, dtype, False, False)[0]
+
+
+def _dtype(weight: Tensor) -> torch.dtype:
+    """What products with a weight are computed in: autocast's, where it is on."""
+    kind = weight.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, dtype: torch.dtype) -> Tensor:
         needs_gradient = ctx.needs_input_grad
-        loss, of_hidden, of_weight = _loss_and_gradients(
+        losses, of_hidden, of_weight = _losses_and_gradients(
             hidden, weight, labels, dtype, needs_gradient[0], needs_gradient[1]
         )
         ctx.save_for_backward(of_hidden, of_weight)
-        return loss
+        return losses.sum()
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -108,10 +130,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return of_hidden, of_weight, None, None
 
 
-def _loss_and_gradients(
+def _losses_and_gradients(
     hidden: Tensor, weight: Tensor, labels: Tensor, dtype: torch.dtype, for_hidden: bool, for_weight: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """The summed loss, and its gradients of `hidden` and `weight` where they are wanted."""
+    """The loss of each position, and their sum's gradients of `hidden` and `weight` where they are wanted."""
     positions, vocabulary = hidden.shape[0], weight.shape[0]
     at_once = _LOGITS_AT_ONCE.get(hidden.device.type, _LOGITS_AT_ONCE["cuda"])
     rows = max(1, -(-positions // max(1, -(-positions * vocabulary // at_once))))
@@ -120,7 +142,7 @@ def _loss_and_gradients(
     # where nothing is predicted the gradient of the logits should be 0: it costs least in the narrow factors
     inputs, matrix = torch.where(predicted, hidden, 0).to(dtype), weight.to(dtype)
     slope_of = _loss_and_logit_gradient if torch.compiler.is_compiling() else _loss_and_logit_gradient_in_place
-    loss = torch.zeros((), device=hidden.device)
+    parts: list[Tensor] = []
     of_hidden: list[Tensor] = []
     of_weight: Tensor | None = None
     buffer = None
@@ -132,13 +154,13 @@ def _loss_and_gradients(
             buffer = torch.empty(rows, vocabulary, dtype=dtype, device=hidden.device) if buffer is None else buffer
             logits = torch.mm(inputs[part], matrix.T, out=buffer[: min(rows, positions - start)])
         losses, slope = slope_of(logits, targets[part])
-        loss = loss + losses.masked_fill(~predicted[part], 0).sum()
+        parts.append(losses.masked_fill(~predicted[part], 0))
         if for_hidden:
             of_hidden.append(slope @ matrix)
         if for_weight:
             of_weight = _add(of_weight, slope.T @ inputs[part])
     return (
-        loss,
+        torch.cat(parts).squeeze(1),
         torch.where(predicted, torch.cat(of_hidden), 0).to(hidden.dtype) if for_hidden else None,
         None if of_weight is None else of_weight.to(weight.dtype),
     )

@@ -82,7 +82,7 @@ class Engine(ABC):
         process_group.start(device)
 
     def __init__(self, objective: nn.Module, settings: EngineSettings) -> None:
-        """Take `objective`, which maps a batch to the sum of its cross-entropies and holds `.model`."""
+        """Take `objective`, which maps a batch to the sum of its cross-entropies, or by row, and holds `.model`."""
         self.settings = settings
         self.device = process_group.device(settings.device)
         self.objective = objective
@@ -117,26 +117,29 @@ class Engine(ABC):
     def full_state(self) -> dict[str, Tensor] | None:
         """The whole model in fp32 on the CPU under its own names, on rank 0; None elsewhere. All ranks call it."""
 
-    def loss_sum(self, batch: Batch) -> Tensor:
-        """The sum of the cross-entropies of this data rank's `batch`, without dropout or gradient.
+    def row_losses(self, batch: Batch) -> Tensor:
+        """The sum of the cross-entropies of each row of this data rank's `batch`, without dropout or gradient.
 
         Sharded engines gather weights for it: all ranks call it equally often.
+
+        Returns:
+            (rows) in fp64, the same on every process of a copy of the model.
         """
         self.objective.eval()
         with torch.no_grad(), self._autocast():
-            loss = self.objective(**self._to_device(batch))
+            losses = self.objective(**self._to_device(batch), by_row=True)
         self.objective.train()
-        return loss
+        return losses
+
+    def sum_over_data_ranks(self, values: Sequence[float]) -> list[float]:
+        """Each value's sum over data ranks: the last process of each copy of the model brings its own."""
+        copy = process_group.world_size() // self.data_ranks
+        counts = process_group.rank() % copy == copy - 1
+        return process_group.sum_over_ranks(values if counts else [0.0] * len(values))
 
     def close(self) -> None:
         """Leave the other processes."""
         process_group.stop()
-
-    def _sum_over_data_ranks(self, value: float) -> float:
-        """The sum over data ranks of what the last process of each copy of the model brings."""
-        copy = process_group.world_size() // self.data_ranks
-        (total,) = process_group.sum_over_ranks([value if process_group.rank() % copy == copy - 1 else 0.0])
-        return total
 
     def _to_device(self, batch: Batch) -> dict[str, Tensor]:
         return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
@@ -155,6 +158,11 @@ class Engine(ABC):
 def count_predicted(micro_batches: Sequence[Batch]) -> int:
     """How many tokens of these batches are predicted."""
     return sum(int((batch["labels"] != IGNORE_INDEX).sum()) for batch in micro_batches)
+
+
+def count_predicted_by_row(batch: Batch) -> Tensor:
+    """How many tokens of each row are predicted: (rows)."""
+    return (batch["labels"] != IGNORE_INDEX).sum(1)
 
 
 def square_sum(tensors: Sequence[Tensor]) -> float:

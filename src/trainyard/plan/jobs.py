@@ -343,6 +343,7 @@ class Dag:
         return {
             "trainings": [f"{run.folder}/summary.json" for run in plan.trainings],
             "metrics": [f"{run.folder}/metrics.jsonl" for run in plan.trainings],
+            "validations": [f"{run.folder}/validation.parquet" for run in plan.trainings],
             "runs_and_probes": [f"{run.folder}/provenance.json" for run in plan.runs.values()],
             "evaluations": plan.compared_files,
             "items": [str(Path(file).with_suffix(".parquet")) for file in plan.compared_files],

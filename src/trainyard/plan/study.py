@@ -196,6 +196,12 @@ class StudyPlan:
         names = [Path(file).name.partition("@")[0] for file in self.compared_files]
         return len(set(names)) < len(names)
 
+    @property
+    def has_shared_validation(self) -> bool:
+        """Whether two runs are validated on the same rows."""
+        folders = [folder for run in self.trainings if (folder := run.specification["data"]["validation"])]
+        return len(set(folders)) < len(folders)
+
     @functools.cached_property
     def text_files(self) -> dict[str, str]:
         """Results that hold texts to read, samples and summaries of compared models, each with the rows it is from."""

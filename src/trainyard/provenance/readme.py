@@ -25,8 +25,9 @@ CONTENTS = (
     ("`config/`", "the study as it was written; `data.lock.yaml`, where it is: what was downloaded, by hash"),
     (
         f"`{RESULTS}/*/RUN/`",
-        "of each run `spec.json` (all that it depends on), `metrics.jsonl` (each step), `summary.json` and "
-        "`provenance.json`; `models/` describes each model",
+        "of each run `spec.json` (all that it depends on), `metrics.jsonl` (each step), `summary.json`, "
+        "`validation.parquet` (the losses of the validation rows) and `provenance.json`; `models/` describes each "
+        "model",
     ),
     (f"`{RESULTS}/*/RUN/evaluate/`", "scores with their standard errors, and the items one by one (Parquet)"),
     (f"`{RESULTS}/*/measure/`", "speed and memory"),

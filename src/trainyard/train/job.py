@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ from trainyard.launch.slurm import was_killed_for_memory
 from trainyard.train.metrics import Row, format_row
 from trainyard.train.progress import progress
 from trainyard.train.resume import choose_start
+from trainyard.train.row_losses import RowLosses, load_row_losses, write_row_losses
 from trainyard.train.spec import Specification
-from trainyard.train.summary import summarise
+from trainyard.train.summary import find_validations, summarise
 from trainyard.train.work_folder import WorkFolder, folder_key, input_hashes
 
 NO_MODEL = "NONE.txt"
@@ -47,7 +49,7 @@ def train(
 ) -> None:
     """Train what `specification` says, or continue an interrupted job of the same specification.
 
-    Writes spec.json, metrics.jsonl, summary.json and, for a run, models/ into `output`. Out of
+    Writes spec.json, metrics.jsonl, summary.json and, for a run, validation.parquet and models/ into `output`. Out of
     memory, divergence, a framework that crashes and an unsupported parallel setting are outcomes that are in
     summary.json.
 
@@ -70,7 +72,7 @@ def train(
     """
     outputs = _Outputs(specification, output)
     if unsupported is not None:
-        outputs.write({"outcome": "unsupported", "reason": unsupported}, {}, [], [], [])
+        outputs.write({"outcome": "unsupported", "reason": unsupported}, {}, [], {}, [], [])
         return
     check_writable(output)
     folder = WorkFolder(work / outputs.study / outputs.run / folder_key(specification, outputs.inputs, code, python))
@@ -171,18 +173,23 @@ class _Outputs:
         content = read_json(folder.started) if folder.started.exists() else {}
         finished = outcome["outcome"] == "finished"
         models = sorted(folder.models.glob("[!.]*")) if finished else []
-        self.write(outcome, content, rows, models, folder.versions())
+        steps = {name: row["step"] for name, row in find_validations(rows).items()}
+        loaded = {name: load_row_losses(folder.validations, step) for name, step in steps.items()}
+        validations = {name: losses for name, losses in loaded.items() if losses}
+        self.write(outcome, content, rows, validations, models, folder.versions())
 
     def write(
         self,
         outcome: dict[str, Any],
         facts: dict[str, Any],
         rows: list[Row],
+        validations: Mapping[str, RowLosses],
         models: list[Path],
         trained_by: list[CodeVersion],
     ) -> None:
         """Write the outputs, each whole."""
         if not self.probe:
+            write_row_losses(self._output / "validation.parquet", validations)
             with atomic_folder(self._output / "models") as draft:
                 for model in models:
                     shutil.copytree(model, draft / model.name)

@@ -15,9 +15,10 @@ from trainyard.data.loader import Loader
 from trainyard.hardware.memory_usage import DeviceMemory, host_memory
 from trainyard.optim.schedule import learning_rate
 from trainyard.parallel import process_group
-from trainyard.parallel.engine import Batch, Engine, count_predicted
+from trainyard.parallel.engine import Batch, Engine, count_predicted_by_row
 from trainyard.train.checkpoint import save_checkpoint
 from trainyard.train.metrics import MetricsFile, Row, finite_or_none
+from trainyard.train.row_losses import RowLosses, save_row_losses
 
 Export = Callable[[str, int, float | None], None]
 
@@ -54,6 +55,7 @@ class Loop:
         validation: Loader | None = None,
         export: Export | None = None,
         best: Path | None = None,
+        validations: Path | None = None,
     ) -> None:
         """Prepare the loop.
 
@@ -67,6 +69,7 @@ class Loop:
             export: writes a model under a name (`best`, `last`, `step-N`), given step and validation
                 loss; a collective. None keeps no models.
             best: where `export` writes the best model, which is a part of a checkpoint.
+            validations: the folder where rank 0 keeps each validation's losses by row; None keeps none.
         """
         self.train = train
         self.engine = engine
@@ -76,6 +79,7 @@ class Loop:
         self.validation = validation
         self.export = export
         self.best = best
+        self.validations = validations
         self.steps = loader.steps
         self.stop = False
         self._device_memory = DeviceMemory(engine.device)
@@ -144,13 +148,14 @@ class Loop:
     def _validate(self, step: int) -> float:
         assert self.validation is not None
         micro_batch = self.loader.micro_batch(self.engine.data_ranks)
-        batches = self.validation.validation_batches(
-            micro_batch, self.train.validation_tokens, self.engine.data_rank, self.engine.data_ranks
-        )
-        loss = validation_loss(self.engine, batches)
-        if not math.isfinite(loss):
-            raise DivergedError(f"the validation loss is {loss} after step {step}")
-        return loss
+        limit = self.train.validation_tokens
+        batches = self.validation.validation_batches(micro_batch, limit, self.engine.data_rank, self.engine.data_ranks)
+        found = validate(self.engine, batches, self.validation.count_validation_rows(limit))
+        if not math.isfinite(found.mean):
+            raise DivergedError(f"the validation loss is {found.mean} after step {step}")
+        if self.metrics and self.validations:
+            save_row_losses(self.validations, step, found)
+        return found.mean
 
     def _export(self, step: int, loss: float | None) -> None:
         if self.export is None:
@@ -174,15 +179,17 @@ class Loop:
             raise StoppedError(step)
 
 
-def validation_loss(engine: Engine, batches: Iterable[Batch]) -> float:
-    """The mean cross-entropy in nats over all predicted tokens of all ranks' `batches`.
+def validate(engine: Engine, batches: Iterable[tuple[range, Batch]], count: int) -> RowLosses:
+    """The losses of all data ranks' `batches`, each with its rows' numbers among `count` rows.
 
-    A collective: every rank brings equally many batches, if need be some in which nothing is predicted.
+    A collective: every rank brings equally many batches, if need be some of no row, in which nothing is predicted.
     """
-    total = torch.zeros((), dtype=torch.float64, device=engine.device)
-    tokens = 0
-    for batch in batches:
-        total += engine.loss_sum(batch)
-        tokens += count_predicted([batch])
-    loss, count = process_group.sum_over_ranks([total.item(), tokens])
-    return loss / count
+    losses = torch.zeros(count, dtype=torch.float64, device=engine.device)
+    tokens = torch.zeros(count, dtype=torch.float64)
+    for rows, batch in batches:
+        found = engine.row_losses(batch)
+        losses[rows.start : rows.stop] = found[: len(rows)]
+        tokens[rows.start : rows.stop] = count_predicted_by_row(batch)[: len(rows)]
+    # a row is of one data rank alone: to add the zeros of the others rounds nothing
+    everyones = engine.sum_over_data_ranks([*losses.tolist(), *tokens.tolist()])
+    return RowLosses(everyones[:count], [int(number) for number in everyones[count:]])

@@ -8,6 +8,7 @@ from typing import Any
 from trainyard.core.code_versions import CodeVersion
 from trainyard.core.percentiles import percentiles
 from trainyard.train.metrics import Row
+from trainyard.train.row_losses import BEST, LAST
 
 WARMUP_ROWS = 3
 LAST_STEPS = 10
@@ -29,6 +30,12 @@ def _speed(rows: list[Row], started: dict[str, Any], processes: int) -> dict[str
     if figures["tokens_per_second"] and peak and flops:
         figures["mfu"] = figures["tokens_per_second"] * flops / (peak * processes)
     return figures
+
+
+def find_validations(rows: Sequence[Row]) -> dict[str, Row]:
+    """The rows of the best and the last validation; empty where nothing was validated."""
+    validated = [row for row in rows if "validation_loss" in row]
+    return {BEST: min(validated, key=lambda row: row["validation_loss"]), LAST: validated[-1]} if validated else {}
 
 
 def _largest(values: list[int | None]) -> int | None:
@@ -53,8 +60,8 @@ def summarise(
         models: the names of the models that are kept.
         versions: of the code that trained it.
     """
-    validated = [row for row in rows if "validation_loss" in row]
-    best = min(validated, key=lambda row: row["validation_loss"], default=None)
+    validations = find_validations(rows)
+    best = validations.get(BEST)
     last = rows[-LAST_STEPS:]
     return {
         "study": specification["study"],
@@ -65,7 +72,7 @@ def summarise(
         "steps": len(rows),
         "tokens": rows[-1]["tokens"] if rows else 0,
         "training_loss": statistics.fmean(row["loss"] for row in last) if last else None,
-        "validation_loss": validated[-1]["validation_loss"] if validated else None,
+        "validation_loss": validations[LAST]["validation_loss"] if validations else None,
         "best": {"step": best["step"], "validation_loss": best["validation_loss"]} if best else None,
         **_speed(rows, started, specification["processes"]),
         "flops_per_token": started.get("flops_per_token"),

@@ -9,6 +9,7 @@ work/{study}/{run}/{key}/
     metrics.jsonl        one row per step; cut back to the resumed step
     checkpoints/         step-000050/ and the one before it
     models/              best/, last/, step-N/
+    validations/         step-000050.json: the losses by row of the validation after each such step
     swap/                what an engine keeps on the disk while it trains
     outcome.json         how it ended; the trainer has nothing more to do
     complete             the outputs have been copied out: a new job starts afresh
@@ -80,6 +81,7 @@ class WorkFolder:
         self.checkpoints = path / "checkpoints"
         self.models = path / "models"
         self.best = self.models / "best"
+        self.validations = path / "validations"
         self.swap = path / "swap"
         self.complete = path / "complete"
         self.lock_file = path / "lock"
@@ -133,7 +135,7 @@ class WorkFolder:
     def finish(self) -> None:
         """Mark the folder complete and delete what is large: its outputs have been copied."""
         self.complete.touch()
-        for folder in (self.checkpoints, self.models, self.swap):
+        for folder in (self.checkpoints, self.models, self.validations, self.swap):
             shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager

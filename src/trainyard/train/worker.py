@@ -83,7 +83,17 @@ def _train(
     export = None
     if not specification.probe:
         export = Exporter(read_json(folder.specification), specification.model, folder.models, engine, versions)
-    loop = Loop(specification.train, engine, loader, metrics, folder.checkpoints, validation, export, folder.best)
+    loop = Loop(
+        specification.train,
+        engine,
+        loader,
+        metrics,
+        folder.checkpoints,
+        validation,
+        export,
+        folder.best,
+        folder.validations,
+    )
     signal.signal(signal.SIGTERM, partial(_stop, loop))
     outcome, reason = "finished", None
     try:

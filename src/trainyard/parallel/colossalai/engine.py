@@ -34,14 +34,14 @@ class Engine(engine.Engine):
 
     @override
     def train_step(self, micro_batches: Sequence[Batch], learning_rate: float) -> Step:
-        tokens = self._sum_over_data_ranks(engine.count_predicted(micro_batches))
+        (tokens,) = self.sum_over_data_ranks([engine.count_predicted(micro_batches)])
         batches = [self._to_device(batch) for batch in micro_batches]
         phase = self.boosted.phase()
         # Gradients are averaged over data ranks; this factor makes the average the mean over all tokens.
         losses = self.boosted.accumulate(batches, self.data_ranks / tokens)
         scale = self.boosted.scale()
         norm, skipped = self.boosted.step(learning_rate)
-        total = self._sum_over_data_ranks(losses.double().sum().item())
+        (total,) = self.sum_over_data_ranks([losses.double().sum().item()])
         return Step(total / tokens, norm, int(tokens), skipped=skipped, loss_scale=scale, phase=phase)
 
     @override
@@ -57,8 +57,8 @@ class Engine(engine.Engine):
         return self.boosted.full_state()
 
     @override
-    def loss_sum(self, batch: Batch) -> Tensor:
-        return self.boosted.loss_sum(self._to_device(batch))
+    def row_losses(self, batch: Batch) -> Tensor:
+        return self.boosted.row_losses(self._to_device(batch))
 
 
 def _boost(objective: nn.Module, settings: EngineSettings) -> "Boosted":

@@ -30,7 +30,7 @@ from trainyard.parallel.colossalai.plugin import (
     group_names,
     loss_scale_arguments,
     restore_plain_head,
-    sum_loss,
+    sum_row_losses,
     use_eager_attention,
 )
 from trainyard.parallel.engine import Batch, EngineSettings, copy_to_fp32
@@ -80,7 +80,7 @@ class Hybrid(Boosted):
         losses = []
 
         def criterion(outputs: Any, _inputs: Any) -> Tensor:
-            loss = sum_loss(outputs.logits, labels[len(losses)])
+            loss = sum_row_losses(outputs.logits, labels[len(losses)]).sum()
             losses.append(loss.detach())
             return loss * factor * len(labels)  # the schedule divides by their number
 
@@ -103,13 +103,13 @@ class Hybrid(Boosted):
         return self.loss_scale.value
 
     @override
-    def loss_sum(self, batch: Batch) -> Tensor:
+    def row_losses(self, batch: Batch) -> Tensor:
         if self.settings.parallel.pipeline == 1:
-            return super().loss_sum(batch)
-        loss = torch.zeros((), dtype=torch.float64, device=batch["labels"].device)
+            return super().row_losses(batch)
+        losses = torch.zeros(len(batch["labels"]), dtype=torch.float64, device=batch["labels"].device)
 
         def criterion(outputs: Any, _inputs: Any) -> Tensor:
-            return loss.copy_(sum_loss(outputs.logits, batch["labels"]))
+            return losses.copy_(sum_row_losses(outputs.logits, batch["labels"])).sum()
 
         inputs = _inputs(batch) | {"labels": batch["labels"]}
         # a new schedule each time, since it holds on to the first number of rows that it sees
@@ -119,8 +119,8 @@ class Hybrid(Boosted):
         with torch.no_grad():
             schedule.forward_backward_step(self.boosted, iter([inputs]), criterion)
         self.boosted.train()
-        dist.all_reduce(loss, group=self.plugin.pp_group)  # the last stage alone has made it
-        return loss
+        dist.all_reduce(losses, group=self.plugin.pp_group)  # the last stage alone has made them
+        return losses
 
     @override
     def local_state(self) -> dict[str, Any]:
@@ -156,8 +156,9 @@ class Hybrid(Boosted):
         return [tensor.data for tensor in (*model.parameters(), *model.buffers())]
 
     @override
-    def _call(self, batch: Batch) -> Tensor:
-        return sum_loss(self.boosted(**_inputs(batch)).logits, batch["labels"])
+    def _call(self, batch: Batch, by_row: bool = False) -> Tensor:
+        losses = sum_row_losses(self.boosted(**_inputs(batch)).logits, batch["labels"])
+        return losses if by_row else losses.sum()
 
     @override
     def _sync_context(self, last: bool) -> AbstractContextManager[None]:

@@ -65,13 +65,13 @@ class Boosted(ABC):
         """The phase of the step to come, for a plugin that has phases."""
         return None
 
-    def loss_sum(self, batch: Batch) -> Tensor:
-        """The summed loss of a batch, without dropout or gradient."""
+    def row_losses(self, batch: Batch) -> Tensor:
+        """The summed loss of each row of a batch, (rows) in fp64, without dropout or gradient."""
         self.boosted.eval()
         with torch.no_grad(), self._autocast():
-            loss = self._call(batch)
+            losses = self._call(batch, by_row=True)
         self.boosted.train()
-        return loss
+        return losses
 
     @abstractmethod
     def local_state(self) -> dict[str, Any]:
@@ -90,9 +90,9 @@ class Boosted(ABC):
                 state[name] = copy_to_fp32(whole)
         return state or None
 
-    def _call(self, batch: Batch) -> Tensor:
-        """The summed loss of a batch, through what is boosted."""
-        return self.boosted(**batch)
+    def _call(self, batch: Batch, by_row: bool = False) -> Tensor:
+        """The summed loss of a batch, or of each of its rows, through what is boosted."""
+        return self.boosted(**batch, by_row=by_row)
 
     def _masters(self) -> list[Tensor]:
         """What this rank's optimizer steps."""
@@ -183,9 +183,10 @@ class PlainObjective(nn.Module):
         super().__init__()
         self.model: Any = restore_plain_head(model)
 
-    def forward(self, labels: Tensor, **inputs: Tensor) -> Tensor:
-        """The sum of the cross-entropy over all predicted tokens, a scalar, as `Objective` gives it."""
-        return sum_loss(self.model(**inputs).logits, labels)
+    def forward(self, labels: Tensor, by_row: bool = False, **inputs: Tensor) -> Tensor:
+        """The sum of the cross-entropy over all predicted tokens, or by row, as `Objective` gives it."""
+        losses = sum_row_losses(self.model(**inputs).logits, labels)
+        return losses if by_row else losses.sum()
 
 
 def restore_plain_head(model: Any) -> Any:
@@ -205,8 +206,8 @@ def use_eager_attention(model: nn.Module) -> None:
             config._attn_implementation = "eager"
 
 
-def sum_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """The sum of the cross-entropy over predicted tokens, of fp32 losses in fp64.
+def sum_row_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """The sum of the cross-entropy over the predicted tokens of each row, (batch): of fp32 losses in fp64.
 
     A sum of thousands in fp32 is itself a millionth of a nat per token away, as much as parity allows.
 
@@ -216,7 +217,7 @@ def sum_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """
     predictions = logits[:, : labels.shape[1]].flatten(0, 1).float()
     losses = F.cross_entropy(predictions, labels.flatten(), ignore_index=IGNORE_INDEX, reduction="none")
-    return losses.double().sum()
+    return losses.view_as(labels).sum(1, dtype=torch.float64)
 
 
 def group_names(model: nn.Module) -> dict[int, list[str]]:

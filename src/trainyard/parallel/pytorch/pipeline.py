@@ -34,7 +34,7 @@ class Engine(single.Engine):
         super().__init__(objective, settings)
 
     @override
-    def loss_sum(self, batch: Batch) -> Tensor:
+    def row_losses(self, batch: Batch) -> Tensor:
         here = self._to_device(batch)
         tokens = here["input_ids"]
         self.objective.eval()
@@ -44,13 +44,13 @@ class Engine(single.Engine):
                 dist.recv(x, src=process_group.rank() - 1, group=self._copy)
             x = self.stage(x)
             if self.stage.last:
-                loss = self._loss_of(x, here["labels"])
+                losses = self._loss_of(x, here["labels"], by_row=True)
             else:
                 dist.send(x.contiguous(), dst=process_group.rank() + 1, group=self._copy)
-                loss = torch.empty((), device=self.device)
+                losses = torch.empty(len(tokens), dtype=torch.float64, device=self.device)
         self.objective.train()
-        dist.broadcast(loss, group=self._copy, group_src=self.settings.parallel.pipeline - 1)
-        return loss
+        dist.broadcast(losses, group=self._copy, group_src=self.settings.parallel.pipeline - 1)
+        return losses
 
     @override
     def full_state(self) -> dict[str, Tensor] | None:
@@ -162,9 +162,9 @@ class Engine(single.Engine):
         model: Any = self.model
         return model.get_output_embeddings()
 
-    def _loss_of(self, hidden: Tensor, labels: Tensor) -> Tensor:
+    def _loss_of(self, hidden: Tensor, labels: Tensor, by_row: bool = False) -> Tensor:
         with self._autocast():
-            return self._head()(hidden, labels)
+            return self._head()(hidden, labels, by_row)
 
 
 class Stage(nn.Module):

@@ -32,7 +32,7 @@ class Engine(engine.Engine):
 
     @override
     def train_step(self, micro_batches: Sequence[Batch], learning_rate: float) -> Step:
-        tokens = self._sum_over_data_ranks(engine.count_predicted(micro_batches))
+        (tokens,) = self.sum_over_data_ranks([engine.count_predicted(micro_batches)])
         scale = self.scale.value
         # Gradients are averaged over data ranks; this factor makes the average the mean over all tokens.
         losses = self._accumulate(micro_batches, self.data_ranks / tokens * scale)
@@ -44,7 +44,7 @@ class Engine(engine.Engine):
             self.optimizer.step()
         self.scale.update(skipped)
         self.optimizer.zero_grad(set_to_none=True)
-        total = self._sum_over_data_ranks(losses.double().sum().item())
+        (total,) = self.sum_over_data_ranks([losses.double().sum().item()])
         log_scale = scale if self.settings.precision == "fp16" else None
         return Step(total / tokens, norm, int(tokens), skipped=skipped, loss_scale=log_scale)
 

@@ -8,7 +8,7 @@ from trainyard.metrics import METRICS
 from trainyard.report.render.format import TITLES, plural
 from trainyard.report.render.html import Cell, Column, Raw, Row, Table, write_table
 from trainyard.report.results.item_scores import HALVES, SEED
-from trainyard.report.results.runs import Evaluation, Run, model_labels, read_evaluations, read_runs
+from trainyard.report.results.runs import Evaluation, Run, model_labels, read_evaluations, read_runs, run_labels
 from trainyard.report.statistics.paired_tests import PairedTest
 from trainyard.report.statistics.pairwise import (
     BETTER,
@@ -16,12 +16,14 @@ from trainyard.report.statistics.pairwise import (
     Pair,
     compare_configurations,
     compare_models,
+    compare_runs,
     describe_sizes,
     format_difference,
     format_p_value,
     raw_difference_unit,
 )
 from trainyard.report.statistics.seeds import LOSSES, group_configurations, summarise_seeds
+from trainyard.report.statistics.study import group_by_data
 
 OVER_SEEDS = "Configurations over their seeds"
 NOTES = [
@@ -30,8 +32,9 @@ NOTES = [
     "“Better”: p is below 0.05 by Holm's correction for all tests of the same score; “within noise”: it is not. "
     f"Of more than {MOST} models only the best is compared with the others, and the correction is for all pairs.",
     "McNemar's exact test counts the items that only one of the two models gets right; the sign-flip test permutes the "
-    f"signs of the differences of whole documents or rows ({HALVES:,} draws from seed {SEED}). Both ask whether these "
-    "trained models differ; a test over seeds asks whether their configurations do.",
+    "signs of the differences of whole documents or rows, those of validation among them "
+    f"({HALVES:,} draws from seed {SEED}). Both ask whether these trained models differ; a test over seeds asks "
+    "whether their configurations do.",
 ]
 
 
@@ -40,13 +43,17 @@ def tabulate(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path],
 
     Args:
         study: gives the title.
-        runs: folders with spec.json and summary.json.
+        runs: folders with spec.json, summary.json and validation.parquet.
         evaluations: evaluation files, whose items are in Parquet files beside them.
         table: the HTML page.
         numbers: the CSV.
     """
     loaded_evaluations, known = read_evaluations(evaluations), read_runs(runs)
-    rows = [*_of_models(known, loaded_evaluations), *_over_seeds(known, loaded_evaluations)]
+    rows = [
+        *_of_models(known, loaded_evaluations),
+        *_of_validation(known),
+        *_over_seeds(known, loaded_evaluations),
+    ]
     columns = [
         Column("evaluation", "evaluation", text=True, shown=False),
         Column("score", "score", text=True),
@@ -58,7 +65,7 @@ def tabulate(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path],
         Column("p_holm", "p by Holm", tip="corrected for all tests of the same score"),
         Column("test", "test", text=True),
     ]
-    empty = "No two models of this study were evaluated on the same items."
+    empty = "No two models of this study were evaluated, and no two runs validated, on the same items."
     write_table(Table("Paired differences", columns, rows, NOTES, empty), study.title, table, numbers)
 
 
@@ -84,6 +91,18 @@ def _of_models(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> Iterat
                     for end in (pair.first, pair.second)
                 ]
                 yield _row(group[0].title, name, ends, pair)
+
+
+def _of_validation(runs: Sequence[Run]) -> Iterator[Row]:
+    for (dataset, tokenizer), group in group_by_data(runs).items():
+        members = [run for _, run in group]
+        labels = run_labels(runs, {run.name for run in members})
+        for pair in compare_runs(members):
+            ends = [
+                Cell(labels[run.name], labels[run.name], {"run": run.name})
+                for run in (members[pair.first], members[pair.second])
+            ]
+            yield _row(f"{dataset} validation ({tokenizer} tokens)", "validation_loss", ends, pair)
 
 
 def _over_seeds(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> Iterator[Row]:

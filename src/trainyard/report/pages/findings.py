@@ -12,7 +12,13 @@ from trainyard.report.pages import scaling
 from trainyard.report.pages.levels import MOST, describe_endings
 from trainyard.report.pages.predicted_memory import LARGE, TOO_SMALL, reported_error
 from trainyard.report.pages.quality import describe_pareto_front
-from trainyard.report.pages.verdicts import describe_near_best, describe_second, describe_seeds, describe_test
+from trainyard.report.pages.verdicts import (
+    describe_near_best,
+    describe_second,
+    describe_second_loss,
+    describe_seeds,
+    describe_test,
+)
 from trainyard.report.render.format import (
     PERCENT,
     POINTS,
@@ -81,6 +87,12 @@ def _training(evidence: Evidence) -> list[str]:
             text += f", the lowest of {plural(len(group), 'run')}; the highest is {label(group[-1][1], names)} with "
             text += decimal(group[-1][0])
         sentences.append(f"{text}.")
+        if len(group) > 1:
+            second, other = group[1]
+            sentences.append(
+                f"Second is {label(other, names)} with {decimal(second)}, "
+                f"{describe_second_loss([run for _, run in group])}."
+            )
     repeats = describe_seeds(evidence, ("validation_loss",)) or describe_seeds(evidence, ("training_loss",))
     return repeats + sentences + _seeds(evidence.runs) + _published(evidence)
 
@@ -327,7 +339,7 @@ def _scaling(evidence: Evidence) -> list[str]:
     if not evidence.study.scaling:
         return []
     points = scaling.gather(evidence.study, evidence.runs, evidence.models)
-    return scaling.describe_sizes(points, evidence.evaluations)
+    return scaling.describe_sizes(points, evidence.runs)
 
 
 def _failures(evidence: Evidence) -> list[str]:

@@ -14,17 +14,17 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from trainyard.config.catalogue import Model
 from trainyard.config.study import Study
 from trainyard.estimate.parameters import parameters_without_embeddings
-from trainyard.metrics import METRICS
 from trainyard.report.render import style
 from trainyard.report.render.format import decimal, join_words, short, tick, truncate
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
 from trainyard.report.results.published import published_loss
-from trainyard.report.results.runs import Evaluation, Run, read_evaluations, read_runs
-from trainyard.report.statistics.paired_tests import PairedTest, compare_paired, holm
+from trainyard.report.results.runs import Run, read_runs
+from trainyard.report.statistics.paired_tests import PairedTest, holm
 from trainyard.report.statistics.pairwise import SIGNIFICANT, describe_p_value
 from trainyard.report.statistics.power_law import FEWEST_SIZES, PowerLaw, fit
-from trainyard.report.statistics.recipes import RecipeTest, compare_recipes
+from trainyard.report.statistics.recipes import RecipeTest
 from trainyard.report.statistics.seeds import headline
+from trainyard.report.statistics.validation import compare_validation, compare_validation_of_recipes
 
 NEAR = 1.25  # Kaplan's prediction is drawn where it lies within this factor of the losses
 NOTE = (
@@ -114,7 +114,6 @@ def tabulate(
     study: Study,
     *,
     runs: Sequence[Path],
-    evaluations: Sequence[Path],
     models: Mapping[str, Model],
     table: Path,
     numbers: Path,
@@ -123,13 +122,14 @@ def tabulate(
 
     Args:
         study: gives the title and the published results.
-        runs: folders with spec.json and summary.json.
-        evaluations: evaluation files, with their items beside them: they tell how certain a step between sizes is.
+        runs: folders with spec.json, summary.json and validation.parquet, which tells how certain a step between sizes
+            is.
         models: the catalogue.
         table: the HTML page.
         numbers: the CSV.
     """
-    points = gather(study, read_runs(runs), models)
+    known = read_runs(runs)
+    points = gather(study, known, models)
     law = fit_points(points)
     columns = [
         Column("model", "model", text=True),
@@ -142,7 +142,7 @@ def tabulate(
         Column("difference", "difference", "Kaplan's prediction", tip="measured minus predicted loss"),
     ]
     rows = [_row(point, law) for point in points]
-    notes = [*describe_sizes(points, read_evaluations(evaluations)), NOTE]
+    notes = [*describe_sizes(points, known), NOTE]
     page = Table("Scaling law", columns, rows, notes, "No run has a validation loss to fit.")
     write_table(page, study.title, table, numbers)
 
@@ -155,7 +155,7 @@ def fit_points(points: Sequence[Point]) -> PowerLaw | None:
     return fit([point.parameters for point in own], [point.loss for point in own])
 
 
-def describe_sizes(points: Sequence[Point], evaluations: Sequence[Evaluation]) -> list[str]:
+def describe_sizes(points: Sequence[Point], runs: Sequence[Run]) -> list[str]:
     """Whether loss falls with size, by tests of neighbouring sizes; and by what law, if there are sizes enough."""
     by_size: dict[int, list[Point]] = {}
     for point in points:
@@ -169,11 +169,11 @@ def describe_sizes(points: Sequence[Point], evaluations: Sequence[Evaluation]) -
         f"over {len(own)} sizes from {short(own[0].parameters)} to {short(own[-1].parameters)} parameters without "
         "embeddings"
     )
-    return [_describe_trend(own, evaluations, span), _describe_law(points, own)]
+    return [_describe_trend(own, {run.name: run for run in runs}, span), _describe_law(points, own)]
 
 
-def _describe_trend(own: Sequence[Point], evaluations: Sequence[Evaluation], span: str) -> str:
-    steps = [_Step(smaller, larger, *_compare(smaller, larger, evaluations)) for smaller, larger in pairwise(own)]
+def _describe_trend(own: Sequence[Point], runs: Mapping[str, Run], span: str) -> str:
+    steps = [_Step(smaller, larger, _compare(smaller, larger, runs)) for smaller, larger in pairwise(own)]
     adjusted = iter(holm([step.test.p for step in steps if not isinstance(step.test, str)]))
     values = [None if isinstance(step.test, str) else next(adjusted) for step in steps]
     described = [_describe_step(step, p) for step, p in zip(steps, values, strict=True)]
@@ -189,7 +189,7 @@ def _describe_trend(own: Sequence[Point], evaluations: Sequence[Evaluation], spa
         return (
             f"Loss falls with every size {span}, but not each step is known to be beyond noise: {join_words(unsure)}."
         )
-    tests = dict.fromkeys(f"{step.test.test}, {step.where}" for step in steps if not isinstance(step.test, str))
+    tests = dict.fromkeys(f"{step.test.test} on validation rows" for step in steps if not isinstance(step.test, str))
     largest = describe_p_value(max(p for p in values if p is not None))
     return f"Loss falls with every size {span}, each step beyond noise ({join_words(list(tests))}; largest {largest})."
 
@@ -201,14 +201,12 @@ class _Step:
     Attributes:
         smaller: the one.
         larger: the other.
-        test: on the items of an evaluation.
-        where: the evaluation's title.
+        test: on the rows that both were validated on.
     """
 
     smaller: Point
     larger: Point
     test: PairedTest | RecipeTest | str
-    where: str
 
     @property
     def falls(self) -> bool:
@@ -220,22 +218,14 @@ class _Step:
         return not isinstance(self.test, str) and (self.test.difference > 0) == self.falls
 
 
-def _compare(
-    smaller: Point, larger: Point, evaluations: Sequence[Evaluation]
-) -> tuple[PairedTest | RecipeTest | str, str]:
-    """The test on the first evaluation per token that all of both sizes' runs have, and its title."""
-    groups: dict[tuple[str, str], dict[str, Evaluation]] = {}
-    for each in evaluations:
-        groups.setdefault((each.raw["evaluation"], each.checkpoint), {})[each.run] = each
-    for group in groups.values():
-        if all(run in group for run in (*smaller.runs, *larger.runs)):
-            first, second = ([group[run] for run in point.runs] for point in (smaller, larger))
-            per_token = [kind.key for kind in METRICS[first[0].metric].scores if kind.unit == "tokens"]
-            if per_token and len(first) > 1 and len(second) > 1:
-                return compare_recipes(first, second, per_token[0]), first[0].title
-            if per_token:
-                return compare_paired(group[smaller.name], group[larger.name], per_token[0]), first[0].title
-    return "no evaluation has a loss per token of both", ""
+def _compare(smaller: Point, larger: Point, runs: Mapping[str, Run]) -> PairedTest | RecipeTest | str:
+    """The test over seeds and rows where both sizes have several seeds, or of the run that stands for each."""
+    if lacking := [name for name in (*smaller.runs, *larger.runs) if name not in runs]:
+        return f"{lacking[0]} is not among the runs"
+    if len(smaller.runs) > 1 and len(larger.runs) > 1:
+        first, second = ([runs[name] for name in point.runs] for point in (smaller, larger))
+        return compare_validation_of_recipes(first, second, "best")
+    return compare_validation(runs[smaller.name], runs[larger.name])
 
 
 def _describe_step(step: _Step, p: float | None) -> str:
@@ -248,7 +238,7 @@ def _describe_step(step: _Step, p: float | None) -> str:
     if isinstance(step.test, str) or p is None:
         return f"{text} (not tested: {step.test})"
     verdict = "within noise" if p >= SIGNIFICANT else "beyond noise" if step.agrees else "beyond noise the other way"
-    return f"{text} ({verdict} on {step.where}: {describe_p_value(p)}, {step.test.test})"
+    return f"{text} ({verdict} on validation rows: {describe_p_value(p)}, {step.test.test})"
 
 
 def _describe_law(points: Sequence[Point], own: Sequence[Point]) -> str:

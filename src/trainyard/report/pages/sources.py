@@ -71,6 +71,8 @@ def _run(folder: Path) -> Iterator[Row]:
     kind = specification["kind"]
     for name, what in FILES:
         yield _file(kind, folder.name, what, folder / name)
+    if kind == "run":
+        yield _file(kind, folder.name, "validation by row", folder / "validation.parquet")
     yield from _log(kind, folder.name, folder.parent, Path("train", folder.name))
     for name, path in specification["data"].items():
         if path:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from trainyard.core.power import POWER
 from trainyard.core.statistics import z_score
 from trainyard.metrics import METRICS
 from trainyard.report.pages.cells import spread_cell
 from trainyard.report.render.format import TITLES, decimal, join_words, truncate
-from trainyard.report.results.runs import distinguishing_coordinates, label
+from trainyard.report.results.runs import Run, distinguishing_coordinates, label
 from trainyard.report.statistics.paired_tests import PairedTest
 from trainyard.report.statistics.pairwise import (
     BETTER,
@@ -15,11 +16,12 @@ from trainyard.report.statistics.pairwise import (
     Pair,
     compare_configurations,
     compare_models,
+    compare_runs,
     describe_p_value,
     format_detectable,
     format_difference,
 )
-from trainyard.report.statistics.recipes import POWER, RecipeTest
+from trainyard.report.statistics.recipes import RecipeTest
 from trainyard.report.statistics.seeds import group_configurations, summarise_seeds
 from trainyard.report.statistics.study import Evidence, Ranking
 
@@ -38,6 +40,15 @@ def describe_second(group: Ranking, name: str) -> str:
         return f"within noise of it ({decimal(abs(errors), 1)} combined standard errors)"
     side = "below" if METRICS[group.evaluations[0].metric].higher_is_better else "above"
     return f"{decimal(abs(errors), 1)} combined standard errors {side}"
+
+
+def describe_second_loss(runs: Sequence[Run]) -> str:
+    """Whether the second of the runs, from the lowest validation loss to the highest, can be told from the first."""
+    pair = next(pair for pair in compare_runs(runs) if (pair.first, pair.second) == (0, 1))
+    if pair.verdict == UNTESTED:
+        return f"not tested ({pair.found})"
+    verdict = "within noise of it" if pair.verdict == WITHIN else "above it"
+    return f"{verdict} ({_describe_tested('validation_loss', pair, 'lowest against second, row by row')})"
 
 
 def describe_near_best(group: Ranking, name: str) -> list[str]:

@@ -59,6 +59,32 @@ class Items:
         return dict(zip(columns, np.concatenate(sums, axis=1), strict=True))
 
 
+def read_validation(path: Path) -> dict[str, Items | str]:
+    """The rows of a run's `best` and `last` validation, each with its `tokens` and the `log_likelihood` of these.
+
+    A text says why there are none.
+
+    Raises:
+        InputError: the file is no Parquet file.
+    """
+    names = ("best", "last")
+    if not path.is_file():
+        return dict.fromkeys(names, f"there is no {path.name}")
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: {error}; delete it and train again") from error
+    if not table.num_rows:
+        return dict.fromkeys(names, "it was not validated")
+    rows, tokens = (table.column(name).to_numpy() for name in ("row", "tokens"))
+    return {
+        name: "the code of that step kept no losses by row"
+        if table.column(name).null_count
+        else Items(rows, {"tokens": tokens, "log_likelihood": -table.column(name).to_numpy()})
+        for name in names
+    }
+
+
 def read_items(path: Path, columns: Sequence[str]) -> Items | str:
     """These columns of the items in `path`, or why there are none to pair with another's.
 

@@ -11,7 +11,7 @@ from trainyard.core.code_versions import CodeVersion, read_versions
 from trainyard.core.files import read_json, read_json_lines
 from trainyard.core.statistics import Score
 from trainyard.metrics import METRICS
-from trainyard.report.results.item_scores import Items, read_items
+from trainyard.report.results.item_scores import Items, read_items, read_validation
 
 COORDINATES = ("dataset", "model", "parallel", "processes", "precision", "recipe", "seed")
 
@@ -56,6 +56,11 @@ class Run:
         """One row per step; empty if it never began."""
         path = self.folder / "metrics.jsonl"
         return read_json_lines(path) if path.is_file() else []
+
+    @cached_property
+    def validation_rows(self) -> dict[str, Items | str]:
+        """The losses by row of its `best` and its `last` validation, or why there are none."""
+        return read_validation(self.folder / "validation.parquet")
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,11 @@ def compare_paired(first: Evaluation, second: Evaluation, name: str, level: str 
     ours, theirs = first.items, second.items
     if isinstance(ours, str) or isinstance(theirs, str):
         return next(f"{each.run}: {each.items}" for each in (first, second) if isinstance(each.items, str))
-    ours, theirs = ours.select_level(level), theirs.select_level(level)
+    return compare_items(ours.select_level(level), theirs.select_level(level), name)
+
+
+def compare_items(ours: Items, theirs: Items, name: str) -> PairedTest | str:
+    """Test the difference of one score of items; a text says why they can't be paired."""
     units = UNITS.get(name)
     if reason := _explain_unpaired(ours, theirs, units):
         return reason

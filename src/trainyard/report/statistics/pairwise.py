@@ -5,14 +5,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from trainyard.core.power import FEWEST_SEEDS, find_detectable
 from trainyard.metrics import METRICS, SCORES
 from trainyard.report.render.format import PERCENT, decimal, scientific
 from trainyard.report.results.item_scores import HALVES
-from trainyard.report.results.runs import Evaluation
+from trainyard.report.results.runs import Evaluation, Run
 from trainyard.report.statistics.decontaminated import StratifiedTest
 from trainyard.report.statistics.paired_tests import UNITS, PairedTest, compare_paired, holm
-from trainyard.report.statistics.recipes import FEWEST_SEEDS, RecipeTest, compare_recipes, find_detectable, welch
+from trainyard.report.statistics.recipes import RecipeTest, compare_recipes, welch
 from trainyard.report.statistics.seeds import SeedSummary
+from trainyard.report.statistics.validation import compare_validation, compare_validation_of_recipes
 
 SIGNIFICANT = 0.05
 LEAST = 1e-6  # of a p-value that is told: smaller ones say the same
@@ -49,12 +51,22 @@ def compare_models(group: Sequence[Evaluation], name: str) -> list[Pair]:
     return compare_family(ranking(group, name), lambda first, second: compare_paired(group[first], group[second], name))
 
 
+def compare_runs(runs: Sequence[Run]) -> list[Pair]:
+    """Pairs of runs, given from the lowest validation loss to the highest, under the paired test over its rows."""
+    return compare_family(range(len(runs)), lambda first, second: compare_validation(runs[first], runs[second]))
+
+
 def compare_configurations(figure: SeedSummary) -> list[Pair]:
     """Pairs of configurations by one figure: under a test over seeds and items, or over seeds where it has no items."""
 
     def test(first: int, second: int) -> RecipeTest | str:
         if figure.evaluation:
             return compare_recipes(figure.evaluations[first], figure.evaluations[second], figure.name)
+        if figure.name == "validation_loss":
+            ours, theirs = (figure.configurations[place].runs for place in (first, second))
+            by_row = compare_validation_of_recipes(ours, theirs, "last")
+            if not isinstance(by_row, str):
+                return by_row
         return welch(figure.values[first], figure.values[second])
 
     return compare_family(figure.ranking, test)

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 
 from trainyard.core.statistics import LEVEL
 from trainyard.report.results.item_scores import Items
@@ -17,8 +17,6 @@ from trainyard.report.statistics.seeds import compute_spread
 
 WELCH = "Welch's t-test over seeds"
 TWO_WAY = "t-test over seeds and items"
-POWER = 0.8
-FEWEST_SEEDS = 3  # two hardly tell their own spread
 
 
 @dataclass(frozen=True)
@@ -91,6 +89,12 @@ def compare_recipes(first: Sequence[Evaluation], second: Sequence[Evaluation], n
     known = [each for each in items if isinstance(each, Items)]
     if len(known) < len(items):
         return next(each for each in items if isinstance(each, str))
+    return compare_recipe_items(known[: len(first)], known[len(first) :], name)
+
+
+def compare_recipe_items(first: Sequence[Items], second: Sequence[Items], name: str) -> RecipeTest | str:
+    """As `compare_recipes`, of the items themselves."""
+    known = [*first, *second]
     if any(not np.array_equal(each.rows, known[0].rows) for each in known):
         return "other rows were scored"
     sums = [item_sums(each, name) for each in known]
@@ -113,21 +117,6 @@ def compare_recipes(first: Sequence[Evaluation], second: Sequence[Evaluation], n
     p = 2 * float(stats.t.sf(abs(difference) / error, degrees))
     seeds = len(first), len(second)
     return RecipeTest(difference, difference - half, difference + half, p, degrees, seeds, error, count)
-
-
-def find_detectable(error: float, degrees: float, tests: int = 1) -> float:
-    """About what difference a two-sided t-test finds with a power of 80 %, at 5 % over so many tests.
-
-    About, since the standard error is itself estimated with so few degrees of freedom.
-    """
-    bound = float(stats.t.isf((1 - LEVEL) / 2 / max(1, tests), degrees))
-
-    def lack(distance: float) -> float:
-        # far in the tail scipy's noncentral t is not a number: the power is 1 there
-        return POWER - float(np.nan_to_num(stats.nct.sf(bound, degrees, distance), nan=1.0))
-
-    distance: Any = optimize.brentq(lack, 0.0, 10.0 * bound)
-    return error * distance
 
 
 def _explain_untested(first: Sequence[float], second: Sequence[float]) -> str:

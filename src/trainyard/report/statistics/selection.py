@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from scipy import stats
 
+from trainyard.core.power import FEWEST_SEEDS
 from trainyard.core.statistics import LEVEL, Score
 from trainyard.metrics import SCORES
 from trainyard.report.statistics.paired_tests import CORRECT
-from trainyard.report.statistics.recipes import FEWEST_SEEDS
 from trainyard.report.statistics.seeds import compute_spread
 
 LARGEST = math.log(sys.float_info.max)
