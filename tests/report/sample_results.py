@@ -316,6 +316,7 @@ class Results:
         reason: str | None = None,
         tolerance: float | None = None,
         compared: int | None = None,
+        same_precision: dict[str, Any] | None = None,
     ) -> Path:
         """A probe of 100 steps whose compared ones (all in fp32, else 20) end with the largest difference."""
         probe = f"probe-{model}-{parallel}-x{processes}-{precision}"
@@ -347,7 +348,10 @@ class Results:
                 "by_step": by_step,
                 "tolerance": tolerance,
                 "tolerance_reason": "the order of summation",
+                "norm": None,
+                "norm_tolerance": None,
                 "within": None if largest is None else largest <= tolerance,
+                "same_precision": same_precision,
             },
         )
         self.parity.append(path)

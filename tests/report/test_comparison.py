@@ -5,15 +5,16 @@ from trainyard.core.statistics import Score
 from trainyard.report.pages.cells import score_cell
 from trainyard.report.pages.comparison import compare, tabulate
 from trainyard.report.render.html import find_best_cells
+from trainyard.report.results.probes import read_comparisons
 from trainyard.report.results.published import PUBLISHED, matches
-from trainyard.report.results.runs import read_all, read_evaluations, read_runs
+from trainyard.report.results.runs import read_evaluations, read_runs
 
 from .reading import csv_rows
 
 
 def made(results):
     return compare(
-        results.study, read_runs(results.runs), read_evaluations(results.evaluations), read_all(results.parity)
+        results.study, read_runs(results.runs), read_evaluations(results.evaluations), read_comparisons(results.parity)
     )
 
 
