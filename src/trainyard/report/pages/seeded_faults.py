@@ -1,7 +1,9 @@
 """What parity finds of seeded faults, by precision; written by `make faults`."""
 
+from typing import Any
+
 SEEDED_IN = "gpt2-tiny"
-SEEDED: dict[str, dict[str, dict[str, float | bool | None]]] = {
+SEEDED: dict[str, dict[str, dict[str, Any]]] = {
     "fp32": {
         "weight decay dropped": {"largest": 0.018, "norm": None, "found": True},
         "a wrong beta2 (0.999, not 0.95)": {"largest": 0.019, "norm": None, "found": True},

@@ -19,8 +19,10 @@ def format_module(found: dict[str, dict[str, dict[str, Any]]]) -> str:
     lines = [
         '"""What parity finds of seeded faults, by precision; written by `make faults`."""',
         "",
+        "from typing import Any",
+        "",
         f'SEEDED_IN = "{MODEL}"',
-        "SEEDED: dict[str, dict[str, dict[str, float | bool | None]]] = {",
+        "SEEDED: dict[str, dict[str, dict[str, Any]]] = {",
     ]
     for precision, faults in found.items():
         lines.append(f'    "{precision}": {{')
