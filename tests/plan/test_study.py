@@ -142,8 +142,8 @@ def test_probes_decay_and_below_fp32_clip_so_that_what_is_left_out_shows(plan: C
         (1.0, 0.5),
         (1.0, 0.5),
     ]
-    probed["probes"][0]["train"] = {"weight_decay": 0.3}
-    assert {probe.specification["train"]["weight_decay"] for probe in plan(probed).studies["s"].probes} == {0.3}
+    own = study() | {"probes": [{"parallel": ["ddp"], "train": {"weight_decay": 0.3}}]}
+    assert [probe.specification["train"]["weight_decay"] for probe in plan(own).studies["s"].probes] == [0.3]
 
 
 def test_two_lists_of_probes_share_their_reference(plan: Callable[..., Plan]) -> None:

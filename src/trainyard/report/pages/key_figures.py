@@ -69,7 +69,7 @@ def make_cards(evidence: Evidence) -> list[Card]:
         count = len({probe["probe"] for probe in compared})
         within = count - len({probe["probe"] for probe in compared if not probe["within"]})
         remark = (
-            f"of every reference; nearest to its tolerance: {probe_label(worst, evidence.parity)} in "
+            f"of their references; nearest to its tolerance: {probe_label(worst, evidence.parity)} in "
             f"{worst['precision']}, {scientific(worst['largest'])} of {scientific(worst['tolerance'])}"
         )
         if all(is_bit_equal(probe) for probe in compared):
