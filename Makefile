@@ -7,7 +7,7 @@ SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
 STUDY ?= demo
 
-.PHONY: demo install install-dev test test-long test-slurm lint bench-training bench-evaluation bench-dry-run bench-statistics gpu-check support unlock work-folders verify archive schema lock environments accept-data clean help
+.PHONY: demo install install-dev test test-long test-slurm lint bench-training bench-evaluation bench-dry-run bench-statistics gpu-check support faults unlock work-folders verify archive schema lock environments accept-data clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -75,6 +75,9 @@ gpu-check:  ## parity, memory and speed on this machine's NVIDIA GPUs, without a
 
 support: install  ## write the page of what each parallel setting trains from the results of the study parallel-settings
 	$(RUN) -m trainyard.tools.parallel_support results/parallel-settings --output docs/reference/parallel-settings.md
+
+faults: install  ## seed faults in probes, and write which of them parity finds for the report
+	$(RUN) -m trainyard.tools.parity_faults
 
 unlock: install  ## take away the lock that a killed Snakemake left, if nothing lives that could hold it
 	@$(RUN) -m trainyard.jobs.unlock

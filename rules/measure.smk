@@ -1,10 +1,14 @@
-# Probes against their reference; speed and memory, alone on the machine.
+# Probes against their references; speed and memory, alone on the machine.
 rule parity:
     input:
         probe="results/{study}/{run}/metrics.jsonl",
         probe_summary="results/{study}/{run}/summary.json",
         reference=lambda wildcards: f"{JOBS.reference(wildcards)}/metrics.jsonl",
         reference_summary=lambda wildcards: f"{JOBS.reference(wildcards)}/summary.json",
+        same_precision=lambda wildcards: JOBS.same_precision(wildcards, "metrics.jsonl"),
+        same_precision_summary=lambda wildcards: JOBS.same_precision(
+            wildcards, "summary.json"
+        ),
     output:
         parity="results/{study}/{run}/parity.json",
     log:
@@ -22,7 +26,7 @@ rule parity:
     params:
         code=code_hash("trainyard.measure.parity"),
     message:
-        "Compare {wildcards.run} with the reference"
+        "Compare {wildcards.run} with its references"
     script:
         "../workflow/scripts/parity.py"
 

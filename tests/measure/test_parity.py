@@ -4,14 +4,16 @@ import pytest
 
 from trainyard.core.errors import InputError
 from trainyard.core.files import write_json
-from trainyard.measure.parity import TOLERANCES, compare, find_tolerance
+from trainyard.measure.parity import SAME_PRECISION, TOLERANCES, compare, find_tolerance
 
 
 def setting(tensor=1, pipeline=1, **options):
     return {"name": "zero2", "options": options, "tensor": tensor, "pipeline": pipeline}
 
 
-def write_run(folder, losses, outcome="finished", reason=None, precision="fp32", tokens=100, parallel=None, skipped=()):
+def write_run(
+    folder, losses, outcome="finished", reason=None, precision="fp32", tokens=100, parallel=None, skipped=(), norm=2.0
+):
     folder.mkdir()
     specification = {
         "study": "demo",
@@ -25,15 +27,18 @@ def write_run(folder, losses, outcome="finished", reason=None, precision="fp32",
     }
     write_json(folder / "spec.json", specification)
     write_json(folder / "summary.json", {"outcome": outcome, "reason": reason, "steps": len(losses)})
-    rows = [{"step": step, "tokens": tokens * step, "loss": loss} for step, loss in enumerate(losses, 1)]
+    rows = [
+        {"step": step, "tokens": tokens * step, "loss": loss, "gradient_norm": norm}
+        for step, loss in enumerate(losses, 1)
+    ]
     for step in skipped:
         rows[step - 1]["skipped"] = True
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
 
-def compared(probe, reference, folder):
-    compare(probe, reference, folder / "parity.json")
+def compared(probe, reference, folder, same_precision=None):
+    compare(probe, reference, same_precision, folder / "parity.json")
     return json.loads((folder / "parity.json").read_text())
 
 
@@ -130,3 +135,43 @@ def test_a_reference_that_did_not_finish_is_the_reason_for_null_figures(tmp_path
 def test_runs_that_took_other_tokens_are_not_compared(tmp_path, other):
     with pytest.raises(InputError, match="did not take the same tokens"):
         compared(write_run(tmp_path / "probe", [5.0, 4.0]), write_run(tmp_path / "reference", **other), tmp_path)
+
+
+def same(tmp_path, precision, losses, norm=2.0, own_losses=None, **own):
+    """What is found of a probe against a reference in its own precision; the one in fp32 always has a loss of 5."""
+    probe = write_run(tmp_path / "probe", losses, precision=precision, norm=norm)
+    five = [5.0] * len(losses)
+    same_precision = write_run(tmp_path / "own", five if own_losses is None else own_losses, precision=precision, **own)
+    found = compared(probe, write_run(tmp_path / "reference", five), tmp_path, same_precision)
+    assert found["within"] is True
+    return found["same_precision"]
+
+
+@pytest.mark.parametrize(("precision", "difference"), [("bf16", 8e-3), ("fp16", 3e-3)])
+@pytest.mark.parametrize(("part", "within"), [(0.9, True), (1.1, False)])
+def test_half_precision_is_held_more_tightly_to_a_reference_of_its_own(tmp_path, precision, difference, part, within):
+    found = same(tmp_path, precision, [5.0 + part * difference] * 20)
+    assert (found["tolerance"], found["reference"], found["within"]) == (difference, "own", within)
+    assert SAME_PRECISION[precision].difference < TOLERANCES[precision].difference / 2
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 2e-2), ("fp16", 1.5e-2)])
+@pytest.mark.parametrize(("part", "within"), [(0.9, True), (1.1, False)])
+def test_half_precision_is_held_to_the_gradient_norm_of_its_own_reference(tmp_path, precision, tolerance, part, within):
+    found = same(tmp_path, precision, [5.0] * 20, norm=2.0 * (1 + part * tolerance))
+    assert found["norm"] == pytest.approx(part * tolerance)
+    assert (found["norm_tolerance"], found["within"]) == (tolerance, within)
+
+
+def test_a_step_that_overflowed_has_no_gradient_norm_to_compare(tmp_path):
+    assert same(tmp_path, "fp16", [5.0] * 20, norm=None)["norm"] == 0.0
+
+
+def test_fp32_has_no_second_reference(tmp_path):
+    found = compared(write_run(tmp_path / "probe", [5.0]), write_run(tmp_path / "reference", [5.0]), tmp_path)
+    assert (found["same_precision"], found["norm"]) == (None, None)
+
+
+def test_a_reference_of_the_same_precision_that_did_not_finish_leaves_the_other_comparison(tmp_path):
+    found = same(tmp_path, "bf16", [5.0], own_losses=[], outcome="out-of-memory", reason="too large")
+    assert (found["within"], found["reason"]) == (None, "its reference ended as out-of-memory: too large")

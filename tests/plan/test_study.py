@@ -117,6 +117,35 @@ def test_a_reference_cuts_a_batch_into_as_many_shares_as_its_probes_do(plan: Cal
     assert shares["tensor"] == (1, 8)
 
 
+def test_a_probe_in_half_precision_has_a_reference_in_that_precision_too(plan: Callable[..., Plan]) -> None:
+    probed = study() | {"probes": [{"parallel": ["ddp", "fsdp"], "precision": ["fp32", "bf16"], "steps": 20}]}
+    made = plan(probed).studies["s"]
+    assert len(made.runs) - len(made.trainings) == 4 + 3
+    for probe in made.probes:
+        assert probe.reference is not None
+        mine, exact = probe.specification, made.runs[probe.reference].specification
+        assert exact["precision"] == "fp32"
+        assert exact["train"] == mine["train"]
+        if mine["precision"] == "fp32":
+            assert probe.same_precision is None
+            continue
+        assert probe.same_precision is not None
+        same = made.runs[probe.same_precision].specification
+        assert (same["precision"], same["processes"], same["train"]) == ("bf16", 1, mine["train"])
+
+
+def test_probes_decay_and_below_fp32_clip_so_that_what_is_left_out_shows(plan: Callable[..., Plan]) -> None:
+    probed = study() | {"probes": [{"parallel": ["ddp"], "precision": ["fp32", "bf16", "fp16"]}]}
+    trains = [probe.specification["train"] for probe in plan(probed).studies["s"].probes]
+    assert [(train["weight_decay"], train["max_grad_norm"]) for train in trains] == [
+        (1.0, None),
+        (1.0, 0.5),
+        (1.0, 0.5),
+    ]
+    own = study() | {"probes": [{"parallel": ["ddp"], "train": {"weight_decay": 0.3}}]}
+    assert [probe.specification["train"]["weight_decay"] for probe in plan(own).studies["s"].probes] == [0.3]
+
+
 def test_two_lists_of_probes_share_their_reference(plan: Callable[..., Plan]) -> None:
     lists = [{"parallel": [parallel], "processes": 2, "steps": 20} for parallel in ("ddp", "fsdp")]
     assert len(plan(study() | {"probes": lists}).studies["s"].runs) == 1 + 1 + 2

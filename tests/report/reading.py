@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trainyard.report.pages.findings import collect_findings
 from trainyard.report.results.measurements import read_cells, read_searches
+from trainyard.report.results.probes import read_comparisons
 from trainyard.report.results.runs import read_all, read_evaluations, read_runs
 from trainyard.report.results.shortcuts import read_shortcuts
 from trainyard.report.statistics.study import Evidence
@@ -30,7 +31,7 @@ def evidence_of(results: Results) -> Evidence:
         results.study,
         read_runs(results.runs),
         read_evaluations(results.evaluations),
-        read_all(results.parity),
+        read_comparisons(results.parity),
         read_cells(results.cells),
         read_searches(results.cells),
         read_shortcuts(results.shortcuts),

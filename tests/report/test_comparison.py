@@ -5,15 +5,17 @@ from trainyard.core.statistics import Score
 from trainyard.report.pages.cells import score_cell
 from trainyard.report.pages.comparison import compare, tabulate
 from trainyard.report.render.html import find_best_cells
+from trainyard.report.results.probes import read_comparisons
 from trainyard.report.results.published import PUBLISHED, matches
-from trainyard.report.results.runs import read_all, read_evaluations, read_runs
+from trainyard.report.results.runs import read_evaluations, read_runs
 
 from .reading import csv_rows
+from .sample_results import against_own
 
 
 def made(results):
     return compare(
-        results.study, read_runs(results.runs), read_evaluations(results.evaluations), read_all(results.parity)
+        results.study, read_runs(results.runs), read_evaluations(results.evaluations), read_comparisons(results.parity)
     )
 
 
@@ -195,6 +197,12 @@ def test_a_score_that_repeats_its_neighbour_is_left_to_the_csv(empty):
 def test_a_score_that_all_items_agree_on_shows_its_interval(empty):
     cell = score_cell("acc", Score(1.0, 0.0, 0.992, 1.0))
     assert (cell.text, cell.detail) == ("100.0", "[99.2, 100.0]")
+
+
+def test_a_probe_outside_either_tolerance_is_outside(empty):
+    empty.add_run("a", parallel="ddp", precision="bf16")
+    empty.add_parity("ddp", 1e-3, precision="bf16", same_precision=against_own(9e-3, 1e-3))
+    assert row_of(made(empty), "a")["parity"].text == "9e\N{MINUS SIGN}3 outside"
 
 
 def test_a_probe_that_equals_the_reference_is_said_to_bit_by_bit(empty):

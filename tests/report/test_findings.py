@@ -3,6 +3,7 @@ import json
 from trainyard.report.pages.key_figures import make_cards
 
 from .reading import evidence_of, sentences
+from .sample_results import against_own
 
 
 def test_nothing_is_said_where_there_is_nothing(empty):
@@ -128,6 +129,19 @@ def test_equal_probes_of_one_setting_are_told_apart_by_their_processes(empty):
     text = sentences(empty)["Parity"]
     assert "All 3 probes in fp32" in text
     assert "Equal to the reference bit by bit: ddp · 2 processes and ddp · 4 processes." in text
+
+
+def test_the_reference_in_a_probes_own_precision_has_a_sentence(empty):
+    for parallel, largest, norm in (("ddp", 0.0, 0.0), ("fsdp", 2e-3, 1e-3), ("zero2", 3e-3, 3e-2)):
+        empty.add_parity(parallel, 1e-3, precision="bf16", same_precision=against_own(largest, norm))
+    text = sentences(empty)["Parity"]
+    assert "All 3 parallel settings probed in bf16 stay within 2e\N{MINUS SIGN}2 of the reference over 20 steps" in text
+    assert "2 of 3 parallel settings probed in bf16 stay within 8e\N{MINUS SIGN}3 of the reference in bf16" in text
+    assert "Equal to the reference in bf16 bit by bit: ddp." in text
+    assert (
+        "zero2 deviates by 3.0 % in the norm of its gradient, outside its tolerance of 2.0 %, "
+        "from the reference in bf16." in text
+    )
 
 
 def test_a_probe_outside_its_tolerance_is_named(empty):

@@ -3,6 +3,7 @@ import itertools
 from trainyard.report.pages import parity
 
 from .reading import svg_text
+from .sample_results import against_own
 
 
 def drawn(results):
@@ -46,6 +47,18 @@ def test_a_step_that_equals_the_reference_can_be_drawn(empty):
     path = empty.add_parity("ddp", 1e-7)
     path.write_text(path.read_text().replace('"by_step": [', '"by_step": [0.0, '))
     assert "ddp" in drawn(empty)
+
+
+def test_the_reference_in_a_probes_own_precision_has_a_panel_with_its_tolerance(empty):
+    empty.add_parity("ddp", 1e-3, precision="bf16", same_precision=against_own(2e-3, 1e-3))
+    text = drawn(empty)
+    for part in (
+        "bf16: |loss",
+        "bf16 against bf16: |loss",
+        "tolerance 8e\N{MINUS SIGN}3",
+        "tolerance 2e\N{MINUS SIGN}2",
+    ):
+        assert part in text
 
 
 def test_each_model_has_panels_of_its_own(empty):

@@ -11,6 +11,7 @@ from trainyard.report.pages import comparison, data, environment, levels, models
 from trainyard.tools import terminal_table
 
 from .reading import csv_rows
+from .sample_results import against_own
 
 SOURCE = Path(terminal_table.__file__).parents[2]
 
@@ -116,6 +117,30 @@ def test_the_parity_table_gives_the_verdict_and_why(full, outputs):
     assert table["zero2", "fp32"]["verdict"] == "within tolerance"
     assert table["zero3", "fp32"]["verdict"] == "no result"
     assert table["zero3", "fp32"]["reason"].startswith("no compiler")
+
+
+def test_the_parity_table_has_a_row_for_each_reference_of_a_probe(empty, outputs):
+    empty.add_parity("ddp", 1e-3, precision="bf16", same_precision=against_own(6e-3, 3e-2))
+    parity.tabulate(empty.study, parity=empty.parity, **outputs)
+    rows = [
+        [row[key] for key in ("against", "largest", "tolerance", "norm", "verdict")]
+        for row in csv_rows(outputs["numbers"])
+    ]
+    assert rows == [
+        ["fp32", "0.001", "0.02", "", "within tolerance"],
+        ["bf16", "0.006", "0.008", "0.03", "outside tolerance"],
+    ]
+
+
+def test_the_parity_table_says_which_seeded_faults_a_precision_finds(empty, outputs):
+    empty.add_parity("ddp", 1e-7)
+    empty.add_parity("ddp", 1e-3, precision="bf16")
+    parity.tabulate(empty.study, parity=empty.parity, **outputs)
+    page = outputs["table"].read_text()
+    assert "Faults seeded in gpt2-tiny in fp32" in page
+    assert "Not found: clipping off." in page
+    assert "Faults seeded in gpt2-tiny in bf16" in page
+    assert "All are found." in page
 
 
 def test_the_parity_table_says_over_which_steps_and_why_so_far(empty, outputs):

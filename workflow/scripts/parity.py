@@ -1,4 +1,4 @@
-"""Rule parity: a probe against its reference."""
+"""Rule parity: a probe against its references."""
 
 import sys
 from pathlib import Path
@@ -16,9 +16,11 @@ from trainyard.measure.parity import compare
 
 
 def main(job: Job) -> None:
+    same = job.input["same_precision"]
     compare(
         probe=Path(job.input["probe"]).parent,
         reference=Path(job.input["reference"]).parent,
+        same_precision=Path(same).parent if same else None,
         output=Path(job.output["parity"]),
     )
 

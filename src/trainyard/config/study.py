@@ -190,7 +190,9 @@ class Probes(Entry):
     seed: Seed = 1
     threads: Threads = 1
     train: dict[str, Any] = Field(
-        default_factory=dict, description="over the settings of the grid that holds dataset and model, or of the first"
+        default_factory=dict,
+        description="over the settings of the grid that holds dataset and model, or of the first; weight_decay is 1.0 "
+        "unless it is given here",
     )
 
 

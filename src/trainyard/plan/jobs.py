@@ -127,8 +127,13 @@ class Dag:
         return [folder for folder in self.specification(wildcards)["data"].values() if folder]
 
     def reference(self, wildcards: Wildcards) -> str:
-        """The folder of a probe's reference."""
+        """The folder of a probe's reference in fp32."""
         return f"{RESULTS}/{wildcards.study}/{self._study(wildcards).runs[wildcards.run].reference}"
+
+    def same_precision(self, wildcards: Wildcards, file: str) -> str | list[str]:
+        """A file of the reference in the precision of a probe in bf16 or fp16; nothing for one in fp32."""
+        name = self._study(wildcards).runs[wildcards.run].same_precision
+        return f"{RESULTS}/{wildcards.study}/{name}/{file}" if name else []
 
     def train_code(self, wildcards: Wildcards) -> str:
         """The code of a run."""

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,11 @@ from trainyard.plan.checks import check_spread, check_training, compute_share, t
 
 RESULTS = Path("results")
 REFERENCE = "reference"
+# ten times the default: 20 steps at 1e-3 without it lose 1.8e-2 nats less, which no rounding of bf16 hides
+PROBE_WEIGHT_DECAY = 1.0
+# below fp32: it bites at every step. In fp32, where DeepSpeed's norm, taken in fp32, differs from torch's engines'
+# in the last bit, clipping would tell them apart
+PROBE_MAX_GRAD_NORM = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,11 +67,17 @@ class Execution:
 
 @dataclass(frozen=True)
 class Run(Execution):
-    """One training; a probe is one too, with its reference by name. Its specification is what spec.json holds."""
+    """One training; a probe is one too. Its specification is what spec.json holds.
+
+    Attributes:
+        reference: of a probe, the run in fp32 that it is compared with, by name.
+        same_precision: of a probe in bf16 or fp16, the reference in that precision.
+    """
 
     kind: Literal["run", "probe"]
     evaluate: Evaluate | None = None
     reference: str | None = None
+    same_precision: str | None = None
 
     @property
     def is_reference(self) -> bool:
@@ -122,7 +133,7 @@ class Expansion:
         self.device: Device = device
 
     def runs(self) -> dict[str, Run]:
-        """Every run of every grid, then every probe with its reference, by name.
+        """Every run of every grid, then every probe with its references, by name.
 
         Raises:
             InputError: a name that no catalogue has, settings that don't fit together, or a run given twice.
@@ -181,26 +192,39 @@ class Expansion:
                 yield from self._expand_probes(probes, train, dataset, model, location)
 
     def _expand_probes(self, probes: Probes, train: Train, dataset: str, model: str, location: str) -> Iterator[Run]:
-        """The probes of one dataset and model, each after the reference that cuts a batch into as many shares."""
-        references: dict[int, str] = {}
+        """The probes of one dataset and model, each after the references that cut a batch into as many shares."""
         for parallel in probes.parallel:
             setting = choose(parallel, self.catalogues.parallel, "parallel setting", f"{location}.parallel")
             processes = 1 if setting.one_process else probes.processes
             ranks = setting.data_ranks(processes)
-            if ranks not in references:
-                reference = self._reference(probes, train, dataset, model, ranks, location)
-                references[ranks] = reference.name
-                yield reference
             for precision in setting.precision:
-                if precision in probes.precision:
-                    at = _Coordinates(dataset, model, parallel, processes, precision, "base", probes.seed)
-                    yield self._run(at, train, probes.threads, "probe", location, reference=references[ranks])
+                if precision not in probes.precision:
+                    continue
+                clip = None if precision == "fp32" else PROBE_MAX_GRAD_NORM
+                own = train.model_copy(update={"max_grad_norm": clip})
+                compared: list[Precision] = ["fp32"] if precision == "fp32" else ["fp32", precision]
+                references = [self._reference(probes, own, dataset, model, ranks, each, location) for each in compared]
+                yield from references  # those that probes share are the same run
+                at = _Coordinates(dataset, model, parallel, processes, precision, "base", probes.seed)
+                probe = self._run(at, own, probes.threads, "probe", location)
+                exact, *same = [reference.name for reference in references]
+                yield replace(probe, reference=exact, same_precision=same[0] if same else None)
 
-    def _reference(self, probes: Probes, train: Train, dataset: str, model: str, ranks: int, location: str) -> Run:
-        """One process in fp32 that takes the micro-batches of `ranks` data ranks, and sums their gradients by rank."""
+    def _reference(
+        self,
+        probes: Probes,
+        train: Train,
+        dataset: str,
+        model: str,
+        ranks: int,
+        precision: Precision,
+        location: str,
+    ) -> Run:
+        """One process that takes the micro-batches of `ranks` data ranks, and sums their gradients by rank."""
         share = compute_share(train, ranks, f"{location}.train")
         train = train.model_copy(update={"micro_batch": train.micro_batch or share})
-        at = _Coordinates(dataset, model, REFERENCE, 1, "fp32", f"ranks{ranks}", probes.seed)
+        recipe = f"ranks{ranks}" if train.max_grad_norm is None else f"ranks{ranks}-clipped"
+        at = _Coordinates(dataset, model, REFERENCE, 1, precision, recipe, probes.seed)
         run = self._run(at, train, probes.threads, "probe", location)
         run.specification["parallel"]["options"] = {"ranks": ranks}
         return run
@@ -212,13 +236,12 @@ class Expansion:
         settings["micro_batch"] = None
         if "batch" in probes.train or "batch_tokens" in probes.train:
             settings |= {"batch": None, "batch_tokens": None}
-        settings |= probes.train
+        settings |= {"weight_decay": PROBE_WEIGHT_DECAY} | probes.train
         short = {
             "steps": probes.steps,
             "tokens": None,
             "epochs": None,
             "dropout": 0.0,
-            # DeepSpeed takes the norm in fp32 and torch's engines in fp64: clipping by it would tell them apart
             "max_grad_norm": None,
             "warmup_steps": min(settings.get("warmup_steps") or 0, probes.steps // 10),
             "warmup_ratio": None,
@@ -238,7 +261,6 @@ class Expansion:
         kind: Literal["run", "probe"],
         location: str,
         evaluate: Evaluate | None = None,
-        reference: str | None = None,
     ) -> Run:
         dataset = choose(at.dataset, self.catalogues.datasets, "dataset", f"{location}.datasets")
         model = choose(at.model, self.catalogues.models, "model", f"{location}.models")
@@ -277,4 +299,4 @@ class Expansion:
                 "weights": f"{RESULTS}/models/{at.model}" if train.initial == "pretrained" else None,
             },
         }
-        return Run(self.study_name, specification["run"], specification, kind, evaluate, reference)
+        return Run(self.study_name, specification["run"], specification, kind, evaluate)

@@ -18,6 +18,7 @@ from trainyard.estimate.families import load_family
 from trainyard.plan.capabilities import never_of_family
 from trainyard.report.pages.parity import tolerance_notes
 from trainyard.report.render.format import NONE, join_words, scientific
+from trainyard.report.results.probes import list_comparisons
 
 PRECISIONS = get_args(Precision)
 FAMILIES = sorted(families.FAMILIES, key=lambda name: (load_family(name).is_encoder_decoder, name))
@@ -41,6 +42,11 @@ class Probe:
     def nearness(self) -> float:
         """Its largest difference as a part of what is allowed; less than nothing if it was not compared."""
         return -1.0 if self.parity["within"] is None else self.parity["largest"] / self.parity["tolerance"]
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether it is outside its tolerance of the reference in fp32, or of that in its own precision."""
+        return False in (self.parity["within"], (self.parity["same_precision"] or {}).get("within"))
 
 
 def read(folders: Iterable[Path]) -> dict[Key, Probe]:
@@ -72,6 +78,7 @@ def page(settings: Mapping[str, ParallelSetting], probes: Mapping[Key, Probe], c
     # what the catalogue no longer says of a setting isn't what it does: its results are those of another one
     probes = {key: probe for key, probe in probes.items() if key[0] in settings and _fits(probe, settings[key[0]])}
     by_setting = {name: [probe for probe in probes.values() if probe.key[0] == name] for name in settings}
+    comparisons = [row for probe in probes.values() for row in list_comparisons(probe.parity)]
     support = markdown_table(
         ["parallel setting", "framework", "precision", "trains (largest difference)", "does not spread", "needs"],
         [_support_row(name, setting, by_setting[name]) for name, setting in settings.items()],
@@ -88,7 +95,7 @@ def page(settings: Mapping[str, ParallelSetting], probes: Mapping[Key, Probe], c
         "## Difference from the reference",
         "Largest / mean difference of the loss, in nats per token, over the compared steps.",
         *(part for precision in PRECISIONS for part in _differences(precision, settings, probes)),
-        "\n".join(f"- {note}" for note in tolerance_notes([probe.parity for probe in probes.values()])),
+        "\n".join(f"- {note}" for note in tolerance_notes(comparisons)),
         "## How this page was made",
         *_origin(probes.values(), command),
     ]
@@ -183,7 +190,7 @@ def _differences(
 
 def _difference(probe: Probe, key: str) -> str:
     text = scientific(probe.parity[key])
-    return text if probe.parity["within"] else f"**{text}**"
+    return f"**{text}**" if probe.is_outside else text
 
 
 def _origin(probes: Iterable[Probe], command: str) -> list[str]:

@@ -110,14 +110,14 @@ def _levels(rows: list[dict[str, str]] | None) -> str:
 def _parity(rows: list[dict[str, str]] | None) -> str:
     """One line a precision: how many parallel settings stay within tolerance, and how far off the worst is."""
     lines = []
-    for precision in dict.fromkeys(row["precision"] for row in rows or []):
-        group = [row for row in rows or [] if row["precision"] == precision]
+    for precision, against in dict.fromkeys((row["precision"], row["against"]) for row in rows or []):
+        group = [row for row in rows or [] if (row["precision"], row["against"]) == (precision, against)]
         compared = [row for row in group if row["largest"]]
         line = f"parity in {precision}: "
         if compared:
             within = sum(row["verdict"] == "within tolerance" for row in compared)
             probes = [
-                {"parallel": row["parallel"], "compared_steps": int(row["compared_steps"])}
+                {"parallel": row["parallel"], "against": against, "compared_steps": int(row["compared_steps"])}
                 | {key: float(row[key]) for key in ("largest", "tolerance")}
                 for row in compared
             ]

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainyard.core.statistics import Score
-from trainyard.report.render.format import PERCENT, POINTS, scientific, score
+from trainyard.report.render.format import PERCENT, POINTS, percent, scientific, score
 from trainyard.report.render.html import Cell
-from trainyard.report.results.probes import is_bit_equal
+from trainyard.report.results.probes import is_bit_equal, name_reference
 from trainyard.report.statistics.seeds import LOSSES, compute_spread
 
 BADGES = {"finished": "good", "diverged": "bad", "out-of-memory": "bad", "failed": "bad", "unsupported": "warn"}
@@ -66,9 +66,12 @@ def verdict_cell(probe: dict[str, Any]) -> Cell:
         kind = "plain" if probe["outcome"] == "finished" else BADGES.get(probe["outcome"], "plain")
         return Cell(text, None, tip=probe["reason"] or "", kind=kind)
     tip = (
-        f"largest difference from the reference over {probe['compared_steps']} steps on {probe['model']}, "
+        f"largest difference from {name_reference(probe)} over {probe['compared_steps']} steps on {probe['model']}, "
         f"{probe['processes']} processes; tolerance {scientific(probe['tolerance'])}: {probe['tolerance_reason']}"
     )
+    if probe["norm"] is not None:
+        norm, most = percent(probe["norm"], None), percent(probe["norm_tolerance"], None)
+        tip += f"; largest difference of the gradient norm {norm}, tolerance {most}"
     text = f"{scientific(probe['largest'])} {'within' if probe['within'] else 'outside'}"
     if is_bit_equal(probe):
         text = SAME

@@ -16,12 +16,12 @@ from trainyard.report.pages.truncation import MOST, describe_cuts
 from trainyard.report.render.format import SHORT_TITLES, TABLE_SCORES, TITLES, decimal, duration, plural, size
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
 from trainyard.report.results.contamination import Overlap, describe_overlaps, read_overlaps
+from trainyard.report.results.probes import read_comparisons
 from trainyard.report.results.published import PUBLISHED, published_row
 from trainyard.report.results.runs import (
     Evaluation,
     Run,
     model_labels,
-    read_all,
     read_evaluations,
     read_runs,
     run_labels,
@@ -72,7 +72,9 @@ def tabulate(
         numbers: the CSV.
     """
     loaded_evaluations = read_evaluations(evaluations)
-    compared = compare(study, read_runs(runs), loaded_evaluations, read_all(parity), read_overlaps(contamination))
+    compared = compare(
+        study, read_runs(runs), loaded_evaluations, read_comparisons(parity), read_overlaps(contamination)
+    )
     write_table(compared, study.title, table, numbers)
 
 
@@ -235,7 +237,10 @@ def _parity_cell(run: Run, parity: Sequence[dict[str, Any]]) -> dict[str, Cell]:
     if not fitting:
         return {"parity": missing_cell("no probe of this parallel setting in this precision")}
     probe = next((probe for probe in fitting if probe["model"] == coordinates["model"]), fitting[0])
-    return {"parity": verdict_cell(probe)}
+    both = [other for other in fitting if other["probe"] == probe["probe"]]
+    return {
+        "parity": verdict_cell(min(both, key=lambda each: (each["within"] is not False, each["against"] == "fp32")))
+    }
 
 
 def _scores(evaluations: dict[str, Evaluation], tokenizer: str) -> dict[str, Cell]:

@@ -36,7 +36,14 @@ from trainyard.report.render.format import (
 )
 from trainyard.report.results.measurements import PLACE, MeasuredCell, cell_label, describe_load, group_cells
 from trainyard.report.results.measurements import varying_coordinates as varying_cells
-from trainyard.report.results.probes import describe_tolerance, is_bit_equal, nearest_probe, probe_label
+from trainyard.report.results.probes import (
+    describe_excess,
+    describe_tolerance,
+    is_bit_equal,
+    name_reference,
+    nearest_probe,
+    probe_label,
+)
 from trainyard.report.results.runs import Evaluation, Run, distinguishing_coordinates, label
 from trainyard.report.statistics.paired_tests import PairedTest, compare_paired, compare_with_baseline
 from trainyard.report.statistics.seeds import group_configurations, headline
@@ -238,8 +245,9 @@ def _against_pretrained(evidence: Evidence, group: Ranking, name: str) -> list[s
 
 def _parity(evidence: Evidence) -> list[str]:
     sentences = []
-    for precision in dict.fromkeys(probe["precision"] for probe in evidence.parity):
-        probes = [probe for probe in evidence.parity if probe["precision"] == precision]
+    for precision, against in dict.fromkeys((probe["precision"], probe["against"]) for probe in evidence.parity):
+        probes = [probe for probe in evidence.parity if (probe["precision"], probe["against"]) == (precision, against)]
+        reference = name_reference(probes[0])
         compared = [probe for probe in probes if probe["within"] is not None]
         outside = [probe for probe in compared if not probe["within"]]
         equal = [probe_label(probe, evidence.parity) for probe in compared if is_bit_equal(probe)]
@@ -248,7 +256,7 @@ def _parity(evidence: Evidence) -> list[str]:
             settings = f"All {len(equal)} {what}" if len(equal) > 1 else equal[0]
             verb = "equal" if len(equal) > 1 else "equals"
             sentences.append(
-                f"{settings} {_in(what, precision)} {verb} the reference bit by bit: the loss of each of "
+                f"{settings} {_in(what, precision)} {verb} {reference} bit by bit: the loss of each of "
                 f"{min(probe['compared_steps'] for probe in compared)} steps is the same number."
             )
         elif compared:
@@ -260,21 +268,19 @@ def _parity(evidence: Evidence) -> list[str]:
                 f"{whole} {what} {_in(what, precision)} stay within {describe_tolerance(compared)} "
                 f"({word}: {name}, {scientific(worst['largest'])})."
                 if len(compared) > 1
-                else f"{name} in {precision} deviates by {scientific(worst['largest'])} at most from the "
-                f"reference over {worst['compared_steps']} steps; its tolerance is {scientific(worst['tolerance'])}."
+                else f"{name} in {precision} deviates by {scientific(worst['largest'])} at most from "
+                f"{reference} over {worst['compared_steps']} steps; its tolerance is {scientific(worst['tolerance'])}."
             )
         if equal and len(equal) < len(compared):
-            sentences.append(f"Equal to the reference bit by bit: {join_words(equal)}.")
+            sentences.append(f"Equal to {reference} bit by bit: {join_words(equal)}.")
         sentences += [
-            f"{probe_label(probe, evidence.parity)} deviates by {scientific(probe['largest'])}, outside its tolerance "
-            f"of {scientific(probe['tolerance'])}."
-            for probe in outside
+            f"{probe_label(probe, evidence.parity)} deviates by {describe_excess(probe)}." for probe in outside
         ]
         sentences += [
             f"{probe_label(probe, evidence.parity)} in {precision} could not be compared "
             f"({probe['outcome']}: {truncate(probe['reason'] or 'no reason given', 160)})."
             for probe in probes
-            if probe["within"] is None
+            if probe["within"] is None and against == "fp32"
         ]
     return sentences
 

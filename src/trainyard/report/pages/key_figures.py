@@ -66,14 +66,15 @@ def make_cards(evidence: Evidence) -> list[Card]:
     compared = [probe for probe in evidence.parity if probe["within"] is not None]
     if compared:
         _, worst = nearest_probe(compared)
-        within = sum(probe["within"] for probe in compared)
+        count = len({probe["probe"] for probe in compared})
+        within = count - len({probe["probe"] for probe in compared if not probe["within"]})
         remark = (
-            f"of the reference; nearest to its tolerance: {probe_label(worst, evidence.parity)} in "
+            f"of their references; nearest to its tolerance: {probe_label(worst, evidence.parity)} in "
             f"{worst['precision']}, {scientific(worst['largest'])} of {scientific(worst['tolerance'])}"
         )
         if all(is_bit_equal(probe) for probe in compared):
             remark = "all equal to the reference bit by bit"
-        results.append(Card("probes within tolerance", f"{within} of {len(compared)}", remark, within < len(compared)))
+        results.append(Card("probes within tolerance", f"{within} of {count}", remark, within < count))
     return results + _speed(evidence)
 
 

@@ -13,6 +13,7 @@ from trainyard.report.pages.key_figures import make_cards
 from trainyard.report.render.html import render, render_fragment
 from trainyard.report.results.contamination import read_overlaps
 from trainyard.report.results.measurements import read_cells, read_searches
+from trainyard.report.results.probes import read_comparisons
 from trainyard.report.results.runs import read_all, read_evaluations, read_runs
 from trainyard.report.results.shortcuts import read_shortcuts
 from trainyard.report.statistics.study import Evidence
@@ -51,7 +52,7 @@ def write(
         study=study,
         runs=read_runs(runs),
         evaluations=read_evaluations(evaluations),
-        parity=read_all(parity),
+        parity=read_comparisons(parity),
         cells=read_cells(cells),
         searches=read_searches(cells),
         shortcuts=read_shortcuts(shortcuts),

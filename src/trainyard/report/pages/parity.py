@@ -13,11 +13,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from trainyard.config.study import Study
 from trainyard.report.pages.cells import SAME, outcome_cell, verdict_cell
+from trainyard.report.pages.seeded_faults import SEEDED, SEEDED_IN
 from trainyard.report.render import style
-from trainyard.report.render.format import MINUS, plural, scientific
+from trainyard.report.render.format import MINUS, decimal, join_words, percent, plural, scientific
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
-from trainyard.report.results.probes import is_bit_equal, probe_label
-from trainyard.report.results.runs import read_all
+from trainyard.report.results.probes import is_bit_equal, probe_label, read_comparisons
 
 LOWEST = 1e-3  # of the smallest tolerance: smaller differences are drawn there
 NARROW, WIDE = 25, 34  # characters of a label: of panels side by side, and of one that has the width to itself
@@ -40,7 +40,7 @@ class _Group:
 def draw(study: Study, *, parity: Sequence[Path], output: Path) -> None:
     """Draw the largest difference in loss from the reference up to each compared step, with the tolerance.
 
-    A panel for each model, dataset and precision, two a row. Probes that stray alike
+    A panel for each model, dataset, precision and reference, two a row. Probes that stray alike
     share a colour and a label; exact zeros are at the foot.
 
     Args:
@@ -48,13 +48,13 @@ def draw(study: Study, *, parity: Sequence[Path], output: Path) -> None:
         parity: the probes' parity.json.
         output: the SVG.
     """
-    probes = [probe for probe in read_all(parity) if probe["by_step"]]
+    probes = [probe for probe in read_comparisons(parity) if probe["by_step"]]
     if not probes:
         style.draw_empty(output, f"No probe of “{study.title}” has been compared with the reference.")
         return
     panels: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for probe in probes:
-        panels.setdefault((_place(probe), probe["precision"]), []).append(probe)
+        panels.setdefault((_place(probe), _compared(probe)), []).append(probe)
     places = list(dict.fromkeys(row_name for row_name, _ in panels))
     precisions = {precision for _, precision in panels}
     names = list(dict.fromkeys(probe["parallel"] for probe in probes))
@@ -85,6 +85,13 @@ def draw(study: Study, *, parity: Sequence[Path], output: Path) -> None:
                 _panel(axes, panels[key], groups[key])
             top -= 0.65
         style.note(drawing, f"the largest |loss {MINUS} reference| up to each step that is compared, in nats per token")
+
+
+def _compared(probe: dict[str, Any]) -> str:
+    """The precision, with the reference's where it is not fp32."""
+    if probe["against"] == "fp32":
+        return probe["precision"]
+    return f"{probe['precision']} against {probe['against']}"
 
 
 def _place(probe: dict[str, Any]) -> str:
@@ -153,13 +160,14 @@ def tabulate(study: Study, *, parity: Sequence[Path], table: Path, numbers: Path
         table: the HTML page.
         numbers: the CSV.
     """
-    probes = read_all(parity)
+    probes = read_comparisons(parity)
     failed = any(probe["reason"] for probe in probes)
     columns = [
         Column("parallel", "parallel setting", text=True),
         Column("model", "model", text=True),
         Column("dataset", "dataset", text=True),
         Column("precision", "precision", text=True),
+        Column("against", "reference's precision", text=True),
         Column("processes", "processes"),
         Column("outcome", "outcome", text=True),
         Column("steps", "run", "steps"),
@@ -167,14 +175,20 @@ def tabulate(study: Study, *, parity: Sequence[Path], table: Path, numbers: Path
         Column("largest", "largest", "difference in loss"),
         Column("mean", "mean", "difference in loss"),
         Column("tolerance", "tolerance", "difference in loss"),
+        Column("norm", "largest", "difference of the gradient norm, %"),
+        Column("norm_tolerance", "tolerance", "difference of the gradient norm, %"),
         Column("verdict", "verdict", text=True),
         Column("reason", "why there is no result", text=True, shown=failed),
     ]
     notes = [
         "Each setting is compared with one process in fp32 that accumulates the same micro-batches in rank order, "
-        "without dropout, on batches whose ranks hold unequal numbers of predicted tokens."
+        "without dropout, on batches whose ranks hold unequal numbers of predicted tokens; in bf16 and fp16 also with "
+        "one process in that precision."
     ]
     notes += tolerance_notes(probes)
+    notes += [
+        note for precision in dict.fromkeys(probe["precision"] for probe in probes) for note in _limits(precision)
+    ]
     page = Table(
         "Parity with the reference",
         columns,
@@ -191,7 +205,7 @@ def tolerance_notes(probes: Sequence[dict[str, Any]]) -> list[str]:
     for probe in probes:
         steps = probe["compared_steps"]
         over = "" if steps is None or steps == probe["steps"] else f" over the first {plural(steps, 'step')}"
-        key = (probe["precision"], probe["tolerance"], probe["tolerance_reason"])
+        key = (_compared(probe), probe["tolerance"], probe["tolerance_reason"])
         named.setdefault(key, []).append(over)
     return [
         f"The tolerance of {scientific(tolerance)} in {precision}{max(over)}: {why}."
@@ -199,8 +213,25 @@ def tolerance_notes(probes: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
+def _limits(precision: str) -> list[str]:
+    """What a probe in a precision finds of the faults that were seeded, and what it doesn't."""
+    seeded = SEEDED.get(precision)
+    if seeded is None:
+        return []
+    found = [title for title, fault in seeded.items() if fault["found"]]
+    missed = [title for title, fault in seeded.items() if not fault["found"]]
+    smallest = min((seeded[title] for title in found), key=lambda fault: fault["largest"])
+    effect = f"{scientific(smallest['largest'])} in the loss"
+    if smallest["norm"] is not None:
+        effect += f" and {percent(smallest['norm'], None)} in the gradient norm"
+    return [
+        f"Faults seeded in {SEEDED_IN} in {precision} (make faults): found are {join_words(found)}; the smallest of "
+        f"them moves 20 steps by {effect}. " + (f"Not found: {join_words(missed)}." if missed else "All are found.")
+    ]
+
+
 def _row(probe: dict[str, Any]) -> Row:
-    words = ("parallel", "model", "dataset", "precision")
+    words = ("parallel", "model", "dataset", "precision", "against")
     cells = {key: Cell(probe[key], probe[key]) for key in words}
     cells["parallel"] = Cell(probe["parallel"], probe["parallel"], {"probe": probe["probe"]}, tip=probe["probe"])
     cells |= {key: Cell(str(probe[key]), probe[key]) for key in ("processes", "steps")}
@@ -210,6 +241,9 @@ def _row(probe: dict[str, Any]) -> Row:
     for key in ("largest", "mean", "tolerance"):
         value = probe[key]
         cells[key] = missing_cell(probe["reason"] or "") if value is None else Cell(scientific(value), value)
+    for key in ("norm", "norm_tolerance"):
+        value = probe[key]
+        cells[key] = missing_cell("") if value is None else Cell(decimal(100 * value, 2), value)
     badge = verdict_cell(probe)
     text = "no result" if probe["within"] is None else "within tolerance" if probe["within"] else "outside tolerance"
     cells["verdict"] = Cell(SAME if is_bit_equal(probe) else text, text, tip=badge.tip, kind=badge.kind)
