@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from trainyard.core.power import find_detectable
 from trainyard.core.statistics import Score, bootstrap_means, estimate_proportion, estimate_ratio
 from trainyard.core.text import markdown_table
 from trainyard.report.results.item_scores import Items
@@ -19,7 +20,7 @@ from trainyard.report.results.runs import Evaluation
 from trainyard.report.statistics.decontaminated import compare_within_strata, make_strata
 from trainyard.report.statistics.paired_tests import PairedTest, flip_signs, mcnemar
 from trainyard.report.statistics.power_law import fit
-from trainyard.report.statistics.recipes import RecipeTest, compare_recipes, find_detectable, welch
+from trainyard.report.statistics.recipes import RecipeTest, compare_recipes, welch
 from trainyard.report.statistics.selection import correct_for_choice
 
 Generator = np.random.Generator
