@@ -99,6 +99,7 @@ wildcard_constraints:
     split="train|validation|test",
     evaluation="[^/@]+",
     checkpoint="[^/@]+",
+    cell="[^/@]+",
 
 
 def every_core():

@@ -45,6 +45,7 @@ rule overview:
                 shortcuts="shortcuts",
                 contamination="contamination",
                 duplicates="duplicates",
+                peaks="peaks",
             )
         ),
         figures=lambda wildcards: list(JOBS.figures(wildcards.study).values()),
