@@ -39,10 +39,10 @@ rule peak:
         device="cpu|cuda",
         precision="fp32|bf16|fp16",
         threads="[0-9]+",
+    priority: 2
     conda:
         JOBS.environment("train")
     threads: (lambda wildcards: int(wildcards.threads)) if ON_CLUSTER else every_core()
-    priority: 2
     resources:
         mem_mb=4000,
         runtime=10,
@@ -72,10 +72,10 @@ rule measure:
         "logs/{study}/measure/{cell}/launch{launch}.benchmark.jsonl"
     wildcard_constraints:
         launch="[0-9]+",
+    priority: JOBS.turn
     conda:
         JOBS.framework_environment
     threads: JOBS.threads if ON_CLUSTER else every_core()
-    priority: JOBS.turn
     resources:
         mem_mb=JOBS.memory,
         runtime=30,

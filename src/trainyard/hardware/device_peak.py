@@ -5,17 +5,12 @@ import time
 import torch
 
 from trainyard.config.catalogue import Precision
-from trainyard.hardware.cpu import processor_name
+from trainyard.hardware.device import device_name
 from trainyard.hardware.peak_flops import Peak, find_datasheet_peak
 
 SIDES = (64, 256, 1024)
 MEASURE_SECONDS = 0.5
 REPEATS = 5
-
-
-def device_name(device: torch.device) -> str:
-    """What the machine calls the device."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
 
 
 def find_peak(device: torch.device, precision: Precision) -> Peak:

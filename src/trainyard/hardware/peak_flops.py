@@ -7,8 +7,6 @@ from typing import Any
 
 from trainyard.config.catalogue import Precision
 
-MFU_FORMULA = "tokens/s x (6 N + 12 L h Q T) / (processes x peak)"
-
 
 @dataclass(frozen=True)
 class Peak:

@@ -8,7 +8,8 @@ import torch
 
 from trainyard.config.catalogue import Precision
 from trainyard.core.files import write_json
-from trainyard.hardware.device_peak import device_name, find_peak
+from trainyard.hardware.device import device_name
+from trainyard.hardware.device_peak import find_peak
 
 
 def main() -> None:

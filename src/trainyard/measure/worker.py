@@ -15,10 +15,15 @@ from trainyard.config.train import Train
 from trainyard.core.files import read_json, write_json
 from trainyard.core.percentiles import percentiles
 from trainyard.estimate.families import load_family
-from trainyard.estimate.parameters import PAIR_FLOPS_FORMULA, flops_per_pair, flops_per_token, megatron_flops
-from trainyard.hardware.device_peak import device_name
+from trainyard.estimate.parameters import (
+    MFU_FORMULA,
+    PAIR_FLOPS_FORMULA,
+    flops_per_pair,
+    flops_per_token,
+    megatron_flops,
+)
+from trainyard.hardware.device import device_name
 from trainyard.hardware.memory_usage import DeviceMemory, host_memory, peak_host_memory
-from trainyard.hardware.peak_flops import MFU_FORMULA
 from trainyard.measure.memory_limit import lift_limit, limit_memory
 from trainyard.measure.profile import profile_steps
 from trainyard.models.build import build

@@ -21,10 +21,9 @@ from trainyard.core.errors import InputError, one_line
 from trainyard.core.files import clear_drafts, read_json, write_json
 from trainyard.data.loader import Loader
 from trainyard.estimate.families import load_family
-from trainyard.estimate.parameters import flops_per_token, parameters
-from trainyard.hardware.device_peak import device_name
+from trainyard.estimate.parameters import MFU_FORMULA, flops_per_token, parameters
+from trainyard.hardware.device import device_name
 from trainyard.hardware.memory_usage import peak_host_memory
-from trainyard.hardware.peak_flops import MFU_FORMULA
 from trainyard.launch.failures import is_lost_connection, is_out_of_memory
 from trainyard.models.build import build, start_token
 from trainyard.models.loss import Objective

@@ -145,8 +145,8 @@ def _describe_ranking(ranking: Ranking, names: Sequence[str]) -> str:
         )
     ahead = 100 * (ranking.speeds[0].value / ranking.speeds[1].value - 1)
     return (
-        f"{head} {settings[0]} is fastest, with {speed} over {count} in turn ({load}); second is {settings[1]}, "
-        f"{decimal(ahead, 1)} % behind, where {noise}."
+        f"{head} {settings[0]} is fastest, with {speed} over {count} in turn ({load}): {decimal(ahead, 1)} % faster "
+        f"than {settings[1]}, the second, where {noise}."
     )
 
 

@@ -1,5 +1,6 @@
 """Which of several cells is fastest, from launches that took turns: an interval of each speed, and ties."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,7 +101,13 @@ def find_least_difference(launches: Sequence[Sequence[float]]) -> float | None:
     error = math.sqrt(float((residuals**2).sum()) / degrees / rounds)
     if error <= 1e-12:
         return None
-    return float(stats.studentized_range.ppf(LEVEL, cells, degrees)) * error
+    return _studentized_range(cells, degrees) * error
+
+
+@functools.cache
+def _studentized_range(cells: int, degrees: int) -> float:
+    """The quantile of the range of so many means in units of their standard error; a second's integration."""
+    return float(stats.studentized_range.ppf(LEVEL, cells, degrees))
 
 
 def _took_turns(cells: Sequence[MeasuredCell]) -> bool:
