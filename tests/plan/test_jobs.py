@@ -189,14 +189,16 @@ def test_cells_take_turns_each_round_in_another_order(dag: Make) -> None:
 def test_cells_and_runs_of_one_precision_and_threads_share_a_peak(dag: Make) -> None:
     jobs = dag(grid("tinyworld"), measure=[MEASURE, {**MEASURE, "threads": 2, "sequence_length": [8]}])
     cells = jobs.plan.studies["s"].cells
-    peaks = {jobs.peak(SimpleNamespace(study="s", cell=name)) for name in cells}
+    peaks = {str(jobs.peak(SimpleNamespace(study="s", cell=name))) for name in cells}
     assert peaks == {f"results/peaks/cpu_fp32_threads{threads}.json" for threads in (1, 2)}
     assert jobs.results("s")["peaks"] == ["results/peaks/cpu_fp32_threads1.json"]
 
 
-def test_what_can_not_be_done_here_has_one_launch_that_says_so_and_no_peak(dag: Make) -> None:
+def test_what_can_not_be_done_here_has_one_launch_that_says_so_and_no_peak(
+    dag: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     jobs = dag(measure=[{**MEASURE, "parallel": ["ddp"], "precision": ["fp16"]}])
-    jobs._unsupported = lambda _: "needs a GPU"
+    monkeypatch.setattr(jobs, "_unsupported", lambda _: "needs a GPU")
     name = next(iter(jobs.plan.studies["s"].cells))
     at = SimpleNamespace(study="s", cell=name)
     assert jobs.peak(at) == []
