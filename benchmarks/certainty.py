@@ -22,6 +22,7 @@ from trainyard.report.statistics.paired_tests import PairedTest, flip_signs, mcn
 from trainyard.report.statistics.power_law import fit
 from trainyard.report.statistics.recipes import RecipeTest, compare_recipes, welch
 from trainyard.report.statistics.selection import correct_for_choice
+from trainyard.report.statistics.speeds import estimate_speeds, find_least_difference
 
 Generator = np.random.Generator
 Case = Callable[[Generator], bool]
@@ -147,6 +148,26 @@ def exponent(sizes: int, noise: float) -> Case:
     return case
 
 
+def launches(cells: int, drift: float, spread: float = 1.0) -> Case:
+    """Cells of one speed in three rounds; what is in common to a round drifts, and one cell is noisier by `spread`."""
+
+    def case(generator: Generator) -> bool:
+        noise = np.where(np.arange(cells) == 0, spread, 1.0)[:, None] * 0.02
+        logs = noise * generator.normal(0, 1, (cells, 3)) + generator.normal(0, drift, 3)
+        found = find_least_difference(np.exp(logs).tolist())
+        return found is not None and float(np.ptp(logs.mean(axis=1))) > found
+
+    return case
+
+
+def speed(cells: int) -> Case:
+    def case(generator: Generator) -> bool:
+        found = estimate_speeds(np.exp(generator.normal(0, 0.02, (cells, 3))).tolist())[0]
+        return holds((found.low, found.high), 1.0)
+
+    return case
+
+
 SIMULATIONS: list[tuple[str, int, Case]] = [
     *((f"interval of an accuracy holds it, {n:,} items, {p:.0%} right", 4000, wilson(n, p))
       for n, p in ((100, 0.25), (500, 0.99), (2000, 0.5))),
@@ -163,6 +184,10 @@ SIMULATIONS: list[tuple[str, int, Case]] = [
     ("harmless contamination called harmful, 20 of 1,000 items", 500, contamination(1000, 20)),
     *((f"interval of an exponent holds it, {n} sizes, noise of {e:.1%}", 1000, exponent(n, e))
       for n, e in ((5, 0.002), (5, 0.01), (8, 0.005))),
+    *((f"any of {k} equal cells called faster, 3 launches, rounds drift by {d:.0%}, one {s:g} times as noisy", 4000,
+       launches(k, d, s))
+      for k, d, s in ((2, 0.0, 1), (3, 0.0, 1), (3, 0.2, 1), (6, 0.2, 1), (16, 0.2, 1), (6, 0.0, 3))),
+    *((f"interval of a speed holds it, 3 launches of {k} cells", 4000, speed(k)) for k in (1, 3, 6)),
 ]  # fmt: skip
 
 

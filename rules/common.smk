@@ -108,6 +108,7 @@ wildcard_constraints:
     split="train|validation|test",
     evaluation="[^/@]+",
     checkpoint="[^/@]+",
+    cell="[^/@]+",
 
 
 def every_core():

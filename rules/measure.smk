@@ -1,4 +1,4 @@
-# Probes against their references; speed and memory, alone on the machine.
+# Probes against their references; peaks, speed and memory, alone on the machine.
 rule parity:
     input:
         probe="results/{study}/{run}/metrics.jsonl",
@@ -32,13 +32,51 @@ rule parity:
 
 
 # every core of this machine is taken, or a whole node of a cluster, so that no other job disturbs the figures
+rule peak:
+    output:
+        peak="results/peaks/{device}_{precision}_threads{threads}.json",
+    log:
+        "logs/peaks/{device}_{precision}_threads{threads}.log",
+    benchmark:
+        "logs/peaks/{device}_{precision}_threads{threads}.benchmark.jsonl"
+    wildcard_constraints:
+        device="cpu|cuda",
+        precision="fp32|bf16|fp16",
+        threads="[0-9]+",
+    priority: 2
+    conda:
+        JOBS.environment("train")
+    threads: (lambda wildcards: int(wildcards.threads)) if ON_CLUSTER else every_core()
+    resources:
+        mem_mb=4000,
+        runtime=10,
+        slurm_extra="--exclusive",
+        gres="gpu:1" if ON_GPUS else "",
+        slots=1 if ON_GPUS else 0,
+    params:
+        specification=lambda wildcards: {
+            "device": wildcards.device,
+            "precision": wildcards.precision,
+            "threads": int(wildcards.threads),
+        },
+        code=code_hash("trainyard.measure.peak", "trainyard.measure.peak_worker"),
+    message:
+        "Find the peak of a {wildcards.device} in {wildcards.precision}, {wildcards.threads} threads"
+    script:
+        "../workflow/scripts/peak.py"
+
+
+# one launch; the cells take turns
 rule measure:
     output:
-        measured="results/{study}/measure/{cell}.json",
+        measured="results/{study}/measure/{cell}/launch{launch}.json",
     log:
-        "logs/{study}/measure/{cell}.log",
+        "logs/{study}/measure/{cell}/launch{launch}.log",
     benchmark:
-        "logs/{study}/measure/{cell}.benchmark.jsonl"
+        "logs/{study}/measure/{cell}/launch{launch}.benchmark.jsonl"
+    wildcard_constraints:
+        launch="[0-9]+",
+    priority: JOBS.turn
     conda:
         JOBS.framework_environment
     threads: JOBS.threads if ON_CLUSTER else every_core()
@@ -58,6 +96,30 @@ rule measure:
         unsupported=JOBS.unsupported,
         code=JOBS.measure_code,
     message:
-        "Measure {wildcards.cell} of {wildcards.study}, alone on the machine"
+        "Measure {wildcards.cell} of {wildcards.study}, alone on the machine, launch {wildcards.launch}"
     script:
         "../workflow/scripts/measure.py"
+
+
+rule combine:
+    input:
+        launches=JOBS.launches,
+        peak=JOBS.peak,
+    output:
+        measured="results/{study}/measure/{cell}.json",
+    log:
+        "logs/{study}/measure/{cell}.log",
+    benchmark:
+        "logs/{study}/measure/{cell}.benchmark.jsonl"
+    conda:
+        JOBS.environment("report")
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        code=code_hash("trainyard.measure.combine"),
+    message:
+        "Combine the launches of {wildcards.cell} of {wildcards.study}"
+    script:
+        "../workflow/scripts/combine.py"

@@ -47,6 +47,7 @@ rule overview:
                 points="points",
                 contamination="contamination",
                 duplicates="duplicates",
+                peaks="peaks",
             )
         ),
         figures=lambda wildcards: list(JOBS.figures(wildcards.study).values()),

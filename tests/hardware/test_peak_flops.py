@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from trainyard.hardware import peak_flops
-from trainyard.hardware.peak_flops import Peak, peak
+from trainyard.hardware import device_peak
+from trainyard.hardware.device_peak import REPEATS, find_peak
+from trainyard.hardware.peak_flops import Peak, compute_mfu
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ from trainyard.hardware.peak_flops import Peak, peak
 )
 def test_a_known_gpu_has_the_peak_of_its_datasheet(monkeypatch, name, precision, flops):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
-    found = peak(torch.device("cuda", 0), precision)
+    found = find_peak(torch.device("cuda", 0), precision)
     assert found.flops == flops
     assert found.source.startswith("NVIDIA's")
     assert name in found.source
@@ -47,12 +48,39 @@ def test_a_known_gpu_has_the_peak_of_its_datasheet(monkeypatch, name, precision,
 )
 def test_an_unknown_gpu_is_measured(monkeypatch, name, precision):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
-    monkeypatch.setattr(peak_flops, "measured_peak", lambda *_: Peak(1.0, "measured"))
-    assert peak(torch.device("cuda", 0), precision).source == "measured"
+    monkeypatch.setattr(device_peak, "measure_peak", lambda *_: Peak(1.0, "measured"))
+    assert find_peak(torch.device("cuda", 0), precision).source == "measured"
 
 
-def test_a_cpu_is_measured_and_says_so():
-    found = peak(torch.device("cpu"), "fp32")
-    assert found.flops > 1e8
-    assert "measured here" in found.source
+def test_a_cpu_is_measured_several_times_and_the_best_counts():
+    found = find_peak(torch.device("cpu"), "fp32")
+    assert found.flops == max(found.rates) > 1e8
+    assert len(found.rates) == REPEATS
+    assert found.source.startswith("measured: the best")
     assert "threads" in found.source
+
+
+def of(name, **more):
+    """A file of a peak."""
+    return {"device": "cpu", "device_name": name, "precision": "fp32", "flops": 2e12, "source": "s", **more}
+
+
+def test_utilisation_is_a_share_of_the_peak_of_its_own_kind_of_device():
+    assert compute_mfu(5e11, "A", of("A")) == {"mfu": 0.25, "mfu_reason": None, "peak_flops": 2e12, "peak_source": "s"}
+
+
+def test_on_another_processor_than_the_peaks_there_is_no_utilisation_but_the_reason():
+    found = compute_mfu(5e11, "B", of("A"))
+    assert (found["mfu"], found["peak_flops"]) == (None, None)
+    assert found["mfu_reason"] == "it ran on B, and the peak is of A"
+
+
+def test_a_gpu_of_another_kind_has_the_peak_of_its_own_datasheet_if_it_is_known():
+    peak = of("NVIDIA H200", device="cuda", precision="bf16")
+    assert compute_mfu(156e12, "NVIDIA A100-SXM4-80GB", peak)["mfu"] == 0.5
+    assert compute_mfu(156e12, "Tesla P100-PCIE-16GB", peak)["mfu_reason"]
+
+
+@pytest.mark.parametrize(("flops", "peak"), [(None, of("A")), (1e9, None)])
+def test_without_flops_or_a_peak_there_is_no_utilisation(flops, peak):
+    assert set(compute_mfu(flops, "A", peak).values()) == {None}

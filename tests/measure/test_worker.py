@@ -3,11 +3,9 @@ import pytest
 from engine_settings import cell_train
 from trainyard.config.catalogue import Model
 from trainyard.estimate.parameters import flops_per_pair, flops_per_token, megatron_flops
-from trainyard.hardware.peak_flops import Peak
-from trainyard.measure.worker import compute_speed, compute_utilisation
+from trainyard.measure.worker import compute_flops, compute_speed
 
 SHAPE = {"layers": 2, "width": 32, "heads": 4, "context": 32, "vocabulary": 300}
-TOP = Peak(1e12, "a datasheet")
 
 
 def cell(family="gpt2", **train):
@@ -30,7 +28,7 @@ def test_throughput_is_of_all_data_ranks_by_the_median_step():
 def test_of_pairs_the_tokens_of_targets_are_counted_as_a_training_counts_them():
     found = compute_speed([2.0], cell("bart", target_length=3), data_ranks=2)
     assert (found["samples_per_second"], found["tokens_per_second"]) == (8.0, 24.0)
-    counted = compute_utilisation([2.0], cell("bart", target_length=3), data_ranks=2, top=TOP)
+    counted = compute_flops([2.0], cell("bart", target_length=3), data_ranks=2)
     model = Model.from_spec(cell("bart")["model"])
     assert counted["tflops"] == pytest.approx(4 * flops_per_pair(model, 10, 3) / 1e12)
     assert counted["tflops_formula"].startswith("pairs/s")
@@ -41,21 +39,19 @@ def test_processes_that_share_a_copy_of_the_model_take_one_batch():
 
 
 def test_flops_are_counted_by_both_forms_for_one_process():
-    found = compute_utilisation([2.0], cell(), data_ranks=2, top=TOP)
+    found = compute_flops([2.0], cell(), data_ranks=2)
     model = Model.from_spec(cell()["model"])
     assert found["tflops"] == pytest.approx(8 * 10 * flops_per_token(model, 10) / 2.0 / 1e12)
     assert found["tflops_megatron"] == pytest.approx(megatron_flops(model, 8, 10, False) / 2.0 / 1e12)
-    assert found["mfu"] == pytest.approx(found["tflops"])
-    assert found["peak_source"] == "a datasheet"
 
 
 def test_processes_that_share_a_copy_of_the_model_share_its_work():
-    alone, shared = (compute_utilisation([2.0], cell(), data_ranks=ranks, top=TOP) for ranks in (2, 1))
-    for count in ("tflops", "tflops_megatron", "mfu"):
+    alone, shared = (compute_flops([2.0], cell(), data_ranks=ranks) for ranks in (2, 1))
+    for count in ("tflops", "tflops_megatron"):
         assert shared[count] == pytest.approx(alone[count] / 2)
 
 
 @pytest.mark.parametrize(("family", "holds"), [("opt", True), ("gpt2", True), ("llama", False), ("bart", False)])
 def test_megatrons_form_is_given_where_it_holds(family, holds):
-    found = compute_utilisation([2.0], cell(family), data_ranks=2, top=TOP)
+    found = compute_flops([2.0], cell(family), data_ranks=2)
     assert (found["tflops_megatron"] is not None) is holds

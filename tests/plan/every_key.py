@@ -272,6 +272,7 @@ WHOLE: dict[str, Any] = {
                 "threads": 1,
                 "steps": 2,
                 "warmup_steps": 1,
+                "launches": 2,
                 "profiled_steps": 1,
                 "train": {"activation_checkpointing": False},
                 "host_memory_gb": 4.0,

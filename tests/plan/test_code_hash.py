@@ -88,6 +88,13 @@ def test_a_training_knows_nothing_of_what_studies_ask_for_besides(entry: str) ->
     assert not [name for name in names if name.startswith(("trainyard.report", "trainyard.evaluate"))]
 
 
+@pytest.mark.parametrize("entry", ["trainyard.train.worker", "trainyard.measure.throughput"])
+def test_a_peak_is_no_matter_of_what_runs_on_a_device(entry: str) -> None:
+    forget()
+    names = code_hash.import_closure(entry)
+    assert not {"trainyard.hardware.peak_flops", "trainyard.hardware.device_peak"} & set(names)
+
+
 def test_what_is_kept_of_a_module_is_what_parsing_it_again_gives(package: Path) -> None:
     first = code_hash.code_hash("p.main")
     (kept,) = (package.parents[1] / ".snakemake").iterdir()

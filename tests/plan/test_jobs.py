@@ -165,3 +165,41 @@ def test_the_size_of_n_grams_is_no_matter_of_other_pages(dag: Make) -> None:
     at = SimpleNamespace(study="s")
     plain, other = (dag(asked(grid("tinyworld"), ngram)).study(at) for ngram in (8, 13))
     assert plain == other == dag(grid("tinyworld")).study(at)
+
+
+MEASURE = {"models": ["opt-tiny"], "parallel": ["single", "ddp", "fsdp"], "batch": [1, 2, 4], "sequence_length": [16]}
+
+
+def test_cells_take_turns_each_round_in_another_order(dag: Make) -> None:
+    jobs = dag(measure=[MEASURE])
+    cells = list(jobs.plan.studies["s"].cells)
+    turns = {
+        (cell, launch): jobs.turn(SimpleNamespace(study="s", cell=cell, launch=launch))
+        for cell in cells
+        for launch in "123"
+    }
+    order = sorted(turns, key=lambda key: -turns[key])
+    assert [launch for _, launch in order] == [launch for launch in "123" for _ in cells]
+    rounds = {tuple(cell for cell, launch in order if launch == number) for number in "123"}
+    assert len(rounds) == 3
+    assert tuple(cells) not in rounds
+    assert min(turns.values()) > 0  # what Snakemake counts as a reason to begin a job
+
+
+def test_cells_and_runs_of_one_precision_and_threads_share_a_peak(dag: Make) -> None:
+    jobs = dag(grid("tinyworld"), measure=[MEASURE, {**MEASURE, "threads": 2, "sequence_length": [8]}])
+    cells = jobs.plan.studies["s"].cells
+    peaks = {str(jobs.peak(SimpleNamespace(study="s", cell=name))) for name in cells}
+    assert peaks == {f"results/peaks/cpu_fp32_threads{threads}.json" for threads in (1, 2)}
+    assert jobs.results("s")["peaks"] == ["results/peaks/cpu_fp32_threads1.json"]
+
+
+def test_what_can_not_be_done_here_has_one_launch_that_says_so_and_no_peak(
+    dag: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = dag(measure=[{**MEASURE, "parallel": ["ddp"], "precision": ["fp16"]}])
+    monkeypatch.setattr(jobs, "_unsupported", lambda _: "needs a GPU")
+    name = next(iter(jobs.plan.studies["s"].cells))
+    at = SimpleNamespace(study="s", cell=name)
+    assert jobs.peak(at) == []
+    assert [Path(file).name for file in jobs.launches(at)] == ["launch1.json"]

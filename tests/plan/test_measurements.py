@@ -1,6 +1,7 @@
 """From the grids of `measure` to cells and searches."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,3 +125,14 @@ def test_what_is_no_matter_of_a_step_s_cost_changes_no_cell(plan: Callable[..., 
 
     assert cell(learning_rate=0.02, warmup_steps=3, validate_every=3, decay="linear", steps=7) == cell()
     assert cell(max_grad_norm=None) != cell()
+
+
+def test_the_first_launch_of_a_cell_is_profiled_and_a_search_is_made_once(plan: Callable[..., Plan]) -> None:
+    found = cells_of(plan, {"search": {"largest": 64}, "launches": 4})
+    cell = found["opt-tiny_ddp-x1_fp32_batch8_sequence128"]
+    assert [Path(file).name for file in cell.launch_files] == [f"launch{number}.json" for number in (1, 2, 3, 4)]
+    assert [cell.launch_specification(number)["profiled_steps"] for number in (1, 2)] == [3, 0]
+    assert "launches" not in cell.specification  # one more measures no launch anew
+    search = found["opt-tiny_ddp-x1_fp32_largest-batch_sequence128"]
+    assert len(search.launch_files) == 1
+    assert "profiled_steps" not in search.launch_specification(1)

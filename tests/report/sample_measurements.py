@@ -1,5 +1,6 @@
 """What the files of measurements hold: a cell, and a search for the largest batch."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from .sample_text import HOSTILE
@@ -65,6 +66,7 @@ def measured_cell(
         "peak_memory_increase": speed and (2 * peak if device else peak - 3e8),
         "memory_kind": speed and predicted["kind"],
         "mfu": speed and speed / 1e5,
+        "mfu_reason": None,
         "mfu_formula": "6 N + 12 L h Q T" if speed else None,
         "peak_flops": 5e10 if speed else None,
         "peak_source": "measured" if speed else None,
@@ -85,8 +87,17 @@ def measured_cell(
         ],
         "predicted_memory": predicted,
         "prediction_error": speed and 0.1,
+        "launches": launches_of([speed] * 3) if speed else [],
         **more,
     }
+
+
+def launches_of(speeds: Sequence[float], minute: int = 0) -> list[dict[str, Any]]:
+    """A cell's launches: one an hour, from a minute on."""
+    return [
+        {"launch": number, "started": f"2026-01-01T{number:02}:{minute:02}:00+00:00", "tokens_per_second": speed}
+        for number, speed in enumerate(speeds, 1)
+    ]
 
 
 def batch_search(

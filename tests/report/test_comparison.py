@@ -13,9 +13,13 @@ from .reading import csv_rows
 from .sample_results import against_own
 
 
-def made(results):
+def made(results, peaks=()):
     return compare(
-        results.study, read_runs(results.runs), read_evaluations(results.evaluations), read_comparisons(results.parity)
+        results.study,
+        read_runs(results.runs),
+        read_evaluations(results.evaluations),
+        read_comparisons(results.parity),
+        peaks=peaks,
     )
 
 
@@ -123,11 +127,31 @@ def test_the_parity_verdict_is_that_of_the_runs_own_setting_and_precision(full):
     assert row_of(table, "gpt2-1m-s1")["parity"].value is None
 
 
-@pytest.mark.parametrize(("figure", "text"), [("tokens_per_second", "20,480"), ("mfu", "31.0")])
-def test_speed_and_mfu_say_that_they_were_shared(empty, figure, text):
+PEAK = {
+    "device": "cpu",
+    "precision": "fp32",
+    "threads": 1,
+    "device_name": "A processor",
+    "flops": 1e10,
+    "source": "measured: the best product",
+}
+
+
+def test_speed_and_mfu_say_that_they_were_shared(empty):
     empty.add_run("r")
-    cell = row_of(made(empty), "r")[figure]
-    assert (cell.text, cell.detail, cell.more["timing"]) == (text, "shared", "shared")
+    cells = row_of(made(empty, [PEAK]), "r")
+    flops = 20_480 * read_runs(empty.runs)[0].summary["flops_per_token"]
+    assert cells["mfu"].value == pytest.approx(flops / 1e10)
+    assert cells["mfu"].tip.endswith("peak 1e+10 FLOP/s, measured: the best product")
+    for figure in ("tokens_per_second", "mfu"):
+        assert (cells[figure].detail, cells[figure].more["timing"]) == ("shared", "shared")
+
+
+def test_the_mfu_of_a_run_is_left_out_with_the_reason_where_the_peak_is_another_processors(empty):
+    empty.add_run("r")
+    cell = row_of(made(empty, [PEAK | {"device_name": "Another"}]), "r")["mfu"]
+    assert (cell.value, cell.tip) == (None, "it ran on A processor, and the peak is of Another")
+    assert "mfu" not in row_of(made(empty, [PEAK | {"threads": 2}]), "r")
 
 
 def test_losses_with_another_tokenizer_do_not_compete(full):

@@ -24,7 +24,7 @@ STUDY = {
 }
 RUN = "tinyworld_gpt2-tiny_ddp-x4_fp32_seed1"
 CELL = "gpt2-tiny_ddp-x2_fp32_batch2_sequence64"
-TARGETS = (f"results/gpus/{RUN}/summary.json", f"results/gpus/measure/{CELL}.json")
+TARGETS = (f"results/gpus/{RUN}/summary.json", f"results/gpus/measure/{CELL}/launch1.json")
 SETTINGS = ("--config", "device=cuda", "processes_per_node=2", "studies=gpus")
 
 

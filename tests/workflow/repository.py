@@ -55,6 +55,7 @@ MICRO = {
             "sequence_length": [64],
             "steps": 3,
             "warmup_steps": 1,
+            "launches": 2,
         }
     ],
 }

@@ -33,6 +33,7 @@ STUDY = {
             "steps": 1,
             "warmup_steps": 0,
             "profiled_steps": 0,
+            "launches": 1,
             "search": {"largest": 1, "steps": 1},
         }
     ],

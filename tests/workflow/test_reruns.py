@@ -129,6 +129,21 @@ def test_an_added_seed_runs_alone(repository: Repository) -> None:
     assert trained(jobs) == {GPT2.replace("seed1", "seed2"), MODERN.replace("seed1", "seed2")}
 
 
+def test_what_finds_the_peak_measures_and_trains_nothing_anew(repository: Repository) -> None:
+    file = "src/trainyard/hardware/device_peak.py"
+    with repository.edited(file, "import torch", "import json as _changed\nimport torch"):
+        jobs = repository.would_run()
+    assert kinds(jobs) == {"Find", "Combine", "Draw", "Tabulate", "Write", "Check"}
+
+
+def test_one_more_launch_is_measured_alone(repository: Repository) -> None:
+    study = copy.deepcopy(MICRO)
+    study["measure"][0]["launches"] = 3
+    jobs = repository.would_run_as(study)
+    assert [job.rpartition(" ")[2] for job in jobs if job.startswith("Measure")] == ["3"]
+    assert trained(jobs) == set()
+
+
 def test_a_touched_script_reruns_its_rule(repository: Repository) -> None:
     script = repository.folder / "workflow/scripts/parity.py"
     before = script.stat()

@@ -138,7 +138,7 @@ def test_other_code_concerns_what_it_made(changed: list[str]) -> None:
 
 def test_a_changed_configuration_concerns_what_it_is_about(changed: list[str]) -> None:
     settings = of(changed, "settings")
-    assert "results/micro/measure/gpt2-tiny_single-x1_fp32_batch2_sequence64.json" in settings
+    assert "results/micro/measure/gpt2-tiny_single-x1_fp32_batch2_sequence64/launch1.json" in settings
     assert not {file for file in settings if not file.startswith(("results/micro/measure", "results/micro/report"))}
 
 

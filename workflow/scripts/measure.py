@@ -1,4 +1,4 @@
-"""Rule measure: speed and memory of one cell."""
+"""Rule measure: speed and memory of one launch of a cell."""
 
 import sys
 from pathlib import Path

@@ -217,7 +217,12 @@ class Measure(Entry):
     threads: Threads = 1
     steps: PositiveInt = 20
     warmup_steps: NonNegativeInt = 3
-    profiled_steps: NonNegativeInt = Field(3, description="after those timed, to see where time goes; 0: not looked at")
+    launches: Annotated[int, Field(ge=1, le=100)] = Field(
+        3, description="of each cell, in turn with the other cells; fewer than two tell nothing of how far speeds vary"
+    )
+    profiled_steps: NonNegativeInt = Field(
+        3, description="of the first launch, after those timed, to see where time goes; 0: not looked at"
+    )
     train: dict[str, Any] = Field(
         default_factory=dict,
         description="over the settings of the grid that holds the model, or of the first; batch and lengths are those "

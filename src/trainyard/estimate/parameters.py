@@ -4,6 +4,7 @@ from trainyard.config.catalogue import Model
 from trainyard.estimate.blocks import decoder_layers, head_width
 from trainyard.estimate.families import load_family
 
+MFU_FORMULA = "tokens/s x (6 N + 12 L h Q T) / (processes x peak)"
 PAIR_FLOPS_FORMULA = "6 (E S + D T) + 12 h Q (L S^2 + K (T^2 + S T))"
 
 

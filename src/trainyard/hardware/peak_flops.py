@@ -1,25 +1,26 @@
-"""What a device could do at most: the denominator of model FLOPs utilisation (MFU)."""
+"""The peaks of known GPUs, and model FLOPs utilisation (MFU), of which a peak is the denominator; without torch."""
 
 import re
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import torch
+from typing import Any
 
 from trainyard.config.catalogue import Precision
-from trainyard.hardware.cpu import processor_name
-
-MFU_FORMULA = "tokens/s x (6 N + 12 L h Q T) / (processes x peak)"
-SIDES = (64, 256, 1024)
-MEASURE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Peak:
-    """The most that one process's device computes, in FLOP/s, and where the figure comes from."""
+    """The most that one process's device computes.
+
+    Attributes:
+        flops: in FLOP/s.
+        source: where the figure comes from.
+        rates: what each repeat of a measurement came to, in FLOP/s; none of a datasheet's.
+    """
 
     flops: float
     source: str
+    rates: tuple[float, ...] = ()
 
 
 _DATASHEET = "NVIDIA's datasheet"
@@ -59,18 +60,8 @@ _DEVICES: list[tuple[str, str, float | None, float, bool]] = [
 ]
 
 
-def peak(device: torch.device, precision: Precision) -> Peak:
-    """The peak of this process's device: by datasheet, or measured where there is none.
-
-    A measured one is the best product of two square matrices with this process's
-    threads. Call it while nothing else computes.
-    """
-    if device.type == "cuda":
-        return _of_datasheet(torch.cuda.get_device_name(device), precision) or measured_peak(device, precision)
-    return measured_peak(device, precision)
-
-
-def _of_datasheet(name: str, precision: Precision) -> Peak | None:
+def find_datasheet_peak(name: str, precision: Precision) -> Peak | None:
+    """The peak of a GPU by its name; None where its datasheet isn't known, or has no such precision."""
     if " MIG " in name:  # a slice of a device, of which there are many sizes
         return None
     for pattern, source, full, half, knows_bf16 in _DEVICES:
@@ -80,33 +71,28 @@ def _of_datasheet(name: str, precision: Precision) -> Peak | None:
     return None
 
 
-def device_name(device: torch.device) -> str:
-    """What the machine calls the device."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return processor_name()
+def compute_mfu(flops: float | None, device_name: str | None, peak: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The MFU of one process: its FLOP/s over the peak of the device that it ran on.
 
+    A GPU of another kind than the peak's has its own datasheet's; nothing else than the peak's own kind of device is
+    divided by what was measured there.
 
-def measured_peak(device: torch.device, precision: Precision) -> Peak:
-    """The best rate of a product of two square matrices of any of SIDES in the precision's data type.
+    Args:
+        flops: what the model needs, in FLOP/s of one process; None where that isn't known.
+        device_name: what it ran on.
+        peak: the content of a file of `results/peaks/`.
 
-    Of a type that a processor has no instructions for, small products are the quicker ones.
+    Returns:
+        `mfu`, `mfu_reason` (why there is none), `peak_flops`, `peak_source`.
     """
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    rates = {side: 2 * side**3 / _shortest_product(side, dtype, device) for side in SIDES}
-    side = max(SIDES, key=lambda side: rates[side])
-    where = "" if device.type == "cuda" else f", {torch.get_num_threads()} threads"
-    return Peak(rates[side], f"measured here: the best {side} x {side} product in {precision}{where}")
-
-
-def _shortest_product(side: int, dtype: torch.dtype, device: torch.device) -> float:
-    """The seconds of the shortest of many products of two square matrices."""
-    left, right = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
-    best, until = float("inf"), time.perf_counter() + MEASURE_SECONDS / len(SIDES)
-    while best == float("inf") or time.perf_counter() < until:
-        start = time.perf_counter()
-        torch.mm(left, right)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        best = min(best, time.perf_counter() - start)
-    return best
+    nothing = {"mfu": None, "mfu_reason": None, "peak_flops": None, "peak_source": None}
+    if flops is None or peak is None:
+        return nothing
+    found = Peak(peak["flops"], peak["source"])
+    if device_name != peak["device_name"]:
+        own = find_datasheet_peak(device_name or "", peak["precision"]) if peak["device"] == "cuda" else None
+        if own is None:
+            reason = f"it ran on {device_name or 'an unknown device'}, and the peak is of {peak['device_name']}"
+            return nothing | {"mfu_reason": reason}
+        found = own
+    return {"mfu": flops / found.flops, "mfu_reason": None, "peak_flops": found.flops, "peak_source": found.source}

@@ -1,4 +1,4 @@
-"""Speed and memory of a model under a parallel setting, and the largest batch that fits, on random tokens."""
+"""One launch of a cell, for speed and memory, or the search for the largest batch that fits, on random tokens."""
 
 import shutil
 import sys
@@ -11,6 +11,7 @@ import psutil
 
 from trainyard.core.failure_counts import FAILED, record_failure
 from trainyard.core.files import read_json, write_json
+from trainyard.core.text import utc_now
 from trainyard.estimate.memory import compare_prediction, predict_execution
 from trainyard.launch.launch import LaunchError, launch
 from trainyard.measure import worker
@@ -40,10 +41,7 @@ RESULT_KEYS = (
     "tflops_formula",
     "tflops_megatron",
     "tflops_megatron_formula",
-    "mfu",
     "mfu_formula",
-    "peak_flops",
-    "peak_source",
     "breakdown",
     "breakdown_reason",
     "device_name",
@@ -68,14 +66,14 @@ def measure(
     python: str = sys.executable,
     nodes: int = 1,
 ) -> None:
-    """Measure a cell, or search for its largest batch, and write its file.
+    """Launch a cell once, or search for its largest batch, and write the file of that.
 
     Memory that runs out and a framework that crashes are outcomes, with null figures.
 
     Args:
-        cell: kind (cell, search), study, cell, model and parallel (catalogue entries with their names),
-            processes, threads (a process), device, precision, batch (sequences per process, or a copy of the
-            model), sequence_length, train (the settings of a training), memory_limit; steps, warmup_steps and
+        cell: kind (cell, search), study, cell, launch (its number, from 1), model and parallel (catalogue entries with
+            their names), processes, threads (a process), device, precision, batch (sequences per process, or a copy
+            of the model), sequence_length, train (the settings of a training), memory_limit; steps, warmup_steps and
             profiled_steps, or in a search `search` with smallest, largest and steps.
         output: the file to write; what the cell swaps to a disk lies beside it meanwhile.
         log: takes what the processes print.
@@ -88,7 +86,7 @@ def measure(
     """
     launcher = _Launcher(output.with_suffix(".measuring"), log, python, nodes)
     row = {name: cell[name] for name in COORDINATES} | {name: cell["train"][name] for name in TRAIN_COORDINATES}
-    row |= {name: cell.get(name) for name in ("steps", "warmup_steps")}
+    row |= {name: cell.get(name) for name in ("steps", "warmup_steps", "launch")} | {"started": utc_now()}
     row |= {"model": cell["model"]["name"], "parallel": cell["parallel"]["name"]}
     if cell["kind"] == "search":
         result, search_keys = _search(cell, launcher, unsupported)

@@ -15,9 +15,15 @@ from trainyard.config.train import Train
 from trainyard.core.files import read_json, write_json
 from trainyard.core.percentiles import percentiles
 from trainyard.estimate.families import load_family
-from trainyard.estimate.parameters import PAIR_FLOPS_FORMULA, flops_per_pair, flops_per_token, megatron_flops
+from trainyard.estimate.parameters import (
+    MFU_FORMULA,
+    PAIR_FLOPS_FORMULA,
+    flops_per_pair,
+    flops_per_token,
+    megatron_flops,
+)
+from trainyard.hardware.device import device_name
 from trainyard.hardware.memory_usage import DeviceMemory, host_memory, peak_host_memory
-from trainyard.hardware.peak_flops import MFU_FORMULA, Peak, device_name, peak
 from trainyard.measure.memory_limit import lift_limit, limit_memory
 from trainyard.measure.profile import profile_steps
 from trainyard.models.build import build
@@ -55,7 +61,6 @@ def measure_cell(cell: dict[str, Any], scratch: Path) -> dict[str, Any]:
     lift_limit(cell["memory_limit"], device)
     ranks = _gather(peak_host_memory(), peak_host_memory() - before, usage.peak())
     parts = profile_steps(lambda: _step(engine, batch), engine, cell["profiled_steps"])
-    top = peak(device, cell["precision"])
     data_ranks = engine.data_ranks
     engine.close()
     if process_group.rank() != 0:
@@ -64,7 +69,7 @@ def measure_cell(cell: dict[str, Any], scratch: Path) -> dict[str, Any]:
     return {
         **compute_speed(seconds, cell, data_ranks),
         **_memory(ranks, steps, device),
-        **compute_utilisation(seconds, cell, data_ranks, top),
+        **compute_flops(seconds, cell, data_ranks),
         **parts,
         "device_name": device_name(device),
     }
@@ -208,8 +213,8 @@ def compute_speed(seconds: list[float], cell: dict[str, Any], data_ranks: int) -
     }
 
 
-def compute_utilisation(seconds: list[float], cell: dict[str, Any], data_ranks: int, top: Peak) -> dict[str, Any]:
-    """TFLOP/s per process by two counts, and model FLOPs utilisation with the peak that it is a part of.
+def compute_flops(seconds: list[float], cell: dict[str, Any], data_ranks: int) -> dict[str, Any]:
+    """TFLOP/s per process by two counts, with their formulas and that of the utilisation (MFU).
 
     Megatron's count holds for decoders with a feed-forward layer of four times the width; elsewhere it is None.
     """
@@ -228,10 +233,7 @@ def compute_utilisation(seconds: list[float], cell: dict[str, Any], data_ranks: 
         "tflops_formula": PAIRS_FORMULA if pairs else FLOPS_FORMULA,
         "tflops_megatron": megatron / 1e12 if holds else None,
         "tflops_megatron_formula": MEGATRON_FORMULA,
-        "mfu": flops / top.flops,
         "mfu_formula": f"({PAIRS_FORMULA}) / peak" if pairs else MFU_FORMULA,
-        "peak_flops": top.flops,
-        "peak_source": top.source,
     }
 
 

@@ -4,6 +4,7 @@ Kept out of the rule files so that it is typed and tested; it knows nothing of S
 but that wildcards have names.
 """
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -120,6 +121,8 @@ class Dag:
 
     def specification(self, wildcards: Wildcards) -> dict[str, Any]:
         """Everything that it depends on."""
+        if hasattr(wildcards, "launch"):
+            return self._study(wildcards).cells[wildcards.cell].launch_specification(int(wildcards.launch))
         return self.execution(wildcards).specification
 
     def data_folders(self, wildcards: Wildcards) -> list[str]:
@@ -163,7 +166,31 @@ class Dag:
         study = self._study(wildcards)
         if hasattr(wildcards, "run"):
             return count_failures(Path(study.runs[wildcards.run].folder) / "summary.json")
-        return count_failures(Path(study.cells[wildcards.cell].file))
+        return count_failures(Path(study.cells[wildcards.cell].launch_file(int(wildcards.launch))))
+
+    def turn(self, wildcards: Wildcards) -> float:
+        """The priority of a launch: all first launches come before all second ones, each time in another order.
+
+        What changes with time on a machine then falls on all cells alike. The order is drawn by a hash of the names.
+        """
+        name = f"{wildcards.study}/{wildcards.cell}/{wildcards.launch}"
+        draw = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 16**8
+        return 1 / (int(wildcards.launch) + draw)
+
+    def launches(self, wildcards: Wildcards) -> list[str]:
+        """The files of a cell's launches; what can't be done here says so once."""
+        files = self._study(wildcards).cells[wildcards.cell].launch_files
+        return files if self.unsupported(wildcards) is None else files[:1]
+
+    def peak(self, wildcards: Wildcards) -> str | list[str]:
+        """The file of the peak that a cell's MFU is a share of; what can't be done here has none."""
+        return self._peak(self.execution(wildcards)) or []
+
+    def _peak(self, execution: Execution) -> str | None:
+        at = execution.specification
+        if self._unsupported(execution) is not None:
+            return None
+        return f"{RESULTS}/peaks/{at['device']}_{at['precision']}_threads{at['threads']}.json"
 
     def unsupported(self, wildcards: Wildcards) -> str | None:
         """Why it can't be done here, or None."""
@@ -359,6 +386,7 @@ class Dag:
             "texts_rows": sorted(set(plan.text_files.values())),
             "parity": [f"{run.folder}/parity.json" for run in plan.probes],
             "cells": [cell.file for cell in plan.cells.values()],
+            "peaks": sorted({peak for run in plan.trainings if (peak := self._peak(run))}),
             "shortcuts": [f"{RESULTS}/{study}/shortcuts/{dataset}.json" for dataset in plan.choice_datasets],
             "points": [f"{RESULTS}/{study}/shortcuts/{dataset}.parquet" for dataset in plan.choice_datasets],
             "contamination": plan.contamination_files,

@@ -42,12 +42,32 @@ _OF_THE_CELL = {
 
 @dataclass(frozen=True)
 class Cell(Execution):
-    """One measurement, or one search for the largest batch."""
+    """One measurement, in several launches, or one search for the largest batch.
+
+    Attributes:
+        launches: how many.
+    """
+
+    launches: int = 1
 
     @property
     def file(self) -> str:
         """Where its result is."""
         return f"{RESULTS}/{self.study}/measure/{self.name}.json"
+
+    @property
+    def launch_files(self) -> list[str]:
+        """Where the results of its launches are."""
+        return [self.launch_file(number) for number in range(1, self.launches + 1)]
+
+    def launch_file(self, number: int) -> str:
+        """Where the result of one launch is."""
+        return f"{RESULTS}/{self.study}/measure/{self.name}/launch{number}.json"
+
+    def launch_specification(self, number: int) -> dict[str, Any]:
+        """What one launch depends on. The first is profiled: where time goes is no matter of chance."""
+        profiled = {} if number == 1 else {"profiled_steps": 0}
+        return {**self.specification, "launch": number} | (profiled if self.specification["kind"] == "cell" else {})
 
 
 def expand_cells(name: str, study: Study, catalogues: Catalogues, device: Device, location: str) -> dict[str, Cell]:
@@ -72,7 +92,8 @@ def expand_cells(name: str, study: Study, catalogues: Catalogues, device: Device
             cell = _name(specification, grid)
             if cell in results:
                 raise InputError(f"{location}: measure: the cell {cell} appears in two grids; remove it from one")
-            results[cell] = Cell(name, cell, {"study": name, "cell": cell, **specification})
+            launches = grid.launches if specification["kind"] == "cell" else 1
+            results[cell] = Cell(name, cell, {"study": name, "cell": cell, **specification}, launches=launches)
     return results
 
 

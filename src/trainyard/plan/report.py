@@ -235,6 +235,7 @@ TABLES = [
             "scored": "items",
             "parity": "parity",
             "contamination": "contamination",
+            "peaks": "peaks",
         },
     ),
     Table(

@@ -393,7 +393,7 @@ def read_catalogues(folder: Path) -> Catalogues:
 def plan_study(name: str, folder: Path, catalogues: Catalogues, machine: Machine) -> StudyPlan:
     """Read one study file and expand it."""
     path = folder / "studies" / f"{name}.yaml"
-    if name in ("data", "models"):
+    if name in ("data", "models", "peaks"):
         raise InputError(f"{path}: results/{name} holds no study: give the file another name")
     study: Study = parse(Study, read_yaml(path), str(path))
     location = str(path)

@@ -30,7 +30,8 @@ CONTENTS = (
         "model",
     ),
     (f"`{RESULTS}/*/RUN/evaluate/`", "scores with their standard errors, and the items one by one (Parquet)"),
-    (f"`{RESULTS}/*/measure/`", "speed and memory"),
+    (f"`{RESULTS}/*/measure/`", "speed and memory, launch by launch"),
+    (f"`{RESULTS}/peaks/`", "the most that the machine computes, of which the MFU is a share"),
     (f"`{RESULTS}/*/report/`", "figures (SVG) and tables (HTML, CSV)"),
     (
         f"`{RESULTS}/*/provenance/`",

@@ -1,7 +1,8 @@
 """The record of a job: what it was asked, with which code, of which inputs to which outputs, where and when.
 
 Every job leaves one, whatever its rule: a run its provenance.json, any other a file in
-`results/{study}/provenance/` (or `results/data/`, `results/models/`) under its log's name.
+`results/{study}/provenance/` (or `results/data/`, `results/models/`, `results/peaks/`)
+under its log's name.
 """
 
 import shlex

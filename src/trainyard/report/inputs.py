@@ -8,7 +8,18 @@ from trainyard.config.catalogue import Model
 from trainyard.config.settings import Prices
 from trainyard.config.study import Study
 
-FILES = ("evaluations", "parity", "cells", "shortcuts", "statistics", "contamination", "duplicates", "texts", "rows")
+FILES = (
+    "evaluations",
+    "parity",
+    "cells",
+    "peaks",
+    "shortcuts",
+    "statistics",
+    "contamination",
+    "duplicates",
+    "texts",
+    "rows",
+)
 
 
 def collect_arguments(files: Mapping[str, Sequence[str]], params: Mapping[str, Any]) -> dict[str, Any]:

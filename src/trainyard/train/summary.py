@@ -19,17 +19,15 @@ def steady_rows(rows: list[Row]) -> list[Row]:
     return rows[WARMUP_ROWS:] if len(rows) > WARMUP_ROWS else rows
 
 
-def _speed(rows: list[Row], started: dict[str, Any], processes: int) -> dict[str, Any]:
-    """Throughput and model FLOPs utilisation (MFU)."""
-    figures: dict[str, Any] = {"tokens_per_second": None, "step_seconds": None, "mfu": None}
-    if rows:
-        steady = steady_rows(rows)
-        figures["tokens_per_second"] = statistics.median(row["tokens_per_second"] for row in steady)
-        figures["step_seconds"] = percentiles([row["step_seconds"] for row in steady])
-    peak, flops = started.get("peak_flops"), started.get("flops_per_token")
-    if figures["tokens_per_second"] and peak and flops:
-        figures["mfu"] = figures["tokens_per_second"] * flops / (peak * processes)
-    return figures
+def _speed(rows: list[Row]) -> dict[str, Any]:
+    """Throughput and the time of a step."""
+    if not rows:
+        return {"tokens_per_second": None, "step_seconds": None}
+    steady = steady_rows(rows)
+    return {
+        "tokens_per_second": statistics.median(row["tokens_per_second"] for row in steady),
+        "step_seconds": percentiles([row["step_seconds"] for row in steady]),
+    }
 
 
 def find_validations(rows: Sequence[Row]) -> dict[str, Row]:
@@ -74,11 +72,10 @@ def summarise(
         "training_loss": statistics.fmean(row["loss"] for row in last) if last else None,
         "validation_loss": validations[LAST]["validation_loss"] if validations else None,
         "best": {"step": best["step"], "validation_loss": best["validation_loss"]} if best else None,
-        **_speed(rows, started, specification["processes"]),
+        **_speed(rows),
         "flops_per_token": started.get("flops_per_token"),
         "mfu_formula": started.get("mfu_formula"),
-        "peak_flops": started.get("peak_flops"),
-        "peak_source": started.get("peak_source"),
+        "device_name": started.get("device_name"),
         "peak_device_memory": _largest([outcome.get("peak_device_memory"), *(row["device_memory"] for row in rows)]),
         "peak_host_memory": _largest([outcome.get("peak_host_memory"), *(row["host_memory"] for row in rows)]),
         "elapsed_seconds": rows[-1]["elapsed_seconds"] if rows else 0.0,

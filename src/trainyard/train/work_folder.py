@@ -4,7 +4,7 @@
 work/{study}/{run}/{key}/
     spec.json            what is trained
     origin.json          of what and by which code: the hashes of its data, the versions of the code that trained it
-    started.json         what the trainer found out when it started: steps, parameters, peak
+    started.json         what the trainer found out when it started: steps, parameters, device
     slurm-job            the number of the SLURM job that trains or trained last
     metrics.jsonl        one row per step; cut back to the resumed step
     checkpoints/         step-000050/ and the one before it

@@ -21,9 +21,9 @@ from trainyard.core.errors import InputError, one_line
 from trainyard.core.files import clear_drafts, read_json, write_json
 from trainyard.data.loader import Loader
 from trainyard.estimate.families import load_family
-from trainyard.estimate.parameters import flops_per_token, parameters
+from trainyard.estimate.parameters import MFU_FORMULA, flops_per_token, parameters
+from trainyard.hardware.device import device_name
 from trainyard.hardware.memory_usage import peak_host_memory
-from trainyard.hardware.peak_flops import MFU_FORMULA, peak
 from trainyard.launch.failures import is_lost_connection, is_out_of_memory
 from trainyard.models.build import build, start_token
 from trainyard.models.loss import Objective
@@ -67,7 +67,6 @@ def _train(
     loader, validation = _loaders(specification)
     if metrics:
         write_json(folder.started, found_at_start(specification, loader))
-    process_group.barrier()  # the peak is measured while the other ranks rest
     objective = _objective(specification)
     engine = engine_class(objective, engine_settings(specification, loader, folder.swap))
     seed_rank(specification.seed, engine.data_rank)  # the processes of one copy drop out alike
@@ -159,21 +158,20 @@ def _loaders(specification: Specification) -> tuple[Loader, Loader | None]:
 
 
 def found_at_start(specification: Specification, loader: Loader) -> dict[str, Any]:
-    """Steps, parameters and the parts of the MFU: the content of started.json.
+    """Steps, parameters, the device and the parts of the MFU that are the model's: the content of started.json.
 
     A token of the MFU's formula is a position that is read and predicted. An
     encoder-decoder reads other tokens than it predicts: it gets no MFU.
     """
-    found: dict[str, Any] = {"steps": loader.steps, "parameters": parameters(specification.model)}
+    found: dict[str, Any] = {
+        "steps": loader.steps,
+        "parameters": parameters(specification.model),
+        "device_name": device_name(process_group.device(specification.device)),
+    }
     if load_family(specification.model.family).is_encoder_decoder:
         return found
-    most = peak(process_group.device(specification.device), specification.precision)
-    return found | {
-        "flops_per_token": flops_per_token(specification.model, specification.train.sequence_length),
-        "mfu_formula": MFU_FORMULA,
-        "peak_flops": most.flops,
-        "peak_source": most.source,
-    }
+    length = specification.train.sequence_length
+    return found | {"flops_per_token": flops_per_token(specification.model, length), "mfu_formula": MFU_FORMULA}
 
 
 def data_ranks(specification: Specification) -> int:

@@ -10,12 +10,14 @@ from trainyard.config.study import Study
 from trainyard.config.train import Train, rows_per_step
 from trainyard.core.code_versions import trained_by, with_commits
 from trainyard.core.errors import shorten
+from trainyard.hardware.peak_flops import compute_mfu
 from trainyard.metrics import METRICS, SCORES
 from trainyard.report.pages.cells import SEEDS, outcome_cell, score_cell, spread_cell, verdict_cell
 from trainyard.report.pages.truncation import MOST, describe_cuts
 from trainyard.report.render.format import SHORT_TITLES, TABLE_SCORES, TITLES, decimal, duration, plural, size
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
 from trainyard.report.results.contamination import Overlap, describe_overlaps, read_overlaps
+from trainyard.report.results.measurements import describe_peak
 from trainyard.report.results.probes import read_comparisons
 from trainyard.report.results.published import PUBLISHED, published_row
 from trainyard.report.results.runs import (
@@ -57,6 +59,7 @@ def tabulate(
     evaluations: Sequence[Path],
     parity: Sequence[Path],
     contamination: Sequence[Path] = (),
+    peaks: Sequence[Path] = (),
     table: Path,
     numbers: Path,
 ) -> None:
@@ -68,12 +71,18 @@ def tabulate(
         evaluations: evaluation files of runs and of pretrained models.
         parity: parity.json of the probes.
         contamination: contamination/*/*.json.
+        peaks: peaks/*.json.
         table: the HTML page.
         numbers: the CSV.
     """
     loaded_evaluations = read_evaluations(evaluations)
     compared = compare(
-        study, read_runs(runs), loaded_evaluations, read_comparisons(parity), read_overlaps(contamination)
+        study,
+        read_runs(runs),
+        loaded_evaluations,
+        read_comparisons(parity),
+        read_overlaps(contamination),
+        read_all(peaks),
     )
     write_table(compared, study.title, table, numbers)
 
@@ -84,6 +93,7 @@ def compare(
     evaluations: Sequence[Evaluation],
     parity: Sequence[dict[str, Any]],
     overlaps: Sequence[Overlap] = (),
+    peaks: Sequence[dict[str, Any]] = (),
 ) -> Table:
     """The comparison as a table: a row for each run and evaluated checkpoint, baselines and published rows apart."""
     by_model: ByModel = {}
@@ -92,7 +102,7 @@ def compare(
         by_model.setdefault((evaluation.run, evaluation.checkpoint), {})[evaluation.raw["evaluation"]] = evaluation
         if evaluation.scores or evaluation.raw["evaluation"] not in groups:
             groups[evaluation.raw["evaluation"]] = evaluation
-    trained, pretrained = _trained_rows(runs, by_model, parity), _pretrained_rows(runs, by_model)
+    trained, pretrained = _trained_rows(runs, by_model, parity, peaks), _pretrained_rows(runs, by_model)
     _compare_with_best([*trained, *pretrained], runs)
     over_seeds = _over_seeds(group_configurations(runs), evaluations)
     rows = [*over_seeds, *(row for row, _ in [*trained, *pretrained])]
@@ -130,7 +140,9 @@ def _describe_rough(evaluations: Sequence[Evaluation]) -> list[str]:
     ]
 
 
-def _trained_rows(runs: Sequence[Run], by_model: ByModel, parity: Sequence[dict[str, Any]]) -> list[Scored]:
+def _trained_rows(
+    runs: Sequence[Run], by_model: ByModel, parity: Sequence[dict[str, Any]], peaks: Sequence[dict[str, Any]]
+) -> list[Scored]:
     """A row for each evaluated checkpoint of each run; one for a run of which none is."""
     labels = run_labels(runs, {run.name for run in runs})
     scored: list[Scored] = []
@@ -139,7 +151,7 @@ def _trained_rows(runs: Sequence[Run], by_model: ByModel, parity: Sequence[dict[
         for checkpoint in checkpoints:
             origin = "; ".join(filter(None, [f"{run.name}: {run.folder}", with_commits(run.code_versions)]))
             cells = {"run": Cell(labels[run.name], run.name, tip=origin)}
-            cells |= _run_cells(run, checkpoint) | _parity_cell(run, parity)
+            cells |= _run_cells(run, checkpoint, peaks) | _parity_cell(run, parity)
             evaluations_here = by_model.get((run.name, checkpoint), {})
             scored.append((Row(cells | _scores(evaluations_here, run.tokenizer)), evaluations_here))
     return scored
@@ -193,7 +205,7 @@ def _repeats(first: Column, second: Column, rows: Sequence[Row]) -> bool:
     return all(one == other for one, other in values) and any(one is not None for one, _ in values)
 
 
-def _run_cells(run: Run, checkpoint: str) -> dict[str, Cell]:
+def _run_cells(run: Run, checkpoint: str, peaks: Sequence[dict[str, Any]]) -> dict[str, Cell]:
     summary = run.summary
     cells = {name: Cell(value, value) for name, value in run.coordinates.items()}
     cells["checkpoint"] = Cell(checkpoint, checkpoint) if checkpoint else missing_cell("nothing was evaluated")
@@ -223,11 +235,23 @@ def _run_cells(run: Run, checkpoint: str) -> dict[str, Cell]:
     if memory is not None:
         of = "host" if device is None else "device"
         cells["peak_memory"] = Cell(size(memory), memory, {"kind": of}, tip=f"{of} memory, largest over processes")
-    if summary["mfu"] is not None:
-        tip = f"{summary['mfu_formula']}; peak {summary['peak_flops']:.3g} FLOP/s, {summary['peak_source']}"
-        text = f"{100 * summary['mfu']:.1f}"
-        cells["mfu"] = Cell(text, summary["mfu"], {"timing": timing}, tip, "muted", detail=timing)
+    if mfu := _mfu_cell(run, peaks):
+        cells["mfu"] = mfu
     return cells
+
+
+def _mfu_cell(run: Run, peaks: Sequence[dict[str, Any]]) -> Cell | None:
+    """The share of the peak of its device, precision and threads, where both are known."""
+    summary, keys = run.summary, ("device", "precision", "threads")
+    peak = next((peak for peak in peaks if all(peak[key] == run.specification[key] for key in keys)), None)
+    speed, per_token = summary["tokens_per_second"], summary["flops_per_token"]
+    flops = speed * per_token / run.specification["processes"] if speed and per_token else None
+    found = compute_mfu(flops, summary["device_name"], peak)
+    if found["mfu"] is None:
+        return missing_cell(found["mfu_reason"]) if found["mfu_reason"] else None
+    tip = f"{summary['mfu_formula']}; {describe_peak(found)}"
+    timing = {"timing": summary["timing"]}
+    return Cell(f"{100 * found['mfu']:.1f}", found["mfu"], timing, tip, "muted", detail=summary["timing"])
 
 
 def _parity_cell(run: Run, parity: Sequence[dict[str, Any]]) -> dict[str, Cell]:

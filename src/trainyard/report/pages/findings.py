@@ -12,6 +12,7 @@ from trainyard.report.pages import scaling
 from trainyard.report.pages.levels import MOST, describe_endings
 from trainyard.report.pages.predicted_memory import LARGE, TOO_SMALL, reported_error
 from trainyard.report.pages.quality import describe_pareto_front
+from trainyard.report.pages.speed import describe_speeds
 from trainyard.report.pages.verdicts import (
     describe_near_best,
     describe_second,
@@ -34,7 +35,7 @@ from trainyard.report.render.format import (
     size,
     truncate,
 )
-from trainyard.report.results.measurements import PLACE, MeasuredCell, cell_label, describe_load, group_cells
+from trainyard.report.results.measurements import PLACE, MeasuredCell, cell_label, group_cells
 from trainyard.report.results.measurements import varying_coordinates as varying_cells
 from trainyard.report.results.probes import (
     describe_excess,
@@ -290,22 +291,29 @@ def _in(what: str, precision: str) -> str:
 
 
 def _measure(evidence: Evidence) -> list[str]:
+    return [
+        *describe_speeds(evidence.cells),
+        *_leanest(evidence.cells),
+        *_largest_batches(evidence.searches),
+        *_predictions(evidence.cells),
+    ]
+
+
+def _leanest(cells: Sequence[MeasuredCell]) -> list[str]:
+    """The parallel setting that takes the least memory, of each model."""
     sentences = []
-    names = [name for name in varying_cells(evidence.cells) if name != "model"]
-    measured = [cell for cell in evidence.cells if cell["tokens_per_second"] is not None]
+    names = [name for name in varying_cells(cells) if name != "model"]
+    measured = [cell for cell in cells if cell["peak_memory"] is not None]
     for model in dict.fromkeys(cell["model"] for cell in measured):
-        cells = [cell for cell in measured if cell["model"] == model]
-        fastest = max(cells, key=lambda cell: cell["tokens_per_second"])
-        leanest = min(cells, key=lambda cell: math.inf if cell["peak_memory"] is None else cell["peak_memory"])
+        of_model = [cell for cell in measured if cell["model"] == model]
+        leanest = min(of_model, key=lambda cell: cell["peak_memory"])
+        which = f" under {cell_label(leanest, names)}" if len(of_model) > 1 else ""
+        least = "takes least memory" if len(of_model) > 1 else "takes"
         sentences.append(
-            f"{model} on random tokens is fastest under {cell_label(fastest, names)}, with "
-            f"{decimal(fastest['tokens_per_second'], 0)} tokens/s ({describe_load(fastest)}); least memory (libraries "
-            f"included): {cell_label(leanest, names)} with {size(leanest['peak_memory'])} per process."
-            if len(cells) > 1
-            else f"{cell_label(fastest, names)} runs {model} at {decimal(fastest['tokens_per_second'], 0)} tokens/s "
-            f"({describe_load(fastest)}), with {size(fastest['peak_memory'])} per process, libraries included."
+            f"{model} {least}{which}{',' if len(of_model) > 1 else ''} {size(leanest['peak_memory'])} per process, "
+            "libraries included."
         )
-    return sentences + _largest_batches(evidence.searches) + _predictions(evidence.cells)
+    return sentences
 
 
 def _largest_batches(searches: Sequence[MeasuredCell]) -> list[str]:

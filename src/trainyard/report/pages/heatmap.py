@@ -19,6 +19,7 @@ from trainyard.report.results.measurements import (
     shared_label,
     varying_coordinates,
 )
+from trainyard.report.statistics.speeds import rank_cells
 
 MOST = 12
 LINE = 0.27  # inches of height of one parallel setting
@@ -32,8 +33,9 @@ MAPS = (
 def draw(cells: Sequence[MeasuredCell], output: Path) -> None:
     """Draw tokens per second and peak memory of each parallel setting at each batch.
 
-    A pair of maps for each model, number of processes, precision and sequence length. What
-    ran out of memory is marked; settings that nothing was measured of are named below.
+    A pair of maps for each model, number of processes, precision and sequence length. The speeds of each batch that
+    can't be told from its fastest are bold. What ran out of memory is marked; settings that nothing was measured of
+    are named below.
 
     Args:
         cells: the measured cells.
@@ -45,6 +47,7 @@ def draw(cells: Sequence[MeasuredCell], output: Path) -> None:
     margin = 0.0072 * max((len(truncate(name, 30)) for name in names), default=0) + 0.015
     width = min((0.985 - margin - 0.03) / 2, 0.1 * max(len(_batches(subset)) for subset in places))
     distinguishing = varying_coordinates(cells, PLACE)
+    fastest = {id(cell) for ranking in rank_cells(cells) for cell in ranking.cells[: ranking.tied or 0]}
     height = sum(LINE * max(1, len(table)) + 1.35 for table in tables) + 0.15
     with style.figure(output, height=height) as drawing:
         top = height
@@ -53,7 +56,7 @@ def draw(cells: Sequence[MeasuredCell], output: Path) -> None:
             top -= tall + 0.65
             for index, (key, title, colours, words) in enumerate(MAPS):
                 axes = drawing.add_axes((margin + index * (width + 0.03), top / height, width, tall / height))
-                _map(axes, table, _batches(subset), key, colours, words)
+                _map(axes, table, _batches(subset), key, colours, words, set() if index else fastest)
                 axes.set_title(title or memory_title(subset), fontsize=11)
                 axes.set_yticks(range(len(table)), [truncate(name, 30) for name in table] if index == 0 else [])
             title = cell_label(subset[0], distinguishing) if distinguishing else ""
@@ -89,6 +92,7 @@ def _map(
     key: str,
     colours: str,
     words: Callable[[float], str],
+    bold: set[int],
 ) -> None:
     known = [cell[key] for row in table.values() for cell in row.values() if cell[key] is not None]
     top = max(known, default=1.0)
@@ -106,7 +110,8 @@ def _map(
             else:
                 # from zero, so that half the colour is half the value
                 part = 0.75 * value / top
-                _square(axes, column, line, words(value), scale(part), "white" if part > 0.55 else style.INK)
+                ink = "white" if part > 0.55 else style.INK
+                _square(axes, column, line, words(value), scale(part), ink, bold=id(row[batch]) in bold)
     axes.grid(False)
     axes.set(xlim=(-0.5, len(batches) - 0.5), ylim=(max(1, len(table)) - 0.5, -0.5), xlabel="batch per process")
     axes.set_xticks(range(len(batches)), [str(batch) for batch in batches])
@@ -115,7 +120,9 @@ def _map(
         spine.set_visible(False)
 
 
-def _square(axes: Axes, column: int, line: int, text: str, colour: Any, ink: str, hatch: str | None = None) -> None:
+def _square(
+    axes: Axes, column: int, line: int, text: str, colour: Any, ink: str, hatch: str | None = None, bold: bool = False
+) -> None:
     edge = "#d1d5db" if hatch else "white"
     width = 0 if hatch else 1.5
     corner = (column - 0.5, line - 0.5)
@@ -130,5 +137,6 @@ def _square(axes: Axes, column: int, line: int, text: str, colour: Any, ink: str
         fontsize=9,
         color=ink,
         style="italic" if hatch else "normal",
+        fontweight="bold" if bold else "normal",
         bbox=behind,
     )

@@ -5,13 +5,14 @@ from statistics import fmean
 
 from trainyard.core.statistics import Score, all_equal
 from trainyard.metrics import METRICS
-from trainyard.report.render.format import HEADINGS, decimal, duration, percent, scientific, score
+from trainyard.report.render.format import HEADINGS, decimal, duration, join_words, percent, scientific, score
 from trainyard.report.results.measurements import describe_load, whole_label
 from trainyard.report.results.probes import is_bit_equal, nearest_probe, probe_label
 from trainyard.report.results.runs import distinguishing_coordinates, label
 from trainyard.report.statistics.levels import ALL, find_headline, gather
 from trainyard.report.statistics.seeds import LOSSES, Headline, headline
 from trainyard.report.statistics.selection import correct_for_choice, describe_choice, mean_interval
+from trainyard.report.statistics.speeds import rank_cells
 from trainyard.report.statistics.study import Evidence, group_by_data, ranked_by
 
 
@@ -109,5 +110,10 @@ def _speed(evidence: Evidence) -> list[Card]:
         return []
     top = max(candidates, key=lambda cell: cell["tokens_per_second"])
     other = "" if top["model"] in trained or not trained else ", which this study does not train"
-    remark = f"{whole_label(top)}; random tokens, {describe_load(top)}"
+    ranking = next(each for each in rank_cells(candidates) if each.cells[0] is top)
+    speed = ranking.speeds[0]
+    interval = "" if speed.low is None else f"95 % interval {decimal(speed.low, 0)} to {decimal(speed.high, 0)}; "
+    tied = [cell["parallel"] for cell in ranking.cells[1 : ranking.tied or 1]]
+    ties = f"tied with {join_words(tied)}; " if tied else ""
+    remark = f"{interval}{whole_label(top)}; {ties}random tokens, {describe_load(top)}"
     return [Card(f"tokens per second of {top['model']}{other}", decimal(top["tokens_per_second"], 0), remark)]

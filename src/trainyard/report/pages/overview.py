@@ -29,6 +29,7 @@ def write(
     shortcuts: Sequence[Path],
     contamination: Sequence[Path] = (),
     duplicates: Sequence[Path] = (),
+    peaks: Sequence[Path] = (),
     models: Mapping[str, Model],
     figures: Mapping[str, Path],
     output: Path,
@@ -44,6 +45,7 @@ def write(
         shortcuts: shortcuts/*.json.
         contamination: contamination/*/*.json.
         duplicates: rows/duplicates/*.json of the datasets that were trained on.
+        peaks: peaks/*.json.
         models: the catalogue.
         figures: SVG files by title, in their order on the page.
         output: the HTML page.
@@ -60,7 +62,7 @@ def write(
         duplicates=read_all(duplicates),
     )
     overlaps = read_overlaps(contamination)
-    table = compare(study, evidence.runs, evidence.evaluations, evidence.parity, overlaps)
+    table = compare(study, evidence.runs, evidence.evaluations, evidence.parity, overlaps, read_all(peaks))
     page = render(
         "overview.html",
         study=study,

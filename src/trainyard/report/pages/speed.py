@@ -1,4 +1,4 @@
-"""Speed and memory of parallel settings that had the machine to themselves."""
+"""Speed and memory of parallel settings, each launched several times, alone and in turn."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -10,28 +10,35 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from trainyard.config.study import Published, Study
+from trainyard.core.statistics import Estimate
 from trainyard.report.pages import heatmap
 from trainyard.report.pages.cells import outcome_cell
 from trainyard.report.pages.predicted_memory import COLOURS as PARTS
 from trainyard.report.pages.predicted_memory import TOO_SMALL, measured_increase, percent, reported_error
 from trainyard.report.render import style
-from trainyard.report.render.format import SHARE, decimal, plural, score, size, tick, truncate
+from trainyard.report.render.format import SHARE, decimal, join_words, plural, score, size, tick, truncate
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
 from trainyard.report.results import measurements
 from trainyard.report.results.measurements import (
     COORDINATES,
     PLACE,
     QUIET,
+    MeasuredCell,
     binary_unit,
     cell_label,
+    describe_loads,
+    describe_peak,
     memory_title,
     other_load,
+    select_comparable,
     shared_label,
     varying_coordinates,
 )
 from trainyard.report.results.published import PUBLISHED, cell_coordinates, published_cell_row
+from trainyard.report.statistics.speeds import Ranking, rank_cells
 
 MOST = 48
+SPEEDS = ("tokens_per_second", "samples_per_second")
 
 
 COLUMNS = [
@@ -105,6 +112,49 @@ def _bars(every: Sequence[dict[str, Any]], output: Path) -> None:
         style.note(drawing, "; ".join(part for part in (shared_label(every), more) if part))
 
 
+def describe_speeds(cells: Sequence[MeasuredCell]) -> list[str]:
+    """Which parallel setting is fastest, of cells that are alike in all else; ties are called ties.
+
+    Of each model, number of processes, precision and sequence length the batch at which most settings finished stands
+    for all.
+    """
+    names = [name for name in varying_coordinates(cells) if name not in ("model", "parallel")]
+    measured = [cell for cell in cells if cell["tokens_per_second"] is not None]
+    return [_describe_ranking(ranking, names) for ranking in rank_cells(select_comparable(measured))]
+
+
+def _describe_ranking(ranking: Ranking, names: Sequence[str]) -> str:
+    first, settings = ranking.cells[0], [cell["parallel"] for cell in ranking.cells]
+    where = f", {cell_label(first, names)}" if names else ""
+    number, load = len(first["launches"]), describe_loads(ranking.cells)
+    count = f"{number} launches" if number > 1 else "one launch"
+    speed = _speed_with_interval(ranking.speeds[0])
+    if len(settings) == 1:
+        return f"{settings[0]} runs {first['model']}{where} at {speed} over {count} ({load})."
+    head = f"{first['model']} on random tokens{where}:"
+    if ranking.tied is None:
+        return f"{head} which setting is fastest can't be told ({ranking.reason}); highest is {settings[0]}'s {speed}."
+    noise = f"less than {decimal(100 * (ranking.detectable or 0.0), 1)} % is noise"
+    if ranking.tied > 1:
+        tied = settings[: ranking.tied]
+        rest = f"; slower: {truncate(join_words(settings[ranking.tied :]), 120)}" if settings[ranking.tied :] else ""
+        last = decimal(ranking.speeds[ranking.tied - 1].value, 0)
+        return (
+            f"{head} {truncate(join_words(tied), 160)} are tied as the fastest, with {speed} down to {last} over "
+            f"{count} each in turn, where {noise} ({load}){rest}."
+        )
+    ahead = 100 * (ranking.speeds[0].value / ranking.speeds[1].value - 1)
+    return (
+        f"{head} {settings[0]} is fastest, with {speed} over {count} in turn ({load}): {decimal(ahead, 1)} % faster "
+        f"than {settings[1]}, the second, where {noise}."
+    )
+
+
+def _speed_with_interval(speed: Estimate) -> str:
+    interval = "" if speed.low is None else f" [{decimal(speed.low, 0)}, {decimal(speed.high, 0)}]"
+    return f"{decimal(speed.value, 0)} tokens/s{interval}"
+
+
 def _bars_of(
     axes: Axes, cells: Sequence[dict[str, Any]], key: str, tints: Sequence[str], title: str, unit: str
 ) -> None:
@@ -112,13 +162,20 @@ def _bars_of(
     scale, name = binary_unit(cell[key] for cell in cells) if memory else (1, "")
     values = [(cell[key] or 0.0) / scale for cell in cells]
     axes.barh(range(len(cells)), values, color=tints, height=0.7, zorder=2)
-    top = max(values) or 1.0
-    for index, (cell, value) in enumerate(zip(cells, values, strict=True)):
+    ends = list(values)
+    speeds = {} if memory else _estimates(cells)
+    for index, cell in enumerate(cells):
+        speed = speeds.get(id(cell))
+        if speed and speed.low is not None and speed.high is not None:
+            ends[index] = speed.high
+            axes.hlines(index, speed.low, speed.high, color=style.INK, linewidth=1.4, zorder=3)
+    top = max(ends) or 1.0
+    for index, (cell, value) in enumerate(zip(cells, ends, strict=True)):
         known = cell[key] is not None
         axes.text(
             value + 0.012 * top,
             index,
-            (size(cell[key]) if memory else decimal(value, 0)) if known else cell["outcome"],
+            (size(cell[key]) if memory else decimal(values[index], 0)) if known else cell["outcome"],
             va="center",
             fontsize=9,
             color=style.INK if known else style.FAINT,
@@ -142,6 +199,7 @@ def tabulate(study: Study, *, cells: Sequence[Path], table: Path, numbers: Path)
     """
     every, searches = measurements.read_cells(cells), measurements.read_searches(cells)
     rows = [_row(cell) for cell in every]
+    _add_speeds(rows, every)
     fits = {_setting(search): _largest(search) for search in searches}
     for row, cell in zip(rows, every, strict=True):
         row.cells["largest_batch"] = fits.get(_setting(cell), Cell(""))
@@ -152,7 +210,10 @@ def tabulate(study: Study, *, cells: Sequence[Path], table: Path, numbers: Path)
     notes = [
         f"Random tokens, warm-up steps left out; {_company(every)}. MFU is the model's arithmetic over the "
         "device's peak: hover over a value for the formula and the peak's source.",
-        "Bold marks the best among cells of the same model, batch and sequence length.",
+        "Bold marks the least memory among cells of the same model, batch and sequence length, and the highest speed "
+        "among cells that differ in their parallel setting alone; a dotted line marks speeds that launches can't tell "
+        "from it (Tukey's test over rounds, 5 % for all pairs). A speed is the geometric mean over launches, each the "
+        "median of its steps; [a, b] is its 95 % interval.",
     ]
     if any(cell["prediction_error"] is not None and reported_error(cell) is None for cell in every):
         notes.append(f"Predicted memory: {TOO_SMALL}.")
@@ -239,10 +300,9 @@ def _row(cell: dict[str, Any]) -> Row:
     cells["device"] = Cell(truncate(device, 40), device, {"timing": cell["timing"]}, tip=device)
     rivals = f"{cell['model']}/{cell['batch']}/{cell['sequence_length']}"
     reason = cell["reason"] or ""
-    for key in ("tokens_per_second", "samples_per_second"):
-        value = cell[key]
-        text = decimal(value, 0 if value and value >= 100 else 2)
-        cells[key] = missing_cell(reason) if value is None else Cell(text, value, rivals=rivals)
+    for key in SPEEDS:
+        if cell[key] is None:
+            cells[key] = missing_cell(reason)
     for key in ("tflops", "tflops_megatron"):
         value = cell[key]
         text, tip = decimal(value, 3 if value and value < 1 else 1), cell[f"{key}_formula"]
@@ -253,16 +313,51 @@ def _row(cell: dict[str, Any]) -> Row:
     step = cell["step_seconds"]
     if step:
         text, spread = f"{step['median']:.3f}", f"[{step['p10']:.3f}, {step['p90']:.3f}]"
-        tip = f"{cell['steps']} steps after {cell['warmup_steps']} of warm-up"
+        launches = len(cell["launches"])
+        tip = f"{cell['steps']} steps after {cell['warmup_steps']} of warm-up; geometric mean, launches: {launches}"
         cells["step_seconds"] = Cell(text, step["median"], {"p10": step["p10"], "p90": step["p90"]}, tip, detail=spread)
     if (share := other_load(cell)) is not None:
         before = f"{100 * cell['other_load']['before']:.0f} % in the second before"
         kind = "warn" if share >= QUIET else "muted"
         cells["others"] = Cell(f"{100 * share:.0f}", share, {"before": cell["other_load"]["before"]}, before, kind)
     if cell["mfu"] is not None:
-        tip = f"{cell['mfu_formula']}; peak {cell['peak_flops']:.3g} FLOP/s, {cell['peak_source']}"
+        tip = f"{cell['mfu_formula']}; {describe_peak(cell)}"
         cells["mfu"] = Cell(score(SHARE, cell["mfu"]), cell["mfu"], tip=tip)
+    elif cell["mfu_reason"]:
+        cells["mfu"] = missing_cell(cell["mfu_reason"])
     return Row(cells)
+
+
+def _estimates(cells: Sequence[MeasuredCell]) -> dict[int, Estimate]:
+    """The speed of each cell (by id) with its interval."""
+    return {
+        id(cell): speed
+        for ranking in rank_cells(cells)
+        for cell, speed in zip(ranking.cells, ranking.speeds, strict=True)
+    }
+
+
+def _add_speeds(rows: Sequence[Row], cells: Sequence[MeasuredCell]) -> None:
+    """Tokens and samples a second, with their interval, and whether launches can tell them from the fastest."""
+    row_of = {id(cell): row for row, cell in zip(rows, cells, strict=True)}
+    for number, ranking in enumerate(rank_cells(cells)):
+        for place, (cell, speed) in enumerate(zip(ranking.cells, ranking.speeds, strict=True)):
+            launches = [launch["tokens_per_second"] for launch in cell["launches"]]
+            tip = f"tokens/s by launch: {', '.join(decimal(each, 0) for each in launches)}"
+            for key in SPEEDS:
+                scaled = speed.scale(cell[key] / cell["tokens_per_second"])
+                digits = 0 if scaled.value >= 100 else 2
+                ends = [decimal(end, digits) for end in (scaled.low, scaled.high)]
+                more = {"standard_error": scaled.standard_error, "low": scaled.low, "high": scaled.high}
+                row_of[id(cell)].cells[key] = Cell(
+                    decimal(scaled.value, digits),
+                    scaled.value,
+                    {**more, "launches": len(launches)},
+                    tip,
+                    rivals=str(number),
+                    detail="" if scaled.low is None else f"[{', '.join(ends)}]",
+                    noise=None if ranking.tied is None else place < ranking.tied,
+                )
 
 
 def _memory(cell: dict[str, Any], rivals: str) -> dict[str, Cell]:

@@ -1,6 +1,7 @@
 """The files of `measure`, read for the report: cells, and searches for the largest batch."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,16 @@ def describe_load(cell: MeasuredCell) -> str:
     if share is None:
         return "unknown what else ran"
     return "nothing else running" if share < QUIET else f"other processes used {100 * share:.0f} % of the cores"
+
+
+def describe_loads(cells: Iterable[MeasuredCell]) -> str:
+    """What else ran while they were measured: of that with most."""
+    return describe_load(max(cells, key=lambda cell: math.inf if other_load(cell) is None else other_load(cell) or 0.0))
+
+
+def describe_peak(found: Mapping[str, Any]) -> str:
+    """What an MFU is a share of, with its source."""
+    return f"peak {found['peak_flops']:.3g} FLOP/s, {found['peak_source']}"
 
 
 def binary_unit(values: Iterable[float | None]) -> tuple[int, str]:

@@ -18,10 +18,10 @@ import torch
 from trainyard.config.catalogue import Model, ParallelSetting
 from trainyard.config.train import Train
 from trainyard.core.files import read_json
+from trainyard.hardware.device_peak import find_peak
 from trainyard.hardware.memory_usage import host_memory, peak_host_memory
-from trainyard.hardware.peak_flops import peak
 from trainyard.measure.memory_limit import limit_memory
-from trainyard.measure.worker import compute_speed, compute_utilisation, make_random_batch
+from trainyard.measure.worker import compute_flops, compute_speed, make_random_batch
 from trainyard.models.build import build
 from trainyard.models.family import load_module
 from trainyard.models.loss import Objective
@@ -74,7 +74,7 @@ class Measured:
         self.before = host_memory()
         limit_memory(specification["memory_limit"], process_group.device(specification["device"]))
         self.engine = make(specification, self.model, scratch)
-        self.peak = peak(self.engine.device, specification["precision"])
+        self.peak = find_peak(self.engine.device, specification["precision"])
 
     def row(self, specification: dict[str, Any]) -> dict[str, Any]:
         """Speed by the median step, and the largest memory over the ranks."""
@@ -88,10 +88,14 @@ class Measured:
         memory = [torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)] if on_gpu else []
         host, *memory = process_group.max_over_ranks([peak_host_memory() - self.before, *memory])
         ranks = self.engine.data_ranks
+        flops = compute_flops(seconds, specification, ranks)
         return {
             "steps": len(seconds),
             **compute_speed(seconds, specification, ranks),
-            **compute_utilisation(seconds, specification, ranks, self.peak),
+            **flops,
+            "mfu": flops["tflops"] * 1e12 / self.peak.flops,
+            "peak_flops": self.peak.flops,
+            "peak_source": self.peak.source,
             **usage(host, memory),
         }
 
