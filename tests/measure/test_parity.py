@@ -137,7 +137,7 @@ def test_runs_that_took_other_tokens_are_not_compared(tmp_path, other):
         compared(write_run(tmp_path / "probe", [5.0, 4.0]), write_run(tmp_path / "reference", **other), tmp_path)
 
 
-def same(tmp_path, precision, losses, norm=2.0, own_losses=None, **own):
+def same(tmp_path, precision, losses, norm: float | None = 2.0, own_losses=None, **own):
     """What is found of a probe against a reference in its own precision; the one in fp32 always has a loss of 5."""
     probe = write_run(tmp_path / "probe", losses, precision=precision, norm=norm)
     five = [5.0] * len(losses)

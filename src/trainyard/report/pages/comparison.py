@@ -24,6 +24,7 @@ from trainyard.report.results.runs import (
     Evaluation,
     Run,
     model_labels,
+    read_all,
     read_evaluations,
     read_runs,
     run_labels,
