@@ -12,7 +12,15 @@ def setting(tensor=1, pipeline=1, **options):
 
 
 def write_run(
-    folder, losses, outcome="finished", reason=None, precision="fp32", tokens=100, parallel=None, skipped=(), norm=2.0
+    folder,
+    losses,
+    outcome="finished",
+    reason=None,
+    precision="fp32",
+    tokens=100,
+    parallel=None,
+    skipped=(),
+    norm: float | None = 2.0,
 ):
     folder.mkdir()
     specification = {
