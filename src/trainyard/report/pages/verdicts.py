@@ -118,7 +118,10 @@ def _describe_tested(name: str, pair: Pair, what: str) -> str:
     assert pair.p is not None
     value, interval = format_difference(name, test)
     holm = " by Holm" if pair.tests > 1 else ""
-    return f"{what}: {value}, 95 % interval {interval}, {describe_p_value(pair.p)}{holm}; {test.test}"
+    text = f"{what}: {value}, 95 % interval {interval}, {describe_p_value(pair.p)}{holm}; {test.test}"
+    if isinstance(test, PairedTest) and pair.verdict == WITHIN and (found := format_detectable(name, pair)):
+        text += f", which finds about {found} with a power of {100 * POWER:.0f} %"
+    return text
 
 
 def describe_test(name: str, test: PairedTest) -> str:

@@ -5,7 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from scipy import stats
+
 from trainyard.core.power import FEWEST_SEEDS, find_detectable
+from trainyard.core.statistics import LEVEL
 from trainyard.metrics import METRICS, SCORES
 from trainyard.report.render.format import PERCENT, decimal, scientific
 from trainyard.report.results.item_scores import HALVES
@@ -126,12 +129,19 @@ def format_difference(name: str, test: PairedTest | StratifiedTest | RecipeTest)
 
 
 def format_detectable(name: str, pair: Pair) -> str:
-    """About what difference a test of recipes would find among so many; empty where seeds hardly tell their spread."""
+    """About what difference a test would find among so many; empty where that can't be told.
+
+    Two seeds hardly tell their own spread. Of a paired test the error is that which its interval has.
+    """
     test = pair.found
-    if not isinstance(test, RecipeTest) or min(test.n) < FEWEST_SEEDS:
+    if isinstance(test, PairedTest) and math.isfinite(test.high - test.low):
+        error, degrees = (test.high - test.low) / (2 * float(stats.norm.isf((1 - LEVEL) / 2))), float(test.n - 1)
+    elif isinstance(test, RecipeTest) and min(test.n) >= FEWEST_SEEDS:
+        error, degrees = test.error, test.degrees
+    else:
         return ""
     of = difference_unit(name)
-    value = _to_shown_unit(name, of, find_detectable(test.error, test.degrees, pair.tests))
+    value = _to_shown_unit(name, of, find_detectable(error, degrees, pair.tests))
     return f"{decimal(value, _digits(value))} {of}".strip()
 
 
