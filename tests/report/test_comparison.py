@@ -194,7 +194,9 @@ def test_the_csv_has_raw_numbers_for_every_run(full, outputs):
 def test_an_accuracy_at_chance_says_so_and_one_above_does_not(empty):
     for run, acc in (("guesses", 0.27), ("knows", 0.42)):
         empty.add_run(run, recipe=run)
-        empty.add_evaluation(run, "hellaswag", {"acc": (acc, 0.045)}, settings={"protocol": "harness", "shots": 0})
+        empty.add_evaluation(
+            run, "hellaswag", {"acc": (acc, 0.045)}, n=100, settings={"protocol": "harness", "shots": 0}
+        )
     table = made(empty)
     key = next(column.key for column in table.columns if column.key.endswith(":acc"))
     assert row_of(table, "guesses")[key].detail == "± 4.5\n[18.2, 35.8]\nchance"

@@ -94,7 +94,7 @@ def test_a_perplexity_a_byte_is_told_where_there_are_no_words(empty: Any, output
     ]
     assert [(cell.value, cell.tip) for cell in cells[:2]] == [(None, "no space between words")] * 2
     differences.tabulate(empty.study, runs=empty.runs, evaluations=empty.evaluations, **outputs)
-    assert [row["score"] for row in csv_rows(outputs["numbers"])] == ["perplexity_byte"]
+    assert [row["score"] for row in csv_rows(outputs["numbers"])] == ["perplexity_byte", "validation_loss"]
 
 
 def test_a_share_of_contaminated_items_that_is_not_known_says_why(empty: Any) -> None:

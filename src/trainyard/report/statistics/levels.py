@@ -107,17 +107,19 @@ def compare_with_chance(value: Score, n: int, chance: float) -> PairedTest:
 
 
 def is_guessing(value: Score, n: int, chance: float) -> bool:
-    """Whether a share of `n` right answers can't be told from guessing."""
-    return compare_with_chance(value, n, chance).p >= SIGNIFICANT
+    """Whether a share of `n` right answers can't be told from guessing; of a single one nothing is said."""
+    return n > 1 and compare_with_chance(value, n, chance).p >= SIGNIFICANT
 
 
 def hardest_rival(model: Scored, items: Items, level: str) -> Comparison | None:
-    """Which of chance and the shortcuts is hardest to beat on a level; None where one can't be compared.
+    """Which of chance and the shortcuts is hardest to beat on a level; None where that can't be told.
 
     A model that beats the hardest beats them all: there is nothing to correct for their number (Berger 1982,
     Technometrics 24, 295-300). A shortcut that guesses at every item is chance by another name.
     """
     n, value = model.levels[level]
+    if n < 2:
+        return None
     rivals = [Comparison("chance", compare_with_chance(value, n, items.chance))]
     for rival in items.shortcuts:
         if level in rival.levels and not _is_chance(rival.levels[level][1], items.chance):
