@@ -138,6 +138,7 @@ WHOLE: dict[str, Any] = {
         "title": "Every key",
         "question": "Is each refused or run?",
         "scaling": True,
+        "primary": "perplexity",
         "pretrained": ["given"],
         "grids": [
             {

@@ -138,6 +138,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
             {"hellaswag": {"datasets": ["tinyworld-endings"], "shots": [100]}},
             ["evaluate.hellaswag.shots: 100 are drawn from the 100 last rows of the split"],
         ),
+        ("primary", "hellaswag", ["primary: 'hellaswag' is not evaluated; leave it out"]),
         ("grids", [], ["give at least one of grids, pretrained, probes and measure"]),
     ],
 )

@@ -1,5 +1,6 @@
 import json
 
+from trainyard.report.pages.findings import collect_findings
 from trainyard.report.pages.key_figures import make_cards
 
 from .reading import evidence_of, sentences
@@ -174,6 +175,21 @@ def test_the_largest_batch_and_the_predictions_have_a_sentence(full):
     text = sentences(full)["Speed and memory"]
     assert "Largest batch that fits: 120 sequences per process, under fsdp; the smallest of any setting is 96." in text
     assert "Predicted memory is within 15 % of the measured increase for 8 of 8 cells (largest error: 10.0 %)." in text
+
+
+def test_cells_like_those_that_tuned_the_prediction_do_not_judge_it(empty):
+    empty.add_cell("ddp", 8, 1000.0, model="gpt2-52m")
+    empty.add_cell("zero2", 8, 1000.0, model="gpt2-52m")
+    text = sentences(empty)["Speed and memory"]
+    assert "of the measured increase for 1 of 1 cell " in text
+    assert text.endswith("Left out: 1 cell like those that the prediction was tuned on.")
+
+
+def test_what_is_said_of_another_metric_than_the_primary_one_is_exploratory(full):
+    assert not any(finding.exploratory for finding in collect_findings(evidence_of(full)))
+    full.study = full.study.model_copy(update={"primary": "hellaswag"})
+    marked = {finding.topic for finding in collect_findings(evidence_of(full)) if finding.exploratory}
+    assert marked == {"Perplexity"}
 
 
 def test_cards_hold_the_key_figures(full):

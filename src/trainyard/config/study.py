@@ -306,6 +306,9 @@ class Study(Entry):
     grids: list[Grid] = Field(default_factory=list)
     pretrained: Distinct[str] = Field(default_factory=list, description="pretrained models, evaluated without training")
     evaluate: Evaluate | None = Field(None, description="for every grid that has none of its own, and `pretrained`")
+    primary: str | None = Field(
+        None, description="the metric whose comparisons answer the question: those of others are marked exploratory"
+    )
     probes: list[Probes] = Field(default_factory=list)
     measure: list[Measure] = Field(default_factory=list)
     scaling: bool = Field(False, description="fit loss against parameters over the study's models")

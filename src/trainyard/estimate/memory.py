@@ -31,6 +31,7 @@ from trainyard.estimate.parameters import parameters
 _RUNTIME = 30e6
 _RUNTIME_OF_DEEPSPEED = 45e6
 _FRAGMENTS = 1 / 3
+_TUNED_ON = {("gpt2-52m", setting) for setting in ("single", "fsdp", "zero2", "zero3")}
 
 _ENGINES: dict[str, Callable[[Workload], EngineMemory | None]] = {
     "single": single,
@@ -173,6 +174,11 @@ def predict_execution(specification: Mapping[str, Any]) -> Prediction | None:
         accumulation=max(1, rows // (ranks * micro_batch)),
         device=specification["device"],
     )
+
+
+def is_tuned_on(cell: Mapping[str, Any]) -> bool:
+    """Whether a predicted cell is of a model and setting that the constants were chosen on: its error says little."""
+    return cell["predicted_memory"]["kind"] == "host" and (cell["model"], cell["parallel"]) in _TUNED_ON
 
 
 def compare_prediction(predicted: Prediction | None, measured: int | None) -> dict[str, Any]:

@@ -127,8 +127,16 @@ class StudyPlan:
         files = [Path(model.file(self.name, each)).name for model, each in self.by_evaluation.values()]
         check_names([*self.runs, *self.cells, *files], self.place)
         self._check_metrics()
+        self._check_primary()
         self._check_one_protocol()
         _ = self.contaminations
+
+    def _check_primary(self) -> None:
+        """See that the metric that answers the question is asked for."""
+        asked = sorted({each.metric for _, each in self.by_evaluation.values()} & METRICS.keys())
+        if self.study.primary is not None and self.study.primary not in asked:
+            remedy = f"give one of {', '.join(asked)}, or leave it out" if asked else "leave it out"
+            raise InputError(f"{self.place}: primary: {self.study.primary!r} is not evaluated; {remedy}")
 
     def _check_one_protocol(self) -> None:
         """See that scores of one name, which the report ranks, are scored alike."""

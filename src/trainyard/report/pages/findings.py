@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, variance
 
 from trainyard.core.statistics import Score
+from trainyard.estimate.memory import is_tuned_on
 from trainyard.metrics import METRICS, Metric
 from trainyard.report.pages import scaling
 from trainyard.report.pages.levels import MOST, describe_endings
@@ -56,14 +57,23 @@ PREDICTED = 0.15  # of the measured increase: what a prediction of memory is to 
 
 @dataclass(frozen=True)
 class Finding:
-    """What the results say on one topic."""
+    """What the results say on one topic.
+
+    Attributes:
+        topic: its heading.
+        sentences: what is said.
+        exploratory: whether it is of another metric than the one that answers the study's question.
+    """
 
     topic: str
     sentences: list[str]
+    exploratory: bool = False
 
 
 def collect_findings(evidence: Evidence) -> list[Finding]:
     """Everything that can be said, topic by topic; a topic without results is left out."""
+    primary = evidence.study.primary
+    others = {metric.topic for metric in METRICS.values() if primary not in (None, metric.key)}
     topics: list[tuple[str, Callable[[Evidence], list[str]]]] = [
         ("Training", _training),
         ("Held-out data", _held_out),
@@ -74,7 +84,7 @@ def collect_findings(evidence: Evidence) -> list[Finding]:
         ("Scaling", _scaling),
         ("Failures", _failures),
     ]
-    return [Finding(topic, sentences) for topic, say in topics if (sentences := say(evidence))]
+    return [Finding(topic, sentences, topic in others) for topic, say in topics if (sentences := say(evidence))]
 
 
 def _training(evidence: Evidence) -> list[str]:
@@ -337,8 +347,10 @@ def _largest_batches(searches: Sequence[MeasuredCell]) -> list[str]:
 
 def _predictions(cells: Sequence[MeasuredCell]) -> list[str]:
     """How far predicted memory lies from the measured increase, where more is predicted than what libraries keep."""
-    errors = [abs(error) for cell in cells if (error := reported_error(cell)) is not None]
-    small = sum(cell["prediction_error"] is not None for cell in cells) - len(errors)
+    tuned = [cell for cell in cells if cell["prediction_error"] is not None and is_tuned_on(cell)]
+    judged = [cell for cell in cells if cell not in tuned]
+    errors = [abs(error) for cell in judged if (error := reported_error(cell)) is not None]
+    small = sum(cell["prediction_error"] is not None for cell in judged) - len(errors)
     if not errors:
         return [f"Predicted memory can't be judged: {TOO_SMALL}."] if small else []
     near = sum(error <= PREDICTED for error in errors)
@@ -346,6 +358,7 @@ def _predictions(cells: Sequence[MeasuredCell]) -> list[str]:
         f"Predicted memory is within {decimal(100 * PREDICTED, 0)} % of the measured increase for {near} of "
         f"{plural(len(errors), 'cell')} (largest error: {decimal(100 * max(errors), 1)} %)."
         + (f" Left out: {plural(small, 'cell')} with less than {size(LARGE)} predicted." if small else "")
+        + (f" Left out: {plural(len(tuned), 'cell')} like those that the prediction was tuned on." if tuned else "")
     ]
 
 
