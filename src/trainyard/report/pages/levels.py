@@ -30,6 +30,7 @@ from trainyard.report.statistics.levels import (
 )
 from trainyard.report.statistics.paired_tests import PairedTest, compare_paired
 from trainyard.report.statistics.pairwise import (
+    LEAST,
     SIGNIFICANT,
     WITHIN,
     compare_family,
@@ -276,7 +277,8 @@ def _describe_misled(items: Items) -> list[str]:
             more = f" and {len(below) - MOST} more" if len(below) > MOST else ""
             tests = len(items.models) * len(items.levels)
             least = max(min(1.0, tests * compare_with_chance(value, n, items.chance).p) for n, value in places)
-            each, less = ("each ", " or less") if len(below) > 1 else ("", "")
+            each = "each " if len(below) > 1 else ""
+            less = " or less" if len(below) > 1 and least >= LEAST else ""
             sentences.append(
                 f"Below chance on {level}: {join_words(names)}{more}; {each}{describe_p_value(least)}{less}, corrected "
                 f"for {tests} tests. Guessing would be right more often: a shortcut learned on the way answers these "
