@@ -39,7 +39,8 @@ def test_the_report_says_what_is_found_today(found, precision):
         title: fault["found"] for title, fault in SEEDED[precision].items()
     }
     for key, fault in FAULTS.items():
-        said = SEEDED[precision][fault.title]
-        assert found[precision][key]["largest"] == pytest.approx(said["largest"], rel=0.2, abs=1e-6)
-        if said["norm"] is not None:
-            assert found[precision][key]["norm"] == pytest.approx(said["norm"], rel=0.2)
+        said, now = SEEDED[precision][fault.title], found[precision][key]
+        # the figure that finds it; the other one may be what rounding does, which differs between processors
+        by_norm = now["norm"] is not None and now["norm"] / now["norm_tolerance"] > now["largest"] / now["tolerance"]
+        figure = "norm" if by_norm else "largest"
+        assert now[figure] == pytest.approx(said[figure], rel=0.2, abs=1e-6)
