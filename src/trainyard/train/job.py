@@ -189,12 +189,12 @@ class _Outputs:
     ) -> None:
         """Write the outputs, each whole."""
         if not self.probe:
-            write_row_losses(self._output / "validation.parquet", validations)
             with atomic_folder(self._output / "models") as draft:
                 for model in models:
                     shutil.copytree(model, draft / model.name)
                 if not models:
                     (draft / NO_MODEL).write_text(f"{outcome['outcome']}: {outcome['reason']}\n", encoding="utf-8")
+            write_row_losses(self._output / "validation.parquet", validations)
         write_json(self._output / "spec.json", self.specification)
         write_text(self._output / "metrics.jsonl", "".join(map(format_row, rows)))
         names = [model.name for model in models]
