@@ -57,7 +57,7 @@ def test_without_a_limit_the_items_are_those_of_the_dataset_where_its_entry_coun
 def test_two_seeds_are_too_few_to_say(plan: Callable[..., Plan]) -> None:
     recipes = {"base": {}, "hot": {"learning_rate": 1e-2}}
     (line,) = planned(plan, {}, recipes=recipes, seeds=[1, 2])
-    assert "with 2 seeds nothing is said" in line
+    assert "2 seeds are too few to say what differences of recipes this study can find" in line
 
 
 def test_one_model_or_no_accuracy_is_no_comparison(plan: Callable[..., Plan]) -> None:

@@ -65,8 +65,8 @@ def test_a_shortcut_on_the_same_items_is_paired_with_the_model():
 
 
 def test_points_of_guesses_are_tested_by_flipping_signs():
-    found = hardest(first_right(150, 200), tied=np.tile([0.5, 0.0], 100))
-    assert (found.test.test, found.test.difference) == ("sign-flip permutation test", 0.5)
+    found = hardest(first_right(150, 200), tied=np.tile([0.5, 0.25], 100))
+    assert (found.test.test, found.test.difference) == ("sign-flip permutation test", 0.375)
     assert found.is_won()
 
 
@@ -74,6 +74,19 @@ def test_chance_can_be_the_hardest_to_beat():
     found = hardest(first_right(40, 200), poor=first_right(10, 200))
     assert found.rival == "chance"
     assert not found.is_won()
+
+
+def test_worse_than_one_of_several_rivals_is_corrected_for_their_number():
+    half = first_right(100, 200)
+    alone = hardest(half, cheat=first_right(120, 200))
+    assert alone.test.p == pytest.approx(2 * 2.0**-19)  # of two rivals, chance and the shortcut
+    assert hardest(half, cheat=first_right(120, 200), poor=first_right(60, 200)).test.p == pytest.approx(3 * 2.0**-19)
+
+
+def test_the_rival_that_is_named_has_the_most_right_answers():
+    found = hardest(first_right(150, 200), good=first_right(100, 200), tied=np.tile([0.5, 0.4], 100))
+    assert (found.rival, found.test.difference) == ("the shortcut “good”", 0.25)
+    assert found.test.p == 1e-4  # of the other one, which flips signs
 
 
 def test_a_shortcut_that_is_always_right_is_not_beaten_by_a_model_that_is_too():

@@ -13,7 +13,7 @@ from trainyard.report.pages.cells import SEEDS, spread_cell
 from trainyard.report.pages.comparison import compare
 from trainyard.report.render.html import find_best_cells
 from trainyard.report.results.runs import read_evaluations, read_runs
-from trainyard.report.statistics.paired_tests import PairedTest, mcnemar
+from trainyard.report.statistics.paired_tests import SIGN_FLIP, PairedTest, mcnemar
 from trainyard.report.statistics.pairwise import (
     MOST,
     Pair,
@@ -253,6 +253,14 @@ def test_text_from_data_is_escaped(three: Any, outputs: dict[str, Any]) -> None:
     differences.tabulate(three.study, runs=three.runs, evaluations=three.evaluations, **outputs)
     assert "<script>alert" not in outputs["table"].read_text()
     assert "&lt;script&gt;alert(1)" in outputs["table"].read_text()
+
+
+def test_of_many_runs_a_difference_below_what_draws_of_signs_show_is_untested() -> None:
+    # 33 runs make 528 pairs, and 528 x 0.0001 is above 0.05
+    test = PairedTest(1.0, 0.5, 1.5, 1e-4, SIGN_FLIP, 100)
+    (few, *_), (many, *_) = (compare_family(range(number), lambda _first, _second: test) for number in (8, 33))
+    assert few.verdict == "better"
+    assert (many.verdict, many.found) == ("not tested", "528 tests are too many for 19,999 draws of signs")
 
 
 # sentences

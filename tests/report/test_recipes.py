@@ -10,7 +10,7 @@ from scipy import stats
 from trainyard.core.power import find_detectable
 from trainyard.report.results.item_scores import Items
 from trainyard.report.results.runs import Evaluation
-from trainyard.report.statistics.recipes import RecipeTest, compare_recipes, welch
+from trainyard.report.statistics.recipes import RecipeTest, compare_recipe_items, compare_recipes, welch
 
 RAW = {
     "metric": "hellaswag",
@@ -76,6 +76,11 @@ def test_a_real_difference_between_recipes_is_found() -> None:
     assert len(tests) == 50
     assert sum(each.p < 0.05 and each.difference < 0 for each in tests) >= 45
     assert all(each.items == 1000 and each.n == (5, 5) for each in tests)
+
+
+def test_one_item_is_too_few_whatever_the_seeds() -> None:
+    one = Items(np.arange(1), {"rouge1": np.array([40.0])})
+    assert compare_recipe_items([one, one], [one, one], "rouge1") == "one item is too few for a test"
 
 
 def test_the_detectable_difference_is_found_with_the_power_that_is_said() -> None:

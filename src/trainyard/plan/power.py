@@ -58,14 +58,14 @@ def _describe(study: StudyPlan, group: Sequence[tuple[EvaluatedModel, Evaluation
     items = _count_items(study, evaluation)
     several = sorted(number for number in _count_seeds(study, group) if number > 1)
     compared = len(several) if len(several) > 1 else len(group)
-    if compared < 2 or (len(several) < 2 and (items is None or items < 2)):
+    if compared < 2 or (items is not None and items < 2) or (items is None and len(several) < 2):
         return ""
     seeds = several[:2] if len(several) > 1 else [1, 1]
     tests = compared * (compared - 1) // 2
     if 1 < seeds[0] < FEWEST_SEEDS:
         return (
-            f"{study.name}: with {seeds[0]} seeds nothing is said of what differences of recipes this study sees on "
-            f"{evaluation.dataset} {evaluation.split}: {seeds[0]} hardly tell their own spread; {FEWEST_SEEDS} do"
+            f"{study.name}: {seeds[0]} seeds are too few to say what differences of recipes this study can find on "
+            f"{evaluation.dataset} {evaluation.split}: {FEWEST_SEEDS} would do"
         )
     found = estimate_detectable(seeds, items, tests)
     kind = _accuracy(evaluation)

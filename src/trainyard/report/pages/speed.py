@@ -105,7 +105,7 @@ def _bars(every: Sequence[dict[str, Any]], output: Path) -> None:
     with style.figure(output, height=height) as drawing:
         panels = drawing.subplots(1, 2, sharey=True)
         drawing.subplots_adjust(left=margin, right=0.985, top=1 - 0.5 / height, bottom=0.9 / height, wspace=0.06)
-        _bars_of(panels[0], selected, "tokens_per_second", tints, "Tokens per second", "tokens/s, median")
+        _bars_of(panels[0], selected, "tokens_per_second", tints, "Tokens per second", "tokens/s, mean of launches")
         _bars_of(panels[1], selected, "peak_memory_increase", tints, memory_title(selected), "largest over processes")
         panels[0].set_yticks(range(len(selected)), labels)
         more = f"the first {MOST} of {len(every)}; all are in the table" if len(every) > MOST else ""
@@ -134,14 +134,14 @@ def _describe_ranking(ranking: Ranking, names: Sequence[str]) -> str:
     head = f"{first['model']} on random tokens{where}:"
     if ranking.tied is None:
         return f"{head} which setting is fastest can't be told ({ranking.reason}); highest is {settings[0]}'s {speed}."
-    noise = f"less than {decimal(100 * (ranking.detectable or 0.0), 1)} % is noise"
+    noise = f"these can't tell apart less than {decimal(100 * (ranking.detectable or 0.0), 1)} %"
     if ranking.tied > 1:
         tied = settings[: ranking.tied]
         rest = f"; slower: {truncate(join_words(settings[ranking.tied :]), 120)}" if settings[ranking.tied :] else ""
         last = decimal(ranking.speeds[ranking.tied - 1].value, 0)
         return (
             f"{head} {truncate(join_words(tied), 160)} are tied as the fastest, with {speed} down to {last} over "
-            f"{count} each in turn, where {noise} ({load}){rest}."
+            f"{count} each, in turn; {noise} ({load}){rest}."
         )
     ahead = 100 * (ranking.speeds[0].value / ranking.speeds[1].value - 1)
     return (

@@ -105,6 +105,8 @@ def compare_within_strata(
     ]
     if not mixed:
         return "no stratum has both contaminated and clean items"
+    if not np.isfinite(over).all():
+        return "a score is not a finite number"
     weights = np.array([_weight(contaminated[members]) for members in mixed])
     weights /= weights.sum()
     generator = np.random.Generator(np.random.PCG64(SEED))  # one for all strata, which are permuted independently

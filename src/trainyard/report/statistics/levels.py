@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -114,8 +114,9 @@ def is_guessing(value: Score, n: int, chance: float) -> bool:
 def hardest_rival(model: Scored, items: Items, level: str) -> Comparison | None:
     """Which of chance and the shortcuts is hardest to beat on a level; None where that can't be told.
 
-    A model that beats the hardest beats them all: there is nothing to correct for their number (Berger 1982,
-    Technometrics 24, 295-300). A shortcut that guesses at every item is chance by another name.
+    It is the one with the most right answers. A model is better than it and all others by the largest p of them all,
+    uncorrected (Berger 1982, Technometrics 24, 295-300); worse than one of them by its p times their number. A shortcut
+    that guesses at every item is chance by another name.
     """
     n, value = model.levels[level]
     if n < 2:
@@ -127,11 +128,10 @@ def hardest_rival(model: Scored, items: Items, level: str) -> Comparison | None:
             if isinstance(test, str):
                 return None
             rivals.append(Comparison(f"the shortcut “{rival.title}”", test))
-    return min(rivals, key=lambda rival: (_side(rival.test) * (1 - rival.test.p), rival.test.difference))
-
-
-def _side(test: PairedTest) -> int:
-    return (test.difference > 0) - (test.difference < 0)
+    hardest = min(rivals, key=lambda rival: rival.test.difference)
+    every = max(rival.test.p for rival in rivals)
+    p = every if hardest.test.difference > 0 else min(1.0, len(rivals) * hardest.test.p)
+    return replace(hardest, test=replace(hardest.test, p=p))
 
 
 def _is_chance(value: Score, chance: float) -> bool:
@@ -163,9 +163,9 @@ def is_below_chance(model: Scored, items: Items, level: str) -> bool:
 
     Guessing would be right more often, so it follows a rule that answers such items wrongly.
     """
-    if level not in model.levels:
+    n, value = model.levels.get(level, (0, Score(0.0)))
+    if n < 2:
         return False
-    n, value = model.levels[level]
     test = compare_with_chance(value, n, items.chance)
     return test.difference < 0 and len(items.models) * len(items.levels) * test.p < SIGNIFICANT
 

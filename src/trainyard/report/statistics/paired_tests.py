@@ -30,6 +30,7 @@ from trainyard.report.results.runs import Evaluation
 MCNEMAR = "McNemar's exact test"
 FEWEST = 6  # items: the signs of five can give no p below 0.05
 SIGN_FLIP = "sign-flip permutation test"
+FLOOR = 2 / (HALVES + 1)  # the least p that it gives
 CORRECT = {key: kind.correct for key, kind in SCORES.items() if kind.correct}
 UNITS = {key: kind.unit for key, kind in SCORES.items() if kind.unit}
 OF_SHOTS = ("draw", "seed", "shots_rows", "held_out")  # they decide nothing where there are no shots

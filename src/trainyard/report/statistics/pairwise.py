@@ -14,7 +14,7 @@ from trainyard.report.render.format import PERCENT, decimal, scientific
 from trainyard.report.results.item_scores import HALVES
 from trainyard.report.results.runs import Evaluation, Run
 from trainyard.report.statistics.decontaminated import StratifiedTest
-from trainyard.report.statistics.paired_tests import UNITS, PairedTest, compare_paired, holm
+from trainyard.report.statistics.paired_tests import FLOOR, SIGN_FLIP, UNITS, PairedTest, compare_paired, holm
 from trainyard.report.statistics.recipes import RecipeTest, compare_recipes, welch
 from trainyard.report.statistics.seeds import SeedSummary
 from trainyard.report.statistics.validation import compare_validation, compare_validation_of_recipes
@@ -86,9 +86,16 @@ def compare_family(order: Sequence[int], test: Callable[[int, int], PairedTest |
     values = [pair.found.p for pair in made_pairs if not isinstance(pair.found, str)]
     tests = len(values) if whole else len(values) * (len(values) + 1) // 2
     adjusted = iter(holm(values, tests))
-    return [
-        pair if isinstance(pair.found, str) else replace(pair, p=next(adjusted), tests=tests) for pair in made_pairs
-    ]
+    return [pair if isinstance(pair.found, str) else _correct(pair, next(adjusted), tests) for pair in made_pairs]
+
+
+def _correct(pair: Pair, p: float, tests: int) -> Pair:
+    """The pair with its corrected p; untested where the least p that draws of signs can give says nothing any more."""
+    test = pair.found
+    is_least = isinstance(test, PairedTest) and test.test == SIGN_FLIP and test.p <= FLOOR
+    if is_least and p >= SIGNIFICANT:
+        return replace(pair, found=f"{tests:,} tests are too many for {HALVES:,} draws of signs")
+    return replace(pair, p=p, tests=tests)
 
 
 def ranking(group: Sequence[Evaluation], name: str) -> list[int]:

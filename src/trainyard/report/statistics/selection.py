@@ -28,7 +28,7 @@ def correct_for_choice(value: Score, name: str, n: int, among: int) -> Score:
         n: how many items it is a mean over.
         among: how many the best was chosen from.
     """
-    if value.interval is None or among < 2:
+    if value.interval is None or among < 2 or n < 2:
         return value
     level = 1 - (1 - LEVEL) / among
     if name in CORRECT:
