@@ -26,7 +26,7 @@ def test_every_job_runs_with_the_python_of_its_environment(environments: InEnvir
             modules.add((module[1], stage))
     assert scripts == {
         *((script, "data") for script in ("download", "tokenizer", "tokenize")),
-        *((script, "train") for script in ("train", "parity")),
+        *((script, "train") for script in ("train", "parity", "peak")),
         *((script, "report") for script in ("table", "figure")),
         ("train", "deepspeed"),
         ("evaluate", "evaluate"),
