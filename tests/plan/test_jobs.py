@@ -194,6 +194,12 @@ def test_cells_and_runs_of_one_precision_and_threads_share_a_peak(dag: Make) -> 
     assert jobs.results("s")["peaks"] == ["results/peaks/cpu_fp32_threads1.json"]
 
 
+def test_trainings_of_encoder_decoders_have_no_mfu_and_wait_for_no_peak(dag: Make) -> None:
+    train = {"steps": 2, "batch": 2, "source_length": 16, "target_length": 8, "learning_rate": 1e-3}
+    jobs = dag({"datasets": ["tinyworld-dialogues"], "models": ["bart-tiny"], "train": train})
+    assert jobs.results("s")["peaks"] == []
+
+
 def test_what_can_not_be_done_here_has_one_launch_that_says_so_and_no_peak(
     dag: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,15 +87,20 @@ def measured_cell(
         ],
         "predicted_memory": predicted,
         "prediction_error": speed and 0.1,
-        "launches": launches_of([speed] * 3) if speed else [],
+        "launches": launches_of([speed] * 3, memory=2 * peak if device else peak - 3e8) if speed else [],
         **more,
     }
 
 
-def launches_of(speeds: Sequence[float], minute: int = 0) -> list[dict[str, Any]]:
-    """A cell's launches: one an hour, from a minute on."""
+def launches_of(speeds: Sequence[float], minute: int = 0, memory: float = 2e8) -> list[dict[str, Any]]:
+    """A cell's launches: one an hour, from a minute on, each taking 1 MB less memory than the one before."""
     return [
-        {"launch": number, "started": f"2026-01-01T{number:02}:{minute:02}:00+00:00", "tokens_per_second": speed}
+        {
+            "launch": number,
+            "started": f"2026-01-01T{number:02}:{minute:02}:00+00:00",
+            "tokens_per_second": speed,
+            "peak_memory_increase": memory + 1e6 - 1e6 * number,
+        }
         for number, speed in enumerate(speeds, 1)
     ]
 

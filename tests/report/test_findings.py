@@ -4,6 +4,7 @@ from trainyard.report.pages.findings import collect_findings
 from trainyard.report.pages.key_figures import make_cards
 
 from .reading import evidence_of, sentences
+from .sample_measurements import launches_of
 from .sample_results import against_own
 
 
@@ -44,10 +45,11 @@ def test_the_spread_over_seeds_is_told_with_what_it_lets_a_comparison_find(empty
 
 def test_endings_say_how_far_above_the_best_shortcut_and_on_which_levels(full):
     text = sentences(full)["Endings"]
+    assert "Not tested" not in text
     assert "54.2 ± 1.1 % of 2,000 items" in text
     assert (
         "better than the shortcut “likeliest ending”, the hardest to beat of chance and shortcuts: "
-        "+28.2 points [25.3, 31.1], p < 1e−6, corrected for choosing the best of 3." in text
+        "+28.2 points [24.7, 31.8], p < 1e−6, corrected for choosing the best of 3." in text
     )
     assert (
         "By level it beats chance and each shortcut on facts (97.0 ± 0.8 %) and last-move (62.0 ± 2.2 %); each p is "
@@ -189,7 +191,19 @@ def test_what_is_said_of_another_metric_than_the_primary_one_is_exploratory(full
     assert not any(finding.exploratory for finding in collect_findings(evidence_of(full)))
     full.study = full.study.model_copy(update={"primary": "hellaswag"})
     marked = {finding.topic for finding in collect_findings(evidence_of(full)) if finding.exploratory}
-    assert marked == {"Perplexity"}
+    assert marked == {"Perplexity", "Training", "Cost", "Scaling"} & set(sentences(full))
+    assert {"Perplexity", "Training"} <= marked
+
+
+def test_settings_whose_launches_took_as_little_memory_tie_as_the_leanest(empty):
+    empty.add_cell("single", 8, 1000.0, launches=launches_of([1000.0] * 3, memory=300e6), peak_memory=400e6)
+    empty.add_cell("ddp", 8, 1000.0, launches=launches_of([1000.0] * 3, memory=301e6), peak_memory=401e6)
+    empty.add_cell("zero2", 8, 1000.0, launches=launches_of([1000.0] * 3, memory=310e6), peak_memory=410e6)
+    text = sentences(empty)["Speed and memory"]
+    assert (
+        "gpt2-1m takes least memory under single, 381 MiB per process, libraries included; launches can't tell ddp "
+        "from it." in text
+    )
 
 
 def test_cards_hold_the_key_figures(full):

@@ -48,9 +48,9 @@ def first_right(count: int, n: int) -> np.ndarray:
     return (np.arange(n) < count).astype(float)
 
 
-def hardest(correct: np.ndarray, **points: np.ndarray) -> Comparison:
+def hardest(correct: np.ndarray, tests: int = 1, **points: np.ndarray) -> Comparison:
     model = answered(correct)
-    found = hardest_rival(model, items([model], HASH, **points), ALL)
+    found = hardest_rival(model, items([model], HASH, **points), ALL, tests)
     assert found is not None
     return found
 
@@ -60,20 +60,44 @@ def test_a_shortcut_on_the_same_items_is_paired_with_the_model():
     found = hardest(first_right(120, 200), cheat=first_right(100, 200))
     assert found.rival == "the shortcut “cheat”"
     assert found.test.p == pytest.approx(2.0**-19)
-    assert found.is_won()
-    assert not found.is_won(tests=30_000)
+    assert found.is_won
+    assert not hardest(first_right(120, 200), tests=30_000, cheat=first_right(100, 200)).is_won
+
+
+def test_p_and_interval_hold_for_all_tests_at_once():
+    alone, among = (hardest(first_right(120, 200), tests, cheat=first_right(100, 200)).test for tests in (1, 4))
+    assert among.p == pytest.approx(4 * alone.p)
+    # McNemar's interval is normal: 2.498 standard errors are exceeded in 1.25 %
+    assert (among.high - among.low) / (alone.high - alone.low) == pytest.approx(2.498 / 1.960, rel=1e-3)
+    # Wilson's of 70 of 200 at 98.75 %
+    low, high = stats.binomtest(70, 200).proportion_ci(0.9875, method="wilson")
+    chance = hardest(first_right(70, 200), 4).test
+    assert (chance.low, chance.high) == pytest.approx((low - 0.25, high - 0.25))
+    flipped = [hardest(first_right(150, 200), tests, tied=np.tile([0.5, 0.25], 100)).test for tests in (1, 4)]
+    assert flipped[1].low < flipped[0].low
+    assert flipped[1].high > flipped[0].high
+
+
+def test_the_best_of_eight_models_that_guess_seldom_beats_chance():
+    generator = np.random.Generator(np.random.PCG64(11))
+    trials, n = 1_000, 200
+    best = generator.binomial(n, 0.25, (trials, 8)).max(axis=1)
+    won = sum(min(1.0, 8 * stats.binomtest(int(right), n, 0.25).pvalue) < 0.05 for right in best)
+    alone = sum(stats.binomtest(int(right), n, 0.25).pvalue < 0.05 for right in best)
+    assert won <= stats.binom.ppf(0.9985, trials, 0.05)
+    assert alone > 2 * stats.binom.ppf(0.9985, trials, 0.05)  # what the correction is for
 
 
 def test_points_of_guesses_are_tested_by_flipping_signs():
     found = hardest(first_right(150, 200), tied=np.tile([0.5, 0.25], 100))
     assert (found.test.test, found.test.difference) == ("sign-flip permutation test", 0.375)
-    assert found.is_won()
+    assert found.is_won
 
 
 def test_chance_can_be_the_hardest_to_beat():
     found = hardest(first_right(40, 200), poor=first_right(10, 200))
     assert found.rival == "chance"
-    assert not found.is_won()
+    assert not found.is_won
 
 
 def test_worse_than_one_of_several_rivals_is_corrected_for_their_number():
@@ -101,14 +125,20 @@ def test_a_shortcut_that_guesses_at_every_item_is_chance():
 @pytest.mark.parametrize(("n", "proof"), [(2, False), (3, True)])
 def test_right_answers_prove_something_from_three_on(n, proof):
     # (1/4)^2 = 0.06, (1/4)^3 = 0.02
-    assert hardest(np.ones(n)).is_won() == proof
+    assert hardest(np.ones(n)).is_won == proof
 
 
-def test_nothing_is_said_where_a_shortcut_was_scored_on_other_rows():
+def test_a_shortcut_that_was_scored_on_other_rows_is_named_as_not_tested():
     model = answered(first_right(150, 200))
     points = first_right(50, 200)
-    assert hardest_rival(model, items([model], rows_sha256="cd" * 32, cheat=points), ALL) is None
-    assert hardest_rival(model, items([model], cheat=points[:100]), ALL) is None
+    for of_others, reason in (
+        (items([model], rows_sha256="cd" * 32, cheat=points), "the files of rows differ"),
+        (items([model], cheat=points[:100]), "other rows were scored"),
+    ):
+        found = hardest_rival(model, of_others, ALL)
+        assert found is not None
+        assert (found.rival, found.untested) == ("chance", {"the shortcut “cheat”": reason})
+        assert found.is_won
 
 
 def test_guessing_has_the_spread_of_guesses():

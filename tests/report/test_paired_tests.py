@@ -1,6 +1,7 @@
 """Paired tests between two evaluations of the same items."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from trainyard.report.statistics.paired_tests import (
     PairedTest,
     compare_paired,
     compare_with_baseline,
+    correct_by_holm,
     flip_signs,
     holm,
     mcnemar,
@@ -378,3 +380,9 @@ def test_holms_method_is_that_of_rs_p_adjust() -> None:
     assert holm([0.6, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
     assert holm([0.01, 0.04], 6) == pytest.approx([0.06, 0.2])
+
+
+def test_a_family_of_tests_is_adjusted_and_what_could_not_be_tested_stays() -> None:
+    test = mcnemar(np.array([1] * 6 + [0] * 4), np.zeros(10))
+    adjusted = correct_by_holm([replace(test, p=0.02), "other rows were scored", replace(test, p=0.03)])
+    assert [each if isinstance(each, str) else each.p for each in adjusted] == [0.04, "other rows were scored", 0.04]

@@ -211,9 +211,29 @@ def test_who_has_the_lowest_loss_for_its_cost_is_said_of_ends_of_schedules(empty
     (sentence,) = describe_pareto_front(evidence_of(empty))
     assert re.fullmatch(
         r"Lowest loss for its cost on tinyworld validation, bpe-512 tokens, of 2 runs at the ends of their schedules: "
-        r"gpt2-250k \(\S+ FLOPs, 1\.\d+\) and gpt2-1m \(\S+ FLOPs, 1\.\d+\)\.",
+        r"gpt2-250k \(\S+ FLOPs, 1\.\d+\) and gpt2-1m \(\S+ FLOPs, 1\.\d+\); the dearer is better, p = 1e.4 by "
+        r"validation rows, corrected for 1 pair\.",
         sentence,
     )
+
+
+def test_a_front_says_which_of_its_neighbours_rows_can_not_tell_apart(empty):
+    for name, model, end in (("small", "gpt2-250k", 1.5), ("middle", "gpt2-500k", 1.2), ("large", "gpt2-1m", 1.1999)):
+        empty.add_run(name, model=model, end=end)
+    (sentence,) = describe_pareto_front(evidence_of(empty))
+    assert re.search(r"; gpt2-1m is within noise of gpt2-500k \(p = \S+\) by validation rows\.$", sentence)
+    (empty.runs[2] / "validation.parquet").unlink()
+    (sentence,) = describe_pareto_front(evidence_of(empty))
+    assert re.search(r"; gpt2-1m against gpt2-500k is not tested \(large: there is no validation.parquet\)\.", sentence)
+
+
+def test_a_front_of_several_seeds_is_of_configurations_and_tested_over_seeds(empty):
+    for model, end in (("gpt2-250k", 1.5), ("gpt2-1m", 1.2)):
+        for seed in (1, 2, 3):
+            empty.add_run(f"{model}-{seed}", model=model, seed=seed, end=end + 0.01 * seed)
+    (sentence,) = describe_pareto_front(evidence_of(empty))
+    assert "of 2 configurations at the ends of their schedules" in sentence
+    assert "; the dearer is better, p = " in sentence
 
 
 def test_the_last_loss_is_that_of_the_end_and_no_lower_one_from_the_middle(empty):

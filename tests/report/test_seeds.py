@@ -1,14 +1,16 @@
 """No headline is a configuration's luckiest seed: what a study asks is answered by means over seeds."""
 
+import math
+
 import numpy as np
 import pytest
 
 from trainyard.report.pages import comparison, overview, scaling
 from trainyard.report.pages.cells import SEEDS
 from trainyard.report.pages.key_figures import make_cards
-from trainyard.report.results.runs import read_runs
+from trainyard.report.results.runs import read_evaluations, read_runs
 from trainyard.report.statistics.quality_curves import loss_charts
-from trainyard.report.statistics.seeds import headline
+from trainyard.report.statistics.seeds import compute_spread, group_configurations, headline, summarise_seeds
 from trainyard.tools import terminal_table
 
 from .reading import csv_rows, evidence_of, sentences
@@ -106,3 +108,16 @@ def test_a_line_over_seeds_names_no_seed_though_one_failed(empty):
         empty.add_run(f"s{seed}", seed=seed, outcome=outcome)
     (chart,) = loss_charts(empty.study, read_runs(empty.runs), None)
     assert [line.label for line in chart.lines] == ["gpt2-1m, 2 seeds", "gpt2-1m \N{MIDDLE DOT} seed 3"]
+
+
+def test_a_seed_whose_figure_is_no_finite_number_leaves_its_configuration_without_a_spread(empty):
+    assert compute_spread([1.0, math.inf]) is None
+    assert compute_spread([math.nan, 1.0]) is None
+    for seed in (1, 2):
+        empty.add_run(f"r{seed}", seed=seed)
+        values = {"loss_token": (4.0, 0.1), "perplexity_word": (math.inf if seed == 2 else 60.0, 1.0)}
+        empty.add_evaluation(f"r{seed}", "perplexity", values, dataset="tinyworld")
+    runs = read_runs(empty.runs)
+    summaries = summarise_seeds(group_configurations(runs), read_evaluations(empty.evaluations))
+    assert "loss_token" in {summary.name for summary in summaries}
+    assert "perplexity_word" not in {summary.name for summary in summaries}

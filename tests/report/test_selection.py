@@ -48,10 +48,12 @@ def test_an_interval_that_no_number_holds_is_left_out_or_without_end() -> None:
 
 
 def test_a_mean_over_seeds_has_an_interval_within_its_bounds_and_none_of_two() -> None:
-    low, high = mean_interval([1.0, 2.0, 3.0], "validation_loss", 4) or (0.0, 0.0)
+    low, high = mean_interval([11.0, 12.0, 13.0], "validation_loss", 4) or (0.0, 0.0)
     # Student's t with 2 degrees of freedom at 1 - 0.025 / 4 is 8.860
     assert (high - low) / 2 == pytest.approx(8.860 / 3**0.5, rel=1e-3)
     assert mean_interval([0.5, 0.9, 0.95], "acc", 3) == (0.0, 1.0)
+    low, _ = mean_interval([1.0, 2.0, 3.0], "validation_loss", 4) or (1.0, 1.0)
+    assert low == 0.0
     low, high = mean_interval([8.0, 9.0, 10.0], "perplexity_word", 1) or (0.0, 0.0)
     assert 0 < low < 8
     assert high > 10

@@ -60,6 +60,20 @@ def test_the_interval_of_a_speed_holds_it(cells: int) -> None:
     assert held >= CASES - MOST_FALSE
 
 
+def test_the_interval_of_the_fastest_is_corrected_for_the_choice() -> None:
+    generator = np.random.default_rng(5)
+    held = {1: 0, 6: 0}
+    for _ in range(CASES):
+        launches = launch_cells(generator, 6)
+        fastest = int(np.argmax(np.log(launches).mean(axis=1)))
+        for among in held:
+            found = estimate_speeds(launches, among)[fastest]
+            assert found.low is not None
+            assert found.high is not None
+            held[among] += found.low <= 30_000 <= found.high
+    assert held[6] >= CASES - MOST_FALSE > held[1]
+
+
 def test_a_clear_difference_is_found_though_rounds_differ_more() -> None:
     generator, found = np.random.default_rng(1), 0
     for _ in range(CASES):

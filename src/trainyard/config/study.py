@@ -307,7 +307,8 @@ class Study(Entry):
     pretrained: Distinct[str] = Field(default_factory=list, description="pretrained models, evaluated without training")
     evaluate: Evaluate | None = Field(None, description="for every grid that has none of its own, and `pretrained`")
     primary: str | None = Field(
-        None, description="the metric whose comparisons answer the question: those of others are marked exploratory"
+        None,
+        description="the metric that answers the question: what is said of others and of losses is marked exploratory",
     )
     probes: list[Probes] = Field(default_factory=list)
     measure: list[Measure] = Field(default_factory=list)

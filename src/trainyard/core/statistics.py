@@ -56,6 +56,11 @@ Estimates = dict[str, Estimate]
 PARTS = tuple(part.name for part in fields(Estimate))
 
 
+def simultaneous_level(intervals: int) -> float:
+    """The level of each of so many intervals that hold all at once in 95 %, by Bonferroni's inequality."""
+    return 1 - (1 - LEVEL) / intervals
+
+
 def all_equal(values: np.ndarray | Sequence[float]) -> bool:
     """Whether observations are all the same but for rounding: they say nothing of how far others would lie."""
     return bool(np.ptp(values) <= ROUNDING * np.abs(values).max())

@@ -16,7 +16,7 @@ from trainyard.config.slices import split_names
 from trainyard.config.yaml_entries import choose
 from trainyard.core.failure_counts import count_failures
 from trainyard.core.python_environment import find_framework, read_pins
-from trainyard.estimate.families import family_module
+from trainyard.estimate.families import family_module, load_family
 from trainyard.parallel import engine_module
 from trainyard.plan.capabilities import explain_unsupported
 from trainyard.plan.code_hash import code_hash, find_source
@@ -386,7 +386,7 @@ class Dag:
             "texts_rows": sorted(set(plan.text_files.values())),
             "parity": [f"{run.folder}/parity.json" for run in plan.probes],
             "cells": [cell.file for cell in plan.cells.values()],
-            "peaks": sorted({peak for run in plan.trainings if (peak := self._peak(run))}),
+            "peaks": sorted({peak for run in plan.trainings if _has_mfu(run) and (peak := self._peak(run))}),
             "shortcuts": [f"{RESULTS}/{study}/shortcuts/{dataset}.json" for dataset in plan.choice_datasets],
             "points": [f"{RESULTS}/{study}/shortcuts/{dataset}.parquet" for dataset in plan.choice_datasets],
             "contamination": plan.contamination_files,
@@ -451,6 +451,11 @@ class Dag:
         tables = [table.stem for table in TABLES if table.when(plan)]
         pages = ["overview", *tables, *(["samples"] if plan.text_files else [])]
         return [*self.figures(study).values(), *(f"{RESULTS}/{study}/report/{page}.html" for page in pages)]
+
+
+def _has_mfu(training: Execution) -> bool:
+    """Whether a training's FLOPs are counted: an encoder-decoder reads other tokens than it predicts."""
+    return not load_family(training.specification["model"]["family"]).is_encoder_decoder
 
 
 def training_code(specification: dict[str, Any]) -> str:

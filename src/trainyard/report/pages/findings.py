@@ -47,11 +47,17 @@ from trainyard.report.results.probes import (
     probe_label,
 )
 from trainyard.report.results.runs import Evaluation, Run, distinguishing_coordinates, label
-from trainyard.report.statistics.paired_tests import PairedTest, compare_paired, compare_with_baseline
+from trainyard.report.statistics.paired_tests import (
+    PairedTest,
+    compare_paired,
+    compare_with_baseline,
+    correct_by_holm,
+)
 from trainyard.report.statistics.seeds import group_configurations, headline
 from trainyard.report.statistics.selection import correct_for_choice, describe_choice
 from trainyard.report.statistics.study import Evidence, Ranking, best_loss, group_by_data, ranked_by
 
+OF_LOSSES = {"Training", "Cost", "Scaling"}  # topics that compare losses of training and validation
 PREDICTED = 0.15  # of the measured increase: what a prediction of memory is to stay within
 
 
@@ -73,7 +79,7 @@ class Finding:
 def collect_findings(evidence: Evidence) -> list[Finding]:
     """Everything that can be said, topic by topic; a topic without results is left out."""
     primary = evidence.study.primary
-    others = {metric.topic for metric in METRICS.values() if primary not in (None, metric.key)}
+    others = {metric.topic for metric in METRICS.values() if metric.key != primary} | OF_LOSSES if primary else set()
     topics: list[tuple[str, Callable[[Evidence], list[str]]]] = [
         ("Training", _training),
         ("Held-out data", _held_out),
@@ -199,7 +205,7 @@ def _scores(metric: Metric, evidence: Evidence) -> list[str]:
             second = _with_interval(name, group.scores[1])
             said.append(f"Second is {group.labels[1]} with {title} {second}, {describe_second(group, name)}.")
             said += _near(group, name)
-        said += _against_baselines(best, name)
+        said += _against_baselines(best, name, head.among)
         said += _against_pretrained(evidence, group, name)
     return said
 
@@ -217,13 +223,14 @@ def _unit(name: str) -> str:
     return " %" if name in PERCENT else ""
 
 
-def _against_baselines(best: Evaluation, name: str) -> list[str]:
+def _against_baselines(best: Evaluation, name: str, among: int) -> list[str]:
+    """The best of so many against each baseline."""
     said = []
     for baseline, values in best.baselines.items():
-        tested = compare_with_baseline(best, baseline, name)
+        tested = compare_with_baseline(best, baseline, name, among)
         verdict = f"not tested ({tested})"
         if isinstance(tested, PairedTest):
-            verdict = f"the model minus the baseline is {describe_test(name, tested)}"
+            verdict = f"the model minus the baseline is {describe_test(name, tested)}{describe_choice(among)}"
         said.append(f"The baseline {baseline} has {TITLES[name]} {_with_interval(name, values[name])}: {verdict}.")
     return said
 
@@ -234,24 +241,27 @@ def _near(group: Ranking, name: str) -> list[str]:
 
 
 def _against_pretrained(evidence: Evidence, group: Ranking, name: str) -> list[str]:
-    """What training did to models that were evaluated untouched too."""
+    """What training did to models that were evaluated untouched too, corrected by Holm for their number."""
     models = {run.name: run.coordinates["model"] for run in evidence.runs}
     before = {
         each.run: (each, value)
         for each, value in zip(group.evaluations, group.scores, strict=True)
         if each.checkpoint == "pretrained"
     }
-    sentences = []
+    texts, tests = [], []
     for each, text, after in zip(group.evaluations, group.labels, group.scores, strict=True):
         pretrained = before.get(models.get(each.run, ""))
         if pretrained is None or each.checkpoint == "pretrained":
             continue
         untouched, start = pretrained
-        tested = compare_paired(each, untouched, name)
-        change = describe_test(name, tested) if isinstance(tested, PairedTest) else f"not tested: {tested}"
         before_and_after = f"from {score(name, start.value)} to {score(name, after.value)}{_unit(name)}"
-        sentences.append(f"Training took the {TITLES[name]} of {text} {before_and_after} ({change}).")
-    return sentences
+        texts.append(f"Training took the {TITLES[name]} of {text} {before_and_after}")
+        tests.append(compare_paired(each, untouched, name))
+    changes = [
+        f"not tested: {test}" if isinstance(test, str) else describe_test(name, test) for test in correct_by_holm(tests)
+    ]
+    by_holm = " by Holm" if sum(isinstance(test, PairedTest) for test in tests) > 1 else ""
+    return [f"{text} ({change}{by_holm})." for text, change in zip(texts, changes, strict=True)]
 
 
 def _parity(evidence: Evidence) -> list[str]:
@@ -310,20 +320,32 @@ def _measure(evidence: Evidence) -> list[str]:
 
 
 def _leanest(cells: Sequence[MeasuredCell]) -> list[str]:
-    """The parallel setting that takes the least memory, of each model."""
+    """The parallel setting that takes the least memory, of each model, and those that launches can't tell from it.
+
+    Memory of one launch says nothing of the next one's. Of several, settings tie whose launches' ranges overlap.
+    """
     sentences = []
     names = [name for name in varying_cells(cells) if name != "model"]
     measured = [cell for cell in cells if cell["peak_memory"] is not None]
     for model in dict.fromkeys(cell["model"] for cell in measured):
         of_model = [cell for cell in measured if cell["model"] == model]
         leanest = min(of_model, key=lambda cell: cell["peak_memory"])
-        which = f" under {cell_label(leanest, names)}" if len(of_model) > 1 else ""
-        least = "takes least memory" if len(of_model) > 1 else "takes"
-        sentences.append(
-            f"{model} {least}{which}{',' if len(of_model) > 1 else ''} {size(leanest['peak_memory'])} per process, "
-            "libraries included."
-        )
+        text = f"{size(leanest['peak_memory'])} per process, libraries included"
+        if len(of_model) == 1:
+            sentences.append(f"{model} takes {text}.")
+            continue
+        text = f"{model} takes least memory under {cell_label(leanest, names)}, {text}"
+        tied = [cell_label(cell, names) for cell in of_model if cell is not leanest and _takes_as_little(cell, leanest)]
+        if tied:
+            text += f"; launches can't tell {truncate(join_words(tied), 160)} from it"
+        sentences.append(f"{text}.")
     return sentences
+
+
+def _takes_as_little(cell: MeasuredCell, leanest: MeasuredCell) -> bool:
+    """Whether a launch of the one took no more memory than one of the other."""
+    ours, theirs = ([launch["peak_memory_increase"] or 0 for launch in each["launches"]] for each in (cell, leanest))
+    return min(ours) <= max(theirs)
 
 
 def _largest_batches(searches: Sequence[MeasuredCell]) -> list[str]:

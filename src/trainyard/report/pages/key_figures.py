@@ -110,9 +110,11 @@ def _speed(evidence: Evidence) -> list[Card]:
         return []
     top = max(candidates, key=lambda cell: cell["tokens_per_second"])
     other = "" if top["model"] in trained or not trained else ", which this study does not train"
-    ranking = next(each for each in rank_cells(candidates) if each.cells[0] is top)
-    speed = ranking.speeds[0]
-    interval = "" if speed.low is None else f"95 % interval {decimal(speed.low, 0)} to {decimal(speed.high, 0)}; "
+    among = len(candidates)
+    ranking = next(each for each in rank_cells(candidates, among) if each.cells[0] is top)
+    speed, interval = ranking.fastest, ""
+    if speed.low is not None:
+        interval = f"95 % interval {decimal(speed.low, 0)} to {decimal(speed.high, 0)}{describe_choice(among)}; "
     tied = [cell["parallel"] for cell in ranking.cells[1 : ranking.tied or 1]]
     ties = f"tied with {join_words(tied)}; " if tied else ""
     remark = f"{interval}{whole_label(top)}; {ties}random tokens, {describe_load(top)}"

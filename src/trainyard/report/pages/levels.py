@@ -245,10 +245,13 @@ def describe_endings(metric: Metric, evidence: Evidence) -> list[str]:
             low, high = (decimal(100 * end, 1) for end in interval)
             text += f"; 95 % interval {low} to {high}{describe_choice(head.among)}"
         text += ")"
-        if above := hardest_rival(best, items, ALL):
-            text += f", {_verdict(above, head.among)} {above.rival}{_hardest(items)}: "
-            text += f"{_difference(items, above.test)}, {_corrected(above.test, head.among)}"
+        if above := hardest_rival(best, items, ALL, head.among):
+            text += f", {_verdict(above)} {above.rival}{_hardest(items, above)}: {_difference(items, above.test)}, "
+            text += f"{describe_p_value(above.test.p)}{describe_choice(head.among)}"
         sentences.append(f"{text}.")
+        if above and above.untested:
+            reasons = join_words(list(dict.fromkeys(above.untested.values())))
+            sentences.append(f"Not tested against {join_words(list(above.untested))}: {truncate(reasons, 160)}.")
         sentences += _by_level(best, items, head.among)
         if len(items.models) > 1 and not head.several:
             second = _share(items.models[1].levels[ALL][1])
@@ -294,43 +297,43 @@ def _share(value: Score) -> str:
     return percent(value.value, value.error)
 
 
-def _hardest(items: Items) -> str:
-    return ", the hardest to beat of chance and shortcuts" if items.shortcuts else ""
+def _hardest(items: Items, above: Comparison) -> str:
+    if len(above.untested) < len(items.shortcuts):
+        return ", the hardest to beat of chance and shortcuts"
+    return ""
 
 
 def _difference(items: Items, test: PairedTest) -> str:
     return " ".join(format_difference(items.score, test))
 
 
-def _verdict(against: Comparison, tests: int) -> str:
-    if min(1.0, tests * against.test.p) >= SIGNIFICANT:
+def _verdict(against: Comparison) -> str:
+    if against.test.p >= SIGNIFICANT:
         return "within noise of"
-    return "better than" if against.is_won(tests) else "worse than"
-
-
-def _corrected(test: PairedTest, among: int) -> str:
-    """P of a test of the best of so many, by Bonferroni's inequality."""
-    return describe_p_value(min(1.0, among * test.p)) + describe_choice(among)
+    return "better than" if against.is_won else "worse than"
 
 
 def _by_level(model: Scored, items: Items, among: int) -> list[str]:
     """On which levels the best of so many beats chance and each shortcut."""
-    won, lost = [], []
+    won, lost, untested = [], [], {}
     tests = among * len(items.levels[1:])
     for level in items.levels[1:]:
         if level not in model.levels:
             continue
-        above = hardest_rival(model, items, level)
+        above = hardest_rival(model, items, level, tests)
         if above is not None:
+            untested |= above.untested
             text = f"{level} ({_share(model.levels[level][1])})"
-            if above.is_won(tests):
+            if above.is_won:
                 won.append(text)
             elif not is_below_chance(model, items, level):
                 lost.append(text)
     sentences = []
+    tested = "each tested shortcut" if untested else "each shortcut"
+    rivals = f" and {tested}" if len(untested) < len(items.shortcuts) else ""
     if won:
         sentences.append(
-            f"By level it beats chance and each shortcut on {join_words(won)}; each p is below {SIGNIFICANT}, "
+            f"By level it beats chance{rivals} on {join_words(won)}; each p is below {SIGNIFICANT}, "
             f"corrected for {tests} tests."
         )
     if lost:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from trainyard.report.render.format import (
     TABLE_SCORES,
     decimal,
     join_words,
+    plural,
     scientific,
     score,
     short,
@@ -32,8 +34,12 @@ from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell,
 from trainyard.report.results.runs import Evaluation, Run, read_evaluations, read_runs, run_labels
 from trainyard.report.results.shortcuts import read_shortcuts
 from trainyard.report.statistics.cost import FLOPS, Cost, cost_at, describe_prices, ends_schedule, pareto_front, step_of
+from trainyard.report.statistics.paired_tests import PairedTest
+from trainyard.report.statistics.pairwise import SIGNIFICANT, describe_p_value
 from trainyard.report.statistics.quality_curves import LOSS, Chart, Line, loss_charts, plotted_score, score_charts
+from trainyard.report.statistics.recipes import RecipeTest
 from trainyard.report.statistics.study import Evidence
+from trainyard.report.statistics.validation import compare_validation, compare_validation_of_recipes
 
 Along = Literal["step", "cost"]
 FEW = 8
@@ -388,20 +394,51 @@ def _notes(prices: Prices | None) -> list[str]:
 
 
 def describe_pareto_front(evidence: Evidence) -> list[str]:
-    """Which runs have the lowest validation loss for their cost, for each dataset and tokenizer of several runs.
+    """Which configurations have the lowest validation loss for their cost, for each dataset and tokenizer of several.
 
-    It is said of runs at the ends of their schedules, where these are two or more that cost different FLOPs.
+    It is said of what is at the end of its schedule, where that is two or more that cost different FLOPs.
     """
     sentences = []
     for chart in loss_charts(evidence.study, evidence.runs, None):
-        ends = [(line.label, line.points[-1]) for line in chart.lines if line.points[-1].is_end]
-        costs = [(end.cost.flops or 0.0, end.score.value) for _, end in ends]
+        ends = [line for line in chart.lines if line.points[-1].is_end]
+        costs = [(line.points[-1].cost.flops or 0.0, line.points[-1].score.value) for line in ends]
         if len({flops for flops, _ in costs}) < 2 or not all(flops for flops, _ in costs):
             continue
         front = pareto_front(costs, chart.high)
         best = [
-            f"{ends[place][0]} ({scientific(costs[place][0])} FLOPs, {decimal(costs[place][1])})" for place in front
+            f"{ends[place].label} ({scientific(costs[place][0])} FLOPs, {decimal(costs[place][1])})" for place in front
         ]
-        of = f"of {len(ends)} runs at the ends of their schedules"
-        sentences.append(f"Lowest loss for its cost on {chart.title}, {of}: {join_words(best)}.")
+        what = "configurations" if any(len(line.runs) > 1 for line in ends) else "runs"
+        of = f"of {len(ends)} {what} at the ends of their schedules"
+        text = f"Lowest loss for its cost on {chart.title}, {of}: {join_words(best)}"
+        pairs = len(ends) * (len(ends) - 1) // 2
+        steps = _describe_steps([ends[place] for place in front], pairs)
+        sentences.append(f"{text}{'; ' if steps else ''}{steps}.")
     return sentences
+
+
+def _describe_steps(front: Sequence[Line], pairs: int) -> str:
+    """Whether each of a front is better than the cheaper one before it, corrected for so many pairs to choose from."""
+    told, noise, untested = [], [], []
+    for cheaper, dearer in pairwise(front):
+        test = _compare_ends(dearer, cheaper)
+        if isinstance(test, str):
+            untested.append(f"{dearer.label} against {cheaper.label} is not tested ({test})")
+        elif (p := min(1.0, pairs * test.p)) >= SIGNIFICANT or test.difference >= 0:
+            noise.append(f"{dearer.label} is within noise of {cheaper.label} ({describe_p_value(p)})")
+        else:
+            told.append(p)
+    if told and not noise and not untested:
+        each = f"each is better than the one before, {describe_p_value(max(told))}"
+        each = each if len(told) > 1 else f"the dearer is better, {describe_p_value(told[0])}"
+        return f"{each} by validation rows, corrected for {plural(pairs, 'pair')}"
+    by_rows = " by validation rows" if noise else ""
+    return join_words([*noise, *untested]) + by_rows
+
+
+def _compare_ends(first: Line, second: Line) -> PairedTest | RecipeTest | str:
+    """The test of the last validation losses: over seeds and rows, or of single runs row by row."""
+    seeds = [len(line.runs) for line in (first, second)]
+    if min(seeds) > 1:
+        return compare_validation_of_recipes(first.runs, second.runs, "last")
+    return compare_validation(first.run, second.run, validation="last") if max(seeds) == 1 else "one of them has a single seed"

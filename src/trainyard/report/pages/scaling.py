@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -44,6 +45,7 @@ class Point:
         loss: validation loss in nats per token, a mean over the seeds.
         kaplan: what Kaplan et al. predict for the shape.
         runs: every seed's.
+        among: how many configurations it is the best of.
         published: whether it is somebody else's.
         source: whose.
     """
@@ -54,6 +56,7 @@ class Point:
     loss: float
     kaplan: "Prediction"
     runs: tuple[str, ...] = ()
+    among: int = 1
     published: bool = False
     source: str = ""
 
@@ -79,11 +82,13 @@ def gather(study: Study, runs: Sequence[Run], models: Mapping[str, Model]) -> li
     for name, losses in max(by_data.values(), key=len, default={}).items():
         head = headline(runs, losses, lower=True)
         seeds = tuple(losses[place][0] for place in head.places)
-        points.append(_point(losses[head.place][0], name, models[name], fmean(head.values), seeds))
+        loss, run = fmean(head.values), losses[head.place][0]
+        points.append(_point(run, name, models[name], loss, runs=seeds, among=head.among))
     for entry in study.published:
         loss = published_loss(entry)
         if loss is not None and entry.model in models:
-            points.append(_point(entry.model, entry.model, models[entry.model], loss, (), True, entry.source))
+            own = models[entry.model]
+            points.append(_point(entry.model, entry.model, own, loss, published=True, source=entry.source))
     return sorted(points, key=lambda point: (point.published, point.parameters))
 
 
@@ -161,8 +166,7 @@ def describe_sizes(points: Sequence[Point], runs: Sequence[Run]) -> list[str]:
     for point in points:
         if not point.published:
             by_size.setdefault(point.parameters, []).append(point)
-    # of several models of one size the best one stands for it
-    own = [min(group, key=lambda point: point.loss) for _, group in sorted(by_size.items())]
+    own = [_best_of_size(group) for _, group in sorted(by_size.items())]
     if len(own) < 2:
         return [f"Loss against size needs 2 sizes or more; this study has {len(own)}."]
     span = (
@@ -172,9 +176,15 @@ def describe_sizes(points: Sequence[Point], runs: Sequence[Run]) -> list[str]:
     return [_describe_trend(own, {run.name: run for run in runs}, span), _describe_law(points, own)]
 
 
+def _best_of_size(group: Sequence[Point]) -> Point:
+    """Of several models of one size the best one stands for it."""
+    best = min(group, key=lambda point: point.loss)
+    return replace(best, among=sum(point.among for point in group))
+
+
 def _describe_trend(own: Sequence[Point], runs: Mapping[str, Run], span: str) -> str:
     steps = [_Step(smaller, larger, _compare(smaller, larger, runs)) for smaller, larger in pairwise(own)]
-    adjusted = iter(holm([step.test.p for step in steps if not isinstance(step.test, str)]))
+    adjusted = iter(holm([min(1.0, step.tests * step.test.p) for step in steps if not isinstance(step.test, str)]))
     values = [None if isinstance(step.test, str) else next(adjusted) for step in steps]
     described = [_describe_step(step, p) for step, p in zip(steps, values, strict=True)]
     against = [text for text, step in zip(described, steps, strict=True) if not step.falls]
@@ -191,7 +201,11 @@ def _describe_trend(own: Sequence[Point], runs: Mapping[str, Run], span: str) ->
         )
     tests = dict.fromkeys(f"{step.test.test} on validation rows" for step in steps if not isinstance(step.test, str))
     largest = describe_p_value(max(p for p in values if p is not None))
-    return f"Loss falls with every size {span}, each step beyond noise ({join_words(list(tests))}; largest {largest})."
+    chosen = ", corrected for choosing the best of several of one size" if any(step.tests > 1 for step in steps) else ""
+    return (
+        f"Loss falls with every size {span}, each step beyond noise ({join_words(list(tests))}; largest "
+        f"{largest}{chosen})."
+    )
 
 
 @dataclass(frozen=True)
@@ -207,6 +221,11 @@ class _Step:
     smaller: Point
     larger: Point
     test: PairedTest | RecipeTest | str
+
+    @property
+    def tests(self) -> int:
+        """How many pairs the two are chosen from, as the best configurations of their sizes."""
+        return self.smaller.among * self.larger.among
 
     @property
     def falls(self) -> bool:
@@ -244,7 +263,7 @@ def _describe_step(step: _Step, p: float | None) -> str:
 def _describe_law(points: Sequence[Point], own: Sequence[Point]) -> str:
     kaplan = f"Kaplan's exponent along the efficient frontier is {EXPONENT:.3f}"
     if not all(0 < point.loss < math.inf for point in own):
-        return "No slope is given: a loss of 0 has no logarithm."
+        return "No slope is given: a loss of 0 has no logarithm, and an infinite one no place."
     if law := fit_points(points):
         ends = (
             f"95 % interval {decimal(law.low)} to {decimal(law.high)}"
@@ -270,18 +289,9 @@ def _describe_law(points: Sequence[Point], own: Sequence[Point]) -> str:
     return f"{text}; {why} ({kaplan})."
 
 
-def _point(
-    name: str,
-    model_name: str,
-    model: Model,
-    loss: float,
-    runs: tuple[str, ...],
-    published: bool = False,
-    source: str = "",
-) -> Point:
-    shape = model.shape
-    size = parameters_without_embeddings(model)
-    return Point(name, model_name, size, loss, predict_kaplan(shape.layers, shape.width), runs, published, source)
+def _point(name: str, model_name: str, model: Model, loss: float, **more: Any) -> Point:
+    kaplan = predict_kaplan(model.shape.layers, model.shape.width)
+    return Point(name, model_name, parameters_without_embeddings(model), loss, kaplan, **more)
 
 
 def _panel(axes: Axes, points: Sequence[Point]) -> str:

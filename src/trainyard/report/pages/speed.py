@@ -35,6 +35,7 @@ from trainyard.report.results.measurements import (
     varying_coordinates,
 )
 from trainyard.report.results.published import PUBLISHED, cell_coordinates, published_cell_row
+from trainyard.report.statistics.selection import describe_choice
 from trainyard.report.statistics.speeds import Ranking, rank_cells
 
 MOST = 48
@@ -128,7 +129,9 @@ def _describe_ranking(ranking: Ranking, names: Sequence[str]) -> str:
     where = f", {cell_label(first, names)}" if names else ""
     number, load = len(first["launches"]), describe_loads(ranking.cells)
     count = f"{number} launches" if number > 1 else "one launch"
-    speed = _speed_with_interval(ranking.speeds[0])
+    speed = _speed_with_interval(ranking.fastest)
+    if len(settings) > 1 and ranking.fastest.low is not None:
+        load = f"interval{describe_choice(len(settings))}; {load}"
     if len(settings) == 1:
         return f"{settings[0]} runs {first['model']}{where} at {speed} over {count} ({load})."
     head = f"{first['model']} on random tokens{where}:"

@@ -76,6 +76,8 @@ def make_strata(items: Items, lengths: np.ndarray) -> np.ndarray:
     """
     if items.levels is not None and len(set(items.levels)) > 1:
         return np.unique(items.levels.astype(str), return_inverse=True)[1]
+    if not len(lengths):
+        return np.zeros(0, dtype=np.int64)
     ends = np.quantile(lengths, np.arange(1, LENGTHS) / LENGTHS)
     return np.searchsorted(np.unique(ends), lengths, side="right")
 

@@ -1,13 +1,13 @@
 """Four-way endings by level of difficulty: what models and shortcuts score on them, and who beats whom."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import stats
 
-from trainyard.core.statistics import LEVEL, Score
+from trainyard.core.statistics import LEVEL, Score, simultaneous_level
 from trainyard.metrics import METRICS
 from trainyard.report.results.item_scores import Items as ItemScores
 from trainyard.report.results.runs import Evaluation, Run, model_labels, parse_score
@@ -84,24 +84,27 @@ class Comparison:
     Attributes:
         rival: in words.
         test: of the model's share of right answers minus the rival's.
+        untested: the shortcuts that the model could not be compared with, each with the reason.
     """
 
     rival: str
     test: PairedTest
+    untested: Mapping[str, str] = field(default_factory=dict)
 
-    def is_won(self, tests: int = 1) -> bool:
-        """Whether the model is better, corrected by Bonferroni's inequality for so many tests."""
-        return self.test.difference > 0 and min(1.0, tests * self.test.p) < SIGNIFICANT
+    @property
+    def is_won(self) -> bool:
+        """Whether the model is better."""
+        return self.test.difference > 0 and self.test.p < SIGNIFICANT
 
 
-def compare_with_chance(value: Score, n: int, chance: float) -> PairedTest:
+def compare_with_chance(value: Score, n: int, chance: float, level: float = LEVEL) -> PairedTest:
     """Test a share of `n` right answers against what guessing scores.
 
     The exact binomial test: its spread is that of guesses, for a model that is always wrong has none of its own.
     Wilson's interval of the share (1927, Journal of the American Statistical Association 22, 209-212), less chance.
     """
     found = stats.binomtest(round(value.value * n), n, chance)
-    interval = found.proportion_ci(LEVEL, method="wilson")
+    interval = found.proportion_ci(level, method="wilson")
     low, high = float(interval.low) - chance, float(interval.high) - chance
     return PairedTest(value.value - chance, low, high, float(found.pvalue), BINOMIAL, n)
 
@@ -111,34 +114,45 @@ def is_guessing(value: Score, n: int, chance: float) -> bool:
     return n > 1 and compare_with_chance(value, n, chance).p >= SIGNIFICANT
 
 
-def hardest_rival(model: Scored, items: Items, level: str) -> Comparison | None:
-    """Which of chance and the shortcuts is hardest to beat on a level; None where that can't be told.
+def hardest_rival(model: Scored, items: Items, level: str, tests: int = 1) -> Comparison | None:
+    """Which of chance and the shortcuts is hardest to beat on a level, corrected for so many tests; None of one item.
 
-    It is the one with the most right answers. A model is better than it and all others by the largest p of them all,
-    uncorrected (Berger 1982, Technometrics 24, 295-300); worse than one of them by its p times their number. A shortcut
-    that guesses at every item is chance by another name.
+    It is the one with the most right answers, of those that can be tested. A model is better than it and all others by
+    the largest p of them all, uncorrected (Berger 1982, Technometrics 24, 295-300); worse than one of them by its p
+    times their number. A shortcut that guesses at every item is chance by another name.
+
+    Args:
+        model: one of the items' models.
+        items: with the shortcuts and their answers.
+        level: of the items.
+        tests: how many of these are made: p and interval are those that hold for all at once (Bonferroni's inequality).
     """
     n, value = model.levels[level]
     if n < 2:
         return None
-    rivals = [Comparison("chance", compare_with_chance(value, n, items.chance))]
+    confidence = simultaneous_level(tests)
+    rivals, untested = {"chance": compare_with_chance(value, n, items.chance, confidence)}, {}
     for rival in items.shortcuts:
         if level in rival.levels and not _is_chance(rival.levels[level][1], items.chance):
-            test = _compare_with_shortcut(model, items, level, rival.name)
+            test = _compare_with_shortcut(model, items, level, rival.name, confidence)
+            title = f"the shortcut “{rival.title}”"
             if isinstance(test, str):
-                return None
-            rivals.append(Comparison(f"the shortcut “{rival.title}”", test))
-    hardest = min(rivals, key=lambda rival: rival.test.difference)
-    every = max(rival.test.p for rival in rivals)
-    p = every if hardest.test.difference > 0 else min(1.0, len(rivals) * hardest.test.p)
-    return replace(hardest, test=replace(hardest.test, p=p))
+                untested[title] = test
+            else:
+                rivals[title] = test
+    name, hardest = min(rivals.items(), key=lambda rival: rival[1].difference)
+    every = max(test.p for test in rivals.values())
+    p = every if hardest.difference > 0 else min(1.0, len(rivals) * hardest.p)
+    return Comparison(name, replace(hardest, p=p).correct(tests), untested)
 
 
 def _is_chance(value: Score, chance: float) -> bool:
     return value.effective_error is None and math.isclose(value.value, chance)
 
 
-def _compare_with_shortcut(model: Scored, items: Items, level: str, shortcut: str) -> PairedTest | str:
+def _compare_with_shortcut(
+    model: Scored, items: Items, level: str, shortcut: str, confidence: float = LEVEL
+) -> PairedTest | str:
     """Test a model's answers against the points of a shortcut on the same items; a text says why it can't be done."""
     if model.evaluation is None or items.answers is None:
         return "there are no answers to compare"
@@ -153,9 +167,9 @@ def _compare_with_shortcut(model: Scored, items: Items, level: str, shortcut: st
         return "other rows were scored"
     correct, points = ours.columns[CORRECT[items.score]].astype(np.float64), theirs.columns[shortcut][places]
     if np.isin(points, (0.0, 1.0)).all():
-        return mcnemar(correct, points)
+        return mcnemar(correct, points, confidence)
     answers = ItemScores(ours.rows, {"model": correct, "shortcut": points})
-    return flip_signs(answers, answers, "model", "shortcut")
+    return flip_signs(answers, answers, "model", "shortcut", level=confidence)
 
 
 def is_below_chance(model: Scored, items: Items, level: str) -> bool:

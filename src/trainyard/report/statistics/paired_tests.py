@@ -17,12 +17,13 @@ Perplexity and ROUGE: the permutation test that flips the signs of the differenc
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
-from trainyard.core.statistics import LEVEL, ROUNDING, estimate_ratio
+from trainyard.core.statistics import LEVEL, ROUNDING, estimate_ratio, simultaneous_level
 from trainyard.metrics import METRICS, SCORES
 from trainyard.report.results.item_scores import COUNT, HALVES, Items
 from trainyard.report.results.runs import Evaluation
@@ -58,6 +59,10 @@ class PairedTest:
     test: str
     n: int
     discordant: tuple[int, int] | None = None
+
+    def correct(self, tests: int) -> "PairedTest":
+        """The test with p corrected for so many tests by Bonferroni's inequality."""
+        return replace(self, p=min(1.0, tests * self.p))
 
 
 def compare_paired(first: Evaluation, second: Evaluation, name: str, level: str = "") -> PairedTest | str:
@@ -99,10 +104,13 @@ def _explain_unpaired(first: Items, second: Items, units: str | None) -> str:
     return ""
 
 
-def compare_with_baseline(evaluation: Evaluation, baseline: str, name: str) -> PairedTest | str:
-    """Test the difference of a ROUGE from that of a baseline on the same rows."""
+def compare_with_baseline(evaluation: Evaluation, baseline: str, name: str, tests: int = 1) -> PairedTest | str:
+    """Test the difference of a ROUGE from that of a baseline on the same rows, corrected for so many tests."""
     items = evaluation.items
-    return items if isinstance(items, str) else flip_signs(items, items, name, f"{baseline}_{name}")
+    if isinstance(items, str):
+        return items
+    test = flip_signs(items, items, name, f"{baseline}_{name}", level=simultaneous_level(tests))
+    return test if isinstance(test, str) else test.correct(tests)
 
 
 def explain_unlike(first: Evaluation, second: Evaluation) -> str:
@@ -133,24 +141,26 @@ def item_sums(items: Items, name: str) -> tuple[np.ndarray, np.ndarray]:
     return items.columns[name], ones
 
 
-def mcnemar(first: np.ndarray, second: np.ndarray) -> PairedTest:
+def mcnemar(first: np.ndarray, second: np.ndarray, level: float = LEVEL) -> PairedTest:
     """McNemar's exact test of two columns of right and wrong answers, shapes `(n,)`, n above zero.
 
     With b items that the first alone has right and c that the second alone has, p is the
     two-sided binomial one of b in b + c at 1/2, and 1 where b + c = 0. The interval adds one
     item to b and one to c: d ± z sqrt((b' + c' - d²) / (n + 2)) with b' = (b + 1) / (n + 2),
-    c' = (c + 1) / (n + 2) and d = b' - c' (Bonett and Price 2012).
+    c' = (c + 1) / (n + 2) and d = b' - c' (Bonett and Price 2012). `level` is the interval's.
     """
     ours, theirs = first.astype(bool), second.astype(bool)
     count, b, c = len(ours), int((ours & ~theirs).sum()), int((~ours & theirs).sum())
     p = float(stats.binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0
     more, less = (b + 1) / (count + 2), (c + 1) / (count + 2)
     middle = more - less
-    half = float(stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt((more + less - middle**2) / (count + 2))
+    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt((more + less - middle**2) / (count + 2))
     return PairedTest((b - c) / count, max(-1.0, middle - half), min(1.0, middle + half), p, MCNEMAR, count, (b, c))
 
 
-def flip_signs(first: Items, second: Items, ours: str, theirs: str, units: str | None = None) -> PairedTest | str:
+def flip_signs(
+    first: Items, second: Items, ours: str, theirs: str, units: str | None = None, level: float = LEVEL
+) -> PairedTest | str:
     """Test the difference of the means of two columns, or of their negated sums over that of `units`, which both share.
 
     Under no difference an item's difference has either sign with equal chances. The sum of differences whose signs
@@ -158,7 +168,8 @@ def flip_signs(first: Items, second: Items, ours: str, theirs: str, units: str |
     so p is twice the smaller share of halves whose sum lies on either side of zero, the items as they are counted
     among them: (b + 1) / (halves + 1) a side (Phipson and Smyth 2010). It is never below 2^(1 - m), m being the items
     that differ: the least that any test of m signs can give. The interval holds the differences that the test
-    doesn't reject, and these lie between the quantiles of the means of random halves (Hartigan 1969).
+    doesn't reject, and these lie between the quantiles of the means of random halves (Hartigan 1969). `level` is the
+    interval's.
     """
     count = len(first.rows)
     if count < FEWEST:
@@ -173,12 +184,12 @@ def flip_signs(first: Items, second: Items, ours: str, theirs: str, units: str |
     side = min(int((sums <= 0).sum()), int((sums >= 0).sum()))
     p = min(1.0, max(2 * (side + 1) / (HALVES + 1), 2.0 ** (1 - int(np.count_nonzero(differences)))))
     weights = first.half_sums[units or COUNT]
-    # an empty half is as extreme as can be, on either side: so the interval leaves zero out where p is below 0.05
+    # an empty half is as extreme as can be, on either side: so the interval leaves zero out where p is below 1 - level
     means = np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0)
     difference = float(differences.sum() / sizes.sum())
     ends = (
         np.quantile(np.where(weights > 0, means, side * math.inf), share, method="nearest")
-        for side, share in ((-1, (1 - LEVEL) / 2), (1, (1 + LEVEL) / 2))
+        for side, share in ((-1, (1 - level) / 2), (1, (1 + level) / 2))
     )
     low, high = (float(end) for end in ends)
     if units:  # a loss is the negative log-likelihood
@@ -202,3 +213,9 @@ def holm(values: list[float], tests: int | None = None) -> list[float]:
         highest = max(highest, min(1.0, ((tests or len(values)) - rank) * values[index]))
         adjusted[index] = highest
     return adjusted
+
+
+def correct_by_holm(tests: Sequence[PairedTest | str]) -> list[PairedTest | str]:
+    """A family of tests with p adjusted; what could not be tested stays as it is."""
+    adjusted = iter(holm([test.p for test in tests if isinstance(test, PairedTest)]))
+    return [replace(test, p=next(adjusted)) if isinstance(test, PairedTest) else test for test in tests]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize, stats
 
-from trainyard.core.statistics import LEVEL
+from trainyard.core.statistics import LEVEL, all_equal
 
 FEWEST_SIZES = 5  # for three parameters and something that tells how far they are off
 FLATTEST, STEEPEST = 0.01, 2.0  # exponents that are looked at; those of language models are 0.05 to 0.5
@@ -56,7 +56,7 @@ def fit(sizes: Sequence[float] | np.ndarray, losses: Sequence[float] | np.ndarra
         sizes: parameters without embeddings of each run; several runs may be of one size.
         losses: of each run, in nats, above zero.
     """
-    if len(np.unique(sizes)) < FEWEST_SIZES:
+    if len(np.unique(sizes)) < FEWEST_SIZES or all_equal(losses):
         return None
     x, y = np.log(np.asarray(sizes, dtype=np.float64)), np.log(np.asarray(losses, dtype=np.float64))
     middle, targets = float(x.mean()), np.exp(y)

@@ -47,14 +47,19 @@ class Line:
     Attributes:
         name: of the run, or of its first seed.
         label: as few coordinates as tell it apart.
-        run: the run, or its first seed.
+        runs: the run, or every seed.
         points: with means over seeds, whose interval is one standard deviation either way.
     """
 
     name: str
     label: str
-    run: Run
+    runs: list[Run]
     points: list[Point]
+
+    @property
+    def run(self) -> Run:
+        """The run, or its first seed."""
+        return self.runs[0]
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,7 @@ def _lines(runs: Sequence[Run], points: Mapping[str, Mapping[str, Point]]) -> li
             text += f", {len(group)} seeds"
         elif labels.count(text) > 1:  # such as one that failed
             text += f" \N{MIDDLE DOT} seed {group[0].coordinates['seed']}"
-        lines.append(Line(name, text, group[0], list(distinct.values())))
+        lines.append(Line(name, text, group, list(distinct.values())))
     return [line for line in lines if line.points]
 
 

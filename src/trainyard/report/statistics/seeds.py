@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 from scipy import stats
 
-from trainyard.core.statistics import LEVEL, all_equal
+from trainyard.core.statistics import LEVEL, all_equal, all_finite
 from trainyard.report.results.runs import Evaluation, Run, distinguishing_coordinates, label
 from trainyard.report.statistics.paired_tests import UNITS
 
@@ -93,7 +93,8 @@ def summarise_seeds(groups: Sequence[Configuration], evaluations: Sequence[Evalu
     """Every loss and score that configurations have for two seeds or more.
 
     Losses compare on the same dataset and tokenizer, scores within one evaluation and checkpoint,
-    a loss or perplexity per token within one tokenizer too.
+    a loss or perplexity per token within one tokenizer too. A seed's figure that is no finite number has no spread:
+    its configuration is left out.
     """
     figures: dict[tuple[str, str, str, str, str], SeedSummary] = {}
     for configuration in groups:
@@ -112,7 +113,7 @@ def summarise_seeds(groups: Sequence[Configuration], evaluations: Sequence[Evalu
                 values.setdefault(key, []).append(value.value)
                 scored.setdefault(key, []).append(each)
         for key, several in values.items():
-            if len(several) > 1:
+            if len(several) > 1 and all_finite(several):
                 figure = figures.setdefault(key, SeedSummary(*key[:4]))
                 figure.configurations.append(configuration)
                 figure.values.append(several)
@@ -167,8 +168,8 @@ def headline(runs: Sequence[Run], scores: Sequence[tuple[str, str, float]], lowe
 
 
 def compute_spread(values: Sequence[float]) -> Spread | None:
-    """Mean and spread of a figure over seeds; none of fewer than two."""
-    if len(values) < 2:
+    """Mean and spread of a figure over seeds; none of fewer than two, nor of what is no finite number."""
+    if len(values) < 2 or not all_finite(values):
         return None
     mean, deviation, count = fmean(values), stdev(values), len(values)
     if all_equal(values):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from scipy import stats
 
 from trainyard.core.power import FEWEST_SEEDS
-from trainyard.core.statistics import LEVEL, Score
+from trainyard.core.statistics import LEVEL, Score, simultaneous_level
 from trainyard.metrics import SCORES
 from trainyard.report.statistics.paired_tests import CORRECT
 from trainyard.report.statistics.seeds import compute_spread
@@ -30,8 +30,8 @@ def correct_for_choice(value: Score, name: str, n: int, among: int) -> Score:
     """
     if value.interval is None or among < 2 or n < 2:
         return value
-    level = 1 - (1 - LEVEL) / among
     if name in CORRECT:
+        level = simultaneous_level(among)
         found = stats.binomtest(round(value.value * n), n).proportion_ci(level, method="wilson")
         return Score(value.value, value.error, float(found.low), float(found.high))
     low, high = value.interval
@@ -44,9 +44,7 @@ def correct_for_choice(value: Score, name: str, n: int, among: int) -> Score:
         low, high = (math.exp(end) if end < LARGEST else math.inf for end in ends)
     else:
         low, high = (value.value + wider * (end - value.value) for end in (low, high))
-    if SCORES[name].points:
-        low, high = max(0.0, low), min(100.0, high)
-    return Score(value.value, value.error, low, high)
+    return Score(value.value, value.error, max(0.0, low), min(100.0, high) if SCORES[name].points else high)
 
 
 def describe_choice(among: int) -> str:
@@ -67,11 +65,11 @@ def mean_interval(values: Sequence[float], name: str, among: int) -> tuple[float
     low, high = summary.mean - half, summary.mean + half
     if is_exponential:
         return math.exp(low), math.exp(min(high, LARGEST))
-    top = 1.0 if name in CORRECT else 100.0
-    return (max(0.0, low), min(top, high)) if name in SCORES and SCORES[name].is_bounded else (low, high)
+    if name in SCORES and SCORES[name].is_bounded:
+        high = min(1.0 if name in CORRECT else 100.0, high)
+    return max(0.0, low), high
 
 
 def _widen(degrees: float, among: int) -> float:
     """How many times wider an interval by Student's t is that holds for so many at once."""
-    level = 1 - (1 - LEVEL) / among
-    return float(stats.t.ppf((1 + level) / 2, degrees) / stats.t.ppf((1 + LEVEL) / 2, degrees))
+    return float(stats.t.ppf((1 + simultaneous_level(among)) / 2, degrees) / stats.t.ppf((1 + LEVEL) / 2, degrees))

@@ -13,9 +13,9 @@ LOSS = next(key for key, kind in SCORES.items() if kind.unit == "tokens" and kin
 DECIDING = ("sequence_length", "source_length", "target_length", "validation_tokens")
 
 
-def compare_validation(first: Run, second: Run) -> PairedTest | str:
-    """Test the difference of two runs' lowest validation losses; a text says why it can't be tested."""
-    rows = _collect_rows([first, second], "best")
+def compare_validation(first: Run, second: Run, *, validation: str = "best") -> PairedTest | str:
+    """Test the difference of two runs' lowest or `last` validation losses; a text says why it can't be tested."""
+    rows = _collect_rows([first, second], validation)
     return rows if isinstance(rows, str) else compare_items(rows[0], rows[1], LOSS)
 
 
