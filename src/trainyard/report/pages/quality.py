@@ -441,4 +441,6 @@ def _compare_ends(first: Line, second: Line) -> PairedTest | RecipeTest | str:
     seeds = [len(line.runs) for line in (first, second)]
     if min(seeds) > 1:
         return compare_validation_of_recipes(first.runs, second.runs, "last")
-    return compare_validation(first.run, second.run, validation="last") if max(seeds) == 1 else "one of them has a single seed"
+    if max(seeds) > 1:
+        return "one of them has a single seed"
+    return compare_validation(first.run, second.run, validation="last")
