@@ -11,9 +11,7 @@ from torch.nn import functional
 from transformers import DynamicCache
 
 SHARED = 32  # tokens: a shorter beginning isn't worth a pass of its own
-# positions at once: what their losses are made of stays in a processor's cache, and keeps a GPU busy for a launch; each
-# position is summed by itself
-LOSSES = {"cpu": 64, "cuda": 1024}
+LOSSES = 64  # positions at once: what their losses are made of stays in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -144,8 +142,7 @@ def _restrict_head(model: Any, rows: torch.Tensor, places: torch.Tensor) -> Iter
 
 def _losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Negative log-likelihoods, shape `(scored,)`, in float32."""
-    at_once = LOSSES[logits.device.type]
-    parts = zip(logits.split(at_once), targets.split(at_once), strict=True)
+    parts = zip(logits.split(LOSSES), targets.split(LOSSES), strict=True)
     return torch.cat([functional.cross_entropy(part.float(), aims, reduction="none") for part, aims in parts])
 
 

@@ -10,9 +10,7 @@ from transformers import AutoConfig, PretrainedConfig
 from trainyard.config.catalogue import Model
 from trainyard.core.errors import InputError, one_line
 from trainyard.estimate.families import load_family
-from trainyard.models.attention import maskless
 from trainyard.models.family import load_module
-from trainyard.models.gelu import fuse_gelu
 from trainyard.models.special_tokens import special_tokens
 
 UNREADABLE = Exception
@@ -84,8 +82,7 @@ def build(
         with torch.random.fork_rng(devices=[], enabled=seed is not None):
             if seed is not None:
                 torch.default_generator.manual_seed(seed)
-            model = load_module(entry.family).MODEL(_configure_training(entry, dropout))
-    fuse_gelu(model)
+            model = load_module(entry.family).MODEL(_prepare_for_training(configuration(entry, dropout)))
     if activation_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     return model.train()
@@ -119,7 +116,7 @@ def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path) ->
         check_architecture(entry, name, AutoConfig.from_pretrained(folder, **LOCAL), folder)
         model, report = exported_class(entry).from_pretrained(
             folder,
-            config=_configure_training(entry, dropout),
+            config=_prepare_for_training(configuration(entry, dropout)),
             use_safetensors=True,
             output_loading_info=True,
             **LOCAL,
@@ -156,13 +153,8 @@ def _is_same(expected: Any, actual: Any) -> bool:
     return expected == actual
 
 
-def _configure_training(entry: Model, dropout: float | None) -> PretrainedConfig:
-    """The configuration of a model that is trained, which computes what `configuration`'s does."""
-    config = configuration(entry, dropout)
+def _prepare_for_training(config: PretrainedConfig) -> PretrainedConfig:
     config.use_cache = False
-    if not config.is_encoder_decoder and (name := maskless()):
-        config._attn_implementation = name
-    config.update(getattr(load_module(entry.family), "TRAINED", {}))
     return config
 
 

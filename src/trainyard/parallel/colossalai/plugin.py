@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -25,12 +25,7 @@ class Boosted(ABC):
         plugin: that spreads it.
         optimizer: over the objective's parameters.
         mixed_precision: for a plugin that leaves precision to the booster.
-
-    Attributes:
-        REPLICATED: whether every rank holds the same state.
     """
-
-    REPLICATED: ClassVar[bool] = False
 
     def __init__(
         self,
