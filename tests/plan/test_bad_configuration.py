@@ -58,12 +58,6 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("grids.0.train.tokens", 100, ["exactly one of steps, tokens, epochs (given: steps, tokens)"]),
         ("grids.0.train.micro_batch", 3, ["train.batch: 8 is not a multiple of 3 (micro_batch 3); make it 6 or 9"]),
         ("grids.0.train.sequence_length", 4096, ["sequences of 4096 tokens", "reads 256 at most"]),
-        (
-            "grids.0.train",
-            {"steps": 4, "batch": 8, "learning_rate": 1e-3, "patience": 2, "keep_steps": [2]},
-            ["grids.0.train: give patience or keep_steps, not both"],
-        ),
-        ("grids.0.train.order", "sortish", ["train.order: windows of text are all as long, so sortish is random"]),
         ("grids.0.train.initial", "pretrained", ["gpt2-tiny has no pretrained weights"]),
         ("grids.0.processes", [0], ["grids.0.processes.0", "greater than 0"]),
         (

@@ -8,8 +8,7 @@ micro-batches of all ranks, in the order of the ranks.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from functools import cached_property, lru_cache
-from itertools import pairwise
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +24,7 @@ from trainyard.data.shards import TokenStream, read_index
 Batch = dict[str, torch.Tensor]
 Ids = npt.NDArray[np.int64]
 
-_ORDER, _TAILS, _BATCHES = 0, 1, 2
-SORTISH_STEPS = 50  # rows of so many steps are sorted together
+_ORDER, _TAILS = 0, 1
 
 
 def _batch(train: Train, kind: str) -> int:
@@ -76,11 +74,6 @@ class _Rows(ABC):
     def count_predicted(self, row: int) -> int:
         """How many tokens of a row are predicted."""
 
-    @cached_property
-    @abstractmethod
-    def lengths(self) -> tuple[Ids, Ids]:
-        """How many tokens the model reads of each row, and how many it predicts: both shapes `(count,)`."""
-
 
 def _count_kept_labels(length: int, tail: np.uint64) -> int:
     """How many of a row's `length` labels stay: from a quarter to all."""
@@ -104,11 +97,6 @@ class _Windows(_Rows):
     def count_predicted(self, row: int) -> int:
         return self._length
 
-    @cached_property
-    def lengths(self) -> tuple[Ids, Ids]:
-        whole = np.full(self.count, self._length)
-        return whole, whole
-
     def batch(self, rows: Sequence[int], tails: npt.NDArray[np.uint64] | None) -> Batch:
         windows = np.stack([self._stream.read(row * self._length, self._length + 1) for row in rows]).astype(np.int64)
         labels = windows[:, 1:].copy()  # (rows, time)
@@ -124,7 +112,7 @@ class _Pairs(_Rows):
     def __init__(self, folder: Path, source_length: int, target_length: int, start_token: int) -> None:
         self._reader = PairsReader(folder)
         self._pad = self._reader.pad
-        self._longest = source_length, target_length
+        self._lengths = source_length, target_length
         self._start = start_token
         self.count = len(self._reader)
         if self.count < 1:
@@ -138,12 +126,7 @@ class _Pairs(_Rows):
         return ids[:length]
 
     def count_predicted(self, row: int) -> int:
-        return min(len(self._reader[row][1]), self._longest[1])
-
-    @cached_property
-    def lengths(self) -> tuple[Ids, Ids]:
-        sources, targets = self._reader.read_lengths()
-        return np.minimum(sources, self._longest[0]), np.minimum(targets, self._longest[1])
+        return min(len(self._reader[row][1]), self._lengths[1])
 
     def _pad_rows(self, rows: Sequence[Ids], value: int) -> Ids:
         padded = np.full((len(rows), max(len(row) for row in rows)), value, dtype=np.int64)
@@ -153,8 +136,8 @@ class _Pairs(_Rows):
 
     def batch(self, rows: Sequence[int], tails: npt.NDArray[np.uint64] | None) -> Batch:
         pairs = [self._reader[row] for row in rows]
-        sources = [self._cut(source, self._longest[0]) for source, _ in pairs]
-        targets = [self._cut(target, self._longest[1]) for _, target in pairs]
+        sources = [self._cut(source, self._lengths[0]) for source, _ in pairs]
+        targets = [self._cut(target, self._lengths[1]) for _, target in pairs]
         labels = self._pad_rows(targets, IGNORE_INDEX)  # (rows, target)
         if tails is not None:
             for line, target, tail in zip(labels, targets, tails, strict=True):
@@ -236,26 +219,7 @@ class Loader:
         return self.batch // world // self.micro_batch(world)
 
     def _epoch(self, epoch: int) -> npt.NDArray[np.intp]:
-        """The rows in the order of an epoch, shape `(rows,)`.
-
-        By length, rows that were shuffled are sorted, longest first, all of them or so many steps' at a time; then the
-        steps that lie within the epoch are shuffled (as fairseq and fastai have it; transformers leaves them in their
-        order, so that lengths rise and fall with the steps). That depends on the rows of a step and not on the number
-        of processes.
-        """
-        shuffled = np.argsort(_random_bits(self._seed, _ORDER, epoch, self.rows), kind="stable")
-        if self._train.order == "random":
-            return shuffled
-        head = -epoch * self.rows % self.batch  # they end the step that the epoch before began
-        pool = self.rows if self._train.order == "by-length" else SORTISH_STEPS * self.batch
-        lengths = self._rows.lengths[0][shuffled]
-        bounds = [0, *range(head, self.rows, pool), self.rows]
-        by_length = [first + np.argsort(-lengths[first:end], kind="stable") for first, end in pairwise(bounds)]
-        ordered = shuffled[np.concatenate(by_length)]
-        steps = (self.rows - head) // self.batch
-        within = ordered[head : head + steps * self.batch].reshape(steps, self.batch)
-        within[:] = within[np.argsort(_random_bits(self._seed, _BATCHES, epoch, steps), kind="stable")]
-        return ordered
+        return np.argsort(_random_bits(self._seed, _ORDER, epoch, self.rows), kind="stable")
 
     def _draw_row(self, position: int) -> int:
         """The row at a position of the endless stream of shuffled epochs."""
@@ -282,21 +246,6 @@ class Loader:
             rows = [self._draw_row((step - 1) * self.batch + first + offset) for offset in range(size)]
             batches.append(self._rows.batch(rows, None if tails is None else tails[first : first + size]))
         return batches
-
-    def count_positions(self, step: int, world: int) -> tuple[int, int]:
-        """How many positions all of `world` processes compute in a step, and how many of them are padding.
-
-        Those of sources and of targets together: each micro-batch is as wide as its longest row.
-        """
-        first = (step - 1) * self.batch
-        rows = np.array([self._draw_row(position) for position in range(first, first + self.batch)])
-        size = self.micro_batch(world)
-        computed = needed = 0
-        for lengths in self._rows.lengths if self.kind == "pairs" else self._rows.lengths[:1]:
-            of_batches = lengths[rows].reshape(-1, size)  # (micro-batches, rows)
-            computed += size * int(of_batches.max(axis=1).sum())
-            needed += int(of_batches.sum())
-        return computed, computed - needed
 
     def count_validation_rows(self, limit_tokens: int) -> int:
         """How many rows, the first ones, have `limit_tokens` predicted tokens at most; one at least."""

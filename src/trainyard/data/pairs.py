@@ -84,12 +84,6 @@ class PairsReader:
             raise InputError(f"{self._path}, {rows}: there are {len(pairs)} in their group; {_REMEDY}")
         return pairs
 
-    def read_lengths(self) -> tuple[Ids, Ids]:
-        """How many tokens each source and each target has, both shapes `(rows,)`."""
-        groups = [self._read(group) for group in range(-(-len(self) // GROUP_ROWS))]
-        lengths = np.array([[len(ids) for ids in pair] for group in groups for pair in group], dtype=np.int64)
-        return lengths[:, 0], lengths[:, 1]
-
     def __getitem__(self, row: int) -> tuple[Ids, Ids]:
         group, index = divmod(row, GROUP_ROWS)
         return self._group(group)[index]

@@ -54,10 +54,6 @@ def check_training(
         )
     _check_lengths(train, task, model_name, entry, f"{location}.train")
     _check_steps(train, task, f"{location}.train")
-    if train.patience is not None and "validation" not in data.splits:
-        raise InputError(
-            f"{location}.train.patience: {dataset_name} has no split 'validation' to judge by; leave it out"
-        )
     rows = data.count_rows("train")
     if task == "summarisation" and rows is not None and rows < rows_per_step(train, f"{location}.train"):
         raise InputError(
@@ -66,8 +62,6 @@ def check_training(
 
 
 def _check_lengths(train: Train, task: Task, model_name: str, model: Model, location: str) -> None:
-    if task != "summarisation" and train.order != "random":
-        raise InputError(f"{location}.order: windows of text are all as long, so {train.order} is random: leave it out")
     names = ("source_length", "target_length") if task == "summarisation" else ("sequence_length",)
     for name in names:
         length = getattr(train, name)

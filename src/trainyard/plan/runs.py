@@ -91,9 +91,7 @@ class Run(Execution):
 
 
 @dataclass(frozen=True)
-class Coordinates:
-    """What tells the runs of a study apart."""
-
+class _Coordinates:
     dataset: str
     model: str
     parallel: str
@@ -103,7 +101,6 @@ class Coordinates:
     seed: int
 
     def name(self) -> str:
-        """The run's name, without what its kind puts before it."""
         recipe = () if self.recipe == "base" else (self.recipe,)
         parts = (
             self.dataset,
@@ -156,11 +153,9 @@ class Expansion:
             for values in itertools.product(
                 grid.datasets, grid.models, grid.parallel, grid.processes, grid.precision, grid.recipes, grid.seeds
             ):
-                coordinates = Coordinates(*values)
+                coordinates = _Coordinates(*values)
                 train = self._train(grid, coordinates, location)
-                yield self.make_run(
-                    coordinates, train, grid.threads, "run", location, grid.evaluate or self.study.evaluate
-                )
+                yield self._run(coordinates, train, grid.threads, "run", location, grid.evaluate or self.study.evaluate)
 
     def _check_settings(self, grid: Grid, location: str) -> None:
         """See that each part of the settings can be, even if another part is given in its place."""
@@ -178,7 +173,7 @@ class Expansion:
                 )
                 parse(Train, fill_required(settings), f"{location}.overrides.{what}.{name}")
 
-    def _train(self, grid: Grid, at: Coordinates, location: str) -> Train:
+    def _train(self, grid: Grid, at: _Coordinates, location: str) -> Train:
         settings = merge_settings(grid, at.dataset, at.model, at.parallel) | grid.recipes.get(at.recipe, {})
         return parse(Train, settings, f"{location}.train")
 
@@ -210,8 +205,8 @@ class Expansion:
                 compared: list[Precision] = ["fp32"] if precision == "fp32" else ["fp32", precision]
                 references = [self._reference(probes, own, dataset, model, ranks, each, location) for each in compared]
                 yield from references  # those that probes share are the same run
-                at = Coordinates(dataset, model, parallel, processes, precision, "base", probes.seed)
-                probe = self.make_run(at, own, probes.threads, "probe", location)
+                at = _Coordinates(dataset, model, parallel, processes, precision, "base", probes.seed)
+                probe = self._run(at, own, probes.threads, "probe", location)
                 exact, *same = [reference.name for reference in references]
                 yield replace(probe, reference=exact, same_precision=same[0] if same else None)
 
@@ -229,13 +224,13 @@ class Expansion:
         share = compute_share(train, ranks, f"{location}.train")
         train = train.model_copy(update={"micro_batch": train.micro_batch or share})
         recipe = f"ranks{ranks}" if train.max_grad_norm is None else f"ranks{ranks}-clipped"
-        at = Coordinates(dataset, model, REFERENCE, 1, precision, recipe, probes.seed)
-        run = self.make_run(at, train, probes.threads, "probe", location)
+        at = _Coordinates(dataset, model, REFERENCE, 1, precision, recipe, probes.seed)
+        run = self._run(at, train, probes.threads, "probe", location)
         run.specification["parallel"]["options"] = {"ranks": ranks}
         return run
 
     def _probe_train(self, probes: Probes, grid: Grid | None, dataset: str, model: str, location: str) -> Train:
-        at = Coordinates(dataset, model, "", 1, "fp32", "base", probes.seed)
+        at = _Coordinates(dataset, model, "", 1, "fp32", "base", probes.seed)
         settings = self._train(grid, at, location).model_dump() if grid else {}
         # each process takes its share at once: settings differ in the order in which they sum micro-batches
         settings["micro_batch"] = None
@@ -258,28 +253,15 @@ class Expansion:
             raise InputError(f"{location}.train.{key}: every probe has its own {key}; remove the line")
         return parse(Train, settings | short, f"{location}.train")
 
-    def make_run(
+    def _run(
         self,
-        at: Coordinates,
+        at: _Coordinates,
         train: Train,
         threads: int,
         kind: Literal["run", "probe"],
         location: str,
         evaluate: Evaluate | None = None,
     ) -> Run:
-        """A run or a probe with its whole specification.
-
-        Args:
-            at: its coordinates.
-            train: its settings.
-            threads: of a process.
-            kind: which of the two.
-            location: file and key of what asks for it, for errors.
-            evaluate: what is evaluated.
-
-        Raises:
-            InputError: a name that no catalogue has, or settings that don't fit together.
-        """
         dataset = choose(at.dataset, self.catalogues.datasets, "dataset", f"{location}.datasets")
         model = choose(at.model, self.catalogues.models, "model", f"{location}.models")
         entry = "single" if at.parallel == REFERENCE else at.parallel

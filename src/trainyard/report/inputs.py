@@ -19,8 +19,6 @@ FILES = (
     "duplicates",
     "texts",
     "rows",
-    "generations",
-    "members",
 )
 
 

@@ -17,7 +17,6 @@ from trainyard.optim.schedule import learning_rate
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import Batch, Engine, count_predicted_by_row
 from trainyard.train.checkpoint import save_checkpoint
-from trainyard.train.early_stopping import count_without_improvement
 from trainyard.train.metrics import MetricsFile, Row, finite_or_none
 from trainyard.train.row_losses import RowLosses, save_row_losses
 
@@ -42,9 +41,7 @@ class Loop:
     Every rank runs one alike; on rank 0 only writes rows and models.
 
     Attributes:
-        steps: the number of the last step of the schedule.
-        last: the number of the last step, unless the run stops early.
-        stopped_early: the step after which it has, for want of improvement; None while it has not.
+        steps: the number of the last step.
         stop: ask it to save a checkpoint after the step it is in, and to end; one rank's wish is enough.
     """
 
@@ -59,7 +56,6 @@ class Loop:
         export: Export | None = None,
         best: Path | None = None,
         validations: Path | None = None,
-        until: int | None = None,
     ) -> None:
         """Prepare the loop.
 
@@ -74,7 +70,6 @@ class Loop:
                 loss; a collective. None keeps no models.
             best: where `export` writes the best model, which is a part of a checkpoint.
             validations: the folder where rank 0 keeps each validation's losses by row; None keeps none.
-            until: the step after which it ends, though the schedule goes on; what ends so leaves a checkpoint.
         """
         self.train = train
         self.engine = engine
@@ -86,19 +81,14 @@ class Loop:
         self.best = best
         self.validations = validations
         self.steps = loader.steps
-        self.until = until
-        self.last = until or self.steps
         self.stop = False
-        self.stopped_early: int | None = None
         self._device_memory = DeviceMemory(engine.device)
         earlier = metrics.rows if metrics else []
         last = earlier[-1] if earlier else {"tokens": 0, "elapsed_seconds": 0.0}
         self._tokens: int = last["tokens"]
-        self._computed: int = last.get("computed_tokens", 0)
-        self._padding: int = last.get("padding_tokens", 0)
         self._started: float = time.perf_counter() - last["elapsed_seconds"]
-        self._validated: list[float] = [row["validation_loss"] for row in earlier if "validation_loss" in row]
-        self._best: float = min(self._validated, default=math.inf)
+        validated = (row["validation_loss"] for row in earlier if "validation_loss" in row)
+        self._best: float = min(validated, default=math.inf)
 
     def run(self, done: int = 0) -> None:
         """Train from the step after `done` to the last.
@@ -107,22 +97,17 @@ class Loop:
             DivergedError: a loss is not finite, on all ranks alike.
             StoppedError: `stop` was set on some rank.
         """
-        for step in range(done + 1, self.last + 1):
+        for step in range(done + 1, self.steps + 1):
             row = self.step(step)
             loss = self._validate(step) if self._validates(step) else None
             if loss is not None:
                 row["validation_loss"] = loss
-                if self._has_stalled(loss) and step < self.last:
-                    self.stopped_early = step
             self._export(step, loss)
             if self.metrics:
                 row["elapsed_seconds"] = time.perf_counter() - self._started
                 self.metrics.append(row)
-            if self._ends(step):
-                if self.until is not None:
-                    self._save_checkpoint(step)
-                break
-            self._save(step)
+            if step < self.steps:
+                self._save(step)
 
     def step(self, step: int) -> Row:
         """Take one optimizer step; its row of metrics.jsonl."""
@@ -149,36 +134,16 @@ class Loop:
             "loss_scale": step_result.loss_scale,
             "phase": step_result.phase,
         }
-        row |= self._count_padding(step)
         sometimes = ("skipped", "loss_scale", "phase")
         return {name: value for name, value in row.items() if value is not None or name not in sometimes}
-
-    def _count_padding(self, step: int) -> Row:
-        """Of pairs, which are padded: the positions computed so far, and how many of them were padding."""
-        if self.loader.kind != "pairs" or self.metrics is None:
-            return {}
-        computed, padding = self.loader.count_positions(step, self.engine.data_ranks)
-        self._computed, self._padding = self._computed + computed, self._padding + padding
-        return {"computed_tokens": self._computed, "padding_tokens": self._padding}
 
     @property
     def peak_device_memory(self) -> int:
         """The most that this process's tensors have taken of its GPU at once, in bytes; 0 without one."""
         return self._device_memory.peak()
 
-    def _ends(self, step: int) -> bool:
-        return step in (self.last, self.stopped_early)
-
-    def _has_stalled(self, loss: float) -> bool:
-        """Whether this validation is one more without an improvement, and one too many; rank 0 tells the others."""
-        if self.train.patience is None:
-            return False
-        self._validated.append(loss)
-        unimproved = count_without_improvement(self._validated, self.train.min_improvement)
-        return bool(process_group.broadcast(int(unimproved >= self.train.patience)))
-
     def _validates(self, step: int) -> bool:
-        return self.validation is not None and (step % self.train.validate_every == 0 or step == self.last)
+        return self.validation is not None and (step % self.train.validate_every == 0 or step == self.steps)
 
     def _validate(self, step: int) -> float:
         assert self.validation is not None
@@ -200,21 +165,18 @@ class Loop:
         if loss is not None and process_group.broadcast(int(loss < self._best)):
             self._best = loss
             self.export("best", step, loss)
-        if self._ends(step):
+        if step == self.steps:
             self.export("last", step, loss)
 
     def _save(self, step: int) -> None:
         # one rank's wish is every rank's: the signal reaches them at different moments
         stop = process_group.sum_over_ranks([float(self.stop)])[0] > 0
         if stop or step % self.train.checkpoint_every == 0:
-            self._save_checkpoint(step)
+            if self.metrics:
+                self.metrics.sync()
+            save_checkpoint(self.checkpoints, step, self.engine, self.best)
         if stop:
             raise StoppedError(step)
-
-    def _save_checkpoint(self, step: int) -> None:
-        if self.metrics:
-            self.metrics.sync()
-        save_checkpoint(self.checkpoints, step, self.engine, self.best)
 
 
 def validate(engine: Engine, batches: Iterable[tuple[range, Batch]], count: int) -> RowLosses:

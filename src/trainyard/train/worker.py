@@ -71,11 +71,6 @@ def _train(
     engine = engine_class(objective, engine_settings(specification, loader, folder.swap))
     seed_rank(specification.seed, engine.data_rank)  # the processes of one copy drop out alike
     step = process_group.broadcast(newest_step(folder.checkpoints, len(metrics.rows)) if metrics else 0)
-    if specification.data.start and not step:
-        raise InputError(
-            f"{folder.path}: no checkpoint of {specification.data.start} is left that can be read; delete the folder "
-            "and run again"
-        )
     versions = cut(folder.versions(), step)
     if metrics:
         metrics.cut(step)
@@ -97,15 +92,11 @@ def _train(
         export,
         folder.best,
         folder.validations,
-        specification.until,
     )
     signal.signal(signal.SIGTERM, partial(_stop, loop))
     outcome, reason = "finished", None
     try:
         loop.run(step)
-        if loop.stopped_early is not None:
-            reason = f"stopped early at step {loop.stopped_early:,} of {loop.steps:,}: "
-            reason += f"the last {specification.train.patience} validations improved on none before them"
     except DivergedError as error:
         outcome, reason = "diverged", str(error)
     except StoppedError as error:
@@ -173,7 +164,7 @@ def found_at_start(specification: Specification, loader: Loader) -> dict[str, An
     encoder-decoder reads other tokens than it predicts: it gets no MFU.
     """
     found: dict[str, Any] = {
-        "steps": specification.until or loader.steps,
+        "steps": loader.steps,
         "parameters": parameters(specification.model),
         "device_name": device_name(process_group.device(specification.device)),
     }

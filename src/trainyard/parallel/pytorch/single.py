@@ -37,7 +37,8 @@ class Engine(engine.Engine):
         # Gradients are averaged over data ranks; this factor makes the average the mean over all tokens.
         losses = self._accumulate(micro_batches, self.data_ranks / tokens * scale)
         norm = self._clip()
-        adamw.set_hyperparameters(self.optimizer.param_groups, self.settings.train, learning_rate)
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = learning_rate
         skipped = self.scale.is_overflow(norm)
         if not skipped:
             self.optimizer.step()

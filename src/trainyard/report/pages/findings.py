@@ -13,7 +13,6 @@ from trainyard.report.pages import scaling
 from trainyard.report.pages.levels import MOST, describe_endings
 from trainyard.report.pages.predicted_memory import LARGE, TOO_SMALL, reported_error
 from trainyard.report.pages.quality import describe_pareto_front
-from trainyard.report.pages.searches import describe_searches
 from trainyard.report.pages.speed import describe_speeds
 from trainyard.report.pages.verdicts import (
     describe_near_best,
@@ -84,7 +83,6 @@ def collect_findings(evidence: Evidence) -> list[Finding]:
     topics: list[tuple[str, Callable[[Evidence], list[str]]]] = [
         ("Training", _training),
         ("Held-out data", _held_out),
-        ("Search", describe_searches),
         ("Cost", describe_pareto_front),
         *((metric.topic, _describe(metric)) for metric in METRICS.values()),
         ("Parity", _parity),

@@ -1,1 +1,0 @@
-"""Searches over recipes: which member of a generation goes on from whose state, under which settings."""
