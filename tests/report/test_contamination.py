@@ -298,6 +298,7 @@ def test_items_without_levels_are_compared_with_others_of_their_length() -> None
     strata = make_strata(Items(np.arange(100), {}), lengths)
     assert np.bincount(strata).tolist() == [20] * 5
     assert set(make_strata(Items(np.arange(100), {}), np.zeros(100))) == {1}
+    assert len(make_strata(Items(np.arange(0), {}), np.zeros(0))) == 0
 
 
 @pytest.mark.parametrize(

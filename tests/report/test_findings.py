@@ -1,7 +1,17 @@
 import json
 
+import numpy as np
+
 from trainyard.report.pages.findings import collect_findings
 from trainyard.report.pages.key_figures import make_cards
+from trainyard.report.pages.verdicts import describe_test
+from trainyard.report.results.runs import read_evaluations
+from trainyard.report.statistics.paired_tests import (
+    PairedTest,
+    compare_paired,
+    compare_with_baseline,
+    correct_by_holm,
+)
 
 from .reading import evidence_of, sentences
 from .sample_measurements import launches_of
@@ -270,3 +280,48 @@ def test_the_speed_of_a_model_that_the_study_does_not_train_says_so(empty):
     empty.add_run("r")
     empty.add_cell("ddp", 8, 90_000.0, model="gpt2-250k")
     assert speed_card(empty).title == "tokens per second of gpt2-250k, which this study does not train"
+
+
+def test_the_best_of_two_is_set_beside_a_baseline_with_a_correction_for_the_choice(empty):
+    generator = np.random.default_rng(0)
+    lead = generator.normal(30, 5, 60)
+    for run, gain in (("a", 2.0), ("b", 0.0)):
+        empty.add_run(run, model="bart-tiny", recipe=run)
+        empty.add_items(run, "rouge", {"rouge1": lead + generator.normal(gain, 6, 60), "lead3": lead})
+    best = read_evaluations(empty.evaluations)[0]
+    alone, two = (compare_with_baseline(best, "lead3", "rouge1", tests) for tests in (1, 2))
+    assert isinstance(alone, PairedTest)
+    assert isinstance(two, PairedTest)
+    assert two.p == 2 * alone.p
+    assert two.low < alone.low < alone.high < two.high
+    said = f"the model minus the baseline is {describe_test('rouge1', two)}, corrected for choosing the best of 2."
+    assert said in sentences(empty)["Summaries"]
+
+
+def test_what_training_did_to_several_models_is_corrected_by_holm(empty):
+    generator = np.random.default_rng(0)
+    tests = []
+    for model, gain in (("gpt2-250k", 0.4), ("gpt2-1m", 0.5)):
+        empty.add_run(model, model=model)
+        before = generator.normal(-40, 8, 60)
+        for name, checkpoint, likelihood in (
+            (model, "best", before + generator.normal(gain, 2, 60)),
+            (model, "pretrained", before),
+        ):
+            columns = {"log_likelihood": likelihood}
+            empty.add_items(name, "perplexity", columns, checkpoint=checkpoint, dataset="tinyworld")
+        tests.append(compare_paired(*read_evaluations(empty.evaluations[-2:]), "perplexity_word"))
+    adjusted = correct_by_holm(tests)
+    assert [test.p for test in adjusted] != [test.p for test in tests]
+    text = sentences(empty)["Perplexity"]
+    assert all(f"({describe_test('perplexity_word', test)} by Holm)." in text for test in adjusted)
+
+
+def test_a_shortcut_without_answers_is_named_and_chance_is_still_tested(empty):
+    empty.add_run("r")
+    empty.add_levels("r", {"facts": 0.9, "carried": 0.25})
+    empty.add_shortcuts()
+    text = sentences(empty)["Endings"]
+    assert "better than chance: +" in text
+    assert "Not tested against the shortcut “likeliest ending”, the shortcut “last place mentioned” and " in text
+    assert "By level it beats chance on facts (90.0 ± 1.3 %)" in text

@@ -221,7 +221,9 @@ def test_a_front_says_which_of_its_neighbours_rows_can_not_tell_apart(empty):
     for name, model, end in (("small", "gpt2-250k", 1.5), ("middle", "gpt2-500k", 1.2), ("large", "gpt2-1m", 1.1999)):
         empty.add_run(name, model=model, end=end)
     (sentence,) = describe_pareto_front(evidence_of(empty))
-    assert re.search(r"; gpt2-1m is within noise of gpt2-500k \(p = \S+\) by validation rows\.$", sentence)
+    assert re.search(
+        r"; gpt2-1m is within noise of gpt2-500k \(p = \S+\) by validation rows, corrected for 3 pairs\.$", sentence
+    )
     (empty.runs[2] / "validation.parquet").unlink()
     (sentence,) = describe_pareto_front(evidence_of(empty))
     assert re.search(r"; gpt2-1m against gpt2-500k is not tested \(large: there is no validation.parquet\)\.", sentence)

@@ -84,7 +84,7 @@ def test_fewer_than_five_sizes_get_slopes_and_no_law(empty):
 
 def test_a_loss_of_zero_has_no_slope():
     assert scaling.fit_points(points([2.0, 1.5, 1.0, 0.5, 0.0])) is None
-    assert scaling.describe_sizes(points([2.0, 1.0, 0.0]), [])[1].startswith("No slope is given: a loss of 0")
+    assert scaling.describe_sizes(points([2.0, 1.0, 0.0]), [])[1].startswith("No slope is given: a loss is zero")
 
 
 def test_only_finished_runs_count_and_the_best_of_each_model(full):
@@ -163,6 +163,20 @@ def test_sizes_with_several_seeds_are_compared_over_seeds_and_rows(empty):
     made = scaling.gather(empty.study, runs, empty.models)
     (trend, _) = scaling.describe_sizes(made, runs)
     assert "each step beyond noise (t-test over seeds and items on validation rows; " in trend
+
+
+def test_a_size_that_several_recipes_trained_is_corrected_for_the_choice_of_the_best(empty):
+    for model, end in (("gpt2-250k", 1.0), ("gpt2-1m", 0.8)):
+        for number, recipe in enumerate(("base", "other", "third")):
+            empty.add_run(f"{model}-{recipe}", model=model, recipe=recipe, end=end + 0.01 * number)
+    runs = read_runs(empty.runs)
+    made = scaling.gather(empty.study, runs, empty.models)
+    assert [point.among for point in made] == [3, 3]
+    (trend, _) = scaling.describe_sizes(made, runs)
+    (alone, _) = scaling.describe_sizes([dataclasses.replace(point, among=1) for point in made], runs)
+    # of nine pairs: p is nine times that of one
+    assert f"largest p = 1e{MINUS}4)." in alone
+    assert f"largest p = 9e{MINUS}4, corrected for choosing the best of several of one size)." in trend
 
 
 def test_a_size_is_at_the_mean_of_its_seeds_and_not_at_the_lowest(empty):

@@ -337,5 +337,6 @@ def _by_level(model: Scored, items: Items, among: int) -> list[str]:
             f"corrected for {tests} tests."
         )
     if lost:
-        sentences.append(f"It does not on {join_words(lost)}.")
+        does_not = "It does not" if won else f"By level it does not beat chance{rivals}"
+        sentences.append(f"{does_not} on {join_words(lost)}.")
     return sentences

@@ -419,21 +419,22 @@ def describe_pareto_front(evidence: Evidence) -> list[str]:
 
 def _describe_steps(front: Sequence[Line], pairs: int) -> str:
     """Whether each of a front is better than the cheaper one before it, corrected for so many pairs to choose from."""
-    told, noise, untested = [], [], []
+    values, noise, untested = [], [], []
     for cheaper, dearer in pairwise(front):
         test = _compare_ends(dearer, cheaper)
         if isinstance(test, str):
             untested.append(f"{dearer.label} against {cheaper.label} is not tested ({test})")
-        elif (p := min(1.0, pairs * test.p)) >= SIGNIFICANT or test.difference >= 0:
-            noise.append(f"{dearer.label} is within noise of {cheaper.label} ({describe_p_value(p)})")
-        else:
-            told.append(p)
-    if told and not noise and not untested:
-        each = f"each is better than the one before, {describe_p_value(max(told))}"
-        each = each if len(told) > 1 else f"the dearer is better, {describe_p_value(told[0])}"
-        return f"{each} by validation rows, corrected for {plural(pairs, 'pair')}"
-    by_rows = " by validation rows" if noise else ""
-    return join_words([*noise, *untested]) + by_rows
+            continue
+        values.append(min(1.0, pairs * test.p))
+        if values[-1] >= SIGNIFICANT:
+            noise.append(f"{dearer.label} is within noise of {cheaper.label} ({describe_p_value(values[-1])})")
+    corrected = f"by validation rows, corrected for {plural(pairs, 'pair')}"
+    if noise:
+        return join_words([f"{join_words(noise)} {corrected}", *untested])
+    if untested or not values:
+        return join_words(untested)
+    each = "each is better than the one before" if len(values) > 1 else "the dearer is better"
+    return f"{each}, {describe_p_value(max(values))} {corrected}"
 
 
 def _compare_ends(first: Line, second: Line) -> PairedTest | RecipeTest | str:

@@ -263,7 +263,7 @@ def _describe_step(step: _Step, p: float | None) -> str:
 def _describe_law(points: Sequence[Point], own: Sequence[Point]) -> str:
     kaplan = f"Kaplan's exponent along the efficient frontier is {EXPONENT:.3f}"
     if not all(0 < point.loss < math.inf for point in own):
-        return "No slope is given: a loss of 0 has no logarithm, and an infinite one no place."
+        return "No slope is given: a loss is zero or not finite."
     if law := fit_points(points):
         ends = (
             f"95 % interval {decimal(law.low)} to {decimal(law.high)}"
