@@ -310,11 +310,15 @@ def test_what_training_did_to_several_models_is_corrected_by_holm(empty):
         ):
             columns = {"log_likelihood": likelihood}
             empty.add_items(name, "perplexity", columns, checkpoint=checkpoint, dataset="tinyworld")
-        tests.append(compare_paired(*read_evaluations(empty.evaluations[-2:]), "perplexity_word"))
-    adjusted = correct_by_holm(tests)
-    assert [test.p for test in adjusted] != [test.p for test in tests]
-    text = sentences(empty)["Perplexity"]
-    assert all(f"({describe_test('perplexity_word', test)} by Holm)." in text for test in adjusted)
+        tuned, untouched = read_evaluations(empty.evaluations[-2:])
+        tests.append(compare_paired(tuned, untouched, "perplexity_word"))
+    text, raised = sentences(empty)["Perplexity"], 0
+    for test, alone in zip(correct_by_holm(tests), tests, strict=True):
+        assert isinstance(test, PairedTest)
+        assert isinstance(alone, PairedTest)
+        raised += test.p > alone.p  # all but the largest
+        assert f"({describe_test('perplexity_word', test)} by Holm)." in text
+    assert raised == 1
 
 
 def test_a_shortcut_without_answers_is_named_and_chance_is_still_tested(empty):
