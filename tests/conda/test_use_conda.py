@@ -32,9 +32,12 @@ def test_every_job_runs_with_the_python_of_its_environment(environments: InEnvir
         ("evaluate", "evaluate"),
     }
     assert modules == {
-        (module, stage)
-        for module in ("torch.distributed.run", "trainyard.train.worker")
-        for stage in ("train", "deepspeed")
+        ("trainyard.measure.peak_worker", "train"),
+        *(
+            (module, stage)
+            for module in ("torch.distributed.run", "trainyard.train.worker")
+            for stage in ("train", "deepspeed")
+        ),
     }
 
 
