@@ -122,10 +122,13 @@ def test_the_largest_batch_within_a_limit_is_found_with_what_was_tried(tmp_path)
     search = {"kind": "search", "batch": None, "search": {"smallest": 1, "largest": 4, "steps": 2}}
     found = measured(tmp_path, family="opt", shape=WIDE, sequence_length=256, memory_limit=host_limit(60), **search)
     assert found["outcome"] == "finished"
-    outcomes = {each["batch"]: each["outcome"] for each in found["tried"]}
-    assert (outcomes[1], outcomes[4]) == ("finished", "out-of-memory")
-    assert found["largest_batch"] == max(batch for batch, outcome in outcomes.items() if outcome == "finished")
-    assert "can't allocate memory" in next(each["reason"] for each in found["tried"] if each["batch"] == 4)
+    fit = [each["batch"] for each in found["tried"] if each["outcome"] == "finished"]
+    others = [each for each in found["tried"] if each["outcome"] != "finished"]
+    assert 1 in fit
+    assert {each["outcome"] for each in others} == {"out-of-memory"}
+    # how many fit depends on what a processor's kernels take: the next larger one does not
+    assert found["largest_batch"] == max(fit) == min(each["batch"] for each in others) - 1
+    assert all("can't allocate memory" in each["reason"] for each in others)
     assert found["tokens_per_second"] is None
 
 
