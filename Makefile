@@ -71,7 +71,7 @@ bench-statistics: install  ## how often each statement of the report is wrong, b
 	$(RUN) benchmarks/certainty.py
 
 gpu-check:  ## parity, memory and speed on this machine's NVIDIA GPUs, without a network (PYTHON=, ARGS=)
-	PYTHONPATH=src "$${PYTHON:-python3}" -m trainyard.tools.gpu_check $(ARGS)
+	PYTHONPATH="src$${PYTHONPATH:+:$$PYTHONPATH}" "$${PYTHON:-python3}" -m trainyard.tools.gpu_check $(ARGS)
 
 support: install  ## write the page of what each parallel setting trains from the results of the study parallel-settings
 	$(RUN) -m trainyard.tools.parallel_support results/parallel-settings --output docs/reference/parallel-settings.md

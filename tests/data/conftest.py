@@ -31,7 +31,8 @@ def _pairs_folder(folder: Path, pairs: list[tuple[list[int], list[int]]]) -> Pat
     table = pa.table([[str(number) for number in range(len(pairs))], sources, targets], schema=SCHEMA)
     pq.write_table(table, folder / "pairs.parquet", row_group_size=GROUP_ROWS)
     sha256 = hashlib.sha256((folder / "pairs.parquet").read_bytes()).hexdigest()
-    index: dict[str, Any] = {"kind": "pairs", "rows": len(pairs), "pad": 1, "end": 2}
+    index: dict[str, Any] = {"kind": "pairs", "rows": len(pairs), "pad": 1, "end": 2, "end_of_text": 3}
+    index |= {"separator": [8, 9], "framing": {"before": 1, "after": 1}}
     index["files"] = [{"file": "pairs.parquet", "sha256": sha256}]
     (folder / "index.json").write_text(json.dumps(index))
     return folder

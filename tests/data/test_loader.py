@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -94,6 +95,62 @@ def test_each_epoch_shows_every_row_once_in_an_order_of_its_own(tmp_path: Path, 
     assert epochs[0] != epochs[1] != epochs[2]
 
 
+@pytest.fixture
+def conversations(tmp_path: Path, pairs_folder: Folder) -> Path:
+    """250 pairs as long as dialogues are: few are long. The first token of each source is its number."""
+    lengths = np.random.default_rng(0).lognormal(3.0, 0.6, 250).astype(int) + 2
+    return pairs_folder(
+        tmp_path / "conversations",
+        [([1000 + row, *[5] * length, 2], [0, *[6] * (length // 4), 2]) for row, length in enumerate(lengths)],
+    )
+
+
+@pytest.mark.parametrize("order", ["sortish", "by-length"])
+def test_pairs_of_like_lengths_meet_in_an_order_that_processes_do_not_change(conversations: Path, order: str) -> None:
+    loader = Loader(conversations, settings(order=order), seed=1, start_token=2)
+    for step in (1, 31, 32, 70):  # 250 rows end in the middle of step 32
+        alone = loader.micro_batches(step, 0, 1)
+        for world in (2, 4):
+            other = Loader(conversations, settings(order=order), seed=1, start_token=2)
+            assert equal([batch for rank in range(world) for batch in other.micro_batches(step, rank, world)], alone)
+    seen = [
+        int(number) - 1000
+        for step in range(1, 126)
+        for batch in loader.micro_batches(step, 0, 1)
+        for number in batch["input_ids"][:, 0]
+    ]
+    epochs = [seen[250 * epoch : 250 * (epoch + 1)] for epoch in range(4)]
+    assert all(sorted(epoch) == list(range(250)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    longest = [max(batch["input_ids"].shape[1] for batch in loader.micro_batches(step, 0, 1)) for step in range(1, 30)]
+    assert longest != sorted(longest, reverse=True)  # steps are in random order
+
+
+def test_an_order_by_length_pads_less(conversations: Path) -> None:
+    def padding(order: str) -> float:
+        loader = Loader(conversations, settings(order=order), seed=1, start_token=2)
+        counts = [loader.count_positions(step, 1) for step in range(1, 63)]
+        return sum(padded for _, padded in counts) / sum(computed for computed, _ in counts)
+
+    assert padding("random") > 0.2
+    assert padding("by-length") <= padding("sortish") < 0.05
+
+
+@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize("order", ["random", "sortish"])
+def test_positions_are_counted_as_batches_have_them(conversations: Path, order: str, world: int) -> None:
+    loader = Loader(conversations, settings(order=order, source_length=40), seed=1, start_token=2)
+    for step in (1, 32):
+        batches = [batch for rank in range(world) for batch in loader.micro_batches(step, rank, world)]
+        computed = sum(batch["input_ids"].numel() + batch["labels"].numel() for batch in batches)
+        needed = sum(int(batch["attention_mask"].sum() + (batch["labels"] != -100).sum()) for batch in batches)
+        assert loader.count_positions(step, world) == (computed, computed - needed)
+
+
+def test_text_has_no_padding(text: Path) -> None:
+    assert Loader(text, settings(), seed=1).count_positions(1, 2) == (8 * 32, 0)
+
+
 def test_unequal_keeps_a_quarter_to_all_of_each_row_and_masks_its_tail(text: Path, dialogues: Path) -> None:
     for folder in (text, dialogues):
         plain = Loader(folder, settings(), seed=5, start_token=2)
@@ -130,6 +187,35 @@ def test_long_pairs_are_cut_and_keep_their_end(tmp_path: Path, pairs_folder: Fol
     (batch,) = loader.micro_batches(1, 0, 1)
     assert batch["input_ids"].tolist() == [[0, 10, 11, 12, 2]]
     assert batch["labels"].tolist() == [[0, 60, 61, 2]]
+
+
+def test_without_an_encoder_a_pair_is_one_text_whose_target_alone_is_predicted(
+    tmp_path: Path, pairs_folder: Folder
+) -> None:
+    folder = pairs_folder(tmp_path / "pairs", [([0, 10, 11, 2], [0, 20, 21, 2]), ([0, 12, 13, 14, 2], [0, 22, 2])])
+    loader = Loader(folder, settings(batch=2, micro_batch=2, source_length=2), seed=0)
+    ((rows, batch),) = list(loader.validation_batches(2, 100, 0, 1))
+    assert rows == range(2)
+    # end-of-text 3, the source without what frames it and cut to 2 tokens, the separator 8 9, the target
+    assert batch["input_ids"].tolist() == [[3, 10, 11, 8, 9, 20, 21], [3, 12, 13, 8, 9, 22, 1]]
+    assert batch["labels"].tolist() == [[*[-100] * 4, 20, 21, 3], [*[-100] * 4, 22, 3, -100]]
+    assert batch.keys() == {"input_ids", "labels"}
+    assert [loader._rows.count_predicted(row) for row in (0, 1)] == [3, 2]
+    short = Loader(folder, settings(batch=2, micro_batch=2, target_length=2), seed=0)
+    ((_, batch),) = list(short.validation_batches(2, 100, 0, 1))
+    assert [label for label in batch["labels"][0].tolist() if label >= 0] == [20, 3]
+
+
+@pytest.mark.parametrize("order", ["random", "sortish"])
+def test_positions_of_joined_pairs_are_counted_as_batches_have_them(conversations: Path, order: str) -> None:
+    loader = Loader(conversations, settings(order=order, source_length=40, target_length=6), seed=1, unequal=True)
+    for step in (1, 32):
+        batches = loader.micro_batches(step, 0, 1)
+        computed = sum(batch["input_ids"].numel() for batch in batches)
+        needed = sum(int((batch["input_ids"] != 1).sum()) for batch in batches)  # the padding is 1, and nothing else
+        assert loader.count_positions(step, 1) == (computed, computed - needed)
+        kept = torch.cat([(batch["labels"] != -100).sum(1) for batch in batches])
+        assert bool((kept >= 1).all())
 
 
 @pytest.mark.parametrize("limit", [1, 200, 330, 10**9])

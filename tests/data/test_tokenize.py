@@ -11,6 +11,7 @@ from tokenizers import models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from trainyard.config.catalogue import Dataset, Tokenizer
+from trainyard.config.protocols import SEPARATOR
 from trainyard.core.errors import InputError
 from trainyard.data.download import download
 from trainyard.data.pairs import PairsReader
@@ -89,6 +90,8 @@ def test_pairs_keep_their_whole_length_and_end(tmp_path: Path, pairs: Path, toke
     index = tokenize(pairs, tokenizer, tmp_path / "train", prefix="s: ")
     assert index == verify(tmp_path / "train")
     assert (index["rows"], index["pad"], index["end"], index["prefix"]) == (3, 0, 2, "s: ")
+    assert (index["end_of_text"], index["framing"]) == (3, {"before": 0, "after": 1})
+    assert bytes(token - 4 for token in index["separator"]).decode() == SEPARATOR
     assert index["source"] == {"words": 4, "tokens": 5 + 0 + 1 + 3 * 3, "unknown": 0}
     assert index["target"] == {"words": 5, "tokens": 1 + 3 + 3, "unknown": 0}
     reader = PairsReader(tmp_path / "train")

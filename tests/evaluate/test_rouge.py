@@ -10,12 +10,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 from rouge_score.rouge_scorer import RougeScorer
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from trainyard.config.protocols import uses_stemmer
+from trainyard.config.protocols import SEPARATOR, uses_stemmer
 from trainyard.config.study import Rouge
 from trainyard.core.errors import InputError
-from trainyard.evaluate.generation import generate, make_generation_config, reaches_limit
+from trainyard.evaluate.encoding import encode
+from trainyard.evaluate.generation import Search, continue_prompts, generate, reaches_limit
 from trainyard.evaluate.result_files import Names
 from trainyard.evaluate.rouge import KINDS, is_scorable, score
 from trainyard.evaluate.run import run
@@ -128,11 +129,9 @@ def test_greedy_generation_needs_no_beams(bart_folder: Path, write_rows: Write, 
 
 def test_lengths_and_blocked_repeats_bound_what_is_generated(bart_folder: Path):
     model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(bart_folder), AutoTokenizer.from_pretrained(bart_folder)
-    config = make_generation_config(
-        model, beams=2, min_length=9, max_length=14, no_repeat_ngram=2, length_penalty=1.0, early=True
-    )
+    search = Search(beams=2, min_length=9, max_length=14, no_repeat_ngram=2, length_penalty=1.0, early_stopping=True)
     sources = tokenizer([pair["source"][:60] for pair in PAIRS])["input_ids"]
-    for ids in generate(model, sources, config, batch=2):
+    for ids in generate(model, sources, search, [tokenizer.eos_token_id], batch=2):
         summary = ids[: ids.index(tokenizer.eos_token_id, 1) + 1]
         assert 9 <= len(summary) <= 14
         assert len(set(itertools.pairwise(summary))) == len(summary) - 1
@@ -143,9 +142,46 @@ def test_the_same_evaluation_twice_is_the_same_file(bart_folder: Path, write_row
     assert evaluate(bart_folder, path, names) == evaluate(bart_folder, path, names)
 
 
-def test_a_causal_model_is_refused(causal_folder: Path, write_rows: Write, names: Names):
-    with pytest.raises(InputError, match="rouge needs a model with an encoder"):
-        evaluate(causal_folder, write_rows(PAIRS), names)
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_causal_model_goes_on_after_source_and_separator(
+    causal_folder: Path, write_rows: Write, names: Names, beams: int
+):
+    path = write_rows(PAIRS)
+    result = evaluate(
+        causal_folder, path, names, beams=beams, source_length=20, min_length=5, max_length=12, no_repeat_ngram=2
+    )
+    assert (result["settings"]["separator"], result["settings"]["source_length"]) == (SEPARATOR, 20)
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(causal_folder), AutoTokenizer.from_pretrained(causal_folder)
+    model.eval()
+    end = tokenizer.eos_token_id
+    predictions = [item["prediction"] for item in pq.read_table(path.with_name("out.parquet")).to_pylist()]
+    for pair, prediction in zip(PAIRS, predictions, strict=True):
+        source, separator = encode(tokenizer, [pair["source"], SEPARATOR])
+        search = Search(beams, 5, 12, no_repeat_ngram=2, length_penalty=1.0, early_stopping=True)
+        alone = generate(model, [[end, *source[:20], *separator]], search, [end], batch=1)
+        assert prediction == tokenizer.decode(alone[0], skip_special_tokens=True).strip()
+        assert len(set(itertools.pairwise(alone[0][1:]))) == len(alone[0][1:]) - 1  # repeats of the source are none
+
+
+def test_greedy_search_of_a_causal_model_is_its_likeliest_next_tokens(causal_folder: Path):
+    model = AutoModelForCausalLM.from_pretrained(causal_folder).eval()
+    search = Search(beams=1, min_length=0, max_length=6, no_repeat_ngram=0, length_penalty=1.0, early_stopping=True)
+    sources = [[5, 6, 7, 8], [9, 10]]
+    expected = continue_prompts(model, sources, 5, ends=[3], seeds=[0, 0])
+    for ids, tokens in zip(generate(model, sources, search, [3], batch=2), expected, strict=True):
+        assert ids[1 : len(tokens) + 1] == tokens
+        assert set(ids[len(tokens) + 1 :]) <= {0, 3}
+
+
+def test_source_separator_and_summary_share_the_positions_of_a_causal_model(
+    causal_folder: Path, write_rows: Write, names: Names
+):
+    path = write_rows(PAIRS)
+    result = evaluate(causal_folder, path, names, source_length=None, max_length=20)
+    context = AutoModelForCausalLM.from_pretrained(causal_folder).config.max_position_embeddings
+    assert result["settings"]["source_length"] == context - 20 - len(SEPARATOR)
+    with pytest.raises(InputError, match=f"max_length {context}: leaves no room for a source"):
+        evaluate(causal_folder, path, names, source_length=None, max_length=context)
 
 
 @pytest.mark.parametrize(
@@ -261,15 +297,11 @@ def test_what_was_cut_is_counted_with_its_tokens(bart_folder: Path, write_rows: 
     assert result["settings"]["long_targets"] == 3
 
 
-def test_a_summary_that_ends_itself_is_not_cut(bart_folder: Path):
-    model = AutoModelForSeq2SeqLM.from_pretrained(bart_folder)
-    config = make_generation_config(
-        model, beams=1, min_length=0, max_length=6, no_repeat_ngram=0, length_penalty=1.0, early=True
-    )
-    end, pad = config.eos_token_id, config.pad_token_id
-    assert not reaches_limit([end, 9, 9, end, pad, pad], config)
-    assert reaches_limit([end, 9, 9, 9, 9, end], config)  # the forced end
-    assert reaches_limit([end, 9, 9, 9, 9, 9], config)
+def test_a_summary_that_ends_itself_is_not_cut():
+    end, pad = 2, 1
+    assert not reaches_limit([end, 9, 9, end, pad, pad], [end], 6)
+    assert reaches_limit([end, 9, 9, 9, 9, end], [end], 6)  # the forced end
+    assert reaches_limit([end, 9, 9, 9, 9, 9], [end], 6)
 
 
 def test_porters_stemmer_is_refused_beside_a_tokenizer_of_every_language():

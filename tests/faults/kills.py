@@ -30,12 +30,13 @@ class Kill:
 
     Attributes:
         victim: `rank`, `trainer` (what the launcher started: torchrun, or the only rank) or `launcher`.
-        moment: `start`, `step`, `checkpoint`, `export` or `copying`, by what was left behind.
+        moments: some of `start`, `step`, `checkpoint`, `export` and `copying`, by what was left behind: a checkpoint is
+            written while steps are taken.
         said: what the launcher said.
     """
 
     victim: str
-    moment: str
+    moments: tuple[str, ...]
     said: str
 
 
@@ -76,6 +77,7 @@ class Life:
         self._job = job
         self._lines = set(lines(job))
         self._drafts = {moment: drafts(job, moment) for moment in DRAFTS}
+        self._start = time.time()
         self.process = job.start()
 
     def rows(self) -> int:
@@ -93,6 +95,18 @@ class Life:
         what = f"{rows} steps and then a {moment}"
         wait_for(lambda: self.rows() >= rows and comes[moment](), 120, what, self.process, every=AT_ONCE)
 
+    def wait_for_checkpoints(self, count: int) -> None:
+        """Wait until the last so many checkpoints are of this life, and whole, and no third is there."""
+
+        def come() -> bool:
+            found = sorted(self._job.root.glob("work/*/*/*/checkpoints/step-*"), reverse=True)
+            with suppress(FileNotFoundError):
+                new = [path for path in found if (path / "hashes.json").stat().st_mtime > self._start]
+                return len(new) >= count and len(found) <= 2
+            return False
+
+        wait_for(come, 120, f"{count} checkpoints", self.process, every=AT_ONCE)
+
     def victims(self, victim: str) -> Sequence[psutil.Process]:
         """The processes of this kind that live."""
         if victim == "launcher":
@@ -107,19 +121,29 @@ class Life:
                 found[which % len(found)].kill()
         said = said_by(self.process)
         assert_gone(family)
-        left = (moment for moment in DRAFTS if self.drafts(moment))
-        return Kill(victim, next(left, "step" if self.rows() else "start"), said)
+        left = tuple(moment for moment in DRAFTS if self.drafts(moment))
+        if not {"export", "copying"} & {*left}:
+            left += ("step" if self.rows() else "start",)
+        return Kill(victim, left, said)
 
 
 def kill_at(job: Job, victim: str, moment: str, rows: int = 1) -> list[Kill]:
     """Kill in the middle of a `moment` after so many steps, again where it was just over; the kills, the last hit."""
     kills = []
-    while not kills or kills[-1].moment != moment:
+    while not kills or moment not in kills[-1].moments:
         assert len(kills) < ATTEMPTS, f"no {moment} was hit: {kills}"
         life = Life(job)
         life.wait_for(moment, rows)
         kills.append(life.kill(victim))
     return kills
+
+
+def kill_with_checkpoints(job: Job, victim: str, count: int, rows: int = 1) -> Kill:
+    """Kill after so many steps, and so many checkpoints of this life that are whole and the last there are."""
+    life = Life(job)
+    life.wait_for("step", rows)
+    life.wait_for_checkpoints(count)
+    return life.kill(victim)
 
 
 def kill_by_chance(job: Job, chance: random.Random, victims: tuple[str, ...], rows: int, seconds: float) -> Kill | None:

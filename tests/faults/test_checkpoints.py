@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kills import kill_at, same
+from kills import kill_with_checkpoints, same
 from trainings import Job
 
 from trainyard.core.errors import InputError
@@ -49,7 +49,8 @@ class Damaged:
     def go_on(self) -> None:
         """Let it run from what there is until it has two checkpoints; keeps what its log says."""
         before = len(self.job.log.read_text()) if self.job.log.exists() else 0
-        self.kills += len(kill_at(self.job, "rank", "step", rows=11))
+        kill_with_checkpoints(self.job, "rank", count=2)
+        self.kills += 1
         self.said = self.job.log.read_text()[before:]
 
     @property
@@ -143,7 +144,8 @@ def test_data_that_is_damaged_while_a_run_is_away_is_found_by_its_hash_and_named
     whole = undisturbed()
     folders = {"train": str(own_data / "train"), "validation": str(own_data / "validation")}
     job = new_job(whole.specification | {"data": whole.specification["data"] | folders})
-    kill_at(job, "launcher", "step", rows=6)
+    kill_with_checkpoints(job, "launcher", count=1)
+    step = max(map(step_of, (job.folder / "checkpoints").glob("step-*")))
     faults = 1
     for file in (*sorted((own_data / "train").glob("*.bin"))[::4], own_data / "validation" / "index.json"):
         sound = file.read_bytes()
@@ -154,7 +156,7 @@ def test_data_that_is_damaged_while_a_run_is_away_is_found_by_its_hash_and_named
             file.write_bytes(sound)
             faults += 1
     job.run()
-    assert "resuming after step 5" in job.log.read_text()
+    assert f"resuming after step {step}\n" in job.log.read_text()
     same(job, whole)
     record_property("faults injected", faults)
     record_property("kills", 1)

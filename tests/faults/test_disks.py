@@ -46,6 +46,7 @@ def test_a_disk_full_of_rows_checkpoints_or_exports_is_named_and_with_room_the_r
     ):
         life = Life(job)
         life.wait_for("step", rows)
+        life.wait_for_checkpoints(rows // 60)
         with stopped(life.process):
             assert len(lines(job)) < step - 1, "it was stopped too late"
             disk.fill(life.process, room)

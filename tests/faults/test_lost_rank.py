@@ -29,7 +29,7 @@ def test_the_others_end_in_time_when_a_rank_stops_and_the_run_goes_on(
     monkeypatch.setenv(TIMEOUT, str(SECONDS / 60))
     job = new_job(specification("ddp"))
     life = Life(job)
-    life.wait_for("step", 6)
+    life.wait_for_checkpoints(1)
     family = below(life.process)
     ranks(life.process)[1].send_signal(signal.SIGSTOP)
     stopped = time.monotonic()

@@ -44,7 +44,8 @@ def test_pairs_are_read_or_refused_by_file_and_row(fuzz: Any, refused: Any, fold
     path, data = folder / "pairs.parquet", parquet(GOOD)
     path.write_bytes(data)
     files = [{"file": path.name, "sha256": sha256_file(path)}]
-    index = {"kind": "pairs", "rows": 3, "pad": 1, "end": 2, "files": files}
+    index = {"kind": "pairs", "rows": 3, "pad": 1, "end": 2, "end_of_text": 3, "files": files}
+    index |= {"separator": [8], "framing": {"before": 0, "after": 1}}
     place = rf"{folder}(/index\.json|/[\w.-]+(, rows \d+ to \d+)?)?: \S"
 
     def check(value: tuple[Any, bytes]) -> None:

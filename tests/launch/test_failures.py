@@ -3,7 +3,13 @@ import errno
 import pytest
 import torch
 
-from trainyard.launch.failures import crashed_framework, is_out_of_memory, oom_kill_count
+from trainyard.launch.failures import (
+    crashed_framework,
+    is_out_of_memory,
+    is_timeout,
+    oom_kill_count,
+    says_out_of_memory,
+)
 
 
 def test_an_allocation_that_the_host_refuses_is_out_of_memory():
@@ -32,12 +38,63 @@ def test_what_says_that_memory_ran_out_is_out_of_memory(error):
         RuntimeError("shapes differ"),
         ValueError("DefaultCPUAllocator: can't allocate memory"),
         RuntimeError("can't start new thread"),
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"),  # which a label out of range brings forth too
         OSError(errno.ENOSPC, "No space left on device"),
     ],
 )
 def test_any_other_error_is_a_failure(error):
     assert not is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA driver error: out of memory",
+        "Triton Error [CUDA]: out of memory",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "backend='inductor' raised:\nOutOfMemoryError: CUDA out of memory. Tried to allocate 6.14 GiB. GPU 0 has a ...",
+    ],
+)
+def test_libraries_below_torch_say_in_their_own_words_that_memory_ran_out(said):
+    assert is_out_of_memory(RuntimeError(said))
+
+
+@pytest.mark.parametrize("last", ["Failed to CUDA calloc 6291456 bytes", "Cuda failure 2 'out of memory'"])
+def test_nccl_that_finds_no_memory_is_out_of_memory_and_no_lost_connection(last):
+    error = torch.distributed.DistBackendError(
+        "NCCL error in: /pytorch/torch/csrc/distributed/c10d/NCCLUtils.cpp:94, unhandled cuda error (run with "
+        "NCCL_DEBUG=INFO for details), NCCL version 2.27.5\nncclUnhandledCudaError: Call to CUDA function failed.\n"
+        f"Last error:\n{last}"
+    )
+    assert is_out_of_memory(error)
+
+
+def test_a_collective_of_nccls_that_times_out_is_a_timeout():
+    said = "[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=4, OpType=BROADCAST, NumelIn=112, "
+    error = torch.distributed.DistBackendError(
+        f"NCCL communicator was aborted on rank 0. Original reason for failure was: {said}"
+    )
+    assert is_timeout(error)
+    assert not is_timeout(torch.distributed.DistBackendError("NCCL error: ncclRemoteError"))
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("status", "free", "out_of_memory"),
+    [
+        ("CUBLAS_STATUS_ALLOC_FAILED", 100 * 2**20, True),
+        ("CUBLAS_STATUS_ALLOC_FAILED", 20 * GIB, True),
+        ("CUBLAS_STATUS_ALLOC_FAILED", None, False),  # which a label out of range brings forth too
+        ("CUBLAS_STATUS_NOT_INITIALIZED", 100 * 2**20, True),
+        ("CUBLAS_STATUS_NOT_INITIALIZED", 20 * GIB, False),
+        ("CUBLAS_STATUS_NOT_INITIALIZED", None, False),
+        ("CUBLAS_STATUS_EXECUTION_FAILED", 100 * 2**20, False),
+    ],
+)
+def test_cublas_without_a_handle_is_out_of_memory_on_a_device_that_answers(status, free, out_of_memory):
+    assert says_out_of_memory(f"CUDA error: {status} when calling `cublasCreate(handle)`", free) is out_of_memory
 
 
 def test_kills_for_memory_are_counted():

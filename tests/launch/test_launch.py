@@ -10,7 +10,7 @@ import pytest
 
 from processes import assert_gone, below, wait_for
 from trainyard.core.errors import InputError
-from trainyard.hardware import gpus
+from trainyard.hardware import gpus, tf32
 from trainyard.launch import gpu_queue
 from trainyard.launch.launch import LaunchError, launch
 from trainyard.launch.process_tree import ancestors
@@ -172,6 +172,20 @@ def test_a_launch_that_ends_well_gives_no_reason_and_sees_our_code_alone(tmp_pat
     assert [file.name for file in log.parent.iterdir()] == ["log"]
 
 
+def test_a_process_of_a_group_computes_fp32_in_fp32_whatever_the_environment_and_libraries_say(tmp_path, monkeypatch):
+    for name in tf32.VARIABLES:
+        monkeypatch.setenv(name, "1")
+    assert launch("tf32_worker", [], 1, 1, tmp_path / "log") is None
+    assert (tmp_path / "log").read_text() == "before: highest flags: [False, False] variables: []\n"
+
+
+def test_each_process_of_several_sees_a_slice_of_its_own(tmp_path):
+    slices = {gpus.VARIABLE: "MIG-a,MIG-b"}  # of which CUDA would show every process the first
+    assert launch("slice_worker", [], 2, 1, tmp_path / "log", environment=slices) is None
+    lines = [line for line in (tmp_path / "log").read_text().splitlines() if "MIG" in line]
+    assert sorted(lines) == ["0 0 MIG-a", "1 0 MIG-b"]
+
+
 def test_a_launch_on_gpus_sees_those_alone_that_no_other_job_has(tmp_path, monkeypatch):
     for place in ("0000:01:00.0", "0000:02:00.0"):
         (tmp_path / "driver" / place).mkdir(parents=True)
@@ -237,6 +251,43 @@ def test_a_rank_that_failed_by_itself_ran_out_of_no_memory_though_a_neighbour_di
 def test_a_bug_in_a_rank_fails_with_the_end_of_the_log(tmp_path):
     with pytest.raises(LaunchError, match=r"(?s)KeyError: 'a bug'.*line \d+, in main"):
         launch("worker", ["bug", str(tmp_path)], 1, 1, tmp_path / "log")
+
+
+@pytest.mark.parametrize(
+    ("deed", "interruption"),
+    [
+        ("watchdog-timeout", "a process of it gave no answer in time"),
+        ("watchdog-stuck", "a process of it gave no answer in time"),
+        ("watchdog-lost", "a process of it lost its connection to another"),
+        ("watchdog-kernel", None),
+        ("abort", None),
+    ],
+)
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_rank_that_nccls_watchdog_aborts_for_want_of_another_is_an_interruption(
+    tmp_path, deed, interruption, processes
+):
+    with pytest.raises(LaunchError) as raised:
+        launch("worker", [deed, str(tmp_path)], processes, 1, tmp_path / "log")
+    said = raised.value.interruption
+    assert said is None if interruption is None else said is not None and said.startswith(interruption)
+
+
+def test_what_a_watchdog_said_in_an_earlier_life_says_nothing_of_this_one(tmp_path):
+    for deed, interrupted in (("watchdog-lost", True), ("abort", False)):
+        with pytest.raises(LaunchError) as raised:
+            launch("worker", [deed, str(tmp_path)], 1, 1, tmp_path / "log")
+        assert bool(raised.value.interruption) is interrupted
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_rank_that_waits_in_c_ends_soon_after_sigterm_and_the_log_says_where_it_was(tmp_path, processes):
+    with pytest.raises(LaunchError) as raised:
+        launch("worker", ["deaf", str(tmp_path)], processes, 1, tmp_path / "log")
+    assert raised.value.interruption == "it was killed"
+    log = (tmp_path / "log").read_text()
+    assert "took no notice of SIGTERM in 1 s, and is ended:" in log
+    assert "in wait_in_c" in log
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,11 @@
 """What the signals that end a process do while it works."""
 
+import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +61,27 @@ def test_signals_are_left_to_the_main_thread() -> None:
     thread.start()
     thread.join()
     assert seen == before
+
+
+HEEDING = """
+import signal, sys, time
+from trainyard.launch.signals import heed_sigterm
+heard = []
+heed_sigterm(lambda: heard.append("heard"), 0.5)
+print("ready", flush=True)
+for _ in range(20):
+    time.sleep(0.1)
+print(*heard, flush=True)
+"""
+
+
+def test_a_process_that_hears_sigterm_has_all_the_time_that_it_takes() -> None:
+    source = Path(__file__).parents[2] / "src"
+    words = [sys.executable, "-c", HEEDING]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(source)}) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        for _ in range(2):
+            process.send_signal(signal.SIGTERM)
+        assert process.stdout.read().split() in ([b"heard"], [b"heard"] * 2)  # a second may come with the first
+    assert process.returncode == 0

@@ -29,7 +29,7 @@ def test_a_peak_says_what_it_is_of_how_it_was_measured_and_how_far_it_spread(fil
     assert found["device_name"] == processor_name()
     assert found["flops"] == max(found["rates"]) > 1e8
     assert len(found["rates"]) == 5
-    assert "1 threads, of 5 repeats" in found["source"]
+    assert ", 1 thread, of 5 repeats" in found["source"]
     assert {"before", "during"} == found["other_load"].keys()
 
 

@@ -2,8 +2,10 @@ import time
 
 import pytest
 import torch
+from torch._C._autograd import DeviceType
+from torch.autograd.profiler_util import FunctionEvent
 
-from trainyard.measure.profile import PARTS, Span, attribute, profile_steps
+from trainyard.measure.profile import PARTS, Span, attribute, find_spans, profile_steps
 
 WINDOW = Span(0.0, 100.0, 6, "other")
 
@@ -68,6 +70,45 @@ def test_an_optimizer_that_a_framework_wraps_is_told_apart():
     found = profile_steps(owner.train_step, owner, steps=1)["breakdown"]
     assert found["optimizer"] > 0.018
     assert "step" not in vars(owner.optimizer)
+
+
+def on_gpu(number, name, start, end, mark=False):
+    """An event as the profiler tells of a GPU."""
+    return FunctionEvent(number, name, 1, start, end, device_type=DeviceType.CUDA, is_user_annotation=mark)
+
+
+def test_the_copies_of_a_batch_are_no_offload_and_others_are():
+    events = [
+        FunctionEvent(1, "trainyard::step", 1, 0, 100, is_user_annotation=True),
+        on_gpu(2, "trainyard::batch", 0, 10, mark=True),
+        on_gpu(3, "Memcpy HtoD (Pageable -> Device)", 0, 4),
+        on_gpu(4, "Memcpy HtoD (Pageable -> Device)", 5, 10),
+        on_gpu(5, "gemm", 10, 50),
+        on_gpu(6, "Memcpy HtoD (Pinned -> Device)", 40, 70),
+        on_gpu(7, "Memcpy DtoH (Device -> Pinned)", 80, 90),
+    ]
+    found = attribute(find_spans(events))
+    assert found == {"compute": 40, "communication": 0, "optimizer": 0, "offload": 30, "other": 30}
+
+
+class Mover:
+    """An owner that notes whether its call is marked."""
+
+    def _to_device(self, batch):
+        return batch
+
+
+def test_the_copies_of_a_batch_are_marked_while_it_is_profiled_alone():
+    owner, marks = Mover(), []
+
+    def step():
+        with torch.profiler.record_function("within"):
+            owner._to_device({})
+        marks.append("_to_device" in vars(owner))
+
+    assert profile_steps(step, owner, steps=1)["breakdown_reason"] is None
+    assert marks == [True]
+    assert vars(owner) == {}
 
 
 def test_nothing_is_profiled_unless_asked_for():

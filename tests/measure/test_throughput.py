@@ -78,6 +78,12 @@ def test_a_cell_that_this_machine_cannot_do_starts_nothing_and_has_null_figures(
     assert not (tmp_path / "log").exists()
 
 
+@pytest.mark.parametrize(("own", "told", "rate"), [(0.1, None, 0.1), (0.1, 0.0, 0.0), (0.0, 0.2, 0.2)])
+def test_a_row_says_with_which_dropout_its_cell_trains(tmp_path, own, told, rate):
+    train = cell_train(2, 16, dropout=told)
+    assert measured(tmp_path, "needs a GPU", shape=SHAPE | {"dropout": own}, train=train)["dropout"] == rate
+
+
 def test_a_search_that_this_machine_cannot_do_tries_nothing(tmp_path):
     found = measured(
         tmp_path, "needs a GPU", kind="search", batch=None, search={"smallest": 1, "largest": 8, "steps": 2}

@@ -6,6 +6,8 @@ import torch
 
 from trainyard.config.catalogue import Model
 from trainyard.core.errors import InputError
+from trainyard.estimate.families import load_family
+from trainyard.models.attention import MASKLESS
 from trainyard.models.build import build, configuration, start_token
 from trainyard.models.export import export
 from trainyard.models.family import load_module
@@ -45,7 +47,8 @@ def test_dropout_is_the_shapes_unless_another_is_given(tiny: str) -> None:
 def test_models_attend_by_torchs_own_kernel_and_keep_no_cache(tiny: str) -> None:
     model = build(MODELS[tiny], tiny, seed=1)
     assert model.config.use_cache is False
-    assert getattr(model.config, "_attn_implementation", None) in ("sdpa", None)
+    decoder = not load_family(MODELS[tiny].family).is_encoder_decoder
+    assert model.config._attn_implementation == (MASKLESS if decoder else "sdpa")
 
 
 def test_a_decoder_starts_as_its_family_does() -> None:

@@ -1,14 +1,19 @@
 import copy
+import math
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from trainyard.estimate.families import load_family
+from trainyard.models import logits as logits_module
 from trainyard.models import loss as loss_module
 from trainyard.models.build import build
-from trainyard.models.loss import Objective, linear_cross_entropy
+from trainyard.models.logits import _overwrite, softmax_loss, softmax_loss_in_place
+from trainyard.models.loss import Objective, _losses_and_gradients, linear_cross_entropy
 
 from .conftest import MODELS, batch, logits
 
@@ -43,16 +48,22 @@ def test_the_mean_equals_the_loss_of_transformers(name: str) -> None:
     torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("multiple", [1, 8])
 @pytest.mark.parametrize("at_once", [1, 97, 5 * 97, 6 * 97 + 1])
-def test_slices_change_neither_loss_nor_gradients(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slices_and_padding_change_neither_loss_nor_gradients(
+    at_once: int, multiple: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     hidden, weight = torch.randn(23, 8, requires_grad=True), torch.randn(97, 8, requires_grad=True)
     labels = torch.randint(0, 97, (23,))
     labels[::4] = -100
     expected = F.cross_entropy(hidden @ weight.T, labels, reduction="sum")
     wanted = torch.autograd.grad(expected * 0.5, (hidden, weight))
-    monkeypatch.setattr(loss_module, "_LOGITS_AT_ONCE", {"cpu": at_once, "cuda": at_once})
-    monkeypatch.setattr(loss_module, "_ROWS_IN_CACHE", 2)
+    monkeypatch.setattr(loss_module, "_LOGITS_AT_ONCE", {"cpu": at_once})
+    monkeypatch.setattr(loss_module, "_MULTIPLE", {"cpu": multiple})
+    if multiple > 1:
+        monkeypatch.setattr(loss_module, "softmax_loss_in_place", softmax_loss)  # a CPU's own knows no padding
+    monkeypatch.setattr(logits_module, "_ROWS_IN_CACHE", 2)
     loss = linear_cross_entropy(hidden, weight, labels)
     torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
     torch.testing.assert_close(torch.autograd.grad(loss * 0.5, (hidden, weight)), wanted, rtol=1e-5, atol=1e-6)
@@ -133,3 +144,78 @@ def test_the_head_still_gives_logits(tiny: str) -> None:
     torch.testing.assert_close(logits(model, made), expected, rtol=0, atol=0)
     assert list(model.state_dict()) == names
     torch.testing.assert_close(dict(model.state_dict()), dict(untouched), rtol=0, atol=0)
+
+
+def test_in_fp16_a_gradient_that_the_loss_scale_makes_small_is_finite_whatever_its_sum_was() -> None:
+    """65,536 positions that push one weight alike, and an outlier among them: their sum is beyond fp16."""
+    positions, tokens = 2**16, 8
+    torch.manual_seed(0)
+    exact = torch.ones(positions, 4)
+    exact[17] = 30_000.0
+    weight = 1e-4 * torch.randn(tokens, 4)
+    labels = torch.zeros(positions, dtype=torch.int64)
+    gradients = []
+    for dtype in (torch.float32, torch.float16):
+        hidden, matrix = exact.to(dtype).requires_grad_(), weight.to(torch.float16).to(dtype).requires_grad_()
+        loss = linear_cross_entropy(hidden, matrix, labels)
+        # a mean, scaled by less than the sum, and by more than fp16 can hold
+        gradients += [
+            torch.autograd.grad(loss * scale / positions, (hidden, matrix), retain_graph=True)
+            for scale in (4.0, 2.0**17)
+        ]
+    small, large, small_half, large_half = gradients
+    assert small[1].abs().max() * positions / 4 > torch.finfo(torch.float16).max
+    for exact_gradients, found in ((small, small_half), (large, large_half)):
+        for expected, half in zip(exact_gradients, found, strict=True):
+            assert half.dtype == torch.float16
+            fits = expected.abs() < torch.finfo(torch.float16).max
+            assert torch.isfinite(half[fits]).all()
+            torch.testing.assert_close(half.float()[fits], expected[fits], rtol=3e-3, atol=1e-3)
+    assert torch.isfinite(small_half[1]).all()
+
+
+class Products(TorchDispatchMode):
+    """Notes the strides of what is multiplied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strides: list[tuple[int, ...]] = []
+        self.kinds: list[torch.dtype] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func.overloadpacket.__name__ == "mm":
+            self.strides += [tensor.stride() for tensor in (*args[:2], found)]
+            self.kinds.append(found.dtype)
+        return found
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("vocabulary", [50_257, 50_304])
+def test_on_a_gpu_every_product_has_strides_of_whole_16_bytes(dtype: torch.dtype, vocabulary: int) -> None:
+    """On `meta`, which goes a GPU's way and has no value that could be read."""
+    positions, width = 5_000, 64
+    hidden = torch.empty(positions, width, device="meta")
+    weight = torch.empty(vocabulary, width, device="meta")
+    labels = torch.empty(positions, dtype=torch.int64, device="meta")
+    with Products() as products:
+        losses, of_hidden, of_weight = _losses_and_gradients(hidden, weight, labels, dtype, True, True)
+    assert (losses.shape, losses.dtype) == ((positions,), torch.float32)
+    assert of_hidden is not None
+    assert of_weight is not None
+    assert (of_hidden.shape, of_weight.shape) == (hidden.shape, weight.shape)
+    assert len(products.kinds) == 3 * math.ceil(positions * vocabulary / 2**26)
+    assert all(stride == 1 or stride % 8 == 0 for strides in products.strides for stride in strides)
+    assert set(products.kinds) == {dtype} | ({torch.float32} if dtype == torch.float16 else set())
+
+
+@pytest.mark.slow
+def test_the_compiled_kernel_gives_what_the_plain_one_does() -> None:
+    torch.manual_seed(0)
+    logits, targets = torch.randn(24, 97), torch.randint(0, 97, (24, 1))
+    padded = torch.cat([logits, torch.randn(24, 31)], dim=1)
+    losses = torch.compile(_overwrite)(padded, targets, 97)
+    expected, slope = softmax_loss_in_place(logits, targets, 97)
+    torch.testing.assert_close(losses, expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(padded[:, :97], slope, rtol=1e-5, atol=1e-7)
+    assert not padded[:, 97:].any()

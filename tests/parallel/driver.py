@@ -65,6 +65,7 @@ def engine(arguments: dict, max_grad_norm: float | None = None) -> Engine:
         family=arguments["family"],
         scratch=Path(tempfile.mkdtemp(dir=arguments["folder"])),
         device=arguments.get("device", "cpu"),
+        compile=arguments.get("compile", False),
     )
     made = objective(
         arguments["family"],
@@ -163,6 +164,7 @@ def resume(arguments: dict) -> dict:
         "different": [name for name, tensor in states[0].items() if not torch.equal(tensor, states[1][name])],
         "names": sorted(states[0]) == sorted(fresh),
         "dtypes": sorted({str(tensor.dtype) for tensor in states[0].values()}),
+        "files": sorted(file.name for file in folder.iterdir() if file.is_file()),
         "moved": max(float((tensor - states[0][name]).abs().max()) for name, tensor in fresh.items()),
     }
 

@@ -61,6 +61,18 @@ def test_buffers_are_no_larger_than_the_model_unless_told():
     assert (zero["stage3_param_persistence_threshold"], zero["sub_group_size"]) == (0, 9)
 
 
+@pytest.mark.parametrize(("largest", "elements"), [(1_000, 6_553_600), (38_597_376, 38_597_376)])
+def test_on_a_gpu_buckets_are_ddps_or_hold_the_largest_parameter_and_travel_while_others_fill(largest, elements):
+    for level in range(4):
+        settings = engine_settings(device="cuda", options={"level": level})
+        zero = make_config(settings, Size(124_000_000, largest, 2))["zero_optimization"]
+        assert zero["reduce_bucket_size"] == elements
+        assert zero.get("overlap_comm", level == 3) == (level >= 2)  # by default at level 3 alone
+    small = make_config(engine_settings(device="cuda", options={"level": 2}), SIZE)["zero_optimization"]
+    assert small["reduce_bucket_size"] == SIZE.parameters
+    assert "overlap_comm" not in make_config(engine_settings(options={"level": 2}), SIZE)["zero_optimization"]
+
+
 def test_swapped_parameters_stay_on_the_disk_and_fit_their_buffers(tmp_path):
     zero = make_config(engine_settings(options=INFINITY, scratch=tmp_path), SIZE)["zero_optimization"]
     assert zero["offload_param"]["max_in_cpu"] == 0

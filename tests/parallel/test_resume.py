@@ -24,6 +24,15 @@ ENGINES = {
 }
 
 
+ONCE = ["rank-00000.pt"]
+EACH = ["rank-00000.pt", "rank-00001.pt"]
+# what all ranks hold alike is written once
+FILES = {
+    **dict.fromkeys(("single", "ddp", "zero0", "torch-ddp"), ONCE),
+    **dict.fromkeys(("fsdp", "fsdp-offload", "tensor", "pipeline", "low-level-zero"), EACH),
+    "zero1": ["optimizer-00000.pt", "optimizer-00001.pt", "rank-00000.pt"],
+}
+
 # large enough that DeepSpeed swaps it: parts of 1 MiB and more
 SHAPES = {"zero3-infinity-parameters": {"width": 128, "vocabulary": 8400}}
 
@@ -47,3 +56,4 @@ def test_steps_saved_loaded_and_taken_on_are_bitwise_those_taken_straight(name, 
     assert found["names"]
     assert found["dtypes"] == ["torch.float32"]
     assert found["moved"] > 1e-3
+    assert found["files"] == FILES.get(name, found["files"])

@@ -41,7 +41,7 @@ WHOLE: dict[str, Any] = {
         | {
             "kind": "pairs",
             "source": {"embedded": "tinyworld", "part": "dialogues", "rows": {"train": 99}},
-            "splits": {"train": "train[:50]", "test": "train[50:]"},
+            "splits": {"train": "train[:50]", "validation": "train[50:60]", "test": "train[60:]"},
         },
         "endings": TEXT
         | {
@@ -229,7 +229,10 @@ WHOLE: dict[str, Any] = {
                     "batch": 8,
                     "source_length": 64,
                     "target_length": 32,
+                    "order": "sortish",
                     "learning_rate": 1e-3,
+                    "patience": 3,
+                    "min_improvement": 0.001,
                 },
                 "evaluate": {
                     "rouge": {

@@ -58,6 +58,12 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("grids.0.train.tokens", 100, ["exactly one of steps, tokens, epochs (given: steps, tokens)"]),
         ("grids.0.train.micro_batch", 3, ["train.batch: 8 is not a multiple of 3 (micro_batch 3); make it 6 or 9"]),
         ("grids.0.train.sequence_length", 4096, ["sequences of 4096 tokens", "reads 256 at most"]),
+        (
+            "grids.0.train",
+            {"steps": 4, "batch": 8, "learning_rate": 1e-3, "patience": 2, "keep_steps": [2]},
+            ["grids.0.train: give patience or keep_steps, not both"],
+        ),
+        ("grids.0.train.order", "sortish", ["train.order: windows of text are all as long, so sortish is random"]),
         ("grids.0.train.initial", "pretrained", ["gpt2-tiny has no pretrained weights"]),
         ("grids.0.processes", [0], ["grids.0.processes.0", "greater than 0"]),
         (
@@ -70,7 +76,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
             {"models": {"gpt2-1m": {}}},
             ["overrides.models: no model of this grid named 'gpt2-1m'"],
         ),
-        ("grids.0.datasets", ["samsum"], ["gpt2-tiny (gpt2) is no model for summarisation"]),
+        (
+            "grids.0.datasets",
+            ["samsum"],
+            ["source_length: 512, with a separator and target_length 90, makes texts of 610"],
+        ),
         ("grids.0.datasets", ["hellaswag"], ["hellaswag holds multiple-choice items, nothing to train on"]),
         ("evaluate", {"perplexity": {"datasets": ["samsum"]}}, ["evaluate.perplexity.datasets: samsum holds pairs"]),
         (
@@ -122,7 +132,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("evaluate", {"perplexity": {"context": 9999}}, ["evaluate.perplexity.context: 9999 tokens, but gpt2-tiny"]),
         ("evaluate", {"perplexity": {"context": 64, "stride": 65}}, ["perplexity.stride: 65 is more than the context"]),
         ("evaluate", {"samples": {"new_tokens": 250}}, ["evaluate.samples.new_tokens: 250 after a prompt of 16 words"]),
-        ("evaluate", {"rouge": {"datasets": ["samsum"]}}, ["evaluate.rouge: needs a model with an encoder"]),
+        ("evaluate", {"rouge": {"datasets": ["samsum"]}}, ["evaluate.rouge: needs a model that is trained on pairs"]),
         (
             "grids.0.evaluate",
             {"rouge": {"min_length": 99}},

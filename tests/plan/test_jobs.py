@@ -194,10 +194,20 @@ def test_cells_and_runs_of_one_precision_and_threads_share_a_peak(dag: Make) -> 
     assert jobs.results("s")["peaks"] == ["results/peaks/cpu_fp32_threads1.json"]
 
 
-def test_trainings_of_encoder_decoders_have_no_mfu_and_wait_for_no_peak(dag: Make) -> None:
-    train = {"steps": 2, "batch": 2, "source_length": 16, "target_length": 8, "learning_rate": 1e-3}
-    jobs = dag({"datasets": ["tinyworld-dialogues"], "models": ["bart-tiny"], "train": train})
+PAIRS = {"steps": 2, "batch": 2, "source_length": 16, "target_length": 8, "learning_rate": 1e-3}
+
+
+def test_trainings_on_pairs_have_no_mfu_and_wait_for_no_peak(dag: Make) -> None:
+    jobs = dag({"datasets": ["tinyworld-dialogues"], "models": ["bart-tiny", "gpt2-tiny"], "train": PAIRS})
     assert jobs.results("s")["peaks"] == []
+
+
+def test_rouge_is_of_what_is_trained_on_pairs_and_of_models_with_an_encoder(dag: Make) -> None:
+    pairs = {"datasets": ["tinyworld-dialogues"], "models": ["bart-tiny", "gpt2-tiny"], "train": PAIRS}
+    evaluate = {"rouge": {"datasets": ["tinyworld-dialogues"], "split": "test"}}
+    jobs = dag(pairs, {**grid("tinyworld"), "evaluate": None}, evaluate=evaluate)
+    evaluated = {model.run for model in jobs.plan.studies["s"].evaluated_models if model.evaluations}
+    assert evaluated == {f"tinyworld-dialogues_{name}_single-x1_fp32_seed1" for name in ("bart-tiny", "gpt2-tiny")}
 
 
 def test_what_can_not_be_done_here_has_one_launch_that_says_so_and_no_peak(

@@ -96,7 +96,12 @@ RECIPES: list[tuple[str, tuple[str, ...], dict[str, Any], str]] = [
 RECIPES += [
     ("gpt2-fineweb", ("gpt2-modern",), homework, HOMEWORK),
     # 5e-5 for each of its GPUs, 16 sequences on each
-    ("opt-plugins", ("x4_fp16_seed",), {**opt_demo, "train.learning_rate": 4 * 5e-5, "train.batch": 4 * 16}, OPT_DEMO),
+    (
+        "opt-plugins",
+        ("netflix-shows_", "x4_fp16_seed"),
+        {**opt_demo, "train.learning_rate": 4 * 5e-5, "train.batch": 4 * 16},
+        OPT_DEMO,
+    ),
     ("opt-plugins", ("x4_fp16_batch-32",), {**opt_demo, "train.batch": 4 * 32}, OPT_DEMO),
     ("opt-plugins", ("low-level-zero",), {"train.initial_loss_scale": 2**5}, OPT_DEMO),
     ("opt-plugins", ("gemini",), {"train.initial_loss_scale": 2**5}, OPT_DEMO),
@@ -107,7 +112,12 @@ RECIPES += [
         {"train.initial_loss_scale": 1, "parallel.tensor": 2, "parallel.pipeline": 2},
         OPT_DEMO,
     ),
-    ("opt-plugins-t4", ("ddp",), {**opt_demo, "train.learning_rate": 5e-5, "train.batch": 16}, OPT_DEMO),
+    (
+        "opt-plugins-t4",
+        ("netflix-shows_", "ddp"),
+        {**opt_demo, "train.learning_rate": 5e-5, "train.batch": 16},
+        OPT_DEMO,
+    ),
     (
         "summarisation",
         ("samsum_bart-large",),

@@ -95,6 +95,7 @@ class Results:
         end: float = 1.2,
         validated: bool = True,
         code_versions: Sequence[CodeVersion] = (),
+        planned_steps: int | None = None,
     ) -> Path:
         folder = self.folder / run
         noise = random.Random(run)
@@ -150,7 +151,10 @@ class Results:
             "outcome": outcome,
             "reason": reason,
             "steps": steps,
+            "planned_steps": planned_steps or steps,
             "tokens": 2048 * steps,
+            "computed_tokens": 4096 * steps if model.startswith("bart") else None,
+            "padding_tokens": 1024 * steps if model.startswith("bart") else None,
             "training_loss": end if outcome == "finished" else None,
             "validation_loss": validation,
             "best": {"step": steps, "validation_loss": validation} if validation else None,

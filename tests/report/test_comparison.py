@@ -147,6 +147,27 @@ def test_speed_and_mfu_say_that_they_were_shared(empty):
         assert (cells[figure].detail, cells[figure].more["timing"]) == ("shared", "shared")
 
 
+def test_runs_that_stopped_early_are_named_with_the_time_that_it_saved(empty):
+    empty.add_run("early", planned_steps=2000, recipe="patient")
+    empty.add_run("whole")
+    (note,) = [note for note in made(empty).notes if note.startswith("Stopped early")]
+    # 400 steps took 44 s
+    assert note == (
+        "Stopped early, since validation no longer improved: patient at step 400 of 2,000 (about 2 min 56 s saved)."
+    )
+
+
+def test_what_was_computed_of_pairs_and_the_share_of_padding_stand_beside_the_cost(empty):
+    empty.add_run("pairs", model="bart-tiny")
+    empty.add_run("text")
+    table = made(empty, [])
+    cells = row_of(table, "pairs")
+    steps = read_runs(empty.runs)[0].summary["steps"]
+    assert (cells["computed_tokens"].value, cells["padding"].value) == (4096 * steps, 0.25)
+    assert cells["padding"].text == "25.0"
+    assert "padding" not in row_of(table, "text")
+
+
 def test_the_mfu_of_a_run_is_left_out_with_the_reason_where_the_peak_is_another_processors(empty):
     empty.add_run("r")
     cell = row_of(made(empty, [PEAK | {"device_name": "Another"}]), "r")["mfu"]

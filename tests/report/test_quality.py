@@ -247,6 +247,14 @@ def test_the_last_loss_is_that_of_the_end_and_no_lower_one_from_the_middle(empty
     assert ends_schedule(run, 1)
 
 
+def test_a_run_that_stopped_early_is_not_at_the_end_of_a_decay(empty):
+    empty.add_run("early", planned_steps=2000)
+    (run,) = read_runs(empty.runs)
+    assert not ends_schedule(run, run.summary["steps"])
+    run.specification["train"]["decay"] = "constant"
+    assert ends_schedule(run, run.summary["steps"])
+
+
 def test_runs_that_did_not_finish_cost_the_same_or_have_no_flops_are_not_ranked_by_cost(empty):
     empty.add_run("small", model="gpt2-250k", end=1.2)
     empty.add_run("large", end=1.5)

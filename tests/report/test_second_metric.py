@@ -21,7 +21,7 @@ from trainyard.metrics.base import Metric, ScoreKind
 EDITS = Metric(
     key="edits",
     reads="pairs",
-    needs_encoder=True,
+    needs_pairs=True,
     higher_is_better=False,
     scores=(ScoreKind("edits", "edits per summary", "edits"),),
     headline="edits",
@@ -37,7 +37,7 @@ EDITS = Metric(
 PICKS = Metric(
     key="picks",
     reads="choices",
-    needs_encoder=False,
+    needs_pairs=False,
     higher_is_better=True,
     scores=(ScoreKind("picks", "share of picks right", "picks %", 1, percent=True, correct="picked"),),
     headline="picks",

@@ -15,7 +15,7 @@ import hostile
 from trainyard.core.files import sha256_file, write_json
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import load_engine
-from trainyard.train.checkpoint import load_checkpoint, newest_step, save_checkpoint, step_folder
+from trainyard.train.checkpoint import CheckpointWriter, load_checkpoint, newest_step, step_folder
 
 
 def replace(folder: Path, kind: str, data: bytes) -> None:
@@ -37,7 +37,7 @@ def refusals(arguments: dict[str, Any], asked: dict[str, Any], folder: Path) -> 
     """What loading each hostile file raised, after loading what was saved worked."""
     made = driver.engine(arguments | asked, max_grad_norm=1.0)
     driver.train(made, "gpt2", range(1), (arguments | asked)["order"])
-    save_checkpoint(folder, 1, made)
+    CheckpointWriter(folder, made).save(1, wait=True)
     process_group.barrier()
     load_checkpoint(folder, 1, made)
     engine = step_folder(folder, 1) / "engine"

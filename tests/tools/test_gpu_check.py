@@ -12,7 +12,10 @@ import pytest
 from processes import assert_gone, below, wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TOO_MUCH = ("psutil", "snakemake", "datasets", "pyarrow", "matplotlib", "deepspeed", "tiktoken", "evaluate")
+TOO_MUCH = (
+    *("pydantic", "pydantic_core", "annotated_types", "typing_inspection", "psutil", "snakemake", "datasets"),
+    *("pyarrow", "matplotlib", "deepspeed", "tiktoken", "evaluate"),
+)
 TINY = ["--device", "cpu", "--cases", "tiny"]
 
 
@@ -24,11 +27,11 @@ def command(python, output):
     return [str(python), "-m", "trainyard.tools.gpu_check", *TINY, "--output", str(output)]
 
 
-def start(folder, python, output, log):
+def start(folder, python, carried, output, log):
     return subprocess.Popen(
         command(python, output),
         cwd=folder,
-        env=environment() | {"PYTHONPATH": "src"},
+        env=environment() | {"PYTHONPATH": f"src:{carried}"},
         stdout=log,
         stderr=subprocess.STDOUT,
     )
@@ -49,25 +52,29 @@ def repository(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def calls(repository, lean_python, tmp_path_factory):
+def calls(repository, lean_python, carried, tmp_path_factory):
     """A call killed after its first case, a second one by `make`, and the state between them."""
     output = tmp_path_factory.mktemp("benchmarks")
     state = output / "gpu-check-cpu.state.jsonl"
     log = output / "first.log"
-    with log.open("wb") as file, start(repository, lean_python, output, file) as first:
+    with log.open("wb") as file, start(repository, lean_python, carried, output, file) as first:
         try:
-            wait_for(lambda: lines(state), 120, "the first case", first, log)
+            wait_for(lambda: list(output.glob("*.md")), 120, "the page after the first case", first, log)
             family = wait_for(lambda: below(first), 60, "the next case's process", first, log)
         finally:
             first.send_signal(signal.SIGKILL)
     assert_gone(family, 20)
     done = [json.loads(line) for line in lines(state)]
+    (written,) = (json.loads(path.read_text()) for path in output.glob("gpu-check-cpu-*.json"))
+    (page,) = (path.read_text() for path in output.glob("gpu-check-cpu-*.md"))
+    assert [row["name"] for row in written["cases"] if row["outcome"] == "finished"]
+    assert "## Operators" in page
     arguments = [f"PYTHON={lean_python}", f"ARGS={' '.join([*TINY, '--output', str(output)])}"]
     second = subprocess.run(
         ["make", "gpu-check", *arguments],
         check=False,
         cwd=repository,
-        env=environment(),
+        env=environment() | {"PYTHONPATH": str(carried)},
         capture_output=True,
         text=True,
         timeout=300,
@@ -84,7 +91,7 @@ def test_packages_that_the_check_can_do_without_are_not_there_when_it_is_tested(
 
 
 @pytest.mark.slow
-def test_it_needs_torch_transformers_numpy_safetensors_and_pydantic_alone(calls):
+def test_it_needs_torch_transformers_numpy_safetensors_and_a_carried_pydantic_alone(calls):
     _, _, second, found = calls
     assert second.returncode == 0, second.stdout + second.stderr
     assert found["versions"]["torch"]
@@ -126,6 +133,14 @@ def test_batches_of_one_engine_are_measured_each_with_memory_speed_and_sources(c
         assert row["peak_source"]
         error = row["predicted_memory"]["total"] / row["host_memory_increase"] - 1
         assert row["prediction_error"] == pytest.approx(error)
+
+
+@pytest.mark.slow
+def test_the_first_case_tells_its_slowest_operators(calls):
+    (row,) = (row for row in calls[3]["cases"] if row["kind"] == "operators")
+    assert row["outcome"] == "finished"
+    assert row["operators"][0]["milliseconds"] >= row["operators"][-1]["milliseconds"] > 0
+    assert "aten::addmm" in {each["name"] for each in row["operators"]}
 
 
 @pytest.mark.slow

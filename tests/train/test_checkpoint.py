@@ -1,19 +1,32 @@
 """Checkpoints: which is taken, and what is put back."""
 
+import gc
 import shutil
+import threading
+import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from engine_settings import engine_settings
+from trainyard.core.errors import InputError
 from trainyard.core.files import atomic_folder
 from trainyard.data.loader import Loader
 from trainyard.models.build import build
 from trainyard.models.loss import Objective
 from trainyard.parallel import process_group
-from trainyard.parallel.engine import load_engine
+from trainyard.parallel.engine import load_engine, load_optimizer, read_state
 from trainyard.train import checkpoint
-from trainyard.train.checkpoint import load_checkpoint, newest_step, restore_best, save_checkpoint, seed_rank
+from trainyard.train.checkpoint import (
+    CheckpointWriter,
+    copy_to_host,
+    host_bytes,
+    load_checkpoint,
+    newest_step,
+    restore_best,
+    seed_rank,
+)
 from trainyard.train.spec import Specification
 
 
@@ -44,12 +57,15 @@ def test_a_checkpoint_brings_back_the_best_model_of_its_step(make_engine, tmp_pa
     monkeypatch.setattr(checkpoint, "KEPT", 3)
     engine, _ = make_engine(1)
     best = tmp_path / "models" / "best"
+    writer = CheckpointWriter(tmp_path / "checkpoints", engine, best)
     for now in (2, 4, 6):
+        writer.release_best()
         if now == 4:
             mark(best, 3)
         if now == 6:
             mark(best, 6)
-        save_checkpoint(tmp_path / "checkpoints", now, engine, best)
+        writer.save(now)
+    writer.close()
     mark(best, 7)
     restore_best(tmp_path / "checkpoints", step, best)
     assert ((best / "step").read_text() if best.exists() else None) == left
@@ -65,10 +81,121 @@ def saved(make_engine, tmp_path):
     """Checkpoints of steps 2, 4 and 6."""
     engine, loader = make_engine(1)
     seed_rank(1, 0)
+    writer = CheckpointWriter(tmp_path, engine)
     for step in (2, 4, 6):
         train(engine, loader, [step - 1, step])
-        save_checkpoint(tmp_path, step, engine)
+        writer.save(step)
+    writer.close()
     return tmp_path
+
+
+@pytest.fixture
+def held(make_engine, tmp_path):
+    """An engine after two steps, its loader, and a writer whose thread begins when it is told to."""
+    engine, loader = make_engine(1)
+    seed_rank(1, 0)
+    train(engine, loader, [1, 2])
+    writer, begin = CheckpointWriter(tmp_path, engine), threading.Event()
+    writer._thread.submit(begin.wait)
+    yield engine, loader, writer, begin
+    begin.set()
+
+
+def test_training_goes_on_while_a_checkpoint_is_written_and_it_holds_the_step_it_was_begun_after(
+    held, make_engine, tmp_path
+):
+    engine, loader, writer, begin = held
+    writer.save(2)
+    later = train(engine, loader, range(3, 7))
+    writer.advance()
+    assert not list(tmp_path.iterdir())
+    begin.set()
+    writer.close()
+    assert [folder.name for folder in tmp_path.iterdir()] == ["step-000002"]
+    again, loader = make_engine(2)
+    load_checkpoint(tmp_path, 2, again)
+    assert train(again, loader, range(3, 7)) == later
+    assert all(torch.equal(tensor, again.full_state()[name]) for name, tensor in engine.full_state().items())
+
+
+def test_a_checkpoint_appears_at_a_step_after_it_was_written_without_a_wait(held, tmp_path):
+    *_, writer, begin = held
+    writer.save(2)
+    begin.set()
+    for _ in range(1000):
+        writer.advance()
+        if (tmp_path / "step-000002").exists():
+            break
+        time.sleep(0.01)
+    assert newest_step(tmp_path, 2) == 2
+
+
+def test_one_checkpoint_is_written_at_a_time(held, tmp_path):
+    *_, writer, begin = held
+    writer.save(2)
+    threading.Timer(0.2, begin.set).start()
+    writer.save(3)
+    assert begin.is_set()
+    writer.close()
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["step-000002", "step-000003"]
+
+
+def take_steps(writer):
+    for _ in range(1000):
+        writer.advance()
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("later", [take_steps, CheckpointWriter.close, CheckpointWriter.check])
+def test_a_full_disk_is_named_at_a_step_after_and_at_the_end(held, tmp_path, later):
+    *_, writer, begin = held
+    writer.save(2)
+    (tmp_path / ".step-000002" / "engine").mkdir(parents=True)
+    (tmp_path / ".step-000002" / "engine" / "rank-00000.pt").symlink_to("/dev/full")
+    begin.set()
+    with pytest.raises(InputError, match=r"/step-000002: can't be written: the disk is full; make room and run again"):
+        later(writer)
+    assert newest_step(tmp_path, 2) == 0
+
+
+def test_a_better_model_waits_until_the_one_before_is_copied(held, tmp_path):
+    engine, _, _, begin = held
+    best = tmp_path / "models" / "best"
+    mark(best, 2)
+    writer = CheckpointWriter(tmp_path / "checkpoints", engine, best)
+    writer._thread.submit(begin.wait)
+    writer.save(2)
+    threading.Timer(0.2, begin.set).start()
+    writer.release_best()
+    mark(best, 3)
+    writer.close()
+    assert (tmp_path / "checkpoints" / "step-000002" / "best" / "step").read_text() == "2"
+
+
+def test_without_room_for_a_copy_training_waits_and_says_so_once(held, tmp_path, monkeypatch, capsys):
+    engine, loader, writer, begin = held
+    monkeypatch.setattr(checkpoint, "free_host_memory", lambda: 1000)
+    writer.save(2)
+    assert (tmp_path / ".step-000002" / "engine" / "rank-00000.pt").stat().st_size > 10_000
+    assert "rank 0: training waits for checkpoints: a copy would take" in capsys.readouterr().out
+    begin.set()
+    train(engine, loader, [3])
+    writer.save(3, wait=True)
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["step-000002", "step-000003"]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_copy_shares_memory_where_the_state_does_and_none_with_it():
+    table = torch.arange(12.0).reshape(3, 4)
+    state = {"a": table, "b": [table.T, {"c": table[1:]}], "step": 7, "betas": (0.9, 0.95)}
+    copy = copy_to_host(state)
+    assert host_bytes(copy) == host_bytes(state) == 12 * 4
+    table.zero_()
+    whole = torch.arange(12.0).reshape(3, 4)
+    assert torch.equal(copy["a"], whole)
+    assert torch.equal(copy["b"][0], whole.T)
+    assert torch.equal(copy["b"][1]["c"], whole[1:])
+    assert (copy["step"], copy["betas"]) == (7, (0.9, 0.95))
 
 
 def test_training_goes_on_bitwise_with_its_dropout(make_engine, saved):
@@ -84,6 +211,30 @@ def test_training_goes_on_bitwise_with_its_dropout(make_engine, saved):
     assert one is not None
     assert other is not None
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def mapped(path):
+    return str(path) in Path("/proc/self/maps").read_text()
+
+
+def test_a_checkpoint_is_read_through_a_mapping_of_which_nothing_is_kept(make_engine, saved):
+    engine, _ = make_engine(2)
+    file = saved / "step-000006" / "engine" / "rank-00000.pt"
+    state = read_state(file)
+    assert mapped(file)
+    del state
+    load_checkpoint(saved, 6, engine)
+    gc.collect()
+    assert not mapped(file)
+
+
+def test_the_state_of_an_optimizer_comes_to_lie_where_its_parameter_does():
+    weight = torch.nn.Parameter(torch.empty(4, 3, device="meta"))
+    optimizer = torch.optim.AdamW([weight])
+    state = {name: torch.ones(4, 3) for name in ("exp_avg", "exp_avg_sq")} | {"step": torch.tensor(5.0)}
+    load_optimizer(optimizer, optimizer.state_dict() | {"state": {0: state}})
+    found = {name: tensor.device.type for name, tensor in optimizer.state[weight].items()}
+    assert found == {"exp_avg": "meta", "exp_avg_sq": "meta", "step": "cpu"}
 
 
 def test_two_checkpoints_are_kept(saved):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from kills import kill_at, ranks, said_by, same
+from kills import kill_with_checkpoints, ranks, said_by, same
 from trainings import make_specification
 
 from processes import AT_ONCE, wait_for
@@ -23,7 +23,7 @@ BEFORE, AFTER, LATER = "before--" * 2, "after---" * 2, "later---" * 2
 def interrupted(baseline, new_job):
     """The undisturbed run's twin, killed after a checkpoint, in code that is about to change."""
     job = replace(new_job("job", baseline.specification), code=BEFORE)
-    kill_at(job, "rank", "step", rows=12)
+    kill_with_checkpoints(job, "rank", count=1)
     return job
 
 

@@ -5,7 +5,8 @@ import random
 import numpy as np
 import torch
 
-from trainyard.train.checkpoint import load_randomness, save_randomness, seed_rank
+from trainyard.core.files import write_json
+from trainyard.train.checkpoint import load_randomness, randomness, seed_rank
 
 
 def draw():
@@ -17,7 +18,7 @@ def test_every_generator_goes_on_as_if_nothing_had_happened(tmp_path):
     seed_rank(3, 0)
     draw()
     random.gauss(0, 1)
-    save_randomness(tmp_path / "random.json")
+    write_json(tmp_path / "random.json", randomness())
     expected = draw()
     seed_rank(4, 1)
     load_randomness(tmp_path / "random.json")

@@ -4,7 +4,7 @@ import shutil
 import signal
 from dataclasses import replace
 
-from kills import kill_at, ranks, same
+from kills import kill_with_checkpoints, ranks, same
 
 from trainyard.core.files import read_json, read_json_lines
 from trainyard.train.metrics import format_row
@@ -30,9 +30,9 @@ def test_a_request_to_end_saves_a_checkpoint_first(baseline, new_job):
 
 def test_the_best_model_is_that_of_the_resumed_curve(baseline, new_job):
     job = new_job("best", baseline.specification)
-    kill_at(job, "rank", "step", rows=12)
-    assert read_json(job.folder.joinpath("models/best/trainyard.json"))["step"] == 10
-    shutil.rmtree(newest_checkpoint(job))  # a best model of step 10, but step 5 is all that is left
+    kill_with_checkpoints(job, "rank", count=2)
+    assert read_json(job.folder.joinpath("models/best/trainyard.json"))["step"] >= 10
+    shutil.rmtree(newest_checkpoint(job))  # a later best model, but step 5 is all that is left
     rows = read_json_lines(job.folder / "metrics.jsonl")
     rows[4]["validation_loss"] = 1e-3  # what is done again may end a bit worse on a GPU; here, surely
     (job.folder / "metrics.jsonl").write_text("".join(map(format_row, rows)))

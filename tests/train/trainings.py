@@ -49,7 +49,12 @@ def write_pairs_data(folder: Path, rows: int, seed: int) -> None:
     }
     pq.write_table(pa.table(table, schema=SCHEMA), folder / "pairs.parquet", row_group_size=128)
     files = [{"file": "pairs.parquet", "sha256": sha256_file(folder / "pairs.parquet")}]
-    write_json(folder / "index.json", {"kind": "pairs", "rows": rows, "pad": PAD, "end": END, "files": files})
+    special_tokens = {"pad": PAD, "end": END, "end_of_text": END_OF_TEXT, "separator": [FIRST_BYTE, FIRST_BYTE + 1]}
+    framing = {"before": 0, "after": 1}
+    write_json(
+        folder / "index.json",
+        {"kind": "pairs", "rows": rows, "files": files, "framing": framing, **special_tokens},
+    )
 
 
 def write_tokenizer(folder: Path) -> None:

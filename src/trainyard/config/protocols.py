@@ -17,3 +17,10 @@ def uses_stemmer(tokenizer: RougeTokenizer, stemmer: bool | None) -> bool:
     if stemmer and tokenizer != "ascii":
         raise ValueError("stemmer: Porter's is for English only; leave it out, or set `tokenizer: ascii`")
     return tokenizer == "ascii" if stemmer is None else stemmer
+
+
+SEPARATOR = "\nTL;DR:\n"
+"""Between source and target in the one text that a model without an encoder reads and writes.
+
+GPT-2's own words for it (Radford et al. 2019, Language Models are Unsupervised Multitask Learners, section 3.6).
+"""

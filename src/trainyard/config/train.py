@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from trainyard.config.protocols import SEPARATOR
 from trainyard.config.values import Dimension, Distinct, Entry, NonNegativeInt, PositiveInt, Rows
 from trainyard.core.errors import InputError
 
@@ -48,6 +49,11 @@ class Train(Entry):
     sequence_length: Dimension = Field(1024, description="tokens per sequence (language modelling)")
     source_length: Dimension = Field(512, description="longest source, in tokens (summarisation)")
     target_length: Dimension = Field(90, description="longest target, in tokens (summarisation)")
+    order: Literal["random", "sortish", "by-length"] = Field(
+        "random",
+        description="the order of the rows of an epoch; the others put pairs of like lengths into one step, so that "
+        "less is padded: by-length out of the whole epoch, sortish out of 50 steps at a time (summarisation)",
+    )
     initial: Literal["scratch", "pretrained"] = Field(
         "scratch", description="weights drawn from the seed, or the pretrained ones of the model's entry"
     )
@@ -77,6 +83,12 @@ class Train(Entry):
     compile: bool = Field(False, description="train through torch.compile")
     validate_every: PositiveInt = Field(250, description="steps between validations; the last step validates too")
     validation_tokens: PositiveInt = Field(163_840, description="most predicted tokens per validation")
+    patience: PositiveInt | None = Field(
+        None, description="end after so many validations in a row without an improvement; by default never early"
+    )
+    min_improvement: Annotated[float, Field(ge=0, le=1e6)] = Field(
+        0.0, description="nats by which a validation loss must be lower than the best before it, to be an improvement"
+    )
     checkpoint_every: PositiveInt = Field(250, description="steps between checkpoints, to resume a killed run")
     keep_steps: Distinct[PositiveInt] = Field(
         default_factory=list, description="steps whose model is kept, besides best and last"
@@ -98,7 +110,14 @@ class Train(Entry):
                 raise ValueError(f"give exactly one of {', '.join(names)} (given: {', '.join(given) or 'none'})")
         if self.warmup_steps is not None and self.warmup_ratio is not None:
             raise ValueError("give warmup_steps or warmup_ratio, not both")
+        if self.patience is not None and self.keep_steps:
+            raise ValueError("give patience or keep_steps, not both: a run that ends early may not reach a kept step")
         return self
+
+
+def joined_length(train: Train) -> int:
+    """The most tokens of a pair as one text, for a model without an encoder: a byte of its separator is one at most."""
+    return train.source_length + len(SEPARATOR.encode()) + train.target_length
 
 
 def fill_required(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,9 @@ from trainyard.core.errors import InputError
 SNAKEMAKES_MARK = ".snakemake_timestamp"
 
 
+_UMASK = os.umask(0o077)  # it can only be asked by setting it, which no two threads may do at once
+os.umask(_UMASK)
+
 _ROOM = "make room and run again"
 _RIGHTS = "make it writable and run again"
 _REMEDIES = {
@@ -121,9 +124,7 @@ def _draft_file(path: Path) -> Iterator[Path]:
     draft = Path(name)
     try:
         yield draft
-        umask = os.umask(0)
-        os.umask(umask)
-        draft.chmod(0o666 & ~umask)
+        draft.chmod(0o666 & ~_UMASK)
         sync(draft)
         draft.replace(path)
         sync(path.parent)
@@ -151,9 +152,7 @@ def _draft_folder(path: Path) -> Iterator[Path]:
         yield draft
         for file in draft.rglob("*"):
             sync(file)
-        umask = os.umask(0)
-        os.umask(umask)
-        draft.chmod(0o777 & ~umask)
+        draft.chmod(0o777 & ~_UMASK)
         if path.exists():
             shutil.rmtree(path)
         draft.replace(path)

@@ -1,4 +1,4 @@
-"""How long processes that train together wait for each other."""
+"""How long processes that train together wait for each other, and others for them when they are to end."""
 
 import os
 from datetime import timedelta
@@ -6,6 +6,9 @@ from datetime import timedelta
 from trainyard.core.errors import InputError
 
 TIMEOUT = "TRAINYARD_TIMEOUT_MINUTES"
+# For a trainer to finish its step and save a checkpoint. SLURM ends by SIGKILL itself what takes longer than its
+# own time; that is 30 s, or as much as the profile's warning signal comes early.
+GRACE_SECONDS = 100.0 if "SLURM_JOB_ID" in os.environ else 20.0
 
 
 def read_timeout() -> timedelta:

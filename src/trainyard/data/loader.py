@@ -8,7 +8,8 @@ micro-batches of all ranks, in the order of the ranks.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,8 @@ from trainyard.data.shards import TokenStream, read_index
 Batch = dict[str, torch.Tensor]
 Ids = npt.NDArray[np.int64]
 
-_ORDER, _TAILS = 0, 1
+_ORDER, _TAILS, _BATCHES = 0, 1, 2
+SORTISH_STEPS = 50  # rows of so many steps are sorted together
 
 
 def _batch(train: Train, kind: str) -> int:
@@ -74,6 +76,11 @@ class _Rows(ABC):
     def count_predicted(self, row: int) -> int:
         """How many tokens of a row are predicted."""
 
+    @cached_property
+    @abstractmethod
+    def lengths(self) -> tuple[Ids, ...]:
+        """How many positions of each row the model computes, of each of its stacks: shapes `(count,)`."""
+
 
 def _count_kept_labels(length: int, tail: np.uint64) -> int:
     """How many of a row's `length` labels stay: from a quarter to all."""
@@ -97,6 +104,10 @@ class _Windows(_Rows):
     def count_predicted(self, row: int) -> int:
         return self._length
 
+    @cached_property
+    def lengths(self) -> tuple[Ids, ...]:
+        return (np.full(self.count, self._length),)
+
     def batch(self, rows: Sequence[int], tails: npt.NDArray[np.uint64] | None) -> Batch:
         windows = np.stack([self._stream.read(row * self._length, self._length + 1) for row in rows]).astype(np.int64)
         labels = windows[:, 1:].copy()  # (rows, time)
@@ -106,17 +117,30 @@ class _Windows(_Rows):
         return {"input_ids": torch.from_numpy(windows[:, :-1].copy()), "labels": torch.from_numpy(labels)}
 
 
-class _Pairs(_Rows):
+class _OfPairs(_Rows):
     """Source/target pairs, cut to their longest lengths and padded to the longest of a micro-batch."""
 
-    def __init__(self, folder: Path, source_length: int, target_length: int, start_token: int) -> None:
+    def __init__(self, folder: Path, source_length: int, target_length: int) -> None:
         self._reader = PairsReader(folder)
-        self._pad = self._reader.pad
-        self._lengths = source_length, target_length
-        self._start = start_token
+        self._longest = source_length, target_length
         self.count = len(self._reader)
         if self.count < 1:
             raise InputError(f"{folder}: contains no pairs")
+
+    def _pad_rows(self, rows: Sequence[Ids], value: int) -> Ids:
+        padded = np.full((len(rows), max(len(row) for row in rows)), value, dtype=np.int64)
+        for line, row in zip(padded, rows, strict=True):
+            line[: len(row)] = row
+        return padded
+
+
+class _Pairs(_OfPairs):
+    """Pairs for a model with an encoder."""
+
+    def __init__(self, folder: Path, source_length: int, target_length: int, start_token: int) -> None:
+        super().__init__(folder, source_length, target_length)
+        self._pad = self._reader.pad
+        self._start = start_token
 
     def _cut(self, ids: Ids, length: int) -> Ids:
         if len(ids) <= length:
@@ -126,18 +150,17 @@ class _Pairs(_Rows):
         return ids[:length]
 
     def count_predicted(self, row: int) -> int:
-        return min(len(self._reader[row][1]), self._lengths[1])
+        return min(len(self._reader[row][1]), self._longest[1])
 
-    def _pad_rows(self, rows: Sequence[Ids], value: int) -> Ids:
-        padded = np.full((len(rows), max(len(row) for row in rows)), value, dtype=np.int64)
-        for line, row in zip(padded, rows, strict=True):
-            line[: len(row)] = row
-        return padded
+    @cached_property
+    def lengths(self) -> tuple[Ids, ...]:
+        sources, targets = self._reader.read_lengths()
+        return np.minimum(sources, self._longest[0]), np.minimum(targets, self._longest[1])
 
     def batch(self, rows: Sequence[int], tails: npt.NDArray[np.uint64] | None) -> Batch:
         pairs = [self._reader[row] for row in rows]
-        sources = [self._cut(source, self._lengths[0]) for source, _ in pairs]
-        targets = [self._cut(target, self._lengths[1]) for _, target in pairs]
+        sources = [self._cut(source, self._longest[0]) for source, _ in pairs]
+        targets = [self._cut(target, self._longest[1]) for _, target in pairs]
         labels = self._pad_rows(targets, IGNORE_INDEX)  # (rows, target)
         if tails is not None:
             for line, target, tail in zip(labels, targets, tails, strict=True):
@@ -148,6 +171,47 @@ class _Pairs(_Rows):
             "attention_mask": torch.from_numpy(self._pad_rows([np.ones_like(source) for source in sources], 0)),
             "decoder_input_ids": torch.from_numpy(self._pad_rows(started, self._pad)),
             "labels": torch.from_numpy(labels),
+        }
+
+
+class _JoinedPairs(_OfPairs):
+    """Pairs for a model without an encoder: one text of source, separator and target, of which it predicts the last.
+
+    A text begins and ends as a document does, with the end-of-text token. It is padded on the right, where no
+    position before the padding looks.
+    """
+
+    def _join(self, row: int) -> tuple[Ids, int]:
+        """The tokens of a row, and how many of them are before its target."""
+        (before, after), (source_length, target_length) = self._reader.framing, self._longest
+        source, target = self._reader[row]
+        source = source[before : len(source) - after][:source_length]
+        target = target[before : len(target) - max(after, 1)][: target_length - 1]  # a target has an end in any case
+        end = [self._reader.end_of_text]
+        return np.concatenate([end, source, self._reader.separator, target, end]), 1 + len(source) + len(
+            self._reader.separator
+        )
+
+    def count_predicted(self, row: int) -> int:
+        tokens, given = self._join(row)
+        return len(tokens) - given
+
+    @cached_property
+    def lengths(self) -> tuple[Ids, ...]:
+        before, after = self._reader.framing
+        sources, targets = self._reader.read_lengths()
+        source, target = np.minimum(sources - before - after, self._longest[0]), targets - before - max(after, 1) + 1
+        return (source + len(self._reader.separator) + np.minimum(target, self._longest[1]),)
+
+    def batch(self, rows: Sequence[int], tails: npt.NDArray[np.uint64] | None) -> Batch:
+        joined = [self._join(row) for row in rows]
+        labels = [np.where(np.arange(1, len(tokens)) < given, IGNORE_INDEX, tokens[1:]) for tokens, given in joined]
+        if tails is not None:
+            for line, (tokens, given), tail in zip(labels, joined, tails, strict=True):
+                line[given - 1 + _count_kept_labels(len(tokens) - given, tail) :] = IGNORE_INDEX
+        return {
+            "input_ids": torch.from_numpy(self._pad_rows([tokens[:-1] for tokens, _ in joined], self._reader.pad)),
+            "labels": torch.from_numpy(self._pad_rows(labels, IGNORE_INDEX)),
         }
 
 
@@ -169,7 +233,7 @@ class Loader:
             folder: a folder written by `trainyard.data.tokenize.tokenize`.
             train: lengths and batch.
             seed: orders the rows of each epoch.
-            start_token: the decoder's first token; needed for pairs.
+            start_token: the first token of a decoder that has an encoder; without one, pairs are joined.
             unequal: mask a random tail of each row's labels (a quarter to all of a row stays), so that ranks
                 and micro-batches hold unequal numbers of predicted tokens.
 
@@ -182,8 +246,9 @@ class Loader:
         self._rows: _Rows
         if self.kind == "text":
             self._rows = _Windows(folder, train.sequence_length)
+        elif start_token is None:
+            self._rows = _JoinedPairs(folder, train.source_length, train.target_length)
         else:
-            assert start_token is not None, "pairs need the model's decoder start token"
             self._rows = _Pairs(folder, train.source_length, train.target_length, start_token)
         self.rows = self._rows.count
         self._order = lru_cache(maxsize=2)(self._epoch)
@@ -219,7 +284,26 @@ class Loader:
         return self.batch // world // self.micro_batch(world)
 
     def _epoch(self, epoch: int) -> npt.NDArray[np.intp]:
-        return np.argsort(_random_bits(self._seed, _ORDER, epoch, self.rows), kind="stable")
+        """The rows in the order of an epoch, shape `(rows,)`.
+
+        By length, rows that were shuffled are sorted, longest first, all of them or so many steps' at a time; then the
+        steps that lie within the epoch are shuffled (as fairseq and fastai have it; transformers leaves them in their
+        order, so that lengths rise and fall with the steps). That depends on the rows of a step and not on the number
+        of processes.
+        """
+        shuffled = np.argsort(_random_bits(self._seed, _ORDER, epoch, self.rows), kind="stable")
+        if self._train.order == "random":
+            return shuffled
+        head = -epoch * self.rows % self.batch  # they end the step that the epoch before began
+        pool = self.rows if self._train.order == "by-length" else SORTISH_STEPS * self.batch
+        lengths = self._rows.lengths[0][shuffled]
+        bounds = [0, *range(head, self.rows, pool), self.rows]
+        by_length = [first + np.argsort(-lengths[first:end], kind="stable") for first, end in pairwise(bounds)]
+        ordered = shuffled[np.concatenate(by_length)]
+        steps = (self.rows - head) // self.batch
+        within = ordered[head : head + steps * self.batch].reshape(steps, self.batch)
+        within[:] = within[np.argsort(_random_bits(self._seed, _BATCHES, epoch, steps), kind="stable")]
+        return ordered
 
     def _draw_row(self, position: int) -> int:
         """The row at a position of the endless stream of shuffled epochs."""
@@ -230,7 +314,8 @@ class Loader:
         """The micro-batches of one rank in optimizer step `step`, which counts from 1.
 
         Text: `input_ids` and `labels` (rows, time); `labels[:, t]` is the token after `input_ids[:, t]`.
-        Pairs: `input_ids` and `attention_mask` (rows, source), `decoder_input_ids` and `labels` (rows, target).
+        Pairs: `input_ids` and `attention_mask` (rows, source), `decoder_input_ids` and `labels` (rows, target); joined,
+        for a model without an encoder, as text.
         Labels are -100 where nothing is predicted.
 
         Raises:
@@ -246,6 +331,21 @@ class Loader:
             rows = [self._draw_row((step - 1) * self.batch + first + offset) for offset in range(size)]
             batches.append(self._rows.batch(rows, None if tails is None else tails[first : first + size]))
         return batches
+
+    def count_positions(self, step: int, world: int) -> tuple[int, int]:
+        """How many positions all of `world` processes compute in a step, and how many of them are padding.
+
+        Those of sources and of targets together: each micro-batch is as wide as its longest row.
+        """
+        first = (step - 1) * self.batch
+        rows = np.array([self._draw_row(position) for position in range(first, first + self.batch)])
+        size = self.micro_batch(world)
+        computed = needed = 0
+        for lengths in self._rows.lengths:
+            of_batches = lengths[rows].reshape(-1, size)  # (micro-batches, rows)
+            computed += size * int(of_batches.max(axis=1).sum())
+            needed += int(of_batches.sum())
+        return computed, computed - needed
 
     def count_validation_rows(self, limit_tokens: int) -> int:
         """How many rows, the first ones, have `limit_tokens` predicted tokens at most; one at least."""

@@ -41,6 +41,9 @@ class PairsReader:
     Attributes:
         pad: the token that fills short rows.
         end: the token that ends a row.
+        end_of_text: the token before and after a text, for a model without an encoder.
+        separator: what such a model reads between source and target.
+        framing: how many special tokens are before and after each source and target.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,7 +56,9 @@ class PairsReader:
         if index["kind"] != "pairs":
             raise InputError(f"{folder}: contains {index['kind']}, not pairs")
         self._path = Path(folder) / index["files"][0]["file"]
-        self.pad, self.end = int(index["pad"]), int(index["end"])
+        self.pad, self.end, self.end_of_text = (int(index[name]) for name in ("pad", "end", "end_of_text"))
+        self.separator = np.array(index["separator"], dtype=np.int64)
+        self.framing: tuple[int, int] = index["framing"]["before"], index["framing"]["after"]
         try:
             self._file = pq.ParquetFile(self._path, memory_map=True)
             columns = self._file.schema_arrow
@@ -83,6 +88,12 @@ class PairsReader:
         if len(pairs) != min(GROUP_ROWS, len(self) - first):
             raise InputError(f"{self._path}, {rows}: there are {len(pairs)} in their group; {_REMEDY}")
         return pairs
+
+    def read_lengths(self) -> tuple[Ids, Ids]:
+        """How many tokens each source and each target has, both shapes `(rows,)`."""
+        groups = [self._read(group) for group in range(-(-len(self) // GROUP_ROWS))]
+        lengths = np.array([[len(ids) for ids in pair] for group in groups for pair in group], dtype=np.int64)
+        return lengths[:, 0], lengths[:, 1]
 
     def __getitem__(self, row: int) -> tuple[Ids, Ids]:
         group, index = divmod(row, GROUP_ROWS)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from trainyard.config.catalogue import LARGEST_VOCABULARY
+from trainyard.config.protocols import SEPARATOR
 from trainyard.core.errors import InputError, one_line
 from trainyard.core.files import atomic_folder, read_json, sha256_file, write_json
 from trainyard.data import gpt2_bpe
@@ -64,6 +65,12 @@ class Encoder:
     def sequences(self, texts: list[str]) -> list[list[int]]:
         """The tokens of each text with the tokenizer's own special tokens around it; the name of one in it is text."""
         return [encoded.ids for encoded in self._tokenizer.encode_batch_fast(texts, add_special_tokens=True)]
+
+    def count_framing(self) -> tuple[int, int]:
+        """How many special tokens `sequences` puts before a text, and how many after it."""
+        (bare,), (framed,) = self.documents(["a"]), self.sequences(["a"])
+        before = next(at for at in range(len(framed)) if framed[at : at + len(bare)] == bare)
+        return before, len(framed) - len(bare) - before
 
 
 class _Rows:
@@ -161,7 +168,10 @@ def _pairs(rows: Path, encoder: Encoder, folder: Path, prefix: str) -> dict[str,
             table = pa.table([[row["id"] for row in batch], sources, targets], schema=SCHEMA)
             writer.write_table(table, row_group_size=GROUP_ROWS)
     files = [{"file": path.name, "sha256": sha256_file(path)}]
-    return counts | {"pad": encoder.index["pad"], "end": end, "prefix": prefix, "files": files}
+    special_tokens = {name: encoder.index[name] for name in ("pad", "end", "end_of_text")}
+    (separator,) = encoder.documents([SEPARATOR])
+    framing = dict(zip(("before", "after"), encoder.count_framing(), strict=True))
+    return counts | special_tokens | {"separator": separator, "framing": framing, "prefix": prefix, "files": files}
 
 
 def tokenize(
@@ -176,7 +186,7 @@ def tokenize(
 
     Text: each document after an end-of-text token, in shards of llm.c's format. Pairs: source
     and target with the tokenizer's own special tokens, untruncated; each target ends with the
-    end-of-sequence token.
+    end-of-sequence token. The index says what a model without an encoder joins them with.
 
     Args:
         rows: the Parquet file of `download`, with its JSON beside it.

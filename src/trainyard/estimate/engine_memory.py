@@ -11,8 +11,9 @@ from trainyard.estimate.blocks import Arithmetic, decoder_layers
 from trainyard.estimate.families import load_family
 from trainyard.estimate.parameters import head_parameters, parameters, parameters_without_embeddings
 
-# models/loss.py: elements of the logits that are made at once
-_LOGITS_AT_ONCE = {True: 2**25, False: 2**28}
+# models/loss.py: elements of the logits that are made at once, on a CPU and on a GPU, where the vocabulary is padded
+_LOGITS_AT_ONCE = {True: 2**25, False: 2**26}
+_MULTIPLE = {True: 1, False: 128}
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,9 @@ class Workload:
             return self.positions * vocabulary * (compute + 8)
         slices = math.ceil(self.positions * vocabulary / _LOGITS_AT_ONCE[self.on_cpu])
         one = math.ceil(self.positions / slices) * vocabulary
-        scores = 0 if self.on_cpu else one * 8  # their logarithm in fp32 and its exponential, of all rows at once
         product = 0 if slices == 1 and compute == 4 else self.head * compute
-        matrix = 2 * self.head if self.arithmetic == "autocast" else 0
-        return one * compute + scores + product + matrix
+        copied = self.arithmetic == "autocast" or vocabulary % _MULTIPLE[self.on_cpu]
+        return one * compute + product + (self.head * compute if copied else 0)
 
     @property
     def casts(self) -> float:
@@ -205,15 +205,18 @@ def tensor(load: Workload) -> EngineMemory:
 
 # parallel/deepspeed/config.py: elements
 _BUCKET = 500_000_000
+_GPU_BUCKET = 25 * 2**20 // 4
 
 
 def deepspeed(load: Workload) -> EngineMemory:
     """ZeRO's levels by the option `level`."""
     level = int(load.options["level"])
-    bucket_size = int(load.options.get("reduce_bucket") or min(_BUCKET, load.all))
+    usual = _BUCKET if load.on_cpu else max(_GPU_BUCKET, load.head)
+    bucket_size = int(load.options.get("reduce_bucket") or min(usual, load.all))
     filled = 4 * min(bucket_size, load.all)
     # allocated whole; on a CPU what is never written to takes no memory
-    bucket = filled if load.on_cpu else 4 * bucket_size
+    overlapped = 2 if level == 2 else 1  # one travels while the other fills
+    bucket = filled if load.on_cpu else 4 * bucket_size * overlapped
     if level == 0:  # sums a flat copy of each bucket
         return replace(single(load), exchanged=4 * load.all + filled)
     if level == 1 and load.size == 2:

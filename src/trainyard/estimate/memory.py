@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from trainyard.config.catalogue import Model, ParallelSetting, Precision
-from trainyard.config.train import Train, rows_per_step
+from trainyard.config.train import Train, joined_length, rows_per_step
 from trainyard.estimate.activations import BatchShape, activations
 from trainyard.estimate.blocks import Arithmetic
 from trainyard.estimate.engine_memory import (
@@ -167,13 +167,19 @@ def predict_execution(specification: Mapping[str, Any]) -> Prediction | None:
         processes=specification["processes"],
         precision=specification["precision"],
         micro_batch=micro_batch,
-        sequence_length=train.source_length if load_family(model.family).is_encoder_decoder else train.sequence_length,
+        sequence_length=_longest_sequence(model, train, specification.get("task")),
         target_length=train.target_length,
         activation_checkpointing=train.activation_checkpointing,
         dropout=train.dropout,
         accumulation=max(1, rows // (ranks * micro_batch)),
         device=specification["device"],
     )
+
+
+def _longest_sequence(model: Model, train: Train, task: str | None) -> int:
+    if load_family(model.family).is_encoder_decoder:
+        return train.source_length
+    return joined_length(train) if task == "summarisation" else train.sequence_length
 
 
 def is_tuned_on(cell: Mapping[str, Any]) -> bool:

@@ -1,75 +1,110 @@
-"""Summaries from a sequence-to-sequence model, by beam search."""
+"""Summaries by beam search, and continuations of prompts."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby, takewhile
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, NoRepeatNGramLogitsProcessor
 
 
-def make_generation_config(
-    model: Any, beams: int, min_length: int, max_length: int, no_repeat_ngram: int, length_penalty: float, early: bool
-) -> GenerationConfig:
-    """The settings of a search: the model's own special tokens, and nothing else of its own.
+@dataclass(frozen=True)
+class Search:
+    """The settings of a beam search; lengths are in tokens with the first one, as transformers counts a decoder's.
 
-    Lengths are in tokens with the decoder's start token, as transformers counts them.
+    Attributes:
+        beams: 1 takes the likeliest token each time.
+        min_length: of a summary.
+        max_length: of a summary.
+        no_repeat_ngram: no n-gram of so many tokens stands twice in a summary.
+        length_penalty: a score is divided by the length to this power.
+        early_stopping: end when as many beams have ended as there are.
     """
-    own = model.generation_config
-    special = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id")
-    return GenerationConfig(
-        **{name: getattr(own, name) for name in (*special, "forced_eos_token_id")},
-        num_beams=beams,
-        do_sample=False,
-        min_length=min_length,
-        max_length=max_length,
-        no_repeat_ngram_size=no_repeat_ngram,
-        length_penalty=length_penalty if beams > 1 else None,
-        early_stopping=early if beams > 1 else None,
-    )
+
+    beams: int
+    min_length: int
+    max_length: int
+    no_repeat_ngram: int
+    length_penalty: float
+    early_stopping: bool
+
+    def configure(self, model: Any, ends: Sequence[int]) -> GenerationConfig:
+        """The settings as transformers has them: the model's own special tokens, and nothing else of its own."""
+        own = model.generation_config
+        special = ("bos_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
+        given: dict[str, Any] = {name: getattr(own, name) for name in special}
+        if model.config.is_encoder_decoder:
+            given |= {"min_length": self.min_length, "max_length": self.max_length}
+            given |= {"no_repeat_ngram_size": self.no_repeat_ngram}
+        else:
+            given |= {"min_new_tokens": max(0, self.min_length - 1), "max_new_tokens": self.max_length - 1}
+        return GenerationConfig(
+            **given,
+            eos_token_id=list(ends),
+            pad_token_id=ends[0] if own.pad_token_id is None else own.pad_token_id,
+            num_beams=self.beams,
+            do_sample=False,
+            use_cache=True,
+            length_penalty=self.length_penalty if self.beams > 1 else None,
+            early_stopping=self.early_stopping if self.beams > 1 else None,
+        )
+
+
+class _NoRepeat(LogitsProcessor):
+    """Bans n-grams that stand in a summary already; transformers' own bans those of the source with them."""
+
+    def __init__(self, size: int, source_width: int) -> None:
+        self._processor, self._width = NoRepeatNGramLogitsProcessor(size), source_width
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        return self._processor(input_ids[:, self._width :], scores)
 
 
 @torch.inference_mode()
 def generate(
     model: Any,
     sources: Sequence[Sequence[int]],
-    config: GenerationConfig,
+    search: Search,
+    ends: Sequence[int],
     batch: int,
     done: Callable[[int], None] = lambda sources: None,
 ) -> list[list[int]]:
-    """The generated token ids of each source, special tokens included, in the sources' order.
+    """The generated token ids of each source, in the sources' order, after a first token that was given.
 
-    Sources are taken longest first, `batch` at a time, padded on the right and masked;
-    `done` is told how many each batch has finished.
+    Sources are taken longest first, `batch` at a time, padded and masked: on the right for an encoder, on the left for
+    a model that goes on after them. `done` is told how many each batch has finished.
     """
+    config, causal = search.configure(model, ends), not model.config.is_encoder_decoder
     order = sorted(range(len(sources)), key=lambda index: -len(sources[index]))
     result: list[list[int]] = [[] for _ in sources]
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
-        outputs = model.generate(
-            **_pad([sources[row] for row in rows], config.pad_token_id or 0, model.device),
-            generation_config=config,
-        )
+        inputs = _pad([sources[row] for row in rows], config.pad_token_id or 0, model.device, left=causal)
+        width = inputs["input_ids"].shape[1]
+        repeats = [_NoRepeat(search.no_repeat_ngram, width)] if causal and search.no_repeat_ngram else []
+        outputs = model.generate(**inputs, generation_config=config, logits_processor=LogitsProcessorList(repeats))
         for row, ids in zip(rows, outputs.tolist(), strict=True):
-            result[row] = ids
+            result[row] = ids[width - 1 :] if causal else ids
         done(len(rows))
     return result
 
 
-def reaches_limit(ids: Sequence[int], config: GenerationConfig) -> bool:
+def reaches_limit(ids: Sequence[int], ends: Collection[int], max_length: int) -> bool:
     """Whether a summary was ended by `max_length`, and not by the model's own end token before it."""
-    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     # the first token is the decoder's start, which may be the end token too
-    return (
-        next((index for index, token in enumerate(ids) if index and token in ends), len(ids)) >= config.max_length - 1
-    )
+    return next((index for index, token in enumerate(ids) if index and token in ends), len(ids)) >= max_length - 1
 
 
-def _pad(sources: list[Sequence[int]], pad: int, device: torch.device) -> dict[str, torch.Tensor]:
+def _pad(sources: list[Sequence[int]], pad: int, device: torch.device, left: bool) -> dict[str, torch.Tensor]:
     width = max(len(ids) for ids in sources)
-    ids = torch.tensor([[*source, *[pad] * (width - len(source))] for source in sources])
-    mask = torch.tensor([[1] * len(source) + [0] * (width - len(source)) for source in sources])
+    ids = torch.full((len(sources), width), pad)
+    mask = torch.zeros_like(ids)
+    for row, source in enumerate(sources):
+        place = slice(width - len(source), None) if left else slice(len(source))
+        ids[row, place] = torch.tensor(source)
+        mask[row, place] = 1
     return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
 
 

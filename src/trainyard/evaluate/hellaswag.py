@@ -14,6 +14,7 @@ from trainyard.config.protocols import ROWS_FOR_SHOTS
 from trainyard.config.values import NonNegativeInt, PositiveInt
 from trainyard.core.errors import InputError
 from trainyard.core.statistics import Estimates, all_finite, estimate_proportion, to_json, unflatten_estimates
+from trainyard.evaluate.batch_size import default_batch_tokens
 from trainyard.evaluate.hellaswag_items import (
     Draw,
     Item,
@@ -76,7 +77,10 @@ class Settings(Placement):
     )
     draw: Draw = Field("random", description="of shots: anew for each item, or the same first ones for all")
     seed: NonNegativeInt = Field(1234, description="seed of the draw of shots; the default is the harness's")
-    batch_tokens: PositiveInt = Field(2048, description="tokens of a batch with its padding; one row at least")
+    batch_tokens: PositiveInt = Field(
+        default_factory=lambda settings: default_batch_tokens(settings["device"]),
+        description="tokens of a batch with its padding, one row at least; by default by the device's memory",
+    )
 
 
 class Scorer:

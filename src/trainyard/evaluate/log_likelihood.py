@@ -11,7 +11,9 @@ from torch.nn import functional
 from transformers import DynamicCache
 
 SHARED = 32  # tokens: a shorter beginning isn't worth a pass of its own
-LOSSES = 64  # positions at once: what their losses are made of stays in the processor's cache
+# positions at once: what their losses are made of stays in a processor's cache, and keeps a GPU busy for a launch; each
+# position is summed by itself
+LOSSES = {"cpu": 64, "cuda": 1024}
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,8 @@ def _restrict_head(model: Any, rows: torch.Tensor, places: torch.Tensor) -> Iter
 
 def _losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Negative log-likelihoods, shape `(scored,)`, in float32."""
-    parts = zip(logits.split(LOSSES), targets.split(LOSSES), strict=True)
+    at_once = LOSSES[logits.device.type]
+    parts = zip(logits.split(at_once), targets.split(at_once), strict=True)
     return torch.cat([functional.cross_entropy(part.float(), aims, reduction="none") for part, aims in parts])
 
 

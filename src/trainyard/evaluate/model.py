@@ -11,6 +11,7 @@ from transformers.utils import logging
 from trainyard.config.values import Entry, PositiveInt
 from trainyard.core.errors import InputError, one_line
 from trainyard.evaluate.packed_linear import can_pack, pack
+from trainyard.hardware.tf32 import turn_off_tf32
 
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
@@ -48,20 +49,23 @@ def load_causal(folder: Path, placement: Placement) -> tuple[Any, Any]:
     Raises:
         InputError: there is no model, it is of another kind, or the device isn't there.
     """
-    if _configuration(folder).is_encoder_decoder:
+    if has_encoder(folder):
         raise InputError(f"{folder}: this metric needs a causal model, and this one has an encoder; use rouge")
     return _load(AutoModelForCausalLM, folder, placement)
 
 
-def load_sequence_to_sequence(folder: Path, placement: Placement) -> tuple[Any, Any]:
-    """The sequence-to-sequence model of `folder` in evaluation mode, and its tokenizer.
+def has_encoder(folder: Path) -> bool:
+    """Whether the model of `folder` has an encoder."""
+    return bool(_configuration(folder).is_encoder_decoder)
+
+
+def load_any(folder: Path, placement: Placement) -> tuple[Any, Any]:
+    """The model of `folder` in evaluation mode, causal or sequence-to-sequence, and its tokenizer.
 
     Raises:
-        InputError: there is no model, it is of another kind, or the device isn't there.
+        InputError: there is no model, or the device isn't there.
     """
-    if not _configuration(folder).is_encoder_decoder:
-        raise InputError(f"{folder}: rouge needs a model with an encoder, such as BART or T5; this one is causal")
-    return _load(AutoModelForSeq2SeqLM, folder, placement)
+    return _load(AutoModelForSeq2SeqLM if has_encoder(folder) else AutoModelForCausalLM, folder, placement)
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -98,6 +102,7 @@ def _configuration(folder: Path) -> Any:
 
 
 def _load(kind: Any, folder: Path, placement: Placement) -> tuple[Any, Any]:
+    turn_off_tf32()
     if placement.device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device {placement.device}: torch sees no GPU here; use device cpu")
     if (torch.device(placement.device).index or 0) >= max(1, torch.cuda.device_count()):

@@ -15,6 +15,7 @@ from trainyard.config.values import PositiveInt
 from trainyard.core.errors import InputError
 from trainyard.core.statistics import Estimates, all_finite, estimate_ratio, unflatten_estimates
 from trainyard.data.tokenizer_layouts import unknown_token
+from trainyard.evaluate.batch_size import default_batch_tokens
 from trainyard.evaluate.encoding import encode, encode_as_harness, harness_start_token, start_token
 from trainyard.evaluate.log_likelihood import Query, log_likelihoods
 from trainyard.evaluate.model import Placement, find_max_length, load_causal, load_tokenizer
@@ -64,7 +65,10 @@ class Settings(Placement):
     stride: PositiveInt | None = Field(
         None, description="tokens between windows; half a window by default, a whole one for the harness's protocol"
     )
-    batch_tokens: PositiveInt = Field(2048, description="tokens of a batch with its padding; one row at least")
+    batch_tokens: PositiveInt = Field(
+        default_factory=lambda settings: default_batch_tokens(settings["device"]),
+        description="tokens of a batch with its padding, one row at least; by default by the device's memory",
+    )
 
 
 def describe(settings: Settings) -> str:

@@ -13,12 +13,14 @@ from pydantic import Field
 from rouge_score import tokenizers
 from rouge_score.rouge_scorer import RougeScorer
 
-from trainyard.config.protocols import RougeTokenizer, uses_stemmer
+from trainyard.config.protocols import SEPARATOR, RougeTokenizer, uses_stemmer
 from trainyard.config.values import NonNegativeInt, PositiveInt
 from trainyard.core.errors import InputError
 from trainyard.core.statistics import Estimates, bootstrap_means, to_json
-from trainyard.evaluate.generation import generate, make_generation_config, reaches_limit
-from trainyard.evaluate.model import Placement, find_max_length, load_sequence_to_sequence
+from trainyard.evaluate.batch_size import default_sources
+from trainyard.evaluate.generation import Search, generate, reaches_limit
+from trainyard.evaluate.model import Placement, find_max_length, has_encoder, load_any
+from trainyard.evaluate.pair_encoding import make_pair_encoding
 from trainyard.evaluate.result_files import Result, explain_absent
 from trainyard.evaluate.rows import Block, count_rows
 from trainyard.evaluate.scorer import compute
@@ -66,7 +68,10 @@ class Settings(Placement):
     source_length: PositiveInt | None = Field(
         None, description="longest source, in tokens, more is cut; 512 or what the model takes by default"
     )
-    batch: PositiveInt = Field(16, description="sources that are generated from at once")
+    batch: PositiveInt = Field(
+        default_factory=lambda settings: default_sources(settings["device"]),
+        description="sources that are generated from at once; by default by the device's memory",
+    )
     tokenizer: RougeTokenizer = "ascii"
     stemmer: bool | None = Field(None, description="compare words without their endings; by default those of ascii")
     resamples: int = Field(1000, ge=2)
@@ -91,7 +96,8 @@ def summarise(scored: Path, settings: Settings, model_folder: Path, rows: Path) 
     lost = items["cut_tokens"].to_numpy()
     facts = {
         "stemmer": settings.stems,
-        "source_length": resolve(settings, find_max_length(model_folder), model_folder),
+        "source_length": resolve(settings, model_folder),
+        "separator": None if has_encoder(model_folder) else SEPARATOR,
         "cut_sources": int((lost > 0).sum()),
         "cut_source_tokens": int(lost.sum()),
         "cut_predictions": int(items["cut_prediction"].to_numpy().sum()),
@@ -127,16 +133,17 @@ def explain_unscored(tokenizer: RougeTokenizer, facts: Mapping[str, Any]) -> str
 
 
 class Scorer:
-    """A sequence-to-sequence model at work on summaries (see `trainyard.evaluate.scorer.Scorer`)."""
+    """A model at work on summaries (see `trainyard.evaluate.scorer.Scorer`)."""
 
     columns = ("id", "source", "target")
 
     def __init__(self, model_folder: Path, rows: Path, settings: Mapping[str, Any]) -> None:
         self._settings = Settings.model_validate(settings)
-        self._source_length = resolve(self._settings, find_max_length(model_folder), model_folder)
+        self._source_length = resolve(self._settings, model_folder)
         count = count_rows(rows)
         self.stop = min(count, self._settings.limit or count)
-        self._model, self._tokenizer = load_sequence_to_sequence(model_folder, self._settings)
+        self._model, self._tokenizer = load_any(model_folder, self._settings)
+        self._encoding = make_pair_encoding(self._model, self._tokenizer)
 
     def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
         """A row a pair: the summary, its scores, and those of the source's first sentences."""
@@ -145,7 +152,7 @@ class Scorer:
         predictions, lost, cut = self._summaries(sources, scored)
         own = score_rows(predictions, targets, at.stems, at.tokenizer)
         lead = score_rows([lead_sentences(source) for source in sources], targets, at.stems, at.tokenizer)
-        long = [len(ids) > at.max_length for ids in self._tokenizer(text_target=targets, verbose=False)["input_ids"]]
+        long = [len(ids) > at.max_length for ids in self._encoding.encode_targets(targets)]
         return [
             {
                 "row": block.first + index,
@@ -165,32 +172,31 @@ class Scorer:
     def _summaries(self, sources: Sequence[str], scored: Progress) -> tuple[list[str], list[int], list[bool]]:
         """A summary of each source, how many tokens the source lost, and whether the summary was cut."""
         at = self._settings
-        texts = [at.prefix + source for source in sources]
-        full = self._tokenizer(texts, verbose=False)["input_ids"]
-        short = self._tokenizer(texts, truncation=True, max_length=self._source_length)["input_ids"]
-        config = make_generation_config(
-            self._model,
-            at.beams,
-            at.min_length,
-            at.max_length,
-            at.no_repeat_ngram,
-            at.length_penalty,
-            at.early_stopping,
+        search = Search(
+            at.beams, at.min_length, at.max_length, at.no_repeat_ngram, at.length_penalty, at.early_stopping
         )
-        generated = generate(self._model, short, config, at.batch, scored.update)
+        full, read = self._encoding.encode_sources([at.prefix + source for source in sources], self._source_length)
+        ends = self._encoding.ends
+        generated = generate(self._model, read, search, ends, at.batch, scored.update)
         decoded = self._tokenizer.batch_decode(generated, skip_special_tokens=True)
         lost = [max(0, len(ids) - self._source_length) for ids in full]
-        return [text.strip() for text in decoded], lost, [reaches_limit(ids, config) for ids in generated]
+        return [text.strip() for text in decoded], lost, [reaches_limit(ids, ends, at.max_length) for ids in generated]
 
 
-def resolve(settings: Settings, max_length: int | None, folder: Path) -> int:
-    """The longest source, in tokens, where all lengths fit a model that takes `max_length`.
+def resolve(settings: Settings, folder: Path) -> int:
+    """The longest source, in tokens, where all lengths fit the model of a folder.
 
     Raises:
         InputError: min_length exceeds max_length, or a length exceeds what the model takes.
     """
     if settings.min_length > settings.max_length:
         raise InputError(f"min_length {settings.min_length}: no more than max_length, {settings.max_length}")
+    max_length = find_max_length(folder)
+    if max_length is not None and not has_encoder(folder):
+        max_length -= settings.max_length + len(SEPARATOR.encode())  # they share its positions
+        if max_length < 1:
+            raise InputError(f"max_length {settings.max_length}: leaves no room for a source in {folder}")
+        return min(settings.source_length or SOURCE_LENGTH, max_length)
     for name in ("source_length", "max_length"):
         length = getattr(settings, name)
         if max_length is not None and length is not None and length > max_length:

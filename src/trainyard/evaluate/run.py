@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainyard.core.files import check_writable
+from trainyard.core.files import check_writable, sha256_json
 from trainyard.evaluate.model import explain_no_model
 from trainyard.evaluate.result_files import Names, Result, write_items, write_result
 from trainyard.evaluate.scorer import load_metric
@@ -42,6 +42,8 @@ def run(
         result = Result(module.describe(parsed), parsed.to_record(), reason=reason)
         write_result(output, names, metric, result, model_folder, rows)
         return
+    if work is not None and parsed.device != "cpu":  # blocks of another GPU's batches are done again
+        work = work.with_name(f"{work.name}-{sha256_json(parsed.to_record())[:8]}")
     task = Task(metric, str(model_folder), str(rows), parsed.model_dump(mode="json"), names.title)
     with score_items(task, parsed.processes, items, work):
         result = module.summarise(items, parsed, model_folder, rows)

@@ -32,6 +32,7 @@ from trainyard.core.repository import SOURCE
 from trainyard.evaluate.result_files import PACKAGES, Names, write_items
 from trainyard.evaluate.rows import blocks, rows_sha256
 from trainyard.evaluate.scorer import load_metric
+from trainyard.hardware.gpus import see_own_slice
 from trainyard.launch.environment import child_environment
 from trainyard.launch.progress import progress
 
@@ -149,7 +150,7 @@ def main() -> None:
     keep_freed_memory()
     task, (processes, rank) = Task(**read_json(Path(sys.argv[1]))), map(int, sys.argv[2:])
     if task.settings["device"] == "cuda":
-        task = replace(task, settings={**task.settings, "device": f"cuda:{rank}"})
+        task = replace(task, settings={**task.settings, "device": f"cuda:{see_own_slice(rank)}"})
     score_share(task, Path(sys.argv[1]).parent, rank, processes)
 
 

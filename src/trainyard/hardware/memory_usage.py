@@ -18,6 +18,29 @@ def peak_host_memory() -> int:
     return _status("VmHWM") or _peak()
 
 
+def free_host_memory() -> int | None:
+    """What the machine and this process's control group have left for all processes, in bytes; None: unknown."""
+    information = Path("/proc/meminfo")
+    if not information.exists():
+        return None
+    match = re.search(r"^MemAvailable:\s+(\d+) kB$", information.read_text(), re.MULTILINE)
+    rooms = [int(match[1]) * 1024] if match else []
+    groups = Path("/proc/self/cgroup").read_text() if Path("/proc/self/cgroup").exists() else ""
+    if own := re.search(r"^0::/(.*)$", groups, re.MULTILINE):  # version 2: one tree, each group within its parent
+        root = Path("/sys/fs/cgroup")
+        rooms += [room for group in (root / own[1], *(root / own[1]).parents) if (room := _room(group)) is not None]
+    return min(rooms, default=None)
+
+
+def _room(group: Path) -> int | None:
+    """What a control group's limit leaves; files in the page cache make room."""
+    limit, used, statistics = (group / f"memory.{name}" for name in ("max", "current", "stat"))
+    if not (limit.exists() and used.exists()) or not (most := limit.read_text().strip()).isdigit():
+        return None
+    cached = re.search(r"^inactive_file (\d+)$", statistics.read_text(), re.MULTILINE) if statistics.exists() else None
+    return int(most) - int(used.read_text()) + (int(cached[1]) if cached else 0)
+
+
 def peak_device_memory(device: torch.device) -> int | None:
     """The most that this process's tensors have taken of its GPU at once, in bytes; None without one."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

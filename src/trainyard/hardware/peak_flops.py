@@ -28,15 +28,22 @@ _AMPERE, _ADA, _BLACKWELL = (
     f"NVIDIA's whitepaper on {chip}, accumulated in fp32"
     for chip in ("the GA102 (Ampere)", "the Ada architecture", "RTX Blackwell")
 )
+_HGX, _H20 = "NVIDIA's page of HGX B300, an eighth of it", "NVIDIA's specification for HGX H20"
+_CLOCK = "NVIDIA's cores and boost clock, by the whitepaper on the Ada architecture, accumulated in fp32"
+# Left to be measured, since sources conflict or none tells a dense rate with sums in fp32: the A10G (NVIDIA's sheet
+# for AWS has 35 and 70 TFLOP/s, others the A10's), the GB200 (2,250 to 2,640), fp32 of B200 and B300 (37 to 80), the
+# P100 in fp16 (its 18.7 and 21.2 are with sums in fp16), the RTX PRO 6000 as Max-Q and for servers.
 # A pattern of the device's name, where the figures are, and TFLOP/s of dense matrix products in fp32 and in half
 # precision (bf16 and fp16; Volta and Turing know no bf16). fp32 is without TF32, which is off. GeForce cards run at
 # half their rate where products of fp16 are summed in fp32, as torch does. The first that fits counts.
-_DEVICES: list[tuple[str, str, float | None, float, bool]] = [
+_DEVICES: list[tuple[str, str, float | None, float | None, bool]] = [
+    (r"B300\b", _HGX, None, 2250.0, True),
     (r"B200\b", _DATASHEET, None, 2250.0, True),
     (r"GH200\b", _DATASHEET, 67.0, 989.4, True),
     (r"H[12]00 NVL\b", _DATASHEET, 60.0, 835.5, True),
     (r"H100 PCIe\b", _DATASHEET, 51.2, 756.0, True),
     (r"H[12]00\b", _DATASHEET, 66.9, 989.4, True),
+    (r"H20\b", _H20, 44.0, 148.0, True),
     (r"A[18]00\b", _DATASHEET, 19.5, 312.0, True),
     (r"A40\b", _DATASHEET, 37.4, 149.7, True),
     (r"A30\b", _DATASHEET, 10.3, 165.0, True),
@@ -53,10 +60,17 @@ _DEVICES: list[tuple[str, str, float | None, float, bool]] = [
     (r"V100-SXM", _DATASHEET, 15.7, 125.0, False),
     (r"RTX 3090$", _AMPERE, 35.6, 71.0, True),
     (r"RTX 3090 Ti$", _AMPERE, 40.0, 80.0, True),
+    (r"RTX 3080$", _AMPERE, 29.8, 59.5, True),  # of 10 GB; that of 12 GB, of the same name, has 3 % more
     (r"RTX 3070$", _AMPERE, 20.3, 40.6, True),
     (r"RTX 4090$", _ADA, 82.6, 165.2, True),
+    (r"RTX 4090 D$", _CLOCK, 73.5, 147.1, True),
     (r"RTX 4080$", _ADA, 48.7, 97.5, True),
+    (r"RTX 4070$", _ADA, 29.1, 58.3, True),
     (r"RTX 5090$", _BLACKWELL, 104.8, 209.5, True),
+    (r"RTX PRO 6000 Blackwell Workstation Edition$", _BLACKWELL, 126.0, 503.8, True),
+    (r"Quadro RTX 8000$", _DATASHEET, 16.3, 130.5, False),
+    (r"P100-SXM2", _DATASHEET, 10.6, None, False),
+    (r"P100-PCIE", _DATASHEET, 9.3, None, False),
 ]
 
 

@@ -5,13 +5,14 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+from trainyard.hardware import tf32
 from trainyard.launch.worker import PARENT
 
 
 def child_environment(
     source: Path | str, threads: int, more: Mapping[str, str] | None = None, here_alone: bool = True
 ) -> dict[str, str]:
-    """The environment of processes that run by `trainyard.launch.worker`: this one's, and what follows.
+    """The environment of processes that run by `trainyard.launch.worker`: this one's but for TF32, and what follows.
 
     Args:
         source: where their code is.
@@ -19,7 +20,7 @@ def child_environment(
         more: variables over this process's own.
         here_alone: whether all are on this machine: they end with this process, and gloo needs no network.
     """
-    environment = {**os.environ, **(more or {})}
+    environment = {name: value for name, value in os.environ.items() if name not in tf32.VARIABLES} | dict(more or {})
     environment |= {
         "PYTHONPATH": str(source),
         "PYTHONNOUSERSITE": "1",

@@ -16,9 +16,9 @@ import psutil
 from trainyard.core.errors import InputError
 from trainyard.core.files import check_writable
 from trainyard.core.repository import SOURCE
-from trainyard.core.timeouts import TIMEOUT
+from trainyard.core.timeouts import GRACE_SECONDS, TIMEOUT
 from trainyard.launch.environment import child_environment
-from trainyard.launch.failures import oom_kill_count
+from trainyard.launch.failures import oom_kill_count, watchdog_reason
 from trainyard.launch.gpu_queue import acquire_gpus
 from trainyard.launch.process_tree import end
 from trainyard.launch.signals import exit_on_signals
@@ -26,9 +26,6 @@ from trainyard.launch.slurm import srun_command, torchrun_arguments
 from trainyard.launch.worker import ERROR_FILE, error_path, exit_file, first_error, reserve_error_file
 
 TAIL_LINES = 25
-# For a trainer to finish its step and save a checkpoint. SLURM ends by SIGKILL itself what takes longer than its
-# own time; that is 30 s, or as much as the profile's warning signal comes early.
-GRACE_SECONDS = 100.0 if "SLURM_JOB_ID" in os.environ else 20.0
 
 
 class LaunchError(RuntimeError):
@@ -84,7 +81,7 @@ def launch(
     for left in log.parent.glob(f".{glob.escape(log.name)}.error-*"):  # by a launcher that was killed
         left.unlink()
     reserve_error_file(errors)
-    kills = oom_kill_count()
+    kills, before = oom_kill_count(), log.stat().st_size if log.exists() else 0
     if nodes == 1:
         words = build_command(module, arguments, processes, python)
     else:
@@ -124,7 +121,7 @@ def launch(
     crash = None
     if word and kind == "crash":
         crash = f"{word['message'].splitlines()[0]}\nThe last lines of {log}:\n{_tail(log)}"
-    raise LaunchError(message, _find_interruption(kind, statuses), crash)
+    raise LaunchError(message, _find_interruption(kind, statuses, watchdog_reason(_said_since(log, before))), crash)
 
 
 def _exit_files(errors: Path, nodes: int) -> list[Path]:
@@ -146,19 +143,26 @@ def _clear(errors: Path, nodes: int) -> None:
         file.unlink(missing_ok=True)
 
 
-def _find_interruption(kind: str | None, statuses: Sequence[int]) -> str | None:
+def _find_interruption(
+    kind: str | None, statuses: Sequence[int], watchdog: Literal["timeout", "lost"] | None
+) -> str | None:
     """What came over the ranks, by the first word of a rank and the statuses of those that failed; None: a failure.
 
     torchrun ends the others by SIGTERM when one has failed. So a rank that failed by
-    itself speaks for all, unless it only lost its connection to one that was killed.
+    itself speaks for all, unless it only lost its connection to one that was killed. NCCL's `watchdog` aborts
+    a process that waits in vain for another, without an exception.
     """
     if kind in ("error", "crash"):
         return None
-    if kind == "timeout":
+    ended = [-status for status in statuses if status < 0 or kind != "lost"]
+    aborted = watchdog is not None and signal.SIGABRT in ended
+    if kind == "timeout" or (aborted and watchdog == "timeout"):
         return f"a process of it gave no answer in time ({TIMEOUT})"
-    ended = [status for status in statuses if status < 0 or kind != "lost"]
-    killed = ended and all(-status in (signal.SIGKILL, signal.SIGTERM) for status in ended)
-    return "it was killed" if killed else None
+    if not ended or any(each not in (signal.SIGKILL, signal.SIGTERM, signal.SIGABRT) for each in ended):
+        return None
+    if signal.SIGABRT in ended:
+        return "a process of it lost its connection to another" if aborted else None
+    return "it was killed"
 
 
 def build_command(module: str, arguments: Sequence[str], processes: int, python: str = sys.executable) -> list[str]:
@@ -200,6 +204,13 @@ def _run(arguments: list[str], environment: Mapping[str, str], output: int, else
         with suppress(psutil.NoSuchProcess):
             end([tree, *tree.children(recursive=True)], GRACE_SECONDS)
         process.wait()
+
+
+def _said_since(log: Path, start: int) -> str:
+    """What was printed to a log after its first `start` bytes."""
+    with log.open("rb") as file:
+        file.seek(start)
+        return file.read().decode(errors="replace")
 
 
 def _tail(log: Path) -> str:

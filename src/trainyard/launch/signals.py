@@ -1,7 +1,11 @@
 """Signals that end a process; apart from process_tree, since `make gpu-check` has no psutil."""
 
+import faulthandler
+import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -37,3 +41,31 @@ def exit_on_signals(first: Callable[[], object] | None = None) -> Iterator[None]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def heed_sigterm(handler: Callable[[], object], seconds: float) -> None:
+    """Let SIGTERM call `handler` in the main thread, and end this process (SIGKILL) where it can't in so many seconds.
+
+    Python calls handlers between its own instructions alone: a main thread that waits in C for a GPU whose
+    peers are gone never comes to them. The log then says where it waits.
+    """
+    heard: list[int] = []
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def hear(number: int, _frame: object) -> None:
+        heard.append(number)
+        handler()
+
+    def watch() -> None:
+        while signal.SIGTERM not in os.read(reading, 1024):
+            pass
+        time.sleep(seconds)
+        if not heard:
+            print(f"took no notice of SIGTERM in {seconds:.0f} s, and is ended:", file=sys.stderr, flush=True)
+            faulthandler.dump_traceback()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    signal.signal(signal.SIGTERM, hear)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)  # which C writes to, whatever the main thread is in
+    threading.Thread(target=watch, name="heed-sigterm", daemon=True).start()

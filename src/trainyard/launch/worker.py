@@ -22,6 +22,7 @@ from typing import Any
 
 from trainyard.core.errors import InputError
 from trainyard.core.files import explain_write_error, report_write_errors
+from trainyard.hardware.gpus import see_own_slice
 from trainyard.launch.failures import (
     crashed_framework,
     is_lost_connection,
@@ -166,6 +167,8 @@ def main() -> None:
     """Run the module named by the first argument with the others."""
     end_with_parent()
     keep_lease()
+    if "LOCAL_RANK" in os.environ:  # torch and the frameworks call a rank's device by it
+        os.environ["LOCAL_RANK"] = str(see_own_slice(int(os.environ["LOCAL_RANK"])))
     module, sys.argv = sys.argv[1], sys.argv[1:]
     kills = oom_kill_count()
     try:

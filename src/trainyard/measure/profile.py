@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import torch
 from torch._C._autograd import DeviceType
-from torch.autograd.profiler_util import FunctionEvent
+from torch.autograd.profiler_util import FunctionEvent, Interval
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from trainyard.parallel import process_group
 
 PARTS: tuple[str, ...] = ("compute", "communication", "optimizer", "offload", "other")
 _STEP, _OPTIMIZER, _OFFLOAD = "trainyard::step", "trainyard::optimizer", "trainyard::offload"
+_BATCH = "trainyard::batch"
 _COMMUNICATION = ("c10d", "_c10d_functional::", "gloo:", "nccl")
 _COPIES = ("Memcpy HtoD", "Memcpy DtoH")
 # where DeepSpeed reads and writes its swap files, and waits for them: no operator, which the profiler would see
@@ -67,7 +68,7 @@ def profile_steps(step: Callable[[], object], owner: Any, steps: int) -> dict[st
         profiler.start()
     except RuntimeError as error:
         reason = f"torch's profiler did not start: {error}"
-    with _mark_optimizers(owner):
+    with _mark_calls(owner):
         for _ in range(steps):  # whatever the profiler does: the other ranks wait in these steps
             with record_function(_STEP):
                 step()
@@ -110,13 +111,16 @@ def attribute(all_spans: Iterable[Span]) -> dict[str, float]:
 def find_spans(events: Iterable[FunctionEvent]) -> Iterator[Span]:
     """What each event of the profiler says about its time, in an order of spans that `attribute` settles."""
     events = list(events)
-    stepping = [event.time_range for event in events if _is_mark(event, "Optimizer.step", DeviceType.CUDA)]
+    stepping = _find_marks(events, "Optimizer.step")
+    batches = _find_marks(events, _BATCH)
     for event in events:
         start, end = event.time_range.start, event.time_range.end
         if event.device_type == DeviceType.CUDA:
             if not event.is_user_annotation:
-                optimizing = any(each.start <= start < each.end for each in stepping)
-                yield Span(start, end, *_classify_kernel(event.name, optimizing))
+                optimizing, of_batch = (
+                    any(each.start <= start < each.end for each in on) for on in (stepping, batches)
+                )
+                yield Span(start, end, *_classify_kernel(event.name, optimizing, of_batch))
         elif event.is_async:
             if event.name.startswith(_COMMUNICATION):
                 yield Span(start, end, _UNDER_WAY, "communication")
@@ -126,15 +130,20 @@ def find_spans(events: Iterable[FunctionEvent]) -> Iterator[Span]:
             yield from _own_spans(event)
 
 
-def _is_mark(event: FunctionEvent, name: str, device: DeviceType) -> bool:
-    return event.device_type == device and bool(event.is_user_annotation) and event.name.startswith(name)
+def _find_marks(events: Iterable[FunctionEvent], name: str) -> list[Interval]:
+    """When a GPU did what was asked of it within marks of this name."""
+    return [
+        event.time_range
+        for event in events
+        if event.device_type == DeviceType.CUDA and event.is_user_annotation and event.name.startswith(name)
+    ]
 
 
-def _classify_kernel(name: str, optimizing: bool) -> tuple[int, str]:
+def _classify_kernel(name: str, optimizing: bool, of_batch: bool) -> tuple[int, str]:
     if name.startswith(_COMMUNICATION):
         return _DEVICE_COMMUNICATION, "communication"
     if name.startswith(_COPIES):
-        return _COPY, "offload"
+        return _COPY, "other" if of_batch else "offload"
     return _KERNEL, "optimizer" if optimizing else "compute"
 
 
@@ -175,9 +184,12 @@ def _classify_call(event: FunctionEvent) -> tuple[int, str]:
 
 
 @contextmanager
-def _mark_optimizers(owner: Any) -> Iterator[None]:
-    """Mark what torch's profiler doesn't know: optimizers that frameworks wrap around torch's, and swap files."""
+def _mark_calls(owner: Any) -> Iterator[None]:
+    """Mark what torch's profiler doesn't know: optimizers that frameworks wrap, swap files, and a batch's copies."""
     with ExitStack() as stack:
+        if hasattr(owner, "_to_device"):
+            owner._to_device = record_function(_BATCH)(owner._to_device)
+            stack.callback(delattr, owner, "_to_device")
         for name in ("optimizer", "engine"):
             wrapper = getattr(owner, name, None)
             if wrapper is not None and hasattr(wrapper, "step") and not isinstance(wrapper, torch.optim.Optimizer):

@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 
+from trainyard.config.catalogue import Model
 from trainyard.core.failure_counts import FAILED, record_failure
 from trainyard.core.files import read_json, write_json
 from trainyard.core.text import utc_now
@@ -87,7 +88,7 @@ def measure(
     launcher = _Launcher(output.with_suffix(".measuring"), log, python, nodes)
     row = {name: cell[name] for name in COORDINATES} | {name: cell["train"][name] for name in TRAIN_COORDINATES}
     row |= {name: cell.get(name) for name in ("steps", "warmup_steps", "launch")} | {"started": utc_now()}
-    row |= {"model": cell["model"]["name"], "parallel": cell["parallel"]["name"]}
+    row |= {"model": cell["model"]["name"], "parallel": cell["parallel"]["name"], "dropout": _dropout(cell)}
     if cell["kind"] == "search":
         result, search_keys = _search(cell, launcher, unsupported)
         row |= search_keys
@@ -99,6 +100,12 @@ def measure(
     write_json(output, row | compare_prediction(predicted, result.figures.get("peak_memory_increase")))
     if result.outcome == FAILED:
         record_failure(output, result.reason or "")
+
+
+def _dropout(cell: dict[str, Any]) -> float:
+    """The rate that the cell trains with, as its study's runs do: the settings', or the model's own."""
+    rate = cell["train"]["dropout"]
+    return Model.from_spec(cell["model"]).shape.dropout if rate is None else rate
 
 
 def _search(cell: dict[str, Any], launcher: "_Launcher", unsupported: str | None) -> tuple[Result, dict[str, Any]]:

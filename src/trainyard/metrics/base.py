@@ -59,7 +59,7 @@ class Metric:
     Attributes:
         key: its name in studies and results.
         reads: the kind of data that it is computed of.
-        needs_encoder: whether it is of sequence-to-sequence models, and not of causal ones.
+        needs_pairs: whether it is of models that are trained on pairs, to write a target for a source.
         higher_is_better: the direction.
         scores: every number that it gives.
         headline: the score that stands for all of them, where there is room for one.
@@ -79,7 +79,7 @@ class Metric:
 
     key: str
     reads: DataKind
-    needs_encoder: bool
+    needs_pairs: bool
     higher_is_better: bool
     scores: tuple[ScoreKind, ...]
     headline: str

@@ -5,7 +5,7 @@ from trainyard.metrics.base import Metric, ScoreKind
 HELLASWAG = Metric(
     key="hellaswag",
     reads="choices",
-    needs_encoder=False,
+    needs_pairs=False,
     higher_is_better=True,
     scores=(
         ScoreKind("acc", "accuracy", "acc %", 1, percent=True, correct="correct"),

@@ -5,7 +5,7 @@ from trainyard.metrics.base import Metric, ScoreKind
 PERPLEXITY = Metric(
     key="perplexity",
     reads="text",
-    needs_encoder=False,
+    needs_pairs=False,
     higher_is_better=False,
     scores=(
         ScoreKind("loss_token", "loss per token", "loss per token", 3, tabulated=False, unit="tokens"),

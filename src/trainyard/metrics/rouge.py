@@ -7,7 +7,7 @@ _TITLES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rouge
 ROUGE = Metric(
     key="rouge",
     reads="pairs",
-    needs_encoder=True,
+    needs_pairs=True,
     higher_is_better=True,
     scores=tuple(ScoreKind(key, title, title, points=True) for key, title in _TITLES.items()),
     headline="rougeL",

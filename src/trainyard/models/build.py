@@ -10,7 +10,9 @@ from transformers import AutoConfig, PretrainedConfig
 from trainyard.config.catalogue import Model
 from trainyard.core.errors import InputError, one_line
 from trainyard.estimate.families import load_family
+from trainyard.models.attention import maskless
 from trainyard.models.family import load_module
+from trainyard.models.gelu import fuse_gelu
 from trainyard.models.special_tokens import special_tokens
 
 UNREADABLE = Exception
@@ -82,7 +84,8 @@ def build(
         with torch.random.fork_rng(devices=[], enabled=seed is not None):
             if seed is not None:
                 torch.default_generator.manual_seed(seed)
-            model = load_module(entry.family).MODEL(_prepare_for_training(configuration(entry, dropout)))
+            model = load_module(entry.family).MODEL(_configure_training(entry, dropout))
+    fuse_gelu(model)
     if activation_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     return model.train()
@@ -116,7 +119,7 @@ def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path) ->
         check_architecture(entry, name, AutoConfig.from_pretrained(folder, **LOCAL), folder)
         model, report = exported_class(entry).from_pretrained(
             folder,
-            config=_prepare_for_training(configuration(entry, dropout)),
+            config=_configure_training(entry, dropout),
             use_safetensors=True,
             output_loading_info=True,
             **LOCAL,
@@ -153,8 +156,13 @@ def _is_same(expected: Any, actual: Any) -> bool:
     return expected == actual
 
 
-def _prepare_for_training(config: PretrainedConfig) -> PretrainedConfig:
+def _configure_training(entry: Model, dropout: float | None) -> PretrainedConfig:
+    """The configuration of a model that is trained, which computes what `configuration`'s does."""
+    config = configuration(entry, dropout)
     config.use_cache = False
+    if not config.is_encoder_decoder and (name := maskless()):
+        config._attn_implementation = name
+    config.update(getattr(load_module(entry.family), "TRAINED", {}))
     return config
 
 

@@ -11,6 +11,7 @@ from trainyard.models.special_tokens import SpecialTokens
 
 MODEL = GPT2LMHeadModel
 DROPOUT = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
+TRAINED = {"pad_token_id": None}  # or it looks for padding in every batch, and the host waits for the device
 
 
 def configuration(shape: Shape, tokens: SpecialTokens) -> GPT2Config:

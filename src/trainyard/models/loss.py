@@ -7,10 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainyard.data.labels import IGNORE_INDEX
+from trainyard.models.attention import mask_future, mask_padding
+from trainyard.models.logits import softmax_loss, softmax_loss_in_place
 
-# logits held at one time, 128 MiB and 1 GiB in fp32: enough rows for a fast product, few enough for the memory
-_LOGITS_AT_ONCE = {"cpu": 2**25, "cuda": 2**28}
-_ROWS_IN_CACHE = 8
+# logits held at one time, 128 MiB in fp32 on a CPU and in bf16 on a GPU: enough rows for a fast product
+_LOGITS_AT_ONCE = {"cpu": 2**25, "cuda": 2**26}
+# of rows and columns of logits, so that a GPU's products load 16 bytes at once and fill their tiles
+_MULTIPLE = {"cpu": 1, "cuda": 128}
 
 
 class Objective(nn.Module):
@@ -46,16 +49,23 @@ class Objective(nn.Module):
 
     def _hidden_states(self, inputs: dict[str, Tensor]) -> Tensor:
         """What the head reads. Our own call of the trunk, so that no logits are made."""
-        trunk = self.model.base_model
-        if trunk is not self.model:
+        trunk = self.model.base_model  # of T5 the model itself
+        if not self.model.config.is_encoder_decoder:
+            if "attention_mask" in inputs:
+                raise ValueError("a decoder is trained on whole rows: attention_mask is not read")
             return trunk(**inputs).last_hidden_state
-        # T5 has no trunk apart from its head, and scales what the head reads
-        mask = inputs["attention_mask"]
-        encoded = self.model.encoder(input_ids=inputs["input_ids"], attention_mask=mask).last_hidden_state
-        decoded = self.model.decoder(
-            input_ids=inputs["decoder_input_ids"], encoder_hidden_states=encoded, encoder_attention_mask=mask
+        # with masks of four dimensions, which transformers takes as they are
+        source, target, mask = inputs["input_ids"], inputs["decoder_input_ids"], inputs["attention_mask"]
+        encoded = trunk.encoder(input_ids=source, attention_mask=mask_padding(mask, source.shape[1])).last_hidden_state
+        decoded = trunk.decoder(
+            input_ids=target,
+            attention_mask=mask_future(target),
+            encoder_hidden_states=encoded,
+            encoder_attention_mask=mask_padding(mask, target.shape[1]),
         ).last_hidden_state
-        return decoded * self.model.model_dim**-0.5 if self.model.config.scale_decoder_outputs else decoded
+        # T5 scales what its head reads
+        scales = getattr(self.model.config, "scale_decoder_outputs", False)
+        return decoded * self.model.model_dim**-0.5 if scales else decoded
 
 
 class Head(nn.Linear):
@@ -121,73 +131,86 @@ class _LinearCrossEntropy(torch.autograd.Function):
         losses, of_hidden, of_weight = _losses_and_gradients(
             hidden, weight, labels, dtype, needs_gradient[0], needs_gradient[1]
         )
+        ctx.weights_dtype = weight.dtype
         ctx.save_for_backward(of_hidden, of_weight)
         return losses.sum()
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        of_hidden, of_weight = (None if g is None else g * grad_outputs[0].to(g.dtype) for g in ctx.saved_tensors)
-        return of_hidden, of_weight, None, None
+        of_hidden, of_weight = (None if g is None else _scale(g, grad_outputs[0]) for g in ctx.saved_tensors)
+        return of_hidden, None if of_weight is None else of_weight.to(ctx.weights_dtype), None, None
+
+
+def _scale(gradient: Tensor, factor: Tensor) -> Tensor:
+    """Their product in the gradient's precision; in fp16 by way of fp32, since the loss scale alone may exceed fp16."""
+    if gradient.dtype == torch.float16:
+        return (gradient.float() * factor).to(torch.float16)
+    return gradient * factor.to(gradient.dtype)
 
 
 def _losses_and_gradients(
     hidden: Tensor, weight: Tensor, labels: Tensor, dtype: torch.dtype, for_hidden: bool, for_weight: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """The loss of each position, and their sum's gradients of `hidden` and `weight` where they are wanted."""
+    """The loss of each position, and their sum's gradients of `hidden` and `weight` where they are wanted.
+
+    The gradient of an fp16 weight is in fp32: a sum over positions that no scale has made small yet.
+    """
     positions, vocabulary = hidden.shape[0], weight.shape[0]
-    at_once = _LOGITS_AT_ONCE.get(hidden.device.type, _LOGITS_AT_ONCE["cuda"])
-    rows = max(1, -(-positions // max(1, -(-positions * vocabulary // at_once))))
+    kind = "cpu" if hidden.device.type == "cpu" else "cuda"
+    multiple = _MULTIPLE[kind]
+    slices = max(1, -(-positions * vocabulary // _LOGITS_AT_ONCE[kind]))
+    rows = max(1, _round_up(-(-positions // slices), multiple))
     predicted = (labels != IGNORE_INDEX).unsqueeze(1)  # (positions, 1)
-    targets = labels.clamp(min=0).unsqueeze(1)  # (positions, 1)
+    targets = _pad_rows(labels.clamp(min=0).unsqueeze(1), multiple)  # (positions, 1)
     # where nothing is predicted the gradient of the logits should be 0: it costs least in the narrow factors
-    inputs, matrix = torch.where(predicted, hidden, 0).to(dtype), weight.to(dtype)
-    slope_of = _loss_and_logit_gradient if torch.compiler.is_compiling() else _loss_and_logit_gradient_in_place
+    inputs = _pad_rows(torch.where(predicted, hidden, 0).to(dtype), multiple)
+    matrix = _pad_rows(weight.to(dtype), multiple)
+    compiling = torch.compiler.is_compiling()
     parts: list[Tensor] = []
     of_hidden: list[Tensor] = []
     of_weight: Tensor | None = None
     buffer = None
-    for start in range(0, positions, rows):
-        part = slice(start, start + rows)
-        if torch.compiler.is_compiling():
-            logits = inputs[part] @ matrix.T
+    for start in range(0, len(inputs), rows):
+        part = inputs[start : start + rows]
+        if compiling:
+            losses, slope = softmax_loss(part @ matrix.T, targets[start : start + rows], vocabulary)
         else:
-            buffer = torch.empty(rows, vocabulary, dtype=dtype, device=hidden.device) if buffer is None else buffer
-            logits = torch.mm(inputs[part], matrix.T, out=buffer[: min(rows, positions - start)])
-        losses, slope = slope_of(logits, targets[part])
-        parts.append(losses.masked_fill(~predicted[part], 0))
+            buffer = torch.empty(rows, len(matrix), dtype=dtype, device=hidden.device) if buffer is None else buffer
+            logits = torch.mm(part, matrix.T, out=buffer[: len(part)])
+            losses, slope = softmax_loss_in_place(logits, targets[start : start + rows], vocabulary)
+        parts.append(losses)
         if for_hidden:
             of_hidden.append(slope @ matrix)
         if for_weight:
-            of_weight = _add(of_weight, slope.T @ inputs[part])
+            of_weight = _add(of_weight, _sum_over_rows(slope, part))
     return (
-        torch.cat(parts).squeeze(1),
-        torch.where(predicted, torch.cat(of_hidden), 0).to(hidden.dtype) if for_hidden else None,
-        None if of_weight is None else of_weight.to(weight.dtype),
+        torch.cat(parts)[:positions].masked_fill(~predicted, 0).squeeze(1),
+        torch.where(predicted, torch.cat(of_hidden)[:positions], 0).to(hidden.dtype) if for_hidden else None,
+        None
+        if of_weight is None
+        else of_weight[:vocabulary].to(torch.float32 if weight.dtype == torch.float16 else weight.dtype),
     )
+
+
+def _round_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
+
+
+def _pad_rows(tensor: Tensor, multiple: int) -> Tensor:
+    """With zeros; the tensor itself where there is nothing to pad."""
+    missing = -len(tensor) % multiple
+    return F.pad(tensor, (0, 0, 0, missing)) if missing else tensor
+
+
+def _sum_over_rows(slope: Tensor, inputs: Tensor) -> Tensor:
+    """`slope.T @ inputs`, in fp32 where fp16 could not hold it."""
+    if slope.dtype != torch.float16:
+        return slope.T @ inputs
+    if slope.device.type == "cpu":
+        return slope.T.float() @ inputs.float()
+    return torch.mm(slope.T, inputs, out_dtype=torch.float32)
 
 
 def _add(total: Tensor | None, more: Tensor) -> Tensor:
     """Their sum in fp32. A call, so that no name keeps `more` while the next is made: it is as large as the weight."""
     return more.float() if total is None else total.add_(more)
-
-
-def _loss_and_logit_gradient(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The losses (rows, 1), and their gradient of the logits: softmax minus one at the target."""
-    scores = torch.log_softmax(logits, dim=1, dtype=torch.float32)
-    one_hot = torch.arange(logits.shape[1], device=logits.device) == targets
-    return -scores.gather(1, targets), (scores.exp() - one_hot.float()).to(logits.dtype)
-
-
-def _loss_and_logit_gradient_in_place(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """As `_loss_and_logit_gradient`, in place of the logits, and on a CPU by as few rows as its cache holds."""
-    losses = []
-    for rows, columns in zip(_blocks(logits), _blocks(targets), strict=True):
-        scores = torch.log_softmax(rows, dim=1, dtype=torch.float32)
-        losses.append(-scores.gather(1, columns))
-        minus_one = scores.new_full((1, 1), -1).expand_as(columns)
-        rows.copy_(scores.exp_().scatter_add_(1, columns, minus_one))
-    return torch.cat(losses), logits
-
-
-def _blocks(tensor: Tensor) -> tuple[Tensor, ...]:
-    return tensor.split(_ROWS_IN_CACHE) if tensor.device.type == "cpu" else (tensor,)

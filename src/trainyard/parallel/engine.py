@@ -2,14 +2,15 @@
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from trainyard.config.catalogue import ParallelSetting, Precision
 from trainyard.config.train import Train
@@ -106,12 +107,22 @@ class Engine(ABC):
         """Take one optimizer step on this data rank's `micro_batches`."""
 
     @abstractmethod
+    def files(self) -> dict[str, Any] | None:
+        """What this rank saves of weights and optimizer, by the names of files; its tensors are those in use.
+
+        What ranks hold alike one of them saves. None: a framework writes files of its own, in `save`.
+        """
+
     def save(self, folder: Path) -> None:
-        """Write this rank's part of weights and optimizer into `folder`, which exists."""
+        """Write what this rank saves into `folder`, which exists; all ranks call it."""
+        files = self.files()
+        assert files is not None
+        for name, content in files.items():
+            torch.save(content, folder / name)
 
     @abstractmethod
     def load(self, folder: Path) -> None:
-        """Read what `save` wrote at the same number of processes, bitwise. Loads tensors, never code."""
+        """Read what was saved at the same number of processes, bitwise. Loads tensors, never code."""
 
     @abstractmethod
     def full_state(self) -> dict[str, Tensor] | None:
@@ -142,7 +153,10 @@ class Engine(ABC):
         process_group.stop()
 
     def _to_device(self, batch: Batch) -> dict[str, Tensor]:
-        return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
+        if self.device.type == "cpu":
+            return dict(batch)
+        # from pinned memory, or the host waits for the copy
+        return {name: tensor.pin_memory().to(self.device, non_blocking=True) for name, tensor in batch.items()}
 
     def _autocast(self) -> AbstractContextManager[object]:
         """The context in which the objective computes in the setting's precision."""
@@ -151,8 +165,18 @@ class Engine(ABC):
             return nullcontext()
         return torch.autocast(self.device.type, dtype=dtypes[self.settings.precision])
 
-    def _state_path(self, folder: Path) -> Path:
-        return folder / f"rank-{process_group.rank():05d}.pt"
+    @property
+    def _saver(self) -> int:
+        """The rank that saves this one's state: another where all have the same."""
+        return process_group.rank()
+
+    @property
+    def _state_file(self) -> str:
+        return f"rank-{self._saver:05d}.pt"
+
+    def _state_files(self, state: Callable[[], Any]) -> dict[str, Any]:
+        """The one file of an engine whose ranks save one, if this rank does."""
+        return {self._state_file: state()} if process_group.rank() == self._saver else {}
 
 
 def count_predicted(micro_batches: Sequence[Batch]) -> int:
@@ -165,12 +189,62 @@ def count_predicted_by_row(batch: Batch) -> Tensor:
     return (batch["labels"] != IGNORE_INDEX).sum(1)
 
 
-def square_sum(tensors: Sequence[Tensor]) -> float:
-    """The sum of the squares of all elements of one tensor or more, in fp64."""
-    # by pieces: on a CPU the norm in fp64 copies what it is given to fp64
-    pieces = [piece for tensor in tensors for piece in tensor.flatten().split(_SQUARED_AT_ONCE)]
-    norms = [torch.linalg.vector_norm(piece, dtype=torch.float64) for piece in pieces]
-    return torch.stack(norms).square().sum().item()
+def square_sum(tensors: Sequence[Tensor]) -> Tensor:
+    """The sum of the squares of all elements of some tensors of one device, a scalar in fp64 there.
+
+    A CPU sums in fp64 throughout; a GPU sums each tensor in fp32, which takes few kernels, and the tensors in fp64.
+    """
+    if not tensors:
+        return torch.zeros((), dtype=torch.float64)
+    if tensors[0].device.type == "cpu":
+        # by pieces, since the norm in fp64 copies what it is given to fp64
+        pieces = [piece for tensor in tensors for piece in tensor.flatten().split(_SQUARED_AT_ONCE)]
+        norms = [torch.linalg.vector_norm(piece, dtype=torch.float64) for piece in pieces]
+    else:
+        norms = torch._foreach_norm(list(tensors), dtype=torch.float32)  # pyright: ignore[reportPrivateImportUsage]
+    return torch.stack(list(norms)).double().square().sum()
+
+
+def read_together(*scalars: Tensor) -> list[float]:
+    """Scalars, in fp64. A step calls this once: the host waits here for all that it has queued on a device."""
+    device = scalars[-1].device  # what is offloaded has its norm on the host
+    return torch.stack([scalar.double().reshape(()).to(device) for scalar in scalars]).tolist()
+
+
+def read_state(path: Path) -> Any:
+    """What `torch.save` wrote into a file: tensors on the CPU, which are read from it when they are copied elsewhere.
+
+    They lie in the file's mapping: nothing that outlives a loading may keep one.
+    """
+    return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Give AdamW the state of a checkpoint, each tensor in memory of its own, where its parameter lies.
+
+    Args:
+        optimizer: over the parameters of which this process may hold parts (DTensor).
+        saved: its `state_dict`, of which each tensor is this process's part.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state = {
+        number: {name: _place(tensor, parameters[number]) for name, tensor in entries.items()}
+        for number, entries in saved["state"].items()
+    }
+    optimizer.load_state_dict({**saved, "state": state})
+
+
+def _place(saved: Tensor, parameter: Tensor) -> Tensor:
+    if saved.dim() == 0:  # the count of steps, which the optimizer puts where it wants it
+        return saved.clone()
+    result = torch.empty_like(parameter)
+    local_part(result).copy_(saved)
+    return result
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor, in the same memory."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def copy_to_fp32(tensor: Tensor) -> Tensor:

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 
 from trainyard.core.errors import InputError
 from trainyard.core.timeouts import read_timeout
+from trainyard.hardware.tf32 import turn_off_tf32
 
 
 def rank() -> int:
@@ -32,12 +33,12 @@ def device(kind: Literal["cpu", "cuda"]) -> torch.device:
 
 
 def start(kind: Literal["cpu", "cuda"]) -> None:
-    """Join the group; with one process a group of one, since some frameworks ask for it.
+    """Join the group, and compute fp32 in fp32; with one process a group of one, since some frameworks ask for it.
 
     Raises:
         InputError: this machine has fewer GPUs than processes, or the timeout is no time.
     """
-    backend = "gloo"
+    turn_off_tf32()
     if kind == "cuda":
         if local_rank() >= torch.cuda.device_count():
             raise InputError(
@@ -45,11 +46,21 @@ def start(kind: Literal["cpu", "cuda"]) -> None:
                 "ask for as many processes as GPUs, or set device: cpu in config/config.yaml"
             )
         torch.cuda.set_device(local_rank())
-        backend = "cpu:gloo,cuda:nccl"
     if "MASTER_ADDR" in os.environ:
-        dist.init_process_group(backend, timeout=read_timeout())
+        dist.init_process_group(**group_arguments(kind), timeout=read_timeout())
     else:
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # pyright: ignore[reportPrivateImportUsage]
+        dist.init_process_group(**group_arguments(kind), store=dist.HashStore(), rank=0, world_size=1)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def group_arguments(kind: Literal["cpu", "cuda"]) -> dict[str, Any]:
+    """The backends of the group and, for NCCL, this process's GPU.
+
+    Told its GPU, NCCL connects at once, where a GPU that is missing or taken is named, and makes other groups of the
+    connections there are; else it takes the rank's number for the GPU's, and learns better at the first exchange.
+    """
+    if kind == "cpu":
+        return {"backend": "gloo"}
+    return {"backend": "cpu:gloo,cuda:nccl", "device_id": device(kind)}
 
 
 def stop() -> None:

@@ -10,7 +10,7 @@ from trainyard.config.catalogue import LARGEST_VOCABULARY, Dataset, Model, Paral
 from trainyard.config.engine_options import Options, parse_options
 from trainyard.config.protocols import ROWS_FOR_SHOTS
 from trainyard.config.study import Evaluate
-from trainyard.config.train import Train, check_last_step, rows_per_step
+from trainyard.config.train import Train, check_last_step, joined_length, rows_per_step
 from trainyard.core.errors import InputError
 from trainyard.estimate.families import load_family
 from trainyard.estimate.parameters import feed_forward_width
@@ -37,7 +37,7 @@ def check_training(
     if data.kind == "choices":
         raise InputError(f"{location}.datasets: {dataset_name} holds multiple-choice items, nothing to train on")
     task = task_of(data)
-    if load_family(entry.family).is_encoder_decoder != (task == "summarisation"):
+    if load_family(entry.family).is_encoder_decoder and task != "summarisation":
         raise InputError(
             f"{location}.models: {model_name} ({entry.family}) is no model for {task}, "
             f"which {dataset_name} is for; put them into grids of their own"
@@ -54,6 +54,10 @@ def check_training(
         )
     _check_lengths(train, task, model_name, entry, f"{location}.train")
     _check_steps(train, task, f"{location}.train")
+    if train.patience is not None and "validation" not in data.splits:
+        raise InputError(
+            f"{location}.train.patience: {dataset_name} has no split 'validation' to judge by; leave it out"
+        )
     rows = data.count_rows("train")
     if task == "summarisation" and rows is not None and rows < rows_per_step(train, f"{location}.train"):
         raise InputError(
@@ -62,6 +66,16 @@ def check_training(
 
 
 def _check_lengths(train: Train, task: Task, model_name: str, model: Model, location: str) -> None:
+    if task != "summarisation" and train.order != "random":
+        raise InputError(f"{location}.order: windows of text are all as long, so {train.order} is random: leave it out")
+    if task == "summarisation" and not load_family(model.family).is_encoder_decoder:
+        if (length := joined_length(train)) > model.shape.context:
+            raise InputError(
+                f"{location}.source_length: {train.source_length}, with a separator and target_length "
+                f"{train.target_length}, makes texts of {length} tokens, but {model_name} reads "
+                f"{model.shape.context} at most; make one of them smaller"
+            )
+        return
     names = ("source_length", "target_length") if task == "summarisation" else ("sequence_length",)
     for name in names:
         length = getattr(train, name)

@@ -89,11 +89,18 @@ def _expand(evaluate: Evaluate, own: str | None) -> Iterator[Evaluation]:
                 yield Evaluation(f"{metric}-{dataset}-{end}", metric, dataset, settings.split, values)
 
 
-def needs_encoder(metric: str) -> bool:
-    """Whether a metric is of sequence-to-sequence models, and not of causal ones."""
-    return metric in METRICS and METRICS[metric].needs_encoder
+def needs_pairs(metric: str) -> bool:
+    """Whether a metric is of models that are trained on pairs."""
+    return metric in METRICS and METRICS[metric].needs_pairs
 
 
-def suits(metric: str, model: Model) -> bool:
-    """Whether a metric can be computed for a model: ROUGE of sequence-to-sequence models, the others of causal ones."""
-    return needs_encoder(metric) == load_family(model.family).is_encoder_decoder
+def suits(metric: str, model: Model, on_pairs: bool) -> bool:
+    """Whether a metric is asked of a model: ROUGE of those that are trained on pairs, others of those without encoder.
+
+    Args:
+        metric: which.
+        model: the catalogue's entry.
+        on_pairs: whether the study trains it on pairs.
+    """
+    has_encoder = load_family(model.family).is_encoder_decoder
+    return on_pairs or has_encoder if needs_pairs(metric) else not has_encoder

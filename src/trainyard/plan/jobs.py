@@ -16,11 +16,11 @@ from trainyard.config.slices import split_names
 from trainyard.config.yaml_entries import choose
 from trainyard.core.failure_counts import count_failures
 from trainyard.core.python_environment import find_framework, read_pins
-from trainyard.estimate.families import family_module, load_family
+from trainyard.estimate.families import family_module
 from trainyard.parallel import engine_module
 from trainyard.plan.capabilities import explain_unsupported
 from trainyard.plan.code_hash import code_hash, find_source
-from trainyard.plan.evaluations import Evaluation, needs_encoder
+from trainyard.plan.evaluations import Evaluation, needs_pairs
 from trainyard.plan.plain_files import check_plain_file
 from trainyard.plan.report import FIGURES, TABLES, Product
 from trainyard.plan.resources import evaluation_minutes, megabytes, minutes
@@ -288,7 +288,7 @@ class Dag:
         """Everything that an evaluation depends on besides model and rows."""
         model, evaluation = self._find_evaluation(wildcards)
         settings = {**evaluation.settings, "device": self.plan.machine.device, "threads": evaluation.threads}
-        if needs_encoder(evaluation.metric):
+        if needs_pairs(evaluation.metric):
             settings |= {"prefix": model.prefix, "source_length": model.source_length}
         return {
             "metric": evaluation.metric,
@@ -454,8 +454,8 @@ class Dag:
 
 
 def _has_mfu(training: Execution) -> bool:
-    """Whether a training's FLOPs are counted: an encoder-decoder reads other tokens than it predicts."""
-    return not load_family(training.specification["model"]["family"]).is_encoder_decoder
+    """Whether a training's FLOPs are counted: of pairs other tokens are read than are predicted."""
+    return training.specification["task"] != "summarisation"
 
 
 def training_code(specification: dict[str, Any]) -> str:

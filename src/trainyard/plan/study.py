@@ -18,7 +18,7 @@ from trainyard.estimate.families import check_model, check_name
 from trainyard.metrics import METRICS
 from trainyard.plan.capabilities import Machine, find_device
 from trainyard.plan.checks import check_evaluate, check_evaluation, check_names
-from trainyard.plan.evaluations import KEPT, KIND_OF_DATA, Evaluation, expand_evaluations, needs_encoder, suits
+from trainyard.plan.evaluations import KEPT, KIND_OF_DATA, Evaluation, expand_evaluations, needs_pairs, suits
 from trainyard.plan.measurements import Cell, expand_cells
 from trainyard.plan.runs import REFERENCE, RESULTS, Catalogues, Expansion, Run
 
@@ -101,13 +101,21 @@ class StudyPlan:
         evaluate = self.study.evaluate if own is None else self.runs[run].evaluate
         entry, datasets = self.catalogues.models[model], self.catalogues.datasets
         every = expand_evaluations(evaluate, own, datasets, self._key_of(evaluate)) if evaluate else []
-        suited = tuple(each for each in every if suits(each.metric, entry))
+        suited = tuple(each for each in every if suits(each.metric, entry, self._is_trained_on_pairs(run, model)))
         for each in suited:
             check_evaluation(each, (model, entry), datasets, self._key_of(evaluate))
         if own is None and not suited:
             raise InputError(f"{self.place}: pretrained: no metric of the study's `evaluate` suits {model}")
         prefix = self.catalogues.prefix(self.catalogues.models[model].tokenizer)
         return EvaluatedModel(run, checkpoint, model, folder, prefix, source_length, suited)
+
+    def _is_trained_on_pairs(self, run: str, model: str) -> bool:
+        """Whether a run is; of a pretrained model as it is, whether the study trains it so in any run."""
+        runs = [self.runs[run]] if run in self.runs else self.trainings
+        return any(
+            each.specification["task"] == "summarisation" and each.specification["model"]["name"] == model
+            for each in runs
+        )
 
     def _key_of(self, evaluate: Evaluate | None) -> str:
         """File and key of what is evaluated: a grid's own, or the study's."""
@@ -158,12 +166,16 @@ class StudyPlan:
         """See that each metric that is asked for can be computed for a model."""
         for evaluate in filter(None, [self.study.evaluate, *(grid.evaluate for grid in self.study.grids)]):
             runs = [run for run in self.trainings if run.evaluate is evaluate]
-            models = [run.specification["model"]["name"] for run in runs]
-            models += self.study.pretrained if evaluate is self.study.evaluate else []
+            models = [(run.name, run.specification["model"]["name"]) for run in runs]
+            models += [(name, name) for name in self.study.pretrained if evaluate is self.study.evaluate]
             for metric in KIND_OF_DATA:
-                suited = [name for name in models if suits(metric, self.catalogues.models[name])]
+                suited = [
+                    name
+                    for run, name in models
+                    if suits(metric, self.catalogues.models[name], self._is_trained_on_pairs(run, name))
+                ]
                 if models and getattr(evaluate, metric) and not suited:
-                    need = "a model with an encoder" if needs_encoder(metric) else "a causal model"
+                    need = "a model that is trained on pairs" if needs_pairs(metric) else "a causal model"
                     raise InputError(f"{self._key_of(evaluate)}.{metric}: needs {need}, and there is none; remove it")
 
     @functools.cached_property

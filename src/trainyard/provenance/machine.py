@@ -15,7 +15,7 @@ PACKAGES = (
     *TRAINING,
     *("datasets", "evaluate", "rouge-score", "nltk", "tiktoken", "pyarrow", "scipy", "matplotlib", "seaborn"),
 )
-VARIABLES = ("MKL_NUM_THREADS", "NVIDIA_TF32_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG", "DS_ACCELERATOR")
+VARIABLES = ("MKL_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG", "DS_ACCELERATOR")
 
 
 def describe_hardware(device: str | None) -> dict[str, Any]:

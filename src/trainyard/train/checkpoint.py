@@ -2,7 +2,7 @@
 
 ```
 checkpoints/step-000050/
-    engine/              what the engine saves: weights and optimizer, each rank its own files
+    engine/              what the engine saves: weights and optimizer; what ranks hold alike, one of them
     random-0.json        the random states of each rank
     best/                the best model so far, if there is one: a later one would replace it among the models
     hashes.json          the SHA-256 of every other file; written last
@@ -11,14 +11,19 @@ The samples are a function of seed and step, and step, tokens, time and best val
 loss are in metrics.jsonl, which is synced before a checkpoint appears: nothing else is saved.
 """
 
+import json
+import os
 import random
 import shutil
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from trainyard.core.errors import InputError, one_line
 from trainyard.core.files import (
@@ -28,8 +33,8 @@ from trainyard.core.files import (
     report_write_errors,
     sha256_file,
     sync,
-    write_json,
 )
+from trainyard.hardware.memory_usage import free_host_memory
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import Engine
 from trainyard.train.work_folder import saved_steps
@@ -46,40 +51,193 @@ def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file() and file.name != "hashes.json")
 
 
-def save_checkpoint(checkpoints: Path, step: int, engine: Engine, best: Path | None = None) -> None:
-    """Save the state after `step` and the `best` model; a collective. Keeps this checkpoint and the one before it.
+class CheckpointWriter:
+    """Writes checkpoints while training goes on, one at a time; every rank has one.
 
-    Raises:
-        InputError: the disk is full, or may not be written to.
+    A rank copies its state, and a thread of its own writes the copy. When all ranks have written, rank 0's thread adds
+    the hashes and lets the checkpoint appear. Methods that are collectives are called by all ranks alike.
     """
-    final = step_folder(checkpoints, step)
-    with report_write_errors(final):
-        _save(final, engine, best)
+
+    def __init__(self, folder: Path, engine: Engine, best: Path | None = None) -> None:
+        """Write into `folder`, which keeps two checkpoints, the state of `engine` and the model in `best`, if any."""
+        self._folder = folder
+        self._engine = engine
+        self._best = best
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._step: int | None = None  # of the checkpoint that ranks write
+        self._writing: Future[None] | None = None
+        self._copying_best: Future[None] | None = None
+        self._publishing: Future[None] | None = None
+        self._has_said = False
+
+    def save(self, step: int, wait: bool = False) -> None:
+        """Save the state after `step` as it is now; a collective, which waits for the checkpoint before.
+
+        Args:
+            step: the last that was taken.
+            wait: until it is on the disk, without a copy.
+
+        Raises:
+            InputError: the disk is full, or may not be written to.
+        """
+        self._finish_writing()
+        self._step = step
+        if process_group.rank() == 0 and self._best:
+            self._copying_best = self._thread.submit(self._copy_best, step)
+        random_states = randomness()
+        files = self._engine.files()
+        if files is not None and not wait and self._has_room(files):
+            self._writing = self._thread.submit(self._write, step, copy_to_host(files), random_states)
+        else:
+            self._write(step, files, random_states)
+        if wait:
+            self.close()
+
+    def advance(self) -> None:
+        """Let what all ranks have written appear; a collective, which doesn't wait.
+
+        Raises:
+            InputError: as `save`, of what was begun.
+        """
+        if self._publishing and self._publishing.done():
+            self._publishing.result()
+        written = self._writing is None or self._writing.done()
+        if written:
+            self.check()
+        if self._step is not None and process_group.sum_over_ranks([float(not written)])[0] == 0:
+            self._publish()
+
+    def release_best(self) -> None:
+        """Wait until the best model may be replaced by a better one."""
+        if self._copying_best:
+            self._copying_best.result()
+
+    def close(self) -> None:
+        """Wait until what was begun is on the disk; a collective.
+
+        Raises:
+            InputError: as `save`.
+        """
+        self._finish_writing()
+        if self._publishing:
+            self._publishing.result()
+        process_group.barrier()
+
+    def check(self) -> None:
+        """Wait for what this rank writes.
+
+        Raises:
+            InputError: as `save`.
+        """
+        self.release_best()
+        if self._writing:
+            self._writing.result()
+        self._writing = self._copying_best = None
+
+    def _finish_writing(self) -> None:
+        if self._step is None:
+            return
+        self.check()
+        process_group.barrier()
+        self._publish()
+
+    def _publish(self) -> None:
+        """Let the checkpoint appear that all ranks have written."""
+        assert self._step is not None
+        step, self._step = self._step, None
+        if process_group.rank() == 0:
+            if self._publishing:
+                self._publishing.result()
+            self._publishing = self._thread.submit(self._complete, step)
+
+    def _has_room(self, files: dict[str, Any]) -> bool:
+        """Whether half the host's free memory takes the copies of this machine's ranks; else says, once, that not."""
+        size, free = host_bytes(files), free_host_memory()
+        ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        if free is None or size * ranks <= free / 2:
+            return True
+        if not self._has_said:
+            self._has_said = True
+            print(
+                f"rank {process_group.rank()}: training waits for checkpoints: a copy would take {size / 2**30:.1f} of "
+                f"the {free / 2**30:.1f} GiB that are free",
+                flush=True,
+            )
+        return False
+
+    def _draft(self, step: int) -> Path:
+        return self._folder / f".{step_folder(self._folder, step).name}"
+
+    def _copy_best(self, step: int) -> None:
+        assert self._best is not None
+        with report_write_errors(step_folder(self._folder, step)):
+            if self._best.exists():
+                # No links: one damaged byte would be in both checkpoints.
+                shutil.copytree(self._best, self._draft(step) / "best")
+
+    def _write(self, step: int, files: dict[str, Any] | None, random_states: dict[str, Any]) -> None:
+        """Write this rank's files; without `files` the engine does."""
+        draft = self._draft(step)
+        with report_write_errors(step_folder(self._folder, step)):
+            (draft / "engine").mkdir(parents=True, exist_ok=True)
+            if files is None:
+                self._engine.save(draft / "engine")
+            else:
+                for name, content in files.items():
+                    torch.save(content, draft / "engine" / name)
+            name = f"random-{process_group.rank()}.json"
+            (draft / name).write_text(json.dumps(random_states), encoding="utf-8")
+
+    def _complete(self, step: int) -> None:
+        """Add the hashes, wait for the disk, and give the checkpoint its name; delete those before the last two."""
+        final, draft = step_folder(self._folder, step), self._draft(step)
+        with report_write_errors(final):
+            hashes = {str(file.relative_to(draft)): sha256_file(file) for file in _files(draft)}
+            (draft / "hashes.json").write_text(json.dumps(hashes, indent=2), encoding="utf-8")
+            for path in (*draft.rglob("*"), draft):
+                sync(path)
+            draft.replace(final)
+            sync(self._folder)
+            for old in saved_steps(self._folder)[KEPT:]:
+                shutil.rmtree(step_folder(self._folder, old))
 
 
-def _save(final: Path, engine: Engine, best: Path | None) -> None:
-    checkpoints = final.parent
-    draft = checkpoints / f".{final.name}"
-    if process_group.rank() == 0:
-        shutil.rmtree(draft, ignore_errors=True)
-        (draft / "engine").mkdir(parents=True)
-    process_group.barrier()
-    engine.save(draft / "engine")
-    save_randomness(draft / f"random-{process_group.rank()}.json")
-    process_group.barrier()
-    if process_group.rank() == 0:
-        if best and best.exists():
-            # No links: one damaged byte would be in both checkpoints.
-            shutil.copytree(best, draft / "best")
-        hashes = {str(file.relative_to(draft)): sha256_file(file) for file in _files(draft)}
-        write_json(draft / "hashes.json", hashes)
-        for path in (*draft.rglob("*"), draft):
-            sync(path)
-        draft.replace(final)
-        sync(checkpoints)
-        for old in saved_steps(checkpoints)[KEPT:]:
-            shutil.rmtree(step_folder(checkpoints, old))
-    process_group.barrier()
+def host_bytes(files: Any) -> int:
+    """How much memory `copy_to_host` takes."""
+    return sum(storage.nbytes() for storage in _storages(files).values())
+
+
+def copy_to_host(files: Any) -> Any:
+    """A copy of nested dictionaries and sequences, with tensors on the CPU; those that share memory share it there."""
+    copies = {
+        number: storage.clone() if storage.device.type == "cpu" else storage.cpu()
+        for number, storage in _storages(files).items()
+    }
+
+    def copy(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            storage = copies[value.untyped_storage()._cdata]
+            place = value.storage_offset(), value.size(), value.stride()
+            return torch.empty(0, dtype=value.dtype).set_(storage, *place)
+        if isinstance(value, dict):
+            return {name: copy(each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(map(copy, value))
+        return value
+
+    return copy(files)
+
+
+def _storages(value: Any) -> dict[int, torch.UntypedStorage]:
+    """The memory of all tensors in nested dictionaries and sequences, each piece once."""
+    if isinstance(value, Tensor):
+        storage = value.untyped_storage()
+        return {storage._cdata: storage}
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return {number: storage for each in value for number, storage in _storages(each).items()}
+    return {}
 
 
 def load_checkpoint(checkpoints: Path, step: int, engine: Engine) -> None:
@@ -153,19 +311,16 @@ def seed_rank(seed: int, rank: int) -> None:
     torch.manual_seed(value)
 
 
-def save_randomness(path: Path) -> None:
-    """Write the states of torch (CPU and CUDA), NumPy and Python as JSON."""
+def randomness() -> dict[str, Any]:
+    """The states of torch (CPU and CUDA), NumPy and Python, for JSON."""
     kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
-    write_json(
-        path,
-        {
-            "torch": torch.get_rng_state().numpy().tobytes().hex(),
-            "cuda": None if cuda is None else cuda.numpy().tobytes().hex(),
-            "numpy": [kind, [int(number) for number in keys], position, has_gauss, gauss],
-            "python": random.getstate(),
-        },
-    )
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes().hex(),
+        "cuda": None if cuda is None else cuda.numpy().tobytes().hex(),
+        "numpy": [kind, [int(number) for number in keys], position, has_gauss, gauss],
+        "python": random.getstate(),
+    }
 
 
 def _bytes(text: str) -> torch.Tensor:
@@ -173,7 +328,7 @@ def _bytes(text: str) -> torch.Tensor:
 
 
 def load_randomness(path: Path) -> None:
-    """Restore what `save_randomness` wrote."""
+    """Restore what `randomness` gave."""
     state = read_json(path)
     torch.set_rng_state(_bytes(state["torch"]))
     if state["cuda"] is not None:

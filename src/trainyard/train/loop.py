@@ -11,20 +11,25 @@ from pathlib import Path
 import torch
 
 from trainyard.config.train import Train
+from trainyard.core.errors import InputError
 from trainyard.data.loader import Loader
 from trainyard.hardware.memory_usage import DeviceMemory, host_memory
 from trainyard.optim.schedule import learning_rate
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import Batch, Engine, count_predicted_by_row
-from trainyard.train.checkpoint import save_checkpoint
+from trainyard.train.checkpoint import CheckpointWriter
+from trainyard.train.early_stopping import count_without_improvement
 from trainyard.train.metrics import MetricsFile, Row, finite_or_none
 from trainyard.train.row_losses import RowLosses, save_row_losses
 
 Export = Callable[[str, int, float | None], None]
 
+# a loss that is made smaller than it is has small gradients vanish, and DeepSpeed's and ColossalAI's scales end here
+_SMALLEST_LOSS_SCALE = 1.0
+
 
 class DivergedError(Exception):
-    """A loss is not finite; the message says which, and where."""
+    """A loss is not finite, or in fp16 no gradient is; the message says which, and where."""
 
 
 class StoppedError(Exception):
@@ -41,7 +46,8 @@ class Loop:
     Every rank runs one alike; on rank 0 only writes rows and models.
 
     Attributes:
-        steps: the number of the last step.
+        steps: the number of the last step, unless the run stops early.
+        stopped_early: the step after which it has, for want of improvement; None while it has not.
         stop: ask it to save a checkpoint after the step it is in, and to end; one rank's wish is enough.
     """
 
@@ -75,39 +81,54 @@ class Loop:
         self.engine = engine
         self.loader = loader
         self.metrics = metrics
-        self.checkpoints = checkpoints
+        self.checkpoints = CheckpointWriter(checkpoints, engine, best)
         self.validation = validation
         self.export = export
-        self.best = best
         self.validations = validations
         self.steps = loader.steps
         self.stop = False
+        self.stopped_early: int | None = None
         self._device_memory = DeviceMemory(engine.device)
         earlier = metrics.rows if metrics else []
         last = earlier[-1] if earlier else {"tokens": 0, "elapsed_seconds": 0.0}
         self._tokens: int = last["tokens"]
+        self._computed: int = last.get("computed_tokens", 0)
+        self._padding: int = last.get("padding_tokens", 0)
         self._started: float = time.perf_counter() - last["elapsed_seconds"]
-        validated = (row["validation_loss"] for row in earlier if "validation_loss" in row)
-        self._best: float = min(validated, default=math.inf)
+        self._validated: list[float] = [row["validation_loss"] for row in earlier if "validation_loss" in row]
+        self._best: float = min(self._validated, default=math.inf)
 
     def run(self, done: int = 0) -> None:
         """Train from the step after `done` to the last.
 
         Raises:
-            DivergedError: a loss is not finite, on all ranks alike.
+            DivergedError: a loss is not finite, or no gradient under the smallest loss scale, on all ranks alike.
             StoppedError: `stop` was set on some rank.
+            InputError: a checkpoint or a model can't be written.
         """
-        for step in range(done + 1, self.steps + 1):
-            row = self.step(step)
-            loss = self._validate(step) if self._validates(step) else None
-            if loss is not None:
-                row["validation_loss"] = loss
-            self._export(step, loss)
-            if self.metrics:
-                row["elapsed_seconds"] = time.perf_counter() - self._started
-                self.metrics.append(row)
-            if step < self.steps:
-                self._save(step)
+        try:
+            for step in range(done + 1, self.steps + 1):
+                self._run_step(step)
+                if self._ends(step):
+                    break
+        except InputError:
+            self.checkpoints.check()  # the one that fills a disk is named, rather than a row that finds it full
+            raise
+        self.checkpoints.close()
+
+    def _run_step(self, step: int) -> None:
+        row = self.step(step)
+        loss = self._validate(step) if self._validates(step) else None
+        if loss is not None:
+            row["validation_loss"] = loss
+            if self._has_stalled(loss) and step < self.steps:
+                self.stopped_early = step
+        self._export(step, loss)
+        if self.metrics:
+            row["elapsed_seconds"] = time.perf_counter() - self._started
+            self.metrics.append(row)
+        if not self._ends(step):
+            self._save(step)
 
     def step(self, step: int) -> Row:
         """Take one optimizer step; its row of metrics.jsonl."""
@@ -118,6 +139,11 @@ class Loop:
         seconds = time.perf_counter() - start
         if not math.isfinite(step_result.loss):
             raise DivergedError(f"the training loss is {step_result.loss} at step {step} (learning rate {rate:.3g})")
+        if step_result.skipped and (step_result.loss_scale or math.inf) <= _SMALLEST_LOSS_SCALE:
+            raise DivergedError(
+                f"the gradient is not finite in fp16 at step {step} though the loss is scaled by no more than "
+                f"{step_result.loss_scale:g} (learning rate {rate:.3g})"
+            )
         self._tokens += step_result.tokens
         row = {
             "step": step,
@@ -134,13 +160,33 @@ class Loop:
             "loss_scale": step_result.loss_scale,
             "phase": step_result.phase,
         }
+        row |= self._count_padding(step)
         sometimes = ("skipped", "loss_scale", "phase")
         return {name: value for name, value in row.items() if value is not None or name not in sometimes}
+
+    def _count_padding(self, step: int) -> Row:
+        """Of pairs, which are padded: the positions computed so far, and how many of them were padding."""
+        if self.loader.kind != "pairs" or self.metrics is None:
+            return {}
+        computed, padding = self.loader.count_positions(step, self.engine.data_ranks)
+        self._computed, self._padding = self._computed + computed, self._padding + padding
+        return {"computed_tokens": self._computed, "padding_tokens": self._padding}
 
     @property
     def peak_device_memory(self) -> int:
         """The most that this process's tensors have taken of its GPU at once, in bytes; 0 without one."""
         return self._device_memory.peak()
+
+    def _ends(self, step: int) -> bool:
+        return step in (self.steps, self.stopped_early)
+
+    def _has_stalled(self, loss: float) -> bool:
+        """Whether this validation is one more without an improvement, and one too many; rank 0 tells the others."""
+        if self.train.patience is None:
+            return False
+        self._validated.append(loss)
+        unimproved = count_without_improvement(self._validated, self.train.min_improvement)
+        return bool(process_group.broadcast(int(unimproved >= self.train.patience)))
 
     def _validates(self, step: int) -> bool:
         return self.validation is not None and (step % self.train.validate_every == 0 or step == self.steps)
@@ -164,17 +210,19 @@ class Loop:
             self.export(f"step-{step}", step, loss)
         if loss is not None and process_group.broadcast(int(loss < self._best)):
             self._best = loss
+            self.checkpoints.release_best()
             self.export("best", step, loss)
-        if step == self.steps:
+        if self._ends(step):
             self.export("last", step, loss)
 
     def _save(self, step: int) -> None:
         # one rank's wish is every rank's: the signal reaches them at different moments
         stop = process_group.sum_over_ranks([float(self.stop)])[0] > 0
+        self.checkpoints.advance()
         if stop or step % self.train.checkpoint_every == 0:
             if self.metrics:
                 self.metrics.sync()
-            save_checkpoint(self.checkpoints, step, self.engine, self.best)
+            self.checkpoints.save(step, wait=stop)
         if stop:
             raise StoppedError(step)
 

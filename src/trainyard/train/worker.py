@@ -5,12 +5,10 @@ interruption, memory that runs out and a bug end the process with an exception,
 which the launcher reports.
 """
 
-import signal
 import sys
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -19,12 +17,13 @@ from trainyard.config.train import check_last_step
 from trainyard.core.code_versions import CodeVersion, cut
 from trainyard.core.errors import InputError, one_line
 from trainyard.core.files import clear_drafts, read_json, write_json
+from trainyard.core.timeouts import GRACE_SECONDS
 from trainyard.data.loader import Loader
-from trainyard.estimate.families import load_family
 from trainyard.estimate.parameters import MFU_FORMULA, flops_per_token, parameters
 from trainyard.hardware.device import device_name
 from trainyard.hardware.memory_usage import peak_host_memory
 from trainyard.launch.failures import is_lost_connection, is_out_of_memory
+from trainyard.launch.signals import heed_sigterm
 from trainyard.models.build import build, start_token
 from trainyard.models.loss import Objective
 from trainyard.parallel import process_group
@@ -93,10 +92,13 @@ def _train(
         folder.best,
         folder.validations,
     )
-    signal.signal(signal.SIGTERM, partial(_stop, loop))
+    heed_sigterm(partial(_stop, loop), GRACE_SECONDS)
     outcome, reason = "finished", None
     try:
         loop.run(step)
+        if loop.stopped_early is not None:
+            reason = f"stopped early at step {loop.stopped_early:,} of {loop.steps:,}: "
+            reason += f"the last {specification.train.patience} validations improved on none before them"
     except DivergedError as error:
         outcome, reason = "diverged", str(error)
     except StoppedError as error:
@@ -127,7 +129,7 @@ def _resume(folder: WorkFolder, step: int, engine: Engine, versions: list[CodeVe
         ) from error
 
 
-def _stop(loop: Loop, _number: int, _frame: FrameType | None) -> None:
+def _stop(loop: Loop) -> None:
     loop.stop = True
 
 
@@ -160,15 +162,15 @@ def _loaders(specification: Specification) -> tuple[Loader, Loader | None]:
 def found_at_start(specification: Specification, loader: Loader) -> dict[str, Any]:
     """Steps, parameters, the device and the parts of the MFU that are the model's: the content of started.json.
 
-    A token of the MFU's formula is a position that is read and predicted. An
-    encoder-decoder reads other tokens than it predicts: it gets no MFU.
+    A token of the MFU's formula is a position that is read and predicted. Of pairs
+    other tokens are read than are predicted: they get no MFU.
     """
     found: dict[str, Any] = {
         "steps": loader.steps,
         "parameters": parameters(specification.model),
         "device_name": device_name(process_group.device(specification.device)),
     }
-    if load_family(specification.model.family).is_encoder_decoder:
+    if specification.task == "summarisation":
         return found
     length = specification.train.sequence_length
     return found | {"flops_per_token": flops_per_token(specification.model, length), "mfu_formula": MFU_FORMULA}

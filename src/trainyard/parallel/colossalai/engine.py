@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -39,22 +39,28 @@ class Engine(engine.Engine):
         phase = self.boosted.phase()
         # Gradients are averaged over data ranks; this factor makes the average the mean over all tokens.
         losses = self.boosted.accumulate(batches, self.data_ranks / tokens)
+        # before the step, so that the host doesn't wait for that too
+        (total,) = self.sum_over_data_ranks([losses.double().sum().item()])
         scale = self.boosted.scale()
         norm, skipped = self.boosted.step(learning_rate)
-        (total,) = self.sum_over_data_ranks([losses.double().sum().item()])
         return Step(total / tokens, norm, int(tokens), skipped=skipped, loss_scale=scale, phase=phase)
 
     @override
-    def save(self, folder: Path) -> None:
-        torch.save(self.boosted.local_state(), self._state_path(folder))
+    def files(self) -> dict[str, Any]:
+        return self._state_files(self.boosted.local_state)
 
     @override
     def load(self, folder: Path) -> None:
-        self.boosted.load_local_state(torch.load(self._state_path(folder), map_location="cpu", weights_only=True))
+        self.boosted.load_local_state(torch.load(folder / self._state_file, map_location="cpu", weights_only=True))
 
     @override
     def full_state(self) -> dict[str, Tensor] | None:
         return self.boosted.full_state()
+
+    @property
+    @override
+    def _saver(self) -> int:
+        return 0 if self.boosted.REPLICATED else super()._saver
 
     @override
     def row_losses(self, batch: Batch) -> Tensor:

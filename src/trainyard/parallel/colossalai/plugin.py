@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
@@ -25,7 +25,12 @@ class Boosted(ABC):
         plugin: that spreads it.
         optimizer: over the objective's parameters.
         mixed_precision: for a plugin that leaves precision to the booster.
+
+    Attributes:
+        REPLICATED: whether every rank holds the same state.
     """
+
+    REPLICATED: ClassVar[bool] = False
 
     def __init__(
         self,

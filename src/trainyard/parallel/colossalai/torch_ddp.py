@@ -22,6 +22,8 @@ class TorchDDP(Boosted):
     The booster's bf16 is an empty class in ColossalAI 0.5.0: bf16 is torch's autocast.
     """
 
+    REPLICATED = True
+
     def __init__(self, objective: nn.Module, settings: EngineSettings) -> None:
         objective.to(settings.device)
         self.fp16 = settings.precision == "fp16"
@@ -40,7 +42,7 @@ class TorchDDP(Boosted):
         if self.fp16:
             self.optimizer.unscale_grad()
         gradients = [parameter.grad for parameter in self.objective.parameters() if parameter.grad is not None]
-        norm = math.sqrt(engine.square_sum(gradients))
+        norm = math.sqrt(engine.square_sum(gradients).item())
         skipped = self.fp16 and not math.isfinite(norm)
         if self.settings.train.max_grad_norm is not None and norm > self.settings.train.max_grad_norm and not skipped:
             torch._foreach_mul_(gradients, self.settings.train.max_grad_norm / (norm + 1e-6))  # pyright: ignore[reportPrivateImportUsage]

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # DeepSpeed's own, but never more than the model has (of what persists, a hundredth of it): that many are allocated
 _BUCKET = 500_000_000
+# 25 MB in fp32, DDP's buckets, or the largest parameter: on a GPU a bucket travels while the next fills
+_GPU_BUCKET = 25 * 2**20 // 4
 _PREFETCH = 50_000_000
 _PERSISTENT = 100_000
 # a tenth of DeepSpeed's: each in memory takes 16 bytes
@@ -91,9 +93,11 @@ def _zero(options: DeepSpeed, settings: "EngineSettings", size: Size) -> dict[st
     folder = None if settings.scratch is None else str(settings.scratch)
     results: dict[str, Any] = {
         "stage": options.level,
-        "reduce_bucket_size": options.reduce_bucket or min(_BUCKET, size.parameters),
+        "reduce_bucket_size": options.reduce_bucket or _reduce_bucket(settings.device, size),
         "allgather_bucket_size": options.allgather_bucket or min(_BUCKET, size.parameters),
     }
+    if options.level == 2 and settings.device == "cuda":  # by default level 3 alone; level 1 sums after the backward
+        results["overlap_comm"] = True
     if options.offload_optimizer:
         results["offload_optimizer"] = {
             "device": options.offload_optimizer,
@@ -118,6 +122,11 @@ def _zero(options: DeepSpeed, settings: "EngineSettings", size: Size) -> dict[st
         if _sub_group(options):
             results["sub_group_size"] = _sub_group(options)
     return results
+
+
+def _reduce_bucket(device: str, size: Size) -> int:
+    bucket = max(_GPU_BUCKET, size.largest) if device == "cuda" else _BUCKET
+    return min(bucket, size.parameters)
 
 
 def count_locked_bytes(settings: "EngineSettings", size: Size) -> int:

@@ -72,6 +72,8 @@ class Engine(engine.Engine):
         if self.engine.torch_autocast_z0_gradscaler:  # at level 0, where DeepSpeed takes torch's own start
             scaler = torch.amp.GradScaler(settings.device, init_scale=settings.train.initial_loss_scale)
             self.engine.torch_autocast_z0_gradscaler = scaler
+        elif settings.precision == "fp16":  # the training loop ends a run whose scale can't get smaller, with a reason
+            self.engine.optimizer.loss_scaler.raise_error_at_min_scale = False
         # Level 0 sets it for the whole process, and later engines of other levels would sum in bf16 for it.
         deepspeed.runtime.torch_autocast.TORCH_AUTOCAST_INITIALIZED = False
         self.shards = Shards(self.engine.optimizer) if self.options.level == 3 else None
@@ -91,10 +93,11 @@ class Engine(engine.Engine):
             self.engine.backward(loss * factor, scale_wrt_gas=False)
             losses.append(loss.detach())
         scale = self._loss_scale()
-        norm = self._norm_of_plain_gradients(scale)
+        norm, loss = self._norm_of_plain_gradients(), torch.stack(losses).double().sum()
         self.engine.step()
-        (total,) = process_group.sum_over_ranks([torch.stack(losses).double().sum().item()])
-        norm = float(self.engine.get_global_grad_norm()) if norm is None else norm
+        norm = self.engine.get_global_grad_norm() if norm is None else norm / scale
+        norm, loss = engine.read_together(torch.as_tensor(norm), loss)
+        (total,) = process_group.sum_over_ranks([loss])
         skipped = self._loss_scale() < scale or not self.engine.was_step_applied()
         return Step(
             total / tokens,
@@ -105,11 +108,22 @@ class Engine(engine.Engine):
         )
 
     @override
-    def save(self, folder: Path) -> None:
+    def files(self) -> dict[str, Any] | None:
+        if self.options.level > 0:
+            return None
         scaler = self.engine.torch_autocast_z0_gradscaler
+        return self._state_files(
+            lambda: {
+                "model": self.model.state_dict(),
+                "optimizer": self.engine.optimizer.state_dict(),
+                "scaler": scaler.state_dict() if scaler else None,
+            }
+        )
+
+    @override
+    def save(self, folder: Path) -> None:
         if self.options.level == 0:
-            state = {"model": self.model.state_dict(), "optimizer": self.engine.optimizer.state_dict()}
-            torch.save({**state, "scaler": scaler.state_dict() if scaler else None}, self._state_path(folder))
+            super().save(folder)
         elif self.options.swaps:
             assert self.shards is not None
             self.shards.save(folder)
@@ -119,9 +133,9 @@ class Engine(engine.Engine):
     @override
     def load(self, folder: Path) -> None:
         if self.options.level == 0:
-            state = torch.load(self._state_path(folder), map_location=self.device, weights_only=True)
+            state = engine.read_state(folder / self._state_file)
             self.model.load_state_dict(state["model"])
-            self.engine.optimizer.load_state_dict(state["optimizer"])
+            engine.load_optimizer(self.engine.optimizer, state["optimizer"])
             if state["scaler"]:
                 self.engine.torch_autocast_z0_gradscaler.load_state_dict(state["scaler"])
         elif self.options.swaps:
@@ -147,6 +161,11 @@ class Engine(engine.Engine):
         del self.engine, self.objective
         gc.collect()
         super().close()
+
+    @property
+    @override
+    def _saver(self) -> int:
+        return 0 if self.options.level == 0 else super()._saver
 
     @override
     def _autocast(self) -> AbstractContextManager[object]:
@@ -193,9 +212,9 @@ class Engine(engine.Engine):
         scaler = self.engine.torch_autocast_z0_gradscaler
         return float(self.engine.optimizer.cur_scale if scaler is None else scaler.get_scale())
 
-    def _norm_of_plain_gradients(self, scale: float) -> float | None:
-        """The gradient's norm at level 0, where DeepSpeed steps a plain optimizer and tells none; None elsewhere."""
+    def _norm_of_plain_gradients(self) -> Tensor | None:
+        """The scaled gradient's norm at level 0, where DeepSpeed steps a plain optimizer and tells none; else None."""
         if self.options.level > 0:
             return None
         gradients = [parameter.grad for parameter in self.objective.parameters() if parameter.grad is not None]
-        return torch.nn.utils.get_total_norm(gradients).item() / scale
+        return torch.nn.utils.get_total_norm(gradients).double()

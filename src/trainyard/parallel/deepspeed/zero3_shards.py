@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainyard.parallel.engine import copy_to_fp32
+from trainyard.parallel.engine import copy_to_fp32, read_state
 
 
 class Shards:
@@ -53,13 +53,13 @@ class Shards:
         """Read what `save` wrote, and give the model its weights."""
         self._optimizer.checkpoint_event_prologue()
         for number, master, state in self._groups(write=True):
-            saved = torch.load(self._path(folder, number), map_location=master.device, weights_only=True)
+            saved = read_state(self._path(folder, number))
             master.data.copy_(saved["master"])
             for name, tensor in saved["state"].items():
                 if name in state:
                     state[name].copy_(tensor)
                 else:
-                    state[name] = tensor
+                    state[name] = tensor.to(master.device, copy=True)
             self._optimizer._reassign_or_swap_out_partitioned_parameters(number)
         self._optimizer.checkpoint_event_epilogue()
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
-from torch.distributed.tensor import DTensor
 from typing_extensions import override
 
 from trainyard.parallel import process_group
+from trainyard.parallel.engine import local_part
 from trainyard.parallel.pytorch import single
 
 
@@ -49,43 +49,31 @@ class Engine(single.Engine):
 
     @override
     def _local_gradients(self) -> list[Tensor]:
-        return [_local(gradient) for gradient in super()._local_gradients()]
+        return [local_part(gradient) for gradient in super()._local_gradients()]
 
     @override
-    def _square_sum(self, gradients: list[Tensor]) -> float:
-        (total,) = process_group.sum_over_ranks([super()._square_sum(gradients)])
+    def _sum_parts(self, square: float) -> float:
+        (total,) = process_group.sum_over_ranks([square])
         return total
 
     @override
     def _local_model(self) -> dict:
-        return {name: _local(tensor) for name, tensor in super()._local_model().items()}
+        return {name: local_part(tensor) for name, tensor in super()._local_model().items()}
 
     @override
     def _load_model(self, state: dict) -> None:
         with torch.no_grad():
             for name, tensor in super()._local_model().items():
-                _local(tensor).copy_(state[name])
+                local_part(tensor).copy_(state[name])
 
     @override
     def _local_optimizer(self) -> dict:
         whole = super()._local_optimizer()
         state = {
-            number: {name: _local(tensor) for name, tensor in entries.items()}
+            number: {name: local_part(tensor) for name, tensor in entries.items()}
             for number, entries in whole["state"].items()
         }
         return {**whole, "state": state}
-
-    @override
-    def _load_optimizer(self, state: dict) -> None:
-        parameters = [parameter for entry in self.optimizer.param_groups for parameter in entry["params"]]
-        sharded = {
-            number: {
-                name: tensor if name == "step" else _like(tensor, parameters[number])
-                for name, tensor in entries.items()
-            }
-            for number, entries in state["state"].items()
-        }
-        super()._load_optimizer({**state, "state": sharded})
 
 
 def blocks(module: nn.Module) -> Iterator[nn.Module]:
@@ -95,22 +83,3 @@ def blocks(module: nn.Module) -> Iterator[nn.Module]:
             yield from child
         else:
             yield from blocks(child)
-
-
-def _local(tensor: Tensor) -> Tensor:
-    """This rank's part, which shares memory with the whole."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
-def _like(part: Tensor, parameter: Tensor) -> Tensor:
-    """The tensor sharded as `parameter` is, if it is, of which `part` is this rank's."""
-    if not isinstance(parameter, DTensor):
-        return part
-    return DTensor.from_local(
-        part,
-        parameter.device_mesh,
-        parameter.placements,
-        run_check=False,
-        shape=parameter.shape,
-        stride=parameter.stride(),
-    )

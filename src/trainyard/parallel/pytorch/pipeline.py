@@ -106,16 +106,20 @@ class Engine(single.Engine):
             for gradient in self._local_gradients():
                 dist.all_reduce(gradient, group=self._copies)
         losses, self._losses = self._losses, []
-        return torch.stack(losses) if losses else torch.zeros(1)
+        return torch.stack(losses) if losses else torch.zeros(1, device=self.device)
 
     @override
-    def _square_sum(self, gradients: list[Tensor]) -> float:
+    def _square_sum(self, gradients: list[Tensor]) -> Tensor:
         # the copies have the same gradients, and so have both ends of an embedding that the head shares
         counted = []
         if self.data_rank == 0:
             twice = self._shared_weight.grad if self._shared_weight is not None and not self.stage.first else None
             counted = [gradient for gradient in gradients if gradient is not twice]
-        (total,) = process_group.sum_over_ranks([super()._square_sum(counted) if counted else 0.0])
+        return super()._square_sum(counted)
+
+    @override
+    def _sum_parts(self, square: float) -> float:
+        (total,) = process_group.sum_over_ranks([square])
         return total
 
     @property

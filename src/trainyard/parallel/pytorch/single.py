@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,10 @@ class Engine(engine.Engine):
         scale = self.scale.value
         # Gradients are averaged over data ranks; this factor makes the average the mean over all tokens.
         losses = self._accumulate(micro_batches, self.data_ranks / tokens * scale)
-        norm = self._clip()
+        gradients = self._local_gradients()
+        square, loss = engine.read_together(self._square_sum(gradients), losses.double().sum())
+        norm = math.sqrt(self._sum_parts(square)) / scale
+        self._clip(gradients, norm)
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = learning_rate
         skipped = self.scale.is_overflow(norm)
@@ -44,22 +48,23 @@ class Engine(engine.Engine):
             self.optimizer.step()
         self.scale.update(skipped)
         self.optimizer.zero_grad(set_to_none=True)
-        (total,) = self.sum_over_data_ranks([losses.double().sum().item()])
+        (total,) = self.sum_over_data_ranks([loss])
         log_scale = scale if self.settings.precision == "fp16" else None
         return Step(total / tokens, norm, int(tokens), skipped=skipped, loss_scale=log_scale)
 
     @override
-    def save(self, folder: Path) -> None:
-        state = {
-            "model": self._local_model(),
-            "optimizer": self._local_optimizer(),
-            "scale": self.scale.state_dict(),
-        }
-        torch.save(state, self._state_path(folder))
+    def files(self) -> dict[str, Any]:
+        return self._state_files(
+            lambda: {
+                "model": self._local_model(),
+                "optimizer": self._local_optimizer(),
+                "scale": self.scale.state_dict(),
+            }
+        )
 
     @override
     def load(self, folder: Path) -> None:
-        state = torch.load(self._state_path(folder), map_location=self.device, weights_only=True)
+        state = engine.read_state(folder / self._state_file)
         self._load_model(state["model"])
         self._load_optimizer(state["optimizer"])
         self.scale.load_state_dict(state["scale"])
@@ -112,26 +117,25 @@ class Engine(engine.Engine):
             self.optimizer.zero_grad(set_to_none=True)
         return gradients
 
-    def _clip(self) -> float:
-        """Take the loss scale out of the gradient, clip it, and give its norm between the two.
-
-        The norm is taken in fp64, so that however the gradient is sharded it is the same.
-        """
-        gradients = self._local_gradients()
-        norm = math.sqrt(self._square_sum(gradients)) / self.scale.value
+    def _clip(self, gradients: list[Tensor], norm: float) -> None:
+        """Take the loss scale out of the gradient and clip it; `norm` is the whole gradient's between the two."""
         factor = 1 / self.scale.value
         if self.settings.train.max_grad_norm is not None and norm > self.settings.train.max_grad_norm:
             factor *= self.settings.train.max_grad_norm / (norm + 1e-6)
         if factor != 1:
             torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage]
-        return norm
 
     def _local_gradients(self) -> list[Tensor]:
         """This rank's gradients, as they lie in memory."""
         return [parameter.grad for parameter in self.objective.parameters() if parameter.grad is not None]
 
-    def _square_sum(self, gradients: list[Tensor]) -> float:
+    def _square_sum(self, gradients: list[Tensor]) -> Tensor:
+        """The sum of the squares of this process's part of the whole gradient; what others count is left out."""
         return engine.square_sum(gradients)
+
+    def _sum_parts(self, square: float) -> float:
+        """The sum over all parts of the gradient, of which each process knows its own."""
+        return square
 
     def _local_model(self) -> dict:
         return self.model.state_dict()
@@ -143,4 +147,4 @@ class Engine(engine.Engine):
         return self.optimizer.state_dict()
 
     def _load_optimizer(self, state: dict) -> None:
-        self.optimizer.load_state_dict(state)
+        engine.load_optimizer(self.optimizer, state)

@@ -59,7 +59,7 @@ class Engine(fsdp.Engine):
         return super()._sync_context(last) if self.data_ranks > 1 else nullcontext()
 
     @override
-    def _square_sum(self, gradients: list[Tensor]) -> float:
+    def _square_sum(self, gradients: list[Tensor]) -> Tensor:
         # what the processes of a copy all have is counted by the first of them
         first = process_group.rank() % self.settings.parallel.tensor == 0
         parameters = [parameter for parameter in self.objective.parameters() if parameter.grad is not None]

@@ -14,7 +14,17 @@ from trainyard.hardware.peak_flops import compute_mfu
 from trainyard.metrics import METRICS, SCORES
 from trainyard.report.pages.cells import SEEDS, outcome_cell, score_cell, spread_cell, verdict_cell
 from trainyard.report.pages.truncation import MOST, describe_cuts
-from trainyard.report.render.format import SHORT_TITLES, TABLE_SCORES, TITLES, decimal, duration, plural, size
+from trainyard.report.render.format import (
+    SHORT_TITLES,
+    TABLE_SCORES,
+    TITLES,
+    decimal,
+    duration,
+    join_words,
+    plural,
+    short,
+    size,
+)
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
 from trainyard.report.results.contamination import Overlap, describe_overlaps, read_overlaps
 from trainyard.report.results.measurements import describe_peak
@@ -116,6 +126,7 @@ def compare(
     shared = [name for name in names if name not in ("model", *varied)]
     notes = [
         *_notes(runs, shared, finished),
+        *_describe_early_stops(runs),
         *_mixed(runs),
         *describe_cuts(runs, evaluations),
         *_describe_rough(evaluations),
@@ -179,6 +190,19 @@ def _notes(runs: Sequence[Run], shared: Sequence[str], finished: bool) -> list[s
     return [f"All runs: {', '.join(alike)}.", *NOTES] if alike else NOTES
 
 
+def _describe_early_stops(runs: Sequence[Run]) -> list[str]:
+    """Which runs ended before their planned last step, and about how much time that saved."""
+    labels, said = run_labels(runs, {run.name for run in runs}), []
+    for run in runs:
+        if run.stopped_early:
+            done, planned = run.summary["steps"], run.summary["planned_steps"]
+            saved = duration(run.summary["elapsed_seconds"] * (planned - done) / done)
+            said.append(f"{labels[run.name]} at step {done:,} of {planned:,} (about {saved} saved)")
+    if not said:
+        return []
+    return [f"Stopped early, since validation no longer improved: {join_words(shorten(said, 'more runs', MOST))}."]
+
+
 def _mixed(runs: Sequence[Run]) -> list[str]:
     """Which runs went on under other code than they had begun with: their figures are of no one version."""
     labels = run_labels(runs, {run.name for run in runs})
@@ -231,11 +255,17 @@ def _run_cells(run: Run, checkpoint: str, peaks: Sequence[dict[str, Any]]) -> di
         rows = rows_per_step(Train.model_validate(run.specification["train"])) / summary["step_seconds"]["median"]
         text = decimal(rows, 0 if rows >= 100 else 2)
         cells["samples_per_second"] = Cell(text, rows, {"timing": timing}, tip, "muted", detail=timing)
+    if computed := summary.get("computed_tokens"):
+        padding = summary["padding_tokens"]
+        cells["computed_tokens"] = Cell(short(computed), computed, tip=f"{computed:,}")
+        cells["padding"] = Cell(decimal(100 * padding / computed, 1), padding / computed, tip=f"{padding:,} positions")
     device = summary["peak_device_memory"]
     memory = summary["peak_host_memory"] if device is None else device
     if memory is not None:
-        of = "host" if device is None else "device"
-        cells["peak_memory"] = Cell(size(memory), memory, {"kind": of}, tip=f"{of} memory, largest over processes")
+        of, tip = "device", "device memory, largest over processes"
+        if device is None:
+            of, tip = "host", "host memory with the copy of a checkpoint, largest over processes"
+        cells["peak_memory"] = Cell(size(memory), memory, {"kind": of}, tip=tip)
     if mfu := _mfu_cell(run, peaks):
         cells["mfu"] = mfu
     return cells
@@ -397,6 +427,8 @@ def _score_columns(groups: dict[str, Evaluation]) -> Iterator[Column]:
 def _cost_columns(rows: Sequence[Row]) -> Iterator[Column]:
     """What a run cost, how its parallel setting agrees with the reference, and where others' figures are from."""
     yield Column("tokens_per_second", "tokens/s", "cost")
+    yield Column("computed_tokens", "computed", "cost", tip="positions of sources and targets, padding included")
+    yield Column("padding", "padding %", "cost", tip="of the computed positions")
     published = any(row.section == PUBLISHED and "samples_per_second" in row.cells for row in rows)
     yield Column("samples_per_second", "samples/s", "cost", shown=published)
     yield Column("peak_memory", "peak memory", "cost")

@@ -35,6 +35,11 @@ class Run:
         return self.summary["outcome"] == "finished"
 
     @property
+    def stopped_early(self) -> bool:
+        """Whether it ended before its planned last step, since validation had ceased to improve."""
+        return self.finished and self.summary["steps"] < (self.summary.get("planned_steps") or 0)
+
+    @property
     def code_versions(self) -> list[CodeVersion]:
         """The versions of the code that trained it; none of a run that never began."""
         return read_versions(self.summary.get("code_versions"))

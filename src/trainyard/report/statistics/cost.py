@@ -66,7 +66,7 @@ def ends_schedule(run: Run, step: int) -> bool:
     """
     if run.specification["train"]["decay"] == "constant":
         return True
-    return run.finished and step == run.summary["steps"]
+    return run.finished and step == run.summary["steps"] and not run.stopped_early
 
 
 def mean_cost(costs: Sequence[Cost]) -> Cost:

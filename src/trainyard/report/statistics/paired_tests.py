@@ -173,7 +173,8 @@ def flip_signs(
     """
     count = len(first.rows)
     if count < FEWEST:
-        return f"{count} items are too few for a test of signs: {FEWEST} at least"
+        few = "1 item is" if count == 1 else f"{count} items are"
+        return f"{few} too few for a test of signs: {FEWEST} at least"
     differences, sizes = first.columns[ours] - second.columns[theirs], first.columns[units] if units else np.ones(count)
     if not differences.any():
         return "they are equal on every item"

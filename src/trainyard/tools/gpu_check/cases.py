@@ -1,7 +1,7 @@
 """What is checked on a machine, in the order in which it is."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
@@ -11,12 +11,12 @@ from packaging.requirements import Requirement
 
 from trainyard.config.catalogue import Model, ParallelSetting, Precision
 from trainyard.config.train import Train
-from trainyard.config.yaml_entries import parse_entries
+from trainyard.config.yaml_entries import parse_entries, read_yaml
 from trainyard.estimate.parameters import parameters
 from trainyard.plan.capabilities import Machine, explain_unsupported
 from trainyard.tools.gpu_check.facts import Facts
 
-Kind = Literal["reference", "parity", "measure", "limit", "too-large"]
+Kind = Literal["operators", "reference", "parity", "measure", "limit", "too-large"]
 Choice = Literal["all", "tiny"]
 
 _CONFIG = Path(__file__).resolve().parents[4] / "config"
@@ -25,6 +25,8 @@ _PROBED = ("gpt2-tiny", "opt-tiny")
 _MEASURED = ("gpt2-124m", "opt-350m")
 _MEASURED_SETTINGS = ("ddp", "fsdp", "zero2", "zero3", "zero2-offload", "low-level-zero", "gemini")
 _TINY_SETTINGS = ("ddp", "fsdp")
+_ON_A_T4 = _CONFIG / "studies" / "opt-plugins-t4.yaml"
+_OPERATORS = 15
 _PROCESSES_ON_CPU = 2
 _MIB = 2**20
 
@@ -66,11 +68,42 @@ class Cases:
         self.devices = _PROCESSES_ON_CPU if facts.device == "cpu" else len(facts.names)
 
     def all(self) -> list[Case]:
-        """References, then parity, then memory and speed, then memory that runs out, and experiments last."""
-        parity = list(self._parity())
+        """In the order of what they are worth, since time may end before they do.
+
+        GPT-2 124M with its slowest operators, then parity, then the cells that a T4 is measured by, Gemini's and
+        their phases first, then memory and speed, then memory that runs out, and parity of experiments last.
+        """
+        parity, on_a_t4 = list(self._parity()), list(self._on_a_t4())
         references = {reference_name(case.specification): self._reference(case) for case in parity}
-        cases = [*references.values(), *parity, *self._measured(), *self._out_of_memory()]
-        return sorted(cases, key=lambda case: case.experiment)
+        return [
+            *self._operators(),
+            *references.values(),
+            *(case for case in parity if not case.experiment),
+            *sorted(on_a_t4, key=lambda case: not _is_gemini(case.specification["parallel"])),
+            *self._measured(),
+            *self._out_of_memory(),
+            *(case for case in parity if case.experiment),
+        ]
+
+    def _operators(self) -> Iterator[Case]:
+        """The speed of one model, eager and compiled, with the operators and kernels that take its time."""
+        model = _PROBED[0] if self.tiny else _MEASURED[0]
+        batch, length = (4, 64) if self.tiny else (64, 1024)
+        for compiled in (False,) if self.choice == "tiny" else (False, True):
+            together = ("compiled",) if compiled else ()
+            more: dict[str, Any] = {"batch": batch, "sequence_length": length, "operators": _OPERATORS}
+            more["train"] = {"compile": compiled}
+            yield self._case("operators", "ddp", self.settings["ddp"], model, self._half(), together, **more)
+
+    def _on_a_t4(self) -> Iterator[Case]:
+        """The cells in fp16 of the study that is made for a T4."""
+        for grid in () if self.choice == "tiny" else read_yaml(_ON_A_T4)["measure"]:
+            names: list[str] = grid["parallel"] if "fp16" in grid["precision"] else []
+            models: list[str] = [_PROBED[1]] if self.tiny else grid["models"]
+            (batch,), (length,) = grid["batch"], grid["sequence_length"]
+            more = {"batch": batch, "sequence_length": 64 if self.tiny else length, "train": grid.get("train", {})}
+            for name, model in itertools.product(names, models):
+                yield self._case("measure", name, self.settings[name], model, "fp16", (model,), **more)
 
     def _parity(self) -> Iterator[Case]:
         for name, setting in self.settings.items():
@@ -145,32 +178,42 @@ class Cases:
             "data_ranks": setting.data_ranks(processes),
             # micro-batches a step: one a data rank, and two for one alone
             "micro_batches": max(2, setting.data_ranks(processes)),
-            "train": _train(more["batch"], setting.data_ranks(processes), more["sequence_length"]),
             "memory_limit": None,
             **more,
         }
+        specification["train"] = _train(specification)
         batch = "" if kind == "parity" else f" batch {more['batch']}"
+        compiled = specification["train"]["compile"]
         return Case(
-            f"{kind} {name}-x{processes} {model} {precision}{batch}",
+            f"{kind} {name}-x{processes} {model} {precision}{batch}{' compiled' if compiled else ''}",
             (kind, name, *together),
-            self._unsupported(setting, model, precision, processes),
-            setting.options.get("plugin") == "gemini" and not _within_pins(self.facts),
+            self._unsupported(setting, model, precision, processes, compiled),
+            _is_gemini(specification["parallel"]) and not _within_pins(self.facts),
             specification,
         )
 
-    def _unsupported(self, setting: ParallelSetting, model: str, precision: Precision, processes: int) -> str | None:
+    def _unsupported(
+        self, setting: ParallelSetting, model: str, precision: Precision, processes: int, compiled: bool
+    ) -> str | None:
         if processes > self.devices:
             return f"needs {processes} GPUs, {self.devices} here"
         if precision == "bf16" and not self.facts.bf16:
             return f"this GPU does not compute in bf16 (compute capability {self.facts.capability}; 8.0 does)"
-        capabilities = Machine(self.facts.device).capabilities(setting, compiled=False)
+        capabilities = Machine(self.facts.device).capabilities(setting, compiled)
         return explain_unsupported(setting, self.models[model].family, precision, processes, capabilities)
 
 
-def _train(rows: int, ranks: int, length: int) -> dict[str, Any]:
+def _is_gemini(parallel: Mapping[str, Any]) -> bool:
+    return parallel["options"].get("plugin") == "gemini"
+
+
+def _train(specification: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a step of a case, with those of its own."""
+    rows, ranks = specification["batch"], specification["data_ranks"]
     settings = {"steps": 1, "batch": rows * ranks, "micro_batch": rows, "learning_rate": 1e-3, "max_grad_norm": None}
-    lengths = dict.fromkeys(("sequence_length", "source_length", "target_length"), length)
-    return Train.model_validate(settings | lengths).model_dump(mode="json")
+    lengths = dict.fromkeys(("sequence_length", "source_length", "target_length"), specification["sequence_length"])
+    own = specification.get("train", {})
+    return Train.model_validate({**settings, **lengths, **own}).model_dump(mode="json")
 
 
 def reference_name(parity: dict[str, Any]) -> str:

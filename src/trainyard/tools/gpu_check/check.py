@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +17,7 @@ from trainyard.core.repository import ROOT, describe_repository
 from trainyard.core.text import utc_now
 from trainyard.launch.signals import exit_on_signals
 from trainyard.tools.gpu_check import ranks
-from trainyard.tools.gpu_check.cases import Case, Cases, Choice
+from trainyard.tools.gpu_check.cases import Case, Cases, Choice, Kind
 from trainyard.tools.gpu_check.facts import Facts
 from trainyard.tools.gpu_check.state import State
 from trainyard.tools.gpu_check.table import line, markdown, outcome
@@ -34,18 +34,18 @@ class Check:
     Args:
         facts: of the machine.
         choice: which cases.
-        seconds: after which nothing more is done.
+        deadline: on the monotonic clock, after which nothing more is done.
         folder: where the results and the state lie.
         fresh: whether to forget what earlier calls have finished.
     """
 
-    def __init__(self, facts: Facts, choice: Choice, seconds: float, folder: Path, fresh: bool) -> None:
+    def __init__(self, facts: Facts, choice: Choice, deadline: float, folder: Path, fresh: bool) -> None:
         self.facts = facts
         self.cases = Cases(facts, choice).all()
         self.folder = folder
         self.name = _slug(facts)
         self.started = time.monotonic()
-        self.deadline = self.started + seconds
+        self.deadline = deadline
         self.state = State(folder / f"gpu-check-{self.name}.state.jsonl", facts, fresh)
         self.stop = threading.Event()
         self._telling = threading.Lock()
@@ -54,9 +54,12 @@ class Check:
         """Do what is still to do, and write; 1 where something is not as it should be, else 0."""
         try:
             with exit_on_signals(self.stop.set):
-                self._run_tiny()
-                for together in self._remaining(lambda case: True):
-                    self._launch(together)
+                for kind, launches in itertools.groupby(list(self._remaining()), _kind_at_once):
+                    if kind is None:
+                        for cases in launches:
+                            self._launch(cases)
+                    else:
+                        self._launch_at_once(list(launches))
         finally:
             self.stop.set()
             rows = self.rows()
@@ -85,22 +88,20 @@ class Check:
         write_text(json_file.with_suffix(".md"), markdown(content))
         return [json_file, json_file.with_suffix(".md")]
 
-    def _run_tiny(self) -> None:
-        """References, then parity, several at once where there are the cores."""
-        for kind in ("reference", "parity"):
-            launches = list(self._remaining(lambda case, kind=kind: case.kind == kind and not case.experiment))
-            cores = _cores() // (2 * max((launch[0].specification["processes"] for launch in launches), default=1))
-            with ThreadPoolExecutor(max(1, min(_AT_ONCE, cores))) as pool:
-                try:
-                    list(pool.map(self._launch, launches))
-                except BaseException:
-                    self.stop.set()
-                    pool.shutdown(cancel_futures=True)
-                    raise
+    def _launch_at_once(self, launches: Sequence[Sequence[Case]]) -> None:
+        """Launch several at once where there are the cores."""
+        cores = _cores() // (2 * max(launch[0].specification["processes"] for launch in launches))
+        with ThreadPoolExecutor(max(1, min(_AT_ONCE, cores))) as pool:
+            try:
+                list(pool.map(self._launch, launches))
+            except BaseException:
+                self.stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
 
-    def _remaining(self, is_wanted: Callable[[Case], bool]) -> Iterator[list[Case]]:
+    def _remaining(self) -> Iterator[list[Case]]:
         """The cases that are still to do, by launches."""
-        left = [case for case in self.cases if case.unsupported is None and is_wanted(case)]
+        left = [case for case in self.cases if case.unsupported is None]
         for _, together in itertools.groupby(left, key=lambda case: case.together):
             cases = [case for case in together if self.state.get(case) is None]
             if cases:
@@ -142,6 +143,13 @@ class Check:
             todo = sum(each.unsupported is None for each in self.cases)
             rows = {row["name"]: row for row in self.rows()}
             print(f"[{done:3d}/{todo}] {line(rows[case.name])}", flush=True)
+            self.write(list(rows.values()))  # this call too may be killed
+
+
+def _kind_at_once(launch: Sequence[Case]) -> Kind | None:
+    """The kind of the cases of a launch beside which others of it may run: of tiny models, whose speed nobody asks."""
+    first = launch[0]
+    return first.kind if first.kind in ("reference", "parity") and not first.experiment else None
 
 
 def _describe_ending(ending: ranks.Ending) -> str | None:

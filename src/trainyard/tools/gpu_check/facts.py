@@ -15,10 +15,11 @@ from pathlib import Path
 from trainyard.core.errors import InputError
 from trainyard.core.python_environment import package_versions
 from trainyard.hardware.cpu import processor_name
+from trainyard.hardware.gpus import ask_nvidia_smi
 from trainyard.plan.capabilities import Device
 from trainyard.tools.gpu_check.ranks import environment
 
-PACKAGES = ("torch", "transformers", "numpy", "safetensors", "pydantic", "deepspeed", "colossalai")
+PACKAGES = ("torch", "transformers", "numpy", "safetensors", "deepspeed", "colossalai")
 _DRIVER = Path("/proc/driver/nvidia/version")
 _SECONDS = 180
 
@@ -127,8 +128,8 @@ def _memory_in_use() -> int | None:
 
 def _driver() -> str | None:
     """The version of NVIDIA's driver."""
-    if not _DRIVER.exists():
-        return None
+    if not _DRIVER.exists():  # as in WSL
+        return next(iter(ask_nvidia_smi("--query-gpu=driver_version", "--format=csv,noheader").split()), None)
     match = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", _DRIVER.read_text())
     return match[1] if match else "unknown"
 

@@ -30,6 +30,7 @@ class State:
         # the last line of a call that was killed may be half a line
         whole = [json.loads(line) for line in text.split("\n")[:-1]]
         self._rows: dict[str, dict[str, Any]] = {line["key"]: line["row"] for line in whole}
+        self._keys: dict[str, str] = {}
         self._torn = not text.endswith("\n") and bool(text)
 
     def get(self, case: Case) -> dict[str, Any] | None:
@@ -51,6 +52,11 @@ class State:
             os.fsync(file.fileno())
 
     def _key(self, case: Case) -> str:
+        if case.name not in self._keys:
+            self._keys[case.name] = self._make_key(case)
+        return self._keys[case.name]
+
+    def _make_key(self, case: Case) -> str:
         specification = case.specification
         code = code_hash(
             "trainyard.tools.gpu_check.worker",

@@ -1,5 +1,6 @@
 """The results as a reader sees them: a line a case on the terminal, and tables in Markdown."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from trainyard.core.text import markdown_table
 
 _GIB = 2**30
 _PRECISIONS = ("fp32", "bf16", "fp16")
+_SPEEDS = ("operators", "measure")
 
 Row = Mapping[str, Any]
 
@@ -36,7 +38,9 @@ def markdown(content: Mapping[str, Any]) -> str:
         "every loss, figure and reason. How to read it: [check a GPU machine](../how-to/check-a-gpu-machine.md).",
         _machine(content),
         _parity([row for row in rows if row["kind"] == "parity"]),
-        _speed_table([row for row in rows if row["kind"] == "measure"]),
+        _speed_table([row for row in rows if row["kind"] in _SPEEDS]),
+        _operators([row for row in rows if "operators" in row]),
+        _phases([row for row in rows if row.get("phases")]),
         _limits([row for row in rows if row["kind"] in ("limit", "too-large")]),
         _experiments([row for row in rows if row["experiment"] and row["outcome"] != "unsupported"]),
         _reasons(rows),
@@ -50,7 +54,7 @@ def _word(row: Row) -> str:
         verdict = "within" if row["within"] else "NOT within"
         largest = f"{row['largest']:.1e}" if row["largest"] else "0"
         return f"{largest}, {verdict} {row['tolerance']:g}"
-    if row["kind"] == "measure" and row["outcome"] == "finished":
+    if row["kind"] in _SPEEDS and row["outcome"] == "finished":
         memory = row["peak_device_memory"] or row["host_memory_increase"]
         return f"{row['tokens_per_second']:,.0f} tokens/s, {memory / _GIB:.2f} GiB"
     return row["outcome"] if row["reason"] is None else f"{row['outcome']}: {row['reason']}"
@@ -60,7 +64,7 @@ def _counts(rows: Sequence[Row]) -> str:
     parity = [row for row in rows if row["kind"] == "parity" and row.get("within") is not None]
     counted = {
         f"{sum(row['within'] for row in parity)} of {len(parity)} parity cases within their tolerance": True,
-        f"{sum(row['kind'] == 'measure' and row['outcome'] == 'finished' for row in rows)} measured": True,
+        f"{sum(row['kind'] in _SPEEDS and row['outcome'] == 'finished' for row in rows)} measured": True,
     }
     for kind in ("out-of-memory", "unsupported", "failed", "not run"):
         number = sum(row["outcome"] == kind for row in rows)
@@ -112,6 +116,7 @@ def _speed_table(rows: Sequence[Row]) -> str:
             "processes",
             "precision",
             "batch",
+            "compiled",
             "ms per step (10 %, 90 %)",
             "samples/s",
             "tokens/s",
@@ -137,7 +142,8 @@ def _speed_table(rows: Sequence[Row]) -> str:
 
 
 def _measured_row(row: Row) -> tuple[str, ...]:
-    what = (row["model"], row["parallel"], row["processes"], row["precision"], row["batch"])
+    compiled = "yes" if row["compiled"] else ""
+    what = (row["model"], row["parallel"], row["processes"], row["precision"], row["batch"], compiled)
     if row["outcome"] != "finished":
         return (*(str(part) for part in what), row["outcome"], *[""] * 5, _format_prediction(row), "")
     milliseconds = [f"{1000 * row['step_seconds'][name]:,.0f}" for name in ("median", "p10", "p90")]
@@ -152,6 +158,46 @@ def _measured_row(row: Row) -> tuple[str, ...]:
         _format_prediction(row),
         _gib(row["host_memory_increase"]) or "",
     )
+
+
+def _operators(rows: Sequence[Row]) -> str:
+    """The slowest operators and kernels of each profiled case."""
+    parts = []
+    for row in rows:
+        table_text = markdown_table(
+            ("", "name", "calls a step", "ms a step", "share"),
+            [
+                (
+                    each["kind"],
+                    f"`{each['name'][:100]}`",
+                    f"{each['calls']:g}",
+                    f"{each['milliseconds']:.2f}",
+                    f"{each['share']:.1%}",
+                )
+                for each in row["operators"]
+            ],
+        )
+        step = 1000 * row["step_seconds"]["median"]
+        parts.append(
+            f"{row['name']}: of {step:,.0f} ms a step, computing {row['busy_milliseconds']:,.0f}.\n\n{table_text}"
+        )
+    why = "By their own time on the device, from torch's profiler."
+    return "\n\n".join([f"## Operators\n\n{why}", *parts]) if parts else ""
+
+
+def _phases(rows: Sequence[Row]) -> str:
+    """The first steps of each phase that an engine tells."""
+    lines = []
+    for row in rows:
+        for phase in dict.fromkeys(step["phase"] for step in row["phases"]):
+            steps = [step for step in row["phases"] if step["phase"] == phase]
+            milliseconds = 1000 * statistics.median(step["seconds"] for step in steps)
+            memory = _gib(steps[-1]["device_memory_after"]) or ""
+            lines.append((row["name"], phase, str(len(steps)), f"{milliseconds:,.0f}", memory))
+    if not lines:
+        return ""
+    table_text = markdown_table(("case", "phase", "steps", "ms per step", "GiB on the device after it"), lines)
+    return f"## Phases\n\nGemini's first step measures where to put what; the others have it there.\n\n{table_text}"
 
 
 def _format_prediction(row: Row) -> str:

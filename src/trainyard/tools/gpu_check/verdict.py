@@ -24,6 +24,7 @@ def judge_case(
         "model": specification["model"]["name"],
         "parallel": specification["parallel"]["name"],
         **{name: specification[name] for name in ("precision", "processes", "batch", "sequence_length")},
+        "compiled": specification["train"]["compile"],
         "memory_limit": specification.get("memory_limit"),
         "experiment": case.experiment,
         "outcome": "not run",
@@ -44,7 +45,7 @@ def judge_case(
         results["reason"] = row["reason"] or "it should have run out of memory, and did not"
     else:
         results["right"] = row["outcome"] == "finished" or (
-            case.kind == "measure" and row["outcome"] == "out-of-memory"
+            case.kind in ("measure", "operators") and row["outcome"] == "out-of-memory"
         )
     return results | {"right": None if case.experiment else results["right"]}
 

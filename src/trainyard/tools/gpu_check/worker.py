@@ -27,9 +27,11 @@ from trainyard.models.family import load_module
 from trainyard.models.loss import Objective
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import Batch, Engine, EngineSettings, load_engine
+from trainyard.tools.gpu_check.operators import find_slowest
 
 _WARMUP_STEPS = 3
 _STEPS = 10
+_PROFILED_STEPS = 3
 _SECONDS = 5.0
 
 
@@ -71,14 +73,16 @@ class Measured:
     def __init__(self, specification: dict[str, Any], scratch: Path) -> None:
         self.model = Model.from_spec(specification["model"])
         load_module(self.model.family)  # imports much, which is neither to be measured nor limited
+        self.peak = find_peak(process_group.device(specification["device"]), specification["precision"])
         self.before = host_memory()
         limit_memory(specification["memory_limit"], process_group.device(specification["device"]))
         self.engine = make(specification, self.model, scratch)
-        self.peak = find_peak(self.engine.device, specification["precision"])
+        self.phases: list[dict[str, Any]] = []
 
     def row(self, specification: dict[str, Any]) -> dict[str, Any]:
         """Speed by the median step, and the largest memory over the ranks."""
         on_gpu, device = self.engine.device.type == "cuda", self.engine.device
+        self.phases = []
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(device)
         batch = make_random_batch(self.model, self.engine.settings.train, specification["batch"], self.engine.data_rank)
@@ -89,6 +93,7 @@ class Measured:
         host, *memory = process_group.max_over_ranks([peak_host_memory() - self.before, *memory])
         ranks = self.engine.data_ranks
         flops = compute_flops(seconds, specification, ranks)
+        profiled = specification.get("operators")
         return {
             "steps": len(seconds),
             **compute_speed(seconds, specification, ranks),
@@ -97,14 +102,20 @@ class Measured:
             "peak_flops": self.peak.flops,
             "peak_source": self.peak.source,
             **usage(host, memory),
+            "phases": list(self.phases),
+            **(find_slowest(lambda: self._seconds(batch), _PROFILED_STEPS, profiled) if profiled else {}),
         }
 
     def _seconds(self, batch: Batch) -> float:
         start = time.perf_counter()
-        self.engine.train_step([batch], self.engine.settings.train.learning_rate / 100)
+        step = self.engine.train_step([batch], self.engine.settings.train.learning_rate / 100)
         if self.engine.device.type == "cuda":
             torch.cuda.synchronize(self.engine.device)
-        return time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        if step.phase is not None:
+            memory = torch.cuda.memory_allocated(self.engine.device) if self.engine.device.type == "cuda" else None
+            self.phases.append({"phase": step.phase, "seconds": seconds, "device_memory_after": memory})
+        return seconds
 
 
 def usage(host: float, device: Sequence[float]) -> dict[str, Any]:
@@ -164,8 +175,6 @@ def main() -> None:
     """Run the cases of the first argument, and write rows to the second."""
     cases, output = read_json(sys.argv[1]), Path(sys.argv[2])
     first = cases[0]["specification"]
-    # whatever CUDA would do by itself: no case is to round as TF32 does
-    torch.set_float32_matmul_precision("highest")
     load_engine(first["parallel"]["engine"]).start(first["device"])
 
     def tell(row: dict[str, Any]) -> None:
