@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from trainyard.estimate.families import load_family
+from trainyard.models import attention
 from trainyard.models.attention import attend
 from trainyard.models.build import build
 from trainyard.models.loss import Objective
@@ -85,6 +86,17 @@ def test_a_source_without_padding_gives_what_it_gave_with_a_mask() -> None:
         "attention_mask": F.pad(given["attention_mask"], (0, 3)),
     }
     torch.testing.assert_close(objective(**longer), objective(**given), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", ["bart-tiny", "t5-tiny"])
+def test_masks_that_transformers_makes_itself_give_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As below transformers 5, whose BART takes none of ours, and whose T5 adds ours as they are."""
+    objective, given = Objective(build(MODELS[name], name, dropout=0.0, seed=1)), batch(MODELS[name])
+    ours = objective(**given)
+    monkeypatch.setattr(attention, "_TAKES_MADE_MASKS", False)
+    assert attention.mask_padding(given["attention_mask"], 12) is given["attention_mask"]
+    assert attention.mask_future(given["decoder_input_ids"]) is None
+    torch.testing.assert_close(objective(**given), ours, rtol=1e-6, atol=0)
 
 
 def test_a_decoder_is_not_given_a_mask_that_it_would_not_read() -> None:

@@ -175,18 +175,20 @@ def test_in_fp16_a_gradient_that_the_loss_scale_makes_small_is_finite_whatever_i
 
 
 class Products(TorchDispatchMode):
-    """Notes the strides of what is multiplied."""
+    """Notes the strides of what is multiplied, and the precisions of products and of what they are of."""
 
     def __init__(self) -> None:
         super().__init__()
         self.strides: list[tuple[int, ...]] = []
         self.kinds: list[torch.dtype] = []
+        self.given: list[torch.dtype] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
         if func.overloadpacket.__name__ == "mm":
             self.strides += [tensor.stride() for tensor in (*args[:2], found)]
             self.kinds.append(found.dtype)
+            self.given.append(args[0].dtype)
         return found
 
 
@@ -207,6 +209,21 @@ def test_on_a_gpu_every_product_has_strides_of_whole_16_bytes(dtype: torch.dtype
     assert len(products.kinds) == 3 * math.ceil(positions * vocabulary / 2**26)
     assert all(stride == 1 or stride % 8 == 0 for strides in products.strides for stride in strides)
     assert set(products.kinds) == {dtype} | ({torch.float32} if dtype == torch.float16 else set())
+
+
+def test_a_torch_without_products_of_fp16_in_fp32_sums_in_fp32_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch 2.5, which knows no `out_dtype`."""
+    slope, inputs = (torch.empty(256, width, dtype=torch.float16, device="meta") for width in (384, 64))
+    results = []
+    for sums_in_fp32 in (True, False):
+        monkeypatch.setattr(loss_module, "_SUMS_IN_FP32", sums_in_fp32)
+        with Products() as products:
+            result = loss_module._sum_over_rows(slope, inputs)
+        results.append((result.shape, result.dtype, products.given))
+    assert results == [
+        ((384, 64), torch.float32, [torch.float16]),
+        ((384, 64), torch.float32, [torch.float32]),
+    ]
 
 
 @pytest.mark.slow

@@ -4,11 +4,15 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 MASKLESS = "causal_without_mask"
 """The name of `attend` among transformers' attentions. It stands in no registry of masks, and so it is given none."""
+
+# below 5, as ColossalAI's own environment has it, BART takes none of four dimensions, and T5 adds one as it is
+_TAKES_MADE_MASKS = int(transformers.__version__.partition(".")[0]) >= 5
 
 
 def attend(
@@ -49,8 +53,11 @@ def mask_padding(mask: Tensor, queries: int) -> Tensor | None:
     """What positions of a source may be attended to, (batch, 1, queries, source), of a mask (batch, source).
 
     None where nothing is padded, if that is known: only a CPU's values are there to be read. Elsewhere the host
-    would wait for the device, as it does where transformers makes its mask from one of two dimensions.
+    would wait for the device, as it does where transformers makes its mask from one of two dimensions: `mask` itself,
+    where it takes no other.
     """
+    if not _TAKES_MADE_MASKS:
+        return mask
     on_host = mask.device.type == "cpu" and not torch.compiler.is_compiling()
     if on_host and mask.numpy().all():
         return None
@@ -60,9 +67,10 @@ def mask_padding(mask: Tensor, queries: int) -> Tensor | None:
 def mask_future(tokens: Tensor) -> Tensor | None:
     """Which positions of tokens (batch, time) may be attended to: (1, 1, time, time).
 
-    None to a compiler, for which no decoder of transformers makes a mask of ones and looks whether it is.
+    None to a compiler, for which no decoder of transformers makes a mask of ones and looks whether it is, and where
+    transformers makes them all.
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or not _TAKES_MADE_MASKS:
         return None
     time = tokens.shape[1]
     return torch.ones(time, time, dtype=torch.bool, device=tokens.device).tril()[None, None]

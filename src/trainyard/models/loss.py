@@ -14,6 +14,8 @@ from trainyard.models.logits import softmax_loss, softmax_loss_in_place
 _LOGITS_AT_ONCE = {"cpu": 2**25, "cuda": 2**26}
 # of rows and columns of logits, so that a GPU's products load 16 bytes at once and fill their tiles
 _MULTIPLE = {"cpu": 1, "cuda": 128}
+# whether a product of fp16 can be had in fp32: not by torch 2.5, which ColossalAI's own environment has
+_SUMS_IN_FP32 = "dtype" in torch.ops.aten.mm.overloads()
 
 
 class Objective(nn.Module):
@@ -63,8 +65,9 @@ class Objective(nn.Module):
             encoder_hidden_states=encoded,
             encoder_attention_mask=mask_padding(mask, target.shape[1]),
         ).last_hidden_state
-        # T5 scales what its head reads
-        scales = getattr(self.model.config, "scale_decoder_outputs", False)
+        # T5 scales what its head reads, below transformers 5 where the head is the embedding
+        of_t5 = trunk is self.model
+        scales = getattr(self.model.config, "scale_decoder_outputs", of_t5 and self.model.config.tie_word_embeddings)
         return decoded * self.model.model_dim**-0.5 if scales else decoded
 
 
@@ -206,7 +209,7 @@ def _sum_over_rows(slope: Tensor, inputs: Tensor) -> Tensor:
     """`slope.T @ inputs`, in fp32 where fp16 could not hold it."""
     if slope.dtype != torch.float16:
         return slope.T @ inputs
-    if slope.device.type == "cpu":
+    if slope.device.type == "cpu" or not _SUMS_IN_FP32:
         return slope.T.float() @ inputs.float()
     return torch.mm(slope.T, inputs, out_dtype=torch.float32)
 
