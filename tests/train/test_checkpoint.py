@@ -177,12 +177,43 @@ def test_without_room_for_a_copy_training_waits_and_says_so_once(held, tmp_path,
     monkeypatch.setattr(checkpoint, "free_host_memory", lambda: 1000)
     writer.save(2)
     assert (tmp_path / ".step-000002" / "engine" / "rank-00000.pt").stat().st_size > 10_000
-    assert "rank 0: training waits for checkpoints: a copy would take" in capsys.readouterr().out
+    said = "rank 0: training waits for checkpoints: the copies of this machine's processes would take"
+    assert said in capsys.readouterr().out
     begin.set()
     train(engine, loader, [3])
     writer.save(3, wait=True)
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["step-000002", "step-000003"]
     assert capsys.readouterr().out == ""
+
+
+def test_room_is_asked_for_what_this_machine_copies_and_not_for_what_one_rank_saves_for_all(
+    held, tmp_path, monkeypatch
+):
+    engine, _, writer, _ = held
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")  # as under ddp, where the others save nothing
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "2")  # machines
+    monkeypatch.setenv("GROUP_RANK", "1")
+    monkeypatch.setattr(checkpoint, "free_host_memory", lambda: 2 * host_bytes(engine.files()))
+    writer.save(2)
+    assert not list(tmp_path.iterdir())  # the thread is still held
+
+
+def test_what_waits_for_no_file_waits_for_no_best_model_either(held, tmp_path, monkeypatch):
+    engine, _, _, begin = held
+    best = tmp_path / "models" / "best"
+    mark(best, 2)
+    writer = CheckpointWriter(tmp_path / "checkpoints", engine, best)
+    writer._thread.submit(begin.wait)
+    monkeypatch.setattr(checkpoint, "free_host_memory", lambda: 1000)
+    writer.save(2)
+    release = threading.Timer(10, begin.set)  # or a fault would hang
+    release.start()
+    writer.advance()
+    assert not begin.is_set()
+    release.cancel()
+    begin.set()
+    writer.close()
+    assert (tmp_path / "checkpoints" / "step-000002" / "best" / "step").read_text() == "2"
 
 
 def test_a_copy_shares_memory_where_the_state_does_and_none_with_it():

@@ -11,6 +11,9 @@ from trainyard.core.errors import InputError
 from trainyard.core.timeouts import read_timeout
 from trainyard.hardware.tf32 import turn_off_tf32
 
+# torchrun's words: how many machines there are, and which of them this one is
+_MACHINES = {"GROUP_WORLD_SIZE": "1", "GROUP_RANK": "0"}
+
 
 def rank() -> int:
     """This process's number among all."""
@@ -72,6 +75,14 @@ def stop() -> None:
 def sum_over_ranks(values: Sequence[float]) -> list[float]:
     """Each value's sum over all ranks, in double precision; all ranks call it."""
     return _reduce(values, dist.ReduceOp.SUM)
+
+
+def sum_over_machine(value: float) -> float:
+    """The sum over the ranks of this machine; all ranks call it, of other machines too."""
+    machines, machine = (int(os.environ.get(name, usual)) for name, usual in _MACHINES.items())
+    values = [0.0] * machines
+    values[machine] = value
+    return sum_over_ranks(values)[machine]
 
 
 def max_over_ranks(values: Sequence[float]) -> list[float]:

@@ -12,7 +12,6 @@ loss are in metrics.jsonl, which is synced before a checkpoint appears: nothing 
 """
 
 import json
-import os
 import random
 import shutil
 import sys
@@ -101,7 +100,7 @@ class CheckpointWriter:
         """
         if self._publishing and self._publishing.done():
             self._publishing.result()
-        written = self._writing is None or self._writing.done()
+        written = all(part is None or part.done() for part in (self._copying_best, self._writing))
         if written:
             self.check()
         if self._step is not None and process_group.sum_over_ranks([float(not written)])[0] == 0:
@@ -151,16 +150,19 @@ class CheckpointWriter:
             self._publishing = self._thread.submit(self._complete, step)
 
     def _has_room(self, files: dict[str, Any]) -> bool:
-        """Whether half the host's free memory takes the copies of this machine's ranks; else says, once, that not."""
-        size, free = host_bytes(files), free_host_memory()
-        ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        if free is None or size * ranks <= free / 2:
+        """Whether half of this machine's free memory takes what its ranks copy; else says, once, that not.
+
+        A collective: free memory is asked for before any rank copies.
+        """
+        free = free_host_memory()
+        size = process_group.sum_over_machine(host_bytes(files))
+        if free is None or size <= free / 2:
             return True
         if not self._has_said:
             self._has_said = True
             print(
-                f"rank {process_group.rank()}: training waits for checkpoints: a copy would take {size / 2**30:.1f} of "
-                f"the {free / 2**30:.1f} GiB that are free",
+                f"rank {process_group.rank()}: training waits for checkpoints: the copies of this machine's processes "
+                f"would take {size / 2**30:.1f} of the {free / 2**30:.1f} GiB that are free",
                 flush=True,
             )
         return False
