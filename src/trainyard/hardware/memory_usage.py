@@ -3,6 +3,7 @@
 import re
 import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -19,25 +20,43 @@ def peak_host_memory() -> int:
 
 
 def free_host_memory() -> int | None:
-    """What the machine and this process's control group have left for all processes, in bytes; None: unknown."""
+    """What the machine and this process's control groups have left for all processes, in bytes; None: unknown."""
     information = Path("/proc/meminfo")
     if not information.exists():
         return None
     match = re.search(r"^MemAvailable:\s+(\d+) kB$", information.read_text(), re.MULTILINE)
     rooms = [int(match[1]) * 1024] if match else []
     groups = Path("/proc/self/cgroup").read_text() if Path("/proc/self/cgroup").exists() else ""
-    if own := re.search(r"^0::/(.*)$", groups, re.MULTILINE):  # version 2: one tree, each group within its parent
-        root = Path("/sys/fs/cgroup")
-        rooms += [room for group in (root / own[1], *(root / own[1]).parents) if (room := _room(group)) is not None]
-    return min(rooms, default=None)
+    return min([*rooms, *find_rooms(groups, Path("/sys/fs/cgroup"))], default=None)
 
 
-def _room(group: Path) -> int | None:
+def find_rooms(groups: str, root: Path) -> Iterator[int]:
+    """What the limits of a process's control groups leave, and of those that these are in, in bytes.
+
+    Args:
+        groups: the content of its /proc/self/cgroup.
+        root: where the groups are.
+    """
+    for line in groups.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":  # version 2: one tree
+            tree, names = root, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            tree = root / "memory"
+        else:
+            continue
+        own = tree / path.lstrip("/")
+        rooms = (_room(group, *names) for group in (own, *own.parents) if group.is_relative_to(tree))
+        yield from (room for room in rooms if room is not None)
+
+
+def _room(group: Path, limit_name: str, used_name: str, cached_name: str) -> int | None:
     """What a control group's limit leaves; files in the page cache make room."""
-    limit, used, statistics = (group / f"memory.{name}" for name in ("max", "current", "stat"))
+    limit, used, statistics = (group / name for name in (limit_name, used_name, "memory.stat"))
     if not (limit.exists() and used.exists()) or not (most := limit.read_text().strip()).isdigit():
         return None
-    cached = re.search(r"^inactive_file (\d+)$", statistics.read_text(), re.MULTILINE) if statistics.exists() else None
+    cached = re.search(rf"^{cached_name} (\d+)$", statistics.read_text(), re.MULTILINE) if statistics.exists() else None
     return int(most) - int(used.read_text()) + (int(cached[1]) if cached else 0)
 
 
