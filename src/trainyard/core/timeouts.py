@@ -9,6 +9,8 @@ TIMEOUT = "TRAINYARD_TIMEOUT_MINUTES"
 # For a trainer to finish its step and save a checkpoint. SLURM ends by SIGKILL itself what takes longer than its
 # own time; that is 30 s, or as much as the profile's warning signal comes early.
 GRACE_SECONDS = 100.0 if "SLURM_JOB_ID" in os.environ else 20.0
+# After which a trainer that hasn't come to hear it ends itself: before it is ended, so that its log says where it was.
+DEAF_SECONDS = 0.9 * GRACE_SECONDS
 
 
 def read_timeout() -> timedelta:

@@ -17,7 +17,7 @@ from trainyard.config.train import check_last_step
 from trainyard.core.code_versions import CodeVersion, cut
 from trainyard.core.errors import InputError, one_line
 from trainyard.core.files import clear_drafts, read_json, write_json
-from trainyard.core.timeouts import GRACE_SECONDS
+from trainyard.core.timeouts import DEAF_SECONDS
 from trainyard.data.loader import Loader
 from trainyard.estimate.parameters import MFU_FORMULA, flops_per_token, parameters
 from trainyard.hardware.device import device_name
@@ -92,7 +92,7 @@ def _train(
         folder.best,
         folder.validations,
     )
-    heed_sigterm(partial(_stop, loop), GRACE_SECONDS)
+    heed_sigterm(partial(_stop, loop), DEAF_SECONDS)
     outcome, reason = "finished", None
     try:
         loop.run(step)
