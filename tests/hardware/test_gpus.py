@@ -106,6 +106,7 @@ def test_of_a_gpu_that_is_divided_the_parts_count(
     [
         ("MIG-a, MIG-b", 1, 0, "MIG-b"),
         ("MIG-a", 0, 0, "MIG-a"),
+        ("MIG-a,1", 1, 0, "1"),  # of two GPUs one is divided
         ("MIG-a", 1, 1, "MIG-a"),  # one process too many, which says so when it starts
         ("0,1", 1, 1, "0,1"),
         ("", 1, 1, ""),

@@ -77,9 +77,10 @@ def read_gpu_models() -> list[str]:
 
 
 def see_own_slice(number: int) -> int:
-    """Where this process was given several parts of GPUs (MIG), let it see the one of its number alone.
+    """Where this process was given a part of a GPU (MIG) among others, let it see that of its number alone.
 
-    CUDA shows a process no more than one part, the first that it names. Call it before CUDA starts.
+    CUDA shows a process no more than one part, the first that is named, and no GPU beside it. Call it before CUDA
+    starts.
 
     Args:
         number: of this process among those on its machine.
@@ -88,7 +89,7 @@ def see_own_slice(number: int) -> int:
         The number by which CUDA calls this process's device.
     """
     names = [name.strip() for name in os.environ.get(VARIABLE, "").split(",")]
-    if not all(name.startswith("MIG-") for name in names) or number >= len(names):
+    if not any(name.startswith("MIG-") for name in names) or number >= len(names):
         return number
     os.environ[VARIABLE] = names[number]
     return 0
