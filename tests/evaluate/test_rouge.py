@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from trainyard.config.protocols import SEPARATOR, uses_stemmer
 from trainyard.config.study import Rouge
 from trainyard.core.errors import InputError
+from trainyard.evaluate import pair_encoding
 from trainyard.evaluate.encoding import encode
 from trainyard.evaluate.generation import Search, continue_prompts, generate, reaches_limit
 from trainyard.evaluate.result_files import Names
@@ -159,8 +160,25 @@ def test_a_causal_model_goes_on_after_source_and_separator(
         source, separator = encode(tokenizer, [pair["source"], SEPARATOR])
         search = Search(beams, 5, 12, no_repeat_ngram=2, length_penalty=1.0, early_stopping=True)
         alone = generate(model, [[end, *source[:20], *separator]], search, [end], batch=1)
-        assert prediction == tokenizer.decode(alone[0], skip_special_tokens=True).strip()
+        assert prediction == tokenizer.decode(alone[0][1:], skip_special_tokens=True).strip()
         assert len(set(itertools.pairwise(alone[0][1:]))) == len(alone[0][1:]) - 1  # repeats of the source are none
+
+
+def test_the_end_of_the_separator_is_no_part_of_a_summary(
+    causal_folder: Path, write_rows: Write, names: Names, monkeypatch: pytest.MonkeyPatch
+):
+    """Tokenizers such as LLaMA 3's have one token for the colon and the line's end."""
+    path = write_rows(PAIRS)
+    monkeypatch.setattr(pair_encoding, "SEPARATOR", "\nTL;DR:")
+    evaluate(causal_folder, path, names, beams=1, source_length=20, min_length=0, max_length=2)
+    predictions = pq.read_table(path.with_name("out.parquet"))["prediction"].to_pylist()
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(causal_folder), AutoTokenizer.from_pretrained(causal_folder)
+    for pair, prediction in zip(PAIRS, predictions, strict=True):
+        source, separator = encode(tokenizer, [pair["source"], "\nTL;DR:"])
+        tokens = torch.tensor([[tokenizer.eos_token_id, *source[:20], *separator]])
+        with torch.no_grad():
+            likeliest = model.eval()(tokens).logits[0, -1].argmax()
+        assert prediction == tokenizer.decode([likeliest], skip_special_tokens=True).strip()
 
 
 def test_greedy_search_of_a_causal_model_is_its_likeliest_next_tokens(causal_folder: Path):

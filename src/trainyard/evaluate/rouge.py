@@ -178,7 +178,8 @@ class Scorer:
         full, read = self._encoding.encode_sources([at.prefix + source for source in sources], self._source_length)
         ends = self._encoding.ends
         generated = generate(self._model, read, search, ends, at.batch, scored.update)
-        decoded = self._tokenizer.batch_decode(generated, skip_special_tokens=True)
+        # the first token was given: a decoder's start, or a separator's end, which may be more than white space
+        decoded = self._tokenizer.batch_decode([ids[1:] for ids in generated], skip_special_tokens=True)
         lost = [max(0, len(ids) - self._source_length) for ids in full]
         return [text.strip() for text in decoded], lost, [reaches_limit(ids, ends, at.max_length) for ids in generated]
 
