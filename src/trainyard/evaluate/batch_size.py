@@ -42,6 +42,7 @@ def _choose(memory: int, each: int, fewest: int, most: int) -> int:
 
 def _memory(device: str) -> int | None:
     """Of a GPU, in bytes; None of a CPU, and of a GPU that isn't there, which loading the model tells."""
-    if not device.startswith("cuda") or not torch.cuda.is_available():
+    place = torch.device(device)
+    if place.type != "cuda" or (place.index or 0) >= torch.cuda.device_count():
         return None
-    return torch.cuda.get_device_properties(torch.device(device)).total_memory
+    return torch.cuda.get_device_properties(place).total_memory
