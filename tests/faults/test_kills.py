@@ -12,30 +12,25 @@ from trainyard.core.files import read_json
 
 AFTER = {"start": 0, "copying": 0}  # steps; one elsewhere
 EVERY_MOMENT = ("start", "step", "checkpoint", "export")
-# three of them an engine: fifty are in test_long.py
-ONE = [("trainer", "start"), ("rank", "checkpoint"), ("launcher", "export")]
-OTHER = [("rank", "step"), ("trainer", "checkpoint"), ("trainer", "export")]
-# one parallel setting an engine, with whom is killed when, one after another
+# one parallel setting a framework, with whom is killed when, one after another; test_long.py has fifty kills an engine
 KILLS = {
     "single": [(victim, moment) for victim in ("rank", "launcher") for moment in EVERY_MOMENT]
     + [("launcher", "copying")],
-    **dict.fromkeys(("ddp", "fsdp", "pipeline", "low-level-zero"), ONE),
-    **dict.fromkeys(("zero1", "tensor", "zero2"), OTHER),
+    "ddp": [("trainer", "start"), ("rank", "checkpoint"), ("trainer", "export")],
+    "zero2": [("rank", "step"), ("trainer", "checkpoint"), ("launcher", "export")],
+    "low-level-zero": [("trainer", "step"), ("rank", "checkpoint"), ("launcher", "export")],
 }
 
 
-def test_every_engine_of_this_machine_is_killed_at_least_three_times() -> None:
-    assert {ENTRIES[name].engine for name in KILLS} == {each.engine for each in ENTRIES.values() if runs_here(each)}
-    assert min(map(len, KILLS.values())) >= 3
-
-
-def test_each_victim_is_killed_at_each_moment_under_three_engines() -> None:
-    assert min(sum(each in kills for kills in KILLS.values()) for each in (*ONE, *OTHER)) >= 3
+def test_an_engine_of_every_framework_is_killed() -> None:
+    engines = {each.engine for each in ENTRIES.values() if runs_here(each)}
+    assert engines >= {"deepspeed", "colossalai"}
+    assert {ENTRIES[name].engine for name in KILLS} >= {"single", "ddp", *(engines & {"deepspeed", "colossalai"})}
 
 
 def test_the_figures_of_the_long_test_hold_every_engine_and_no_run_that_differs() -> None:
     found = read_json(Path(__file__).parents[2] / "docs" / "benchmarks" / "kills.json").values()
-    assert {each["engine"] for each in found} == {ENTRIES[name].engine for name in KILLS}
+    assert {each["engine"] for each in found} == {each.engine for each in ENTRIES.values() if runs_here(each)}
     assert {(each["kills"] >= 50, each["runs_that_differ"]) for each in found} == {(True, 0)}
 
 

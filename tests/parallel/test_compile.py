@@ -7,6 +7,9 @@ import pytest
 
 from .test_parity import ENGINES
 
+# one setting of each way to lay out weights; `make test-long` runs the others
+SOME = ("ddp", "zero1", "fsdp", "zero2", "zero3", "low-level-zero")
+
 STEPS = 5
 TOLERANCE = 1e-5  # nats; as on a GPU: fused kernels add in another order, and each step magnifies what that rounds
 SHARED = {"tensor": ("tensor", {"tensor": 2}), "pipeline": ("pipeline", {"pipeline": 2})}
@@ -36,7 +39,9 @@ def test_every_family_loses_compiled_what_it_does_eagerly(family, drive):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in SOME else pytest.mark.long) for name in ENGINES]
+)
 def test_every_engine_loses_compiled_what_it_does_eagerly(name, drive):
     engine, options, _ = ENGINES[name]
     settings = {"engine": engine, "options": options, "accumulation": 2, "order": [0, 1, 2, 3]}

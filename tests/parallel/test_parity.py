@@ -20,9 +20,12 @@ ENGINES = {
     "low-level-zero": ("colossalai", {"plugin": "low-level-zero", "level": 2}, True),
     "low-level-zero-offload": ("colossalai", {"plugin": "low-level-zero", "level": 2, "offload": True}, True),
 }
-STEPS = 100
+# OPT's kinks magnify any difference, the more so the longer it trains
 CURVES = {
-    **{family: {"family": family, "steps": STEPS, "max_grad_norm": None} for family in ("gpt2", "opt", "bart")},
+    **{
+        family: {"family": family, "steps": steps, "max_grad_norm": None}
+        for family, steps in (("gpt2", 30), ("opt", 100), ("bart", 30))
+    },
     "clipped": {"family": "gpt2", "steps": 20, "max_grad_norm": 0.5},
 }
 RANK_ORDER = [0, 1, 2, 3]
