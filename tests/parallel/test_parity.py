@@ -60,5 +60,5 @@ def test_gradients_that_are_not_clipped_are_long_enough_for_a_silent_clipping_at
 
 @pytest.mark.slow
 def test_the_reference_learns(references):
-    rows = references[False]["gpt2"]["rows"]
+    rows = references[False]["opt"]["rows"]
     assert rows[-1][0] < rows[0][0] - 0.5

@@ -22,6 +22,7 @@ LEAST = {
     "epsilon": 1e-30,
     "max_grad_norm": JUST_OVER_0,
     "dropout": 0.0,
+    "min_improvement": 0.0,
 }
 GREATEST = {
     "warmup_ratio": 1.0,
@@ -32,6 +33,7 @@ GREATEST = {
     "epsilon": 1e6,
     "max_grad_norm": 1e30,
     "dropout": JUST_UNDER_1,
+    "min_improvement": 1e6,
 }
 SHORT = {"steps": 3, "warmup_steps": None, "validate_every": 3, "checkpoint_every": 3}
 DIVERGING = {"learning_rate": 1e30}
