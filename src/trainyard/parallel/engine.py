@@ -1,6 +1,7 @@
 """What the training loop asks of a parallel setting: one file an engine, each with a class `Engine`."""
 
 import importlib
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -215,8 +216,12 @@ def read_state(path: Path) -> Any:
     """What `torch.save` wrote into a file: tensors on the CPU, which are read from it when they are copied elsewhere.
 
     They lie in the file's mapping: nothing that outlives a loading may keep one.
+
+    Raises:
+        UnpicklingError: it holds something other than tensors and plain values.
     """
-    return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    # what `torch.save` has not written can't be mapped, and is refused for what it holds
+    return torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
