@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers.trainer_pt_utils import LabelSmoother
 
 from trainyard.estimate.families import load_family
 from trainyard.models import logits as logits_module
@@ -48,23 +49,37 @@ def test_the_mean_equals_the_loss_of_transformers(name: str) -> None:
     torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("name", ["gpt2-tiny", "bart-tiny"])
+def test_smoothed_labels_give_the_loss_of_transformers_smoother_in_training_and_none_by_row(name: str) -> None:
+    made = batch(MODELS[name])
+    predicted = (made["labels"] != -100).sum()
+    smoothed = Objective(build(MODELS[name], name, dropout=0.0, seed=1), label_smoothing=0.1)
+    plain = Objective(build(MODELS[name], name, dropout=0.0, seed=1))
+    with torch.no_grad():
+        expected = LabelSmoother(epsilon=0.1)({"logits": logits(smoothed.model, made)}, made["labels"])
+        torch.testing.assert_close(smoothed(**made) / predicted, expected, rtol=1e-6, atol=0)
+        assert torch.equal(smoothed(**made, by_row=True), plain(**made, by_row=True))
+    torch.testing.assert_close(smoothed(**made) / predicted, expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("multiple", [1, 8])
 @pytest.mark.parametrize("at_once", [1, 97, 5 * 97, 6 * 97 + 1])
 def test_slices_and_padding_change_neither_loss_nor_gradients(
-    at_once: int, multiple: int, monkeypatch: pytest.MonkeyPatch
+    at_once: int, multiple: int, smoothing: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
     hidden, weight = torch.randn(23, 8, requires_grad=True), torch.randn(97, 8, requires_grad=True)
     labels = torch.randint(0, 97, (23,))
     labels[::4] = -100
-    expected = F.cross_entropy(hidden @ weight.T, labels, reduction="sum")
+    expected = F.cross_entropy(hidden @ weight.T, labels, reduction="sum", label_smoothing=smoothing)
     wanted = torch.autograd.grad(expected * 0.5, (hidden, weight))
     monkeypatch.setattr(loss_module, "_LOGITS_AT_ONCE", {"cpu": at_once})
     monkeypatch.setattr(loss_module, "_MULTIPLE", {"cpu": multiple})
     if multiple > 1:
         monkeypatch.setattr(loss_module, "softmax_loss_in_place", softmax_loss)  # a CPU's own knows no padding
     monkeypatch.setattr(logits_module, "_ROWS_IN_CACHE", 2)
-    loss = linear_cross_entropy(hidden, weight, labels)
+    loss = linear_cross_entropy(hidden, weight, labels, smoothing)
     torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
     torch.testing.assert_close(torch.autograd.grad(loss * 0.5, (hidden, weight)), wanted, rtol=1e-5, atol=1e-6)
 
@@ -201,7 +216,7 @@ def test_on_a_gpu_every_product_has_strides_of_whole_16_bytes(dtype: torch.dtype
     weight = torch.empty(vocabulary, width, device="meta")
     labels = torch.empty(positions, dtype=torch.int64, device="meta")
     with Products() as products:
-        losses, of_hidden, of_weight = _losses_and_gradients(hidden, weight, labels, dtype, True, True)
+        losses, of_hidden, of_weight = _losses_and_gradients(hidden, weight, labels, dtype, (True, True), 0.0)
     assert (losses.shape, losses.dtype) == ((positions,), torch.float32)
     assert of_hidden is not None
     assert of_weight is not None
@@ -227,12 +242,13 @@ def test_a_torch_without_products_of_fp16_in_fp32_sums_in_fp32_all_the_same(monk
 
 
 @pytest.mark.slow
-def test_the_compiled_kernel_gives_what_the_plain_one_does() -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_compiled_kernel_gives_what_the_plain_one_does(smoothing: float) -> None:
     torch.manual_seed(0)
     logits, targets = torch.randn(24, 97), torch.randint(0, 97, (24, 1))
     padded = torch.cat([logits, torch.randn(24, 31)], dim=1)
-    losses = torch.compile(_overwrite)(padded, targets, 97)
-    expected, slope = softmax_loss_in_place(logits, targets, 97)
+    losses = torch.compile(_overwrite)(padded, targets, 97, smoothing)
+    expected, slope = softmax_loss_in_place(logits, targets, 97, smoothing)
     torch.testing.assert_close(losses, expected, rtol=1e-6, atol=0)
     torch.testing.assert_close(padded[:, :97], slope, rtol=1e-5, atol=1e-7)
     assert not padded[:, 97:].any()

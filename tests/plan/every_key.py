@@ -230,6 +230,7 @@ WHOLE: dict[str, Any] = {
                     "source_length": 64,
                     "target_length": 32,
                     "order": "sortish",
+                    "label_smoothing": 0.1,
                     "learning_rate": 1e-3,
                     "patience": 3,
                     "min_improvement": 0.001,

@@ -77,6 +77,10 @@ class Train(Entry):
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None, description="in place of all of the model's rates; by default its own"
     )
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="the part of the training loss's target that all tokens share; validation losses are without it",
+    )
     activation_checkpointing: bool = Field(
         False, description="keep the input of each block and compute the rest again: less memory, more time"
     )

@@ -143,7 +143,7 @@ def _objective(model: Model, cell: dict[str, Any], train: Train) -> Objective:
         seed=0,
         activation_checkpointing=train.activation_checkpointing,
     )
-    return Objective(made)
+    return Objective(made, train.label_smoothing)
 
 
 def _settings(cell: dict[str, Any], setting: ParallelSetting, train: Train, scratch: Path | None) -> EngineSettings:

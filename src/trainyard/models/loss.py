@@ -24,15 +24,17 @@ class Objective(nn.Module):
     Args:
         model: a model of transformers, or one with the same names, whose head is an `nn.Linear` without bias.
             Its head becomes a `Head`, which changes nothing for other callers.
+        label_smoothing: the part of 1 that is wanted of all tokens alike; losses by row are plain cross-entropies.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, label_smoothing: float = 0.0) -> None:
         super().__init__()
         self.model: Any = model
         head = self.model.get_output_embeddings()
         assert isinstance(head, nn.Linear), f"the head of {type(model).__name__} is not an nn.Linear"
         assert head.bias is None, f"the head of {type(model).__name__} has a bias"
         head.__class__ = Head
+        head.label_smoothing = label_smoothing  # pyright: ignore[reportAttributeAccessIssue]
 
     def forward(self, labels: Tensor, by_row: bool = False, **inputs: Tensor) -> Tensor:
         """The sum of the cross-entropy over all predicted tokens.
@@ -75,7 +77,12 @@ class Head(nn.Linear):
     """A head that gives logits or, when it is given labels, the summed loss.
 
     The loss is made inside the head's own forward, since sharded engines gather a parameter just there.
+
+    Attributes:
+        label_smoothing: of the summed loss; not of losses by row.
     """
+
+    label_smoothing: float = 0.0
 
     def forward(self, input: Tensor, labels: Tensor | None = None, by_row: bool = False) -> Tensor:
         """Logits (batch, time, vocabulary) or, if there are labels (batch, time), the summed loss.
@@ -87,10 +94,10 @@ class Head(nn.Linear):
         hidden, targets = input.flatten(0, -2), labels.flatten()
         if by_row:
             return cross_entropies(hidden, self.weight, targets).view_as(labels).sum(1, dtype=torch.float64)
-        return linear_cross_entropy(hidden, self.weight, targets)
+        return linear_cross_entropy(hidden, self.weight, targets, self.label_smoothing)
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Summed cross-entropy of `hidden @ weight.T`, made in slices of positions.
 
     The gradient of each slice is made at once, in place of its logits, so that the logits of a batch, which at
@@ -100,25 +107,26 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tens
         hidden: (positions, width).
         weight: (vocabulary, width).
         labels: (positions), -100 where nothing is predicted.
+        label_smoothing: the part of 1 that is wanted of all tokens alike.
 
     Returns:
         A scalar in fp32.
     """
     if not torch.is_grad_enabled():
-        return cross_entropies(hidden, weight, labels).sum()
+        return cross_entropies(hidden, weight, labels, label_smoothing).sum()
     with torch.autocast(hidden.device.type, enabled=False):
-        return _LinearCrossEntropy.apply(hidden, weight, labels, _dtype(weight))  # pyright: ignore[reportReturnType]
+        return _LinearCrossEntropy.apply(hidden, weight, labels, _dtype(weight), label_smoothing)  # pyright: ignore
 
 
 @torch.no_grad()
-def cross_entropies(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+def cross_entropies(hidden: Tensor, weight: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """The cross-entropy of each position, (positions) in fp32, zero where nothing is predicted; without a gradient.
 
     Arguments as of `linear_cross_entropy`.
     """
     dtype = _dtype(weight)
     with torch.autocast(hidden.device.type, enabled=False):
-        return _losses_and_gradients(hidden, weight, labels, dtype, False, False)[0]
+        return _losses_and_gradients(hidden, weight, labels, dtype, (False, False), label_smoothing)[0]
 
 
 def _dtype(weight: Tensor) -> torch.dtype:
@@ -129,10 +137,12 @@ def _dtype(weight: Tensor) -> torch.dtype:
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, dtype: torch.dtype) -> Tensor:
-        needs_gradient = ctx.needs_input_grad
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, dtype: torch.dtype, label_smoothing: float
+    ) -> Tensor:
+        needs_gradient = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
         losses, of_hidden, of_weight = _losses_and_gradients(
-            hidden, weight, labels, dtype, needs_gradient[0], needs_gradient[1]
+            hidden, weight, labels, dtype, needs_gradient, label_smoothing
         )
         ctx.weights_dtype = weight.dtype
         ctx.save_for_backward(of_hidden, of_weight)
@@ -141,7 +151,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         of_hidden, of_weight = (None if g is None else _scale(g, grad_outputs[0]) for g in ctx.saved_tensors)
-        return of_hidden, None if of_weight is None else of_weight.to(ctx.weights_dtype), None, None
+        return of_hidden, None if of_weight is None else of_weight.to(ctx.weights_dtype), None, None, None
 
 
 def _scale(gradient: Tensor, factor: Tensor) -> Tensor:
@@ -152,12 +162,18 @@ def _scale(gradient: Tensor, factor: Tensor) -> Tensor:
 
 
 def _losses_and_gradients(
-    hidden: Tensor, weight: Tensor, labels: Tensor, dtype: torch.dtype, for_hidden: bool, for_weight: bool
+    hidden: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    dtype: torch.dtype,
+    needs_gradient: tuple[bool, bool],
+    label_smoothing: float,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """The loss of each position, and their sum's gradients of `hidden` and `weight` where they are wanted.
+    """The loss of each position, and their sum's gradients of `hidden` and `weight` where these need one.
 
     The gradient of an fp16 weight is in fp32: a sum over positions that no scale has made small yet.
     """
+    for_hidden, for_weight = needs_gradient
     positions, vocabulary = hidden.shape[0], weight.shape[0]
     kind = "cpu" if hidden.device.type == "cpu" else "cuda"
     multiple = _MULTIPLE[kind]
@@ -176,11 +192,15 @@ def _losses_and_gradients(
     for start in range(0, len(inputs), rows):
         part = inputs[start : start + rows]
         if compiling:
-            losses, slope = softmax_loss(part @ matrix.T, targets[start : start + rows], vocabulary)
+            losses, slope = softmax_loss(
+                part @ matrix.T, targets[start : start + rows], vocabulary, label_smoothing
+            )
         else:
             buffer = torch.empty(rows, len(matrix), dtype=dtype, device=hidden.device) if buffer is None else buffer
             logits = torch.mm(part, matrix.T, out=buffer[: len(part)])
-            losses, slope = softmax_loss_in_place(logits, targets[start : start + rows], vocabulary)
+            losses, slope = softmax_loss_in_place(
+                logits, targets[start : start + rows], vocabulary, label_smoothing
+            )
         parts.append(losses)
         if for_hidden:
             of_hidden.append(slope @ matrix)

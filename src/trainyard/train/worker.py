@@ -143,7 +143,7 @@ def _objective(specification: Specification) -> Objective:
         weights=specification.data.weights,
         activation_checkpointing=train.activation_checkpointing,
     )
-    return Objective(model)
+    return Objective(model, train.label_smoothing)
 
 
 def _loaders(specification: Specification) -> tuple[Loader, Loader | None]:

@@ -46,7 +46,7 @@ class Gemini(Boosted):
             name: tensor for name, tensor in model.state_dict(keep_vars=True).items() if not tensor.requires_grad
         }
         plugin = GeminiPlugin(**plugin_arguments(settings, placement, model))
-        plain = PlainObjective(model)
+        plain = PlainObjective(model, settings.train.label_smoothing)
         super().__init__(plain, settings, plugin, _build_adamw(plain, settings))
         self.manager = self.boosted.gemini_manager
         self.loss_scale = LossScale(self.optimizer.mix_precision_mixin)

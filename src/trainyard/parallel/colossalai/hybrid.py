@@ -80,7 +80,8 @@ class Hybrid(Boosted):
         losses = []
 
         def criterion(outputs: Any, _inputs: Any) -> Tensor:
-            loss = sum_row_losses(outputs.logits, labels[len(losses)]).sum()
+            label_smoothing = self.settings.train.label_smoothing
+            loss = sum_row_losses(outputs.logits, labels[len(losses)], label_smoothing).sum()
             losses.append(loss.detach())
             return loss * factor * len(labels)  # the schedule divides by their number
 
@@ -157,8 +158,10 @@ class Hybrid(Boosted):
 
     @override
     def _call(self, batch: Batch, by_row: bool = False) -> Tensor:
-        losses = sum_row_losses(self.boosted(**_inputs(batch)).logits, batch["labels"])
-        return losses if by_row else losses.sum()
+        logits = self.boosted(**_inputs(batch)).logits
+        if by_row:
+            return sum_row_losses(logits, batch["labels"])
+        return sum_row_losses(logits, batch["labels"], self.settings.train.label_smoothing).sum()
 
     @override
     def _sync_context(self, last: bool) -> AbstractContextManager[None]:

@@ -184,14 +184,15 @@ def loss_scale_arguments(settings: EngineSettings) -> dict[str, float]:
 class PlainObjective(nn.Module):
     """A model with its own head and the loss of all its logits at once."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, label_smoothing: float = 0.0) -> None:
         super().__init__()
         self.model: Any = restore_plain_head(model)
+        self.label_smoothing = label_smoothing
 
     def forward(self, labels: Tensor, by_row: bool = False, **inputs: Tensor) -> Tensor:
         """The sum of the cross-entropy over all predicted tokens, or by row, as `Objective` gives it."""
-        losses = sum_row_losses(self.model(**inputs).logits, labels)
-        return losses if by_row else losses.sum()
+        logits = self.model(**inputs).logits
+        return sum_row_losses(logits, labels) if by_row else sum_row_losses(logits, labels, self.label_smoothing).sum()
 
 
 def restore_plain_head(model: Any) -> Any:
@@ -211,7 +212,7 @@ def use_eager_attention(model: nn.Module) -> None:
             config._attn_implementation = "eager"
 
 
-def sum_row_losses(logits: Tensor, labels: Tensor) -> Tensor:
+def sum_row_losses(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """The sum of the cross-entropy over the predicted tokens of each row, (batch): of fp32 losses in fp64.
 
     A sum of thousands in fp32 is itself a millionth of a nat per token away, as much as parity allows.
@@ -219,9 +220,16 @@ def sum_row_losses(logits: Tensor, labels: Tensor) -> Tensor:
     Args:
         logits: (batch, time or more, vocabulary); beyond the labels it is padding.
         labels: (batch, time), -100 where nothing is predicted.
+        label_smoothing: the part of 1 that is wanted of all tokens alike.
     """
     predictions = logits[:, : labels.shape[1]].flatten(0, 1).float()
-    losses = F.cross_entropy(predictions, labels.flatten(), ignore_index=IGNORE_INDEX, reduction="none")
+    losses = F.cross_entropy(
+        predictions,
+        labels.flatten(),
+        ignore_index=IGNORE_INDEX,
+        reduction="none",
+        label_smoothing=label_smoothing,
+    )
     return losses.view_as(labels).sum(1, dtype=torch.float64)
 
 
