@@ -6,6 +6,7 @@ It is started by the launcher itself, as training is, since an engine is only it
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from engine_settings import engine_settings
 from trainyard.config.catalogue import Model
 from trainyard.estimate.families import load_family
 from trainyard.models.build import build
+from trainyard.models.freeze import freeze
 from trainyard.models.loss import Objective
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import Batch, Engine, load_engine
@@ -44,11 +46,19 @@ def micro_batch(family: str, step: int, number: int) -> Batch:
     return {"input_ids": tokens[:, :-1], "labels": labels}
 
 
-def objective(family: str, more: dict | None = None, checkpointing: bool = False, dropout: float = 0.0) -> Objective:
-    """A model of two layers; `more` is of its shape."""
+def objective(
+    family: str,
+    more: dict | None = None,
+    checkpointing: bool = False,
+    dropout: float = 0.0,
+    frozen: Sequence[str] = (),
+) -> Objective:
+    """A model of two layers; `more` is of its shape, and `frozen` are parts of it."""
     shape = {"layers": 2, "width": 32, "heads": 4, "context": TIME, "vocabulary": VOCABULARY} | (more or {})
     entry = Model.model_validate({"title": family, "family": family, "tokenizer": "bytes", "shape": shape})
-    return Objective(build(entry, family, dropout=dropout, seed=0, activation_checkpointing=checkpointing))
+    model = build(entry, family, dropout=dropout, seed=0, activation_checkpointing=checkpointing)
+    freeze(model, frozen)
+    return Objective(model)
 
 
 def engine(arguments: dict, max_grad_norm: float | None = None) -> Engine:
@@ -72,6 +82,7 @@ def engine(arguments: dict, max_grad_norm: float | None = None) -> Engine:
         arguments.get("shape"),
         arguments.get("checkpointing", False),
         arguments.get("dropout", 0.0),
+        arguments.get("freeze", ()),
     )
     found = load_engine(arguments["engine"])(made, settings)
     seed_rank(0, found.data_rank)  # as a training does
@@ -110,7 +121,7 @@ def curves(arguments: dict) -> dict:
 
 
 def weights(asked: dict, before: dict | None, after: dict | None) -> dict:
-    """Where the whole model isn't, before training, what was made, and after, one weight under several names."""
+    """Where the whole model isn't, before training, what was made; what has changed after, or isn't tied any more."""
     if before is None or after is None:
         return {}
     fresh = objective(asked["family"], asked.get("shape")).model.state_dict()
@@ -119,6 +130,7 @@ def weights(asked: dict, before: dict | None, after: dict | None) -> dict:
     for name, tensor in fresh.items():
         first.setdefault(tensor.data_ptr(), name)
     return {
+        "changed": [name for name, tensor in fresh.items() if not torch.equal(tensor, after[name])],
         "altered": [name for name, tensor in fresh.items() if not (same and torch.equal(tensor, before[name]))],
         "untied": [
             name for name, tensor in fresh.items() if not torch.equal(after[name], after[first[tensor.data_ptr()]])

@@ -167,6 +167,7 @@ class Results:
             "peak_host_memory": 512 * 2**20 if began else None,
             "elapsed_seconds": 0.11 * steps,
             "parameters": 900_000,
+            "trained_parameters": 900_000,
             "timing": "shared",
             "models": ["best", "last"] if outcome == "finished" else [],
             "code_versions": [asdict(each) for each in code_versions],

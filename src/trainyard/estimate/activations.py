@@ -53,6 +53,7 @@ def activations(
     tensor: int = 1,
     pipeline: int = 1,
     eager: bool = False,
+    idle_blocks: tuple[int, int] = (0, 0),
 ) -> Activations:
     """What one micro-batch keeps.
 
@@ -66,6 +67,7 @@ def activations(
         tensor: processes that share each matrix.
         pipeline: processes that share the blocks; what the one with the most keeps.
         eager: attention keeps its squares everywhere.
+        idle_blocks: of each stack, below all that is trained, which keep nothing.
 
     Raises:
         InputError: the file of the family doesn't tell what it saves.
@@ -80,8 +82,9 @@ def activations(
         return Operations(model.shape, hidden, arithmetic, rate, on_cpu, tensor, batch.rows, batch.rows * tokens, eager)
 
     kept = working = 0.0
-    for on, layers, block in _stacks(saved, model.shape, batch, operations):
-        here = -(-layers // pipeline)
+    stacks = _stacks(saved, model.shape, batch, operations)
+    for (on, layers, block), idle in zip(stacks, idle_blocks, strict=False):
+        here = -(-(layers - idle) // pipeline)
         stored = on.elements(on.width, on.stream) if checkpointing else block
         kept += here * stored + saved.ends(on, on.tokens // batch.rows)
         # the gradients of the widest tensors of a block, or of its probabilities, as they replace one another

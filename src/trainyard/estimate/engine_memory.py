@@ -9,6 +9,7 @@ from trainyard.config.catalogue import Model
 from trainyard.estimate.activations import Activations
 from trainyard.estimate.blocks import Arithmetic, decoder_layers
 from trainyard.estimate.families import load_family
+from trainyard.estimate.frozen import Frozen
 from trainyard.estimate.parameters import head_parameters, parameters, parameters_without_embeddings
 
 # models/loss.py: elements of the logits that are made at once, on a CPU and on a GPU, where the vocabulary is padded
@@ -49,6 +50,7 @@ class Workload:
         options: the parallel setting's.
         on_cpu: whether the CPU computes; what is offloaded lies in the same memory then.
         plain_head: whether the logits of all positions are made at once.
+        frozen: what keeps its weights.
     """
 
     model: Model
@@ -61,6 +63,7 @@ class Workload:
     options: Mapping[str, Any] = field(default_factory=dict)
     on_cpu: bool = True
     plain_head: bool = False
+    frozen: Frozen = Frozen()
 
     @property
     def whole(self) -> int:
@@ -87,6 +90,26 @@ class Workload:
     def ends(self) -> float:
         """Parameters of the tables of tokens and positions."""
         return self.all - self.blocks
+
+    @property
+    def trained(self) -> float:
+        """As `all`, without what is frozen."""
+        return self.trained_blocks + self.trained_ends
+
+    @property
+    def trained_blocks(self) -> float:
+        """As `blocks`, without what is frozen; of a pipeline as if it were of every process alike."""
+        return self.blocks * (1 - self.frozen.blocks / parameters_without_embeddings(self.model))
+
+    @property
+    def trained_ends(self) -> float:
+        """As `ends`, without what is frozen."""
+        return self.ends - self.frozen.head - self.frozen.positions
+
+    @property
+    def trained_head(self) -> int:
+        """As `head`; 0 where it is frozen."""
+        return 0 if self.frozen.head else self.head
 
     @property
     def head(self) -> int:
@@ -161,22 +184,22 @@ def single(load: Workload) -> EngineMemory:
     """One process; a pipeline's process with most."""
     return EngineMemory(
         parameters=4 * load.all,
-        optimizer=8 * load.all,
+        optimizer=8 * load.trained,
         gathered=load.casts,
-        made=4 * load.blocks,
-        between=4 * load.all,
-        stepping=4 * load.all + _NORM_AT_ONCE,
+        made=4 * load.trained_blocks,
+        between=4 * load.trained,
+        stepping=4 * load.trained + _NORM_AT_ONCE,
     )
 
 
 def ddp(load: Workload) -> EngineMemory:
     """DDP: gradients are views of its buckets, which stay."""
-    return replace(single(load), gradients=4 * load.all, made=0.0, between=0.0, stepping=_NORM_AT_ONCE)
+    return replace(single(load), gradients=4 * load.trained, made=0.0, between=0.0, stepping=_NORM_AT_ONCE)
 
 
 def zero1(load: Workload) -> EngineMemory:
     """ZeroRedundancyOptimizer deals whole parameters out."""
-    return replace(ddp(load), optimizer=8 * max(load.all / load.ranks, load.head))
+    return replace(ddp(load), optimizer=8 * max(load.trained / load.ranks, load.trained_head))
 
 
 def fsdp(load: Workload) -> EngineMemory:
@@ -188,13 +211,13 @@ def fsdp(load: Workload) -> EngineMemory:
     """
     return EngineMemory(
         parameters=4 * load.all / load.ranks,
-        optimizer=8 * load.all / load.ranks,
+        optimizer=8 * load.trained / load.ranks,
         gathered=load.size * (3 * load.blocks if load.on_cpu else 2 * load.block),
         tables=load.size * load.ends,
-        made=4 * load.blocks / load.ranks,
-        between=load.size * load.all,
-        exchanged=4 * load.blocks / load.ranks + 4 * load.ends * (2 + 1 / load.ranks),
-        stepping=4 * load.all / load.ranks + _NORM_AT_ONCE,
+        made=4 * load.trained_blocks / load.ranks,
+        between=load.size * load.trained,
+        exchanged=4 * load.trained_blocks / load.ranks + 4 * load.trained_ends * (2 + 1 / load.ranks),
+        stepping=4 * load.trained / load.ranks + _NORM_AT_ONCE,
     )
 
 
@@ -212,13 +235,13 @@ def deepspeed(load: Workload) -> EngineMemory:
     """ZeRO's levels by the option `level`."""
     level = int(load.options["level"])
     usual = _BUCKET if load.on_cpu else max(_GPU_BUCKET, load.head)
-    bucket_size = int(load.options.get("reduce_bucket") or min(usual, load.all))
-    filled = 4 * min(bucket_size, load.all)
+    bucket_size = int(load.options.get("reduce_bucket") or min(usual, load.trained))
+    filled = 4 * min(bucket_size, load.trained)
     # allocated whole; on a CPU what is never written to takes no memory
     overlapped = 2 if level == 2 else 1  # one travels while the other fills
     bucket = filled if load.on_cpu else 4 * bucket_size * overlapped
     if level == 0:  # sums a flat copy of each bucket
-        return replace(single(load), exchanged=4 * load.all + filled)
+        return replace(single(load), exchanged=4 * load.trained + filled)
     if level == 1 and load.size == 2:
         return _bf16_optimizer(load, filled)
     return _zero_3(load, bucket) if level == 3 else _zero_1_and_2(load, bucket, filled)
@@ -229,13 +252,13 @@ def _bf16_optimizer(load: Workload, bucket: float) -> EngineMemory:
 
     They are summed over processes in flat copies, while those in bf16 are still there.
     """
-    part = 4 * load.all / load.ranks
+    part = 4 * load.trained / load.ranks
     return EngineMemory(
         parameters=load.size * load.all,
         optimizer=3 * part,
-        gradients=4 * load.all,
-        made=2 * load.blocks,
-        exchanged=2 * load.all + bucket,
+        gradients=4 * load.trained,
+        made=2 * load.trained_blocks,
+        exchanged=2 * load.trained + bucket,
         stepping=part,
     )
 
@@ -247,19 +270,19 @@ def _zero_1_and_2(load: Workload, bucket: float, filled: float) -> EngineMemory:
     runtime/zero/stage_1_and_2.py); then this process's part of them is made one flat
     tensor, in 16 bits before the bucket is freed.
     """
-    part = 4 * load.all / load.ranks
+    part = 4 * load.trained / load.ranks
     always = EngineMemory(
         parameters=load.size * load.all,
         optimizer=3 * part,
-        made=min(bucket, 4 * load.blocks),
-        between=4 * load.all if load.options["level"] == 1 else part,
+        made=min(bucket, 4 * load.trained_blocks),
+        between=4 * load.trained if load.options["level"] == 1 else part,
         exchanged=bucket + filled + (part if load.size == 2 else 0.0),
         stepping=2 * part,
     )
     if load.options.get("offload_optimizer") is None:
         return always
     # its part of gradient and of weights, and two buffers of the largest parameter, stay
-    buffers = load.size * (load.all / load.ranks + 2 * load.head)
+    buffers = load.size * (load.trained / load.ranks + 2 * load.trained_head)
     if load.on_cpu:
         return replace(always, gradients=part, buffers=buffers, stepping=0.0)
     return replace(always, optimizer=0.0, stepping=0.0, host=4 * part + buffers)
@@ -273,7 +296,7 @@ def _zero_3(load: Workload, bucket: float) -> EngineMemory:
     has a second part of the gradient; one in files has four buffers as large as a part (`buffer_count`), and
     weights in files five as large as the largest (runtime/swap_tensor).
     """
-    part = 4 * load.all / load.ranks
+    part = 4 * load.trained / load.ranks
     optimizer_at, weights_at = load.options.get("offload_optimizer"), load.options.get("offload_parameters")
     weights = load.size * load.all / load.ranks if weights_at != "nvme" else 5 * load.size * load.head
     optimizer = 3 * part if optimizer_at != "nvme" else 4 * part
@@ -285,7 +308,7 @@ def _zero_3(load: Workload, bucket: float) -> EngineMemory:
         buffers=bucket,
         gathered=load.size * min(load.blocks, 1e9),
         tables=load.size * load.ends,
-        exchanged=2 * bucket + load.size * load.all / load.ranks,
+        exchanged=2 * bucket + load.size * load.trained / load.ranks,
         stepping=part,
     )
     if load.on_cpu or optimizer_at is None:
@@ -309,10 +332,10 @@ def _low_level_zero(load: Workload) -> EngineMemory:
     Gradients are exchanged in flat copies, the largest of them of the table of tokens; level 2 scatters it, in gloo
     through another copy. A step takes the norm of a part in fp64, and gathers weights in flat copies.
     """
-    part, table = 4 * load.all / load.ranks, load.size * load.head
+    part, table = 4 * load.trained / load.ranks, load.size * load.trained_head
     second = int(load.options.get("level", 2)) == 2
-    gradients = load.size * load.all / (load.ranks if second else 1)
-    blocks = load.size * load.blocks / (load.ranks if second else 1)
+    gradients = load.size * load.trained / (load.ranks if second else 1)
+    blocks = load.size * load.trained_blocks / (load.ranks if second else 1)
     masters = part if load.size == 2 else 0.0  # of gradients; in fp32 they need no copy
     always = EngineMemory(
         parameters=load.size * load.all,
@@ -320,7 +343,7 @@ def _low_level_zero(load: Workload) -> EngineMemory:
         made=blocks,
         between=gradients,
         exchanged=blocks + table * ((3 + 1 / load.ranks) if second else 2),
-        stepping=gradients + max(masters + 8 * load.head / load.ranks, table * (2 + 1 / load.ranks)),
+        stepping=gradients + max(masters + 8 * load.trained_head / load.ranks, table * (2 + 1 / load.ranks)),
     )
     if load.on_cpu or not load.options.get("offload"):
         return always

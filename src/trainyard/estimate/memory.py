@@ -3,7 +3,7 @@
 docs/explanation/memory.md derives each term, and compares prediction with measurement.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from trainyard.estimate.engine_memory import (
     zero1,
 )
 from trainyard.estimate.families import load_family
+from trainyard.estimate.frozen import count_frozen
 from trainyard.estimate.parameters import parameters
 
 # measured on CPUs (docs/explanation/memory.md): what libraries keep for themselves from the first real step on, and
@@ -95,6 +96,7 @@ def predict(
     dropout: float | None = None,
     accumulation: int = 1,
     device: Literal["cpu", "cuda"] = "cpu",
+    freeze: Sequence[str] = (),
 ) -> Prediction | None:
     """What the process that needs most needs at its peak, besides what it has before a model is made.
 
@@ -112,6 +114,7 @@ def predict(
         dropout: instead of the shape's own.
         accumulation: micro-batches a process takes a step.
         device: that computes.
+        freeze: parts that keep their weights.
     """
     family = load_family(model.family)
     if family.saved is None:
@@ -119,6 +122,7 @@ def predict(
     arithmetic, on_cpu = _arithmetic(setting, precision), device == "cpu"
     pieces = _pieces(micro_batch, accumulation, setting.pipeline)
     batch = BatchShape(micro_batch // pieces, sequence_length, target_length or sequence_length)
+    frozen = count_frozen(model, freeze)
     saved = activations(
         model,
         batch,
@@ -129,6 +133,7 @@ def predict(
         tensor=setting.tensor,
         pipeline=setting.pipeline,
         eager=setting.options.get("plugin") == "hybrid",
+        idle_blocks=frozen.idle_blocks,
     )
     load = Workload(
         model,
@@ -141,6 +146,7 @@ def predict(
         options=setting.options,
         on_cpu=on_cpu,
         plain_head=setting.options.get("plugin") in ("gemini", "hybrid"),
+        frozen=frozen,
     )
     on = estimate_engine(setting.engine, load)
     if on is None:
@@ -173,6 +179,7 @@ def predict_execution(specification: Mapping[str, Any]) -> Prediction | None:
         dropout=train.dropout,
         accumulation=max(1, rows // (ranks * micro_batch)),
         device=specification["device"],
+        freeze=train.freeze,
     )
 
 
@@ -246,7 +253,7 @@ def _moments(load: Workload, on: EngineMemory, accumulates: bool) -> Iterator[Mo
     """When memory may be at its peak, in the order of a training."""
     # transformers makes the head's matrix before it ties it to the table of tokens
     yield Moment("building the model", 4 * (parameters(load.model) + load.head))
-    saved, head = load.activations.kept, load.size * load.head
+    saved, head = load.activations.kept, load.size * load.trained_head
     passing = Moment(
         "the loss",
         on.parameters + on.gathered + on.tables,
@@ -256,7 +263,7 @@ def _moments(load: Workload, on: EngineMemory, accumulates: bool) -> Iterator[Mo
         on.buffers,
         on.host,
     )
-    yield replace(passing, gradients=passing.gradients + 4 * load.head, buffers=on.buffers + load.logits)
+    yield replace(passing, gradients=passing.gradients + 4 * load.trained_head, buffers=on.buffers + load.logits)
     # models/loss.py scales the head's gradient into a second tensor
     yield replace(passing, name="starting the backward pass", gradients=passing.gradients + 2 * head)
     working = saved + load.activations.working

@@ -27,6 +27,7 @@ from trainyard.hardware.memory_usage import DeviceMemory, host_memory, peak_host
 from trainyard.measure.memory_limit import lift_limit, limit_memory
 from trainyard.measure.profile import profile_steps
 from trainyard.models.build import build
+from trainyard.models.freeze import freeze
 from trainyard.models.loss import Objective
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import Batch, Engine, EngineSettings, Step, load_engine
@@ -143,6 +144,7 @@ def _objective(model: Model, cell: dict[str, Any], train: Train) -> Objective:
         seed=0,
         activation_checkpointing=train.activation_checkpointing,
     )
+    freeze(made, train.freeze)
     return Objective(made, train.label_smoothing)
 
 
@@ -216,7 +218,8 @@ def compute_speed(seconds: list[float], cell: dict[str, Any], data_ranks: int) -
 def compute_flops(seconds: list[float], cell: dict[str, Any], data_ranks: int) -> dict[str, Any]:
     """TFLOP/s per process by two counts, with their formulas and that of the utilisation (MFU).
 
-    Megatron's count holds for decoders with a feed-forward layer of four times the width; elsewhere it is None.
+    Megatron's count holds for decoders with a feed-forward layer of four times the width; elsewhere it is None. Both
+    are where parts are frozen, whose gradients they would count.
     """
     model, train = Model.from_spec(cell["model"]), cell["train"]
     length, family = train["sequence_length"], load_family(model.family)
@@ -228,10 +231,11 @@ def compute_flops(seconds: list[float], cell: dict[str, Any], data_ranks: int) -
         flops = samples_per_second * length * flops_per_token(model, length)
     holds = family.has_megatrons_flops and model.shape.feed_forward in (None, 4 * model.shape.width)
     megatron = samples_per_second * megatron_flops(model, 1, length, train["activation_checkpointing"])
+    counts = not train["freeze"]
     return {
-        "tflops": flops / 1e12,
+        "tflops": flops / 1e12 if counts else None,
         "tflops_formula": PAIRS_FORMULA if pairs else FLOPS_FORMULA,
-        "tflops_megatron": megatron / 1e12 if holds else None,
+        "tflops_megatron": megatron / 1e12 if holds and counts else None,
         "tflops_megatron_formula": MEGATRON_FORMULA,
         "mfu_formula": f"({PAIRS_FORMULA}) / peak" if pairs else MFU_FORMULA,
     }

@@ -192,15 +192,11 @@ def _losses_and_gradients(
     for start in range(0, len(inputs), rows):
         part = inputs[start : start + rows]
         if compiling:
-            losses, slope = softmax_loss(
-                part @ matrix.T, targets[start : start + rows], vocabulary, label_smoothing
-            )
+            losses, slope = softmax_loss(part @ matrix.T, targets[start : start + rows], vocabulary, label_smoothing)
         else:
             buffer = torch.empty(rows, len(matrix), dtype=dtype, device=hidden.device) if buffer is None else buffer
             logits = torch.mm(part, matrix.T, out=buffer[: len(part)])
-            losses, slope = softmax_loss_in_place(
-                logits, targets[start : start + rows], vocabulary, label_smoothing
-            )
+            losses, slope = softmax_loss_in_place(logits, targets[start : start + rows], vocabulary, label_smoothing)
         parts.append(losses)
         if for_hidden:
             of_hidden.append(slope @ matrix)

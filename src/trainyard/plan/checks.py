@@ -10,8 +10,9 @@ from trainyard.config.catalogue import LARGEST_VOCABULARY, Dataset, Model, Paral
 from trainyard.config.engine_options import Options, parse_options
 from trainyard.config.protocols import ROWS_FOR_SHOTS
 from trainyard.config.study import Evaluate
-from trainyard.config.train import Train, check_last_step, joined_length, rows_per_step
+from trainyard.config.train import Train, check_last_step, joined_length, parse_part, rows_per_step
 from trainyard.core.errors import InputError
+from trainyard.estimate.blocks import decoder_layers
 from trainyard.estimate.families import load_family
 from trainyard.estimate.parameters import feed_forward_width
 from trainyard.plan.evaluations import Evaluation
@@ -53,6 +54,7 @@ def check_training(
             f"{LARGEST_VOCABULARY:,}; take another model"
         )
     _check_lengths(train, task, model_name, entry, f"{location}.train")
+    _check_freeze(train, model_name, entry, f"{location}.train.freeze")
     _check_steps(train, task, f"{location}.train")
     if train.patience is not None and "validation" not in data.splits:
         raise InputError(
@@ -85,6 +87,25 @@ def _check_lengths(train: Train, task: Task, model_name: str, model: Model, loca
                 f"most; "
                 "make it smaller"
             )
+
+
+def _check_freeze(train: Train, model_name: str, model: Model, location: str) -> None:
+    """See that the model has the parts that are frozen, and is left something to train."""
+    shape = model.shape
+    depths = {"": shape.layers}
+    if load_family(model.family).is_encoder_decoder:
+        depths = {"encoder": shape.layers, "decoder": decoder_layers(shape)}
+    for name in train.freeze:
+        part = parse_part(name)
+        if part.stack != "embeddings" and part.stack not in depths:
+            parts = "encoder, decoder, encoder.blocks.0" if "encoder" in depths else "blocks.0"
+            raise InputError(
+                f"{location}: {model_name} ({model.family}) has no {name}; its parts are embeddings, {parts}"
+            )
+        if part.blocks is not None and part.blocks[-1] >= depths[part.stack]:
+            raise InputError(f"{location}: {name}: the last block of {model_name} is {depths[part.stack] - 1}")
+    if {"embeddings", "encoder", "decoder"} <= set(train.freeze):
+        raise InputError(f"{location}: leaves nothing of {model_name} to train; leave a part out")
 
 
 def _check_steps(train: Train, task: Task, location: str) -> None:

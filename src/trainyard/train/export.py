@@ -1,8 +1,10 @@
 """Models in transformers' format, with their card, from a training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from trainyard.config.catalogue import Model
 from trainyard.core.code_versions import CodeVersion
@@ -24,6 +26,7 @@ class Exporter:
         models: Path,
         engine: Engine,
         versions: Sequence[CodeVersion] = (),
+        frozen: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Prepare exports.
 
@@ -33,12 +36,14 @@ class Exporter:
             models: the folder of models.
             engine: contains the weights.
             versions: of the code that train it.
+            frozen: weights that are not trained, by name, which engines may hold rounded.
         """
         self._specification = specification
         self._entry = entry
         self._models = models
         self._engine = engine
         self._versions = versions
+        self._frozen = frozen or {}
         tokenizer = specification["data"]["tokenizer"]
         self._tokenizer = Path(tokenizer) if tokenizer else None
 
@@ -46,6 +51,7 @@ class Exporter:
         """Write `models/{name}`, given the step and its validation loss; a collective."""
         state = self._engine.full_state()
         if state is not None:
+            state |= self._frozen
             record = {name: self._specification[name] for name in ("study", "run")}
             record |= {"step": step, "validation_loss": loss}
             export(self._entry, state, self._models / name, self._tokenizer, self._card(step, loss), record)

@@ -83,6 +83,7 @@ def summarise(
         "peak_host_memory": _largest([outcome.get("peak_host_memory"), *(row["host_memory"] for row in rows)]),
         "elapsed_seconds": rows[-1]["elapsed_seconds"] if rows else 0.0,
         "parameters": started.get("parameters"),
+        "trained_parameters": started.get("trained_parameters"),
         "timing": "shared",  # other jobs run beside it: its speed is no measurement
         "models": models,
         "code_versions": [asdict(version) for version in versions],

@@ -19,12 +19,14 @@ from trainyard.core.errors import InputError, one_line
 from trainyard.core.files import clear_drafts, read_json, write_json
 from trainyard.core.timeouts import DEAF_SECONDS
 from trainyard.data.loader import Loader
+from trainyard.estimate.frozen import count_frozen
 from trainyard.estimate.parameters import MFU_FORMULA, flops_per_token, parameters
 from trainyard.hardware.device import device_name
 from trainyard.hardware.memory_usage import peak_host_memory
 from trainyard.launch.failures import is_lost_connection, is_out_of_memory
 from trainyard.launch.signals import heed_sigterm
 from trainyard.models.build import build, start_token
+from trainyard.models.freeze import freeze, frozen_weights
 from trainyard.models.loss import Objective
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import Engine, EngineSettings, load_engine
@@ -67,6 +69,7 @@ def _train(
     if metrics:
         write_json(folder.started, found_at_start(specification, loader))
     objective = _objective(specification)
+    frozen = frozen_weights(objective.model) if metrics else {}
     engine = engine_class(objective, engine_settings(specification, loader, folder.swap))
     seed_rank(specification.seed, engine.data_rank)  # the processes of one copy drop out alike
     step = process_group.broadcast(newest_step(folder.checkpoints, len(metrics.rows)) if metrics else 0)
@@ -80,7 +83,7 @@ def _train(
         _resume(folder, step, engine, versions)
     export = None
     if not specification.probe:
-        export = Exporter(read_json(folder.specification), specification.model, folder.models, engine, versions)
+        export = Exporter(read_json(folder.specification), specification.model, folder.models, engine, versions, frozen)
     loop = Loop(
         specification.train,
         engine,
@@ -143,6 +146,7 @@ def _objective(specification: Specification) -> Objective:
         weights=specification.data.weights,
         activation_checkpointing=train.activation_checkpointing,
     )
+    freeze(model, train.freeze)
     return Objective(model, train.label_smoothing)
 
 
@@ -163,17 +167,20 @@ def found_at_start(specification: Specification, loader: Loader) -> dict[str, An
     """Steps, parameters, the device and the parts of the MFU that are the model's: the content of started.json.
 
     A token of the MFU's formula is a position that is read and predicted. Of pairs
-    other tokens are read than are predicted: they get no MFU.
+    other tokens are read than are predicted: they get no MFU. Nor do models of which parts are frozen, for which the
+    formula counts products that nobody makes.
     """
+    train, every = specification.train, parameters(specification.model)
     found: dict[str, Any] = {
         "steps": loader.steps,
-        "parameters": parameters(specification.model),
+        "parameters": every,
+        "trained_parameters": every - count_frozen(specification.model, train.freeze).parameters,
         "device_name": device_name(process_group.device(specification.device)),
     }
-    if specification.task == "summarisation":
+    if specification.task == "summarisation" or train.freeze:
         return found
-    length = specification.train.sequence_length
-    return found | {"flops_per_token": flops_per_token(specification.model, length), "mfu_formula": MFU_FORMULA}
+    flops = flops_per_token(specification.model, train.sequence_length)
+    return found | {"flops_per_token": flops, "mfu_formula": MFU_FORMULA}
 
 
 def data_ranks(specification: Specification) -> int:

@@ -25,7 +25,7 @@ class Size:
     """What DeepSpeed's buffers are cut for.
 
     Attributes:
-        parameters: of the model.
+        parameters: of the model that are trained.
         largest: elements of its largest parameter.
         processes: over which each is split.
     """

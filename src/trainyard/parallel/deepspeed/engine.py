@@ -53,8 +53,9 @@ class Engine(engine.Engine):
         super().__init__(objective, settings)
         self.options: DeepSpeed = parse_options("deepspeed", settings.parallel.options)
         deepspeed = _import(settings.device)
-        sizes = [parameter.numel() for parameter in objective.parameters()]
-        size = Size(sum(sizes), max(sizes), process_group.world_size())
+        trained = sum(parameter.numel() for parameter in objective.parameters() if parameter.requires_grad)
+        largest = max(parameter.numel() for parameter in objective.parameters())
+        size = Size(trained, largest, process_group.world_size())
         if self.options.swaps:
             require_lockable(count_locked_bytes(settings, size))
             load_async_io()

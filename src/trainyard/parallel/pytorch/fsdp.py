@@ -1,6 +1,5 @@
 """Fully sharded data parallel: every process holds a part of weights, gradients and AdamW's state."""
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -9,6 +8,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from typing_extensions import override
 
+from trainyard.models.freeze import blocks
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import local_part
 from trainyard.parallel.pytorch import single
@@ -74,12 +74,3 @@ class Engine(single.Engine):
             for number, entries in whole["state"].items()
         }
         return {**whole, "state": state}
-
-
-def blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """The repeated parts of a model: the members of its outermost lists of modules."""
-    for child in module.children():
-        if isinstance(child, nn.ModuleList):
-            yield from child
-        else:
-            yield from blocks(child)

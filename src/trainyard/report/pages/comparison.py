@@ -259,6 +259,9 @@ def _run_cells(run: Run, checkpoint: str, peaks: Sequence[dict[str, Any]]) -> di
         padding = summary["padding_tokens"]
         cells["computed_tokens"] = Cell(short(computed), computed, tip=f"{computed:,}")
         cells["padding"] = Cell(decimal(100 * padding / computed, 1), padding / computed, tip=f"{padding:,} positions")
+    if trained := summary["trained_parameters"]:
+        whole = summary["parameters"]
+        cells["trained_parameters"] = Cell(short(trained), trained, {"all": whole}, tip=f"{trained:,} of {whole:,}")
     device = summary["peak_device_memory"]
     memory = summary["peak_host_memory"] if device is None else device
     if memory is not None:
@@ -431,6 +434,9 @@ def _cost_columns(rows: Sequence[Row]) -> Iterator[Column]:
     yield Column("padding", "padding %", "cost", tip="of the computed positions")
     published = any(row.section == PUBLISHED and "samples_per_second" in row.cells for row in rows)
     yield Column("samples_per_second", "samples/s", "cost", shown=published)
+    cells = [row.cells["trained_parameters"] for row in rows if "trained_parameters" in row.cells]
+    frozen = any(cell.value != cell.more["all"] for cell in cells)
+    yield Column("trained_parameters", "trained", "cost", tip="parameters that are not frozen", shown=frozen)
     yield Column("peak_memory", "peak memory", "cost")
     yield Column("mfu", "MFU %", "cost", tip="share of the peak: hover over a value for formula and peak")
     yield Column("parity", "parity", "against the reference", tip="largest difference in loss from the reference")

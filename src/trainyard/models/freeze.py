@@ -1,0 +1,60 @@
+"""Parts of a model that keep their weights: no gradient is made for them, and no optimizer state is kept."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from trainyard.config.train import FrozenPart, parse_part
+
+
+def freeze(model: Any, names: Iterable[str]) -> None:
+    """Let parts of a model keep their weights.
+
+    A weight that two parts share (an embedding that is the head too) is frozen with the embeddings.
+
+    Args:
+        model: a model of transformers, or one with the same names.
+        names: of its parts, as `freeze` of a study's `train` has them.
+    """
+    for name in names:
+        for parameter in list(_parameters(model, parse_part(name))):
+            parameter.requires_grad_(False)
+
+
+def frozen_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The weights that are not trained, by all their names; they stay as they are whatever is made of the model."""
+    named = model.named_parameters(remove_duplicate=False)
+    return {name: parameter.detach() for name, parameter in named if not parameter.requires_grad}
+
+
+def blocks(module: nn.Module) -> Iterator[nn.Module]:
+    """The repeated parts of a model: the members of its outermost lists of modules."""
+    for child in module.children():
+        if isinstance(child, nn.ModuleList):
+            yield from child
+        else:
+            yield from blocks(child)
+
+
+def _parameters(model: Any, part: FrozenPart) -> Iterator[nn.Parameter]:
+    if part.stack == "embeddings":
+        for module in _outside_of_blocks(model):
+            if isinstance(module, nn.Embedding):
+                yield from module.parameters()
+        return
+    stack = getattr(model.base_model, part.stack) if part.stack else model
+    if part.blocks is None:
+        shared = model.base_model.encoder.embed_tokens.weight
+        yield from (parameter for parameter in stack.parameters() if parameter is not shared)
+    else:
+        own = list(blocks(stack))
+        for number in part.blocks:
+            yield from own[number].parameters()
+
+
+def _outside_of_blocks(module: nn.Module) -> Iterator[nn.Module]:
+    yield module
+    for child in module.children():
+        if not isinstance(child, nn.ModuleList):
+            yield from _outside_of_blocks(child)
