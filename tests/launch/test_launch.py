@@ -176,7 +176,7 @@ def test_a_process_of_a_group_computes_fp32_in_fp32_whatever_the_environment_and
     for name in tf32.VARIABLES:
         monkeypatch.setenv(name, "1")
     assert launch("tf32_worker", [], 1, 1, tmp_path / "log") is None
-    assert (tmp_path / "log").read_text() == "before: highest flags: [False, False] variables: []\n"
+    assert (tmp_path / "log").read_text() == "before: highest flags: [False, False] variables: [] asked: [True, True]\n"
 
 
 def test_each_process_of_several_sees_a_slice_of_its_own(tmp_path):

@@ -170,6 +170,8 @@ WHOLE: dict[str, Any] = {
                     "dropout": 0.1,
                     "activation_checkpointing": False,
                     "compile": False,
+                    "tf32": False,
+                    "freeze": ["embeddings"],
                     "validate_every": 2,
                     "validation_tokens": 64,
                     "checkpoint_every": 2,

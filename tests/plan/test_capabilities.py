@@ -120,6 +120,8 @@ def test_a_precision_or_a_setting_may_want_a_gpu() -> None:
     half, whole = setting(gpu_precision=["fp16"]), setting(gpu=True)
     said = "fp16 needs a GPU: on CPUs it trains in fp32 or bf16"
     assert explain_unsupported(half, "gpt2", "fp16", 1, on_cpu) == said
+    assert explain_unsupported(half, "gpt2", "fp32", 1, on_cpu, tf32=True) == "tf32 needs an NVIDIA GPU, none here"
+    assert explain_unsupported(half, "gpt2", "fp32", 1, on_gpu, tf32=True) is None
     assert explain_unsupported(half, "gpt2", "bf16", 1, on_cpu) is None
     assert explain_unsupported(whole, "gpt2", "fp32", 1, on_cpu) == "needs an NVIDIA GPU, none here"
     assert explain_unsupported(half, "gpt2", "fp16", 1, on_gpu) is None

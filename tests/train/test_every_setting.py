@@ -7,11 +7,16 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from trainings import ENTRIES, runs_here
 from transformers import AutoModelForCausalLM
 
+from trainyard.config.catalogue import Model
 from trainyard.config.train import Train
+from trainyard.core.files import read_json
 from trainyard.data.loader import Loader
+from trainyard.models.build import build
+from trainyard.models.freeze import freeze
 
 
 def loss_of(model: Any, specification: dict[str, Any]) -> float:
@@ -42,3 +47,24 @@ def test_plain_transformers_loads_the_last_model_and_gives_the_runs_last_validat
     assert summary["outcome"] == "finished", summary["reason"]
     model = AutoModelForCausalLM.from_pretrained(job.output / "models" / "last", local_files_only=True).eval()
     assert loss_of(model, asked) == pytest.approx(summary["validation_loss"], abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["zero2", "low-level-zero"])
+def test_what_is_frozen_is_exported_as_it_was_though_the_engine_holds_it_in_16_bits(
+    name: str, specification: Callable[..., dict[str, Any]], new_job: Callable[[str, dict[str, Any]], Any]
+) -> None:
+    frozen = ["embeddings", "blocks.0"]
+    asked = specification(parallel=name, steps=3, validate_every=3, checkpoint_every=3, freeze=frozen)
+    asked["precision"] = "bf16"
+    job = new_job(name, asked)
+    assert job.run()["outcome"] == "finished"
+    before = build(Model.from_spec(asked["model"]), "tiny", seed=asked["seed"])
+    freeze(before, frozen)
+    after = load_file(job.output / "models" / "last" / "model.safetensors")
+    weights = {each: weight for each, weight in before.named_parameters() if each in after}
+    same = {each for each, weight in weights.items() if torch.equal(after[each], weight)}
+    assert {each for each, weight in weights.items() if not weight.requires_grad} == same
+    summary = read_json(job.output / "summary.json")
+    assert summary["trained_parameters"] == sum(each.numel() for each in before.parameters() if each.requires_grad)
+    assert summary["flops_per_token"] is None

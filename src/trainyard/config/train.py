@@ -137,6 +137,10 @@ class Train(Entry):
     activation_checkpointing: bool = Field(
         False, description="keep the input of each block and compute the rest again: less memory, more time"
     )
+    tf32: bool = Field(
+        False,
+        description="on a GPU, products of fp32 keep 10 bits of 23, and take a part of the time (from Ampere on)",
+    )
     compile: bool = Field(False, description="train through torch.compile")
     validate_every: PositiveInt = Field(250, description="steps between validations; the last step validates too")
     validation_tokens: PositiveInt = Field(163_840, description="most predicted tokens per validation")

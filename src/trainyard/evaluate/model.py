@@ -11,7 +11,7 @@ from transformers.utils import logging
 from trainyard.config.values import Entry, PositiveInt
 from trainyard.core.errors import InputError, one_line
 from trainyard.evaluate.packed_linear import can_pack, pack
-from trainyard.hardware.tf32 import turn_off_tf32
+from trainyard.hardware.tf32 import set_tf32
 
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
@@ -102,7 +102,7 @@ def _configuration(folder: Path) -> Any:
 
 
 def _load(kind: Any, folder: Path, placement: Placement) -> tuple[Any, Any]:
-    turn_off_tf32()
+    set_tf32(allowed=False)
     if placement.device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device {placement.device}: torch sees no GPU here; use device cpu")
     if (torch.device(placement.device).index or 0) >= max(1, torch.cuda.device_count()):

@@ -10,13 +10,13 @@ from trainyard.config.catalogue import Precision
 from trainyard.core.files import write_json
 from trainyard.hardware.device import device_name
 from trainyard.hardware.device_peak import find_peak
-from trainyard.hardware.tf32 import turn_off_tf32
+from trainyard.hardware.tf32 import set_tf32
 
 
 def main() -> None:
     """Find the peak of the device of the first argument, and write it to the last."""
     kind, precision, threads, output = sys.argv[1:]
-    turn_off_tf32()
+    set_tf32(allowed=False)
     torch.set_num_threads(int(threads))
     device = torch.device(kind, 0) if kind == "cuda" else torch.device(kind)
     peak = find_peak(device, cast(Precision, precision))

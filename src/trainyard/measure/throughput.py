@@ -28,7 +28,7 @@ COORDINATES = (
     "sequence_length",
     "memory_limit",
 )
-TRAIN_COORDINATES = ("activation_checkpointing", "compile")
+TRAIN_COORDINATES = ("activation_checkpointing", "compile", "tf32", "freeze")
 RESULT_KEYS = (
     "step_seconds",
     "tokens_per_second",

@@ -24,6 +24,7 @@ from trainyard.estimate.parameters import (
 )
 from trainyard.hardware.device import device_name
 from trainyard.hardware.memory_usage import DeviceMemory, host_memory, peak_host_memory
+from trainyard.hardware.tf32 import set_tf32
 from trainyard.measure.memory_limit import lift_limit, limit_memory
 from trainyard.measure.profile import profile_steps
 from trainyard.models.build import build
@@ -49,6 +50,7 @@ def measure_cell(cell: dict[str, Any], scratch: Path) -> dict[str, Any]:
     torch.set_num_threads(cell["threads"])
     kind = load_engine(cell["parallel"]["engine"])
     kind.start(cell["device"])
+    set_tf32(cell["train"]["tf32"])
     model, device = Model.from_spec(cell["model"]), process_group.device(cell["device"])
     _load_libraries(model, cell)
     before = host_memory()
@@ -219,7 +221,7 @@ def compute_flops(seconds: list[float], cell: dict[str, Any], data_ranks: int) -
     """TFLOP/s per process by two counts, with their formulas and that of the utilisation (MFU).
 
     Megatron's count holds for decoders with a feed-forward layer of four times the width; elsewhere it is None. Both
-    are where parts are frozen, whose gradients they would count.
+    are where parts are frozen, whose gradients they would count, and in TF32, whose peak is not known.
     """
     model, train = Model.from_spec(cell["model"]), cell["train"]
     length, family = train["sequence_length"], load_family(model.family)
@@ -231,7 +233,7 @@ def compute_flops(seconds: list[float], cell: dict[str, Any], data_ranks: int) -
         flops = samples_per_second * length * flops_per_token(model, length)
     holds = family.has_megatrons_flops and model.shape.feed_forward in (None, 4 * model.shape.width)
     megatron = samples_per_second * megatron_flops(model, 1, length, train["activation_checkpointing"])
-    counts = not train["freeze"]
+    counts = not (train["freeze"] or train["tf32"])
     return {
         "tflops": flops / 1e12 if counts else None,
         "tflops_formula": PAIRS_FORMULA if pairs else FLOPS_FORMULA,

@@ -9,7 +9,7 @@ import torch.distributed as dist
 
 from trainyard.core.errors import InputError
 from trainyard.core.timeouts import read_timeout
-from trainyard.hardware.tf32 import turn_off_tf32
+from trainyard.hardware.tf32 import set_tf32
 
 # torchrun's words: how many machines there are, and which of them this one is
 _MACHINES = {"GROUP_WORLD_SIZE": "1", "GROUP_RANK": "0"}
@@ -41,7 +41,7 @@ def start(kind: Literal["cpu", "cuda"]) -> None:
     Raises:
         InputError: this machine has fewer GPUs than processes, or the timeout is no time.
     """
-    turn_off_tf32()
+    set_tf32(allowed=False)
     if kind == "cuda":
         if local_rank() >= torch.cuda.device_count():
             raise InputError(

@@ -99,6 +99,7 @@ def explain_unsupported(
     processes: int,
     capabilities: dict[str, Any],
     cluster: bool = False,
+    tf32: bool = False,
 ) -> str | None:
     """Why a run can't be done here, or None: first what holds on every machine.
 
@@ -110,6 +111,7 @@ def explain_unsupported(
         or _explain_not_installed(setting, capabilities)
         or _explain_not_built(capabilities)
         or _explain_no_device(setting, precision, processes, capabilities["device"], cluster)
+        or ("tf32 needs an NVIDIA GPU, none here" if tf32 and capabilities["device"] == "cpu" else None)
     )
 
 

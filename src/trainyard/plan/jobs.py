@@ -200,7 +200,8 @@ class Dag:
         at = execution.specification
         setting, family = self.catalogues.parallel[execution.entry], at["model"]["family"]
         capabilities = self._capabilities(execution)
-        return explain_unsupported(setting, family, at["precision"], at["processes"], capabilities, self.cluster)
+        precision, processes, tf32 = at["precision"], at["processes"], at["train"]["tf32"]
+        return explain_unsupported(setting, family, precision, processes, capabilities, self.cluster, tf32)
 
     def runnable(self) -> list[Execution]:
         """Every run, probe and cell that can be done here."""

@@ -32,8 +32,11 @@ _OF_THE_CELL = {
     "warmup_start",
     "decay",
     "final_fraction",
+    "order",
     "validate_every",
     "validation_tokens",
+    "patience",
+    "min_improvement",
     "checkpoint_every",
     "keep_steps",
 }
@@ -188,6 +191,8 @@ def _name(cell: dict[str, Any], grid: Measure) -> str:
         f"sequence{cell['sequence_length']}",
         *(["checkpointed"] if cell["train"]["activation_checkpointing"] else []),
         *(["compiled"] if cell["train"]["compile"] else []),
+        *(["tf32"] if cell["train"]["tf32"] else []),
+        *(["-".join(["frozen", *cell["train"]["freeze"]])] if cell["train"]["freeze"] else []),
         *(f"{kind}{gigabytes:g}gb" for kind, gigabytes in limits.items() if gigabytes),
     )
     return "_".join(parts)

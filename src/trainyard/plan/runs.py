@@ -242,6 +242,7 @@ class Expansion:
             "tokens": None,
             "epochs": None,
             "dropout": 0.0,
+            "tf32": False,
             "max_grad_norm": None,
             "warmup_steps": min(settings.get("warmup_steps") or 0, probes.steps // 10),
             "warmup_ratio": None,

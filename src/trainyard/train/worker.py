@@ -23,6 +23,7 @@ from trainyard.estimate.frozen import count_frozen
 from trainyard.estimate.parameters import MFU_FORMULA, flops_per_token, parameters
 from trainyard.hardware.device import device_name
 from trainyard.hardware.memory_usage import peak_host_memory
+from trainyard.hardware.tf32 import set_tf32
 from trainyard.launch.failures import is_lost_connection, is_out_of_memory
 from trainyard.launch.signals import heed_sigterm
 from trainyard.models.build import build, start_token
@@ -50,6 +51,7 @@ def main(folder: WorkFolder) -> None:
         torch.set_num_threads(specification.threads)
         engine_class = load_engine(specification.parallel.engine)
         engine_class.start(specification.device)
+        set_tf32(specification.train.tf32)
         # an orphan that held the lock may have come to its end meanwhile
         if process_group.broadcast(int(leads and folder.outcome() is not None)):
             process_group.stop()
@@ -168,7 +170,7 @@ def found_at_start(specification: Specification, loader: Loader) -> dict[str, An
 
     A token of the MFU's formula is a position that is read and predicted. Of pairs
     other tokens are read than are predicted: they get no MFU. Nor do models of which parts are frozen, for which the
-    formula counts products that nobody makes.
+    formula counts products that nobody makes, nor runs in TF32, whose peak is not known.
     """
     train, every = specification.train, parameters(specification.model)
     found: dict[str, Any] = {
@@ -177,7 +179,7 @@ def found_at_start(specification: Specification, loader: Loader) -> dict[str, An
         "trained_parameters": every - count_frozen(specification.model, train.freeze).parameters,
         "device_name": device_name(process_group.device(specification.device)),
     }
-    if specification.task == "summarisation" or train.freeze:
+    if specification.task == "summarisation" or train.freeze or train.tf32:
         return found
     flops = flops_per_token(specification.model, train.sequence_length)
     return found | {"flops_per_token": flops, "mfu_formula": MFU_FORMULA}

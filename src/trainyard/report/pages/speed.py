@@ -67,7 +67,7 @@ COLUMNS = [
     Column("prediction_error", "error %", "predicted memory", tip="predicted / measured increase, minus one"),
     Column("limit", "limit of memory", tip="of a process: what it could take at most", text=True),
     Column("activations", "activations", tip="kept, or computed again where they are needed", text=True),
-    Column("mode", "mode", tip="eager, or compiled by torch.compile", text=True),
+    Column("mode", "mode", tip="eager, or compiled by torch.compile; with TF32; with frozen parts", text=True),
     Column("tflops", "6N + 12LHQT", "TFLOP/s per process"),
     Column("tflops_megatron", "Megatron", "TFLOP/s per process", tip="decoder-only models"),
     Column("mfu", "MFU %", tip="share of the peak: hover over a value for formula and peak"),

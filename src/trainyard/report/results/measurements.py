@@ -37,14 +37,14 @@ def read_searches(paths: Iterable[Path]) -> list[MeasuredCell]:
 
 
 def _describe_coordinates(cell: MeasuredCell) -> MeasuredCell:
-    """With three coordinates in words: the limit of memory, what becomes of activations, and eager or compiled."""
+    """With three coordinates in words: the limit of memory, what becomes of activations, and how the model runs."""
     limit = cell["memory_limit"]
     words = f"{limit['bytes'] / 1e9:g} GB of {limit['kind']} memory" if limit else NO_LIMIT
     return {
         **cell,
         "limit": words,
         "activations": activations(cell["activation_checkpointing"]),
-        "mode": mode(cell["compile"]),
+        "mode": mode(cell["compile"], cell["tf32"], cell["freeze"]),
     }
 
 
@@ -53,9 +53,12 @@ def activations(checkpointing: bool) -> str:
     return "recomputed" if checkpointing else "kept"
 
 
-def mode(compiled: bool) -> str:
-    """How a model runs, in a word."""
-    return "compiled" if compiled else "eager"
+def mode(compiled: bool, tf32: bool, frozen: Sequence[str]) -> str:
+    """How a model runs, in a word, and what else of its training makes a difference."""
+    words = ["compiled" if compiled else "eager"]
+    words += ["TF32"] if tf32 else []
+    words += [f"frozen: {', '.join(frozen)}"] if frozen else []
+    return ", ".join(words)
 
 
 def varying_coordinates(cells: Sequence[MeasuredCell], names: Sequence[str] = COORDINATES) -> list[str]:

@@ -65,7 +65,7 @@ def cell_coordinates(entry: Published) -> dict[str, Any]:
         **coordinates_dict,
         "limit": NO_LIMIT,
         "activations": activation_words,
-        "mode": mode(compiled=False),
+        "mode": mode(compiled=False, tf32=False, frozen=[]),
     }
 
 
