@@ -129,9 +129,8 @@ def _load_libraries(model: Model, cell: dict[str, Any]) -> None:
     little = model.model_copy(update={"shape": shape})
     alone = ParallelSetting.from_spec({"name": "single", "engine": "single"})
     # eager: a compiler would keep what it makes for the small model
-    train = Train.model_validate(
-        cell["train"] | {"compile": False, "sequence_length": 8, "source_length": 8, "target_length": 8}
-    )
+    lengths = {"sequence_length": 8, "source_length": 8, "target_length": 8}
+    train = Train.model_validate(cell["train"] | lengths | {"compile": False, "freeze": []})
     engine = single.Engine(_objective(little, cell, train), _settings({**cell, "batch": 1}, alone, train, None))
     engine.train_step([make_random_batch(little, train, 1, seed=0)], 0.0)
     del engine
