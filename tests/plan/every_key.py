@@ -139,6 +139,7 @@ WHOLE: dict[str, Any] = {
         "question": "Is each refused or run?",
         "scaling": True,
         "primary": "perplexity",
+        "expect": {"other": {"memory": "less", "speed": "more", "quality": "less"}},
         "pretrained": ["given"],
         "grids": [
             {
@@ -147,7 +148,7 @@ WHOLE: dict[str, Any] = {
                 "parallel": ["single"],
                 "processes": [1],
                 "precision": ["fp32"],
-                "recipes": {"base": {}},
+                "recipes": {"base": {}, "other": {"weight_decay": 0.2}},
                 "seeds": [1],
                 "threads": 1,
                 "overrides": {"models": {"gpt2": {"max_grad_norm": 2.0}}},

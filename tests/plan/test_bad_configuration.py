@@ -152,6 +152,12 @@ def changed(path: str, value: Any) -> dict[str, Any]:
             {"hellaswag": {"datasets": ["tinyworld-endings"], "shots": [100]}},
             ["evaluate.hellaswag.shots: 100 are drawn from the 100 last rows of the split"],
         ),
+        (
+            "expect",
+            {"other": {"memory": "less"}},
+            ["expect.other: no recipe of the study is called so: it has base alone"],
+        ),
+        ("expect", {"base": {"memory": "low"}}, ["expect.base.memory: 'low' is not allowed"]),
         ("primary", "hellaswag", ["primary: 'hellaswag' is not evaluated; leave it out"]),
         ("grids", [], ["give at least one of grids, pretrained, probes and measure"]),
     ],

@@ -120,7 +120,7 @@ RECIPES += [
     ),
     (
         "summarisation",
-        ("samsum_bart-large",),
+        ("samsum_bart-large", "_fp16_seed1"),
         {
             **samsum,
             "precision": "fp16",

@@ -21,6 +21,8 @@ from trainyard.config.values import (
     Threads,
 )
 
+BASE = "base"
+"""The recipe that others are weighed against, and that a grid without recipes has."""
 Gigabytes = Annotated[float, Field(gt=0, le=1e6)]
 Checkpoints = Annotated[Distinct[str], Field(min_length=1)]
 
@@ -168,7 +170,7 @@ class Grid(Entry):
     parallel: Distinct[str] = Field(default_factory=lambda: ["single"], min_length=1)
     processes: Distinct[Processes] = Field(default_factory=lambda: [1], min_length=1)
     precision: Distinct[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
-    recipes: dict[Name, dict[str, Any]] = Field(default_factory=lambda: {"base": {}}, min_length=1)
+    recipes: dict[Name, dict[str, Any]] = Field(default_factory=lambda: {BASE: {}}, min_length=1)
     seeds: Distinct[Seed] = Field(default_factory=lambda: [1], min_length=1)
     threads: Threads = Field(1, description="threads per process; results depend on it")
     train: dict[str, Any] = Field(description="settings of every run of this grid")
@@ -298,6 +300,14 @@ class Published(Entry):
         return self
 
 
+class Expectation(Entry):
+    """What is said of a recipe beforehand: how its cost and quality compare with those of the recipe `base`."""
+
+    memory: Literal["less", "more"] | None = Field(None, description="of the process that takes most")
+    speed: Literal["less", "more"] | None = Field(None, description="samples a second")
+    quality: Literal["less", "more"] | None = Field(None, description="by the score that answers the question")
+
+
 class Study(Entry):
     """One file of config/studies."""
 
@@ -309,6 +319,9 @@ class Study(Entry):
     primary: str | None = Field(
         None,
         description="the metric that answers the question: what is said of others and of losses is marked exploratory",
+    )
+    expect: dict[str, Expectation] = Field(
+        default_factory=dict, description="by recipe: what is said of it beforehand, which the trade-offs judge"
     )
     probes: list[Probes] = Field(default_factory=list)
     measure: list[Measure] = Field(default_factory=list)

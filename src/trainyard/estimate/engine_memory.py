@@ -63,7 +63,7 @@ class Workload:
     options: Mapping[str, Any] = field(default_factory=dict)
     on_cpu: bool = True
     plain_head: bool = False
-    frozen: Frozen = Frozen()
+    frozen: Frozen = field(default_factory=Frozen)
 
     @property
     def whole(self) -> int:

@@ -239,6 +239,19 @@ TABLES = [
         },
     ),
     Table(
+        name="trade_offs_table",
+        title="trade-offs of recipes",
+        subcategory="Evaluation",
+        module="trade_offs",
+        inputs={
+            "runs": "trainings",
+            "validations": "validations",
+            "evaluations": "evaluations",
+            "scored": "items",
+        },
+        when=lambda study: study.weighs_recipes,
+    ),
+    Table(
         name="differences_table",
         title="paired differences",
         subcategory="Evaluation",

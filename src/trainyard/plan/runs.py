@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainyard.config.catalogue import Dataset, Model, ParallelSetting, Precision, Tokenizer
-from trainyard.config.study import Evaluate, Grid, Probes, Study
+from trainyard.config.study import BASE, Evaluate, Grid, Probes, Study
 from trainyard.config.train import Train, fill_required
 from trainyard.config.yaml_entries import choose, parse
 from trainyard.core.errors import InputError
@@ -101,7 +101,7 @@ class _Coordinates:
     seed: int
 
     def name(self) -> str:
-        recipe = () if self.recipe == "base" else (self.recipe,)
+        recipe = () if self.recipe == BASE else (self.recipe,)
         parts = (
             self.dataset,
             self.model,
@@ -205,7 +205,7 @@ class Expansion:
                 compared: list[Precision] = ["fp32"] if precision == "fp32" else ["fp32", precision]
                 references = [self._reference(probes, own, dataset, model, ranks, each, location) for each in compared]
                 yield from references  # those that probes share are the same run
-                at = _Coordinates(dataset, model, parallel, processes, precision, "base", probes.seed)
+                at = _Coordinates(dataset, model, parallel, processes, precision, BASE, probes.seed)
                 probe = self._run(at, own, probes.threads, "probe", location)
                 exact, *same = [reference.name for reference in references]
                 yield replace(probe, reference=exact, same_precision=same[0] if same else None)
@@ -230,7 +230,7 @@ class Expansion:
         return run
 
     def _probe_train(self, probes: Probes, grid: Grid | None, dataset: str, model: str, location: str) -> Train:
-        at = _Coordinates(dataset, model, "", 1, "fp32", "base", probes.seed)
+        at = _Coordinates(dataset, model, "", 1, "fp32", BASE, probes.seed)
         settings = self._train(grid, at, location).model_dump() if grid else {}
         # each process takes its share at once: settings differ in the order in which they sum micro-batches
         settings["micro_batch"] = None

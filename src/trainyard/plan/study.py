@@ -10,7 +10,7 @@ from typing import Any
 from trainyard.config.catalogue import Dataset, Model, ParallelSetting, Tokenizer
 from trainyard.config.engine_options import check_setting
 from trainyard.config.settings import Config
-from trainyard.config.study import Evaluate, Study
+from trainyard.config.study import BASE, Evaluate, Study
 from trainyard.config.yaml_entries import choose, parse, parse_entries, read_yaml, suggest
 from trainyard.core.errors import InputError
 from trainyard.core.python_environment import find_framework, inspect_interpreter
@@ -136,6 +136,7 @@ class StudyPlan:
         check_names([*self.runs, *self.cells, *files], self.place)
         self._check_metrics()
         self._check_primary()
+        self._check_expected()
         self._check_one_protocol()
         _ = self.contaminations
 
@@ -145,6 +146,14 @@ class StudyPlan:
         if self.study.primary is not None and self.study.primary not in asked:
             remedy = f"give one of {', '.join(asked)}, or leave it out" if asked else "leave it out"
             raise InputError(f"{self.place}: primary: {self.study.primary!r} is not evaluated; {remedy}")
+
+    def _check_expected(self) -> None:
+        """See that each recipe that something is expected of is weighed against `base`."""
+        weighed = sorted({run.specification["recipe"] for run in self.trainings} - {BASE})
+        for recipe in self.study.expect:
+            if recipe not in weighed:
+                remedy = f"its recipes beside {BASE} are {', '.join(weighed)}" if weighed else f"it has {BASE} alone"
+                raise InputError(f"{self.place}: expect.{recipe}: no recipe of the study is called so: {remedy}")
 
     def _check_one_protocol(self) -> None:
         """See that scores of one name, which the report ranks, are scored alike."""
@@ -215,6 +224,12 @@ class StudyPlan:
         """Whether two models are compared by one evaluation."""
         names = [Path(file).name.partition("@")[0] for file in self.compared_files]
         return len(set(names)) < len(names)
+
+    @property
+    def weighs_recipes(self) -> bool:
+        """Whether recipes were trained beside the recipe that others are weighed against."""
+        recipes = {run.specification["recipe"] for run in self.trainings}
+        return BASE in recipes and len(recipes) > 1
 
     @property
     def has_shared_validation(self) -> bool:

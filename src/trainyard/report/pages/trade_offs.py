@@ -1,0 +1,174 @@
+"""What each recipe costs and gains against the recipe `base`: memory, work, time and quality side by side."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from trainyard.config.study import BASE, Study
+from trainyard.report.render.format import SHORT_TITLES, TITLES, decimal, join_words, plural
+from trainyard.report.render.html import Cell, Column, Row, Table, write_table
+from trainyard.report.results.runs import read_evaluations, read_runs
+from trainyard.report.statistics.pairwise import describe_p_value, format_difference, raw_difference_unit
+from trainyard.report.statistics.study import Evidence
+from trainyard.report.statistics.trade_offs import (
+    MARGINS,
+    Change,
+    Cost,
+    Direction,
+    Quality,
+    TradeOff,
+    weigh_recipes,
+)
+
+COSTS: dict[Cost, tuple[str, str, Direction]] = {
+    "memory": ("peak memory", "of the process that takes most", "less"),
+    "tokens": ("computed tokens", "of pairs with their padding", "less"),
+    "speed": ("samples/s", "median step without warm-up", "more"),
+    "hours": ("device hours", "until the run ended, early or not", "less"),
+}
+"""Heading, explanation, and which way is better."""
+KINDS = {"held": "good", "contradicted": "bad", "not shown": "plain"}
+NOTES = [
+    f"Each figure is that of the recipe over, or minus, that of {BASE} with the same seeds; costs are geometric means "
+    "over seeds, with the least and the largest seed in brackets.",
+    f"A cost is said to be less or more where every seed differs by more than {100 * MARGINS['memory']:g} % in memory "
+    f"or {100 * MARGINS['speed']:g} % in time: steps were timed while other jobs ran, which `measure` avoids.",
+    "Brackets beside a score hold the 95 % interval of its difference; p is corrected by Holm over the recipes. "
+    "Several seeds are tested over seeds and items, one seed over the items of two models alone.",
+]
+EMPTY = f"No recipe was trained beside a recipe `{BASE}` with the same seed."
+
+
+def tabulate(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path], table: Path, numbers: Path) -> None:
+    """Write what each recipe changes as HTML and CSV.
+
+    Args:
+        study: gives the title, and what is expected of recipes.
+        runs: folders with spec.json, summary.json and validation.parquet.
+        evaluations: evaluation files, whose items are in Parquet files beside them.
+        table: the HTML page.
+        numbers: the CSV.
+    """
+    weighed = weigh_recipes(read_runs(runs), read_evaluations(evaluations), study.expect)
+    rows = [Row(dict(_cells(each, study.primary)), each.place) for each in weighed]
+    scores = dict.fromkeys((quality.name, quality.title) for each in weighed for quality in each.qualities)
+    columns = [
+        Column("recipe", "recipe", text=True),
+        Column("seeds", "seeds", shown=any(each.seeds > 1 for each in weighed)),
+        *(Column(cost, title, f"over {BASE}", tip=tip) for cost, (title, tip, _) in COSTS.items()),
+        *(Column(f"{title}:{name}", SHORT_TITLES[name], title, tip=f"minus {BASE}") for name, title in scores),
+        Column("expected", "expected", "said beforehand", text=True, shown=bool(study.expect)),
+    ]
+    notes = [*_describe(weighed, study.primary), *NOTES] if weighed else []
+    write_table(Table("Trade-offs of recipes", columns, rows, notes, EMPTY), study.title, table, numbers)
+
+
+def describe_trade_offs(evidence: Evidence) -> list[str]:
+    """What to take where memory, time or quality matters most."""
+    weighed = weigh_recipes(evidence.runs, evidence.evaluations, evidence.study.expect)
+    return _describe(weighed, evidence.study.primary)
+
+
+def _cells(trade_off: TradeOff, primary: str | None) -> Iterator[tuple[str, Cell]]:
+    yield "recipe", Cell(trade_off.recipe, trade_off.recipe)
+    yield "seeds", Cell(str(trade_off.seeds), trade_off.seeds)
+    for cost, change in trade_off.costs.items():
+        yield cost, _cost_cell(change, COSTS[cost][2], trade_off.seeds)
+    for quality in trade_off.qualities:
+        yield f"{quality.title}:{quality.name}", _quality_cell(quality)
+    if judged := trade_off.judge(primary):
+        text = "; ".join(f"{dict(trade_off.expected)[name]} {name}: {verdict}" for name, verdict in judged.items())
+        worst = next((verdict for verdict in ("contradicted", "not shown") if verdict in judged.values()), "held")
+        yield "expected", Cell(text, text, kind=KINDS[worst])
+
+
+def _cost_cell(change: Change, better: Direction, seeds: int) -> Cell:
+    kind = "muted" if change.direction is None else "good" if change.direction == better else "warn"
+    detail = f"[{_percent(change.lowest)}, {_percent(change.highest)}]" if seeds > 1 else ""
+    more = {"lowest": change.lowest, "highest": change.highest, "direction": change.direction}
+    return Cell(_percent(change.ratio), change.ratio, more, kind=kind, detail=detail)
+
+
+def _quality_cell(quality: Quality) -> Cell:
+    if isinstance(quality.found, str) or quality.p is None:
+        return Cell("not tested", None, tip=str(quality.found), kind="plain")
+    value, interval = format_difference(quality.name, quality.found)
+    kind = {"more": "good", "less": "warn"}.get(quality.direction or "", "muted")
+    more = {"low": quality.found.low, "high": quality.found.high, "p_holm": quality.p}
+    more |= {"unit": raw_difference_unit(quality.name)}
+    return Cell(value, quality.found.difference, more, describe_p_value(quality.p), kind, detail=interval)
+
+
+def _percent(ratio: float) -> str:
+    change = 100 * (ratio - 1)
+    digits = 0 if abs(change) >= 10 else 1
+    rounded = round(change, digits) + 0.0  # no zero with a sign
+    return f"{'+' if rounded > 0 else ''}{decimal(rounded, digits)} %"
+
+
+def _describe(weighed: Sequence[TradeOff], primary: str | None) -> list[str]:
+    sentences = []
+    for place in dict.fromkeys(each.place for each in weighed):
+        here = [each for each in weighed if each.place == place]
+        where = f" ({place})" if place else ""
+        parts = [
+            f"where memory matters most{where}, {_cheapest(here, 'memory', primary)}",
+            f"where time does, {_cheapest(here, 'hours', primary)}",
+            f"where quality does, {_best(here, primary)}",
+        ]
+        text = "; ".join(parts)
+        sentences.append(f"{text[0].upper()}{text[1:]}.")
+    return [*sentences, *_describe_expected(weighed, primary)]
+
+
+def _cheapest(trade_offs: Sequence[TradeOff], cost: Cost, primary: str | None) -> str:
+    """The recipe that takes least of a cost, with what it costs in quality."""
+    cheaper = [each for each in trade_offs if cost in each.costs and each.costs[cost].direction == "less"]
+    if not cheaper:
+        return f"no recipe is shown to take less than {BASE}"
+    best = min(cheaper, key=lambda each: each.costs[cost].ratio)
+    return f"take {best.recipe} ({_percent(best.costs[cost].ratio)} {COSTS[cost][0]}, {_say_quality(best, primary)})"
+
+
+def _best(trade_offs: Sequence[TradeOff], primary: str | None) -> str:
+    better = [
+        (each, quality)
+        for each in trade_offs
+        if (quality := each.quality(primary)) is not None and quality.direction == "more"
+    ]
+    if not better:
+        return f"no recipe is shown to be better than {BASE}"
+    best, quality = max(better, key=lambda pair: abs(_difference(pair[1])))
+    others = [each.recipe for each, _ in better if each is not best]
+    also = f"; better than {BASE} too: {join_words(others)}" if others else ""
+    costs = [
+        f"{_percent(best.costs[cost].ratio)} {COSTS[cost][0]}" for cost in ("memory", "hours") if cost in best.costs
+    ]
+    return f"take {best.recipe} ({', '.join([_say(quality), *costs])}{also})"
+
+
+def _difference(quality: Quality) -> float:
+    return 0.0 if isinstance(quality.found, str) else quality.found.difference
+
+
+def _say_quality(trade_off: TradeOff, primary: str | None) -> str:
+    quality = trade_off.quality(primary)
+    return "quality not compared" if quality is None else _say(quality)
+
+
+def _say(quality: Quality) -> str:
+    if isinstance(quality.found, str) or quality.p is None:
+        return f"{TITLES[quality.name]} not tested: {quality.found}"
+    value, interval = format_difference(quality.name, quality.found)
+    text = f"{TITLES[quality.name]} {value} {interval}"
+    return f"{text}, within noise" if quality.direction is None else text
+
+
+def _describe_expected(weighed: Sequence[TradeOff], primary: str | None) -> list[str]:
+    judged = [(each.recipe, name, verdict) for each in weighed for name, verdict in each.judge(primary).items()]
+    if not judged:
+        return []
+    counts = [(verdict, sum(each[2] == verdict for each in judged)) for verdict in KINDS]
+    text = join_words([f"{count} {verdict}" for verdict, count in counts if count])
+    against = [f"{recipe} ({name})" for recipe, name, verdict in judged if verdict == "contradicted"]
+    more = f"; contradicted: {join_words(against)}" if against else ""
+    return [f"Of {plural(len(judged), 'expectation')} {text}{more}."]
