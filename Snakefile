@@ -29,6 +29,7 @@ onstart:
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
+include: "rules/tune.smk"
 include: "rules/measure.smk"
 include: "rules/evaluate.smk"
 include: "rules/figures.smk"

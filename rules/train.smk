@@ -14,7 +14,7 @@ rule train:
     benchmark:
         "logs/{study}/train/{run}.benchmark.jsonl"
     wildcard_constraints:
-        run="(?!probe_)[^/@]+",
+        run="(?!probe_|member_|winner_)[^/@]+",
     conda:
         JOBS.framework_environment
     threads: JOBS.threads

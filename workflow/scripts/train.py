@@ -1,4 +1,4 @@
-"""Rules train and probe: one run from its specification."""
+"""Rules train, probe, member and last_member: one training from its specification."""
 
 import sys
 from pathlib import Path
@@ -12,17 +12,20 @@ ignore_user_packages()
 
 from trainyard.core.job import Job
 from trainyard.jobs.script import run_job
-from trainyard.train.job import train
+from trainyard.train.job import train, write_ended
+from trainyard.tune.member import resolve
 
 
 def main(job: Job) -> None:
-    specification = job.params["specification"]
-    # a workflow that imports this one may have put the folders under a prefix: Snakemake knows where they are
-    named = [name for name, folder in specification["data"].items() if folder]
-    data = dict(zip(named, job.input["folders"], strict=True))
+    specification, output = job.specification, Path(job.output["summary"]).parent
+    if "generation" in job.input:
+        specification, ended = resolve(specification, Path(job.input["generation"]), job.input["states"])
+        if ended is not None:
+            write_ended(specification, output, ended)
+            return
     train(
-        specification | {"data": specification["data"] | data},
-        output=Path(job.output["summary"]).parent,
+        specification,
+        output=output,
         work=Path("work"),
         log=Path(job.log),
         code=job.params["code"],

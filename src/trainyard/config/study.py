@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from trainyard.config.catalogue import Precision, Split
 from trainyard.config.protocols import RougeTokenizer, uses_stemmer
+from trainyard.config.tune import Method, Range
 from trainyard.config.values import (
     Dimension,
     Distinct,
@@ -180,6 +181,34 @@ class Grid(Entry):
     evaluate: Evaluate | None = None
 
 
+class Tune(Entry):
+    """A search over settings of training, by one method or several on the same budget.
+
+    A member trains `generations` times `steps` steps, with warm-up and decay over all of them; members are judged by
+    their validation loss at the end of each generation. The best member of the last one is a run of the study.
+    """
+
+    name: Name = Field(description="of the search: winners are runs of the recipe NAME-METHOD")
+    method: Distinct[Method] = Field(
+        default_factory=lambda: ["pbt"],
+        min_length=1,
+        description="population based training; points of a grid; random search; successive halving",
+    )
+    dataset: str
+    model: str
+    parallel: str = "single"
+    processes: Processes = 1
+    precision: Precision = "fp32"
+    threads: Threads = Field(1, description="threads per process; results depend on it")
+    members: Annotated[int, Field(ge=2, le=10_000)] = Field(description="trainings of a generation; of a grid at most")
+    generations: Annotated[int, Field(ge=1, le=1000)]
+    steps: PositiveInt = Field(description="optimizer steps of a generation")
+    seed: Seed = Field(1, description="of weights, batches and the search's draws")
+    over: dict[str, Range] = Field(min_length=1, description="settings of training that are searched")
+    train: dict[str, Any] = Field(description="the other settings of training, without its length")
+    evaluate: Evaluate | None = Field(None, description="for the winners; by default the study's")
+
+
 class Probes(Entry):
     """Short runs that compare parallel settings with the reference."""
 
@@ -323,6 +352,7 @@ class Study(Entry):
     expect: dict[str, Expectation] = Field(
         default_factory=dict, description="by recipe: what is said of it beforehand, which the trade-offs judge"
     )
+    tune: list[Tune] = Field(default_factory=list, description="searches over settings of training")
     probes: list[Probes] = Field(default_factory=list)
     measure: list[Measure] = Field(default_factory=list)
     scaling: bool = Field(False, description="fit loss against parameters over the study's models")
@@ -330,6 +360,6 @@ class Study(Entry):
 
     @model_validator(mode="after")
     def _check_work(self) -> "Study":
-        if not (self.grids or self.pretrained or self.probes or self.measure):
-            raise ValueError("give at least one of grids, pretrained, probes and measure")
+        if not (self.grids or self.pretrained or self.tune or self.probes or self.measure):
+            raise ValueError("give at least one of grids, pretrained, tune, probes and measure")
         return self

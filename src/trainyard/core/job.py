@@ -13,6 +13,8 @@ import yaml
 from trainyard.core.python_environment import find_framework
 
 CONFIG = Path("config/config.yaml")
+STATE = "state"
+"""The name of the output that a member of a search leaves for the next generation, for which no record answers."""
 HIDDEN = "PATH"
 """In place of a folder or file of this machine, which is nobody else's."""
 
@@ -61,6 +63,16 @@ class Job:
         return "parallel" in (self.params.get("specification") or {})
 
     @property
+    def specification(self) -> dict[str, Any]:
+        """What a training is told, with its data where Snakemake has it.
+
+        A workflow that imports this one may have put the folders under a prefix.
+        """
+        specification = self.params["specification"]
+        named = [name for name, folder in specification["data"].items() if folder]
+        return specification | {"data": specification["data"] | dict(zip(named, self.input["folders"], strict=True))}
+
+    @property
     def python(self) -> str:
         """What its processes run with: the interpreter that is named for their framework, or this one."""
         packages = self.params["specification"]["parallel"]["packages"] if self.launches else []
@@ -76,8 +88,13 @@ class Job:
 
     @property
     def outputs(self) -> list[str]:
-        """The files and folders that it writes, sorted."""
-        return sorted(set(_flatten(self.output)))
+        """The files and folders that it writes, sorted, without what goes when it has been used."""
+        return sorted(set(_flatten({name: path for name, path in self.output.items() if name != STATE})))
+
+    @property
+    def state(self) -> list[str]:
+        """The folder that it leaves for jobs that go on from it, if it does."""
+        return _flatten({STATE: self.output.get(STATE)})
 
 
 def config_arguments(config: Mapping[str, Any]) -> list[str]:

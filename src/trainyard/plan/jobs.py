@@ -6,8 +6,10 @@ but that wildcards have names.
 
 import hashlib
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,9 @@ from trainyard.plan.plain_files import check_plain_file
 from trainyard.plan.report import FIGURES, TABLES, Product
 from trainyard.plan.resources import evaluation_minutes, megabytes, minutes
 from trainyard.plan.runs import RESULTS, Execution
+from trainyard.plan.searches import MEMBER, Member, Search
 from trainyard.plan.study import EvaluatedModel, Plan, StudyPlan
+from trainyard.tune.generations import describe_search
 
 Wildcards = Any
 
@@ -115,9 +119,11 @@ class Dag:
     # runs, probes and cells
 
     def execution(self, wildcards: Wildcards) -> Execution:
-        """The run, probe or cell that the wildcards name."""
+        """The run, probe, member of a search or cell that the wildcards name."""
         study = self._study(wildcards)
-        return study.runs[wildcards.run] if hasattr(wildcards, "run") else study.cells[wildcards.cell]
+        if not hasattr(wildcards, "run"):
+            return study.cells[wildcards.cell]
+        return study.members.get(wildcards.run) or study.runs[wildcards.run]
 
     def specification(self, wildcards: Wildcards) -> dict[str, Any]:
         """Everything that it depends on."""
@@ -165,7 +171,7 @@ class Dag:
         """How often its framework has crashed; one more than at the last call, and it is tried again."""
         study = self._study(wildcards)
         if hasattr(wildcards, "run"):
-            return count_failures(Path(study.runs[wildcards.run].folder) / "summary.json")
+            return count_failures(Path(RESULTS, study.name, wildcards.run, "summary.json"))
         return count_failures(Path(study.cells[wildcards.cell].launch_file(int(wildcards.launch))))
 
     def turn(self, wildcards: Wildcards) -> float:
@@ -254,7 +260,12 @@ class Dag:
 
     def minutes(self, wildcards: Wildcards) -> int:
         """Minutes to ask for."""
-        return minutes(self._study(wildcards).runs[wildcards.run], self.catalogues)
+        execution = self.execution(wildcards)
+        if isinstance(execution, Member):
+            at = execution.specification
+            own = at | {"train": at["train"] | {"steps": execution.generation.steps}}
+            execution = replace(execution, specification=own)
+        return minutes(execution, self.catalogues)
 
     def gres(self, wildcards: Wildcards) -> str:
         """GPUs to ask a cluster for, one per process, on each node."""
@@ -263,6 +274,66 @@ class Dag:
     def slots(self, wildcards: Wildcards) -> int:
         """GPUs of one machine that it takes, one per process."""
         return self.processes_here(wildcards)
+
+    # searches over recipes
+
+    def _search(self, wildcards: Wildcards) -> Search:
+        return self._study(wildcards).searches[wildcards.search]
+
+    def _member(self, wildcards: Wildcards) -> tuple[Search, Member]:
+        study = self._study(wildcards)
+        member = study.members[wildcards.run]
+        return study.searches[member.search], member
+
+    def kept_states(self, kept: bool) -> str:
+        """The names of the members whose state is kept, as a pattern, or of the others.
+
+        The last generation's is, where another generation could begin from it without changing what is there.
+        """
+        searches = [search for study in self.plan.studies.values() for search in study.searches.values()]
+        names = {
+            re.escape(f"{MEMBER}{search.name}_g{generation.number}_")
+            for search in searches
+            for generation in search.generations
+            if kept == (search.can_grow and generation is search.generations[-1])
+        }
+        return f"({'|'.join(sorted(names)) or '(?!)'})s[0-9]+"
+
+    def search(self, wildcards: Wildcards) -> dict[str, Any]:
+        """What settles a generation, besides what the one before came to."""
+        search = self._search(wildcards)
+        return describe_search(search.tune, search.method, search.generations[int(wildcards.generation) - 1])
+
+    def previous_generation(self, wildcards: Wildcards) -> str | list[str]:
+        """The file of the generation before; nothing for the first."""
+        number = int(wildcards.generation)
+        return self._search(wildcards).file(number - 1) if number > 1 else []
+
+    def previous_summaries(self, wildcards: Wildcards) -> list[str]:
+        """What became of the members of the generation before, by slot."""
+        number = int(wildcards.generation)
+        members = self._search(wildcards).members[number - 2] if number > 1 else []
+        return [f"{member.folder}/summary.json" for member in members]
+
+    def member_generation(self, wildcards: Wildcards) -> str:
+        """The file that says from whose state a member goes on."""
+        search, member = self._member(wildcards)
+        return search.file(member.generation.number)
+
+    def parent_states(self, wildcards: Wildcards) -> list[str]:
+        """The states that a member may go on from: all of the generation before, by slot."""
+        search, member = self._member(wildcards)
+        number = member.generation.number
+        return [f"{parent.folder}/state" for parent in search.members[number - 2]] if number > 1 else []
+
+    def winner_generations(self, wildcards: Wildcards) -> list[str]:
+        """The files of the generations of the search that a run is the winner of."""
+        return self._study(wildcards).winners[wildcards.run].files
+
+    def last_members(self, wildcards: Wildcards, file: str) -> list[str]:
+        """A file of each member of the last generation of that search, by slot."""
+        search = self._study(wildcards).winners[wildcards.run]
+        return [f"{member.folder}/{file}" for member in search.members[-1]]
 
     # evaluations
 
@@ -387,6 +458,8 @@ class Dag:
             "texts_rows": sorted(set(plan.text_files.values())),
             "parity": [f"{run.folder}/parity.json" for run in plan.probes],
             "cells": [cell.file for cell in plan.cells.values()],
+            "generations": [file for search in plan.searches.values() for file in search.files],
+            "members": [f"{member.folder}/summary.json" for member in plan.members.values()],
             "peaks": sorted({peak for run in plan.trainings if _has_mfu(run) and (peak := self._peak(run))}),
             "shortcuts": [f"{RESULTS}/{study}/shortcuts/{dataset}.json" for dataset in plan.choice_datasets],
             "points": [f"{RESULTS}/{study}/shortcuts/{dataset}.parquet" for dataset in plan.choice_datasets],
@@ -405,7 +478,8 @@ class Dag:
         """The study as it was read, without what only a result of its own depends on."""
         study = self._study(wildcards).study
         own = {"evaluate": {"contamination"}}
-        return EscapedParams(study.model_dump(mode="json", exclude={**own, "grids": {"__all__": own}}))
+        everywhere = {**own, "grids": {"__all__": own}, "tune": {"__all__": own}}
+        return EscapedParams(study.model_dump(mode="json", exclude=everywhere))
 
     def study_models(self, wildcards: Wildcards) -> dict[str, Any]:
         """The catalogue's entries that the study names anywhere."""
@@ -443,7 +517,7 @@ class Dag:
     def rows(self, wildcards: Wildcards) -> list[str]:
         """The results of every run, probe and measured cell of a study."""
         plan = self.plan.studies[wildcards.study]
-        runs = [f"{run.folder}/summary.json" for run in plan.runs.values()]
+        runs = [f"{run.folder}/summary.json" for run in (*plan.runs.values(), *plan.members.values())]
         return [*runs, *(cell.file for cell in plan.cells.values())]
 
     def report(self, study: str) -> list[str]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from trainyard.metrics import METRICS
-from trainyard.plan.runs import Catalogues, Run
+from trainyard.plan.runs import Catalogues, Execution
 
 # sustained FLOP/s a process: a third of an A100's peak; one thread of a CPU
 _RATE = {"cuda": 100e12, "cpu": 20e9}
@@ -13,7 +13,7 @@ _ROWS = 10_000
 _TOKENS_PER_TEXT = 20_000  # that is written to be read
 
 
-def training_tokens(run: Run, catalogues: Catalogues) -> int:
+def training_tokens(run: Execution, catalogues: Catalogues) -> int:
     """About how many tokens a run sees."""
     train = run.specification["train"]
     if train["tokens"]:
@@ -27,7 +27,7 @@ def training_tokens(run: Run, catalogues: Catalogues) -> int:
     return int(train["epochs"] * (catalogues.datasets[run.specification["dataset"]].tokens or 10_000_000))
 
 
-def minutes(run: Run, catalogues: Catalogues) -> int:
+def minutes(run: Execution, catalogues: Catalogues) -> int:
     """Wall-clock minutes to ask for: twice 6 N FLOP per token at a sustained rate, and half an hour."""
     flop = 6 * catalogues.parameters(run.specification["model"]["name"]) * training_tokens(run, catalogues)
     rate = _RATE[run.specification["device"]] * run.specification["processes"]

@@ -91,7 +91,9 @@ class Run(Execution):
 
 
 @dataclass(frozen=True)
-class _Coordinates:
+class Coordinates:
+    """What tells the runs of a study apart."""
+
     dataset: str
     model: str
     parallel: str
@@ -101,6 +103,7 @@ class _Coordinates:
     seed: int
 
     def name(self) -> str:
+        """The run's name, without what its kind puts before it."""
         recipe = () if self.recipe == BASE else (self.recipe,)
         parts = (
             self.dataset,
@@ -153,9 +156,11 @@ class Expansion:
             for values in itertools.product(
                 grid.datasets, grid.models, grid.parallel, grid.processes, grid.precision, grid.recipes, grid.seeds
             ):
-                coordinates = _Coordinates(*values)
+                coordinates = Coordinates(*values)
                 train = self._train(grid, coordinates, location)
-                yield self._run(coordinates, train, grid.threads, "run", location, grid.evaluate or self.study.evaluate)
+                yield self.make_run(
+                    coordinates, train, grid.threads, "run", location, grid.evaluate or self.study.evaluate
+                )
 
     def _check_settings(self, grid: Grid, location: str) -> None:
         """See that each part of the settings can be, even if another part is given in its place."""
@@ -173,7 +178,7 @@ class Expansion:
                 )
                 parse(Train, fill_required(settings), f"{location}.overrides.{what}.{name}")
 
-    def _train(self, grid: Grid, at: _Coordinates, location: str) -> Train:
+    def _train(self, grid: Grid, at: Coordinates, location: str) -> Train:
         settings = merge_settings(grid, at.dataset, at.model, at.parallel) | grid.recipes.get(at.recipe, {})
         return parse(Train, settings, f"{location}.train")
 
@@ -205,8 +210,8 @@ class Expansion:
                 compared: list[Precision] = ["fp32"] if precision == "fp32" else ["fp32", precision]
                 references = [self._reference(probes, own, dataset, model, ranks, each, location) for each in compared]
                 yield from references  # those that probes share are the same run
-                at = _Coordinates(dataset, model, parallel, processes, precision, BASE, probes.seed)
-                probe = self._run(at, own, probes.threads, "probe", location)
+                at = Coordinates(dataset, model, parallel, processes, precision, BASE, probes.seed)
+                probe = self.make_run(at, own, probes.threads, "probe", location)
                 exact, *same = [reference.name for reference in references]
                 yield replace(probe, reference=exact, same_precision=same[0] if same else None)
 
@@ -224,13 +229,13 @@ class Expansion:
         share = compute_share(train, ranks, f"{location}.train")
         train = train.model_copy(update={"micro_batch": train.micro_batch or share})
         recipe = f"ranks{ranks}" if train.max_grad_norm is None else f"ranks{ranks}-clipped"
-        at = _Coordinates(dataset, model, REFERENCE, 1, precision, recipe, probes.seed)
-        run = self._run(at, train, probes.threads, "probe", location)
+        at = Coordinates(dataset, model, REFERENCE, 1, precision, recipe, probes.seed)
+        run = self.make_run(at, train, probes.threads, "probe", location)
         run.specification["parallel"]["options"] = {"ranks": ranks}
         return run
 
     def _probe_train(self, probes: Probes, grid: Grid | None, dataset: str, model: str, location: str) -> Train:
-        at = _Coordinates(dataset, model, "", 1, "fp32", BASE, probes.seed)
+        at = Coordinates(dataset, model, "", 1, "fp32", BASE, probes.seed)
         settings = self._train(grid, at, location).model_dump() if grid else {}
         # each process takes its share at once: settings differ in the order in which they sum micro-batches
         settings["micro_batch"] = None
@@ -254,15 +259,28 @@ class Expansion:
             raise InputError(f"{location}.train.{key}: every probe has its own {key}; remove the line")
         return parse(Train, settings | short, f"{location}.train")
 
-    def _run(
+    def make_run(
         self,
-        at: _Coordinates,
+        at: Coordinates,
         train: Train,
         threads: int,
         kind: Literal["run", "probe"],
         location: str,
         evaluate: Evaluate | None = None,
     ) -> Run:
+        """A run or a probe with its whole specification.
+
+        Args:
+            at: its coordinates.
+            train: its settings.
+            threads: of a process.
+            kind: which of the two.
+            location: file and key of what asks for it, for errors.
+            evaluate: what is evaluated.
+
+        Raises:
+            InputError: a name that no catalogue has, or settings that don't fit together.
+        """
         dataset = choose(at.dataset, self.catalogues.datasets, "dataset", f"{location}.datasets")
         model = choose(at.model, self.catalogues.models, "model", f"{location}.models")
         entry = "single" if at.parallel == REFERENCE else at.parallel

@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from trainyard.plan.checks import check_evaluate, check_evaluation, check_names
 from trainyard.plan.evaluations import KEPT, KIND_OF_DATA, Evaluation, expand_evaluations, needs_pairs, suits
 from trainyard.plan.measurements import Cell, expand_cells
 from trainyard.plan.runs import REFERENCE, RESULTS, Catalogues, Expansion, Run
+from trainyard.plan.searches import Member, Search, expand_searches
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,18 @@ class StudyPlan:
     catalogues: Catalogues
     runs: dict[str, Run]
     cells: dict[str, Cell]
+    searches: dict[str, Search] = field(default_factory=dict)
+
+    @functools.cached_property
+    def members(self) -> dict[str, Member]:
+        """The members of all generations of its searches, by name."""
+        every = (generation for search in self.searches.values() for generation in search.members)
+        return {member.name: member for generation in every for member in generation}
+
+    @functools.cached_property
+    def winners(self) -> dict[str, Search]:
+        """The searches by the runs that they end in."""
+        return {search.winner.name: search for search in self.searches.values()}
 
     @functools.cached_property
     def trainings(self) -> list[Run]:
@@ -119,8 +132,9 @@ class StudyPlan:
 
     def _key_of(self, evaluate: Evaluate | None) -> str:
         """File and key of what is evaluated: a grid's own, or the study's."""
-        grids = enumerate(self.study.grids)
-        own = next((f"grids.{number}." for number, grid in grids if grid.evaluate is evaluate), "")
+        lists = {"grids": self.study.grids, "tune": self.study.tune}
+        keys = [(f"{key}.{number}.", each) for key, entries in lists.items() for number, each in enumerate(entries)]
+        own = next((key for key, each in keys if evaluate is not None and each.evaluate is evaluate), "")
         return f"{self.place}: {own}evaluate"
 
     def check(self) -> None:
@@ -129,16 +143,21 @@ class StudyPlan:
         Raises:
             InputError: something can't be.
         """
-        requests = [self.study.evaluate, *(grid.evaluate for grid in self.study.grids)]
-        for evaluate in filter(None, requests):
+        for evaluate in self._requests:
             check_evaluate(evaluate, self._key_of(evaluate))
         files = [Path(model.file(self.name, each)).name for model, each in self.by_evaluation.values()]
-        check_names([*self.runs, *self.cells, *files], self.place)
+        check_names([*self.runs, *self.members, *self.cells, *files], self.place)
         self._check_metrics()
         self._check_primary()
         self._check_expected()
         self._check_one_protocol()
         _ = self.contaminations
+
+    @property
+    def _requests(self) -> list[Evaluate]:
+        """What is evaluated: the study's, and those that its grids and searches have of their own."""
+        own = [each.evaluate for each in (*self.study.grids, *self.study.tune)]
+        return [evaluate for evaluate in (self.study.evaluate, *own) if evaluate]
 
     def _check_primary(self) -> None:
         """See that the metric that answers the question is asked for."""
@@ -173,7 +192,7 @@ class StudyPlan:
 
     def _check_metrics(self) -> None:
         """See that each metric that is asked for can be computed for a model."""
-        for evaluate in filter(None, [self.study.evaluate, *(grid.evaluate for grid in self.study.grids)]):
+        for evaluate in self._requests:
             runs = [run for run in self.trainings if run.evaluate is evaluate]
             models = [(run.name, run.specification["model"]["name"]) for run in runs]
             models += [(name, name) for name in self.study.pretrained if evaluate is self.study.evaluate]
@@ -266,8 +285,7 @@ class StudyPlan:
                     f"{self.place}: evaluate.contamination.ngram: {ngram} and {sizes[coordinates]} for {each.dataset} "
                     f"{each.split} in {coordinates[0]}; give one"
                 )
-        requests = [self.study.evaluate, *(grid.evaluate for grid in self.study.grids)]
-        if not sizes and any(evaluate and evaluate.contamination for evaluate in requests):
+        if not sizes and any(evaluate.contamination for evaluate in self._requests):
             raise InputError(
                 f"{self.place}: evaluate.contamination: no run is trained here and scored, so there is no text to look "
                 "through; remove it"
@@ -437,9 +455,11 @@ def plan_study(name: str, folder: Path, catalogues: Catalogues, machine: Machine
             raise InputError(f"{location}: pretrained: no model named {model!r}{suggest(model, catalogues.models)}")
         if catalogues.models[model].weights is None:
             raise InputError(f"{location}: pretrained: {model} has no pretrained weights in config/models.yaml")
-    runs = Expansion(name, study, location, catalogues, machine.device).runs()
+    expansion = Expansion(name, study, location, catalogues, machine.device)
+    searches = expand_searches(expansion)
+    runs = expansion.runs() | {search.winner.name: search.winner for search in searches.values()}
     measured = expand_cells(name, study, catalogues, machine.device, location)
-    plan = StudyPlan(name, study, location, catalogues, runs, measured)
+    plan = StudyPlan(name, study, location, catalogues, runs, measured, searches)
     plan.check()
     _check_held_out(plan)
     return plan

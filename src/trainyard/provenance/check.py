@@ -187,7 +187,7 @@ def _check_circumstances(job: Job, record: Record) -> Iterator[tuple[State, str]
 
 def _find_extra(planned: StudyJobs) -> Iterator[Path]:
     """Files and folders of a study's results that none of its jobs makes."""
-    known = {Path(output) for each in planned.jobs for output in each.job.outputs}
+    known = {Path(output) for each in planned.jobs for output in (*each.job.outputs, *each.job.state)}
     known |= {record_file(each.job) for each in planned.jobs}
     above = {folder for path in known for folder in path.parents}
 

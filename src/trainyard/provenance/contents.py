@@ -94,7 +94,7 @@ def _of_data_or_models(one: PlannedJob, path: Path, models: bool) -> str | None:
         return None
     if kept_suffixes := KEPT_OF_DATA.get(one.rule):
         return None if path.match(kept_suffixes) else "data"
-    of_model = one.rule == "fetch_model" or (one.rule == "train" and path.parts[3] == "models")
+    of_model = one.rule == "fetch_model" or (one.rule in ("train", "winner") and path.parts[3] == "models")
     return "weights or tokenizer" if of_model and not models and path.name not in KEPT_OF_MODELS else None
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from trainyard.config import catalogue, engine_options, study
+from trainyard.config import catalogue, engine_options, study, tune
 from trainyard.config.settings import Config, Prices
 from trainyard.config.train import Train
 from trainyard.core.files import write_text
@@ -33,6 +33,8 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
         Train,
         study.Evaluate,
         *nested_entries(study.Evaluate),
+        study.Tune,
+        tune.Range,
         study.Probes,
         study.Measure,
         study.Search,

@@ -36,14 +36,9 @@ from trainyard.core.files import (
 from trainyard.hardware.memory_usage import free_host_memory
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import Engine
-from trainyard.train.work_folder import saved_steps
+from trainyard.train.work_folder import saved_steps, step_folder
 
 KEPT = 2
-
-
-def step_folder(checkpoints: Path, step: int) -> Path:
-    """The folder of one step's checkpoint."""
-    return checkpoints / f"step-{step:06d}"
 
 
 def _files(folder: Path) -> list[Path]:

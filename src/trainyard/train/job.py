@@ -29,6 +29,7 @@ from trainyard.train.progress import progress
 from trainyard.train.resume import choose_start
 from trainyard.train.row_losses import RowLosses, load_row_losses, write_row_losses
 from trainyard.train.spec import Specification
+from trainyard.train.state import write_state
 from trainyard.train.summary import find_validations, summarise
 from trainyard.train.work_folder import WorkFolder, folder_key, input_hashes
 
@@ -49,7 +50,8 @@ def train(
 ) -> None:
     """Train what `specification` says, or continue an interrupted job of the same specification.
 
-    Writes spec.json, metrics.jsonl, summary.json and, for a run, validation.parquet and models/ into `output`. Out of
+    Writes spec.json, metrics.jsonl, summary.json and, for a run, validation.parquet and models/ into `output`, for a
+    member of a search its state/. Out of
     memory, divergence, a framework that crashes and an unsupported parallel setting are outcomes that are in
     summary.json.
 
@@ -70,17 +72,17 @@ def train(
             folder that another trainer holds, unusable data or settings.
         LaunchError: the training failed in any other way; with the end of the log.
     """
-    outputs = _Outputs(specification, output)
     if unsupported is not None:
-        outputs.write({"outcome": "unsupported", "reason": unsupported}, {}, [], {}, [], [])
+        write_ended(specification, output, {"outcome": "unsupported", "reason": unsupported})
         return
+    outputs = Outputs(specification, output)
     check_writable(output)
     folder = WorkFolder(work / outputs.study / outputs.run / folder_key(specification, outputs.inputs, code, python))
     with folder.lock():
         if folder.complete.exists():
             folder.clear()
         write_json(folder.specification, specification)
-        choose_start(folder, outputs.inputs, _version(code, python), resume_anyway)
+        choose_start(folder, outputs.inputs, _version(code, python), resume_anyway, outputs.start)
         _record_job(folder, slurm_job)
     if folder.outcome() is None:
         _check_data(specification["data"])
@@ -94,6 +96,11 @@ def train(
             if content["outcome"] == FAILED:
                 record_failure(output / "summary.json", content["reason"])
             folder.finish()
+
+
+def write_ended(specification: dict[str, Any], output: Path, outcome: dict[str, Any]) -> None:
+    """Write the outputs of a training that never starts; `outcome` and `reason` say why."""
+    Outputs(specification, output).write(outcome, {}, [], {}, [], [])
 
 
 def _version(code: str, python: str) -> CodeVersion:
@@ -155,13 +162,13 @@ def _launch(
         raise RuntimeError(f"the trainer exited normally, but {folder.path} contains no outcome")
 
 
-class _Outputs:
+class Outputs:
     """The outputs of a training, and what they are made of besides its working folder."""
 
     def __init__(self, specification: dict[str, Any], output: Path) -> None:
         self.specification = specification
         parsed = Specification.parse(specification)
-        self.study, self.run, self.probe = parsed.study, parsed.run, parsed.probe
+        self.study, self.run, self.kind, self.start = parsed.study, parsed.run, parsed.kind, parsed.data.start
         self.inputs = input_hashes(specification["data"])
         self._output = output
 
@@ -176,7 +183,7 @@ class _Outputs:
         steps = {name: row["step"] for name, row in find_validations(rows).items()}
         loaded = {name: load_row_losses(folder.validations, step) for name, step in steps.items()}
         validations = {name: losses for name, losses in loaded.items() if losses}
-        self.write(outcome, content, rows, validations, models, folder.versions())
+        self.write(outcome, content, rows, validations, models, folder.versions(), folder if finished else None)
 
     def write(
         self,
@@ -186,9 +193,12 @@ class _Outputs:
         validations: Mapping[str, RowLosses],
         models: list[Path],
         trained_by: list[CodeVersion],
+        state: WorkFolder | None = None,
     ) -> None:
         """Write the outputs, each whole."""
-        if not self.probe:
+        if self.kind == "member":
+            write_state(self._output / "state", state)
+        elif self.kind == "run":
             with atomic_folder(self._output / "models") as draft:
                 for model in models:
                     shutil.copytree(model, draft / model.name)

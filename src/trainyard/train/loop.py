@@ -46,7 +46,8 @@ class Loop:
     Every rank runs one alike; on rank 0 only writes rows and models.
 
     Attributes:
-        steps: the number of the last step, unless the run stops early.
+        steps: the number of the last step of the schedule.
+        last: the number of the last step, unless the run stops early.
         stopped_early: the step after which it has, for want of improvement; None while it has not.
         stop: ask it to save a checkpoint after the step it is in, and to end; one rank's wish is enough.
     """
@@ -62,6 +63,7 @@ class Loop:
         export: Export | None = None,
         best: Path | None = None,
         validations: Path | None = None,
+        until: int | None = None,
     ) -> None:
         """Prepare the loop.
 
@@ -76,6 +78,7 @@ class Loop:
                 loss; a collective. None keeps no models.
             best: where `export` writes the best model, which is a part of a checkpoint.
             validations: the folder where rank 0 keeps each validation's losses by row; None keeps none.
+            until: the step after which it ends, though the schedule goes on; what ends so leaves a checkpoint.
         """
         self.train = train
         self.engine = engine
@@ -86,6 +89,8 @@ class Loop:
         self.export = export
         self.validations = validations
         self.steps = loader.steps
+        self.until = until
+        self.last = until or self.steps
         self.stop = False
         self.stopped_early: int | None = None
         self._device_memory = DeviceMemory(engine.device)
@@ -107,7 +112,7 @@ class Loop:
             InputError: a checkpoint or a model can't be written.
         """
         try:
-            for step in range(done + 1, self.steps + 1):
+            for step in range(done + 1, self.last + 1):
                 self._run_step(step)
                 if self._ends(step):
                     break
@@ -121,7 +126,7 @@ class Loop:
         loss = self._validate(step) if self._validates(step) else None
         if loss is not None:
             row["validation_loss"] = loss
-            if self._has_stalled(loss) and step < self.steps:
+            if self._has_stalled(loss) and step < self.last:
                 self.stopped_early = step
         self._export(step, loss)
         if self.metrics:
@@ -129,6 +134,8 @@ class Loop:
             self.metrics.append(row)
         if not self._ends(step):
             self._save(step)
+        elif self.until is not None:
+            self._save_checkpoint(step, wait=True)
 
     def step(self, step: int) -> Row:
         """Take one optimizer step; its row of metrics.jsonl."""
@@ -178,7 +185,7 @@ class Loop:
         return self._device_memory.peak()
 
     def _ends(self, step: int) -> bool:
-        return step in (self.steps, self.stopped_early)
+        return step in (self.last, self.stopped_early)
 
     def _has_stalled(self, loss: float) -> bool:
         """Whether this validation is one more without an improvement, and one too many; rank 0 tells the others."""
@@ -189,7 +196,7 @@ class Loop:
         return bool(process_group.broadcast(int(unimproved >= self.train.patience)))
 
     def _validates(self, step: int) -> bool:
-        return self.validation is not None and (step % self.train.validate_every == 0 or step == self.steps)
+        return self.validation is not None and (step % self.train.validate_every == 0 or step == self.last)
 
     def _validate(self, step: int) -> float:
         assert self.validation is not None
@@ -220,11 +227,14 @@ class Loop:
         stop = process_group.sum_over_ranks([float(self.stop)])[0] > 0
         self.checkpoints.advance()
         if stop or step % self.train.checkpoint_every == 0:
-            if self.metrics:
-                self.metrics.sync()
-            self.checkpoints.save(step, wait=stop)
+            self._save_checkpoint(step, wait=stop)
         if stop:
             raise StoppedError(step)
+
+    def _save_checkpoint(self, step: int, wait: bool) -> None:
+        if self.metrics:
+            self.metrics.sync()
+        self.checkpoints.save(step, wait)
 
 
 def validate(engine: Engine, batches: Iterable[tuple[range, Batch]], count: int) -> RowLosses:

@@ -10,17 +10,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from trainyard.core.code_versions import CodeVersion, cut
 from trainyard.core.errors import InputError
 from trainyard.core.files import atomic_folder, read_json, report_write_errors
 from trainyard.train.spec import Specification
+from trainyard.train.state import begin_from
 from trainyard.train.work_folder import WorkFolder
 
 REMEDY = "--config resume=anyway"
 
 
-def choose_start(folder: WorkFolder, inputs: dict[str, str], version: CodeVersion, anyway: bool) -> None:
+def choose_start(
+    folder: WorkFolder, inputs: dict[str, str], version: CodeVersion, anyway: bool, state: Path | None = None
+) -> None:
     """Settle by which versions of the code a run is trained, and say so if that leaves a checkpoint unused.
 
     Args:
@@ -28,9 +32,10 @@ def choose_start(folder: WorkFolder, inputs: dict[str, str], version: CodeVersio
         inputs: the hash of each folder of its data.
         version: the code of today.
         anyway: whether to go on from the furthest checkpoint of the same specification and data, whatever code made it.
+        state: what another training left, from which this one begins in place of step 1.
 
     Raises:
-        InputError: a trainer holds the folder with that checkpoint, or the disk is full.
+        InputError: a trainer holds the folder with that checkpoint, the state is damaged, or the disk is full.
     """
     if folder.outcome() is not None:
         return
@@ -41,12 +46,16 @@ def choose_start(folder: WorkFolder, inputs: dict[str, str], version: CodeVersio
     elif not own:
         # what an earlier call has taken over and never went beyond
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
-        folder.write_origin(inputs, [version])
-        if other is not None:
+        if state is None:
+            folder.write_origin(inputs, [version])
+        else:
+            begin_from(state, folder, inputs, version)
+        first = folder.saved_step() + 1
+        if other is not None and other.saved_step() >= first:
             step, made_by = other.saved_step(), _change(other.versions()[-1], version)
             _say(
-                f"{folder.path.parent}: begins at step 1, though there is a checkpoint after step {step}: {made_by}; "
-                f"to go on from it, end this and call again with {REMEDY}"
+                f"{folder.path.parent}: begins at step {first}, though there is a checkpoint after step {step}: "
+                f"{made_by}; to go on from it, end this and call again with {REMEDY}"
             )
 
 

@@ -13,21 +13,26 @@ from trainyard.core.errors import InputError
 
 @dataclass(frozen=True)
 class Data:
-    """The folders that a run reads."""
+    """The folders that a run reads; `start` is the state that another training left, for one that goes on from it."""
 
     train: Path
     validation: Path | None
     tokenizer: Path | None
     weights: Path | None
+    start: Path | None = None
 
 
 @dataclass(frozen=True)
 class Specification:
-    """Everything that a run depends on, resolved."""
+    """Everything that a run depends on, resolved.
+
+    Attributes:
+        until: of a member of a search, the step after which it ends and leaves its state, though its schedule goes on.
+    """
 
     study: str
     run: str
-    kind: Literal["run", "probe"]
+    kind: Literal["run", "probe", "member"]
     task: str
     dataset: str
     model_name: str
@@ -42,6 +47,7 @@ class Specification:
     seed: int
     train: Train
     data: Data
+    until: int | None = None
 
     @property
     def probe(self) -> bool:
@@ -69,7 +75,14 @@ class Specification:
                 parallel_name=value["parallel"]["name"],
                 parallel=ParallelSetting.from_spec(value["parallel"]),
                 train=Train.model_validate(value["train"]),
-                data=Data(train_folder, folders.get("validation"), folders.get("tokenizer"), folders.get("weights")),
+                data=Data(
+                    train_folder,
+                    folders.get("validation"),
+                    folders.get("tokenizer"),
+                    folders.get("weights"),
+                    folders.get("start"),
+                ),
+                until=value.get("until"),
             )
         except KeyError as error:
             raise InputError(f"{location}: the key {error} is missing") from None

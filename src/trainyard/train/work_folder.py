@@ -63,6 +63,11 @@ def folder_key(specification: dict[str, Any], inputs: dict[str, str], code: str,
     )[:16]
 
 
+def step_folder(checkpoints: Path, step: int) -> Path:
+    """The folder of one step's checkpoint."""
+    return checkpoints / f"step-{step:06d}"
+
+
 def saved_steps(checkpoints: Path) -> list[int]:
     """The steps of the checkpoints in a folder, newest first."""
     return sorted((int(folder.name.removeprefix("step-")) for folder in checkpoints.glob("step-*")), reverse=True)

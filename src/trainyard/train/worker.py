@@ -75,6 +75,11 @@ def _train(
     engine = engine_class(objective, engine_settings(specification, loader, folder.swap))
     seed_rank(specification.seed, engine.data_rank)  # the processes of one copy drop out alike
     step = process_group.broadcast(newest_step(folder.checkpoints, len(metrics.rows)) if metrics else 0)
+    if specification.data.start and not step:
+        raise InputError(
+            f"{folder.path}: no checkpoint of {specification.data.start} is left that can be read; delete the folder "
+            "and run again"
+        )
     versions = cut(folder.versions(), step)
     if metrics:
         metrics.cut(step)
@@ -96,6 +101,7 @@ def _train(
         export,
         folder.best,
         folder.validations,
+        specification.until,
     )
     heed_sigterm(partial(_stop, loop), DEAF_SECONDS)
     outcome, reason = "finished", None
@@ -174,7 +180,7 @@ def found_at_start(specification: Specification, loader: Loader) -> dict[str, An
     """
     train, every = specification.train, parameters(specification.model)
     found: dict[str, Any] = {
-        "steps": loader.steps,
+        "steps": specification.until or loader.steps,
         "parameters": every,
         "trained_parameters": every - count_frozen(specification.model, train.freeze).parameters,
         "device_name": device_name(process_group.device(specification.device)),

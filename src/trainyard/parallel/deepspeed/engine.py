@@ -86,8 +86,7 @@ class Engine(engine.Engine):
         (tokens,) = process_group.sum_over_ranks([engine.count_predicted(micro_batches)])
         factor = process_group.world_size() / tokens
         losses = []
-        for parameters in self.engine.optimizer.param_groups:
-            parameters["lr"] = learning_rate
+        adamw.set_hyperparameters(self.engine.optimizer.param_groups, self.settings.train, learning_rate)
         for number, batch in enumerate(micro_batches, 1):
             self.engine.set_gradient_accumulation_boundary(number == len(micro_batches))
             loss = self.engine(**self._to_device(batch))
@@ -144,6 +143,7 @@ class Engine(engine.Engine):
             self.shards.load(folder)
         else:
             self._load_checkpoint(folder)
+            self.engine.optimizer.clip_grad = self.settings.train.max_grad_norm or 0.0  # not that of the checkpoint
 
     @override
     def full_state(self) -> dict[str, Tensor] | None:

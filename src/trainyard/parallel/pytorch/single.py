@@ -41,8 +41,7 @@ class Engine(engine.Engine):
         square, loss = engine.read_together(self._square_sum(gradients), losses.double().sum())
         norm = math.sqrt(self._sum_parts(square)) / scale
         self._clip(gradients, norm)
-        for parameters in self.optimizer.param_groups:
-            parameters["lr"] = learning_rate
+        adamw.set_hyperparameters(self.optimizer.param_groups, self.settings.train, learning_rate)
         skipped = self.scale.is_overflow(norm)
         if not skipped:
             self.optimizer.step()

@@ -1,0 +1,161 @@
+"""A training that begins from the state that another one left."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from trainings import ENTRIES, FIRST_BYTE, SHAPE, TRAIN, Job, make_specification
+
+from trainyard.config.catalogue import Model
+from trainyard.config.train import Train
+from trainyard.core.errors import InputError
+from trainyard.core.files import read_json
+from trainyard.models.build import build
+from trainyard.models.loss import Objective
+from trainyard.parallel.engine import EngineSettings
+from trainyard.parallel.pytorch.single import Engine
+from trainyard.train.row_losses import load_row_losses
+
+NewJob = Callable[[str, dict[str, Any]], Job]
+CHANGES = [{"weight_decay": 0.9}, {"betas": (0.5, 0.6)}, {"epsilon": 1e-2}, {"max_grad_norm": 0.01}]
+
+
+def member(specification: dict[str, Any], until: int, after: Job | None = None, **train: Any) -> dict[str, Any]:
+    """A training of the same schedule that ends after `until`, from where `after` ended."""
+    start = {"start": str(after.output / "state")} if after else {}
+    return specification | {
+        "kind": "member",
+        "until": until,
+        "data": specification["data"] | start,
+        "train": specification["train"] | train,
+    }
+
+
+def make_engine(**train: Any) -> Engine:
+    """One process's, of the smallest GPT-2 without dropout."""
+    shape = {**SHAPE, "dropout": 0.0}
+    entry = Model(title="Tiny", family="gpt2", tokenizer="bytes", shape=shape)
+    settings = EngineSettings(
+        precision="fp32",
+        train=Train(**TRAIN | {"batch": 2, "weight_decay": 0.1} | train),
+        parallel=ENTRIES["single"],
+        micro_batch=2,
+        accumulation=1,
+        family="gpt2",
+        device="cpu",
+    )
+    return Engine(Objective(build(entry, "tiny", dropout=None, seed=1, weights=None)), settings)
+
+
+def last_checkpoint(job: Job) -> Path:
+    (folder,) = (job.output / "state" / "checkpoints").iterdir()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "parallel", ["single", *(pytest.param(each, marks=pytest.mark.slow) for each in ("ddp", "zero2"))]
+)
+def test_with_unchanged_settings_it_equals_an_uninterrupted_training_to_the_last_bit(
+    parallel: str, text_data: Path, new_job: NewJob
+) -> None:
+    specification = make_specification(text_data, parallel=parallel, validate_every=4, checkpoint_every=4)
+    whole = new_job("whole", member(specification, 12))
+    assert whole.run()["outcome"] == "finished"
+    jobs: list[Job] = []
+    for until in (4, 8, 12):
+        jobs.append(new_job(f"until-{until}", member(specification, until, jobs[-1] if jobs else None)))
+        assert jobs[-1].run()["steps"] == until
+    parts = jobs[-1]
+    assert parts.curve() == whole.curve()
+    assert parts.curve()[7][3] != parts.curve()[3][3]  # the schedule goes on through the parts
+    checkpoints = [read_json(last_checkpoint(job) / "hashes.json") for job in (parts, whole)]
+    assert all(files.pop("best/README.md") for files in checkpoints)  # cards tell of the machine and the commit
+    assert checkpoints[0] == checkpoints[1]
+    states = [read_json(job.output / "state" / "index.json")["files"] for job in (parts, whole)]
+    same = [{name: value for name, value in files.items() if "validations" in name} for files in states]
+    assert same[0] == same[1]
+    assert len(same[0]) == 3
+    assert load_row_losses(parts.output / "state" / "validations", 4) is not None
+
+
+@pytest.mark.parametrize("changed", CHANGES, ids=lambda changed: next(iter(changed)))
+def test_its_own_settings_win_over_those_in_the_checkpoint(changed: dict[str, Any], tmp_path: Path) -> None:
+    tokens = torch.arange(FIRST_BYTE, FIRST_BYTE + 33)
+    batch = {"input_ids": tokens[:-1].view(2, 16), "labels": tokens[1:].view(2, 16)}
+    saved = make_engine()
+    saved.train_step([batch], 1e-3)
+    saved.save(tmp_path)
+    engine, reference, unchanged = make_engine(**changed), make_engine(**changed), make_engine()
+    state = torch.load(tmp_path / "rank-00000.pt", weights_only=True)
+    reference.model.load_state_dict(state["model"])
+    own_groups = reference.optimizer.state_dict()["param_groups"]
+    reference.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": own_groups})
+    for each in (engine, unchanged):
+        each.load(tmp_path)
+    after = []
+    for each in (engine, reference, unchanged):
+        each.train_step([batch], 1e-3)
+        after.append(torch.cat([parameter.detach().flatten() for parameter in each.model.parameters()]))
+    assert torch.equal(after[0], after[1])
+    assert not torch.equal(after[0], after[2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["zero2", "zero1", "low-level-zero"])
+def test_under_other_engines_they_win_as_in_one_process(parallel: str, text_data: Path, new_job: NewJob) -> None:
+    curves = []
+    for name in ("single", parallel):
+        specification = make_specification(text_data, parallel=name, dropout=0.0, weight_decay=0.0)
+        first = new_job(f"{name}-first", member(specification, 4))
+        first.run()
+        settings = {"weight_decay": 50.0, "betas": [0.5, 0.6], "epsilon": 1e-4, "max_grad_norm": 0.1}
+        other = new_job(f"{name}-other", member(specification, 12, first, **settings))
+        other.run()
+        curves.append([row[2] for row in other.curve()])
+    assert curves[1] == pytest.approx(curves[0], abs=2e-5)
+
+
+def test_it_resumes_from_its_own_checkpoint_once_it_has_one(
+    specification: Callable[..., dict[str, Any]], new_job: NewJob
+) -> None:
+    first = new_job("first", member(specification(), 4))
+    first.run()
+    second = new_job("second", member(specification(), 12, first))
+    process = second.start()
+    second.wait_for_steps(8, process)
+    process.kill()
+    process.wait()
+    second.run()
+    whole = new_job("whole", member(specification(), 12))
+    whole.run()
+    assert second.curve() == whole.curve()
+    assert "resuming after step 4" in second.log.read_text()
+
+
+def test_another_state_is_another_working_folder(specification: Callable[..., dict[str, Any]], new_job: NewJob) -> None:
+    jobs = [new_job(f"from-{rate}", member(specification(learning_rate=rate), 4)) for rate in (1e-3, 2e-3)]
+    for job in jobs:
+        job.run()
+        Job(job.root.parent / "both", member(specification(), 6, job)).run()
+    assert len(list((jobs[0].root.parent / "both" / "work" / "study" / "run").iterdir())) == 2
+
+
+def test_a_damaged_state_is_refused(specification: Callable[..., dict[str, Any]], new_job: NewJob) -> None:
+    first = new_job("first", member(specification(), 4))
+    first.run()
+    (last_checkpoint(first) / "random-0.json").write_text("{}")
+    with pytest.raises(InputError, match=r"random-0\.json: not what index\.json says; delete .*state and run again"):
+        new_job("second", member(specification(), 8, first)).run()
+
+
+def test_what_did_not_finish_leaves_no_state_but_says_so(
+    specification: Callable[..., dict[str, Any]], new_job: NewJob
+) -> None:
+    diverged = new_job("diverged", member(specification(learning_rate=1e30, warmup_steps=0, max_grad_norm=None), 4))
+    assert diverged.run()["outcome"] == "diverged"
+    assert read_json(diverged.output / "state" / "index.json") == {"step": None, "files": {}}
+    unsupported = new_job("unsupported", member(specification(), 4))
+    assert unsupported.run(unsupported="no such machine")["outcome"] == "unsupported"
+    assert read_json(unsupported.output / "state" / "index.json") == {"step": None, "files": {}}
