@@ -48,6 +48,8 @@ rule overview:
                 contamination="contamination",
                 duplicates="duplicates",
                 peaks="peaks",
+                generations="generations",
+                members="members",
             )
         ),
         figures=lambda wildcards: list(JOBS.figures(wildcards.study).values()),

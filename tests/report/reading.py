@@ -8,6 +8,7 @@ from trainyard.report.pages.findings import collect_findings
 from trainyard.report.results.measurements import read_cells, read_searches
 from trainyard.report.results.probes import read_comparisons
 from trainyard.report.results.runs import read_all, read_evaluations, read_runs
+from trainyard.report.results.searches import read_recipe_searches
 from trainyard.report.results.shortcuts import read_shortcuts
 from trainyard.report.statistics.study import Evidence
 
@@ -27,9 +28,10 @@ def csv_rows(path: Path) -> list[dict[str, str]]:
 
 def evidence_of(results: Results) -> Evidence:
     """All that was found, read from its files."""
+    runs = read_runs(results.runs)
     return Evidence(
         results.study,
-        read_runs(results.runs),
+        runs,
         read_evaluations(results.evaluations),
         read_comparisons(results.parity),
         read_cells(results.cells),
@@ -37,6 +39,7 @@ def evidence_of(results: Results) -> Evidence:
         read_shortcuts(results.shortcuts),
         results.models,
         read_all(results.duplicates),
+        read_recipe_searches(results.study, results.generations, results.members, runs),
     )
 
 

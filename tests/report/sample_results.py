@@ -13,9 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainyard.config.catalogue import Model
-from trainyard.config.study import Study
+from trainyard.config.study import Study, Tune
+from trainyard.config.tune import Method
 from trainyard.core.code_versions import CodeVersion
 from trainyard.core.statistics import estimate_proportion
+from trainyard.tune.generations import describe_search, expand_generations
+from trainyard.tune.select import select
 
 from .sample_measurements import batch_search, measured_cell
 from .sample_text import HOSTILE
@@ -73,6 +76,8 @@ class Results:
     shortcuts: list[Path] = field(default_factory=list)
     statistics: list[Path] = field(default_factory=list)
     duplicates: list[Path] = field(default_factory=list)
+    generations: list[Path] = field(default_factory=list)
+    members: list[Path] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -196,6 +201,51 @@ class Results:
         self.add_validation(folder, validation)
         self.runs.append(folder)
         return folder
+
+    def add_recipe_search(
+        self, method: Method, losses: Sequence[Sequence[float | str]], *, seconds: float = 36.0, **more: Any
+    ) -> Path:
+        """A search whose members come to these losses, generation by generation, or fail so; the run of its winner."""
+        given = {"name": "rate", "dataset": "tinyworld", "model": "gpt2-1m", "train": {"batch": 16}, "steps": 100}
+        over = {"learning_rate": {"log": [1e-4, 1e-2]}, "dropout": {"choice": [0.0, 0.1]}}
+        sizes = {"members": len(losses[0]), "generations": len(losses), "method": ["pbt", "grid"]}
+        tune = Tune.model_validate(given | {"over": over} | sizes | more)
+        self.study = self.study.model_copy(update={"tune": [tune]})
+        taken, before = {0: (0, 0.0)}, list[Path]()
+        for generation, ends in zip(expand_generations(tune, method), losses, strict=True):
+            file = self.folder / "tune" / f"{tune.name}-{method}" / f"generation{generation.number}.json"
+            previous = self.generations[-1] if before else None
+            select(describe_search(tune, method, generation), previous, before, file)
+            self.generations.append(file)
+            slots, earlier = json.loads(file.read_text())["slots"], taken
+            taken, before = {0: (0, 0.0)}, []
+            for slot, end in zip(slots, ends, strict=True):
+                number = slot["slot"]
+                tokens, elapsed = earlier[slot["parent"] or 0]
+                taken[number] = (tokens + 2048 * generation.steps, elapsed + seconds)
+                folder = self.folder / f"member_{tune.name}-{method}_g{generation.number}_s{number}"
+                place = {"name": tune.name, "method": method, "generation": generation.number, "slot": number}
+                write(folder / "spec.json", {"search": place, "processes": 2})
+                failed = isinstance(end, str)
+                summary = {
+                    "outcome": end if failed else "finished",
+                    "reason": HOSTILE if failed else None,
+                    "validation_loss": None if failed else end,
+                    "tokens": taken[number][0],
+                    "elapsed_seconds": taken[number][1],
+                }
+                before.append(write(folder / "summary.json", summary))
+            self.members += before
+        best = min((end for end in losses[-1] if not isinstance(end, str)), default=None)
+        winner = self.add_run(
+            f"winner_{tune.name}-{method}",
+            recipe=f"{tune.name}-{method}",
+            outcome="finished" if best else "diverged",
+            end=(best or 0.0) - 0.06,
+        )
+        specification = json.loads((winner / "spec.json").read_text())
+        write(winner / "spec.json", specification | {"search": {"name": tune.name, "method": method}})
+        return winner
 
     def add_validation(self, folder: Path, loss: float | None) -> None:
         """Losses by row of a run: rows are hard or easy for all runs alike, and a little different for each."""

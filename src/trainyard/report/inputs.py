@@ -19,6 +19,8 @@ FILES = (
     "duplicates",
     "texts",
     "rows",
+    "generations",
+    "members",
 )
 
 

@@ -13,6 +13,7 @@ from trainyard.report.pages import scaling
 from trainyard.report.pages.levels import MOST, describe_endings
 from trainyard.report.pages.predicted_memory import LARGE, TOO_SMALL, reported_error
 from trainyard.report.pages.quality import describe_pareto_front
+from trainyard.report.pages.searches import describe_searches
 from trainyard.report.pages.speed import describe_speeds
 from trainyard.report.pages.trade_offs import describe_trade_offs
 from trainyard.report.pages.verdicts import (
@@ -84,6 +85,7 @@ def collect_findings(evidence: Evidence) -> list[Finding]:
     topics: list[tuple[str, Callable[[Evidence], list[str]]]] = [
         ("Training", _training),
         ("Held-out data", _held_out),
+        ("Search", describe_searches),
         ("Cost", describe_pareto_front),
         ("Trade-offs", describe_trade_offs),
         *((metric.topic, _describe(metric)) for metric in METRICS.values()),

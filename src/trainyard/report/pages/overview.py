@@ -15,6 +15,7 @@ from trainyard.report.results.contamination import read_overlaps
 from trainyard.report.results.measurements import read_cells, read_searches
 from trainyard.report.results.probes import read_comparisons
 from trainyard.report.results.runs import read_all, read_evaluations, read_runs
+from trainyard.report.results.searches import read_recipe_searches
 from trainyard.report.results.shortcuts import read_shortcuts
 from trainyard.report.statistics.study import Evidence
 
@@ -30,6 +31,8 @@ def write(
     contamination: Sequence[Path] = (),
     duplicates: Sequence[Path] = (),
     peaks: Sequence[Path] = (),
+    generations: Sequence[Path] = (),
+    members: Sequence[Path] = (),
     models: Mapping[str, Model],
     figures: Mapping[str, Path],
     output: Path,
@@ -46,13 +49,16 @@ def write(
         contamination: contamination/*/*.json.
         duplicates: rows/duplicates/*.json of the datasets that were trained on.
         peaks: peaks/*.json.
+        generations: tune/*/generation*.json of its searches.
+        members: summary.json of their members.
         models: the catalogue.
         figures: SVG files by title, in their order on the page.
         output: the HTML page.
     """
+    known = read_runs(runs)
     evidence = Evidence(
         study=study,
-        runs=read_runs(runs),
+        runs=known,
         evaluations=read_evaluations(evaluations),
         parity=read_comparisons(parity),
         cells=read_cells(cells),
@@ -60,6 +66,7 @@ def write(
         shortcuts=read_shortcuts(shortcuts),
         models=models,
         duplicates=read_all(duplicates),
+        tuned=read_recipe_searches(study, generations, members, known),
     )
     overlaps = read_overlaps(contamination)
     table = compare(study, evidence.runs, evidence.evaluations, evidence.parity, overlaps, read_all(peaks))

@@ -9,6 +9,7 @@ from trainyard.config.study import Study
 from trainyard.core.statistics import Score
 from trainyard.metrics import METRICS, Metric
 from trainyard.report.results.runs import Evaluation, Run, model_labels
+from trainyard.report.results.searches import Search
 from trainyard.report.results.shortcuts import ShortcutScores
 from trainyard.report.statistics.seeds import Headline, headline
 
@@ -26,6 +27,7 @@ class Evidence:
     shortcuts: Sequence[ShortcutScores]
     models: Mapping[str, Model]
     duplicates: Sequence[dict[str, Any]] = ()
+    tuned: Sequence[Search] = ()
 
 
 @dataclass(frozen=True)
