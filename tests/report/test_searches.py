@@ -76,7 +76,7 @@ def test_without_scores_the_winners_are_judged_by_validation_rows(searched: Resu
     text = sentences(searched)["Search"]
     assert "tinyworld validation, validation loss of the winners: " in text
     assert "rate-pbt, 4 members in 3 generations (2.46M tokens, 0.2400 device hours), of which 1 diverged" in text
-    assert "with 3 copies: lowest validation loss 1.800 after 300 steps, at last with learning_rate" in text
+    assert "with 2 copies: lowest validation loss 1.800 after 300 steps, at last with learning_rate" in text
 
 
 def test_a_search_in_which_all_failed_says_why(empty: Results) -> None:
