@@ -28,6 +28,9 @@ SEARCH = {
 }
 
 
+TRAIN = {"batch": 8, "sequence_length": 64, "decay": "constant"}
+
+
 def study(**more: Any) -> dict[str, Any]:
     return {"title": "t", "question": "q", "tune": [SEARCH | more]}
 
@@ -116,6 +119,18 @@ def test_a_generation_asks_for_the_time_of_its_own_steps(jobs: Callable[..., Dag
         ({"train": SEARCH["train"] | {"steps": 30}}, r"train\.steps: a search has its own, steps times generations"),
         ({"train": SEARCH["train"] | {"patience": 3}}, r"train\.patience: a search has its own"),
         ({"train": SEARCH["train"] | {"warmup_steps": 31}}, r"warmup_steps: 31 is more than the 30 steps"),
+        (
+            {
+                "method": ["grid"],
+                "over": {"warmup_steps": {"linear": [0, 9]}},
+                "train": TRAIN | {"learning_rate": 1e-3},
+            },
+            r"over\.warmup_steps: takes whole numbers alone, and a range has others; list them as choice",
+        ),
+        (
+            {"method": ["grid"], "over": {"warmup_steps": {"choice": [0, 99]}}, "train": TRAIN | {"learning_rate": 1}},
+            r"warmup_steps: 99 is more than the 30 steps",
+        ),
         ({"dataset": "tinyworld-endings"}, r"holds multiple-choice items"),
         ({"method": ["bayes"]}, r"method.*pbt"),
         ({"members": 1}, r"members"),
@@ -134,6 +149,13 @@ def test_methods_that_never_copy_search_what_can_not_change_in_between(plan: Cal
     train = {"batch": 8, "sequence_length": 64, "learning_rate": 1e-3}
     made = plan(study(method=["grid", "random", "halving"], over=over, train=train)).studies["s"]
     assert not any(search.can_grow for search in made.searches.values())
+
+
+def test_the_first_generation_has_room_for_every_warm_up_that_is_searched(plan: Callable[..., Plan]) -> None:
+    over = {"warmup_steps": {"choice": [0, 25]}}
+    made = plan(study(method=["grid"], over=over, train=TRAIN | {"learning_rate": 1e-3})).studies["s"]
+    steps = [made.members[f"member_rate-grid_g{number}_s1"].specification["train"]["steps"] for number in (1, 2, 3)]
+    assert steps == [25, 25, 30]
 
 
 def test_two_searches_of_one_name_are_refused(plan: Callable[..., Plan]) -> None:

@@ -1,12 +1,14 @@
 """A training that begins from the state that another one left."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from trainings import ENTRIES, FIRST_BYTE, SHAPE, TRAIN, Job, make_specification
+from kills import kill_at, kill_with_checkpoints
+from trainings import ENTRIES, FIRST_BYTE, SHAPE, TRAIN, Job, make_specification, runs_here
 
 from trainyard.config.catalogue import Model
 from trainyard.config.train import Train
@@ -17,9 +19,20 @@ from trainyard.models.loss import Objective
 from trainyard.parallel.engine import EngineSettings
 from trainyard.parallel.pytorch.single import Engine
 from trainyard.train.row_losses import load_row_losses
+from trainyard.train.work_folder import WorkFolder
 
 NewJob = Callable[[str, dict[str, Any]], Job]
 CHANGES = [{"weight_decay": 0.9}, {"betas": (0.5, 0.6)}, {"epsilon": 1e-2}, {"max_grad_norm": 0.01}]
+
+TELL_OF_TIMES = {"README.md", "hashes.json"}  # and of machines and commits
+# with parts of the optimizer's state in each process; of DeepSpeed's and ColossalAI's own formats
+OTHERS = ["zero2", "ddp", "zero1", "fsdp", "zero3", "low-level-zero", "gemini", "hybrid-zero"]
+# one in the suite of every day
+MARKED = [
+    pytest.param(name, marks=pytest.mark.slow if name == OTHERS[0] else pytest.mark.long)
+    for name in OTHERS
+    if runs_here(ENTRIES[name])
+]
 
 
 def member(specification: dict[str, Any], until: int, after: Job | None = None, **train: Any) -> dict[str, Any]:
@@ -54,9 +67,24 @@ def last_checkpoint(job: Job) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "parallel", ["single", *(pytest.param(each, marks=pytest.mark.slow) for each in ("ddp", "zero2"))]
-)
+def states_of(job: Job) -> dict[str, str]:
+    """The hashes of what a training left: its last checkpoint, with the best model, the validations, the models."""
+    files = read_json(job.output / "state" / "index.json")["files"]
+    found = {name: value for name, value in files.items() if "/" in name and Path(name).name not in TELL_OF_TIMES}
+    assert {name.split("/")[0] for name in found} == {"checkpoints", "validations", "models"}
+    return found
+
+
+@pytest.fixture(scope="module")
+def first(text_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """A training that has left its state after 4 of 40 steps."""
+    specification = make_specification(text_data, steps=40, validate_every=4, checkpoint_every=4)
+    job = Job(tmp_path_factory.mktemp("first"), member(specification, 4))
+    job.run()
+    return job
+
+
+@pytest.mark.parametrize("parallel", ["single", *MARKED])
 def test_with_unchanged_settings_it_equals_an_uninterrupted_training_to_the_last_bit(
     parallel: str, text_data: Path, new_job: NewJob
 ) -> None:
@@ -70,13 +98,7 @@ def test_with_unchanged_settings_it_equals_an_uninterrupted_training_to_the_last
     parts = jobs[-1]
     assert parts.curve() == whole.curve()
     assert parts.curve()[7][3] != parts.curve()[3][3]  # the schedule goes on through the parts
-    checkpoints = [read_json(last_checkpoint(job) / "hashes.json") for job in (parts, whole)]
-    assert all(files.pop("best/README.md") for files in checkpoints)  # cards tell of the machine and the commit
-    assert checkpoints[0] == checkpoints[1]
-    states = [read_json(job.output / "state" / "index.json")["files"] for job in (parts, whole)]
-    same = [{name: value for name, value in files.items() if "validations" in name} for files in states]
-    assert same[0] == same[1]
-    assert len(same[0]) == 3
+    assert states_of(parts) == states_of(whole)
     assert load_row_losses(parts.output / "state" / "validations", 4) is not None
 
 
@@ -102,8 +124,7 @@ def test_its_own_settings_win_over_those_in_the_checkpoint(changed: dict[str, An
     assert not torch.equal(after[0], after[2])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("parallel", ["zero2", "zero1", "low-level-zero"])
+@pytest.mark.parametrize("parallel", MARKED)
 def test_under_other_engines_they_win_as_in_one_process(parallel: str, text_data: Path, new_job: NewJob) -> None:
     curves = []
     for name in ("single", parallel):
@@ -117,37 +138,44 @@ def test_under_other_engines_they_win_as_in_one_process(parallel: str, text_data
     assert curves[1] == pytest.approx(curves[0], abs=2e-5)
 
 
-def test_it_resumes_from_its_own_checkpoint_once_it_has_one(
-    specification: Callable[..., dict[str, Any]], new_job: NewJob
-) -> None:
-    first = new_job("first", member(specification(), 4))
-    first.run()
-    second = new_job("second", member(specification(), 12, first))
-    process = second.start()
-    second.wait_for_steps(8, process)
-    process.kill()
-    process.wait()
+def test_killed_it_resumes_from_its_own_newest_checkpoint(first: Job, new_job: NewJob) -> None:
+    second = new_job("second", member(first.specification, 40, first))
+    kill_with_checkpoints(second, "rank", count=1)
+    step = WorkFolder(second.folder).saved_step()
+    assert step > 4
     second.run()
-    whole = new_job("whole", member(specification(), 12))
+    assert f"resuming after step {step}" in second.log.read_text()
+    whole = new_job("whole", member(first.specification, 40))
     whole.run()
     assert second.curve() == whole.curve()
-    assert "resuming after step 4" in second.log.read_text()
 
 
-def test_another_state_is_another_working_folder(specification: Callable[..., dict[str, Any]], new_job: NewJob) -> None:
-    jobs = [new_job(f"from-{rate}", member(specification(learning_rate=rate), 4)) for rate in (1e-3, 2e-3)]
-    for job in jobs:
+@pytest.mark.slow
+def test_without_any_checkpoint_it_begins_from_the_state_anew(first: Job, new_job: NewJob) -> None:
+    second = new_job("second", member(first.specification, 8, first))
+    kill_at(second, "rank", "start", rows=0)
+    for file in second.folder.glob("checkpoints/*/random-0.json"):
+        file.write_text("{}")
+    with pytest.raises(InputError, match=r"none of its checkpoints can be read any more; run again, and it begins"):
+        second.run()
+    assert second.run()["outcome"] == "finished"
+
+
+def test_another_state_is_another_working_folder(first: Job, new_job: NewJob) -> None:
+    other = new_job("other", member(first.specification, 4, learning_rate=1e-3))
+    other.run()
+    both = [new_job("both", member(first.specification, 6, job)) for job in (first, other)]
+    for job in both:
         job.run()
-        Job(job.root.parent / "both", member(specification(), 6, job)).run()
-    assert len(list((jobs[0].root.parent / "both" / "work" / "study" / "run").iterdir())) == 2
+    assert len(list(both[0].root.glob("work/study/run/*"))) == 2
 
 
-def test_a_damaged_state_is_refused(specification: Callable[..., dict[str, Any]], new_job: NewJob) -> None:
-    first = new_job("first", member(specification(), 4))
-    first.run()
-    (last_checkpoint(first) / "random-0.json").write_text("{}")
+def test_a_damaged_state_is_refused(first: Job, new_job: NewJob, tmp_path: Path) -> None:
+    damaged = Job(tmp_path / "damaged", first.specification)
+    shutil.copytree(first.output, damaged.output)
+    (last_checkpoint(damaged) / "random-0.json").write_text("{}")
     with pytest.raises(InputError, match=r"random-0\.json: not what index\.json says; delete .*state and run again"):
-        new_job("second", member(specification(), 8, first)).run()
+        new_job("second", member(first.specification, 8, damaged)).run()
 
 
 def test_what_did_not_finish_leaves_no_state_but_says_so(

@@ -62,7 +62,9 @@ def test_a_grid_goes_from_bound_to_bound_and_takes_the_middle_of_what_has_one_va
     rates = [each["learning_rate"] for each in grid(SPACE, 3)]
     assert rates == [1e-5, 1e-4, 1e-3]
     assert {each["weight_decay"] for each in grid(SPACE, 3)} == {0.1}
-    assert [each["dropout"] for each in grid({"dropout": SPACE["dropout"]}, 9)] == [0.0, 0.1, 0.2]
+    for most, rates in ((9, [0.0, 0.1, 0.2]), (2, [0.0, 0.2])):
+        assert [each["dropout"] for each in grid({"dropout": SPACE["dropout"]}, most)] == rates
+    assert {each["dropout"] for each in grid(SPACE, 3)} == {0.1}
 
 
 @pytest.mark.parametrize(

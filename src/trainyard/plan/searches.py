@@ -4,13 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from trainyard.config.study import Tune
 from trainyard.config.train import Train, fill_required
-from trainyard.config.tune import FIXED, NOT_GIVEN, Method, explain_not_searched
+from trainyard.config.tune import FIXED, NOT_GIVEN, Method, Range, explain_not_searched
 from trainyard.config.yaml_entries import parse, suggest
 from trainyard.core.errors import InputError
 from trainyard.plan.runs import RESULTS, Coordinates, Execution, Expansion, Run
 from trainyard.tune.generations import Generation, expand_generations
+from trainyard.tune.space import draw
 
 MEMBER, WINNER = "member_", "winner_"
 """What the names of their folders begin with; no other run's does."""
@@ -106,6 +109,17 @@ def check_tune(tune: Tune, location: str) -> None:
             raise InputError(f"{location}.train.{name}: is searched; remove it here or in over")
         for value in values.ends:
             parse(Train, fill_required({name: value}), here)
+        if values.choice is None and not _takes_fractions(name, values):
+            raise InputError(f"{here}: takes whole numbers alone, and a range has others; list them as choice")
+
+
+def _takes_fractions(name: str, values: Range) -> bool:
+    inner = draw({name: values}, lambda: 0.4142)
+    try:
+        Train.model_validate(fill_required(inner))
+    except ValidationError:
+        return False
+    return True
 
 
 def fill_searched(tune: Tune, steps: int) -> dict[str, Any]:
@@ -134,10 +148,18 @@ def expand_searches(expansion: Expansion) -> dict[str, Search]:
 
 def _expand_search(expansion: Expansion, tune: Tune, method: Method, location: str) -> Search:
     generations = expand_generations(tune, method)
-    train = parse(Train, fill_searched(tune, generations[-1].until), f"{location}.train")
+    settings = fill_searched(tune, generations[-1].until)
+    train = parse(Train, settings, f"{location}.train")
     recipe = recipe_name(tune, method)
     at = Coordinates(tune.dataset, tune.model, tune.parallel, tune.processes, tune.precision, recipe, tune.seed)
-    run = expansion.make_run(at, train, tune.threads, "run", location, tune.evaluate or expansion.study.evaluate)
+
+    def make(train: Train) -> Run:
+        return expansion.make_run(at, train, tune.threads, "run", location, tune.evaluate or expansion.study.evaluate)
+
+    run = make(train)
+    for name, values in tune.over.items():
+        for value in values.ends:  # what doesn't suit the dataset, the model or the length is refused here
+            make(parse(Train, settings | {name: value}, f"{location}.over.{name}"))
     if run.specification["data"]["validation"] is None:
         raise InputError(f"{location}.dataset: {tune.dataset} has no split 'validation' to judge members by")
     own = {"run": WINNER + run.name, "search": {"name": tune.name, "method": method}}
@@ -147,11 +169,18 @@ def _expand_search(expansion: Expansion, tune: Tune, method: Method, location: s
     return search
 
 
+def _warmup_steps(search: Search) -> list[int]:
+    """Every number of steps of warm-up that a member may have."""
+    searched = search.tune.over.get("warmup_steps")
+    given = searched.ends if searched else [search.winner.specification["train"]["warmup_steps"]]
+    return [number or 0 for number in given]
+
+
 def _expand_generation(search: Search, generation: Generation) -> Iterator[Member]:
     winner = search.winner
     train = winner.specification["train"]
     if search.can_grow:  # or another generation would be another length, and so another specification of each before
-        train = train | {"steps": max(generation.until, train["warmup_steps"] or 0)}
+        train = train | {"steps": max(generation.until, *_warmup_steps(search))}
     for slot in range(1, generation.slots + 1):
         name = f"{MEMBER}{search.name}_g{generation.number}_s{slot}"
         own = {"run": name, "kind": "member", "until": generation.until, "train": train}

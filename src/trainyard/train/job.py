@@ -51,9 +51,8 @@ def train(
     """Train what `specification` says, or continue an interrupted job of the same specification.
 
     Writes spec.json, metrics.jsonl, summary.json and, for a run, validation.parquet and models/ into `output`, for a
-    member of a search its state/. Out of
-    memory, divergence, a framework that crashes and an unsupported parallel setting are outcomes that are in
-    summary.json.
+    member of a search its state/. Out of memory, divergence, a framework that crashes and an unsupported parallel
+    setting are outcomes that are in summary.json.
 
     Args:
         specification: the content of spec.json.

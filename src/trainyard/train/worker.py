@@ -77,8 +77,8 @@ def _train(
     step = process_group.broadcast(newest_step(folder.checkpoints, len(metrics.rows)) if metrics else 0)
     if specification.data.start and not step:
         raise InputError(
-            f"{folder.path}: no checkpoint of {specification.data.start} is left that can be read; delete the folder "
-            "and run again"
+            f"{folder.path}: none of its checkpoints can be read any more; run again, and it begins from "
+            f"{specification.data.start} anew"
         )
     versions = cut(folder.versions(), step)
     if metrics:

@@ -44,7 +44,7 @@ def grid(space: Mapping[str, Range], most: int) -> list[Settings]:
     """At most so many points: as many values of each setting as there is room for, alike in number.
 
     The setting with the fewest values gets one more as long as the product allows; of equally many the first. One
-    value of a range is its middle, several are evenly laid from bound to bound.
+    value of a range or a list is its middle, several are evenly laid from end to end.
     """
     counts = dict.fromkeys(space, 1)
 
@@ -60,8 +60,6 @@ def grid(space: Mapping[str, Range], most: int) -> list[Settings]:
 
 
 def _spread(values: Range, count: int) -> list[Any]:
-    if values.choice is not None:
-        return values.choice[:count]
     return [_at(values, 0.5 if count == 1 else number / (count - 1)) for number in range(count)]
 
 
