@@ -1,12 +1,13 @@
 """A search whose members are killed again and again finds the same winner by the same lineage, to the last bit."""
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kills import Kill, kill_at
+from kills import Kill, kill_at, kill_by_chance
 from trainings import Job
 
 from trainyard.config.study import Tune
@@ -25,6 +26,7 @@ KILLS = [
     [("launcher", "checkpoint"), ("rank", "step")],
 ]
 AFTER = {"start": 0, "copying": 0}  # steps; one elsewhere
+MANY, ROWS, SECONDS = 50, 12, 6.0
 TUNE = {
     "name": "rate",
     "dataset": "counting",
@@ -49,6 +51,7 @@ class Searched:
     specification: dict[str, Any]
     generations: list[Path] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
+    winner: dict[str, str] = field(default_factory=dict)
 
     def members(self) -> Iterator[Job]:
         """The members' trainings, each to be run before the next one is asked for."""
@@ -65,14 +68,14 @@ class Searched:
                 specification, ended = resolve(self.specification | own, file, states)
                 assert ended is None
                 before.append(Job(self.root / f"g{generation.number}-s{slot}", specification))
+                self.jobs.append(before[-1])
                 yield before[-1]
-        self.jobs = before
+        self.winner = self._win([job.output / "summary.json" for job in before])
 
-    def win(self) -> dict[str, str]:
+    def _win(self, summaries: list[Path]) -> dict[str, str]:
         """The winner's files by their hashes, without what tells of times and machines."""
         output = self.root / "winner"
         run = self.specification | {"search": {"name": "rate", "method": "pbt"}}
-        summaries = [job.output / "summary.json" for job in self.jobs]
         write_winner(run, self.generations, summaries, output)
         Specification.parse(read_json(output / "spec.json"))
         names = [*output.glob("models/*/*"), output / "validation.parquet", output / "spec.json"]
@@ -83,31 +86,58 @@ class Searched:
         } | {"lineage": str(read_json(output / "spec.json")["search"]["lineage"])}
 
 
+@pytest.fixture
+def whole(specification: Callable[..., dict[str, Any]], tmp_path: Path) -> Searched:
+    """A search whose members nobody kills, and in which one copies another."""
+    settings = specification(steps=60, checkpoint_every=5, validate_every=5, keep_steps=[])
+    search = Searched(tmp_path / "undisturbed", settings)
+    for job in search.members():
+        job.run()
+    assert any("replaced" in slot for slot in read_json(search.generations[-1])["slots"])
+    return search
+
+
+def assert_same(search: Searched, other: Searched) -> None:
+    """Two searches ended alike, to the last bit."""
+    assert [job.curve() for job in search.jobs] == [job.curve() for job in other.jobs]
+    assert [read_json(file) for file in search.generations] == [read_json(file) for file in other.generations]
+    assert search.winner == other.winner
+    assert {"models/best/model.safetensors", "models/last/model.safetensors"} <= {*search.winner}
+
+
 @pytest.mark.slow
 def test_members_that_are_killed_end_in_the_same_winner(
-    specification: Callable[..., dict[str, Any]], tmp_path: Path, record_property: Callable[[str, object], None]
+    whole: Searched, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    settings = specification(steps=60, checkpoint_every=5, validate_every=5, keep_steps=[])
-    searches = [Searched(tmp_path / name, settings) for name in ("undisturbed", "killed")]
+    killed = Searched(tmp_path / "killed", whole.specification)
     kills: list[Kill] = []
-    curves: list[list[list[tuple]]] = [[], []]
-    for job in searches[0].members():
-        job.run()
-        curves[0].append(job.curve())
-    for job, moments in zip(searches[1].members(), KILLS, strict=True):
+    for job, moments in zip(killed.members(), KILLS, strict=True):
         for victim, moment in moments:
             kills += kill_at(job, victim, moment, AFTER.get(moment, 1))
         job.run()
-        curves[1].append(job.curve())
-    assert curves[0] == curves[1]
-    assert [read_json(file) for file in searches[0].generations] == [
-        read_json(file) for file in searches[1].generations
-    ]
-    assert any("replaced" in slot for slot in read_json(searches[0].generations[-1])["slots"])
-    winners = [search.win() for search in searches]
-    assert winners[0] == winners[1]
-    assert {"models/best/model.safetensors", "models/last/model.safetensors"} <= {*winners[0]}
+    assert_same(killed, whole)
     assert len(kills) >= 8
     record_property("faults injected", len(kills))
     record_property("kills", len(kills))
     record_property("runs recovered", len(KILLS))
+
+
+@pytest.mark.long
+def test_fifty_kills_at_any_moment_change_no_bit(
+    whole: Searched, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    chance, kills, number = random.Random(2026), 0, 0
+    while kills < MANY:
+        killed = Searched(tmp_path / f"killed-{number}", whole.specification)
+        number += 1
+        for job in killed.members():
+            has_ended = False
+            while not has_ended and kills < MANY:
+                has_ended = kill_by_chance(job, chance, ("launcher", "rank"), ROWS, SECONDS) is None
+                kills += not has_ended
+            if not has_ended:
+                job.run()
+        assert_same(killed, whole)
+    record_property("faults injected", kills)
+    record_property("kills", kills)
+    record_property("runs recovered", number * len(KILLS))

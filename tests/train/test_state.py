@@ -49,7 +49,7 @@ def member(specification: dict[str, Any], until: int, after: Job | None = None, 
 def make_engine(**train: Any) -> Engine:
     """One process's, of the smallest GPT-2 without dropout."""
     shape = {**SHAPE, "dropout": 0.0}
-    entry = Model(title="Tiny", family="gpt2", tokenizer="bytes", shape=shape)
+    entry = Model.model_validate({"title": "Tiny", "family": "gpt2", "tokenizer": "bytes", "shape": shape})
     settings = EngineSettings(
         precision="fp32",
         train=Train(**TRAIN | {"batch": 2, "weight_decay": 0.1} | train),

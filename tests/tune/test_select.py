@@ -11,8 +11,7 @@ from trainyard.config.tune import Method
 from trainyard.core.files import read_json, write_json
 from trainyard.tune.generations import describe_search, expand_generations
 from trainyard.tune.member import resolve
-from trainyard.tune.select import read_members, select
-from trainyard.tune.winner import trace
+from trainyard.tune.select import read_members, select, trace
 
 Loss = float | str  # or the outcome of a member that has none
 
@@ -35,7 +34,8 @@ class Searched:
     """A search whose members come to the losses that a test gives."""
 
     def __init__(self, folder: Path, tune: Tune, method: Method) -> None:
-        self.folder, self.tune, self.method = folder, tune, method
+        self.folder, self.tune = folder, tune
+        self.method: Method = method
         self.generations = expand_generations(tune, method)
         self.files: list[Path] = []
         self.summaries: list[Path] = []
@@ -168,7 +168,8 @@ def test_another_generation_changes_none_that_is_there(method: Method) -> None:
 
 def test_methods_begin_with_the_same_draws(tmp_path: Path) -> None:
     firsts = []
-    for method in ("pbt", "random", "halving"):
+    methods: list[Method] = ["pbt", "random", "halving"]
+    for method in methods:
         (tmp_path / method).mkdir()
         firsts.append(Searched(tmp_path / method, make_tune(), method).settle())
     assert firsts[0] == firsts[1] == firsts[2]

@@ -9,9 +9,9 @@ from trainyard.config.tune import Range
 from trainyard.tune.space import chance_of, draw, grid, perturb
 
 SPACE = {
-    "learning_rate": Range(log=(1e-5, 1e-3)),
-    "weight_decay": Range(linear=(0.0, 0.2)),
-    "dropout": Range(choice=[0.0, 0.1, 0.2]),
+    "learning_rate": Range.model_validate({"log": (1e-5, 1e-3)}),
+    "weight_decay": Range.model_validate({"linear": (0.0, 0.2)}),
+    "dropout": Range.model_validate({"choice": [0.0, 0.1, 0.2]}),
 }
 
 
@@ -79,4 +79,4 @@ def test_a_grid_goes_from_bound_to_bound_and_takes_the_middle_of_what_has_one_va
 )
 def test_a_range_that_makes_no_sense_is_refused(given: dict, said: str) -> None:
     with pytest.raises(ValidationError, match=said):
-        Range(**given)
+        Range.model_validate(given)

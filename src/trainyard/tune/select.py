@@ -66,6 +66,19 @@ def read_members(generation: Path, summaries: Sequence[Path]) -> list[Member]:
     return [Member(slot, read_json(summary)) for slot, summary in zip(slots, summaries, strict=True)]
 
 
+def trace(generations: Sequence[Path], member: Member) -> list[dict[str, Any]]:
+    """The slots from the first generation to this member: each with the last step and the settings of its part."""
+    lineage: list[dict[str, Any]] = []
+    slot: int | None = member.slot
+    for file in reversed(generations):
+        content = read_json(file)
+        assert slot is not None
+        found = content["slots"][slot - 1]
+        lineage.append({"slot": slot, "until": content["until"], "hyperparameters": found["hyperparameters"]})
+        slot = found["parent"]
+    return lineage[::-1]
+
+
 def _space(search: Mapping[str, Any]) -> dict[str, Range]:
     return {name: Range.model_validate(values) for name, values in search["over"].items()}
 

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainyard.core.files import read_json
 from trainyard.train.job import Outputs
 from trainyard.train.work_folder import WorkFolder
-from trainyard.tune.select import Member, read_members
+from trainyard.tune.select import read_members, trace
 
 
 def write_winner(
@@ -36,16 +35,3 @@ def write_winner(
     }
     state = summaries[members.index(best)].parent / "state"
     Outputs(specification | found, output).copy_out(WorkFolder(state))
-
-
-def trace(generations: Sequence[Path], member: Member) -> list[dict[str, Any]]:
-    """The slots from the first generation to this member: each with the last step and the settings of its part."""
-    lineage: list[dict[str, Any]] = []
-    slot: int | None = member.slot
-    for file in reversed(generations):
-        content = read_json(file)
-        assert slot is not None
-        found = content["slots"][slot - 1]
-        lineage.append({"slot": slot, "until": content["until"], "hyperparameters": found["hyperparameters"]})
-        slot = found["parent"]
-    return lineage[::-1]

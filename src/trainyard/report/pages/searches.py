@@ -113,7 +113,7 @@ def _draw_lineage(panel: Axes, search: Search) -> None:
                     markevery=[1],
                     solid_capstyle="butt",
                 )
-            elif member.parent or number == 0:
+            elif member.trained:
                 panel.plot([end], [member.slot], "x", color=style.PALETTE[1])
             if member.copied:
                 arrow = {"arrowstyle": "->", "color": style.PALETTE[1], "shrinkA": 0, "shrinkB": 0}
@@ -253,7 +253,7 @@ def _rows(search: Search) -> list[Row]:
 
 def _parent_cell(member: Member) -> Cell:
     if member.parent is None:
-        return Cell("the start" if member.tokens else "nobody", None)
+        return Cell("the start" if member.trained else "nobody", None)
     if member.replaced is None:
         return Cell(f"slot {member.parent}", member.parent, {"copied": False})
     lost = member.replaced
@@ -283,7 +283,7 @@ def _describe_search(search: Search) -> str:
     sizes = [len(generation) for generation in search.generations]
     size = f"{sizes[0]} members" if len(set(sizes)) == 1 else f"{', '.join(map(str, sizes))} members"
     text = f"{search.name}, {size} in {plural(len(sizes), 'generation')} ({spent})"
-    failed = [member.outcome for member in members if member.outcome != "finished"]
+    failed = [member.outcome for member in members if member.outcome != "finished" and member.trained]
     if failed:
         kinds = [f"{failed.count(kind)} {kind}" for kind in dict.fromkeys(failed)]
         text += f", of which {join_words(kinds)}"

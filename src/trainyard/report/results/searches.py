@@ -18,6 +18,7 @@ class Member:
     Attributes:
         parent: the slot of the generation before whose state it began from; None: from none.
         hyperparameters: the searched settings.
+        trained: whether it was to train; False of a slot that had failed in a generation before.
         replaced: outcome and loss of the member whose place it took by a copy; None: it took nobody's.
         loss: of validation at its end, in nats; None of one that failed.
         tokens: that it took in this generation, predicted ones.
@@ -26,6 +27,7 @@ class Member:
 
     slot: int
     parent: int | None
+    trained: bool
     hyperparameters: dict[str, Any]
     replaced: dict[str, Any] | None
     outcome: str
@@ -141,9 +143,10 @@ def _read_generation(content: dict[str, Any], summaries: dict[tuple, dict[str, A
     for slot in content["slots"]:
         summary = summaries[(*key, number, slot["slot"])]
         parent = summaries[(*key, number - 1, slot["parent"])] if slot["parent"] else {}
+        trained = "outcome" not in slot
         # a training counts from its first step on, with those of the lineage before it
         tokens, seconds = (
-            max(0.0, summary[name] - parent.get(name, 0)) if "outcome" not in slot else 0.0
+            max(0.0, summary[name] - parent.get(name, 0)) if trained else 0.0
             for name in ("tokens", "elapsed_seconds")
         )
         finished = summary["outcome"] == "finished"
@@ -151,6 +154,7 @@ def _read_generation(content: dict[str, Any], summaries: dict[tuple, dict[str, A
             Member(
                 slot["slot"],
                 slot["parent"],
+                trained,
                 slot["hyperparameters"],
                 slot.get("replaced"),
                 summary["outcome"],

@@ -117,17 +117,21 @@ def _first_at(search: Search, loss: float) -> int:
     return next(place for place, best in enumerate(search.best_losses()) if best is not None and best <= loss)
 
 
+def _key(evaluation: Evaluation) -> tuple[str, str]:
+    return evaluation.raw["evaluation"], evaluation.checkpoint
+
+
 def _test(first: Search, second: Search, evaluations: Sequence[Evaluation], primary: str | None) -> Better:
     """The test of two winners by the score that answers the question; by validation rows where they have none."""
     winners = [first.winner, second.winner]
     runs = [run for run in winners if run is not None]
     if len(runs) < 2 or not all(run.finished for run in runs):
         return Better(VALIDATION, "validation", "one of them has no winner", None, higher=False)
-    by_run = [{each.raw["evaluation"]: each for each in evaluations if each.run == run.name} for run in runs]
-    shared = [by_run[0][name] for name in by_run[0] if name in by_run[1]]
+    by_run = [{_key(each): each for each in evaluations if each.run == run.name} for run in runs]
+    shared = [by_run[0][key] for key in by_run[0] if key in by_run[1]]
     order = [primary, *METRICS]
     for one in sorted(shared, key=lambda each: order.index(each.metric)):
-        other, metric = by_run[1][one.raw["evaluation"]], METRICS[one.metric]
+        other, metric = by_run[1][_key(one)], METRICS[one.metric]
         name = next((name for name in metric.tested if name in one.scores and name in other.scores), None)
         if name is not None:
             return Better(name, one.title, compare_paired(one, other, name), None, metric.higher_is_better)
