@@ -256,6 +256,29 @@ WHOLE: dict[str, Any] = {
             },
         ],
         "evaluate": {"perplexity": {"datasets": ["world"], "context": 16, "stride": 8, "limit": 4}},
+        "tune": [
+            {
+                "name": "searched",
+                "method": ["pbt", "halving"],
+                "dataset": "world",
+                "model": "gpt2",
+                "parallel": "single",
+                "processes": 1,
+                "precision": "fp32",
+                "threads": 1,
+                "members": 2,
+                "generations": 2,
+                "steps": 2,
+                "seed": 1,
+                "over": {
+                    "learning_rate": {"log": [1e-4, 1e-2]},
+                    "weight_decay": {"linear": [0.0, 0.3]},
+                    "dropout": {"choice": [0.0, 0.1]},
+                },
+                "train": {"batch": 8, "sequence_length": 32},
+                "evaluate": {"perplexity": {"datasets": ["world"], "context": 16, "stride": 8, "limit": 4}},
+            }
+        ],
         "probes": [
             {
                 "datasets": ["world"],
