@@ -159,7 +159,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ),
         ("expect", {"base": {"memory": "low"}}, ["expect.base.memory: 'low' is not allowed"]),
         ("primary", "hellaswag", ["primary: 'hellaswag' is not evaluated; leave it out"]),
-        ("grids", [], ["give at least one of grids, pretrained, probes and measure"]),
+        ("grids", [], ["give at least one of grids, pretrained, tune, probes and measure"]),
     ],
 )
 def test_a_mistake_is_named_with_file_key_and_remedy(
