@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from trainyard.report.pages import searches
+from trainyard.report.pages.key_figures import make_cards
 from trainyard.report.results.runs import read_runs
 from trainyard.report.results.searches import read_recipe_searches
 from trainyard.report.statistics.searches import compare_searches, find_reached
@@ -73,6 +74,11 @@ def test_the_winners_are_judged_by_a_paired_test_on_test_scores(
     assert "“rate-pbt costs less than rate-grid”: held. To a validation loss of 2.200" in text
 
 
+def test_the_time_of_a_study_is_that_of_all_members(searched: Results) -> None:
+    (card,) = (each for each in make_cards(evidence_of(searched)) if each.title == "runs finished")
+    assert (card.value, card.remark) == ("2 of 2", "13 min 12 s of training")  # 12 members and 10, 36 s each
+
+
 def test_without_scores_the_winners_are_judged_by_validation_rows(searched: Results) -> None:
     text = sentences(searched)["Search"]
     assert "tinyworld validation, validation loss of the winners: " in text
@@ -96,6 +102,7 @@ def test_figures_are_drawn_alike_each_time(show: searches.Show, searched: Result
         searches.draw(searched.study, **given, show=show, output=searched.root / name)
     assert (searched.root / "a.svg").read_bytes() == (searched.root / "b.svg").read_bytes()
     text = svg_text(searched.root / "a.svg")
+    assert "mathdefault" not in text
     for part in ["learning_rate", "dropout", "rate-grid"] if show == "lineage" else ["pbt", "grid", "predicted tokens"]:
         assert part in text
 

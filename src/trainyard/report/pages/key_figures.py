@@ -32,7 +32,9 @@ def make_cards(evidence: Evidence) -> list[Card]:
     runs = evidence.runs
     if runs:
         finished = [run for run in runs if run.finished]
-        spent = sum(run.summary["elapsed_seconds"] or 0.0 for run in runs)
+        winners = {search.winner.name for search in evidence.tuned if search.winner}
+        spent = sum(run.summary["elapsed_seconds"] or 0.0 for run in runs if run.name not in winners)
+        spent += sum(search.spent("seconds")[-1] for search in evidence.tuned)
         failed = len(finished) < len(runs)
         results.append(
             Card("runs finished", f"{len(finished)} of {len(runs)}", f"{duration(spent)} of training", failed)

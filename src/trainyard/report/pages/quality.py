@@ -380,7 +380,7 @@ def _score_cells(evaluation: Evaluation, fronts: set[Path], plotted: str) -> dic
 
 def _notes(prices: Prices | None) -> list[str]:
     notes = [
-        "Cost is that of training up to the step; the cost of pretraining is not included. "
+        "Cost is that of training up to the step; pretraining and the other members of a search are not included. "
         f"FLOPs are {FLOPS}, N all parameters, as the MFU counts them, for causal models. Device hours are elapsed "
         "time, validation and saving included, x processes; where other jobs ran on the machine they say little.",
         "“front”: of the models at the ends of their schedules none that cost as little or less is as good, by FLOPs "

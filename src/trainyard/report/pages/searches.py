@@ -7,7 +7,7 @@ from typing import Any, Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from trainyard.config.study import Study
 from trainyard.config.tune import Range
@@ -23,7 +23,7 @@ from trainyard.report.statistics.study import Evidence
 
 Show = Literal["lineage", "budget"]
 MOST_SETTINGS = 3  # panels beside the lineage
-TALL = 2.7  # inches of a row of panels
+TALL = 2.85  # inches of a row of panels
 HEAD = 0.45  # inches above all
 EMPTY = "This study has no search over recipes."
 AXES = {"tokens": "predicted tokens of all members", "hours": "device hours of all members"}
@@ -87,9 +87,7 @@ def _draw_lineages(searches: Sequence[Search], output: Path) -> None:
 def _add_panel(drawing: Figure, column: int, columns: int, top: float, height: float) -> Axes:
     left, gap = 0.055, 0.06
     width = (0.985 - left - gap * (columns - 1)) / columns
-    return drawing.add_axes(
-        (left + column * (width + gap), (top - TALL + 0.72) / height, width, (TALL - 0.85) / height)
-    )
+    return drawing.add_axes((left + column * (width + gap), (top - TALL + 0.87) / height, width, (TALL - 1.0) / height))
 
 
 def _starts(search: Search) -> list[int]:
@@ -153,6 +151,12 @@ def _draw_setting(panel: Axes, search: Search, name: str, values: Range) -> None
     elif values.log is not None:
         panel.set_yscale("log")
         panel.set_ylim(values.log[0] / 1.2, values.log[1] * 1.2)
+        panel.yaxis.set_major_locator(LogLocator(numticks=5))
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+        panel.yaxis.set_minor_formatter(NullFormatter())
+    elif values.linear is not None:
+        margin = 0.05 * (values.linear[1] - values.linear[0])
+        panel.set_ylim(values.linear[0] - margin, values.linear[1] + margin)
 
 
 def _draw_budgets(searches: Sequence[Search], output: Path) -> None:
@@ -223,6 +227,8 @@ def tabulate(
     notes = [
         "“Winner”: the member of the last generation with the lowest validation loss, and those that led to it. Its "
         "loss is the lowest of many, and so too low: scores on the test split are in the comparison of runs.",
+        "The time and the tokens of a run in other tables and figures are those of its own training; what a search "
+        "cost is the sum of its rows here.",
         "Steps of a member that was killed and resumed count once. Hours were taken while other jobs ran.",
     ]
     write_table(Table("Searches over recipes", columns, rows, notes, EMPTY), study.title, table, numbers)
@@ -259,7 +265,7 @@ def _parent_cell(member: Member) -> Cell:
     lost = member.replaced
     why = lost["outcome"] if lost["loss"] is None else f"loss {decimal(lost['loss'])}"
     return Cell(
-        f"slot {member.parent}", member.parent, {"copied": True}, tip=lost["reason"] or "", detail=f"copied: {why}"
+        f"slot {member.parent}", member.parent, {"copied": True}, tip=lost["reason"] or "", detail=f"in place of {why}"
     )
 
 
@@ -312,8 +318,8 @@ def _describe_reached(first: str, second: str, reached: Reached) -> str:
     hours = " and ".join(_hours(value) for value in reached.hours)
     return (
         f"To a validation loss of {decimal(reached.loss)}, which both came to, {first} and {second} took {tokens} "
-        f"tokens and {hours} device hours, counted by whole generations of one search each; hours were taken while "
-        "other jobs ran."
+        f"tokens and {hours} device hours, counted by whole generations; hours were taken while other jobs ran. It is "
+        "said of these two searches, not of the methods."
     )
 
 

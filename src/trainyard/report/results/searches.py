@@ -22,7 +22,8 @@ class Member:
         replaced: outcome and loss of the member whose place it took by a copy; None: it took nobody's.
         loss: of validation at its end, in nats; None of one that failed.
         tokens: that it took in this generation, predicted ones.
-        hours: of all its devices, in this generation.
+        seconds: that passed in this generation.
+        hours: of all its devices, likewise.
     """
 
     slot: int
@@ -34,6 +35,7 @@ class Member:
     reason: str | None
     loss: float | None
     tokens: float
+    seconds: float
     hours: float
 
     @property
@@ -92,7 +94,7 @@ class Search:
         return line[::-1]
 
     def spent(self, what: str) -> list[float]:
-        """The `tokens` or `hours` of all members up to the end of each generation."""
+        """The `tokens`, `seconds` or `hours` of all members up to the end of each generation."""
         return list(accumulate(sum(getattr(member, what) for member in each) for each in self.generations))
 
     def best_losses(self) -> list[float | None]:
@@ -161,6 +163,7 @@ def _read_generation(content: dict[str, Any], summaries: dict[tuple, dict[str, A
                 summary["reason"],
                 summary["validation_loss"] if finished else None,
                 tokens,
+                seconds,
                 seconds * summary["processes"] / 3600,
             )
         )
