@@ -85,7 +85,7 @@ def _draw_lineages(searches: Sequence[Search], output: Path) -> None:
 
 
 def _add_panel(drawing: Figure, column: int, columns: int, top: float, height: float) -> Axes:
-    left, gap = 0.055, 0.06
+    left, gap = 0.055, 0.075
     width = (0.985 - left - gap * (columns - 1)) / columns
     return drawing.add_axes((left + column * (width + gap), (top - TALL + 0.87) / height, width, (TALL - 1.0) / height))
 
@@ -143,11 +143,11 @@ def _draw_setting(panel: Axes, search: Search, name: str, values: Range) -> None
     panel.plot(
         edges if line else [], [height(member) for member in line for _ in range(2)], color=style.INK, linewidth=2.6
     )
-    panel.set(xlabel="optimizer step", title="", xlim=(0, 1.02 * search.untils[-1]))
-    panel.set_ylabel(name, fontsize=10)
+    panel.set(xlabel="optimizer step", xlim=(0, 1.02 * search.untils[-1]))
+    panel.set_title(name, loc="left", fontsize=10)
     panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if values.choice is not None:
-        panel.set_yticks(range(len(values.choice)), [truncate(str(value), 12) for value in values.choice])
+        panel.set_yticks(range(len(values.choice)), [truncate(str(value), 10) for value in values.choice])
     elif values.log is not None:
         panel.set_yscale("log")
         panel.set_ylim(values.log[0] / 1.2, values.log[1] * 1.2)
