@@ -38,6 +38,10 @@ def weighed_study(empty: Any) -> Any:
     return empty
 
 
+def expect(**directions: str) -> Expectation:
+    return Expectation.model_validate(directions)
+
+
 def weigh(results: Any, expected: dict[str, Expectation] | None = None) -> dict[str, TradeOff]:
     found = weigh_recipes(read_runs(results.runs), read_evaluations(results.evaluations), expected or {})
     return {each.recipe: each for each in found}
@@ -109,9 +113,9 @@ def test_each_parallel_setting_is_weighed_against_its_own_base(empty: Any) -> No
 
 def test_what_is_expected_is_held_contradicted_or_not_shown(weighed_study: Any) -> None:
     expected = {
-        "frozen": Expectation(memory="less", quality="less"),
-        "smoothed": Expectation(quality="less"),
-        "sortish": Expectation(quality="less", memory="less"),
+        "frozen": expect(memory="less", quality="less"),
+        "smoothed": expect(quality="less"),
+        "sortish": expect(quality="less", memory="less"),
     }
     judged = {recipe: each.judge("hellaswag") for recipe, each in weigh(weighed_study, expected).items()}
     assert judged == {
@@ -141,7 +145,7 @@ def test_where_nothing_is_shown_nothing_is_recommended(empty: Any) -> None:
 
 
 def test_the_table_has_every_recipe_with_its_changes_and_verdicts(weighed_study: Any, outputs: dict[str, Any]) -> None:
-    expected = {"frozen": Expectation(memory="less")}
+    expected = {"frozen": expect(memory="less")}
     weighed_study.study = weighed_study.study.model_copy(update={"expect": expected})
     trade_offs.tabulate(weighed_study.study, runs=weighed_study.runs, evaluations=weighed_study.evaluations, **outputs)
     rows = {row["recipe"]: row for row in csv_rows(outputs["numbers"])}

@@ -9,7 +9,16 @@ from trainyard.config.values import Entry
 Method = Literal["pbt", "grid", "random", "halving"]
 COPYING: frozenset[Method] = frozenset({"pbt"})
 """Methods in which a member goes on from another one's state under other settings."""
-MUTABLE = ("learning_rate", "weight_decay", "betas", "epsilon", "max_grad_norm", "dropout", "label_smoothing", "final_fraction")
+MUTABLE = (
+    "learning_rate",
+    "weight_decay",
+    "betas",
+    "epsilon",
+    "max_grad_norm",
+    "dropout",
+    "label_smoothing",
+    "final_fraction",
+)
 """Settings that a training may change from one step to the next: no state depends on them."""
 _BUDGET = "every member takes the same steps of the same batches, or their budgets and losses would not compare"
 _OWN = "a search has its own"

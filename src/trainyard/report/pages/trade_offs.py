@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trainyard.config.study import BASE, Study
 from trainyard.report.render.format import SHORT_TITLES, TITLES, decimal, join_words, plural
-from trainyard.report.render.html import Cell, Column, Row, Table, write_table
+from trainyard.report.render.html import Cell, Column, Raw, Row, Table, write_table
 from trainyard.report.results.runs import read_evaluations, read_runs
 from trainyard.report.statistics.pairwise import describe_p_value, format_difference, raw_difference_unit
 from trainyard.report.statistics.study import Evidence
@@ -76,7 +76,7 @@ def _cells(trade_off: TradeOff, primary: str | None) -> Iterator[tuple[str, Cell
     for quality in trade_off.qualities:
         yield f"{quality.title}:{quality.name}", _quality_cell(quality)
     if judged := trade_off.judge(primary):
-        text = "; ".join(f"{dict(trade_off.expected)[name]} {name}: {verdict}" for name, verdict in judged.items())
+        text = "; ".join(f"{trade_off.expected[name]} {name}: {verdict}" for name, verdict in judged.items())
         worst = next((verdict for verdict in ("contradicted", "not shown") if verdict in judged.values()), "held")
         yield "expected", Cell(text, text, kind=KINDS[worst])
 
@@ -93,7 +93,7 @@ def _quality_cell(quality: Quality) -> Cell:
         return Cell("not tested", None, tip=str(quality.found), kind="plain")
     value, interval = format_difference(quality.name, quality.found)
     kind = {"more": "good", "less": "warn"}.get(quality.direction or "", "muted")
-    more = {"low": quality.found.low, "high": quality.found.high, "p_holm": quality.p}
+    more: dict[str, Raw] = {"low": quality.found.low, "high": quality.found.high, "p_holm": quality.p}
     more |= {"unit": raw_difference_unit(quality.name)}
     return Cell(value, quality.found.difference, more, describe_p_value(quality.p), kind, detail=interval)
 

@@ -1,7 +1,7 @@
 """What each recipe changes against the recipe `base` of the same seeds: cost, and quality with its tests."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import geometric_mean
 from typing import Literal
 
@@ -81,7 +81,7 @@ class TradeOff:
         seeds: that both were trained with.
         costs: those that both have.
         qualities: by validation loss, and by one score of each evaluation.
-        expected: what the study says of it beforehand.
+        expected: what the study says beforehand of its memory, speed and quality.
     """
 
     place: str
@@ -89,7 +89,7 @@ class TradeOff:
     seeds: int
     costs: dict[Cost, Change]
     qualities: list[Quality]
-    expected: Expectation = field(default_factory=Expectation)
+    expected: dict[str, Direction]
 
     def judge(self, primary: str | None) -> dict[str, Verdict]:
         """What became of each expectation; that of quality is judged by the score that answers the question."""
@@ -98,8 +98,7 @@ class TradeOff:
         found["quality"] = quality.direction if quality else None
         return {
             name: "not shown" if found.get(name) is None else "held" if found[name] == wanted else "contradicted"
-            for name, wanted in self.expected
-            if wanted is not None
+            for name, wanted in self.expected.items()
         }
 
     def quality(self, primary: str | None) -> Quality | None:
@@ -151,9 +150,11 @@ def _weigh(
 ) -> TradeOff:
     seeds = [seed for seed in by_recipe[name] if seed in by_recipe[BASE]]
     ours, theirs = ([by_recipe[recipe][seed] for seed in seeds] for recipe in (name, BASE))
-    costs = {cost: change for cost, read in _COSTS.items() if (change := _change(cost, read, ours, theirs))}
+    changes = {cost: _change(cost, read, ours, theirs) for cost, read in _COSTS.items()}
+    costs: dict[Cost, Change] = {cost: change for cost, change in changes.items() if change}
     qualities = [*_of_validation(ours, theirs), *_of_evaluations(ours, theirs, evaluations)]
-    return TradeOff(place, name, len(seeds), costs, qualities, expected.get(name, Expectation()))
+    wanted = {key: value for key, value in expected.get(name) or () if value is not None}
+    return TradeOff(place, name, len(seeds), costs, qualities, wanted)
 
 
 def _memory(run: Run) -> float | None:
