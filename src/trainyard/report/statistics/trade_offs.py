@@ -150,7 +150,7 @@ def _weigh(
 ) -> TradeOff:
     seeds = [seed for seed in by_recipe[name] if seed in by_recipe[BASE]]
     ours, theirs = ([by_recipe[recipe][seed] for seed in seeds] for recipe in (name, BASE))
-    changes = {cost: _change(cost, read, ours, theirs) for cost, read in _COSTS.items()}
+    changes: dict[Cost, Change | None] = {cost: _change(cost, read, ours, theirs) for cost, read in _COSTS.items()}
     costs: dict[Cost, Change] = {cost: change for cost, change in changes.items() if change}
     qualities = [*_of_validation(ours, theirs), *_of_evaluations(ours, theirs, evaluations)]
     wanted = {key: value for key, value in expected.get(name) or () if value is not None}
