@@ -24,7 +24,7 @@ from trainyard.report.statistics.study import Evidence
 Show = Literal["lineage", "budget"]
 MOST_SETTINGS = 3  # panels beside the lineage
 TALL = 2.85  # inches of a row of panels
-HEAD = 0.45  # inches above all
+HEAD = 0.6  # inches above all
 EMPTY = "This study has no search over recipes."
 AXES = {"tokens": "predicted tokens of all members", "hours": "device hours of all members"}
 
