@@ -1,9 +1,11 @@
 """A search over recipes under Snakemake: from a study to its winner, with one generation more afterwards."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
+from changes import python
 from repository import TRAIN, Repository, jobs
 
 SEARCH = {
@@ -48,9 +50,18 @@ def test_a_search_ends_in_a_run_and_grows_by_a_generation(tmp_path: Path) -> Non
     assert {slot["parent"] for slot in second["slots"]} <= {1, 2}
     assert sum("replaced" in slot for slot in second["slots"]) == 1
     assert (results / "report" / "search-lineage.svg").is_file()
-    assert "“" in (results / "report" / "overview.html").read_text()
+    assert "rate-pbt, 2 members in 2 generations (" in (results / "report" / "overview.html").read_text()
     assert states(repository.folder) == ["member_rate-pbt_g2_s1", "member_rate-pbt_g2_s2"]
     assert jobs(repository.snakemake("-n", *config)) == []
+    # without the states that are gone, every record holds
+    for module, more in (("verify", []), ("archive", ["--output", str(tmp_path / "s.zip")])):
+        done = python(repository.folder, "-m", f"trainyard.provenance.{module}", "s", *more, "--config", "device=cpu")
+        assert done.returncode == 0, done.stdout + done.stderr
+    with zipfile.ZipFile(tmp_path / "s.zip") as archive:
+        names = archive.namelist()
+    assert f"s/results/s/{WINNER}/spec.json" in names
+    assert "s/results/s/member_rate-pbt_g1_s1/metrics.jsonl" in names
+    assert not [name for name in names if "/state/" in name]
 
     repository.write_study("s", STUDY | {"tune": [SEARCH | {"generations": 3}]})
     planned = jobs(repository.snakemake("-n", *config))
