@@ -23,6 +23,7 @@ LEAST = {
     "max_grad_norm": JUST_OVER_0,
     "dropout": 0.0,
     "min_improvement": 0.0,
+    "label_smoothing": 0.0,
 }
 GREATEST = {
     "warmup_ratio": 1.0,
@@ -34,6 +35,7 @@ GREATEST = {
     "max_grad_norm": 1e30,
     "dropout": JUST_UNDER_1,
     "min_improvement": 1e6,
+    "label_smoothing": JUST_UNDER_1,
 }
 SHORT = {"steps": 3, "warmup_steps": None, "validate_every": 3, "checkpoint_every": 3}
 DIVERGING = {"learning_rate": 1e30}
