@@ -242,6 +242,8 @@ def test_a_torch_without_products_of_fp16_in_fp32_sums_in_fp32_all_the_same(monk
 
 
 @pytest.mark.slow
+# torch 2.13's compiler imports what torch itself has deprecated
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_the_compiled_kernel_gives_what_the_plain_one_does(smoothing: float) -> None:
     torch.manual_seed(0)
