@@ -31,7 +31,7 @@ NOTES = [
     f"Each figure is that of the recipe over, or minus, that of {BASE} with the same seeds; costs are geometric means "
     "over seeds, with the least and the largest seed in brackets.",
     f"A cost is said to be less or more where every seed differs by more than {100 * MARGINS['memory']:g} % in memory "
-    f"or {100 * MARGINS['speed']:g} % in time: steps were timed while other jobs ran, which `measure` avoids.",
+    f"or {100 * MARGINS['speed']:g} % in time: steps were timed while other jobs ran, which measurements avoid.",
     "Brackets beside a score hold the 95 % interval of its difference; p is corrected by Holm over the recipes. "
     "Several seeds are tested over seeds and items, one seed over the items of two models alone.",
 ]
