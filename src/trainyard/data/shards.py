@@ -40,11 +40,19 @@ class _Text(BaseModel):
     shards: list[_Shard]
 
 
+class _Framing(BaseModel):
+    before: NonNegativeInt
+    after: NonNegativeInt
+
+
 class _Pairs(BaseModel):
     kind: Literal["pairs"]
     rows: NonNegativeInt
     pad: NonNegativeInt
     end: NonNegativeInt
+    end_of_text: NonNegativeInt
+    separator: list[NonNegativeInt]
+    framing: _Framing
     files: list[_Listed] = Field(min_length=1)
 
 
