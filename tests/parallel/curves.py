@@ -1,11 +1,31 @@
 """When the curves of several processes, as driver.py writes them, are those of one process."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+RANK_ORDER = [0, 1, 2, 3]
 TOLERANCE = 1e-6  # nats, of the loss of any step
 HALF_TOLERANCE = 1e-2
+
+
+def train_references(drive: Callable[..., Any], curves: dict[str, dict[str, Any]]) -> dict[bool, Any]:
+    """The curves of one process that accumulates the four micro-batches of a step.
+
+    Args:
+        drive: the fixture.
+        curves: as driver.py takes them.
+
+    Returns:
+        By whether it sums over ranks before it sums over the step.
+    """
+
+    def reference(order: list[int]) -> Any:
+        settings = {"engine": "single", "options": {"ranks": 2}, "precision": "fp32", "accumulation": 4}
+        return drive(1, what="curves", curves=curves, order=order, **settings)
+
+    return {False: reference(RANK_ORDER), True: reference([0, 2, 1, 3])}
 
 
 def assert_agree(name: str, found: dict[str, Any], expected: dict[str, Any], half: bool = False) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from .curves import assert_agree
-from .test_parity import ENGINES, RANK_ORDER
+from .curves import RANK_ORDER, assert_agree, train_references
+from .test_parity import ENGINES
 
 STEPS = 10
 CURVES = {
@@ -32,13 +32,7 @@ def assert_frozen(found):
 
 @pytest.fixture(scope="module")
 def references(drive):
-    """One process, in either order of summation, as in test_parity.py."""
-
-    def reference(order):
-        settings = {"engine": "single", "options": {"ranks": 2}, "precision": "fp32", "accumulation": 4}
-        return drive(1, what="curves", curves=CURVES, order=order, **settings)
-
-    return {False: reference(RANK_ORDER), True: reference([0, 2, 1, 3])}
+    return train_references(drive, CURVES)
 
 
 @pytest.mark.slow

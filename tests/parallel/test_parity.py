@@ -1,6 +1,6 @@
 import pytest
 
-from .curves import assert_agree
+from .curves import RANK_ORDER, assert_agree, train_references
 
 # engine, its options, and whether micro-batches are summed over ranks before they are summed over the step
 ENGINES = {
@@ -28,18 +28,11 @@ CURVES = {
     },
     "clipped": {"family": "gpt2", "steps": 20, "max_grad_norm": 0.5},
 }
-RANK_ORDER = [0, 1, 2, 3]
 
 
 @pytest.fixture(scope="module")
 def references(drive):
-    """One process that accumulates the four micro-batches of a step, in either order of summation."""
-
-    def reference(order):
-        settings = {"engine": "single", "options": {"ranks": 2}, "precision": "fp32", "accumulation": 4}
-        return drive(1, what="curves", curves=CURVES, order=order, **settings)
-
-    return {False: reference(RANK_ORDER), True: reference([0, 2, 1, 3])}
+    return train_references(drive, CURVES)
 
 
 @pytest.mark.slow

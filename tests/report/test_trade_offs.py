@@ -92,6 +92,20 @@ def test_one_seed_is_tested_over_the_items_of_two_models(empty: Any) -> None:
     assert quality.found.test == "McNemar's exact test"
 
 
+def test_the_best_and_the_last_model_of_a_run_are_compared_each_with_its_own_and_have_columns_of_their_own(
+    empty: Any, outputs: dict[str, Any]
+) -> None:
+    for recipe, rights in (("base", (0.5, 0.5)), ("other", (0.7, 0.3))):
+        add(empty, recipe, 1, rights[0], 1000)
+        last = {"correct": np.arange(1000) < 1000 * rights[1]}
+        empty.add_items(f"{recipe}-s1", "hellaswag", last, settings=ENDINGS, checkpoint="last")
+    directions = {each.title.rpartition(", ")[2]: each.direction for each in weigh(empty)["other"].qualities[1:]}
+    assert directions == {"best": "more", "last": "less"}
+    trade_offs.tabulate(empty.study, runs=empty.runs, evaluations=empty.evaluations, **outputs)
+    (row,) = csv_rows(outputs["numbers"])
+    assert [float(row[name]) for name in row if name.endswith(":acc")] == [pytest.approx(0.2), pytest.approx(-0.2)]
+
+
 def test_runs_of_other_seeds_other_settings_or_without_an_end_are_no_pair(empty: Any) -> None:
     add(empty, "base", 1, 0.5, 1000)
     add(empty, "later", 2, 0.5, 500)

@@ -20,14 +20,12 @@ class Frozen:
         positions: parameters of the tables of positions.
         idle_blocks: blocks of the only stack, or of encoder and decoder, that stand below all that is trained: nothing
             is kept of their forward pass, and they have no backward pass.
-        idle: parameters of these.
     """
 
     blocks: int = 0
     head: int = 0
     positions: int = 0
     idle_blocks: tuple[int, int] = (0, 0)
-    idle: int = 0
 
     @property
     def parameters(self) -> int:
@@ -59,14 +57,12 @@ def count_frozen(model: Model, names: Iterable[str]) -> Frozen:
     for stack, depth in depths.items():
         idle[stack] = next((number for number in range(depth) if number not in frozen[stack]), depth) if below else 0
         below = below and idle[stack] == depth
-    counts = [idle[stack] for stack in depths]
     return Frozen(
         blocks=sum(len(numbers) * sizes[stack] for stack, numbers in frozen.items()),
         head=head_parameters(model) if embeddings else 0,
         # encoder and decoder have a table each
         positions=family.positions(shape) * shape.width * (2 if embeddings else whole_stacks) // 2,
-        idle_blocks=(counts[0], counts[1] if len(counts) > 1 else 0),
-        idle=sum(count * sizes[stack] for stack, count in idle.items()),
+        idle_blocks=(idle.get("", idle.get("encoder", 0)), idle.get("decoder", 0)),
     )
 
 

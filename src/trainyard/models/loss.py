@@ -34,7 +34,7 @@ class Objective(nn.Module):
         assert isinstance(head, nn.Linear), f"the head of {type(model).__name__} is not an nn.Linear"
         assert head.bias is None, f"the head of {type(model).__name__} has a bias"
         head.__class__ = Head
-        setattr(head, "label_smoothing", label_smoothing)  # noqa: B010 (an nn.Linear has no such attribute)
+        self.model.get_output_embeddings().label_smoothing = label_smoothing
 
     def forward(self, labels: Tensor, by_row: bool = False, **inputs: Tensor) -> Tensor:
         """The sum of the cross-entropy over all predicted tokens.

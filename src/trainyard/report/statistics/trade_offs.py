@@ -201,6 +201,7 @@ def _of_evaluations(ours: Sequence[Run], theirs: Sequence[Run], evaluations: Seq
     """One score of each evaluation that every seed of both has, of the same checkpoint."""
     by_run = {(each.run, each.raw["evaluation"], each.checkpoint): each for each in evaluations}
     asked = dict.fromkeys(key[1:] for key in by_run if ours and key[0] == ours[0].name)
+    several = len({checkpoint for _, checkpoint in asked}) > 1
     qualities = []
     for key in asked:
         sides = [[by_run.get((run.name, *key)) for run in side] for side in (ours, theirs)]
@@ -213,7 +214,8 @@ def _of_evaluations(ours: Sequence[Run], theirs: Sequence[Run], evaluations: Seq
             continue
         one = len(first) == 1
         found = compare_paired(first[0], second[0], name) if one else compare_recipes(first, second, name)
-        qualities.append(Quality(name, first[0].title, found))
+        title = f"{first[0].title}, {first[0].checkpoint}" if several else first[0].title
+        qualities.append(Quality(name, title, found))
     return qualities
 
 
