@@ -1,8 +1,8 @@
 # Searches over recipes. Who goes on from whose state is data; how many members a generation has is known beforehand.
 rule generation:
     input:
-        previous=JOBS.previous_generation,
-        summaries=JOBS.previous_summaries,
+        previous=JOBS.searches.previous_generation,
+        summaries=JOBS.searches.previous_summaries,
     output:
         generation="results/{study}/tune/{search}/generation{generation}.json",
     log:
@@ -16,7 +16,7 @@ rule generation:
         mem_mb=1000,
         runtime=5,
     params:
-        search=JOBS.search,
+        search=JOBS.searches.search,
         code=code_hash("trainyard.tune.select"),
     message:
         "Settle generation {wildcards.generation} of {wildcards.search} of {wildcards.study}"
@@ -28,8 +28,8 @@ rule generation:
 use rule train as member with:
     input:
         folders=JOBS.data_folders,
-        generation=JOBS.member_generation,
-        states=JOBS.parent_states,
+        generation=JOBS.searches.member_generation,
+        states=JOBS.searches.parent_states,
     output:
         specification="results/{study}/{run}/spec.json",
         metrics="results/{study}/{run}/metrics.jsonl",
@@ -37,7 +37,7 @@ use rule train as member with:
         provenance="results/{study}/{run}/provenance.json",
         state=temp(directory("results/{study}/{run}/state")),
     wildcard_constraints:
-        run=JOBS.kept_states(False),
+        run=JOBS.searches.kept_states(False),
     message:
         "Train {wildcards.run} of {wildcards.study}"
 
@@ -51,7 +51,7 @@ use rule member as last_member with:
         provenance="results/{study}/{run}/provenance.json",
         state=directory("results/{study}/{run}/state"),
     wildcard_constraints:
-        run=JOBS.kept_states(True),
+        run=JOBS.searches.kept_states(True),
     message:
         "Train {wildcards.run} of {wildcards.study}"
 
@@ -59,9 +59,11 @@ use rule member as last_member with:
 rule winner:
     input:
         folders=JOBS.data_folders,
-        generations=JOBS.winner_generations,
-        summaries=lambda wildcards: JOBS.last_members(wildcards, "summary.json"),
-        states=lambda wildcards: JOBS.last_members(wildcards, "state"),
+        generations=JOBS.searches.winner_generations,
+        summaries=lambda wildcards: JOBS.searches.last_members(
+            wildcards, "summary.json"
+        ),
+        states=lambda wildcards: JOBS.searches.last_members(wildcards, "state"),
     output:
         specification="results/{study}/{run}/spec.json",
         metrics="results/{study}/{run}/metrics.jsonl",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainyard.config.train import parse_part
+from trainyard.config.model_parts import parse_part
 from trainyard.estimate.frozen import count_frozen
 from trainyard.models.build import build
 from trainyard.models.freeze import freeze, frozen_weights

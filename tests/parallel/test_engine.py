@@ -5,9 +5,9 @@ from torch import nn
 
 from trainyard.config.catalogue import ParallelSetting
 from trainyard.core.errors import InputError
+from trainyard.models.blocks import find_blocks
 from trainyard.optim.adamw import parameter_groups
 from trainyard.parallel.engine import Engine, count_predicted, load_engine
-from trainyard.parallel.pytorch.fsdp import blocks
 
 
 # torch's own, when zero1 imports torch.distributed.optim
@@ -41,4 +41,4 @@ def test_only_labels_that_are_predicted_count():
 def test_blocks_are_the_members_of_the_outermost_lists_of_modules():
     inner = nn.ModuleDict({"layer": nn.ModuleList([nn.Linear(1, 1)])})
     model = nn.ModuleDict({"head": nn.Linear(1, 1), "trunk": nn.ModuleDict({"blocks": nn.ModuleList([inner, inner])})})
-    assert list(blocks(model)) == [inner, inner]
+    assert list(find_blocks(model)) == [inner, inner]

@@ -76,13 +76,13 @@ def test_another_generation_changes_no_specification_unless_the_rate_depends_on_
 def test_members_read_every_state_of_the_generation_before(jobs: Callable[..., Dag]) -> None:
     dag = jobs()
     last = job(run="member_rate-halving_g3_s1")
-    assert dag.parent_states(last) == [f"results/s/member_rate-halving_g2_s{slot}/state" for slot in (1, 2)]
-    assert dag.member_generation(last) == "results/s/tune/rate-halving/generation3.json"
-    assert dag.parent_states(job(run="member_rate-pbt_g1_s1")) == []
+    assert dag.searches.parent_states(last) == [f"results/s/member_rate-halving_g2_s{slot}/state" for slot in (1, 2)]
+    assert dag.searches.member_generation(last) == "results/s/tune/rate-halving/generation3.json"
+    assert dag.searches.parent_states(job(run="member_rate-pbt_g1_s1")) == []
     first, second = job(search="rate-pbt", generation="1"), job(search="rate-pbt", generation="2")
-    assert (dag.previous_generation(first), dag.previous_summaries(first)) == ([], [])
-    assert dag.previous_generation(second) == "results/s/tune/rate-pbt/generation1.json"
-    assert dag.previous_summaries(second)[3] == "results/s/member_rate-pbt_g1_s4/summary.json"
+    assert (dag.searches.previous_generation(first), dag.searches.previous_summaries(first)) == ([], [])
+    assert dag.searches.previous_generation(second) == "results/s/tune/rate-pbt/generation1.json"
+    assert dag.searches.previous_summaries(second)[3] == "results/s/member_rate-pbt_g1_s4/summary.json"
 
 
 @pytest.mark.parametrize(("decay", "kept"), [("constant", ["g3"]), ("linear", [])])
@@ -92,8 +92,8 @@ def test_the_last_states_are_kept_where_a_generation_can_be_added(
     dag = jobs(train=SEARCH["train"] | {"decay": decay})
     for member in dag.plan.studies["s"].members.values():
         is_kept = any(f"_{each}_" in member.name for each in kept)
-        assert bool(re.fullmatch(dag.kept_states(True), member.name)) == is_kept
-        assert bool(re.fullmatch(dag.kept_states(False), member.name)) != is_kept
+        assert bool(re.fullmatch(dag.searches.kept_states(True), member.name)) == is_kept
+        assert bool(re.fullmatch(dag.searches.kept_states(False), member.name)) != is_kept
 
 
 def test_a_generation_asks_for_the_time_of_its_own_steps(jobs: Callable[..., Dag]) -> None:

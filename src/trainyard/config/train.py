@@ -1,12 +1,11 @@
 """The settings of a training."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from trainyard.config.model_parts import PartName
 from trainyard.config.protocols import SEPARATOR
 from trainyard.config.values import Dimension, Distinct, Entry, NonNegativeInt, PositiveInt, Rows
 from trainyard.core.errors import InputError
@@ -29,52 +28,6 @@ def _power_of_two(value: int) -> int:
 
 
 LossScale = Annotated[int, Field(gt=0, le=2**31), AfterValidator(_power_of_two)]
-
-
-_PART = re.compile(
-    r"(?P<whole>embeddings|encoder|decoder)|(?:(?P<stack>encoder|decoder)\.)?blocks\.(?P<first>\d{1,6})(?:-(?P<last>\d{1,6}))?"
-)
-
-
-@dataclass(frozen=True)
-class FrozenPart:
-    """A part of a model that keeps its weights.
-
-    Attributes:
-        stack: `embeddings`, `encoder` or `decoder`; empty for the only stack of a model without an encoder.
-        blocks: of the stack, from 0; None for all of it.
-    """
-
-    stack: str
-    blocks: range | None = None
-
-
-def parse_part(name: str) -> FrozenPart:
-    """The part that a name means: `embeddings`, `encoder`, `decoder`, `blocks.0`, `encoder.blocks.0-5`.
-
-    Raises:
-        ValueError: it means none.
-    """
-    found = _PART.fullmatch(name)
-    if found is None:
-        raise ValueError(
-            f"{name!r} is no part of a model: write embeddings, encoder, decoder, blocks.0 or blocks.0-5, or of an "
-            "encoder-decoder encoder.blocks.0-5"
-        )
-    if found["whole"]:
-        return FrozenPart(found["whole"])
-    first, last = int(found["first"]), int(found["last"] or found["first"])
-    if last < first:
-        raise ValueError(f"{name!r}: {last} comes before {first}")
-    return FrozenPart(found["stack"] or "", range(first, last + 1))
-
-
-def _check_part(name: str) -> str:
-    parse_part(name)
-    return name
-
-
-PartName = Annotated[str, AfterValidator(_check_part)]
 
 
 class Train(Entry):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trainyard.config.catalogue import Model
-from trainyard.config.train import parse_part
+from trainyard.config.model_parts import parse_part
 from trainyard.estimate.blocks import decoder_layers
 from trainyard.estimate.families import load_family
 from trainyard.estimate.parameters import head_parameters, parameters_without_embeddings

@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from trainyard.config.train import FrozenPart, parse_part
+from trainyard.config.model_parts import Part, parse_part
+from trainyard.models.blocks import find_blocks, walk_outside_of_blocks
 
 
 def freeze(model: Any, names: Iterable[str]) -> None:
@@ -28,18 +29,9 @@ def frozen_weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: parameter.detach() for name, parameter in named if not parameter.requires_grad}
 
 
-def blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """The repeated parts of a model: the members of its outermost lists of modules."""
-    for child in module.children():
-        if isinstance(child, nn.ModuleList):
-            yield from child
-        else:
-            yield from blocks(child)
-
-
-def _parameters(model: Any, part: FrozenPart) -> Iterator[nn.Parameter]:
+def _parameters(model: Any, part: Part) -> Iterator[nn.Parameter]:
     if part.stack == "embeddings":
-        for module in _outside_of_blocks(model):
+        for module in walk_outside_of_blocks(model):
             if isinstance(module, nn.Embedding):
                 yield from module.parameters()
         return
@@ -48,13 +40,6 @@ def _parameters(model: Any, part: FrozenPart) -> Iterator[nn.Parameter]:
         shared = model.base_model.encoder.embed_tokens.weight
         yield from (parameter for parameter in stack.parameters() if parameter is not shared)
     else:
-        own = list(blocks(stack))
+        own = list(find_blocks(stack))
         for number in part.blocks:
             yield from own[number].parameters()
-
-
-def _outside_of_blocks(module: nn.Module) -> Iterator[nn.Module]:
-    yield module
-    for child in module.children():
-        if not isinstance(child, nn.ModuleList):
-            yield from _outside_of_blocks(child)

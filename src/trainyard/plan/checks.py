@@ -8,9 +8,10 @@ from collections.abc import Iterable
 
 from trainyard.config.catalogue import LARGEST_VOCABULARY, Dataset, Model, ParallelSetting, Task, Tokenizer
 from trainyard.config.engine_options import Options, parse_options
+from trainyard.config.model_parts import parse_part
 from trainyard.config.protocols import ROWS_FOR_SHOTS
 from trainyard.config.study import Evaluate
-from trainyard.config.train import Train, check_last_step, joined_length, parse_part, rows_per_step
+from trainyard.config.train import Train, check_last_step, joined_length, rows_per_step
 from trainyard.core.errors import InputError
 from trainyard.estimate.blocks import decoder_layers
 from trainyard.estimate.families import load_family

@@ -6,7 +6,6 @@ but that wildcards have names.
 
 import hashlib
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -27,9 +26,9 @@ from trainyard.plan.plain_files import check_plain_file
 from trainyard.plan.report import FIGURES, TABLES, Product
 from trainyard.plan.resources import evaluation_minutes, megabytes, minutes
 from trainyard.plan.runs import RESULTS, Execution
-from trainyard.plan.searches import MEMBER, Member, Search
+from trainyard.plan.search_jobs import SearchJobs
+from trainyard.plan.searches import Member
 from trainyard.plan.study import EvaluatedModel, Plan, StudyPlan
-from trainyard.tune.generations import describe_search
 
 Wildcards = Any
 
@@ -54,6 +53,7 @@ class Dag:
         predicted: Callable[[dict[str, Any]], int | None] = lambda _: None,
     ) -> None:
         self.plan = plan
+        self.searches = SearchJobs(plan.studies)
         self.catalogues = plan.catalogues
         self.environments = environments
         self.conda = conda
@@ -274,66 +274,6 @@ class Dag:
     def slots(self, wildcards: Wildcards) -> int:
         """GPUs of one machine that it takes, one per process."""
         return self.processes_here(wildcards)
-
-    # searches over recipes
-
-    def _search(self, wildcards: Wildcards) -> Search:
-        return self._study(wildcards).searches[wildcards.search]
-
-    def _member(self, wildcards: Wildcards) -> tuple[Search, Member]:
-        study = self._study(wildcards)
-        member = study.members[wildcards.run]
-        return study.searches[member.search], member
-
-    def kept_states(self, kept: bool) -> str:
-        """The names of the members whose state is kept, as a pattern, or of the others.
-
-        The last generation's is, where another generation could begin from it without changing what is there.
-        """
-        searches = [search for study in self.plan.studies.values() for search in study.searches.values()]
-        names = {
-            re.escape(f"{MEMBER}{search.name}_g{generation.number}_")
-            for search in searches
-            for generation in search.generations
-            if kept == (search.can_grow and generation is search.generations[-1])
-        }
-        return f"({'|'.join(sorted(names)) or '(?!)'})s[0-9]+"
-
-    def search(self, wildcards: Wildcards) -> dict[str, Any]:
-        """What settles a generation, besides what the one before came to."""
-        search = self._search(wildcards)
-        return describe_search(search.tune, search.method, search.generations[int(wildcards.generation) - 1])
-
-    def previous_generation(self, wildcards: Wildcards) -> str | list[str]:
-        """The file of the generation before; nothing for the first."""
-        number = int(wildcards.generation)
-        return self._search(wildcards).file(number - 1) if number > 1 else []
-
-    def previous_summaries(self, wildcards: Wildcards) -> list[str]:
-        """What became of the members of the generation before, by slot."""
-        number = int(wildcards.generation)
-        members = self._search(wildcards).members[number - 2] if number > 1 else []
-        return [f"{member.folder}/summary.json" for member in members]
-
-    def member_generation(self, wildcards: Wildcards) -> str:
-        """The file that says from whose state a member goes on."""
-        search, member = self._member(wildcards)
-        return search.file(member.generation.number)
-
-    def parent_states(self, wildcards: Wildcards) -> list[str]:
-        """The states that a member may go on from: all of the generation before, by slot."""
-        search, member = self._member(wildcards)
-        number = member.generation.number
-        return [f"{parent.folder}/state" for parent in search.members[number - 2]] if number > 1 else []
-
-    def winner_generations(self, wildcards: Wildcards) -> list[str]:
-        """The files of the generations of the search that a run is the winner of."""
-        return self._study(wildcards).winners[wildcards.run].files
-
-    def last_members(self, wildcards: Wildcards, file: str) -> list[str]:
-        """A file of each member of the last generation of that search, by slot."""
-        search = self._study(wildcards).winners[wildcards.run]
-        return [f"{member.folder}/{file}" for member in search.members[-1]]
 
     # evaluations
 

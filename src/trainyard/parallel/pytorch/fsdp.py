@@ -8,7 +8,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from typing_extensions import override
 
-from trainyard.models.freeze import blocks
+from trainyard.models.blocks import find_blocks
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import local_part
 from trainyard.parallel.pytorch import single
@@ -34,7 +34,7 @@ class Engine(single.Engine):
         offload = OffloadPolicy()
         if self.settings.parallel.options.get("offload"):
             offload = CPUOffloadPolicy(pin_memory=self.device.type == "cuda")
-        for module in (*blocks(objective), objective):
+        for module in (*find_blocks(objective), objective):
             fully_shard(module, mesh=mesh, mp_policy=precision, offload_policy=offload)
 
     @override
