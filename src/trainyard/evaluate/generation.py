@@ -7,7 +7,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, NoRepeatNGramLogitsProcessor
+from transformers import (
+    ForcedBOSTokenLogitsProcessor,
+    ForcedEOSTokenLogitsProcessor,
+    LogitsProcessor,
+    LogitsProcessorList,
+    MinLengthLogitsProcessor,
+    NoRepeatNGramLogitsProcessor,
+)
+
+from trainyard.evaluate.beam_search import search_beams
 
 
 @dataclass(frozen=True)
@@ -30,39 +39,35 @@ class Search:
     length_penalty: float
     early_stopping: bool
 
-    def configure(self, model: Any, ends: Sequence[int]) -> GenerationConfig:
-        """The settings as transformers has them: the model's own special tokens, and nothing else of its own."""
-        own = model.generation_config
-        special = ("bos_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
-        given: dict[str, Any] = {name: getattr(own, name) for name in special}
-        if model.config.is_encoder_decoder:
-            given |= {"min_length": self.min_length, "max_length": self.max_length}
-            given |= {"no_repeat_ngram_size": self.no_repeat_ngram}
-        else:
-            given |= {"min_new_tokens": max(0, self.min_length - 1), "max_new_tokens": self.max_length - 1}
-        return GenerationConfig(
-            **given,
-            eos_token_id=list(ends),
-            pad_token_id=ends[0] if own.pad_token_id is None else own.pad_token_id,
-            num_beams=self.beams,
-            do_sample=False,
-            use_cache=True,
-            length_penalty=self.length_penalty if self.beams > 1 else None,
-            early_stopping=self.early_stopping if self.beams > 1 else None,
-        )
+    def make_processors(self, model: Any, ends: Sequence[int]) -> LogitsProcessorList:
+        """What forbids tokens, as `GenerationMixin.generate` has it for these settings and a model's special tokens.
+
+        Without an encoder they don't see the source: transformers' own would ban its n-grams too.
+        """
+        own, given = model.generation_config, 0 if model.config.is_encoder_decoder else 1
+        processors: list[LogitsProcessor] = []
+        if self.no_repeat_ngram:
+            processors.append(NoRepeatNGramLogitsProcessor(self.no_repeat_ngram))
+        if self.min_length > given:
+            processors.append(MinLengthLogitsProcessor(self.min_length - given, list(ends), device=str(model.device)))
+        if own.forced_bos_token_id is not None and not given:
+            processors.append(ForcedBOSTokenLogitsProcessor(own.forced_bos_token_id))
+        if own.forced_eos_token_id is not None:
+            end = own.forced_eos_token_id
+            processors.append(ForcedEOSTokenLogitsProcessor(self.max_length - given, end, device=str(model.device)))
+        return LogitsProcessorList([_AfterFirst(each) for each in processors] if given else processors)
 
 
-class _NoRepeat(LogitsProcessor):
-    """Bans n-grams that stand in a summary already; transformers' own bans those of the source with them."""
+class _AfterFirst(LogitsProcessor):
+    """A processor that doesn't see the first token, which is the prompt's."""
 
-    def __init__(self, size: int, source_width: int) -> None:
-        self._processor, self._width = NoRepeatNGramLogitsProcessor(size), source_width
+    def __init__(self, processor: LogitsProcessor) -> None:
+        self._processor = processor
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        return self._processor(input_ids[:, self._width :], scores)
+        return self._processor(input_ids[:, 1:], scores)
 
 
-@torch.inference_mode()
 def generate(
     model: Any,
     sources: Sequence[Sequence[int]],
@@ -76,17 +81,24 @@ def generate(
     Sources are taken longest first, `batch` at a time, padded and masked: on the right for an encoder, on the left for
     a model that goes on after them. `done` is told how many each batch has finished.
     """
-    config, causal = search.configure(model, ends), not model.config.is_encoder_decoder
+    processors = search.make_processors(model, ends)
+    pad, left = model.generation_config.pad_token_id, not model.config.is_encoder_decoder
     order = sorted(range(len(sources)), key=lambda index: -len(sources[index]))
     result: list[list[int]] = [[] for _ in sources]
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
-        inputs = _pad([sources[row] for row in rows], config.pad_token_id or 0, model.device, left=causal)
-        width = inputs["input_ids"].shape[1]
-        repeats = [_NoRepeat(search.no_repeat_ngram, width)] if causal and search.no_repeat_ngram else []
-        outputs = model.generate(**inputs, generation_config=config, logits_processor=LogitsProcessorList(repeats))
-        for row, ids in zip(rows, outputs.tolist(), strict=True):
-            result[row] = ids[width - 1 :] if causal else ids
+        found = search_beams(
+            model,
+            _pad([sources[row] for row in rows], ends[0] if pad is None else pad, model.device, left),
+            ends,
+            processors,
+            beams=search.beams,
+            room=search.max_length,
+            length_penalty=search.length_penalty,
+            early_stopping=search.early_stopping or search.beams == 1,
+        )
+        for row, ids in zip(rows, found, strict=True):
+            result[row] = ids
         done(len(rows))
     return result
 
