@@ -64,6 +64,11 @@ bench-evaluation: install-dev  ## our evaluation beside lm-evaluation-harness, o
 	  results/data/hellaswag/rows/validation.parquet results/data/wikitext-2-raw/rows/test.parquet
 	$(RUN) benchmarks/evaluation.py $(ARGS)
 
+bench-generation: install  ## our beam search beside transformers' generate, on real dialogues (MIRROR=, ARGS=)
+	$(SNAKEMAKE) --cores $(CORES) --quiet all $(if $(MIRROR),--config mirror=$(MIRROR)) -- \
+	  results/data/samsum/rows/test.parquet results/data/samsum/gpt2/tokenizer
+	$(RUN) benchmarks/generation.py $(ARGS)
+
 bench-dry-run: install  ## seconds that a dry run of each study, and of 1,000 runs, takes
 	$(RUN) benchmarks/dry_run.py
 
