@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.trainer_pt_utils import LabelSmoother
 
@@ -106,6 +107,15 @@ def test_no_predicted_token_gives_no_loss_and_no_gradient(tiny: str) -> None:
     loss.backward()
     assert loss.item() == 0
     assert all(not gradient.any() for gradient in gradients(model).values())
+
+
+def test_on_a_cpu_the_head_costs_what_is_predicted() -> None:
+    hidden, weight = torch.randn(12, 8), torch.randn(50, 8, requires_grad=True)
+    labels = torch.arange(12)
+    labels[3:] = -100
+    with FlopCounterMode(display=False) as counter:
+        linear_cross_entropy(hidden.requires_grad_(), weight, labels).backward()
+    assert counter.get_total_flops() == 3 * 2 * 3 * 8 * 50  # logits and two gradients of 3 positions
 
 
 def test_bf16_keeps_the_loss_in_fp32_and_near(tiny: str) -> None:
