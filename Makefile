@@ -56,8 +56,11 @@ lint: install-dev  ## ruff, snakefmt, pyright, snakemake --lint
 	$(BIN)/pyright
 	$(SNAKEMAKE) --lint
 
-bench-training: install  ## our loop beside transformers' Trainer
+bench-training: install  ## our loop beside transformers' Trainer, and on pairs beside its Seq2SeqTrainer (MIRROR=)
 	$(RUN) benchmarks/training.py
+	$(SNAKEMAKE) --cores $(CORES) --quiet all $(if $(MIRROR),--config mirror=$(MIRROR)) -- \
+	  results/data/samsum/t5/train results/data/samsum/t5/tokenizer
+	$(RUN) benchmarks/summarisation.py
 
 bench-evaluation: install-dev  ## our evaluation beside lm-evaluation-harness, on SmolLM2-135M and real rows (MIRROR=, ARGS=)
 	$(SNAKEMAKE) --cores $(CORES) --quiet all $(if $(MIRROR),--config mirror=$(MIRROR)) -- results/models/smollm2-135m \

@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,21 +120,38 @@ def test_pairs_of_like_lengths_meet_in_an_order_that_processes_do_not_change(con
         for batch in loader.micro_batches(step, 0, 1)
         for number in batch["input_ids"][:, 0]
     ]
-    epochs = [seen[250 * epoch : 250 * (epoch + 1)] for epoch in range(4)]
-    assert all(sorted(epoch) == list(range(250)) for epoch in epochs)
-    assert epochs[0] != epochs[1]
+    assert sorted(seen) == sorted([*range(250)] * 4)
+    assert len(set(seen[:248])) == 248  # the first epoch but for the step that the second begins in
+    assert seen[:248] != seen[500:748]
     longest = [max(batch["input_ids"].shape[1] for batch in loader.micro_batches(step, 0, 1)) for step in range(1, 30)]
     assert longest != sorted(longest, reverse=True)  # steps are in random order
 
 
+def test_pairs_of_like_lengths_share_a_micro_batch_and_ranks_have_like_work(conversations: Path) -> None:
+    small, whole = (
+        Loader(conversations, settings(micro_batch=size, batch=16), seed=1, start_token=2) for size in (2, 16)
+    )
+    for step in (1, 2, 40):
+        batches = [batch["attention_mask"].sum(1) for batch in small.micro_batches(step, 0, 1)]
+        by_length = sorted(batches, key=max, reverse=True)
+        assert all(min(longer) >= max(shorter) for longer, shorter in itertools.pairwise(by_length))
+        (batch,) = whole.micro_batches(step, 0, 1)  # the rows of a step are the same however it is cut
+        assert sorted(torch.cat(batches).tolist()) == sorted(batch["attention_mask"].sum(1).tolist())
+        # sixteen rows in eight: of two ranks the first has the longest, the third longest and so on
+        places = [next(i for i, found in enumerate(by_length) if found is batch) for batch in batches]
+        assert [sorted(places[:4]), sorted(places[4:])] == [[0, 2, 4, 6], [1, 3, 5, 7]]
+    padded = [loader.count_positions(1, 1)[1] for loader in (small, whole)]
+    assert padded[0] < padded[1] / 3
+
+
 def test_an_order_by_length_pads_less(conversations: Path) -> None:
-    def padding(order: str) -> float:
-        loader = Loader(conversations, settings(order=order), seed=1, start_token=2)
+    def padding(order: str, micro_batch: int) -> float:
+        loader = Loader(conversations, settings(order=order, micro_batch=micro_batch), seed=1, start_token=2)
         counts = [loader.count_positions(step, 1) for step in range(1, 63)]
         return sum(padded for _, padded in counts) / sum(computed for computed, _ in counts)
 
-    assert padding("random") > 0.2
-    assert padding("by-length") <= padding("sortish") < 0.05
+    assert padding("random", 8) > 0.2
+    assert padding("by-length", 2) <= padding("sortish", 2) < 0.05
 
 
 @pytest.mark.parametrize("world", [1, 2])

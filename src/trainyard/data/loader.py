@@ -2,7 +2,8 @@
 
 Rows are drawn for the whole group of processes and sliced afterwards, so that their
 order depends only on the seed. One process with the same `micro_batch` sees the
-micro-batches of all ranks, in the order of the ranks.
+micro-batches of all ranks, in the order of the ranks. The pairs of a step are sorted by
+length before they are cut into micro-batches, so that less is padded.
 """
 
 import math
@@ -305,10 +306,20 @@ class Loader:
         within[:] = within[np.argsort(_random_bits(self._seed, _BATCHES, epoch, steps), kind="stable")]
         return ordered
 
-    def _draw_row(self, position: int) -> int:
-        """The row at a position of the endless stream of shuffled epochs."""
-        epoch, index = divmod(position, self.rows)
-        return int(self._order(epoch)[index])
+    def _cut_step(self, step: int, size: int) -> Ids:
+        """The rows of a step's micro-batches, (micro-batches, size), out of the endless stream of shuffled epochs.
+
+        Like lengths meet in one. They are dealt out in the order of van der Corput's sequence, so that the shares
+        of ranks, of which each is a run of them, are as long as each other.
+        """
+        places = [divmod(place, self.rows) for place in range((step - 1) * self.batch, step * self.batch)]
+        rows = np.array([self._order(epoch)[index] for epoch, index in places])
+        lengths = self._rows.lengths[0][rows]
+        if (lengths == lengths[0]).all():
+            return rows.reshape(-1, size)
+        by_length = rows[np.argsort(-lengths, kind="stable")].reshape(-1, size)
+        bits = len(f"{len(by_length) - 1:b}")
+        return by_length[sorted(range(len(by_length)), key=lambda number: f"{number:0{bits}b}"[::-1])]
 
     def micro_batches(self, step: int, rank: int, world: int) -> list[Batch]:
         """The micro-batches of one rank in optimizer step `step`, which counts from 1.
@@ -323,26 +334,24 @@ class Loader:
         """
         assert step >= 1, "steps count from 1"
         assert 0 <= rank < world
-        size = self.micro_batch(world)
-        share = self.batch // world
-        tails = _random_bits(self._seed, _TAILS, step, self.batch) if self._unequal else None
-        batches = []
-        for first in range(rank * share, (rank + 1) * share, size):
-            rows = [self._draw_row((step - 1) * self.batch + first + offset) for offset in range(size)]
-            batches.append(self._rows.batch(rows, None if tails is None else tails[first : first + size]))
-        return batches
+        rows = self._cut_step(step, self.micro_batch(world))
+        tails = _random_bits(self._seed, _TAILS, step, self.batch).reshape(rows.shape) if self._unequal else None
+        share = len(rows) // world
+        return [
+            self._rows.batch(rows[number].tolist(), None if tails is None else tails[number])
+            for number in range(rank * share, (rank + 1) * share)
+        ]
 
     def count_positions(self, step: int, world: int) -> tuple[int, int]:
         """How many positions all of `world` processes compute in a step, and how many of them are padding.
 
         Those of sources and of targets together: each micro-batch is as wide as its longest row.
         """
-        first = (step - 1) * self.batch
-        rows = np.array([self._draw_row(position) for position in range(first, first + self.batch)])
         size = self.micro_batch(world)
+        rows = self._cut_step(step, size)
         computed = needed = 0
         for lengths in self._rows.lengths:
-            of_batches = lengths[rows].reshape(-1, size)  # (micro-batches, rows)
+            of_batches = lengths[rows]
             computed += size * int(of_batches.max(axis=1).sum())
             needed += int(of_batches.sum())
         return computed, computed - needed
