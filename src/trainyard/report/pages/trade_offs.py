@@ -8,30 +8,16 @@ from trainyard.report.render.format import SHORT_TITLES, TITLES, decimal, join_w
 from trainyard.report.render.html import Cell, Column, Raw, Row, Table, write_table
 from trainyard.report.results.runs import read_evaluations, read_runs
 from trainyard.report.statistics.pairwise import describe_p_value, format_difference, raw_difference_unit
+from trainyard.report.statistics.quantities import BY_KEY, QUANTITIES, TIMED, Direction
 from trainyard.report.statistics.study import Evidence
-from trainyard.report.statistics.trade_offs import (
-    MARGINS,
-    Change,
-    Cost,
-    Direction,
-    Quality,
-    TradeOff,
-    weigh_recipes,
-)
+from trainyard.report.statistics.trade_offs import Change, Quality, TradeOff, weigh_recipes
 
-COSTS: dict[Cost, tuple[str, str, Direction]] = {
-    "memory": ("peak memory", "of the process that takes most", "less"),
-    "tokens": ("computed tokens", "of pairs with their padding", "less"),
-    "speed": ("samples/s", "median step without warm-up", "more"),
-    "hours": ("device hours", "until the run ended, early or not", "less"),
-}
-"""Heading, explanation, and which way is better."""
 KINDS = {"held": "good", "contradicted": "bad", "not shown": "plain"}
 NOTES = [
     f"Each figure is that of the recipe over, or minus, that of {BASE} with the same seeds; costs are geometric means "
     "over seeds, with the least and the largest seed in brackets.",
-    f"A cost is said to be less or more where every seed differs by more than {100 * MARGINS['memory']:g} % in memory "
-    f"or {100 * MARGINS['speed']:g} % in time: steps were timed while other jobs ran, which measurements avoid.",
+    "A cost is said to be less or more where every seed differs by more than "
+    f"{100 * BY_KEY['memory'].margin:g} % in memory or {100 * TIMED:g} % in time: steps were timed while other jobs ran, which measurements avoid.",
     "Brackets beside a score hold the 95 % interval of its difference; p is corrected by Holm over the recipes. "
     "Several seeds are tested over seeds and items, one seed over the items of two models alone.",
 ]
@@ -51,10 +37,11 @@ def tabulate(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path],
     weighed = weigh_recipes(read_runs(runs), read_evaluations(evaluations), study.expect)
     rows = [Row(dict(_cells(each, study.primary)), each.place) for each in weighed]
     scores = dict.fromkeys((quality.name, quality.title) for each in weighed for quality in each.qualities)
+    filled = {key for each in weighed for key in each.costs}
     columns = [
         Column("recipe", "recipe", text=True),
         Column("seeds", "seeds", shown=any(each.seeds > 1 for each in weighed)),
-        *(Column(cost, title, f"over {BASE}", tip=tip) for cost, (title, tip, _) in COSTS.items()),
+        *(Column(each.key, each.title, f"over {BASE}", tip=each.tip) for each in QUANTITIES if each.key in filled),
         *(Column(f"{title}:{name}", SHORT_TITLES[name], title, tip=f"minus {BASE}") for name, title in scores),
         Column("expected", "expected", "said beforehand", text=True, shown=bool(study.expect)),
     ]
@@ -71,8 +58,8 @@ def describe_trade_offs(evidence: Evidence) -> list[str]:
 def _cells(trade_off: TradeOff, primary: str | None) -> Iterator[tuple[str, Cell]]:
     yield "recipe", Cell(trade_off.recipe, trade_off.recipe)
     yield "seeds", Cell(str(trade_off.seeds), trade_off.seeds)
-    for cost, change in trade_off.costs.items():
-        yield cost, _cost_cell(change, COSTS[cost][2], trade_off.seeds)
+    for key, change in trade_off.costs.items():
+        yield key, _cost_cell(change, BY_KEY[key].better, trade_off.seeds)
     for quality in trade_off.qualities:
         yield f"{quality.title}:{quality.name}", _quality_cell(quality)
     if judged := trade_off.judge(primary):
@@ -120,13 +107,14 @@ def _describe(weighed: Sequence[TradeOff], primary: str | None) -> list[str]:
     return [*sentences, *_describe_expected(weighed, primary)]
 
 
-def _cheapest(trade_offs: Sequence[TradeOff], cost: Cost, primary: str | None) -> str:
+def _cheapest(trade_offs: Sequence[TradeOff], cost: str, primary: str | None) -> str:
     """The recipe that takes least of a cost, with what it costs in quality."""
     cheaper = [each for each in trade_offs if cost in each.costs and each.costs[cost].direction == "less"]
     if not cheaper:
         return f"no recipe is shown to take less than {BASE}"
     best = min(cheaper, key=lambda each: each.costs[cost].ratio)
-    return f"take {best.recipe} ({_percent(best.costs[cost].ratio)} {COSTS[cost][0]}, {_say_quality(best, primary)})"
+    change = f"{_percent(best.costs[cost].ratio)} {BY_KEY[cost].title}"
+    return f"take {best.recipe} ({change}, {_say_quality(best, primary)})"
 
 
 def _best(trade_offs: Sequence[TradeOff], primary: str | None) -> str:
@@ -141,7 +129,7 @@ def _best(trade_offs: Sequence[TradeOff], primary: str | None) -> str:
     others = [each.recipe for each, _ in better if each is not best]
     also = f"; better than {BASE} too: {join_words(others)}" if others else ""
     costs = [
-        f"{_percent(best.costs[cost].ratio)} {COSTS[cost][0]}" for cost in ("memory", "hours") if cost in best.costs
+        f"{_percent(best.costs[cost].ratio)} {BY_KEY[cost].title}" for cost in ("memory", "hours") if cost in best.costs
     ]
     return f"take {best.recipe} ({', '.join([_say(quality), *costs])}{also})"
 

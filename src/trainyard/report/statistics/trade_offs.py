@@ -1,24 +1,20 @@
 """What each recipe changes against the recipe `base` of the same seeds: cost, and quality with its tests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import geometric_mean
 from typing import Literal
 
 from trainyard.config.study import BASE, Expectation
-from trainyard.config.train import Train, rows_per_step
 from trainyard.metrics import METRICS
 from trainyard.report.results.runs import Evaluation, Run, distinguishing_coordinates, label
 from trainyard.report.statistics.paired_tests import PairedTest, compare_paired, holm
 from trainyard.report.statistics.pairwise import SIGNIFICANT
+from trainyard.report.statistics.quantities import QUANTITIES, Direction, Quantity
 from trainyard.report.statistics.recipes import RecipeTest, compare_recipes
 from trainyard.report.statistics.validation import compare_validation, compare_validation_of_recipes
 
 VALIDATION = "validation_loss"
-Cost = Literal["memory", "tokens", "speed", "hours"]
-# By how much a cost must differ in every seed before it is said to. What was timed beside other jobs is noise below.
-MARGINS: dict[Cost, float] = {"memory": 0.02, "tokens": 0.001, "speed": 0.1, "hours": 0.1}
-Direction = Literal["less", "more"]
 Verdict = Literal["held", "contradicted", "not shown"]
 
 
@@ -79,7 +75,7 @@ class TradeOff:
         place: the other coordinates of both, where a study has several; empty where it has one.
         recipe: its name.
         seeds: that both were trained with.
-        costs: those that both have.
+        costs: those quantities that both have, by key.
         qualities: by validation loss, and by one score of each evaluation.
         expected: what the study says beforehand of its memory, speed and quality.
     """
@@ -87,7 +83,7 @@ class TradeOff:
     place: str
     recipe: str
     seeds: int
-    costs: dict[Cost, Change]
+    costs: dict[str, Change]
     qualities: list[Quality]
     expected: dict[str, Direction]
 
@@ -150,40 +146,24 @@ def _weigh(
 ) -> TradeOff:
     seeds = [seed for seed in by_recipe[name] if seed in by_recipe[BASE]]
     ours, theirs = ([by_recipe[recipe][seed] for seed in seeds] for recipe in (name, BASE))
-    changes: dict[Cost, Change | None] = {cost: _change(cost, read, ours, theirs) for cost, read in _COSTS.items()}
-    costs: dict[Cost, Change] = {cost: change for cost, change in changes.items() if change}
+    changes = {each.key: _change(each, ours, theirs, evaluations) for each in QUANTITIES}
+    costs = {key: change for key, change in changes.items() if change}
     qualities = [*_of_validation(ours, theirs), *_of_evaluations(ours, theirs, evaluations)]
     wanted = {key: value for key, value in expected.get(name) or () if value is not None}
     return TradeOff(place, name, len(seeds), costs, qualities, wanted)
 
 
-def _memory(run: Run) -> float | None:
-    device = run.summary["peak_device_memory"]
-    return run.summary["peak_host_memory"] if device is None else device
-
-
-def _speed(run: Run) -> float | None:
-    if run.summary["tokens_per_second"] is None:
-        return None
-    return rows_per_step(Train.model_validate(run.specification["train"])) / run.summary["step_seconds"]["median"]
-
-
-_COSTS: dict[Cost, Callable[[Run], float | None]] = {
-    "memory": _memory,
-    "tokens": lambda run: run.summary["computed_tokens"] or run.summary["tokens"],
-    "speed": _speed,
-    "hours": lambda run: run.summary["elapsed_seconds"] * run.specification["processes"],
-}
-
-
 def _change(
-    cost: Cost, read: Callable[[Run], float | None], ours: Sequence[Run], theirs: Sequence[Run]
+    quantity: Quantity, ours: Sequence[Run], theirs: Sequence[Run], evaluations: Sequence[Evaluation]
 ) -> Change | None:
+    def read(run: Run) -> float | None:
+        return quantity.read(run, [each for each in evaluations if each.run == run.name])
+
     pairs = [(read(our), read(their)) for our, their in zip(ours, theirs, strict=True)]
     ratios = [our / their for our, their in pairs if our and their]
     if not ratios or len(ratios) < len(pairs):
         return None
-    return Change(geometric_mean(ratios), min(ratios), max(ratios), MARGINS[cost])
+    return Change(geometric_mean(ratios), min(ratios), max(ratios), quantity.margin)
 
 
 def _of_validation(ours: Sequence[Run], theirs: Sequence[Run]) -> list[Quality]:
