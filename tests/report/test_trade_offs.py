@@ -28,6 +28,12 @@ def add(results: Any, recipe: str, seed: int, right: float, memory: int, seconds
 
 
 @pytest.fixture
+def outputs(outputs: dict[str, Any]) -> dict[str, Any]:
+    """Where the page and its two CSVs go."""
+    return outputs | {"interactions": outputs["numbers"].with_name("i.csv")}
+
+
+@pytest.fixture
 def weighed_study(empty: Any) -> Any:
     """Of two seeds each: one recipe that is leaner and no worse, one that is faster and worse, one that is better."""
     for seed, away in ((1, -0.01), (2, 0.01)):
