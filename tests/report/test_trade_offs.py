@@ -63,6 +63,26 @@ def test_costs_are_ratios_of_the_same_seeds_and_their_geometric_mean(weighed_stu
     assert weigh(weighed_study)["sortish"].costs["hours"].ratio == pytest.approx(0.5)
 
 
+def test_speeds_of_generation_are_weighed_where_both_recipes_generated(empty: Any, outputs: dict[str, Any]) -> None:
+    for recipe, seconds in (("base", 20.0), ("sortish", 10.0)):
+        add(empty, recipe, 1, 0.5, 1000)
+        timed = {"timed_rows": 30, "timed_tokens": 600 if recipe == "base" else 450, "timed_seconds": seconds}
+        empty.add_evaluation(f"{recipe}-s1", "rouge", {"rouge1": (30.0, 1.0)}, dataset="d", generation=timed)
+    add(empty, "other", 1, 0.5, 1000)
+    costs = {recipe: each.costs for recipe, each in weigh(empty).items()}
+    assert costs["sortish"]["generation_speed"].ratio == pytest.approx(2.0)
+    assert costs["sortish"]["generated_tokens_per_second"].ratio == pytest.approx(1.5)
+    assert "generation_speed" not in costs["other"]
+    trade_offs.tabulate(empty.study, runs=empty.runs, evaluations=empty.evaluations, **outputs)
+    assert "generation samples/s" in outputs["table"].read_text()
+
+
+def test_a_cost_that_nobody_measured_has_no_column(weighed_study: Any, outputs: dict[str, Any]) -> None:
+    trade_offs.tabulate(weighed_study.study, runs=weighed_study.runs, evaluations=weighed_study.evaluations, **outputs)
+    assert "training samples/s" in outputs["table"].read_text()
+    assert "generation samples/s" not in outputs["table"].read_text()
+
+
 def test_a_cost_that_one_seed_has_less_of_and_another_more_is_neither(empty: Any) -> None:
     for seed, memory in ((1, 900), (2, 1100)):
         add(empty, "base", seed, 0.5, 1000)

@@ -1,5 +1,6 @@
 """Summaries by beam search, and continuations of prompts."""
 
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
@@ -8,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, NoRepeatNGramLogitsProcessor
+
+from trainyard.evaluate.generation_speed import TimedBatch, count_generated
 
 
 @dataclass(frozen=True)
@@ -69,25 +72,28 @@ def generate(
     search: Search,
     ends: Sequence[int],
     batch: int,
-    done: Callable[[int], None] = lambda sources: None,
+    done: Callable[[TimedBatch], None] = lambda batch: None,
 ) -> list[list[int]]:
     """The generated token ids of each source, in the sources' order, after a first token that was given.
 
     Sources are taken longest first, `batch` at a time, padded and masked: on the right for an encoder, on the left for
-    a model that goes on after them. `done` is told how many each batch has finished.
+    a model that goes on after them. `done` is told of each batch what it was and took.
     """
     config, causal = search.configure(model, ends), not model.config.is_encoder_decoder
     order = sorted(range(len(sources)), key=lambda index: -len(sources[index]))
     result: list[list[int]] = [[] for _ in sources]
     for start in range(0, len(order), batch):
-        rows = order[start : start + batch]
+        rows, began = order[start : start + batch], time.perf_counter()
         inputs = _pad([sources[row] for row in rows], config.pad_token_id or 0, model.device, left=causal)
         width = inputs["input_ids"].shape[1]
         repeats = [_NoRepeat(search.no_repeat_ngram, width)] if causal and search.no_repeat_ngram else []
         outputs = model.generate(**inputs, generation_config=config, logits_processor=LogitsProcessorList(repeats))
-        for row, ids in zip(rows, outputs.tolist(), strict=True):
+        for row, ids in zip(rows, outputs.tolist(), strict=True):  # a GPU has finished once its ids are here
             result[row] = ids[width - 1 :] if causal else ids
-        done(len(rows))
+        seconds = time.perf_counter() - began
+        tokens = sum(count_generated(result[row], ends) for row in rows)
+        padding = sum(width - len(sources[row]) for row in rows)
+        done(TimedBatch(len(rows), tokens, len(rows) * width, padding, seconds))
     return result
 
 

@@ -165,6 +165,7 @@ def _trained_rows(
             cells = {"run": Cell(labels[run.name], run.name, tip=origin)}
             cells |= _run_cells(run, checkpoint, peaks) | _parity_cell(run, parity)
             evaluations_here = by_model.get((run.name, checkpoint), {})
+            cells |= _generation_cells(evaluations_here)
             scored.append((Row(cells | _scores(evaluations_here, run.tokenizer)), evaluations_here))
     return scored
 
@@ -177,6 +178,7 @@ def _pretrained_rows(runs: Sequence[Run], by_model: ByModel) -> list[Scored]:
         if name not in known:
             cells = {key: Cell(name, name) for key in ("run", "model")}
             cells["checkpoint"] = Cell(checkpoint, checkpoint)
+            cells |= _generation_cells(evaluations_here)
             cells["outcome"] = Cell("evaluated", "evaluated", tip="evaluated as is, not trained here", kind="plain")
             tokenizer = next((run.tokenizer for run in runs if run.coordinates["model"] == name), name)
             scored.append((Row(cells | _scores(evaluations_here, tokenizer)), evaluations_here))
@@ -271,6 +273,24 @@ def _run_cells(run: Run, checkpoint: str, peaks: Sequence[dict[str, Any]]) -> di
         cells["peak_memory"] = Cell(size(memory), memory, {"kind": of}, tip=tip)
     if mfu := _mfu_cell(run, peaks):
         cells["mfu"] = mfu
+    return cells
+
+
+def _generation_cells(evaluations: dict[str, Evaluation]) -> dict[str, Cell]:
+    """How fast the model generated, over all of its evaluations that do."""
+    timed = [each.generation for each in evaluations.values() if each.generation]
+    seconds, positions, padding = (
+        sum(each[key] for each in timed) for key in ("timed_seconds", "source_positions", "source_padding")
+    )
+    cells: dict[str, Cell] = {}
+    for name, unit in (("generation_samples_per_second", "rows"), ("generated_tokens_per_second", "tokens")):
+        if timed:
+            count = sum(each[f"timed_{unit}"] for each in timed)
+            tip = f"{count:,} {unit} in {duration(seconds)}, without {'; '.join(each['left_out'] for each in timed)}"
+            tip += f"; {100 * padding / positions:.0f} % of the sources' positions are padding"
+            more = {"timing": timed[0]["timing"], "source_padding": padding / positions}
+            text = decimal(count / seconds, 0 if count / seconds >= 100 else 2)
+            cells[name] = Cell(text, count / seconds, more, tip, "muted", detail=timed[0]["timing"])
     return cells
 
 
@@ -433,7 +453,12 @@ def _cost_columns(rows: Sequence[Row]) -> Iterator[Column]:
     yield Column("computed_tokens", "computed", "cost", tip="positions of sources and targets, padding included")
     yield Column("padding", "padding %", "cost", tip="of the computed positions")
     published = any(row.section == PUBLISHED and "samples_per_second" in row.cells for row in rows)
-    yield Column("samples_per_second", "samples/s", "cost", shown=published)
+    generated = any(row.section != PUBLISHED and "generation_samples_per_second" in row.cells for row in rows)
+    yield Column("samples_per_second", "samples/s", "cost", shown=published or generated)
+    if generated:
+        tip = "without the first batch of each process: hover over a value"
+        yield Column("generation_samples_per_second", "samples/s", "generation", tip=tip)
+        yield Column("generated_tokens_per_second", "tokens/s", "generation", tip=f"up to the end token, {tip}")
     cells = [row.cells["trained_parameters"] for row in rows if "trained_parameters" in row.cells]
     frozen = any(cell.value != cell.more["all"] for cell in cells)
     yield Column("trained_parameters", "trained", "cost", tip="parameters that are not frozen", shown=frozen)

@@ -105,6 +105,12 @@ class Evaluation:
         return _scores(self.raw["values"])
 
     @property
+    def generation(self) -> dict[str, Any] | None:
+        """How fast it generated; None where it did not, where its code did not time it yet, or nothing was timed."""
+        found = self.raw.get("generation")
+        return found if found and found["timed_seconds"] else None
+
+    @property
     def levels(self) -> dict[str, dict[str, Any]]:
         """Scores by level of difficulty, in the order of the file; empty where items have none."""
         return (self.raw.get("levels") or {}) if self.raw["values"] else {}

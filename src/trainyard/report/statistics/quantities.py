@@ -47,6 +47,21 @@ def _speed(run: Run, _: Sequence[Evaluation]) -> float | None:
     return rows_per_step(Train.model_validate(run.specification["train"])) / run.summary["step_seconds"]["median"]
 
 
+def _tokens_per_second(run: Run, _: Sequence[Evaluation]) -> float | None:
+    return run.summary["tokens_per_second"]
+
+
+def _generated(unit: Literal["rows", "tokens"]) -> Callable[[Run, Sequence[Evaluation]], float | None]:
+    """What all evaluations of a run's models that generate have done a second."""
+
+    def read(_: Run, evaluations: Sequence[Evaluation]) -> float | None:
+        timed = [each.generation for each in evaluations if each.generation]
+        seconds = sum(each["timed_seconds"] for each in timed)
+        return sum(each[f"timed_{unit}"] for each in timed) / seconds if seconds else None
+
+    return read
+
+
 def _hours(run: Run, _: Sequence[Evaluation]) -> float | None:
     return run.summary["elapsed_seconds"] * run.specification["processes"]
 
@@ -54,7 +69,31 @@ def _hours(run: Run, _: Sequence[Evaluation]) -> float | None:
 QUANTITIES = (
     Quantity("memory", "peak memory", "of the process that takes most", "less", 0.02, _memory),
     Quantity("tokens", "computed tokens", "of pairs with their padding", "less", 0.001, _tokens),
-    Quantity("speed", "samples/s", "median step without warm-up", "more", TIMED, _speed),
+    Quantity("speed", "training samples/s", "median step without warm-up", "more", TIMED, _speed),
+    Quantity(
+        "tokens_per_second",
+        "training tokens/s",
+        "predicted tokens without padding, median step without warm-up",
+        "more",
+        TIMED,
+        _tokens_per_second,
+    ),
+    Quantity(
+        "generation_speed",
+        "generation samples/s",
+        "without the first batch of each process; a model that ends sooner is quicker",
+        "more",
+        TIMED,
+        _generated("rows"),
+    ),
+    Quantity(
+        "generated_tokens_per_second",
+        "generated tokens/s",
+        "up to the end of each summary, without padding and without the first batch of each process",
+        "more",
+        TIMED,
+        _generated("tokens"),
+    ),
     Quantity("hours", "device hours", "until the run ended, early or not", "less", TIMED, _hours),
 )
 """In the order of the columns."""
