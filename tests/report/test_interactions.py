@@ -1,22 +1,25 @@
 """Options that a recipe combines: what both do beyond what each alone does."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from trainyard.report.pages import trade_offs
 from trainyard.report.pages.interactions import describe_interactions
 from trainyard.report.results.item_scores import Items
-from trainyard.report.results.runs import read_evaluations, read_runs
-from trainyard.report.statistics.interactions import Interaction, RatioTest, find_interactions
+from trainyard.report.results.runs import Run, read_evaluations, read_runs
+from trainyard.report.statistics.interactions import Interaction, RatioTest, find_combinations, find_interactions
 from trainyard.report.statistics.paired_tests import contrast_items
 from trainyard.report.statistics.recipes import RecipeTest, contrast_recipe_items
 
 from .reading import csv_rows, evidence_of
 
 ROWS = 400
+REPOSITORY = Path(__file__).parents[2]
 CHANGES: dict[str, dict[str, Any]] = {
     "base": {},
     "frozen": {"freeze": ["encoder"]},
@@ -126,6 +129,16 @@ def test_a_recipe_that_changes_more_or_the_same_setting_twice_is_no_combination(
     for recipe, change in changes.items():
         add(empty, recipe, 1, score=40.0, memory=1000.0, changes=change)
     assert find_interactions(read_runs(empty.runs), read_evaluations(empty.evaluations)) == []
+
+
+def test_the_study_of_summarisation_combines_freezing_with_order_and_truncation_with_batch() -> None:
+    study = yaml.safe_load((REPOSITORY / "config/studies/summarisation.yaml").read_text())
+    recipes = next(grid["recipes"] for grid in study["grids"] if "recipes" in grid)
+    by_recipe = {name: {"1": Run(Path(name), {"train": changes}, {})} for name, changes in recipes.items()}
+    assert set(find_combinations(by_recipe)) >= {
+        ("frozen-both", "sortish", "frozen-sortish"),
+        ("truncated", "large-batch", "truncated-large-batch"),
+    }
 
 
 def test_a_cost_that_is_off_alike_in_every_seed_interacts_without_an_interval(empty: Any) -> None:

@@ -67,6 +67,7 @@ def test_speeds_of_generation_are_weighed_where_both_recipes_generated(empty: An
     for recipe, seconds in (("base", 20.0), ("sortish", 10.0)):
         add(empty, recipe, 1, 0.5, 1000)
         timed = {"timed_rows": 30, "timed_tokens": 600 if recipe == "base" else 450, "timed_seconds": seconds}
+        timed |= {"source_positions": 4000, "source_padding": 1000}
         empty.add_evaluation(f"{recipe}-s1", "rouge", {"rouge1": (30.0, 1.0)}, dataset="d", generation=timed)
     add(empty, "other", 1, 0.5, 1000)
     costs = {recipe: each.costs for recipe, each in weigh(empty).items()}

@@ -33,6 +33,7 @@ from trainyard.report.results.published import PUBLISHED, published_row
 from trainyard.report.results.runs import (
     Evaluation,
     Run,
+    add_up_generation,
     model_labels,
     read_all,
     read_evaluations,
@@ -278,19 +279,18 @@ def _run_cells(run: Run, checkpoint: str, peaks: Sequence[dict[str, Any]]) -> di
 
 def _generation_cells(evaluations: dict[str, Evaluation]) -> dict[str, Cell]:
     """How fast the model generated, over all of its evaluations that do."""
-    timed = [each.generation for each in evaluations.values() if each.generation]
-    seconds, positions, padding = (
-        sum(each[key] for each in timed) for key in ("timed_seconds", "source_positions", "source_padding")
-    )
+    timed = add_up_generation(evaluations.values())
+    if timed is None:
+        return {}
+    seconds, padding = timed["timed_seconds"], timed["source_padding"] / timed["source_positions"]
+    left_out = "; ".join(each.generation["left_out"] for each in evaluations.values() if each.generation)
     cells: dict[str, Cell] = {}
     for name, unit in (("generation_samples_per_second", "rows"), ("generated_tokens_per_second", "tokens")):
-        if timed:
-            count = sum(each[f"timed_{unit}"] for each in timed)
-            tip = f"{count:,} {unit} in {duration(seconds)}, without {'; '.join(each['left_out'] for each in timed)}"
-            tip += f"; {100 * padding / positions:.0f} % of the sources' positions are padding"
-            more = {"timing": timed[0]["timing"], "source_padding": padding / positions}
-            text = decimal(count / seconds, 0 if count / seconds >= 100 else 2)
-            cells[name] = Cell(text, count / seconds, more, tip, "muted", detail=timed[0]["timing"])
+        rate = timed[f"timed_{unit}"] / seconds
+        tip = f"{timed[f'timed_{unit}']:,} {unit} in {duration(seconds)}, without {left_out}"
+        tip += f"; {100 * padding:.0f} % of the sources' positions are padding"
+        more = {"timing": "shared", "source_padding": padding}
+        cells[name] = Cell(decimal(rate, 0 if rate >= 100 else 2), rate, more, tip, "muted", detail="shared")
     return cells
 
 

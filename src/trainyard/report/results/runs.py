@@ -164,6 +164,13 @@ def parse_score(value: Any) -> Score:
 
 
 
+def add_up_generation(evaluations: Iterable[Evaluation]) -> dict[str, float] | None:
+    """What all timed generation of these comes to; None where there is none."""
+    timed = [each.generation for each in evaluations if each.generation]
+    names = ("timed_rows", "timed_tokens", "timed_seconds", "source_positions", "source_padding")
+    return {name: sum(each[name] for each in timed) for name in names} if timed else None
+
+
 def read_runs(folders: Iterable[Path]) -> list[Run]:
     """The runs in these folders, in the given order.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trainyard.config.train import Train, rows_per_step
-from trainyard.report.results.runs import Evaluation, Run
+from trainyard.report.results.runs import Evaluation, Run, add_up_generation
 
 Direction = Literal["less", "more"]
 TIMED = 0.1  # what was timed beside other jobs is noise below
@@ -55,9 +55,8 @@ def _generated(unit: Literal["rows", "tokens"]) -> Callable[[Run, Sequence[Evalu
     """What all evaluations of a run's models that generate have done a second."""
 
     def read(_: Run, evaluations: Sequence[Evaluation]) -> float | None:
-        timed = [each.generation for each in evaluations if each.generation]
-        seconds = sum(each["timed_seconds"] for each in timed)
-        return sum(each[f"timed_{unit}"] for each in timed) / seconds if seconds else None
+        timed = add_up_generation(evaluations)
+        return timed[f"timed_{unit}"] / timed["timed_seconds"] if timed else None
 
     return read
 
