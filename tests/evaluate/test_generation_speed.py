@@ -60,7 +60,8 @@ def test_without_a_second_batch_there_is_no_rate() -> None:
 def test_an_evaluation_says_how_many_rows_tokens_and_paddings_it_timed(
     folder: str, write_rows: Write, names: Names, request: pytest.FixtureRequest
 ) -> None:
-    model, settings = request.getfixturevalue(folder), {"source_length": 30, "min_length": 4}
+    model = request.getfixturevalue(folder)
+    settings: dict[str, Any] = {"source_length": 30, "min_length": 4}
     found = evaluate(model, write_rows(PAIRS), names, **settings)["generation"]
     assert (found["timed_rows"], found["batches"]) == (4, 2)
     assert 4 * 3 <= found["timed_tokens"] <= 4 * 11

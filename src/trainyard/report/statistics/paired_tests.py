@@ -103,11 +103,13 @@ def contrast_items(added: Sequence[Items], taken: Sequence[Items], name: str) ->
         if reason := explain_unpaired(every[0], other, units):
             return reason
     column = "log_likelihood" if units else CORRECT.get(name, name)
-    sides = []
-    for side in (added, taken):
-        columns = {column: np.sum([each.columns[column].astype(np.float64) for each in side], axis=0)}
-        sides.append(Items(every[0].rows, columns | ({units: every[0].columns[units]} if units else {})))
-    return flip_signs(*sides, column, column, units)
+    shared = {units: every[0].columns[units]} if units else {}
+
+    def add_up(side: Sequence[Items]) -> Items:
+        total = np.sum([each.columns[column].astype(np.float64) for each in side], axis=0)
+        return Items(every[0].rows, {column: total, **shared})
+
+    return flip_signs(add_up(added), add_up(taken), column, column, units)
 
 
 def explain_unpaired(first: Items, second: Items, units: str | None) -> str:
