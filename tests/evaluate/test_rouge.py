@@ -140,7 +140,9 @@ def test_lengths_and_blocked_repeats_bound_what_is_generated(bart_folder: Path):
 
 def test_the_same_evaluation_twice_is_the_same_file(bart_folder: Path, write_rows: Write, names: Names):
     path = write_rows(PAIRS)
-    assert evaluate(bart_folder, path, names) == evaluate(bart_folder, path, names)
+    first, second = (evaluate(bart_folder, path, names) for _ in range(2))
+    assert first.pop("generation").keys() == second.pop("generation").keys()  # the clock's
+    assert first == second
 
 
 @pytest.mark.parametrize("beams", [1, 3])

@@ -116,6 +116,14 @@ def test_a_cell_of_a_model_that_no_grid_has_is_trained_as_the_first_grid_is(plan
     assert cell.specification["train"]["weight_decay"] == 0.5
 
 
+def test_pairs_are_measured_with_a_target_length_of_their_own(plan: Callable[..., Plan]) -> None:
+    found = cells_of(plan, {"models": ["bart-tiny"], "train": {"target_length": 40}}, {})
+    lengths = [
+        tuple(cell.specification["train"][f"{side}_length"] for side in ("source", "target")) for cell in found.values()
+    ]
+    assert lengths == [(128, 40), (128, 90)]
+
+
 def test_what_else_of_a_training_makes_a_difference_is_in_a_cells_name(plan: Callable[..., Plan]) -> None:
     trains = [{}, {"tf32": True}, {"freeze": ["embeddings", "blocks.0"]}]
     runs = {"datasets": ["tinyworld"], "models": ["opt-tiny"], "train": {"steps": 9, "batch": 4, "learning_rate": 0.01}}

@@ -198,6 +198,7 @@ PUBLISHED = {
             ("rougeL", 44.18),
             ("rougeLsum", 49.19),
             ("samples_per_second", 167.8),
+            ("generation_samples_per_second", 31.5),
         )
     },
     **{
@@ -208,6 +209,7 @@ PUBLISHED = {
             ("rougeL", 42.97),
             ("rougeLsum", 47.41),
             ("samples_per_second", 85.8),
+            ("generation_samples_per_second", 12.9),
         )
     },
     **{
@@ -218,6 +220,7 @@ PUBLISHED = {
             ("rougeL", 45.13),
             ("rougeLsum", 49.17),
             ("samples_per_second", 24.0),
+            ("generation_samples_per_second", 4.9),
         )
     },
     ("opt-125m on torch-ddp", "samples_per_second"): 2.593,

@@ -94,6 +94,35 @@ def test_published_samples_a_second_stand_beside_those_of_our_runs(full):
     assert row_of(table, "gpt2-1m-s1")["samples_per_second"].value == pytest.approx(16 / 0.1)
 
 
+GENERATED = {
+    "timed_rows": 30,
+    "timed_tokens": 600,
+    "timed_seconds": 20.0,
+    "source_positions": 4000,
+    "source_padding": 1000,
+    "left_out": "1 of 4 batches: the first",
+    "timing": "shared",
+}
+
+
+def test_generation_has_columns_where_a_run_of_ours_was_timed(full):
+    values = {"samples_per_second": 99, "generation_samples_per_second": 31.5}
+    published = [{"model": "m", "values": values, "protocol": "p", "source": "s"}]
+    full.study = full.study.model_validate(full.study.model_dump() | {"published": published})
+    keys = {"generation_samples_per_second", "generated_tokens_per_second"}
+    assert not keys & {column.key for column in made(full).columns}
+    full.add_evaluation("gpt2-1m-s1", "rouge", {"rouge1": (30.0, 1.0)}, dataset="d", generation=GENERATED)
+    table = made(full)
+    assert keys <= {column.key for column in table.columns if column.shown}
+    cells = row_of(table, "gpt2-1m-s1")
+    assert (cells["generation_samples_per_second"].value, cells["generated_tokens_per_second"].value) == (1.5, 30.0)
+    assert cells["generation_samples_per_second"].tip == (
+        "30 rows in 20 s, without 1 of 4 batches: the first; 25 % of the sources' positions are padding"
+    )
+    theirs = next(row for row in table.rows if row.section == PUBLISHED)
+    assert theirs.cells["generation_samples_per_second"].value == 31.5
+
+
 def test_a_published_measurement_is_no_row_of_the_comparison(full):
     cell = {"processes": 1, "precision": "fp32", "batch": 8, "sequence_length": 64}
     entry = {"model": "m", "parallel": "ddp", "cell": cell, "values": {"samples_per_second": 99}}

@@ -28,6 +28,12 @@ def add(results: Any, recipe: str, seed: int, right: float, memory: int, seconds
 
 
 @pytest.fixture
+def outputs(outputs: dict[str, Any]) -> dict[str, Any]:
+    """Where the page and its two CSVs go."""
+    return outputs | {"interactions": outputs["numbers"].with_name("i.csv")}
+
+
+@pytest.fixture
 def weighed_study(empty: Any) -> Any:
     """Of two seeds each: one recipe that is leaner and no worse, one that is faster and worse, one that is better."""
     for seed, away in ((1, -0.01), (2, 0.01)):
@@ -55,6 +61,27 @@ def test_costs_are_ratios_of_the_same_seeds_and_their_geometric_mean(weighed_stu
     assert memory.direction == "less"
     assert found.costs["hours"].direction is None
     assert weigh(weighed_study)["sortish"].costs["hours"].ratio == pytest.approx(0.5)
+
+
+def test_speeds_of_generation_are_weighed_where_both_recipes_generated(empty: Any, outputs: dict[str, Any]) -> None:
+    for recipe, seconds in (("base", 20.0), ("sortish", 10.0)):
+        add(empty, recipe, 1, 0.5, 1000)
+        timed = {"timed_rows": 30, "timed_tokens": 600 if recipe == "base" else 450, "timed_seconds": seconds}
+        timed |= {"source_positions": 4000, "source_padding": 1000}
+        empty.add_evaluation(f"{recipe}-s1", "rouge", {"rouge1": (30.0, 1.0)}, dataset="d", generation=timed)
+    add(empty, "other", 1, 0.5, 1000)
+    costs = {recipe: each.costs for recipe, each in weigh(empty).items()}
+    assert costs["sortish"]["generation_speed"].ratio == pytest.approx(2.0)
+    assert costs["sortish"]["generated_tokens_per_second"].ratio == pytest.approx(1.5)
+    assert "generation_speed" not in costs["other"]
+    trade_offs.tabulate(empty.study, runs=empty.runs, evaluations=empty.evaluations, **outputs)
+    assert "generation samples/s" in outputs["table"].read_text()
+
+
+def test_a_cost_that_nobody_measured_has_no_column(weighed_study: Any, outputs: dict[str, Any]) -> None:
+    trade_offs.tabulate(weighed_study.study, runs=weighed_study.runs, evaluations=weighed_study.evaluations, **outputs)
+    assert "training samples/s" in outputs["table"].read_text()
+    assert "generation samples/s" not in outputs["table"].read_text()
 
 
 def test_a_cost_that_one_seed_has_less_of_and_another_more_is_neither(empty: Any) -> None:

@@ -289,6 +289,7 @@ Figure = Literal[
     "rougeLsum",
     "tokens_per_second",
     "samples_per_second",
+    "generation_samples_per_second",
     "peak_memory_gib",
 ]
 

@@ -1,5 +1,6 @@
 """Summaries by beam search, and continuations of prompts."""
 
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
@@ -17,6 +18,7 @@ from transformers import (
 )
 
 from trainyard.evaluate.beam_search import search_beams
+from trainyard.evaluate.generation_speed import TimedBatch, count_generated
 
 
 @dataclass(frozen=True)
@@ -74,22 +76,23 @@ def generate(
     search: Search,
     ends: Sequence[int],
     batch: int,
-    done: Callable[[int], None] = lambda sources: None,
+    done: Callable[[TimedBatch], None] = lambda batch: None,
 ) -> list[list[int]]:
     """The generated token ids of each source, in the sources' order, after a first token that was given.
 
     Sources are taken longest first, `batch` at a time, padded and masked: on the right for an encoder, on the left for
-    a model that goes on after them. `done` is told how many each batch has finished.
+    a model that goes on after them. `done` is told of each batch what it was and took.
     """
     processors = search.make_processors(model, ends)
     pad, left = model.generation_config.pad_token_id, not model.config.is_encoder_decoder
     order = sorted(range(len(sources)), key=lambda index: -len(sources[index]))
     result: list[list[int]] = [[] for _ in sources]
     for start in range(0, len(order), batch):
-        rows = order[start : start + batch]
+        rows, began = order[start : start + batch], time.perf_counter()
+        inputs = _pad([sources[row] for row in rows], ends[0] if pad is None else pad, model.device, left)
         found = search_beams(
             model,
-            _pad([sources[row] for row in rows], ends[0] if pad is None else pad, model.device, left),
+            inputs,
             ends,
             processors,
             beams=search.beams,
@@ -97,9 +100,12 @@ def generate(
             length_penalty=search.length_penalty,
             early_stopping=search.early_stopping or search.beams == 1,
         )
-        for row, ids in zip(rows, found, strict=True):
+        for row, ids in zip(rows, found, strict=True):  # a GPU has finished once its ids are here
             result[row] = ids
-        done(len(rows))
+        seconds = time.perf_counter() - began
+        tokens = sum(count_generated(ids, ends) for ids in found)
+        positions = inputs["input_ids"].numel()
+        done(TimedBatch(len(rows), tokens, positions, positions - sum(len(sources[row]) for row in rows), seconds))
     return result
 
 

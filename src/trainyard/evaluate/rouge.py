@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from trainyard.core.errors import InputError
 from trainyard.core.statistics import Estimates, bootstrap_means, to_json
 from trainyard.evaluate.batch_size import default_sources
 from trainyard.evaluate.generation import Search, generate, reaches_limit
+from trainyard.evaluate.generation_speed import TimedBatch
 from trainyard.evaluate.model import Placement, find_max_length, has_encoder, load_any
 from trainyard.evaluate.pair_encoding import make_pair_encoding
 from trainyard.evaluate.result_files import Result, explain_absent
@@ -144,6 +146,13 @@ class Scorer:
         self.stop = min(count, self._settings.limit or count)
         self._model, self._tokenizer = load_any(model_folder, self._settings)
         self._encoding = make_pair_encoding(self._model, self._tokenizer)
+        self._batches: list[TimedBatch] = []
+        self._has_begun = False
+
+    def take_times(self) -> list[TimedBatch]:
+        """What each batch since the last call took."""
+        taken, self._batches = self._batches, []
+        return taken
 
     def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
         """A row a pair: the summary, its scores, and those of the source's first sentences."""
@@ -177,7 +186,13 @@ class Scorer:
         )
         full, read = self._encoding.encode_sources([at.prefix + source for source in sources], self._source_length)
         ends = self._encoding.ends
-        generated = generate(self._model, read, search, ends, at.batch, scored.update)
+
+        def done(batch: TimedBatch) -> None:
+            self._batches.append(replace(batch, is_first=not self._has_begun))
+            self._has_begun = True
+            scored.update(batch.rows)
+
+        generated = generate(self._model, read, search, ends, at.batch, done)
         # the first token was given: a decoder's start, or a separator's end, which may be more than white space
         decoded = self._tokenizer.batch_decode([ids[1:] for ids in generated], skip_special_tokens=True)
         lost = [max(0, len(ids) - self._source_length) for ids in full]

@@ -1,6 +1,7 @@
 """One evaluation, from a model and rows to its result, whatever the metric."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ def run(
     if work is not None and parsed.device != "cpu":  # blocks of another GPU's batches are done again
         work = work.with_name(f"{work.name}-{sha256_json(parsed.to_record())[:8]}")
     task = Task(metric, str(model_folder), str(rows), parsed.model_dump(mode="json"), names.title)
-    with score_items(task, parsed.processes, items, work):
+    with score_items(task, parsed.processes, items, work) as speed:
         result = module.summarise(items, parsed, model_folder, rows)
+        if speed is not None:
+            result = replace(result, extra={**(result.extra or {}), "generation": speed})
         write_result(output, names, metric, result, model_folder, rows)

@@ -4,11 +4,12 @@ import importlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import pyarrow as pa
 
 import evaluate
+from trainyard.evaluate.generation_speed import TimedBatch
 from trainyard.evaluate.result_files import Result
 from trainyard.evaluate.rows import Block
 from trainyard.launch.progress import Progress
@@ -32,6 +33,15 @@ class Scorer(Protocol):
 
     def score(self, block: Block, scored: Progress) -> list[dict[str, Any]]:
         """The items of a block, in the form of the metric's SCHEMA; counts its rows as they are scored."""
+        ...
+
+
+@runtime_checkable
+class TimedScorer(Protocol):
+    """A scorer that generates, and times it."""
+
+    def take_times(self) -> list[TimedBatch]:
+        """What each batch since the last call took."""
         ...
 
 

@@ -6,6 +6,7 @@ processes gives the same file, and what a killed evaluation has finished is used
 ```
 work/{study}/{run}/evaluate/{evaluation}@{checkpoint}/{key}/
     task.json             what is scored, for the other processes
+    000012.json           what each batch of a block took, of a metric that generates
     000012.parquet        the items of a block; whole, or not there
 ```
 """
@@ -29,9 +30,10 @@ from trainyard.core.errors import InputError
 from trainyard.core.files import atomic_file, read_json, sha256_file, sha256_json, write_json
 from trainyard.core.python_environment import package_versions
 from trainyard.core.repository import SOURCE
+from trainyard.evaluate.generation_speed import TimedBatch, combine
 from trainyard.evaluate.result_files import PACKAGES, Names, write_items
 from trainyard.evaluate.rows import blocks, rows_sha256
-from trainyard.evaluate.scorer import load_metric
+from trainyard.evaluate.scorer import TimedScorer, load_metric
 from trainyard.hardware.gpus import see_own_slice
 from trainyard.launch.environment import child_environment
 from trainyard.launch.progress import progress
@@ -70,8 +72,8 @@ def work_folder(names: Names, model_folder: Path, rows: Sequence[Path], depends:
 
 
 @contextmanager
-def score_items(task: Task, processes: int, output: Path, work: Path | None) -> Iterator[None]:
-    """Score every block and write all items to `output`, for the body to read.
+def score_items(task: Task, processes: int, output: Path, work: Path | None) -> Iterator[dict[str, Any] | None]:
+    """Score every block and write all items to `output`, for the body to read; gives it the speed of generation.
 
     Args:
         task: what is scored.
@@ -88,7 +90,7 @@ def score_items(task: Task, processes: int, output: Path, work: Path | None) -> 
         else:
             _in_processes(task, folder, processes)
         _gather(folder, load_metric(task.metric).SCHEMA, output)
-        yield
+        yield _gather_times(folder)
     if work is not None:
         shutil.rmtree(work.parent)
 
@@ -104,7 +106,11 @@ def score_share(task: Task, folder: Path, rank: int, processes: int) -> None:
             if block.index % processes != rank or file.is_file():
                 counter.skip(len(block.rows))
                 continue
-            write_items(scorer.score(block, counter), metric.SCHEMA, file)
+            items = scorer.score(block, counter)
+            if isinstance(scorer, TimedScorer):  # first, since a block with items is never scored again
+                batches = [asdict(batch) for batch in scorer.take_times()]
+                write_json(file.with_suffix(".json"), {"processes": processes, "batches": batches})
+            write_items(items, metric.SCHEMA, file)
 
 
 def _in_processes(task: Task, folder: Path, processes: int) -> None:
@@ -124,6 +130,13 @@ def _in_processes(task: Task, folder: Path, processes: int) -> None:
         if code:
             ended = f"was killed by signal {-code}" if code < 0 else f"ended with {code}, see its error above"
             raise InputError(f"{task.title}: process {rank + 1} of {processes} {ended}; run again to continue")
+
+
+def _gather_times(folder: Path) -> dict[str, Any] | None:
+    """The speed of generation over all blocks, whoever scored them and when; None of a metric that doesn't generate."""
+    times = [file.with_suffix(".json") for file in sorted(folder.glob("*.parquet"))]
+    found = [read_json(file) for file in times if file.is_file()]
+    return combine([(each["processes"], [TimedBatch(**batch) for batch in each["batches"]]) for each in found])
 
 
 def _gather(folder: Path, schema: pa.Schema, output: Path) -> None:

@@ -267,6 +267,7 @@ TABLES = [
             "evaluations": "evaluations",
             "scored": "items",
         },
+        more_numbers={"interactions": "interactions"},
         when=lambda study: study.weighs_recipes,
     ),
     Table(

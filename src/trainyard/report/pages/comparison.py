@@ -33,6 +33,7 @@ from trainyard.report.results.published import PUBLISHED, published_row
 from trainyard.report.results.runs import (
     Evaluation,
     Run,
+    add_up_generation,
     model_labels,
     read_all,
     read_evaluations,
@@ -165,6 +166,7 @@ def _trained_rows(
             cells = {"run": Cell(labels[run.name], run.name, tip=origin)}
             cells |= _run_cells(run, checkpoint, peaks) | _parity_cell(run, parity)
             evaluations_here = by_model.get((run.name, checkpoint), {})
+            cells |= _generation_cells(evaluations_here)
             scored.append((Row(cells | _scores(evaluations_here, run.tokenizer)), evaluations_here))
     return scored
 
@@ -177,6 +179,7 @@ def _pretrained_rows(runs: Sequence[Run], by_model: ByModel) -> list[Scored]:
         if name not in known:
             cells = {key: Cell(name, name) for key in ("run", "model")}
             cells["checkpoint"] = Cell(checkpoint, checkpoint)
+            cells |= _generation_cells(evaluations_here)
             cells["outcome"] = Cell("evaluated", "evaluated", tip="evaluated as is, not trained here", kind="plain")
             tokenizer = next((run.tokenizer for run in runs if run.coordinates["model"] == name), name)
             scored.append((Row(cells | _scores(evaluations_here, tokenizer)), evaluations_here))
@@ -271,6 +274,23 @@ def _run_cells(run: Run, checkpoint: str, peaks: Sequence[dict[str, Any]]) -> di
         cells["peak_memory"] = Cell(size(memory), memory, {"kind": of}, tip=tip)
     if mfu := _mfu_cell(run, peaks):
         cells["mfu"] = mfu
+    return cells
+
+
+def _generation_cells(evaluations: dict[str, Evaluation]) -> dict[str, Cell]:
+    """How fast the model generated, over all of its evaluations that do."""
+    timed = add_up_generation(evaluations.values())
+    if timed is None:
+        return {}
+    seconds, padding = timed["timed_seconds"], timed["source_padding"] / timed["source_positions"]
+    left_out = "; ".join(each.generation["left_out"] for each in evaluations.values() if each.generation)
+    cells: dict[str, Cell] = {}
+    for name, unit in (("generation_samples_per_second", "rows"), ("generated_tokens_per_second", "tokens")):
+        rate = timed[f"timed_{unit}"] / seconds
+        tip = f"{timed[f'timed_{unit}']:,} {unit} in {duration(seconds)}, without {left_out}"
+        tip += f"; {100 * padding:.0f} % of the sources' positions are padding"
+        more = {"timing": "shared", "source_padding": padding}
+        cells[name] = Cell(decimal(rate, 0 if rate >= 100 else 2), rate, more, tip, "muted", detail="shared")
     return cells
 
 
@@ -433,7 +453,12 @@ def _cost_columns(rows: Sequence[Row]) -> Iterator[Column]:
     yield Column("computed_tokens", "computed", "cost", tip="positions of sources and targets, padding included")
     yield Column("padding", "padding %", "cost", tip="of the computed positions")
     published = any(row.section == PUBLISHED and "samples_per_second" in row.cells for row in rows)
-    yield Column("samples_per_second", "samples/s", "cost", shown=published)
+    generated = any(row.section != PUBLISHED and "generation_samples_per_second" in row.cells for row in rows)
+    yield Column("samples_per_second", "samples/s", "cost", shown=published or generated)
+    if generated:
+        tip = "without the first batch of each process: hover over a value"
+        yield Column("generation_samples_per_second", "samples/s", "generation", tip=tip)
+        yield Column("generated_tokens_per_second", "tokens/s", "generation", tip=f"up to the end token, {tip}")
     cells = [row.cells["trained_parameters"] for row in rows if "trained_parameters" in row.cells]
     frozen = any(cell.value != cell.more["all"] for cell in cells)
     yield Column("trained_parameters", "trained", "cost", tip="parameters that are not frozen", shown=frozen)

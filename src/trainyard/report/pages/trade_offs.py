@@ -3,76 +3,91 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trainyard.config.study import BASE, Study
-from trainyard.report.render.format import SHORT_TITLES, TITLES, decimal, join_words, plural
-from trainyard.report.render.html import Cell, Column, Raw, Row, Table, write_table
-from trainyard.report.results.runs import read_evaluations, read_runs
-from trainyard.report.statistics.pairwise import describe_p_value, format_difference, raw_difference_unit
-from trainyard.report.statistics.study import Evidence
-from trainyard.report.statistics.trade_offs import (
-    MARGINS,
-    Change,
-    Cost,
-    Direction,
-    Quality,
-    TradeOff,
-    weigh_recipes,
-)
+from markupsafe import Markup
 
-COSTS: dict[Cost, tuple[str, str, Direction]] = {
-    "memory": ("peak memory", "of the process that takes most", "less"),
-    "tokens": ("computed tokens", "of pairs with their padding", "less"),
-    "speed": ("samples/s", "median step without warm-up", "more"),
-    "hours": ("device hours", "until the run ended, early or not", "less"),
-}
-"""Heading, explanation, and which way is better."""
+from trainyard.config.study import BASE, Study
+from trainyard.core.files import write_text
+from trainyard.report.pages.interactions import describe_interactions, interactions_table
+from trainyard.report.render.format import SHORT_TITLES, TITLES, change_of_ratio, join_words, plural
+from trainyard.report.render.html import Cell, Column, Raw, Row, Table, render, render_fragment, to_csv
+from trainyard.report.results.runs import read_evaluations, read_runs
+from trainyard.report.statistics.interactions import find_interactions
+from trainyard.report.statistics.pairwise import describe_p_value, format_difference, raw_difference_unit
+from trainyard.report.statistics.quantities import BY_KEY, QUANTITIES, TIMED, Direction
+from trainyard.report.statistics.study import Evidence
+from trainyard.report.statistics.trade_offs import Change, Quality, TradeOff, weigh_recipes
+
 KINDS = {"held": "good", "contradicted": "bad", "not shown": "plain"}
 NOTES = [
     f"Each figure is that of the recipe over, or minus, that of {BASE} with the same seeds; costs are geometric means "
     "over seeds, with the least and the largest seed in brackets.",
-    f"A cost is said to be less or more where every seed differs by more than {100 * MARGINS['memory']:g} % in memory "
-    f"or {100 * MARGINS['speed']:g} % in time: steps were timed while other jobs ran, which measurements avoid.",
+    "A cost is said to be less or more where every seed differs by more than "
+    f"{100 * BY_KEY['memory'].margin:g} % in memory or {100 * TIMED:g} % in time: "
+    "steps were timed while other jobs ran, which measurements avoid.",
     "Brackets beside a score hold the 95 % interval of its difference; p is corrected by Holm over the recipes. "
     "Several seeds are tested over seeds and items, one seed over the items of two models alone.",
 ]
 EMPTY = f"No recipe was trained beside a recipe `{BASE}` with the same seed."
 
 
-def tabulate(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path], table: Path, numbers: Path) -> None:
-    """Write what each recipe changes as HTML and CSV.
+def tabulate(
+    study: Study,
+    *,
+    runs: Sequence[Path],
+    evaluations: Sequence[Path],
+    table: Path,
+    numbers: Path,
+    interactions: Path,
+) -> None:
+    """Write one page of what each recipe changes and of options that interact, and each of the two tables as CSV.
 
     Args:
         study: gives the title, and what is expected of recipes.
         runs: folders with spec.json, summary.json and validation.parquet.
         evaluations: evaluation files, whose items are in Parquet files beside them.
         table: the HTML page.
-        numbers: the CSV.
+        numbers: the CSV of recipes.
+        interactions: the CSV of pairs of options.
     """
-    weighed = weigh_recipes(read_runs(runs), read_evaluations(evaluations), study.expect)
+    trained, scored = read_runs(runs), read_evaluations(evaluations)
+    recipes = trade_offs_table(study, weigh_recipes(trained, scored, study.expect))
+    pairs = interactions_table(find_interactions(trained, scored))
+    body = render_fragment(recipes)
+    if pairs.rows:
+        body += Markup("\n<h2>{}</h2>\n").format(pairs.title) + render_fragment(pairs)
+    write_text(table, render("page.html", title=recipes.title, study_title=study.title, body=body))
+    write_text(numbers, to_csv(recipes))
+    write_text(interactions, to_csv(pairs))
+
+
+def trade_offs_table(study: Study, weighed: Sequence[TradeOff]) -> Table:
+    """A row for each recipe."""
     rows = [Row(dict(_cells(each, study.primary)), each.place) for each in weighed]
     scores = dict.fromkeys((quality.name, quality.title) for each in weighed for quality in each.qualities)
+    filled = {key for each in weighed for key in each.costs}
     columns = [
         Column("recipe", "recipe", text=True),
         Column("seeds", "seeds", shown=any(each.seeds > 1 for each in weighed)),
-        *(Column(cost, title, f"over {BASE}", tip=tip) for cost, (title, tip, _) in COSTS.items()),
+        *(Column(each.key, each.title, f"over {BASE}", tip=each.tip) for each in QUANTITIES if each.key in filled),
         *(Column(f"{title}:{name}", SHORT_TITLES[name], title, tip=f"minus {BASE}") for name, title in scores),
         Column("expected", "expected", "said beforehand", text=True, shown=bool(study.expect)),
     ]
     notes = [*_describe(weighed, study.primary), *NOTES] if weighed else []
-    write_table(Table("Trade-offs of recipes", columns, rows, notes, EMPTY), study.title, table, numbers)
+    return Table("Trade-offs of recipes", columns, rows, notes, EMPTY)
 
 
 def describe_trade_offs(evidence: Evidence) -> list[str]:
-    """What to take where memory, time or quality matters most."""
+    """What to take where memory, time or quality matters most, and which options interact."""
     weighed = weigh_recipes(evidence.runs, evidence.evaluations, evidence.study.expect)
-    return _describe(weighed, evidence.study.primary)
+    pairs = find_interactions(evidence.runs, evidence.evaluations)
+    return [*_describe(weighed, evidence.study.primary), *describe_interactions(pairs)]
 
 
 def _cells(trade_off: TradeOff, primary: str | None) -> Iterator[tuple[str, Cell]]:
     yield "recipe", Cell(trade_off.recipe, trade_off.recipe)
     yield "seeds", Cell(str(trade_off.seeds), trade_off.seeds)
-    for cost, change in trade_off.costs.items():
-        yield cost, _cost_cell(change, COSTS[cost][2], trade_off.seeds)
+    for key, change in trade_off.costs.items():
+        yield key, _cost_cell(change, BY_KEY[key].better, trade_off.seeds)
     for quality in trade_off.qualities:
         yield f"{quality.title}:{quality.name}", _quality_cell(quality)
     if judged := trade_off.judge(primary):
@@ -83,9 +98,9 @@ def _cells(trade_off: TradeOff, primary: str | None) -> Iterator[tuple[str, Cell
 
 def _cost_cell(change: Change, better: Direction, seeds: int) -> Cell:
     kind = "muted" if change.direction is None else "good" if change.direction == better else "warn"
-    detail = f"[{_percent(change.lowest)}, {_percent(change.highest)}]" if seeds > 1 else ""
+    detail = f"[{change_of_ratio(change.lowest)}, {change_of_ratio(change.highest)}]" if seeds > 1 else ""
     more = {"lowest": change.lowest, "highest": change.highest, "direction": change.direction}
-    return Cell(_percent(change.ratio), change.ratio, more, kind=kind, detail=detail)
+    return Cell(change_of_ratio(change.ratio), change.ratio, more, kind=kind, detail=detail)
 
 
 def _quality_cell(quality: Quality) -> Cell:
@@ -96,13 +111,6 @@ def _quality_cell(quality: Quality) -> Cell:
     more: dict[str, Raw] = {"low": quality.found.low, "high": quality.found.high, "p_holm": quality.p}
     more |= {"unit": raw_difference_unit(quality.name)}
     return Cell(value, quality.found.difference, more, describe_p_value(quality.p), kind, detail=interval)
-
-
-def _percent(ratio: float) -> str:
-    change = 100 * (ratio - 1)
-    digits = 0 if abs(change) >= 10 else 1
-    rounded = round(change, digits) + 0.0  # no zero with a sign
-    return f"{'+' if rounded > 0 else ''}{decimal(rounded, digits)} %"
 
 
 def _describe(weighed: Sequence[TradeOff], primary: str | None) -> list[str]:
@@ -120,13 +128,14 @@ def _describe(weighed: Sequence[TradeOff], primary: str | None) -> list[str]:
     return [*sentences, *_describe_expected(weighed, primary)]
 
 
-def _cheapest(trade_offs: Sequence[TradeOff], cost: Cost, primary: str | None) -> str:
+def _cheapest(trade_offs: Sequence[TradeOff], cost: str, primary: str | None) -> str:
     """The recipe that takes least of a cost, with what it costs in quality."""
     cheaper = [each for each in trade_offs if cost in each.costs and each.costs[cost].direction == "less"]
     if not cheaper:
         return f"no recipe is shown to take less than {BASE}"
     best = min(cheaper, key=lambda each: each.costs[cost].ratio)
-    return f"take {best.recipe} ({_percent(best.costs[cost].ratio)} {COSTS[cost][0]}, {_say_quality(best, primary)})"
+    change = f"{change_of_ratio(best.costs[cost].ratio)} {BY_KEY[cost].title}"
+    return f"take {best.recipe} ({change}, {_say_quality(best, primary)})"
 
 
 def _best(trade_offs: Sequence[TradeOff], primary: str | None) -> str:
@@ -141,7 +150,9 @@ def _best(trade_offs: Sequence[TradeOff], primary: str | None) -> str:
     others = [each.recipe for each, _ in better if each is not best]
     also = f"; better than {BASE} too: {join_words(others)}" if others else ""
     costs = [
-        f"{_percent(best.costs[cost].ratio)} {COSTS[cost][0]}" for cost in ("memory", "hours") if cost in best.costs
+        f"{change_of_ratio(best.costs[cost].ratio)} {BY_KEY[cost].title}"
+        for cost in ("memory", "hours")
+        if cost in best.costs
     ]
     return f"take {best.recipe} ({', '.join([_say(quality), *costs])}{also})"
 

@@ -52,6 +52,14 @@ def percent(value: float, error: float | None) -> str:
     return f"{decimal(100 * value, 1)}{f' ± {decimal(100 * error, 1)}' if error else ''} %"
 
 
+def change_of_ratio(ratio: float) -> str:
+    """A ratio as the change that it is, in percent: `+1.5 %`."""
+    change = 100 * (ratio - 1)
+    digits = 0 if abs(change) >= 10 else 1
+    rounded = round(change, digits) + 0.0  # no zero with a sign
+    return f"{'+' if rounded > 0 else ''}{decimal(rounded, digits)} %"
+
+
 def scientific(value: float | None) -> str:
     """A small number such as `2.4e-7` or `1e-6`; zero is `0`."""
     if value is None or not math.isfinite(value):

@@ -18,6 +18,7 @@ FIGURES = {
     "validation_loss": "validation_loss",
     "tokens_per_second": "tokens_per_second",
     "samples_per_second": "samples_per_second",
+    "generation_samples_per_second": "generation_samples_per_second",
     "peak_memory_gib": "peak_memory",
 }
 """The columns of what a study calls so, and is no score."""

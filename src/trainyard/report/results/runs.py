@@ -105,6 +105,12 @@ class Evaluation:
         return _scores(self.raw["values"])
 
     @property
+    def generation(self) -> dict[str, Any] | None:
+        """How fast it generated; None where it did not, where its code did not time it yet, or nothing was timed."""
+        found = self.raw.get("generation")
+        return found if found and found["timed_seconds"] else None
+
+    @property
     def levels(self) -> dict[str, dict[str, Any]]:
         """Scores by level of difficulty, in the order of the file; empty where items have none."""
         return (self.raw.get("levels") or {}) if self.raw["values"] else {}
@@ -156,6 +162,13 @@ def parse_score(value: Any) -> Score:
     return Score(value["value"], value.get("standard_error"), value.get("low"), value.get("high"))
 
 
+
+
+def add_up_generation(evaluations: Iterable[Evaluation]) -> dict[str, float] | None:
+    """What all timed generation of these comes to; None where there is none."""
+    timed = [each.generation for each in evaluations if each.generation]
+    names = ("timed_rows", "timed_tokens", "timed_seconds", "source_positions", "source_padding")
+    return {name: sum(each[name] for each in timed) for name in names} if timed else None
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:

@@ -85,7 +85,7 @@ def compare_paired(first: Evaluation, second: Evaluation, name: str, level: str 
 def compare_items(ours: Items, theirs: Items, name: str) -> PairedTest | str:
     """Test the difference of one score of items; a text says why they can't be paired."""
     units = UNITS.get(name)
-    if reason := _explain_unpaired(ours, theirs, units):
+    if reason := explain_unpaired(ours, theirs, units):
         return reason
     if name in CORRECT:
         return mcnemar(ours.columns[CORRECT[name]], theirs.columns[CORRECT[name]])
@@ -93,7 +93,26 @@ def compare_items(ours: Items, theirs: Items, name: str) -> PairedTest | str:
     return flip_signs(ours, theirs, column, column, units)
 
 
-def _explain_unpaired(first: Items, second: Items, units: str | None) -> str:
+def contrast_items(added: Sequence[Items], taken: Sequence[Items], name: str) -> PairedTest | str:
+    """Test the sum of some models' scores minus that of as many others by the signs of whole items.
+
+    An item's part of it is no right or wrong answer any more, so accuracies are tested by signs too.
+    """
+    every, units = [*added, *taken], UNITS.get(name)
+    for other in every[1:]:
+        if reason := explain_unpaired(every[0], other, units):
+            return reason
+    column = "log_likelihood" if units else CORRECT.get(name, name)
+    shared = {units: every[0].columns[units]} if units else {}
+
+    def add_up(side: Sequence[Items]) -> Items:
+        total = np.sum([each.columns[column].astype(np.float64) for each in side], axis=0)
+        return Items(every[0].rows, {column: total, **shared})
+
+    return flip_signs(add_up(added), add_up(taken), column, column, units)
+
+
+def explain_unpaired(first: Items, second: Items, units: str | None) -> str:
     """Why items can't be paired one by one; empty where they can."""
     if not np.array_equal(first.rows, second.rows):
         return "other rows were scored"

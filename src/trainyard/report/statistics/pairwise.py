@@ -135,6 +135,12 @@ def format_difference(name: str, test: PairedTest | StratifiedTest | RecipeTest)
     return f"{signed} {of}".strip(), f"[{low}, {high}]"
 
 
+def format_shift(name: str, difference: float, test: PairedTest | RecipeTest) -> str:
+    """Another difference by the same score, with the unit and the decimals of one that was tested."""
+    kept = replace(test, difference=difference)
+    return format_difference(name, kept)[0]
+
+
 def format_detectable(name: str, pair: Pair) -> str:
     """About what difference a test would find among so many; empty where that can't be told.
 

@@ -21,7 +21,7 @@ TWO_WAY = "t-test over seeds and items"
 
 @dataclass(frozen=True)
 class RecipeTest:
-    """The difference of two recipes' means over seeds, first minus second.
+    """The difference of two recipes' means over seeds, first minus second; or what several come to with their signs.
 
     Attributes:
         difference: in the figure's own unit; over items too, as a paired test has it.
@@ -29,7 +29,7 @@ class RecipeTest:
         high: the upper end.
         p: two-sided.
         degrees: degrees of freedom, by Welch and Satterthwaite.
-        n: seeds of each.
+        n: seeds of each; of an interaction those of its options together, and of one alone.
         error: the standard error of the difference.
         items: how many items every seed was scored on; 0 where the figure has none.
     """
@@ -94,37 +94,52 @@ def compare_recipes(first: Sequence[Evaluation], second: Sequence[Evaluation], n
 
 def compare_recipe_items(first: Sequence[Items], second: Sequence[Items], name: str) -> RecipeTest | str:
     """As `compare_recipes`, of the items themselves."""
-    known = [*first, *second]
+    return contrast_recipe_items([first], [second], name)
+
+
+def contrast_recipe_items(
+    added: Sequence[Sequence[Items]], taken: Sequence[Sequence[Items]], name: str
+) -> RecipeTest | str:
+    """As `compare_recipes`, of the sum of some recipes' means minus that of as many others.
+
+    An interaction of two options is both and neither minus the one and the other.
+
+    Args:
+        added: the items of each recipe that counts with plus, a seed each.
+        taken: of each that counts with minus.
+        name: of the score.
+    """
+    groups = [*((1.0, group) for group in added), *((-1.0, group) for group in taken)]
+    known = [each for _, group in groups for each in group]
     if any(not np.array_equal(each.rows, known[0].rows) for each in known):
         return "other rows were scored"
     if len(known[0].rows) < 2:
         return "one item is too few for a test" if len(known[0].rows) else "there are no items"
-    sums = [item_sums(each, name) for each in known]
-    under = sums[0][1]
-    if any(not np.array_equal(each[1], under) for each in sums):
+    under = item_sums(known[0], name)[1]
+    if any(not np.array_equal(item_sums(each, name)[1], under) for each in known):
         return "other units were counted in the same documents, as by another tokenizer"
-    over = np.stack([each[0] for each in sums])  # (seeds, items)
-    ours, theirs = over[: len(first)], over[len(first) :]
-    values = [(part.sum(axis=1) / under.sum()).tolist() for part in (ours, theirs)]
+    parts = [(sign, np.stack([item_sums(each, name)[0] for each in group])) for sign, group in groups]  # (seeds, items)
+    values = [(over.sum(axis=1) / under.sum()).tolist() for _, over in parts]
     if reason := _explain_untested(*values):
         return reason
-    difference, count = fmean(values[0]) - fmean(values[1]), len(under)
-    rest = (ours.mean(axis=0) - theirs.mean(axis=0) - difference * under) / under.sum()
-    parts = [(float(np.var(each, ddof=1)) / len(each), len(each) - 1) for each in values]
-    parts.append((count / (count - 1) * float(rest @ rest), count - 1))
-    variance = sum(part for part, _ in parts)
-    degrees = variance**2 / sum(part**2 / free for part, free in parts)
+    difference = sum(sign * fmean(value) for (sign, _), value in zip(parts, values, strict=True))
+    rest = (sum(sign * over.mean(axis=0) for sign, over in parts) - difference * under) / under.sum()
+    count = len(under)
+    terms = [(float(np.var(each, ddof=1)) / len(each), len(each) - 1) for each in values]
+    terms.append((count / (count - 1) * float(rest @ rest), count - 1))
+    variance = sum(term for term, _ in terms)
+    degrees = variance**2 / sum(term**2 / free for term, free in terms)
     error = math.sqrt(variance)
     half = float(stats.t.ppf((1 + LEVEL) / 2, degrees)) * error
     p = 2 * float(stats.t.sf(abs(difference) / error, degrees))
-    seeds = len(first), len(second)
+    seeds = len(added[0]), len(taken[0])
     return RecipeTest(difference, difference - half, difference + half, p, degrees, seeds, error, count)
 
 
-def _explain_untested(first: Sequence[float], second: Sequence[float]) -> str:
-    ours, theirs = compute_spread(first), compute_spread(second)
-    if ours is None or theirs is None:
+def _explain_untested(*recipes: Sequence[float]) -> str:
+    spreads = [compute_spread(values) for values in recipes]
+    if None in spreads:
         return "fewer than two seeds"
-    if not (ours.deviation and theirs.deviation):
+    if not all(spread and spread.deviation for spread in spreads):
         return "the seeds of one are all the same: no spread over seeds"
     return ""

@@ -1,24 +1,20 @@
 """What each recipe changes against the recipe `base` of the same seeds: cost, and quality with its tests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import geometric_mean
 from typing import Literal
 
 from trainyard.config.study import BASE, Expectation
-from trainyard.config.train import Train, rows_per_step
 from trainyard.metrics import METRICS
 from trainyard.report.results.runs import Evaluation, Run, distinguishing_coordinates, label
 from trainyard.report.statistics.paired_tests import PairedTest, compare_paired, holm
 from trainyard.report.statistics.pairwise import SIGNIFICANT
+from trainyard.report.statistics.quantities import QUANTITIES, Direction, Quantity
 from trainyard.report.statistics.recipes import RecipeTest, compare_recipes
 from trainyard.report.statistics.validation import compare_validation, compare_validation_of_recipes
 
 VALIDATION = "validation_loss"
-Cost = Literal["memory", "tokens", "speed", "hours"]
-# By how much a cost must differ in every seed before it is said to. What was timed beside other jobs is noise below.
-MARGINS: dict[Cost, float] = {"memory": 0.02, "tokens": 0.001, "speed": 0.1, "hours": 0.1}
-Direction = Literal["less", "more"]
 Verdict = Literal["held", "contradicted", "not shown"]
 
 
@@ -79,7 +75,7 @@ class TradeOff:
         place: the other coordinates of both, where a study has several; empty where it has one.
         recipe: its name.
         seeds: that both were trained with.
-        costs: those that both have.
+        costs: those quantities that both have, by key.
         qualities: by validation loss, and by one score of each evaluation.
         expected: what the study says beforehand of its memory, speed and quality.
     """
@@ -87,7 +83,7 @@ class TradeOff:
     place: str
     recipe: str
     seeds: int
-    costs: dict[Cost, Change]
+    costs: dict[str, Change]
     qualities: list[Quality]
     expected: dict[str, Direction]
 
@@ -113,15 +109,10 @@ def higher_is_better(name: str) -> bool:
     return next((metric.higher_is_better for metric in METRICS.values() if name in metric.tested), False)
 
 
-def weigh_recipes(
-    runs: Sequence[Run], evaluations: Sequence[Evaluation], expected: dict[str, Expectation]
-) -> list[TradeOff]:
-    """Every recipe against the `base` of the same dataset, model, parallel setting, processes and precision.
+def collect_places(runs: Sequence[Run]) -> list[tuple[str, dict[str, dict[str, Run]]]]:
+    """The finished runs of each place that has a `base` and other recipes, by recipe and seed; with its name.
 
-    Args:
-        runs: of a study.
-        evaluations: of these.
-        expected: what the study says of recipes beforehand.
+    A place is all that a run's coordinates say but recipe and seed; its name is empty where there is one.
     """
     places: dict[tuple[str, ...], dict[str, dict[str, Run]]] = {}
     for run in runs:
@@ -132,9 +123,22 @@ def weigh_recipes(
     compared = [by_recipe for by_recipe in places.values() if BASE in by_recipe and len(by_recipe) > 1]
     bases = [next(iter(by_recipe[BASE].values())) for by_recipe in compared]
     names = distinguishing_coordinates(bases, without="seed")
+    titles = [label(base, names) if names else "" for base in bases]
+    return list(zip(titles, compared, strict=True))
+
+
+def weigh_recipes(
+    runs: Sequence[Run], evaluations: Sequence[Evaluation], expected: dict[str, Expectation]
+) -> list[TradeOff]:
+    """Every recipe against the `base` of the same dataset, model, parallel setting, processes and precision.
+
+    Args:
+        runs: of a study.
+        evaluations: of these.
+        expected: what the study says of recipes beforehand.
+    """
     results: list[TradeOff] = []
-    for base, by_recipe in zip(bases, compared, strict=True):
-        place = label(base, names) if names else ""
+    for place, by_recipe in collect_places(runs):
         results += _correct(
             [_weigh(place, by_recipe, name, evaluations, expected) for name in by_recipe if name != BASE]
         )
@@ -150,40 +154,33 @@ def _weigh(
 ) -> TradeOff:
     seeds = [seed for seed in by_recipe[name] if seed in by_recipe[BASE]]
     ours, theirs = ([by_recipe[recipe][seed] for seed in seeds] for recipe in (name, BASE))
-    changes: dict[Cost, Change | None] = {cost: _change(cost, read, ours, theirs) for cost, read in _COSTS.items()}
-    costs: dict[Cost, Change] = {cost: change for cost, change in changes.items() if change}
+    changes = {each.key: _change(each, ours, theirs, evaluations) for each in QUANTITIES}
+    costs = {key: change for key, change in changes.items() if change}
     qualities = [*_of_validation(ours, theirs), *_of_evaluations(ours, theirs, evaluations)]
     wanted = {key: value for key, value in expected.get(name) or () if value is not None}
     return TradeOff(place, name, len(seeds), costs, qualities, wanted)
 
 
-def _memory(run: Run) -> float | None:
-    device = run.summary["peak_device_memory"]
-    return run.summary["peak_host_memory"] if device is None else device
-
-
-def _speed(run: Run) -> float | None:
-    if run.summary["tokens_per_second"] is None:
-        return None
-    return rows_per_step(Train.model_validate(run.specification["train"])) / run.summary["step_seconds"]["median"]
-
-
-_COSTS: dict[Cost, Callable[[Run], float | None]] = {
-    "memory": _memory,
-    "tokens": lambda run: run.summary["computed_tokens"] or run.summary["tokens"],
-    "speed": _speed,
-    "hours": lambda run: run.summary["elapsed_seconds"] * run.specification["processes"],
-}
-
-
 def _change(
-    cost: Cost, read: Callable[[Run], float | None], ours: Sequence[Run], theirs: Sequence[Run]
+    quantity: Quantity, ours: Sequence[Run], theirs: Sequence[Run], evaluations: Sequence[Evaluation]
 ) -> Change | None:
-    pairs = [(read(our), read(their)) for our, their in zip(ours, theirs, strict=True)]
-    ratios = [our / their for our, their in pairs if our and their]
-    if not ratios or len(ratios) < len(pairs):
+    values = read_quantity(quantity, [ours, theirs], evaluations)
+    if values is None:
         return None
-    return Change(geometric_mean(ratios), min(ratios), max(ratios), MARGINS[cost])
+    ratios = [our / their for our, their in zip(*values, strict=True)]
+    return Change(geometric_mean(ratios), min(ratios), max(ratios), quantity.margin)
+
+
+def read_quantity(
+    quantity: Quantity, recipes: Sequence[Sequence[Run]], evaluations: Sequence[Evaluation]
+) -> list[list[float]] | None:
+    """A quantity of each seed of each recipe; None where one has none."""
+    values = [
+        [quantity.read(run, [each for each in evaluations if each.run == run.name]) for run in recipe]
+        for recipe in recipes
+    ]
+    known = [[value for value in recipe if value] for recipe in values]
+    return known if all(recipe and len(recipe) == len(recipes[0]) for recipe in known) else None
 
 
 def _of_validation(ours: Sequence[Run], theirs: Sequence[Run]) -> list[Quality]:
@@ -198,25 +195,33 @@ def _of_validation(ours: Sequence[Run], theirs: Sequence[Run]) -> list[Quality]:
 
 
 def _of_evaluations(ours: Sequence[Run], theirs: Sequence[Run], evaluations: Sequence[Evaluation]) -> list[Quality]:
-    """One score of each evaluation that every seed of both has, of the same checkpoint."""
-    by_run = {(each.run, each.raw["evaluation"], each.checkpoint): each for each in evaluations}
-    asked = dict.fromkeys(key[1:] for key in by_run if ours and key[0] == ours[0].name)
-    several = len({checkpoint for _, checkpoint in asked}) > 1
     qualities = []
-    for key in asked:
-        sides = [[by_run.get((run.name, *key)) for run in side] for side in (ours, theirs)]
-        first, second = ([each for each in side if each is not None and each.scores] for side in sides)
-        metric = METRICS.get(first[0].metric) if first else None
-        name = metric and next(
-            (name for name in metric.tested if all(name in each.scores for each in (*first, *second))), None
-        )
-        if name is None or len(first) < len(ours) or len(second) < len(theirs):
-            continue
-        one = len(first) == 1
-        found = compare_paired(first[0], second[0], name) if one else compare_recipes(first, second, name)
-        title = f"{first[0].title}, {first[0].checkpoint}" if several else first[0].title
+    for name, title, (first, second) in match_evaluations([ours, theirs], evaluations):
+        found = compare_paired(first[0], second[0], name) if len(first) == 1 else compare_recipes(first, second, name)
         qualities.append(Quality(name, title, found))
     return qualities
+
+
+def match_evaluations(
+    recipes: Sequence[Sequence[Run]], evaluations: Sequence[Evaluation]
+) -> Iterator[tuple[str, str, list[list[Evaluation]]]]:
+    """One score of each evaluation that every seed of every recipe has, of the same checkpoint.
+
+    Yields:
+        the score's name, on what, and the evaluations of each recipe's seeds.
+    """
+    by_run = {(each.run, each.raw["evaluation"], each.checkpoint): each for each in evaluations if each.scores}
+    asked = dict.fromkeys(key[1:] for key in by_run if recipes[0] and key[0] == recipes[0][0].name)
+    several = len({checkpoint for _, checkpoint in asked}) > 1
+    for key in asked:
+        found = [[by_run[run.name, *key] for run in recipe if (run.name, *key) in by_run] for recipe in recipes]
+        if any(len(known) < len(recipe) for known, recipe in zip(found, recipes, strict=True)):
+            continue
+        first = found[0][0]
+        tested = METRICS[first.metric].tested if first.metric in METRICS else ()
+        name = next((name for name in tested if all(name in each.scores for known in found for each in known)), None)
+        if name is not None:
+            yield name, f"{first.title}, {first.checkpoint}" if several else first.title, found
 
 
 def _correct(trade_offs: list[TradeOff]) -> list[TradeOff]:

@@ -27,6 +27,15 @@ def compare_validation_of_recipes(first: Sequence[Run], second: Sequence[Run], v
     return compare_recipe_items(rows[: len(first)], rows[len(first) :], LOSS)
 
 
+def collect_validations(recipes: Sequence[Sequence[Run]], validation: str = "best") -> list[list[Items]] | str:
+    """The rows of each recipe's validations, a seed each; a text says why they can't be paired."""
+    rows = _collect_rows([run for recipe in recipes for run in recipe], validation)
+    if isinstance(rows, str):
+        return rows
+    left = iter(rows)
+    return [[next(left) for _ in recipe] for recipe in recipes]
+
+
 def _collect_rows(runs: Sequence[Run], validation: str) -> list[Items] | str:
     """The rows of each run's validation, or why they can't be paired."""
     collected: list[Items] = []
