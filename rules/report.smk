@@ -69,6 +69,7 @@ rule overview:
         titles=lambda wildcards: list(JOBS.figures(wildcards.study)),
         study=JOBS.study,
         models=JOBS.study_models,
+        energy=JOBS.energy,
         code=report_code("overview"),
     message:
         "Write the overview of {wildcards.study}"

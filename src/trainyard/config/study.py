@@ -290,6 +290,7 @@ Figure = Literal[
     "tokens_per_second",
     "samples_per_second",
     "peak_memory_gib",
+    "kwh",
 ]
 
 

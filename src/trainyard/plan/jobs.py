@@ -441,9 +441,14 @@ class Dag:
         prices = self.plan.config.prices
         return EscapedParams(prices.model_dump()) if prices else None
 
+    @property
+    def energy(self) -> dict[str, Any]:
+        """What the energy of trainings is computed from."""
+        return EscapedParams(self.plan.config.energy.model_dump(mode="json"))
+
     def product_params(self, product: Product) -> dict[str, Any]:
         """What else of the configuration a figure or a table takes."""
-        values = {"models": self.study_models, "prices": self.prices}
+        values = {"models": self.study_models, "prices": self.prices, "energy": self.energy}
         counting = {"counting": self.counting_code} if "models" in product.params else {}
         return counting | {name: values[name] for name in product.params}
 

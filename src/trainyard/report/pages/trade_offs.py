@@ -1,8 +1,9 @@
-"""What each recipe costs and gains against the recipe `base`: memory, work, time and quality side by side."""
+"""What each recipe costs and gains against the recipe `base`: memory, work, time, energy and quality side by side."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from trainyard.config.settings import ENERGY, Energy
 from trainyard.config.study import BASE, Study
 from trainyard.report.render.format import SHORT_TITLES, TITLES, decimal, join_words, plural
 from trainyard.report.render.html import Cell, Column, Raw, Row, Table, write_table
@@ -24,6 +25,7 @@ COSTS: dict[Cost, tuple[str, str, Direction]] = {
     "tokens": ("computed tokens", "of pairs with their padding", "less"),
     "speed": ("samples/s", "median step without warm-up", "more"),
     "hours": ("device hours", "until the run ended, early or not", "less"),
+    "energy": ("kWh", "of both by a counter, or of both by a model", "less"),
 }
 """Heading, explanation, and which way is better."""
 KINDS = {"held": "good", "contradicted": "bad", "not shown": "plain"}
@@ -31,30 +33,44 @@ NOTES = [
     f"Each figure is that of the recipe over, or minus, that of {BASE} with the same seeds; costs are geometric means "
     "over seeds, with the least and the largest seed in brackets.",
     f"A cost is said to be less or more where every seed differs by more than {100 * MARGINS['memory']:g} % in memory "
-    f"or {100 * MARGINS['speed']:g} % in time: steps were timed while other jobs ran, which measurements avoid.",
+    f"or {100 * MARGINS['speed']:g} % in time and energy: steps were timed while other jobs ran, which measurements "
+    "avoid.",
     "Brackets beside a score hold the 95 % interval of its difference; p is corrected by Holm over the recipes. "
     "Several seeds are tested over seeds and items, one seed over the items of two models alone.",
 ]
 EMPTY = f"No recipe was trained beside a recipe `{BASE}` with the same seed."
 
 
-def tabulate(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path], table: Path, numbers: Path) -> None:
+def tabulate(
+    study: Study,
+    *,
+    runs: Sequence[Path],
+    evaluations: Sequence[Path],
+    energy: Energy = ENERGY,
+    table: Path,
+    numbers: Path,
+) -> None:
     """Write what each recipe changes as HTML and CSV.
 
     Args:
         study: gives the title, and what is expected of recipes.
         runs: folders with spec.json, summary.json and validation.parquet.
         evaluations: evaluation files, whose items are in Parquet files beside them.
+        energy: watts.
         table: the HTML page.
         numbers: the CSV.
     """
-    weighed = weigh_recipes(read_runs(runs), read_evaluations(evaluations), study.expect)
+    weighed = weigh_recipes(read_runs(runs), read_evaluations(evaluations), study.expect, energy)
     rows = [Row(dict(_cells(each, study.primary)), each.place) for each in weighed]
     scores = dict.fromkeys((quality.name, quality.title) for each in weighed for quality in each.qualities)
     columns = [
         Column("recipe", "recipe", text=True),
         Column("seeds", "seeds", shown=any(each.seeds > 1 for each in weighed)),
-        *(Column(cost, title, f"over {BASE}", tip=tip) for cost, (title, tip, _) in COSTS.items()),
+        *(
+            Column(cost, title, f"over {BASE}", tip=tip)
+            for cost, (title, tip, _) in COSTS.items()
+            if cost != "energy" or any(cost in each.costs for each in weighed)
+        ),
         *(Column(f"{title}:{name}", SHORT_TITLES[name], title, tip=f"minus {BASE}") for name, title in scores),
         Column("expected", "expected", "said beforehand", text=True, shown=bool(study.expect)),
     ]
@@ -63,8 +79,8 @@ def tabulate(study: Study, *, runs: Sequence[Path], evaluations: Sequence[Path],
 
 
 def describe_trade_offs(evidence: Evidence) -> list[str]:
-    """What to take where memory, time or quality matters most."""
-    weighed = weigh_recipes(evidence.runs, evidence.evaluations, evidence.study.expect)
+    """What to take where memory, time, energy or quality matters most."""
+    weighed = weigh_recipes(evidence.runs, evidence.evaluations, evidence.study.expect, evidence.energy)
     return _describe(weighed, evidence.study.primary)
 
 
@@ -113,6 +129,11 @@ def _describe(weighed: Sequence[TradeOff], primary: str | None) -> list[str]:
         parts = [
             f"where memory matters most{where}, {_cheapest(here, 'memory', primary)}",
             f"where time does, {_cheapest(here, 'hours', primary)}",
+            *(
+                [f"where energy does, {_cheapest(here, 'energy', primary)}"]
+                if any("energy" in each.costs for each in here)
+                else []
+            ),
             f"where quality does, {_best(here, primary)}",
         ]
         text = "; ".join(parts)

@@ -19,6 +19,7 @@ FIGURES = {
     "tokens_per_second": "tokens_per_second",
     "samples_per_second": "samples_per_second",
     "peak_memory_gib": "peak_memory",
+    "kwh": "kwh",
 }
 """The columns of what a study calls so, and is no score."""
 

@@ -5,19 +5,21 @@ from dataclasses import dataclass, replace
 from statistics import geometric_mean
 from typing import Literal
 
+from trainyard.config.settings import ENERGY, Energy
 from trainyard.config.study import BASE, Expectation
 from trainyard.config.train import Train, rows_per_step
 from trainyard.metrics import METRICS
 from trainyard.report.results.runs import Evaluation, Run, distinguishing_coordinates, label
+from trainyard.report.statistics.energy import compared_kwh
 from trainyard.report.statistics.paired_tests import PairedTest, compare_paired, holm
 from trainyard.report.statistics.pairwise import SIGNIFICANT
 from trainyard.report.statistics.recipes import RecipeTest, compare_recipes
 from trainyard.report.statistics.validation import compare_validation, compare_validation_of_recipes
 
 VALIDATION = "validation_loss"
-Cost = Literal["memory", "tokens", "speed", "hours"]
+Cost = Literal["memory", "tokens", "speed", "hours", "energy"]
 # By how much a cost must differ in every seed before it is said to. What was timed beside other jobs is noise below.
-MARGINS: dict[Cost, float] = {"memory": 0.02, "tokens": 0.001, "speed": 0.1, "hours": 0.1}
+MARGINS: dict[Cost, float] = {"memory": 0.02, "tokens": 0.001, "speed": 0.1, "hours": 0.1, "energy": 0.1}
 Direction = Literal["less", "more"]
 Verdict = Literal["held", "contradicted", "not shown"]
 
@@ -114,7 +116,10 @@ def higher_is_better(name: str) -> bool:
 
 
 def weigh_recipes(
-    runs: Sequence[Run], evaluations: Sequence[Evaluation], expected: dict[str, Expectation]
+    runs: Sequence[Run],
+    evaluations: Sequence[Evaluation],
+    expected: dict[str, Expectation],
+    energy: Energy = ENERGY,
 ) -> list[TradeOff]:
     """Every recipe against the `base` of the same dataset, model, parallel setting, processes and precision.
 
@@ -122,6 +127,7 @@ def weigh_recipes(
         runs: of a study.
         evaluations: of these.
         expected: what the study says of recipes beforehand.
+        energy: watts.
     """
     places: dict[tuple[str, ...], dict[str, dict[str, Run]]] = {}
     for run in runs:
@@ -136,7 +142,7 @@ def weigh_recipes(
     for base, by_recipe in zip(bases, compared, strict=True):
         place = label(base, names) if names else ""
         results += _correct(
-            [_weigh(place, by_recipe, name, evaluations, expected) for name in by_recipe if name != BASE]
+            [_weigh(place, by_recipe, name, evaluations, expected, energy) for name in by_recipe if name != BASE]
         )
     return [each for each in results if each.seeds]
 
@@ -147,10 +153,15 @@ def _weigh(
     name: str,
     evaluations: Sequence[Evaluation],
     expected: dict[str, Expectation],
+    energy: Energy,
 ) -> TradeOff:
     seeds = [seed for seed in by_recipe[name] if seed in by_recipe[BASE]]
     ours, theirs = ([by_recipe[recipe][seed] for seed in seeds] for recipe in (name, BASE))
-    changes: dict[Cost, Change | None] = {cost: _change(cost, read, ours, theirs) for cost, read in _COSTS.items()}
+    changes: dict[Cost, Change | None] = {
+        cost: _change(cost, [read(run) for run in ours], [read(run) for run in theirs]) for cost, read in _COSTS.items()
+    }
+    kwh = compared_kwh([*ours, *theirs], energy)
+    changes["energy"] = _change("energy", kwh[: len(ours)], kwh[len(ours) :])
     costs: dict[Cost, Change] = {cost: change for cost, change in changes.items() if change}
     qualities = [*_of_validation(ours, theirs), *_of_evaluations(ours, theirs, evaluations)]
     wanted = {key: value for key, value in expected.get(name) or () if value is not None}
@@ -176,10 +187,8 @@ _COSTS: dict[Cost, Callable[[Run], float | None]] = {
 }
 
 
-def _change(
-    cost: Cost, read: Callable[[Run], float | None], ours: Sequence[Run], theirs: Sequence[Run]
-) -> Change | None:
-    pairs = [(read(our), read(their)) for our, their in zip(ours, theirs, strict=True)]
+def _change(cost: Cost, ours: Sequence[float | None], theirs: Sequence[float | None]) -> Change | None:
+    pairs = list(zip(ours, theirs, strict=True))
     ratios = [our / their for our, their in pairs if our and their]
     if not ratios or len(ratios) < len(pairs):
         return None
