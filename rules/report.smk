@@ -77,6 +77,31 @@ rule overview:
         "../workflow/scripts/overview.py"
 
 
+rule model_cards:
+    input:
+        unpack(JOBS.reads(runs="trainings", evaluations="by_step")),
+    output:
+        cards=directory("results/{study}/report/model-cards"),
+    log:
+        "logs/{study}/report/model-cards.log",
+    benchmark:
+        "logs/{study}/report/model-cards.benchmark.jsonl"
+    conda:
+        JOBS.environment("report")
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        study=JOBS.study,
+        energy=JOBS.energy,
+        code=report_code("model_cards"),
+    message:
+        "Write the model cards of {wildcards.study}"
+    script:
+        "../workflow/scripts/model_cards.py"
+
+
 # the last of a study: its report is there whatever this says
 rule outcomes:
     input:

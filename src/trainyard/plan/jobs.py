@@ -466,11 +466,12 @@ class Dag:
         return [*runs, *(cell.file for cell in plan.cells.values())]
 
     def report(self, study: str) -> list[str]:
-        """Every page, figure and table of a study's report."""
+        """Every page, figure and table of a study's report, and the folder of its model cards."""
         plan = self.plan.studies[study]
         tables = [table.stem for table in TABLES if table.when(plan)]
         pages = ["overview", *tables, *(["samples"] if plan.text_files else [])]
-        return [*self.figures(study).values(), *(f"{RESULTS}/{study}/report/{page}.html" for page in pages)]
+        cards = [f"{RESULTS}/{study}/report/model-cards"] if plan.trainings else []
+        return [*self.figures(study).values(), *(f"{RESULTS}/{study}/report/{page}.html" for page in pages), *cards]
 
 
 def _has_mfu(training: Execution) -> bool:
