@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainyard.config.settings import ENERGY, Energy, Grid, Prices
+from trainyard.config.settings import ENERGY, Energy, Prices
 from trainyard.report.pages import energy as page
 from trainyard.report.pages import trade_offs
 from trainyard.report.pages.comparison import compare
@@ -62,16 +62,15 @@ def test_on_a_cpu_the_model_is_cpu_time_and_memory_times_watts_with_its_interval
 
 def test_watts_the_building_and_the_grid_are_the_settings(empty: Results) -> None:
     add(empty, "r")
-    grid = Grid(grams_per_kwh=20, source="a provider")
-    found = usage_of(empty, Energy(watts_per_core=6, watts_per_gb=0, pue=1.5, grid=grid), Prices(currency="EUR", cpu=2))
+    grid = {"grams_per_kwh": 20, "source": "a provider"}
+    settings = Energy.model_validate({"watts_per_core": 6, "watts_per_gb": 0, "pue": 1.5, "grid": grid})
+    found = usage_of(empty, settings, Prices.model_validate({"currency": "EUR", "cpu": 2}))
     assert found.consumption.kwh == pytest.approx(0.003)
     assert found.emissions == pytest.approx(0.003 * 1.5 * 0.020)
     assert found.money == 2
-    assert usage_of(empty, Energy(grid=None)).emissions is None
+    assert usage_of(empty, Energy.model_validate({"grid": None})).emissions is None
     assert usage_of(empty).money is None
-    assert describe_grid(Energy(grid=grid, pue=1.5)) == (
-        "20 g CO2e/kWh: a provider, times 1.5 for what the building takes (PUE)"
-    )
+    assert describe_grid(settings) == ("20 g CO2e/kWh: a provider, times 1.5 for what the building takes (PUE)")
 
 
 @pytest.mark.parametrize(("own", "kind"), [(1800.0, "model"), (7000.0, "counter")])
@@ -107,7 +106,7 @@ def test_the_table_has_a_row_a_run_means_over_seeds_and_the_columns_that_it_can_
     for seed, seconds in ((1, 1800.0), (2, 3600.0)):
         add(empty, f"base-{seed}", read={"cpu_seconds": seconds, "launches": seed}, seed=seed)
     empty.add_run("without", recipe="old")
-    prices = Prices(currency="EUR", cpu=0.05)
+    prices = Prices.model_validate({"currency": "EUR", "cpu": 0.05})
     page.tabulate(empty.study, runs=empty.runs, energy=ENERGY, prices=prices, **outputs)
     mean, *single = csv_rows(outputs["numbers"])
     assert [row["run"] for row in single] == ["base-1", "base-2"]
@@ -159,7 +158,7 @@ def test_trade_offs_compare_energy_of_one_class_and_say_what_to_take(empty: Resu
     assert found["half"]["energy"].ratio == pytest.approx(0.5)
     assert found["half"]["energy"].direction == "less"
     assert "energy" not in found["other"]  # its counter is not to be compared with a model
-    trade_offs.tabulate(empty.study, runs=empty.runs, evaluations=[], **outputs)
+    trade_offs.tabulate(empty.study, runs=empty.runs, evaluations=[], energy=ENERGY, **outputs)
     rows = {row["recipe"]: row["energy"] for row in csv_rows(outputs["numbers"])}
     assert (float(rows["half"]), rows["other"]) == (pytest.approx(0.5), "")
     (text,) = trade_offs.describe_trade_offs(evidence_of(empty))

@@ -55,7 +55,9 @@ class Grid(Entry):
     )
 
 
-WORLD = Grid(grams_per_kwh=473, source="world average of 2024 (Ember, Global Electricity Review 2025)")
+WORLD = Grid.model_validate(
+    {"grams_per_kwh": 473, "source": "world average of 2024 (Ember, Global Electricity Review 2025)"}
+)
 
 
 class Energy(Entry):
@@ -71,7 +73,7 @@ class Energy(Entry):
     grid: Annotated[Grid | None, BeforeValidator(_nothing)] = Field(WORLD, description="null: no emissions are told")
 
 
-ENERGY = Energy()
+ENERGY = Energy.model_validate({})
 """Where config.yaml says nothing else."""
 
 

@@ -38,7 +38,7 @@ def write_cards(
             for name in run.summary["models"]:
                 own = [each for each in scored if (each.run, each.checkpoint) == (run.name, name) and each.scores]
                 card = (run.folder / "models" / name / CARD).read_text(encoding="utf-8")
-                header = {"model-index": [_index(run, own)]} if own else {}
+                header: dict[str, Any] = {"model-index": [_index(run, own)]} if own else {}
                 if emitted := _emissions(run, usage, energy):
                     header["co2_eq_emissions"] = emitted
                 tables = {"Study": {study.title: study.question}, "Evaluation": _scores(own)}
