@@ -55,7 +55,7 @@ def test_the_hub_s_library_reads_scores_and_emissions(scored: Results) -> None:
     ]
     first = data.eval_results[0]
     assert (first.dataset_type, first.dataset_split) == ("tinyworld-endings", "test")
-    assert (first.metric_args["n"], first.metric_args["shots"]) == (2000, 0)
+    assert (first.dataset_args["n"], first.dataset_args["shots"]) == (2000, 0)
     emitted = data.co2_eq_emissions
     assert emitted["emissions"] == pytest.approx(1000 * MODEL * 0.473)  # grams
     assert emitted["training_type"] == "pre-training"

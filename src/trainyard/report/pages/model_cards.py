@@ -52,13 +52,13 @@ def _index(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     results = []
     for each in evaluations:
         settings = {key: value for key, value in each.raw["settings"].items() if isinstance(value, str | int | float)}
+        dataset = {"name": each.title, "type": each.raw["dataset"], "split": each.raw["split"]}
         results.append(
             {
                 "task": {"type": task},
-                "dataset": {"name": each.title, "type": each.raw["dataset"], "split": each.raw["split"]},
+                "dataset": dataset | {"args": settings | {"n": each.raw["n"]}},
                 "metrics": [
-                    {"type": key, "value": score.value, "name": TITLES[key], "args": settings | {"n": each.raw["n"]}}
-                    for key, score in each.scores.items()
+                    {"type": key, "value": score.value, "name": TITLES[key]} for key, score in each.scores.items()
                 ],
             }
         )
