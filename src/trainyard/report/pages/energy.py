@@ -1,12 +1,12 @@
 """What each run has taken: energy by its class, emissions, money, device hours, utilisation."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 from trainyard.config.settings import Energy, Prices
 from trainyard.config.study import Study
-from trainyard.report.pages.cells import SEEDS
 from trainyard.report.render.format import decimal, plural, significant
 from trainyard.report.render.html import Cell, Column, Raw, Row, Table, missing_cell, write_table
 from trainyard.report.results.runs import Run, read_runs, run_labels
@@ -15,6 +15,7 @@ from trainyard.report.statistics.energy import ERROR, Consumption, Usage, descri
 from trainyard.report.statistics.seeds import group_configurations
 
 TITLE = "Energy of runs"
+MEANS = "Runs that differ only in their seed: means"
 EMPTY = "No run of this study has readings of a meter: they were made before there were any, or nothing was started."
 NOTES = [
     "A counter is the device's own: of GPUs NVML's, of processors RAPL's. It is of whole devices, and is a run's own "
@@ -55,7 +56,7 @@ def tabulate(
 def energy_cell(consumption: Consumption | None, reason: str | None) -> Cell:
     """Kilowatt-hours with their class, and the interval of a model's."""
     if consumption is None:
-        return missing_cell(f"class none: {reason}")
+        return replace(missing_cell(reason or ""), more={"class": "none"}, detail="none")
     low, high = consumption.interval or (None, None)
     more: dict[str, Raw] = {"class": consumption.kind, "low": low, "high": high}
     return Cell(significant(consumption.kwh), consumption.kwh, more, consumption.what, detail=consumption.label)
@@ -88,7 +89,7 @@ def _over_seeds(runs: Sequence[Run], usages: dict[str, Usage]) -> Iterator[Row]:
             continue
         cells = [_cells(usage) for usage in each]
         kinds = {(usage.consumption.kind, usage.consumption.what) if usage.consumption else None for usage in each}
-        row = Row({"run": Cell(configuration.label, configuration.label, detail=plural(len(each), "seed"))}, SEEDS)
+        row = Row({"run": Cell(configuration.label, configuration.label, detail=plural(len(each), "seed"))}, MEANS)
         for key in cells[0]:
             values = [
                 float(cell.value) for one in cells if (cell := one.get(key)) and isinstance(cell.value, int | float)
