@@ -69,11 +69,37 @@ rule overview:
         titles=lambda wildcards: list(JOBS.figures(wildcards.study)),
         study=JOBS.study,
         models=JOBS.study_models,
+        energy=JOBS.energy,
         code=report_code("overview"),
     message:
         "Write the overview of {wildcards.study}"
     script:
         "../workflow/scripts/overview.py"
+
+
+rule model_cards:
+    input:
+        unpack(JOBS.reads(runs="trainings", evaluations="by_step")),
+    output:
+        cards=directory("results/{study}/report/model-cards"),
+    log:
+        "logs/{study}/report/model-cards.log",
+    benchmark:
+        "logs/{study}/report/model-cards.benchmark.jsonl"
+    conda:
+        JOBS.environment("report")
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        study=JOBS.study,
+        energy=JOBS.energy,
+        code=report_code("model_cards"),
+    message:
+        "Write the model cards of {wildcards.study}"
+    script:
+        "../workflow/scripts/model_cards.py"
 
 
 # the last of a study: its report is there whatever this says

@@ -28,6 +28,12 @@ WHOLE: dict[str, Any] = {
         "processes_per_node": 2,
         "resume": "anyway",
         "prices": {"currency": "EUR", "cpu": 0.1, "cuda": 2.0},
+        "energy": {
+            "watts_per_core": 4.0,
+            "watts_per_gb": 0.3,
+            "pue": 1.2,
+            "grid": {"grams_per_kwh": 21.3, "source": "RTE 2024", "place": "Paris, France"},
+        },
     },
     "datasets": {
         "files": TEXT | SHARED | {"source": {"files": {"train": "a.txt"}}},

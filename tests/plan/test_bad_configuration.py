@@ -253,6 +253,22 @@ def test_prices_that_can_not_be_are_named(folder: Path, prices: dict[str, Any], 
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("energy", "said"),
+    [
+        ({"watts": 5}, "config.yaml: energy.watts: no such key"),
+        ({"pue": 0.9}, "config.yaml: energy.pue: "),
+        ({"watts_per_core": 0}, "config.yaml: energy.watts_per_core: "),
+        ({"grid": {"grams_per_kwh": 21.3}}, "config.yaml: energy.grid.source: this key is missing"),
+        ({"grid": {"grams_per_kwh": -1, "source": "s"}}, "config.yaml: energy.grid.grams_per_kwh: "),
+    ],
+)
+def test_energy_that_can_not_be_is_named(folder: Path, energy: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as error:
+        make_plan({"studies": "demo", "energy": energy}, folder)
+    assert said in str(error.value)
+
+
 def test_a_dataset_without_a_source_is_named_by_entry_and_key(folder: Path) -> None:
     entry = {"title": "t", "kind": "text", "source": {"hub": "a/b", "revison": "x"}, "splits": {"train": "train"}}
     (folder / "datasets.yaml").write_text(yaml.safe_dump({"mine": entry | {"licence": "MIT"}}))

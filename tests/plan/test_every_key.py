@@ -73,7 +73,10 @@ def ask(plan: Plan) -> None:
             )
             json.dumps([jobs.evaluation(at), jobs.evaluation_minutes(at), jobs.evaluation_memory(at)], allow_nan=False)
         at = SimpleNamespace(study=study.name)
-        json.dumps([jobs.results(study.name), jobs.report(study.name), jobs.study(at), jobs.prices], allow_nan=False)
+        json.dumps(
+            [jobs.results(study.name), jobs.report(study.name), jobs.study(at), jobs.prices, jobs.energy],
+            allow_nan=False,
+        )
     jobs.warnings()
 
 

@@ -53,5 +53,5 @@ def test_a_study_has_what_it_asks_for(plan: Callable[..., Plan]) -> None:
         "loss_by_step", "loss_by_tokens", "loss_by_time", "quality_by_cost", "memory_figure",
     ]  # fmt: skip
     assert [table.stem for table in TABLES if table.when(study)] == [
-        "comparison", "data", "models", "environment", "sources",
+        "comparison", "energy", "data", "models", "environment", "sources",
     ]  # fmt: skip

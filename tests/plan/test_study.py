@@ -241,3 +241,15 @@ def test_an_hour_of_a_device_has_a_price_where_the_configuration_gives_one(plan:
     assert prices is not None
     assert (prices.hour("cuda"), prices.hour("cpu")) == (2.5, None)
     assert plan(study()).config.prices is None
+
+
+def test_emissions_are_of_the_world_s_grid_of_another_or_not_told(plan: Callable[..., Plan]) -> None:
+    world = plan(study()).config.energy.grid
+    assert world is not None
+    assert (world.grams_per_kwh, "2024" in world.source) == (473, True)
+    grid = {"grams_per_kwh": 21.3, "source": "RTE 2024"}
+    energy = plan(study(), energy={"grid": grid, "pue": 1.5}).config.energy
+    assert energy.grid is not None
+    assert (energy.grid.grams_per_kwh, energy.pue, energy.watts_per_core) == (21.3, 1.5, 12)
+    assert [plan(study(), energy={"grid": each}).config.energy.grid for each in (None, "none")] == [None, None]
+    assert plan(study(), energy=None).config.energy.grid == world

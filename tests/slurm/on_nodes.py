@@ -15,7 +15,8 @@ from trainyard.launch import launch
 def start(deed: str, folder: Path, device: str) -> None:
     """Launch ranks that do `deed`."""
     launch.SOURCE = f"{launch.SOURCE}:{Path(__file__).parent}"  # pyright: ignore[reportAttributeAccessIssue]
-    end = launch.launch("on_nodes", [deed, str(folder)], 4, 1, folder / "log", device=device, nodes=2)  # pyright: ignore[reportArgumentType]
+    places = {"log": folder / "log", "meter": folder / "energy"}
+    end = launch.launch("on_nodes", [deed, str(folder)], 4, 1, **places, device=device, nodes=2)  # pyright: ignore[reportArgumentType]
     (folder / "end").write_text(str(end))
 
 

@@ -12,6 +12,7 @@ import pytest
 from cluster import Cluster, said
 
 from processes import wait_for
+from trainyard.launch.meter import read_energy
 
 pytestmark = pytest.mark.slow
 
@@ -78,6 +79,13 @@ def test_each_rank_has_its_place_and_a_gpu_of_its_own_node(submit: Submit, clust
     assert {each["WORLD_SIZE"] for each in told} == {"4"}
     assert {each["OMP_NUM_THREADS"] for each in told} == {"1"}
     assert {each["GLOO_SOCKET_IFNAME"] for each in told} == {"lo"}  # the way to the other node, which is this machine
+    # one meter a node
+    assert len(list((tmp_path / "energy").glob("*.json"))) == 2
+    energy = read_energy(tmp_path / "energy")
+    assert energy is not None
+    assert energy["launches"] == 1
+    assert energy["device_seconds"] == energy["gpu_seconds"] == pytest.approx(2 * energy["node_seconds"])
+    assert energy["cpu_seconds"] > 0
 
 
 def test_ranks_on_every_node_end_when_the_launcher_is_killed(

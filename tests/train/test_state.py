@@ -24,7 +24,7 @@ from trainyard.train.work_folder import WorkFolder
 NewJob = Callable[[str, dict[str, Any]], Job]
 CHANGES = [{"weight_decay": 0.9}, {"betas": (0.5, 0.6)}, {"epsilon": 1e-2}, {"max_grad_norm": 0.01}]
 
-TELL_OF_TIMES = {"README.md", "hashes.json"}  # and of machines and commits
+TELL_OF_TIMES = {"README.md", "hashes.json", "energy.json"}  # and of machines and commits
 # with parts of the optimizer's state in each process, in DeepSpeed's and in ColossalAI's own formats
 OTHERS = ["zero2", "ddp", "zero1", "fsdp", "zero3", "low-level-zero"]
 # one in the suite of every day

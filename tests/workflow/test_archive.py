@@ -112,7 +112,7 @@ def test_it_holds_no_data_and_no_weights_unless_asked(repository: Repository, pa
 
 def test_its_readme_tells_what_is_what_where_it_is_from_and_how_to_repeat_it(packed: Path) -> None:
     text = read(packed, "README.md")
-    assert "every file of its 73 jobs was hashed again" in text
+    assert "every file of its 75 jobs was hashed again" in text
     assert "--config studies=micro" in text
     assert "| tinyworld | train | 1,000 | tinyworld stories seed 0 | Apache-2.0 | " in text
     assert "torch 2." in text

@@ -185,8 +185,16 @@ def test_prices_draw_quality_anew_and_no_more(repository: Repository) -> None:
         "quality_by_step",
         "quality_by_cost",
         "quality_table",
+        "energy_table",
     }
     assert kinds(jobs) == {"Draw", "Tabulate", "Write"}
+
+
+def test_watts_and_grid_tabulate_energy_anew_and_no_more(repository: Repository) -> None:
+    with repository.edited("config/config.yaml", "energy: {}", "energy: {watts_per_core: 5}"):
+        jobs = repository.would_run()
+    assert {job.rpartition(" ")[2] for job in jobs if "report" in job} == {"comparison_table", "energy_table"}
+    assert kinds(jobs) == {"Tabulate", "Write"}
 
 
 def test_an_added_figure_draws_itself_and_the_overview(repository: Repository) -> None:

@@ -45,6 +45,38 @@ def _none(value: object) -> object:
     return {} if _nothing(value) is None else value
 
 
+class Grid(Entry):
+    """What a kilowatt-hour from the grid has given off."""
+
+    grams_per_kwh: float = Field(ge=0, le=10_000, description="of CO2 equivalent")
+    source: str = Field(min_length=1, max_length=200, description="whose figure it is, of where and when")
+    place: str | None = Field(
+        None, min_length=1, max_length=80, description="where the machine stands, for the model cards: Paris, France"
+    )
+
+
+WORLD = Grid.model_validate(
+    {"grams_per_kwh": 473, "source": "world average of 2024 (Ember, Global Electricity Review 2025)"}
+)
+
+
+class Energy(Entry):
+    """What readings of meters come to: a choice of the machine, which changes no run.
+
+    Watts are those of Green Algorithms for a processor that it doesn't know (Lannelongue, Grealey and Inouye 2021,
+    doi:10.1002/advs.202100707).
+    """
+
+    watts_per_core: float = Field(12, gt=0, le=1000, description="the TDP of the processor over its cores")
+    watts_per_gb: float = Field(0.3725, ge=0, le=100, description="of memory, of 10^9 bytes")
+    pue: float = Field(1, ge=1, le=10, description="what a building takes over what its machines take (PUE)")
+    grid: Annotated[Grid | None, BeforeValidator(_nothing)] = Field(WORLD, description="null: no emissions are told")
+
+
+ENERGY = Energy.model_validate({})
+"""Where config.yaml says nothing else."""
+
+
 class Config(Entry):
     """config/config.yaml: which studies to run, and the choices of a machine."""
 
@@ -67,4 +99,7 @@ class Config(Entry):
     )
     prices: Annotated[Prices | None, BeforeValidator(_nothing)] = Field(
         None, description="of a device's hour, for quality against cost; it changes no run"
+    )
+    energy: Annotated[Energy, BeforeValidator(_none)] = Field(
+        ENERGY, description="what an hour of a core and of memory, and a kilowatt-hour, count for"
     )

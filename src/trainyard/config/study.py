@@ -291,6 +291,7 @@ Figure = Literal[
     "samples_per_second",
     "generation_samples_per_second",
     "peak_memory_gib",
+    "kwh",
 ]
 
 

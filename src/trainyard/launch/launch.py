@@ -20,6 +20,7 @@ from trainyard.core.timeouts import GRACE_SECONDS, TIMEOUT
 from trainyard.launch.environment import child_environment
 from trainyard.launch.failures import oom_kill_count, watchdog_reason
 from trainyard.launch.gpu_queue import acquire_gpus
+from trainyard.launch.meter import FOLDER, metered, visible_gpus
 from trainyard.launch.process_tree import end
 from trainyard.launch.signals import exit_on_signals
 from trainyard.launch.slurm import srun_command, torchrun_arguments
@@ -52,6 +53,7 @@ def launch(
     device: Literal["cpu", "cuda"] = "cpu",
     python: str = sys.executable,
     nodes: int = 1,
+    meter: Path | None = None,
 ) -> str | None:
     """Run `python -m module arguments` in `processes` processes of `threads` threads, and wait for them.
 
@@ -68,6 +70,7 @@ def launch(
         device: what the processes compute on.
         python: the interpreter, which has the packages that they need.
         nodes: of the SLURM job that this process is the script of; 1: all processes are on this machine.
+        meter: a folder that all nodes see, for what each takes of time, memory and energy; None: nothing is read.
 
     Returns:
         None when all ended well; the reason when memory ran out.
@@ -92,12 +95,16 @@ def launch(
         # between torchrun's SIGTERM and SIGKILL; versions of torch that don't know it take 30 s
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": f"{GRACE_SECONDS:.0f}",
     }
+    if nodes > 1 and meter is not None:
+        variables[FOLDER] = str(meter.absolute())
     variables = child_environment(SOURCE, threads, variables, here_alone=nodes == 1)
+    gpus = processes if device == "cuda" and nodes == 1 else 0
     try:
         with (
             log.open("ab") as output,
             exit_on_signals(),
-            acquire_gpus(processes if device == "cuda" and nodes == 1 else 0) as places,
+            acquire_gpus(gpus) as places,
+            metered(meter if nodes == 1 else None, processes, visible_gpus(variables | places, gpus)),
         ):
             status = _run(words, variables | places, output.fileno(), elsewhere=nodes > 1)
         word = first_error(errors)

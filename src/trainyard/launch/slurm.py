@@ -19,11 +19,13 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import psutil
 
 from trainyard.core.errors import InputError
 from trainyard.launch.gpu_queue import acquire_gpus
+from trainyard.launch.meter import FOLDER, metered, visible_gpus
 
 _FIRST_PORT, _PORTS = 20_000, 12_000  # below those that the kernel gives to others
 
@@ -135,7 +137,12 @@ def main() -> None:
         f"--local-addr={node_address(names[node])}",
     ]
     here = share(int(processes), len(names), node)
-    with acquire_gpus(here if device == "cuda" else 0) as places:
+    folder = os.environ.get(FOLDER)
+    gpus = here if device == "cuda" else 0
+    with (
+        acquire_gpus(gpus) as places,
+        metered(Path(folder) if folder else None, here, visible_gpus(places, gpus), node),
+    ):
         os.environ.update(places)
         sys.argv = torchrun_arguments(here, meeting, module, arguments)
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

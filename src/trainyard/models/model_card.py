@@ -9,6 +9,7 @@ import yaml
 
 from trainyard.core.code_versions import CodeVersion, trained_by
 
+_LIMITS = "## Limits"
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 
 
@@ -47,6 +48,21 @@ def render_model_card(
         _limits(specification),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def extend_model_card(card: str, header: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """A card with what became known after its weights were written.
+
+    Args:
+        card: as `render_model_card` made it.
+        header: further keys of the YAML header.
+        tables: by their titles, further names and values, above the limits that the card ends with.
+    """
+    _, before, body = card.split("---\n", 2)
+    after = yaml.safe_dump(dict(header), sort_keys=False, allow_unicode=True) if header else ""
+    text, limits = body.split(f"{_LIMITS}\n", 1)
+    parts = [text, *(table + "\n" for title, rows in tables.items() if (table := _table(title, rows)))]
+    return f"---\n{before}{after}---\n{''.join(parts)}{_LIMITS}\n{limits}"
 
 
 def _header(specification: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
@@ -89,7 +105,7 @@ def _training(specification: Mapping[str, Any], step: int) -> dict[str, Any]:
 
 def _limits(specification: Mapping[str, Any]) -> str:
     return (
-        "## Limits\n\n"
+        f"{_LIMITS}\n\n"
         f"These weights know what {_text(specification['dataset'])} holds"
         f"{' and what they were pretrained on' if specification['train'].get('initial') == 'pretrained' else ''}, "
         "with its errors and biases. They were made to compare ways of training, weren't tuned to follow "

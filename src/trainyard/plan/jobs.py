@@ -441,9 +441,14 @@ class Dag:
         prices = self.plan.config.prices
         return EscapedParams(prices.model_dump()) if prices else None
 
+    @property
+    def energy(self) -> dict[str, Any]:
+        """What the energy of trainings is computed from."""
+        return EscapedParams(self.plan.config.energy.model_dump(mode="json"))
+
     def product_params(self, product: Product) -> dict[str, Any]:
         """What else of the configuration a figure or a table takes."""
-        values = {"models": self.study_models, "prices": self.prices}
+        values = {"models": self.study_models, "prices": self.prices, "energy": self.energy}
         counting = {"counting": self.counting_code} if "models" in product.params else {}
         return counting | {name: values[name] for name in product.params}
 
@@ -461,11 +466,12 @@ class Dag:
         return [*runs, *(cell.file for cell in plan.cells.values())]
 
     def report(self, study: str) -> list[str]:
-        """Every page, figure and table of a study's report."""
+        """Every page, figure and table of a study's report, and the folder of its model cards."""
         plan = self.plan.studies[study]
         tables = [table.stem for table in TABLES if table.when(plan)]
         pages = ["overview", *tables, *(["samples"] if plan.text_files else [])]
-        return [*self.figures(study).values(), *(f"{RESULTS}/{study}/report/{page}.html" for page in pages)]
+        cards = [f"{RESULTS}/{study}/report/model-cards"] if plan.trainings else []
+        return [*self.figures(study).values(), *(f"{RESULTS}/{study}/report/{page}.html" for page in pages), *cards]
 
 
 def _has_mfu(training: Execution) -> bool:

@@ -35,7 +35,7 @@ class Product(ABC):
         module: the file of `src/trainyard/report/pages/` that makes it, without `.py`; the file of `report/` that
             explains it has the same name.
         inputs: for each argument of its function, the kind of result files that it reads (a key of `Dag.results`).
-        params: what else of the configuration its function takes: `models`, `prices`.
+        params: what else of the configuration its function takes: `models`, `prices`, `energy`.
         when: whether a study has it; any value that Python takes for true will do.
     """
 
@@ -255,6 +255,7 @@ TABLES = [
             "contamination": "contamination",
             "peaks": "peaks",
         },
+        params=("energy",),
     ),
     Table(
         name="trade_offs_table",
@@ -268,6 +269,7 @@ TABLES = [
             "scored": "items",
         },
         more_numbers={"interactions": "interactions"},
+        params=("energy",),
         when=lambda study: study.weighs_recipes,
     ),
     Table(
@@ -352,6 +354,15 @@ TABLES = [
         module="speed",
         inputs={"cells": "cells"},
         when=lambda study: study.cells,
+    ),
+    Table(
+        name="energy_table",
+        title="energy",
+        subcategory="Overview",
+        module="energy",
+        inputs={"runs": "trainings"},
+        params=("energy", "prices"),
+        when=lambda study: study.trainings,
     ),
     Table(
         name="data_table",

@@ -50,6 +50,7 @@ def archive(planned: StudyJobs, output: Path, models: bool = False, anyway: bool
     resolved = {
         "device": plan.machine.device,
         "prices": plan.config.prices and plan.config.prices.model_dump(mode="json"),
+        "energy": plan.config.energy.model_dump(mode="json"),
         "study": plan.studies[planned.study].study.model_dump(mode="json"),
         **_entries(planned, plan.catalogues),
     }

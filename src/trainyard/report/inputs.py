@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.config.catalogue import Model
-from trainyard.config.settings import Prices
+from trainyard.config.settings import Energy, Prices
 from trainyard.config.study import Study
 
 FILES = (
@@ -25,7 +25,7 @@ FILES = (
 
 
 def collect_arguments(files: Mapping[str, Sequence[str]], params: Mapping[str, Any]) -> dict[str, Any]:
-    """The study, the folders of its runs (from a file in each), its models, prices and result files, where given."""
+    """The study, its runs' folders (from a file in each), models, prices, watts and result files, where given."""
     given: dict[str, Any] = {"study": Study.model_validate(params["study"])}
     if "runs" in files:
         given["runs"] = [Path(file).parent for file in files["runs"]]
@@ -33,4 +33,6 @@ def collect_arguments(files: Mapping[str, Sequence[str]], params: Mapping[str, A
         given["models"] = {name: Model.model_validate(entry) for name, entry in params["models"].items()}
     if "prices" in params:
         given["prices"] = Prices.model_validate(params["prices"]) if params["prices"] else None
+    if "energy" in params:
+        given["energy"] = Energy.model_validate(params["energy"])
     return given | {name: [Path(file) for file in files[name]] for name in FILES if name in files}

@@ -23,6 +23,7 @@ from trainyard.core.repository import describe_repository
 from trainyard.data.shards import verify
 from trainyard.launch.failures import oom_kill_count
 from trainyard.launch.launch import LaunchError, launch
+from trainyard.launch.meter import read_energy
 from trainyard.launch.slurm import was_killed_for_memory
 from trainyard.train.metrics import Row, format_row
 from trainyard.train.progress import progress
@@ -140,6 +141,7 @@ def _launch(
                 device=specification["device"],
                 python=python,
                 nodes=nodes,
+                meter=folder.energy,
             )
     except LaunchError as error:
         if error.interruption:
@@ -182,7 +184,8 @@ class Outputs:
         steps = {name: row["step"] for name, row in find_validations(rows).items()}
         loaded = {name: load_row_losses(folder.validations, step) for name, step in steps.items()}
         validations = {name: losses for name, losses in loaded.items() if losses}
-        self.write(outcome, content, rows, validations, models, folder.versions(), folder if finished else None)
+        state, energy = folder if finished else None, read_energy(folder.energy)
+        self.write(outcome, content, rows, validations, models, folder.versions(), state, energy)
 
     def write(
         self,
@@ -193,6 +196,7 @@ class Outputs:
         models: list[Path],
         trained_by: list[CodeVersion],
         state: WorkFolder | None = None,
+        energy: dict[str, Any] | None = None,
     ) -> None:
         """Write the outputs, each whole."""
         if self.kind == "member":
@@ -207,5 +211,5 @@ class Outputs:
         write_json(self._output / "spec.json", self.specification)
         write_text(self._output / "metrics.jsonl", "".join(map(format_row, rows)))
         names = [model.name for model in models]
-        summary = summarise(self.specification, facts, rows, outcome, names, trained_by)
+        summary = summarise(self.specification, facts, rows, outcome, names, trained_by, energy)
         write_json(self._output / "summary.json", summary)

@@ -15,6 +15,7 @@ from pathlib import Path
 from trainyard.core.code_versions import CodeVersion, cut
 from trainyard.core.errors import InputError
 from trainyard.core.files import atomic_folder, read_json, report_write_errors
+from trainyard.launch.meter import copy_energy
 from trainyard.train.spec import Specification
 from trainyard.train.state import begin_from
 from trainyard.train.work_folder import WorkFolder
@@ -82,6 +83,7 @@ def _adopt(folder: WorkFolder, other: WorkFolder, version: CodeVersion) -> None:
     folder.write_origin(other.inputs(), cut([*other.versions(), replace(version, step=step + 1)], step))
     with report_write_errors(folder.path):
         shutil.copyfile(other.metrics, folder.metrics)
+        copy_energy(other.energy, folder.energy)
     for source, copy in ((other.models, folder.models), (other.checkpoints, folder.checkpoints)):
         if source.exists():
             with atomic_folder(copy) as draft:

@@ -10,6 +10,7 @@ state/
     checkpoints/         step-000050/ alone, the last one, with the best model so far
     validations/         the losses by row of each validation
     models/              best/ and last/
+    energy/              what it has taken of the machine, with the trainings before it
 ```
 A training that begins from it is a resume under another specification: batches are a function of seed and step,
 everything else that it needs is in the checkpoint and in metrics.jsonl.
@@ -23,6 +24,7 @@ from pathlib import Path
 from trainyard.core.code_versions import CodeVersion
 from trainyard.core.errors import InputError
 from trainyard.core.files import atomic_folder, list_files, read_json, report_write_errors, sha256_file, write_json
+from trainyard.launch.meter import copy_energy, read_energy, write_energy
 from trainyard.train.work_folder import WorkFolder, saved_steps, step_folder
 
 INDEX = "index.json"
@@ -42,6 +44,7 @@ def write_state(output: Path, folder: WorkFolder | None) -> None:
                     shutil.copytree(folder.path / name, draft / name, ignore=shutil.ignore_patterns(".*"))
             saved = step_folder(folder.checkpoints, step)
             shutil.copytree(saved, draft / "checkpoints" / saved.name)
+            write_energy(draft / "energy", read_energy(folder.energy))
         files = {file.relative_to(draft).as_posix(): sha256_file(file) for file in list_files(draft)}
         write_json(draft / INDEX, {"step": step, "files": files})
 
@@ -59,6 +62,7 @@ def begin_from(start: Path, folder: WorkFolder, inputs: dict[str, str], version:
     folder.write_origin(inputs, _versions_after(WorkFolder(start).versions(), version, index["step"] + 1))
     with report_write_errors(folder.path):
         shutil.copyfile(start / "metrics.jsonl", folder.metrics)
+        copy_energy(start / "energy", folder.energy)
     for name in ("validations", "checkpoints"):
         if (start / name).exists():
             with atomic_folder(folder.path / name) as draft:

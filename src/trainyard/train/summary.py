@@ -47,6 +47,7 @@ def summarise(
     outcome: dict[str, Any],
     models: list[str],
     versions: Sequence[CodeVersion] = (),
+    energy: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of summary.json.
 
@@ -57,6 +58,7 @@ def summarise(
         outcome: `outcome`, `reason` and what was known only at the end.
         models: the names of the models that are kept.
         versions: of the code that trained it.
+        energy: what all attempts have taken of the machine; None if nothing was started.
     """
     validations = find_validations(rows)
     best = validations.get(BEST)
@@ -86,5 +88,6 @@ def summarise(
         "trained_parameters": started.get("trained_parameters"),
         "timing": "shared",  # other jobs run beside it: its speed is no measurement
         "models": models,
+        "energy": energy,
         "code_versions": [asdict(version) for version in versions],
     }

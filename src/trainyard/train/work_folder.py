@@ -11,6 +11,7 @@ work/{study}/{run}/{key}/
     models/              best/, last/, step-N/
     validations/         step-000050.json: the losses by row of the validation after each such step
     swap/                what an engine keeps on the disk while it trains
+    energy/              what each attempt has taken of each node: launch/meter.py
     outcome.json         how it ended; the trainer has nothing more to do
     complete             the outputs have been copied out: a new job starts afresh
     lock                 held by the trainer (rank 0) while it lives
@@ -88,6 +89,7 @@ class WorkFolder:
         self.best = self.models / "best"
         self.validations = path / "validations"
         self.swap = path / "swap"
+        self.energy = path / "energy"
         self.complete = path / "complete"
         self.lock_file = path / "lock"
         self._outcome = path / "outcome.json"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from trainyard.config.settings import ENERGY, Energy
 from trainyard.config.study import Study
 from trainyard.config.train import Train, rows_per_step
 from trainyard.core.code_versions import trained_by, with_commits
@@ -13,6 +14,7 @@ from trainyard.core.errors import shorten
 from trainyard.hardware.peak_flops import compute_mfu
 from trainyard.metrics import METRICS, SCORES
 from trainyard.report.pages.cells import SEEDS, outcome_cell, score_cell, spread_cell, verdict_cell
+from trainyard.report.pages.energy import energy_cell
 from trainyard.report.pages.truncation import MOST, describe_cuts
 from trainyard.report.render.format import (
     SHORT_TITLES,
@@ -41,6 +43,7 @@ from trainyard.report.results.runs import (
     run_labels,
     varying_coordinates,
 )
+from trainyard.report.statistics.energy import read_usage
 from trainyard.report.statistics.levels import is_guessing
 from trainyard.report.statistics.paired_tests import CORRECT, UNITS
 from trainyard.report.statistics.pairwise import WITHIN, compare_configurations, compare_models, describe_pair
@@ -72,6 +75,7 @@ def tabulate(
     parity: Sequence[Path],
     contamination: Sequence[Path] = (),
     peaks: Sequence[Path] = (),
+    energy: Energy = ENERGY,
     table: Path,
     numbers: Path,
 ) -> None:
@@ -84,6 +88,7 @@ def tabulate(
         parity: parity.json of the probes.
         contamination: contamination/*/*.json.
         peaks: peaks/*.json.
+        energy: watts, and the grid.
         table: the HTML page.
         numbers: the CSV.
     """
@@ -95,6 +100,7 @@ def tabulate(
         read_comparisons(parity),
         read_overlaps(contamination),
         read_all(peaks),
+        energy,
     )
     write_table(compared, study.title, table, numbers)
 
@@ -106,6 +112,7 @@ def compare(
     parity: Sequence[dict[str, Any]],
     overlaps: Sequence[Overlap] = (),
     peaks: Sequence[dict[str, Any]] = (),
+    energy: Energy = ENERGY,
 ) -> Table:
     """The comparison as a table: a row for each run and evaluated checkpoint, baselines and published rows apart."""
     by_model: ByModel = {}
@@ -114,7 +121,7 @@ def compare(
         by_model.setdefault((evaluation.run, evaluation.checkpoint), {})[evaluation.raw["evaluation"]] = evaluation
         if evaluation.scores or evaluation.raw["evaluation"] not in groups:
             groups[evaluation.raw["evaluation"]] = evaluation
-    trained, pretrained = _trained_rows(runs, by_model, parity, peaks), _pretrained_rows(runs, by_model)
+    trained, pretrained = _trained_rows(runs, by_model, parity, peaks, energy), _pretrained_rows(runs, by_model)
     _compare_with_best([*trained, *pretrained], runs)
     over_seeds = _over_seeds(group_configurations(runs), evaluations)
     rows = [*over_seeds, *(row for row, _ in [*trained, *pretrained])]
@@ -154,7 +161,11 @@ def _describe_rough(evaluations: Sequence[Evaluation]) -> list[str]:
 
 
 def _trained_rows(
-    runs: Sequence[Run], by_model: ByModel, parity: Sequence[dict[str, Any]], peaks: Sequence[dict[str, Any]]
+    runs: Sequence[Run],
+    by_model: ByModel,
+    parity: Sequence[dict[str, Any]],
+    peaks: Sequence[dict[str, Any]],
+    energy: Energy,
 ) -> list[Scored]:
     """A row for each evaluated checkpoint of each run; one for a run of which none is."""
     labels = run_labels(runs, {run.name for run in runs})
@@ -165,6 +176,8 @@ def _trained_rows(
             origin = "; ".join(filter(None, [f"{run.name}: {run.folder}", with_commits(run.code_versions)]))
             cells = {"run": Cell(labels[run.name], run.name, tip=origin)}
             cells |= _run_cells(run, checkpoint, peaks) | _parity_cell(run, parity)
+            if usage := read_usage(run, energy):
+                cells["kwh"] = energy_cell(usage.consumption, usage.reason)
             evaluations_here = by_model.get((run.name, checkpoint), {})
             cells |= _generation_cells(evaluations_here)
             scored.append((Row(cells | _scores(evaluations_here, run.tokenizer)), evaluations_here))
@@ -463,6 +476,7 @@ def _cost_columns(rows: Sequence[Row]) -> Iterator[Column]:
     frozen = any(cell.value != cell.more["all"] for cell in cells)
     yield Column("trained_parameters", "trained", "cost", tip="parameters that are not frozen", shown=frozen)
     yield Column("peak_memory", "peak memory", "cost")
+    yield Column("kwh", "kWh", "cost", tip="of the training, by a counter or a model: the page of energy has more")
     yield Column("mfu", "MFU %", "cost", tip="share of the peak: hover over a value for formula and peak")
     yield Column("parity", "parity", "against the reference", tip="largest difference in loss from the reference")
     yield Column("source", "source", "published", text=True)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trainyard.config.catalogue import Model
+from trainyard.config.settings import ENERGY, Energy
 from trainyard.config.study import Study
 from trainyard.core.files import write_text
 from trainyard.report.pages.comparison import compare
@@ -34,6 +35,7 @@ def write(
     generations: Sequence[Path] = (),
     members: Sequence[Path] = (),
     models: Mapping[str, Model],
+    energy: Energy = ENERGY,
     figures: Mapping[str, Path],
     output: Path,
 ) -> None:
@@ -52,6 +54,7 @@ def write(
         generations: tune/*/generation*.json of its searches.
         members: summary.json of their members.
         models: the catalogue.
+        energy: watts, and the grid.
         figures: SVG files by title, in their order on the page.
         output: the HTML page.
     """
@@ -67,9 +70,11 @@ def write(
         models=models,
         duplicates=read_all(duplicates),
         tuned=read_recipe_searches(study, generations, members, known),
+        energy=energy,
     )
     overlaps = read_overlaps(contamination)
-    table = compare(study, evidence.runs, evidence.evaluations, evidence.parity, overlaps, read_all(peaks))
+    peaks_read = read_all(peaks)
+    table = compare(study, known, evidence.evaluations, evidence.parity, overlaps, peaks_read, energy)
     page = render(
         "overview.html",
         study=study,

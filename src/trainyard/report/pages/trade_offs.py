@@ -1,10 +1,11 @@
-"""What each recipe costs and gains against the recipe `base`: memory, work, time and quality side by side."""
+"""What each recipe costs and gains against the recipe `base`: memory, work, time, energy and quality side by side."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
 
+from trainyard.config.settings import ENERGY, Energy
 from trainyard.config.study import BASE, Study
 from trainyard.core.files import write_text
 from trainyard.report.pages.interactions import describe_interactions, interactions_table
@@ -13,7 +14,7 @@ from trainyard.report.render.html import Cell, Column, Raw, Row, Table, render, 
 from trainyard.report.results.runs import read_evaluations, read_runs
 from trainyard.report.statistics.interactions import find_interactions
 from trainyard.report.statistics.pairwise import describe_p_value, format_difference, raw_difference_unit
-from trainyard.report.statistics.quantities import BY_KEY, QUANTITIES, TIMED, Direction
+from trainyard.report.statistics.quantities import BY_KEY, TIMED, Direction
 from trainyard.report.statistics.study import Evidence
 from trainyard.report.statistics.trade_offs import Change, Quality, TradeOff, weigh_recipes
 
@@ -22,7 +23,7 @@ NOTES = [
     f"Each figure is that of the recipe over, or minus, that of {BASE} with the same seeds; costs are geometric means "
     "over seeds, with the least and the largest seed in brackets.",
     "A cost is said to be less or more where every seed differs by more than "
-    f"{100 * BY_KEY['memory'].margin:g} % in memory or {100 * TIMED:g} % in time: "
+    f"{100 * BY_KEY['memory'].margin:g} % in memory or {100 * TIMED:g} % in time and energy: "
     "steps were timed while other jobs ran, which measurements avoid.",
     "Brackets beside a score hold the 95 % interval of its difference; p is corrected by Holm over the recipes. "
     "Several seeds are tested over seeds and items, one seed over the items of two models alone.",
@@ -35,6 +36,7 @@ def tabulate(
     *,
     runs: Sequence[Path],
     evaluations: Sequence[Path],
+    energy: Energy = ENERGY,
     table: Path,
     numbers: Path,
     interactions: Path,
@@ -45,13 +47,14 @@ def tabulate(
         study: gives the title, and what is expected of recipes.
         runs: folders with spec.json, summary.json and validation.parquet.
         evaluations: evaluation files, whose items are in Parquet files beside them.
+        energy: watts.
         table: the HTML page.
         numbers: the CSV of recipes.
         interactions: the CSV of pairs of options.
     """
     trained, scored = read_runs(runs), read_evaluations(evaluations)
-    recipes = trade_offs_table(study, weigh_recipes(trained, scored, study.expect))
-    pairs = interactions_table(find_interactions(trained, scored))
+    recipes = trade_offs_table(study, weigh_recipes(trained, scored, study.expect, energy))
+    pairs = interactions_table(find_interactions(trained, scored, energy))
     body = render_fragment(recipes)
     if pairs.rows:
         body += Markup("\n<h2>{}</h2>\n").format(pairs.title) + render_fragment(pairs)
@@ -68,7 +71,7 @@ def trade_offs_table(study: Study, weighed: Sequence[TradeOff]) -> Table:
     columns = [
         Column("recipe", "recipe", text=True),
         Column("seeds", "seeds", shown=any(each.seeds > 1 for each in weighed)),
-        *(Column(each.key, each.title, f"over {BASE}", tip=each.tip) for each in QUANTITIES if each.key in filled),
+        *(Column(each.key, each.title, f"over {BASE}", tip=each.tip) for each in BY_KEY.values() if each.key in filled),
         *(Column(f"{title}:{name}", SHORT_TITLES[name], title, tip=f"minus {BASE}") for name, title in scores),
         Column("expected", "expected", "said beforehand", text=True, shown=bool(study.expect)),
     ]
@@ -77,9 +80,9 @@ def trade_offs_table(study: Study, weighed: Sequence[TradeOff]) -> Table:
 
 
 def describe_trade_offs(evidence: Evidence) -> list[str]:
-    """What to take where memory, time or quality matters most, and which options interact."""
-    weighed = weigh_recipes(evidence.runs, evidence.evaluations, evidence.study.expect)
-    pairs = find_interactions(evidence.runs, evidence.evaluations)
+    """What to take where memory, time, energy or quality matters most, and which options interact."""
+    weighed = weigh_recipes(evidence.runs, evidence.evaluations, evidence.study.expect, evidence.energy)
+    pairs = find_interactions(evidence.runs, evidence.evaluations, evidence.energy)
     return [*_describe(weighed, evidence.study.primary), *describe_interactions(pairs)]
 
 
@@ -121,6 +124,11 @@ def _describe(weighed: Sequence[TradeOff], primary: str | None) -> list[str]:
         parts = [
             f"where memory matters most{where}, {_cheapest(here, 'memory', primary)}",
             f"where time does, {_cheapest(here, 'hours', primary)}",
+            *(
+                [f"where energy does, {_cheapest(here, 'energy', primary)}"]
+                if any("energy" in each.costs for each in here)
+                else []
+            ),
             f"where quality does, {_best(here, primary)}",
         ]
         text = "; ".join(parts)

@@ -36,6 +36,13 @@ def decimal(value: float | None, digits: int = 3) -> str:
     return f"{value:,.{digits}f}".replace("-", MINUS)
 
 
+def significant(value: float) -> str:
+    """A quantity of any size with three significant digits, as a plain decimal: `0.0999`, `0.000123`, `152`."""
+    if value == 0 or not math.isfinite(value):
+        return decimal(value, 0)
+    return decimal(value, min(9, max(0, 2 - math.floor(math.log10(abs(value))))))
+
+
 def score(name: str, value: float | None, digits: int | None = None) -> str:
     """A score in the unit of its title: accuracies in percent, ROUGE in points."""
     if value is None:

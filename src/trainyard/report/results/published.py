@@ -20,6 +20,7 @@ FIGURES = {
     "samples_per_second": "samples_per_second",
     "generation_samples_per_second": "generation_samples_per_second",
     "peak_memory_gib": "peak_memory",
+    "kwh": "kwh",
 }
 """The columns of what a study calls so, and is no score."""
 

@@ -13,12 +13,13 @@ from typing import Any
 
 from scipy import stats
 
+from trainyard.config.settings import ENERGY, Energy
 from trainyard.config.study import BASE
 from trainyard.report.results.item_scores import Items
 from trainyard.report.results.runs import Evaluation, Run
 from trainyard.report.statistics.paired_tests import PairedTest, contrast_items, explain_unlike, holm, item_sums
 from trainyard.report.statistics.pairwise import SIGNIFICANT
-from trainyard.report.statistics.quantities import QUANTITIES, Quantity
+from trainyard.report.statistics.quantities import Quantity, list_quantities
 from trainyard.report.statistics.recipes import RecipeTest, contrast_recipe_items
 from trainyard.report.statistics.seeds import compute_spread
 from trainyard.report.statistics.trade_offs import VALIDATION, collect_places, match_evaluations, read_quantity
@@ -102,12 +103,15 @@ def _is_exact(found: RatioTest | PairedTest | RecipeTest | str) -> bool:
     return isinstance(found, RatioTest) and found.reason == SAME
 
 
-def find_interactions(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> list[Interaction]:
+def find_interactions(
+    runs: Sequence[Run], evaluations: Sequence[Evaluation], energy: Energy = ENERGY
+) -> list[Interaction]:
     """Every pair of recipes that a third combines, by every quantity and score that all four have.
 
     Args:
         runs: of a study.
         evaluations: of these.
+        energy: watts.
     """
     results: list[Interaction] = []
     for place, by_recipe in collect_places(runs):
@@ -116,7 +120,7 @@ def find_interactions(runs: Sequence[Run], evaluations: Sequence[Evaluation]) ->
             names = (both, first, second, BASE)
             seeds = [seed for seed in by_recipe[both] if all(seed in by_recipe[name] for name in names)]
             four = [[by_recipe[name][seed] for seed in seeds] for name in names]
-            for each in _of_four(four, evaluations):
+            for each in _of_four(four, evaluations, energy):
                 here.append(Interaction(place, (first, second), both, seeds=len(seeds), **each))
         results += _correct(here)
     return results
@@ -141,8 +145,8 @@ def _find_changes(run: Run, base: Run) -> dict[str, Any]:
     return {key: ours.get(key) for key in {*ours, *theirs} if ours.get(key) != theirs.get(key)}
 
 
-def _of_four(four: Four, evaluations: Sequence[Evaluation]) -> Iterator[dict[str, Any]]:
-    for quantity in QUANTITIES:
+def _of_four(four: Four, evaluations: Sequence[Evaluation], energy: Energy) -> Iterator[dict[str, Any]]:
+    for quantity in list_quantities([run for recipe in four for run in recipe], energy):
         values = read_quantity(quantity, four, evaluations)
         if values is not None:
             yield _of_quantity(quantity, values)

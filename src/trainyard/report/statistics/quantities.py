@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from trainyard.config.settings import ENERGY, Energy
 from trainyard.config.train import Train, rows_per_step
 from trainyard.report.results.runs import Evaluation, Run, add_up_generation
+from trainyard.report.statistics.energy import compared_kwh
 
 Direction = Literal["less", "more"]
 TIMED = 0.1  # what was timed beside other jobs is noise below
@@ -95,5 +97,14 @@ QUANTITIES = (
     ),
     Quantity("hours", "device hours", "until the run ended, early or not", "less", TIMED, _hours),
 )
-"""In the order of the columns."""
-BY_KEY = {each.key: each for each in QUANTITIES}
+"""In the order of the columns, without energy, of which `list_quantities` knows."""
+
+
+def list_quantities(runs: Sequence[Run], energy: Energy = ENERGY) -> tuple[Quantity, ...]:
+    """All of them for runs that are compared, whose energy is known in one way, or isn't compared."""
+    kwh = dict(zip((run.name for run in runs), compared_kwh(runs, energy), strict=True))
+    tip = "of all by a counter, or of all by a model"
+    return *QUANTITIES, Quantity("energy", "kWh", tip, "less", TIMED, lambda run, _: kwh[run.name])
+
+
+BY_KEY = {each.key: each for each in list_quantities([])}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainyard.config.catalogue import Model
+from trainyard.config.settings import ENERGY, Energy
 from trainyard.config.study import Study
 from trainyard.core.statistics import Score
 from trainyard.metrics import METRICS, Metric
@@ -28,6 +29,7 @@ class Evidence:
     models: Mapping[str, Model]
     duplicates: Sequence[dict[str, Any]] = ()
     tuned: Sequence[Search] = ()
+    energy: Energy = ENERGY
 
 
 @dataclass(frozen=True)

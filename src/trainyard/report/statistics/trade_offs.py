@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from statistics import geometric_mean
 from typing import Literal
 
+from trainyard.config.settings import ENERGY, Energy
 from trainyard.config.study import BASE, Expectation
 from trainyard.metrics import METRICS
 from trainyard.report.results.runs import Evaluation, Run, distinguishing_coordinates, label
 from trainyard.report.statistics.paired_tests import PairedTest, compare_paired, holm
 from trainyard.report.statistics.pairwise import SIGNIFICANT
-from trainyard.report.statistics.quantities import QUANTITIES, Direction, Quantity
+from trainyard.report.statistics.quantities import Direction, Quantity, list_quantities
 from trainyard.report.statistics.recipes import RecipeTest, compare_recipes
 from trainyard.report.statistics.validation import compare_validation, compare_validation_of_recipes
 
@@ -128,7 +129,10 @@ def collect_places(runs: Sequence[Run]) -> list[tuple[str, dict[str, dict[str, R
 
 
 def weigh_recipes(
-    runs: Sequence[Run], evaluations: Sequence[Evaluation], expected: dict[str, Expectation]
+    runs: Sequence[Run],
+    evaluations: Sequence[Evaluation],
+    expected: dict[str, Expectation],
+    energy: Energy = ENERGY,
 ) -> list[TradeOff]:
     """Every recipe against the `base` of the same dataset, model, parallel setting, processes and precision.
 
@@ -136,11 +140,12 @@ def weigh_recipes(
         runs: of a study.
         evaluations: of these.
         expected: what the study says of recipes beforehand.
+        energy: watts.
     """
     results: list[TradeOff] = []
     for place, by_recipe in collect_places(runs):
         results += _correct(
-            [_weigh(place, by_recipe, name, evaluations, expected) for name in by_recipe if name != BASE]
+            [_weigh(place, by_recipe, name, evaluations, expected, energy) for name in by_recipe if name != BASE]
         )
     return [each for each in results if each.seeds]
 
@@ -151,10 +156,11 @@ def _weigh(
     name: str,
     evaluations: Sequence[Evaluation],
     expected: dict[str, Expectation],
+    energy: Energy,
 ) -> TradeOff:
     seeds = [seed for seed in by_recipe[name] if seed in by_recipe[BASE]]
     ours, theirs = ([by_recipe[recipe][seed] for seed in seeds] for recipe in (name, BASE))
-    changes = {each.key: _change(each, ours, theirs, evaluations) for each in QUANTITIES}
+    changes = {each.key: _change(each, ours, theirs, evaluations) for each in list_quantities([*ours, *theirs], energy)}
     costs = {key: change for key, change in changes.items() if change}
     qualities = [*_of_validation(ours, theirs), *_of_evaluations(ours, theirs, evaluations)]
     wanted = {key: value for key, value in expected.get(name) or () if value is not None}
