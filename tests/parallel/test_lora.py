@@ -38,9 +38,7 @@ def test_adapters_learn(references):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in SOME else pytest.mark.long) for name in OURS]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in SOME else pytest.mark.long) for name in OURS])
 def test_two_processes_lose_what_one_process_loses(name, drive, references):
     engine, options, ranks_first = OURS[name]
     settings = {"engine": engine, "options": options, "precision": "fp32", "accumulation": 2}
@@ -49,3 +47,13 @@ def test_two_processes_lose_what_one_process_loses(name, drive, references):
         assert sorted(found[curve]["changed"]) == sorted(expected["changed"])
         assert found[curve]["altered"] == []
         assert_agree(f"{name}, {curve}", found[curve], expected)
+
+
+@pytest.mark.slow
+def test_processes_that_share_the_blocks_lose_what_one_process_loses(drive):
+    asked = {"what": "curves", "curves": {"gpt2": CURVES["gpt2"]}, "precision": "fp32", "options": {}}
+    settings = {**asked, "accumulation": 2, "order": [0, 1]}
+    expected = drive(1, engine="single", **settings)["gpt2"]
+    found = drive(2, engine="pipeline", pipeline=2, **settings)["gpt2"]
+    assert sorted(found["changed"]) == sorted(expected["changed"])
+    assert_agree("pipeline", found, expected)

@@ -1,10 +1,10 @@
 """Adapters of low rank, by arithmetic on a model's shape: which layers get one, and how large they are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from trainyard.config.catalogue import Model
 from trainyard.config.lora import Lora
-from trainyard.estimate.blocks import decoder_layers
+from trainyard.estimate.blocks import Operations, decoder_layers
 from trainyard.estimate.families import load_family
 from trainyard.estimate.families.base import LinearLayers
 
@@ -46,3 +46,42 @@ def count_adapters(model: Model, lora: Lora | None) -> int:
     if lora is None:
         return 0
     return sum(blocks * lora.rank * (inputs + outputs) for _, blocks, inputs, outputs in target_shapes(model, lora))
+
+
+def saved_with_adapters(
+    on: Operations, source: Operations, layers: LinearLayers, lora: Lora, names: Collection[str]
+) -> float:
+    """Bytes that linear layers of a block save more, or less, once they are frozen and some have an adapter.
+
+    A frozen layer needs no input for its backward pass. An adapter reads the same input, through dropout of its own
+    if there is any, and saves what passes between its factors.
+
+    Args:
+        on: operations of the block.
+        source: those of the stack whose result an encoder-decoder's decoder reads.
+        layers: that read the same.
+        lora: the adapters.
+        names: of the layers that have one.
+    """
+    adapters, tokens = sum(name in names for name in layers.outputs), source if layers.reads == "encoder" else on
+    before, after = _saved_inputs(on, tokens, layers, len(layers.outputs)), _saved_inputs(on, tokens, layers, adapters)
+    own = tokens.elements(layers.inputs, on.compute)
+    if lora.dropout:
+        after = adapters * (own + tokens.elements(layers.inputs, on.stream if on.on_cpu else 1))
+    elif on.arithmetic == "autocast" and not after:  # peft takes it to fp32, and autocast back
+        after = adapters * own
+    return after - before + adapters * tokens.elements(lora.rank, on.compute)
+
+
+def _saved_inputs(on: Operations, tokens: Operations, layers: LinearLayers, readers: int) -> float:
+    """Bytes that so many of these layers have saved for themselves."""
+    casts, one = on.arithmetic == "autocast", tokens.elements(layers.inputs, on.compute)
+    copies = {
+        "norm": readers if casts else 1,
+        "product": 1,
+        "kept": 0,
+        "attention": bool(on.eager or (on.dropout and on.on_cpu)),
+        "relu": bool(on.dropout or casts),
+        "encoder": readers if casts else 0,
+    }
+    return one * copies[layers.reads] if readers else 0.0

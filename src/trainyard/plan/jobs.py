@@ -165,7 +165,9 @@ class Dag:
 
     def _capabilities(self, execution: Execution) -> dict[str, Any]:
         pinned = read_pins(Path(self._environment_of(execution))) if self.conda else None
-        return self.plan.machine.capabilities(self.catalogues.parallel[execution.entry], execution.compiled, pinned, execution.adapted)
+        return self.plan.machine.capabilities(
+            self.catalogues.parallel[execution.entry], execution.compiled, pinned, execution.adapted
+        )
 
     def failures(self, wildcards: Wildcards) -> int:
         """How often its framework has crashed; one more than at the last call, and it is tried again."""

@@ -1,7 +1,7 @@
 """From the `measure` grids of a study to the cells that are measured one by one."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 

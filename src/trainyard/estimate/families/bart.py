@@ -39,7 +39,7 @@ def _linear(shape: Shape) -> list[LinearLayers]:
         LinearLayers("norm", width, {"q_proj": width, "k_proj": width, "v_proj": width}),
         LinearLayers("attention", width, {"out_proj": width}),
         LinearLayers("norm", width, {"fc1": hidden}),
-        LinearLayers("hidden", hidden, {"fc2": width}),
+        LinearLayers("product", hidden, {"fc2": width}),
     ]
 
 

@@ -41,14 +41,15 @@ class LinearLayers:
     """Linear layers of one block that read the same.
 
     Attributes:
-        reads: what that is, which says who else saves it for the backward pass: a `norm`'s output nobody does;
-            the result of `attention` the attention does, where it has no squares; `relu` saves its own, and another
-            function of the `hidden` units doesn't; of what the `encoder` gives only autocast's copies are counted.
+        reads: what that is, which says who else saves it for the backward pass. Nobody saves the output of a `norm`,
+            of which autocast makes a copy for each layer, nor a `product`; what is `kept` its maker saves anyway;
+            `attention` does so where it has no dropout, and T5's `relu` where there is none and no autocast. Of what
+            the `encoder` gives a block has autocast's copies alone.
         inputs: its width.
         outputs: the width of what each gives, by the last name of its module.
     """
 
-    reads: Literal["norm", "attention", "hidden", "relu", "encoder"]
+    reads: Literal["norm", "product", "kept", "attention", "relu", "encoder"]
     inputs: int
     outputs: Mapping[str, int]
 
@@ -119,5 +120,5 @@ def rotary_linear_layers(shape: Shape, feed_forward: int) -> list[LinearLayers]:
         LinearLayers("norm", shape.width, {"q_proj": queries, "k_proj": shared, "v_proj": shared}),
         LinearLayers("attention", queries, {"o_proj": shape.width}),
         LinearLayers("norm", shape.width, {"gate_proj": feed_forward, "up_proj": feed_forward}),
-        LinearLayers("hidden", feed_forward, {"down_proj": shape.width}),
+        LinearLayers("product", feed_forward, {"down_proj": shape.width}),
     ]

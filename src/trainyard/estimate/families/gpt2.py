@@ -32,7 +32,7 @@ def _linear(shape: Shape) -> list[LinearLayers]:
         LinearLayers("norm", width, {"c_attn": 3 * width}),
         LinearLayers("attention", width, {"c_proj": width}),
         LinearLayers("norm", width, {"c_fc": hidden}),
-        LinearLayers("hidden", hidden, {"c_proj": width}),
+        LinearLayers("product", hidden, {"c_proj": width}),
     ]
 
 

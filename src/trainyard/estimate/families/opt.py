@@ -32,9 +32,9 @@ def _linear(shape: Shape) -> list[LinearLayers]:
     width, hidden = shape.width, FAMILY.feed_forward_width(shape)
     return [
         LinearLayers("norm", width, {"q_proj": width, "k_proj": width, "v_proj": width}),
-        LinearLayers("attention", width, {"out_proj": width}),
+        LinearLayers("kept", width, {"out_proj": width}),
         LinearLayers("norm", width, {"fc1": hidden}),
-        LinearLayers("relu", hidden, {"fc2": width}),
+        LinearLayers("kept", hidden, {"fc2": width}),
     ]
 
 

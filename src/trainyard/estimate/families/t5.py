@@ -24,7 +24,7 @@ def _block(on: Operations, time: int) -> float:
         + (on.elements(2 * on.width, on.stream) if on.arithmetic == "half" else 0.0)
         + on.linear(3)
         + on.linear()
-        + on.attention(time, bias=True)
+        + on.attention(time, bias=not on.frozen)
         + on.elements(wide * on.hidden, on.compute)
         + masks
         + 2 * on.mask(on.width)
