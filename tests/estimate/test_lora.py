@@ -1,19 +1,22 @@
 """What adapters take: what autograd keeps beside frozen layers, and what a process needs."""
 
 import itertools
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from trainyard.config.lora import Lora
-from trainyard.estimate.activations import BatchShape, activations
+from trainyard.estimate.activations import Activations, BatchShape, activations
+from trainyard.estimate.engine_memory import Workload
 from trainyard.estimate.families import FAMILIES, load_family
+from trainyard.estimate.frozen import count_whole
 from trainyard.estimate.lora import count_adapters, target_names
+from trainyard.estimate.memory import estimate_engine
 from trainyard.estimate.parameters import parameters
 from trainyard.models.build import build
 from trainyard.models.lora import adapt
 
-from .test_memory import MODELS, model, predicted, saved_by_autograd
+from .test_memory import MODELS, SETTINGS, model, predicted, saved_by_autograd
 
 
 @pytest.mark.parametrize("family", [family for family in FAMILIES if load_family(family).adapted])
@@ -29,17 +32,20 @@ def test_activations_are_what_autograd_keeps(family: str) -> None:
         assert found.kept == pytest.approx(kept, rel=0.06), (lora, arithmetic, dropout)
 
 
-@pytest.mark.parametrize("parallel", ["single", "ddp", "zero1", "fsdp", "zero2", "zero3", "pipeline"])
+@pytest.mark.parametrize("parallel", ["single", "ddp", "zero1", "fsdp", "zero2", "zero3", "zero3-offload", "pipeline"])
 def test_gradients_and_optimizer_are_those_of_the_adapters_alone(parallel: str) -> None:
-    lora = Lora()
-    count, whole = count_adapters(MODELS["gpt2-52m"], lora), parameters(MODELS["gpt2-52m"])
-    usual: dict[str, Any] = {"processes": 1 if parallel == "single" else 2}
-    with_adapters, without = predicted(parallel, lora=lora, **usual), predicted(parallel, **usual)
-    assert with_adapters.optimizer <= 16 * count < 0.01 * without.optimizer
-    assert with_adapters.gradients <= 16 * count
-    assert with_adapters.parameters <= without.parameters + 8 * count
-    assert with_adapters.total < 0.8 * without.total
-    assert count < 0.01 * whole
+    entry, setting, lora = MODELS["gpt2-52m"], SETTINGS[parallel], Lora()
+    count = count_adapters(entry, lora)
+    assert 0 < count < 0.01 * parameters(entry)
+    load = Workload(entry, "fp32", Activations(0, 0), positions=1, options=setting.options, pipeline=setting.pipeline)
+    found = estimate_engine(setting.engine, replace(load, frozen=count_whole(entry), adapters=count))
+    before = estimate_engine(setting.engine, load)
+    assert found is not None
+    assert before is not None
+    assert found.optimizer <= 16 * count
+    assert max(found.gradients, found.made, found.between) <= 8 * count
+    assert before.parameters < found.parameters <= before.parameters + 4 * count
+    assert predicted(parallel, lora=lora).total < 0.9 * predicted(parallel).total
 
 
 def test_a_higher_rank_and_more_targets_need_more() -> None:

@@ -44,7 +44,7 @@ def _describe_coordinates(cell: MeasuredCell) -> MeasuredCell:
         **cell,
         "limit": words,
         "activations": activations(cell["activation_checkpointing"]),
-        "mode": mode(cell["compile"], cell["tf32"], cell["freeze"], cell["lora"]),
+        "mode": mode(cell["compile"], cell["tf32"], cell["freeze"], cell.get("lora")),
     }
 
 
