@@ -23,7 +23,11 @@ from .test_memory import MODELS, SETTINGS, model, predicted, saved_by_autograd
 def test_activations_are_what_autograd_keeps(family: str) -> None:
     # of a first block the norm and the dropout stand below all that is trained: that matters the less the more follow
     entry = model(family, layers=10, **({"decoder_layers": 9} if family in ("bart", "t5") else {}))
-    adapters = [Lora(rank=4), Lora(rank=4, targets="all-linear"), Lora(rank=4, dropout=0.1)]
+    adapters = [
+        Lora.model_validate({"rank": 4}),
+        Lora.model_validate({"rank": 4, "targets": "all-linear"}),
+        Lora.model_validate({"rank": 4, "dropout": 0.1}),
+    ]
     for lora, arithmetic, dropout in itertools.product(adapters, ("fp32", "autocast", "half"), (0.0, 0.1)):
         made = build(entry, "tiny", dropout=dropout)
         adapt(made, lora, target_names(entry, lora), seed=0)
@@ -34,7 +38,7 @@ def test_activations_are_what_autograd_keeps(family: str) -> None:
 
 @pytest.mark.parametrize("parallel", ["single", "ddp", "zero1", "fsdp", "zero2", "zero3", "zero3-offload", "pipeline"])
 def test_gradients_and_optimizer_are_those_of_the_adapters_alone(parallel: str) -> None:
-    entry, setting, lora = MODELS["gpt2-52m"], SETTINGS[parallel], Lora()
+    entry, setting, lora = MODELS["gpt2-52m"], SETTINGS[parallel], Lora.model_validate({})
     count = count_adapters(entry, lora)
     assert 0 < count < 0.01 * parameters(entry)
     load = Workload(entry, "fp32", Activations(0, 0), positions=1, options=setting.options, pipeline=setting.pipeline)
@@ -49,6 +53,6 @@ def test_gradients_and_optimizer_are_those_of_the_adapters_alone(parallel: str) 
 
 
 def test_a_higher_rank_and_more_targets_need_more() -> None:
-    usual = predicted(lora=Lora()).total
-    assert usual < predicted(lora=Lora(rank=64)).total
-    assert usual < predicted(lora=Lora(targets="all-linear", rank=64)).total
+    usual = predicted(lora=Lora.model_validate({})).total
+    assert usual < predicted(lora=Lora.model_validate({"rank": 64})).total
+    assert usual < predicted(lora=Lora.model_validate({"targets": "all-linear", "rank": 64})).total

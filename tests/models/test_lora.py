@@ -47,12 +47,14 @@ def test_what_is_trained_is_what_the_arithmetic_counts(tiny: str, targets: str |
     model, _ = adapted(tiny, targets=targets, rank=3)
     trained = {name: each.numel() for name, each in model.named_parameters() if each.requires_grad}
     assert all(".lora_" in name for name in trained)
-    assert sum(trained.values()) == count_adapters(MODELS[tiny], Lora(rank=3, targets=targets)) > 0  # pyright: ignore
+    assert (
+        sum(trained.values()) == count_adapters(MODELS[tiny], Lora.model_validate({"rank": 3, "targets": targets})) > 0
+    )
 
 
 def test_the_usual_targets_are_pefts_own(tiny: str) -> None:
     kind = configuration(MODELS[tiny]).model_type
-    assert target_names(MODELS[tiny], Lora()) == PEFTS_OWN[kind]
+    assert target_names(MODELS[tiny], Lora.model_validate({})) == PEFTS_OWN[kind]
 
 
 def test_all_linear_layers_are_those_of_the_blocks_and_of_nothing_else(tiny: str) -> None:
@@ -116,7 +118,9 @@ def test_adapters_alone_are_small_and_hold_no_code(tmp_path: Path) -> None:
     files = {file.name for file in (tmp_path / "model" / ADAPTER).iterdir()}
     assert files == {"adapter_config.json", "adapter_model.safetensors"}
     weights = load_file(tmp_path / "model" / ADAPTER / "adapter_model.safetensors")
-    assert sum(each.numel() for each in weights.values()) == count_adapters(MODELS["gpt2-tiny"], Lora(rank=2))
+    assert sum(each.numel() for each in weights.values()) == count_adapters(
+        MODELS["gpt2-tiny"], Lora.model_validate({"rank": 2})
+    )
 
 
 def test_peft_is_imported_only_where_it_is_asked_for() -> None:

@@ -80,7 +80,7 @@ def test_adapters_are_merged_into_weights_that_are_exported_as_they_were_and_kep
     specification: Callable[..., dict[str, Any]],
     new_job: Callable[[str, dict[str, Any]], Any],
 ) -> None:
-    lora = Lora(rank=2, alpha=64.0)
+    lora = Lora.model_validate({"rank": 2, "alpha": 64.0})
     asked = specification(parallel=name, steps=3, validate_every=3, checkpoint_every=3, lora=lora.model_dump())
     asked["precision"] = precision
     job = new_job(name, asked)
