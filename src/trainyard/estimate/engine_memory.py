@@ -211,14 +211,14 @@ def zero1(load: Workload) -> EngineMemory:
 def fsdp(load: Workload) -> EngineMemory:
     """FSDP2: each block, and the rest as one, are gathered in the dtype that computes; the rest stays for the step.
 
-    A block is gathered while another computes. On a CPU its flat buffer, its weights and its gradients are freed
-    among activations that stay, and glibc's heap grows by as much for the next block. Gradients are summed in fp32:
-    what goes in, gloo's copy of it, and this process's part of the sum.
+    A block is gathered while another computes. On a CPU its flat buffer, its weights and what gradients it has are
+    freed among activations that stay, and glibc's heap grows by as much for the next block. Gradients are summed in
+    fp32: what goes in, gloo's copy of it, and this process's part of the sum.
     """
     return EngineMemory(
         parameters=4 * load.all / load.ranks,
         optimizer=8 * load.trained / load.ranks,
-        gathered=load.size * (3 * load.blocks if load.on_cpu else 2 * load.block),
+        gathered=load.size * (2 * load.blocks + load.trained_blocks if load.on_cpu else 2 * load.block),
         tables=load.size * load.ends,
         made=4 * load.trained_blocks / load.ranks,
         between=load.size * load.trained,
