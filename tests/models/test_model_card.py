@@ -84,3 +84,11 @@ def test_nested_facts_become_rows() -> None:
     assert "| versions.torch | 2.13.0 |" in card
     assert "| dirty | False |" in card
     assert "cards" not in card
+
+
+def test_adapters_are_told_with_their_settings_and_where_they_are_alone() -> None:
+    lora = {"rank": 8, "alpha": 16.0, "targets": None, "dropout": 0.0}
+    card = render_model_card(specification(train={"learning_rate": 1e-3, "lora": lora}), 500, {})
+    assert "adapters of low rank, merged into these weights; `adapter/` has them alone" in card
+    assert "| lora.rank | 8 |\n| lora.alpha | 16 |" in card
+    assert "adapters" not in render_model_card(specification(), 500, {})

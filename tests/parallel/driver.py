@@ -6,8 +6,9 @@ It is started by the launcher itself, as training is, since an engine is only it
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -15,9 +16,12 @@ from torch.distributed.tensor import DTensor
 
 from engine_settings import engine_settings
 from trainyard.config.catalogue import Model
+from trainyard.config.lora import Lora
 from trainyard.estimate.families import load_family
+from trainyard.estimate.lora import target_names
 from trainyard.models.build import build
 from trainyard.models.freeze import freeze
+from trainyard.models.lora import adapt
 from trainyard.models.loss import Objective
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import Batch, Engine, load_engine
@@ -52,12 +56,16 @@ def objective(
     checkpointing: bool = False,
     dropout: float = 0.0,
     frozen: Sequence[str] = (),
+    lora: Mapping[str, Any] | None = None,
 ) -> Objective:
-    """A model of two layers; `more` is of its shape, and `frozen` are parts of it."""
+    """A model of two layers; `more` is of its shape, `frozen` are parts of it, and `lora` adapters beside it."""
     shape = {"layers": 2, "width": 32, "heads": 4, "context": TIME, "vocabulary": VOCABULARY} | (more or {})
     entry = Model.model_validate({"title": family, "family": family, "tokenizer": "bytes", "shape": shape})
     model = build(entry, family, dropout=dropout, seed=0, activation_checkpointing=checkpointing)
     freeze(model, frozen)
+    if lora is not None:
+        adapters = Lora.model_validate(lora)
+        adapt(model, adapters, target_names(entry, adapters), seed=0)
     return Objective(model)
 
 
@@ -83,6 +91,7 @@ def engine(arguments: dict, max_grad_norm: float | None = None) -> Engine:
         arguments.get("checkpointing", False),
         arguments.get("dropout", 0.0),
         arguments.get("freeze", ()),
+        arguments.get("lora"),
     )
     found = load_engine(arguments["engine"])(made, settings)
     seed_rank(0, found.data_rank)  # as a training does
@@ -124,7 +133,7 @@ def weights(asked: dict, before: dict | None, after: dict | None) -> dict:
     """Where the whole model isn't, before training, what was made; what has changed after, or isn't tied any more."""
     if before is None or after is None:
         return {}
-    fresh = objective(asked["family"], asked.get("shape")).model.state_dict()
+    fresh = objective(asked["family"], asked.get("shape"), lora=asked.get("lora")).model.state_dict()
     same = fresh.keys() == before.keys()
     first = {}
     for name, tensor in fresh.items():
@@ -169,7 +178,7 @@ def resume(arguments: dict) -> dict:
     states = [straight.full_state(), resumed.full_state()]
     if states[0] is None or states[1] is None:
         return {}
-    fresh = objective(family, arguments.get("shape")).model.state_dict()
+    fresh = objective(family, arguments.get("shape"), lora=arguments.get("lora")).model.state_dict()
     return {
         "on": on,
         "again": again,

@@ -33,6 +33,8 @@ FILES = {
     "zero1": ["optimizer-00000.pt", "optimizer-00001.pt", "rank-00000.pt"],
 }
 
+ADAPTED = ("single", "ddp", "fsdp", "pipeline", "zero2", "zero3")
+
 # large enough that DeepSpeed swaps it: parts of 1 MiB and more
 SHAPES = {"zero3-infinity-parameters": {"width": 128, "vocabulary": 8400}}
 
@@ -57,3 +59,18 @@ def test_steps_saved_loaded_and_taken_on_are_bitwise_those_taken_straight(name, 
     assert found["dtypes"] == ["torch.float32"]
     assert found["moved"] > 1e-3
     assert found["files"] == FILES.get(name, found["files"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ADAPTED)
+def test_so_are_those_of_adapters_alone(name, drive):
+    engine, options = ENGINES[name]
+    settings = {"engine": engine, "options": options, "accumulation": 2, "order": [0, 1, 2, 3]}
+    if engine in ("single", "pipeline"):
+        settings |= {"accumulation": 4, engine: 2}
+    processes = 1 if engine == "single" else 2
+    lora = {"rank": 4}
+    found = drive(processes, what="resume", family="gpt2", steps=3, precision="bf16", lora=lora, **settings)
+    assert found["again"] == found["on"]
+    assert found["different"] == []
+    assert found["moved"] > 1e-4

@@ -228,6 +228,7 @@ WHOLE: dict[str, Any] = {
                     "sequence_length": 32,
                     "learning_rate": 1e-3,
                     "warmup_ratio": 0.1,
+                    "lora": {"rank": 2, "alpha": 4.0, "targets": ["q_proj", "fc1"], "dropout": 0.1},
                 },
             },
             {

@@ -67,6 +67,18 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("grids.0.train.freeze", ["blocks.3-1"], ["train.freeze.0: 'blocks.3-1': 1 comes before 3"]),
         ("grids.0.train.freeze", ["encoder"], ["train.freeze: ", "has no encoder; its parts are embeddings, blocks.0"]),
         ("grids.0.train.freeze", ["blocks.0-99"], ["train.freeze: blocks.0-99: the last block of "]),
+        ("grids.0.train.lora", {"rank": 0}, ["train.lora.rank: should be greater than 0"]),
+        ("grids.0.train.lora", {"rank": 4096}, ["train.lora.rank: 4096 is more than c_attn of gpt2-tiny can have"]),
+        (
+            "grids.0.train.lora",
+            {"targets": ["q_proj"]},
+            ["train.lora.targets: gpt2-tiny (gpt2) has no linear layer q_proj in its blocks; it has c_attn, c_proj"],
+        ),
+        (
+            "grids.0.train",
+            {"steps": 4, "batch": 8, "learning_rate": 1e-3, "lora": {}, "freeze": ["embeddings"]},
+            ["grids.0.train: give freeze or lora, not both"],
+        ),
         ("grids.0.train.order", "sortish", ["train.order: windows of text are all as long, so sortish is random"]),
         ("grids.0.train.initial", "pretrained", ["gpt2-tiny has no pretrained weights"]),
         ("grids.0.processes", [0], ["grids.0.processes.0", "greater than 0"]),

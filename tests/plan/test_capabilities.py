@@ -128,6 +128,26 @@ def test_a_precision_or_a_setting_may_want_a_gpu() -> None:
     assert explain_unsupported(whole, "gpt2", "fp32", 1, on_gpu) is None
 
 
+@pytest.mark.parametrize("engine", ["single", "ddp", "zero1", "fsdp", "pipeline", "deepspeed"])
+def test_adapters_are_trained_by_these_engines_where_peft_is_installed(engine: str) -> None:
+    needs = setting(engine=engine, options={"level": 2} if engine == "deepspeed" else {})
+    there = Machine("cpu").capabilities(needs, compiled=False, lora=True)
+    assert there["packages"]["peft"]
+    assert explain_unsupported(needs, "gpt2", "fp32", 2, there, lora=True) is None
+    without = {**there, "packages": there["packages"] | {"peft": None}}
+    said = "needs the package peft, not installed here"
+    assert explain_unsupported(needs, "gpt2", "fp32", 2, without, lora=True) == said
+
+
+def test_adapters_are_no_matter_of_other_engines() -> None:
+    for engine, options in (("tensor", {}), ("colossalai", {"plugin": "torch-ddp"})):
+        needs = setting(engine=engine, options=options)
+        found = Machine("cpu").capabilities(needs, compiled=False)
+        said = "does not train adapters (lora); the engines single, ddp, zero1, fsdp, pipeline, deepspeed do"
+        assert explain_unsupported(needs, "gpt2", "fp32", 2, found, lora=True) == said
+        assert explain_unsupported(needs, "gpt2", "fp32", 2, found) is None
+
+
 def test_what_no_machine_can_do_is_said_first() -> None:
     found = Machine("cpu").capabilities(setting(packages=["no-such-package"]), compiled=False)
     for changes, family, precision, processes, said in (

@@ -12,9 +12,11 @@ from trainings import ENTRIES, runs_here
 from transformers import AutoModelForCausalLM
 
 from trainyard.config.catalogue import Model
+from trainyard.config.lora import Lora
 from trainyard.config.train import Train
 from trainyard.core.files import read_json
 from trainyard.data.loader import Loader
+from trainyard.estimate.lora import count_adapters
 from trainyard.models.build import build
 from trainyard.models.freeze import freeze
 
@@ -67,4 +69,30 @@ def test_what_is_frozen_is_exported_as_it_was_though_the_engine_holds_it_in_16_b
     assert {each for each, weight in weights.items() if not weight.requires_grad} == same
     summary = read_json(job.output / "summary.json")
     assert summary["trained_parameters"] == sum(each.numel() for each in before.parameters() if each.requires_grad)
+    assert summary["flops_per_token"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "precision"), [("single", "fp32"), ("zero2", "bf16")])
+def test_adapters_are_merged_into_weights_that_are_exported_as_they_were_and_kept_beside_them(
+    name: str,
+    precision: str,
+    specification: Callable[..., dict[str, Any]],
+    new_job: Callable[[str, dict[str, Any]], Any],
+) -> None:
+    lora = Lora.model_validate({"rank": 2, "alpha": 64.0})
+    asked = specification(parallel=name, steps=3, validate_every=3, checkpoint_every=3, lora=lora.model_dump())
+    asked["precision"] = precision
+    job = new_job(name, asked)
+    summary = job.run()
+    assert summary["outcome"] == "finished", summary["reason"]
+    folder = job.output / "models" / "last"
+    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+    assert loss_of(model, asked) == pytest.approx(summary["validation_loss"], abs=1e-5 if precision == "fp32" else 1e-2)
+    before, after = build(Model.from_spec(asked["model"]), "tiny", seed=asked["seed"]).state_dict(), model.state_dict()
+    changed = {each for each, weight in before.items() if not torch.equal(after[each], weight)}
+    assert changed == {each for each in before if each.endswith("c_attn.weight")}
+    beside = load_file(folder / "adapter" / "adapter_model.safetensors")
+    count = sum(weight.numel() for weight in beside.values())
+    assert count == summary["trained_parameters"] == count_adapters(Model.from_spec(asked["model"]), lora)
     assert summary["flops_per_token"] is None

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from trainyard.config.lora import Lora
 from trainyard.config.model_parts import PartName
 from trainyard.config.protocols import SEPARATOR
 from trainyard.config.values import Dimension, Distinct, Entry, NonNegativeInt, PositiveInt, Rows
@@ -87,6 +88,9 @@ class Train(Entry):
         description="parts that keep their weights, without gradient or optimizer state: embeddings (with a head that "
         "shares them), encoder, decoder, blocks.0 or blocks.0-5 (of an encoder-decoder encoder.blocks.0-5)",
     )
+    lora: Lora | None = Field(
+        None, description="train adapters of low rank in the place of the model's own weights, which all stay"
+    )
     activation_checkpointing: bool = Field(
         False, description="keep the input of each block and compute the rest again: less memory, more time"
     )
@@ -116,6 +120,11 @@ class Train(Entry):
             raise ValueError(f"clip is called max_grad_norm: write max_grad_norm: {value}")
         return given
 
+    @model_serializer(mode="wrap")
+    def _leave_out_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A run without adapters is the run that it was before there were any."""
+        return {name: value for name, value in serialize(self).items() if name != "lora" or value is not None}
+
     @model_validator(mode="after")
     def _check_choices(self) -> "Train":
         for names in EXACTLY_ONE:
@@ -124,6 +133,8 @@ class Train(Entry):
                 raise ValueError(f"give exactly one of {', '.join(names)} (given: {', '.join(given) or 'none'})")
         if self.warmup_steps is not None and self.warmup_ratio is not None:
             raise ValueError("give warmup_steps or warmup_ratio, not both")
+        if self.lora is not None and self.freeze:
+            raise ValueError("give freeze or lora, not both: beside adapters all of the model's own weights are frozen")
         if self.patience is not None and self.keep_steps:
             raise ValueError("give patience or keep_steps, not both: a run that ends early may not reach a kept step")
         return self

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trainyard.config.catalogue import Model, Shape
+from trainyard.config.lora import Lora
 from trainyard.core.errors import InputError
 from trainyard.estimate.blocks import Arithmetic, Operations, decoder_layers
 from trainyard.estimate.families import load_family
 from trainyard.estimate.families.base import Saved
+from trainyard.estimate.lora import linear_stacks, saved_with_adapters, target_names
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def activations(
     pipeline: int = 1,
     eager: bool = False,
     idle_blocks: tuple[int, int] = (0, 0),
+    lora: Lora | None = None,
 ) -> Activations:
     """What one micro-batch keeps.
 
@@ -68,6 +71,7 @@ def activations(
         pipeline: processes that share the blocks; what the one with the most keeps.
         eager: attention keeps its squares everywhere.
         idle_blocks: of each stack, below all that is trained, which keep nothing.
+        lora: adapters, beside which linear layers have no gradient of their own.
 
     Raises:
         InputError: the file of the family doesn't tell what it saves.
@@ -79,10 +83,17 @@ def activations(
     hidden = family.feed_forward_width(model.shape)
 
     def operations(tokens: int) -> Operations:
-        return Operations(model.shape, hidden, arithmetic, rate, on_cpu, tensor, batch.rows, batch.rows * tokens, eager)
+        rows, frozen = batch.rows, lora is not None
+        return Operations(model.shape, hidden, arithmetic, rate, on_cpu, tensor, rows, rows * tokens, eager, frozen)
 
     kept = working = 0.0
     stacks = _stacks(saved, model.shape, batch, operations)
+    if lora is not None:
+        source, names = stacks[0][0], target_names(model, lora)
+        stacks = [
+            (on, count, block + sum(saved_with_adapters(on, source, each, lora, names) for each in layers))
+            for (on, count, block), (_, layers) in zip(stacks, linear_stacks(model), strict=True)
+        ]
     for (on, layers, block), idle in zip(stacks, idle_blocks, strict=False):
         here = -(-(layers - idle) // pipeline)
         stored = on.elements(on.width, on.stream) if checkpointing else block

@@ -57,6 +57,7 @@ class Operations:
         rows: sequences.
         tokens: of all rows.
         eager: attention keeps its squares everywhere.
+        frozen: whether only adapters are trained, and no norm.
     """
 
     shape: Shape
@@ -68,6 +69,7 @@ class Operations:
     rows: int
     tokens: int
     eager: bool
+    frozen: bool = False
 
     @property
     def stream(self) -> int:
@@ -98,8 +100,11 @@ class Operations:
         return self.elements(self.width + 2, self.stream)
 
     def rms_norm(self) -> float:
-        """Its input in fp32, the same normalised, a root. In 16 bits the normalised input is kept in these."""
-        normalised = self.stream if self.arithmetic == "half" else 4
+        """Its input in fp32, the same normalised, a root. In 16 bits the normalised input is kept in these.
+
+        That is for the gradient of its weight, where there is one.
+        """
+        normalised = 0 if self.frozen else self.stream if self.arithmetic == "half" else 4
         return self.elements(self.width, normalised) + self.elements(self.width + 1, 4)
 
     def linear(self, readers: int = 1) -> float:

@@ -51,6 +51,7 @@ class Workload:
         on_cpu: whether the CPU computes; what is offloaded lies in the same memory then.
         plain_head: whether the logits of all positions are made at once.
         frozen: what keeps its weights.
+        adapters: parameters of the adapters in the blocks.
     """
 
     model: Model
@@ -64,6 +65,7 @@ class Workload:
     on_cpu: bool = True
     plain_head: bool = False
     frozen: Frozen = field(default_factory=Frozen)
+    adapters: int = 0
 
     @property
     def whole(self) -> int:
@@ -79,12 +81,12 @@ class Workload:
     def blocks(self) -> float:
         """Parameters of the blocks of one process."""
         own = math.ceil(self._layers / self.pipeline) / self._layers
-        return parameters_without_embeddings(self.model) * own / self.tensor
+        return self._inside * own / self.tensor
 
     @property
     def block(self) -> float:
         """Parameters of one block."""
-        return parameters_without_embeddings(self.model) / self._layers / self.tensor
+        return self._inside / self._layers / self.tensor
 
     @property
     def ends(self) -> float:
@@ -99,7 +101,7 @@ class Workload:
     @property
     def trained_blocks(self) -> float:
         """As `blocks`, without what is frozen; of a pipeline as if it were of every process alike."""
-        return self.blocks * (1 - self.frozen.blocks / parameters_without_embeddings(self.model))
+        return self.blocks * (1 - self.frozen.blocks / self._inside)
 
     @property
     def trained_ends(self) -> float:
@@ -120,6 +122,10 @@ class Workload:
     def size(self) -> int:
         """Bytes of a weight that computes, and of its gradient."""
         return 2 if self.arithmetic == "half" else 4
+
+    @property
+    def _inside(self) -> int:
+        return parameters_without_embeddings(self.model) + self.adapters
 
     @property
     def _layers(self) -> int:
@@ -205,14 +211,14 @@ def zero1(load: Workload) -> EngineMemory:
 def fsdp(load: Workload) -> EngineMemory:
     """FSDP2: each block, and the rest as one, are gathered in the dtype that computes; the rest stays for the step.
 
-    A block is gathered while another computes. On a CPU its flat buffer, its weights and its gradients are freed
-    among activations that stay, and glibc's heap grows by as much for the next block. Gradients are summed in fp32:
-    what goes in, gloo's copy of it, and this process's part of the sum.
+    A block is gathered while another computes. On a CPU its flat buffer, its weights and what gradients it has are
+    freed among activations that stay, and glibc's heap grows by as much for the next block. Gradients are summed in
+    fp32: what goes in, gloo's copy of it, and this process's part of the sum.
     """
     return EngineMemory(
         parameters=4 * load.all / load.ranks,
         optimizer=8 * load.trained / load.ranks,
-        gathered=load.size * (3 * load.blocks if load.on_cpu else 2 * load.block),
+        gathered=load.size * (2 * load.blocks + load.trained_blocks if load.on_cpu else 2 * load.block),
         tables=load.size * load.ends,
         made=4 * load.trained_blocks / load.ranks,
         between=load.size * load.trained,

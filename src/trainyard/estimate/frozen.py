@@ -66,6 +66,12 @@ def count_frozen(model: Model, names: Iterable[str]) -> Frozen:
     )
 
 
+def count_whole(model: Model) -> Frozen:
+    """All of a model's own weights, beside adapters in each of its blocks."""
+    positions = load_family(model.family).positions(model.shape) * model.shape.width
+    return Frozen(parameters_without_embeddings(model), head_parameters(model), positions)
+
+
 def _block_parameters(model: Model, stack: str) -> int:
     """Of one block, the difference that one more makes."""
     key, count = (

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from trainyard.config.catalogue import Model, ParallelSetting, Precision
+from trainyard.config.lora import Lora
 from trainyard.config.train import Train, joined_length, rows_per_step
 from trainyard.estimate.activations import BatchShape, activations
 from trainyard.estimate.blocks import Arithmetic
@@ -24,7 +25,8 @@ from trainyard.estimate.engine_memory import (
     zero1,
 )
 from trainyard.estimate.families import load_family
-from trainyard.estimate.frozen import count_frozen
+from trainyard.estimate.frozen import count_frozen, count_whole
+from trainyard.estimate.lora import count_adapters
 from trainyard.estimate.parameters import parameters
 
 # measured on CPUs (docs/explanation/memory.md): what libraries keep for themselves from the first real step on, and
@@ -97,6 +99,7 @@ def predict(
     accumulation: int = 1,
     device: Literal["cpu", "cuda"] = "cpu",
     freeze: Sequence[str] = (),
+    lora: Lora | None = None,
 ) -> Prediction | None:
     """What the process that needs most needs at its peak, besides what it has before a model is made.
 
@@ -115,6 +118,7 @@ def predict(
         accumulation: micro-batches a process takes a step.
         device: that computes.
         freeze: parts that keep their weights.
+        lora: adapters, beside which all parts do.
     """
     family = load_family(model.family)
     if family.saved is None:
@@ -122,7 +126,7 @@ def predict(
     arithmetic, on_cpu = _arithmetic(setting, precision), device == "cpu"
     pieces = _pieces(micro_batch, accumulation, setting.pipeline)
     batch = BatchShape(micro_batch // pieces, sequence_length, target_length or sequence_length)
-    frozen = count_frozen(model, freeze)
+    frozen = count_frozen(model, freeze) if lora is None else count_whole(model)
     saved = activations(
         model,
         batch,
@@ -134,6 +138,7 @@ def predict(
         pipeline=setting.pipeline,
         eager=setting.options.get("plugin") == "hybrid",
         idle_blocks=frozen.idle_blocks,
+        lora=lora,
     )
     load = Workload(
         model,
@@ -147,6 +152,7 @@ def predict(
         on_cpu=on_cpu,
         plain_head=setting.options.get("plugin") in ("gemini", "hybrid"),
         frozen=frozen,
+        adapters=count_adapters(model, lora),
     )
     on = estimate_engine(setting.engine, load)
     if on is None:
@@ -180,6 +186,7 @@ def predict_execution(specification: Mapping[str, Any]) -> Prediction | None:
         accumulation=max(1, rows // (ranks * micro_batch)),
         device=specification["device"],
         freeze=train.freeze,
+        lora=train.lora,
     )
 
 

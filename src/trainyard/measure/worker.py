@@ -15,6 +15,7 @@ from trainyard.config.train import Train
 from trainyard.core.files import read_json, write_json
 from trainyard.core.percentiles import percentiles
 from trainyard.estimate.families import load_family
+from trainyard.estimate.lora import target_names
 from trainyard.estimate.parameters import (
     MFU_FORMULA,
     PAIR_FLOPS_FORMULA,
@@ -29,6 +30,7 @@ from trainyard.measure.memory_limit import lift_limit, limit_memory
 from trainyard.measure.profile import profile_steps
 from trainyard.models.build import build
 from trainyard.models.freeze import freeze
+from trainyard.models.lora import adapt
 from trainyard.models.loss import Objective
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import Batch, Engine, EngineSettings, Step, load_engine
@@ -146,6 +148,8 @@ def _objective(model: Model, cell: dict[str, Any], train: Train) -> Objective:
         activation_checkpointing=train.activation_checkpointing,
     )
     freeze(made, train.freeze)
+    if train.lora is not None:
+        adapt(made, train.lora, target_names(model, train.lora), seed=0)
     return Objective(made, train.label_smoothing)
 
 
@@ -232,7 +236,7 @@ def compute_flops(seconds: list[float], cell: dict[str, Any], data_ranks: int) -
         flops = samples_per_second * length * flops_per_token(model, length)
     holds = family.has_megatrons_flops and model.shape.feed_forward in (None, 4 * model.shape.width)
     megatron = samples_per_second * megatron_flops(model, 1, length, train["activation_checkpointing"])
-    counts = not (train["freeze"] or train["tf32"])
+    counts = not (train["freeze"] or train.get("lora") or train["tf32"])
     return {
         "tflops": flops / 1e12 if counts else None,
         "tflops_formula": PAIRS_FORMULA if pairs else FLOPS_FORMULA,

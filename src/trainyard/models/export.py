@@ -2,10 +2,12 @@
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PretrainedConfig
 from transformers.utils import logging
@@ -18,7 +20,18 @@ from trainyard.models.build import configuration, exported_class
 RECORD = "trainyard.json"
 """What a folder says of itself besides the files of transformers: run, step, losses."""
 
+ADAPTER = "adapter"
+"""The folder of adapters, in peft's format; beside the merged weights transformers would add them to these again."""
+
 _NOT_COPIED = {"index.json", "config.json", "generation_config.json", "README.md", RECORD}
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Adapters as peft keeps them: the content of its adapter_config.json, and weights by its names."""
+
+    config: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
 
 
 def export(
@@ -28,6 +41,7 @@ def export(
     tokenizer: Path | None = None,
     card: str | None = None,
     record: Mapping[str, Any] | None = None,
+    adapter: Adapter | None = None,
 ) -> None:
     """Write a trained model, whole or not at all, so that `from_pretrained` loads it with no code of ours.
 
@@ -38,6 +52,7 @@ def export(
         tokenizer: a tokenizer's folder, whose files are copied in; a causal model's puts no token after a text.
         card: the text of README.md (`trainyard.models.model_card.render_model_card`).
         record: the content of trainyard.json.
+        adapter: what `state` was merged with, to be kept beside it.
 
     Raises:
         InputError: the tokenizer has other special tokens than the model.
@@ -58,6 +73,11 @@ def export(
             write_text(draft / "README.md", card)
         if record is not None:
             write_json(draft / RECORD, dict(record))
+        if adapter is not None:
+            (draft / ADAPTER).mkdir()
+            write_json(draft / ADAPTER / "adapter_config.json", dict(adapter.config))
+            weights = {name: tensor.contiguous() for name, tensor in adapter.weights.items()}
+            save_file(weights, draft / ADAPTER / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
 def write_weights(kind: Any, config: PretrainedConfig, state: Mapping[str, Tensor], folder: Path) -> None:

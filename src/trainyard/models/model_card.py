@@ -38,7 +38,7 @@ def render_model_card(
     parts = [
         _header(specification, dataset or {}),
         f"# {_text(model['name'])}, run {_text(specification['run'])}\n",
-        f"{_summary(specification, step)}{_trained_by(versions)}\n",
+        f"{_summary(specification, step)}{_trained_by(versions)}{_adapters(specification)}\n",
         _table("Results", results),
         _table("Training", _training(specification, step)),
         _table("Model", {"family": model["family"], "tokenizer": model["tokenizer"], **_list_settings(model["shape"])}),
@@ -94,13 +94,21 @@ def _trained_by(versions: Sequence[CodeVersion]) -> str:
     return f" It was {words}." if (words := trained_by(versions)) else ""
 
 
+def _adapters(specification: Mapping[str, Any]) -> str:
+    if "lora" not in specification["train"]:
+        return ""
+    return " What was trained are adapters of low rank, merged into these weights; `adapter/` has them alone, for peft."
+
+
 def _commits(versions: Sequence[CodeVersion]) -> dict[str, str]:
     return {f"from step {each.step:,}": str(each) for each in versions} if len(versions) > 1 else {}
 
 
 def _training(specification: Mapping[str, Any], step: int) -> dict[str, Any]:
     names = ("task", "dataset", "recipe", "processes", "threads", "device", "precision", "seed")
-    return {"step": step, **{name: specification[name] for name in names}, **_list_settings(specification["train"])}
+    settings = _list_settings(specification["train"])
+    adapters = {f"lora.{name}": value for name, value in _list_settings(settings.pop("lora", {})).items()}
+    return {"step": step, **{name: specification[name] for name in names}, **settings, **adapters}
 
 
 def _limits(specification: Mapping[str, Any]) -> str:

@@ -10,12 +10,12 @@ from trainyard.config.train import Train
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """The trained parameters in AdamW's two groups: matrices decay, vectors (biases, norms) do not.
+    """The trained parameters in AdamW's two groups: matrices decay, vectors (biases, norms) do not; none is empty.
 
     Each says under `decays` which it is, in checkpoints too: a rate of 0 tells nothing.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return [
+    groups: list[dict[str, Any]] = [
         {
             "params": [parameter for parameter in parameters if parameter.ndim >= 2],
             "weight_decay": weight_decay,
@@ -23,6 +23,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         },
         {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0, "decays": False},
     ]
+    return [group for group in groups if group["params"]]
 
 
 def build_adamw(model: nn.Module, train: Train) -> torch.optim.AdamW:

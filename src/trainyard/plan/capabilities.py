@@ -19,6 +19,9 @@ from trainyard.hardware.gpus import find_gpus
 
 Device = Literal["cpu", "cuda"]
 
+# `tensor` splits modules by names that adapters change; no test holds ColossalAI's plugins to what adapters learn
+_ADAPTERS = ("single", "ddp", "zero1", "fsdp", "pipeline", "deepspeed")
+
 
 def find_device() -> Device:
     """`cuda` where an NVIDIA driver runs and shows this process a GPU, else `cpu`."""
@@ -59,7 +62,7 @@ class Machine:
     interpreters: Mapping[str, str] = field(default_factory=dict)
 
     def capabilities(
-        self, setting: ParallelSetting, compiled: bool, environment: dict[str, str] | None = None
+        self, setting: ParallelSetting, compiled: bool, environment: dict[str, str] | None = None, lora: bool = False
     ) -> dict[str, Any]:
         """The facts that a run's parallel setting depends on; a change of one reruns the run.
 
@@ -68,8 +71,9 @@ class Machine:
             compiled: whether the run goes through torch.compile.
             environment: the pins of the conda environment that the job runs in, where conda
                 is on and no interpreter is named: this interpreter's packages say nothing then.
+            lora: whether it trains adapters, which peft makes.
         """
-        names = [_requirement(entry).name for entry in setting.packages]
+        names = [_requirement(entry).name for entry in setting.packages] + ["peft"] * lora
         python = self.interpreters.get(find_framework(setting.packages) or "")
         if python:
             names += ["torch", "transformers"]
@@ -100,6 +104,7 @@ def explain_unsupported(
     capabilities: dict[str, Any],
     cluster: bool = False,
     tf32: bool = False,
+    lora: bool = False,
 ) -> str | None:
     """Why a run can't be done here, or None: first what holds on every machine.
 
@@ -107,7 +112,7 @@ def explain_unsupported(
     those of this machine say nothing: SLURM gives a job what it asks for.
     """
     return (
-        explain_never_supported(setting, family, precision, processes)
+        explain_never_supported(setting, family, precision, processes, lora)
         or _explain_not_installed(setting, capabilities)
         or _explain_not_built(capabilities)
         or _explain_no_device(setting, precision, processes, capabilities["device"], cluster)
@@ -115,7 +120,9 @@ def explain_unsupported(
     )
 
 
-def explain_never_supported(setting: ParallelSetting, family: str, precision: Precision, processes: int) -> str | None:
+def explain_never_supported(
+    setting: ParallelSetting, family: str, precision: Precision, processes: int, lora: bool = False
+) -> str | None:
     """Why a run can't be done on any machine, or None."""
     copy = setting.tensor * setting.pipeline
     if reason := never_of_family(setting, family):
@@ -126,6 +133,8 @@ def explain_never_supported(setting: ParallelSetting, family: str, precision: Pr
         return f"runs in one process, not in {processes}"
     if processes % copy:
         return f"needs a multiple of {copy} processes, not {processes}"
+    if lora and setting.engine not in _ADAPTERS:
+        return f"does not train adapters (lora); the engines {', '.join(_ADAPTERS)} do"
     return None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from trainyard.config.catalogue import LARGEST_VOCABULARY, Dataset, Model, ParallelSetting, Task, Tokenizer
 from trainyard.config.engine_options import Options, parse_options
+from trainyard.config.lora import Lora
 from trainyard.config.model_parts import parse_part
 from trainyard.config.protocols import ROWS_FOR_SHOTS
 from trainyard.config.study import Evaluate
@@ -15,6 +16,7 @@ from trainyard.config.train import Train, check_last_step, joined_length, rows_p
 from trainyard.core.errors import InputError
 from trainyard.estimate.blocks import decoder_layers
 from trainyard.estimate.families import load_family
+from trainyard.estimate.lora import linear_names, target_names, target_shapes
 from trainyard.estimate.parameters import feed_forward_width
 from trainyard.plan.evaluations import Evaluation
 
@@ -56,6 +58,7 @@ def check_training(
         )
     _check_lengths(train, task, model_name, entry, f"{location}.train")
     _check_freeze(train, model_name, entry, f"{location}.train.freeze")
+    check_lora(train.lora, model_name, entry, f"{location}.train.lora")
     _check_steps(train, task, f"{location}.train")
     if train.patience is not None and "validation" not in data.splits:
         raise InputError(
@@ -107,6 +110,29 @@ def _check_freeze(train: Train, model_name: str, model: Model, location: str) ->
             raise InputError(f"{location}: {name}: the last block of {model_name} is {depths[part.stack] - 1}")
     if {"embeddings", "encoder", "decoder"} <= set(train.freeze):
         raise InputError(f"{location}: leaves nothing of {model_name} to train; leave a part out")
+
+
+def check_lora(lora: Lora | None, model_name: str, model: Model, location: str) -> None:
+    """See that the model has the layers that adapters are added to, and that none of these has a lower rank."""
+    if lora is None:
+        return
+    names = linear_names(model)
+    if not names:
+        raise InputError(
+            f"{location}: src/trainyard/estimate/families/{model.family}.py: FAMILY.adapted: this is missing, so that "
+            f"{model_name} can't have adapters"
+        )
+    if unknown := [name for name in target_names(model, lora) if name not in names]:
+        raise InputError(
+            f"{location}.targets: {model_name} ({model.family}) has no linear layer {unknown[0]} in its blocks; it has "
+            f"{', '.join(names)}"
+        )
+    for name, _, inputs, outputs in target_shapes(model, lora):
+        if lora.rank > min(inputs, outputs):
+            raise InputError(
+                f"{location}.rank: {lora.rank} is more than {name} of {model_name} can have, which maps {inputs} to "
+                f"{outputs}; make it {min(inputs, outputs)} or less"
+            )
 
 
 def _check_steps(train: Train, task: Task, location: str) -> None:

@@ -165,7 +165,9 @@ class Dag:
 
     def _capabilities(self, execution: Execution) -> dict[str, Any]:
         pinned = read_pins(Path(self._environment_of(execution))) if self.conda else None
-        return self.plan.machine.capabilities(self.catalogues.parallel[execution.entry], execution.compiled, pinned)
+        return self.plan.machine.capabilities(
+            self.catalogues.parallel[execution.entry], execution.compiled, pinned, execution.adapted
+        )
 
     def failures(self, wildcards: Wildcards) -> int:
         """How often its framework has crashed; one more than at the last call, and it is tried again."""
@@ -207,7 +209,9 @@ class Dag:
         setting, family = self.catalogues.parallel[execution.entry], at["model"]["family"]
         capabilities = self._capabilities(execution)
         precision, processes, tf32 = at["precision"], at["processes"], at["train"]["tf32"]
-        return explain_unsupported(setting, family, precision, processes, capabilities, self.cluster, tf32)
+        return explain_unsupported(
+            setting, family, precision, processes, capabilities, self.cluster, tf32, execution.adapted
+        )
 
     def runnable(self) -> list[Execution]:
         """Every run, probe and cell that can be done here."""

@@ -1,7 +1,7 @@
 """From the `measure` grids of a study to the cells that are measured one by one."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from trainyard.config.yaml_entries import choose, parse
 from trainyard.core.errors import InputError
 from trainyard.estimate.families import load_family
 from trainyard.plan.capabilities import Device, explain_never_supported
-from trainyard.plan.checks import check_spread
+from trainyard.plan.checks import check_lora, check_spread
 from trainyard.plan.runs import RESULTS, Catalogues, Execution, merge_settings
 
 _OF_THE_CELL = {
@@ -121,6 +121,7 @@ def _grid(
         settings = _inherited(study, model_name, parallel) | grid.train
         rows = batch or _smallest_batch(setting)
         train = parse(Train, settings | _of_the_cell(rows, setting.data_ranks(processes), length), f"{location}.train")
+        check_lora(train.lora, model_name, model, f"{location}.train.lora")
         if load_family(model.family).is_encoder_decoder and train.target_length > model.shape.context:
             raise InputError(
                 f"{location}.train.target_length: {train.target_length}, but {model_name} reads {model.shape.context} "
@@ -193,6 +194,14 @@ def _name(cell: dict[str, Any], grid: Measure) -> str:
         *(["compiled"] if cell["train"]["compile"] else []),
         *(["tf32"] if cell["train"]["tf32"] else []),
         *(["-".join(["frozen", *cell["train"]["freeze"]])] if cell["train"]["freeze"] else []),
+        *([_name_lora(cell["train"]["lora"])] if "lora" in cell["train"] else []),
         *(f"{kind}{gigabytes:g}gb" for kind, gigabytes in limits.items() if gigabytes),
     )
     return "_".join(parts)
+
+
+def _name_lora(lora: Mapping[str, Any]) -> str:
+    """Rank and targets in one word: what else is said of adapters changes neither time nor memory, but dropout."""
+    targets = lora["targets"] or []
+    words = [f"lora{lora['rank']}", *([targets] if isinstance(targets, str) else targets)]
+    return "-".join([*words, *(["dropout"] if lora["dropout"] else [])])

@@ -64,6 +64,11 @@ class Execution:
         """Whether it goes through torch.compile."""
         return self.specification["train"]["compile"]
 
+    @property
+    def adapted(self) -> bool:
+        """Whether it trains adapters."""
+        return "lora" in self.specification["train"]
+
 
 @dataclass(frozen=True)
 class Run(Execution):
@@ -255,6 +260,8 @@ class Expansion:
             "validate_every": probes.steps,
             "checkpoint_every": probes.steps,
         }
+        if lora := settings.get("lora"):
+            settings["lora"] = {**lora, "dropout": 0.0}
         for key in short.keys() & probes.train.keys():
             raise InputError(f"{location}.train.{key}: every probe has its own {key}; remove the line")
         return parse(Train, settings | short, f"{location}.train")
@@ -290,7 +297,8 @@ class Expansion:
         share = compute_share(train, setting.data_ranks(at.processes), f"{location}.train")
         if (
             at.parallel != REFERENCE
-            and explain_never_supported(setting, model.family, at.precision, at.processes) is None
+            and explain_never_supported(setting, model.family, at.precision, at.processes, train.lora is not None)
+            is None
         ):
             check_spread(setting, at.parallel, (at.model, model), share, f"{location}.parallel")
         train = train.model_copy(update={"micro_batch": train.micro_batch or share})

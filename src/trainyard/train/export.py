@@ -12,6 +12,7 @@ from trainyard.core.python_environment import TRAINING, package_versions
 from trainyard.core.repository import describe_repository
 from trainyard.data.shards import read_index
 from trainyard.models.export import export
+from trainyard.models.lora import Adapters
 from trainyard.models.model_card import render_model_card
 from trainyard.parallel.engine import Engine
 
@@ -27,6 +28,7 @@ class Exporter:
         engine: Engine,
         versions: Sequence[CodeVersion] = (),
         frozen: Mapping[str, Tensor] | None = None,
+        adapters: Adapters | None = None,
     ) -> None:
         """Prepare exports.
 
@@ -37,6 +39,7 @@ class Exporter:
             engine: contains the weights.
             versions: of the code that train it.
             frozen: weights that are not trained, by name, which engines may hold rounded.
+            adapters: of the model, which are merged into its weights and kept beside them.
         """
         self._specification = specification
         self._entry = entry
@@ -44,6 +47,7 @@ class Exporter:
         self._engine = engine
         self._versions = versions
         self._frozen = frozen or {}
+        self._adapters = adapters
         tokenizer = specification["data"]["tokenizer"]
         self._tokenizer = Path(tokenizer) if tokenizer else None
 
@@ -54,7 +58,11 @@ class Exporter:
             state |= self._frozen
             record = {name: self._specification[name] for name in ("study", "run")}
             record |= {"step": step, "validation_loss": loss}
-            export(self._entry, state, self._models / name, self._tokenizer, self._card(step, loss), record)
+            card, folder, adapter = self._card(step, loss), self._models / name, None
+            if self._adapters is not None:
+                adapter = self._adapters.export(state)
+                state = self._adapters.merge(state)
+            export(self._entry, state, folder, self._tokenizer, card, record, adapter)
 
     def _card(self, step: int, loss: float | None) -> str:
         results = {} if loss is None else {"validation loss, nats per token": loss}

@@ -20,6 +20,7 @@ from trainyard.core.files import clear_drafts, read_json, write_json
 from trainyard.core.timeouts import DEAF_SECONDS
 from trainyard.data.loader import Loader
 from trainyard.estimate.frozen import count_frozen
+from trainyard.estimate.lora import count_adapters, target_names
 from trainyard.estimate.parameters import MFU_FORMULA, flops_per_token, parameters
 from trainyard.hardware.device import device_name
 from trainyard.hardware.memory_usage import peak_host_memory
@@ -28,6 +29,7 @@ from trainyard.launch.failures import is_lost_connection, is_out_of_memory
 from trainyard.launch.signals import heed_sigterm
 from trainyard.models.build import build, start_token
 from trainyard.models.freeze import freeze, frozen_weights
+from trainyard.models.lora import Adapters, adapt
 from trainyard.models.loss import Objective
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import Engine, EngineSettings, load_engine
@@ -70,7 +72,7 @@ def _train(
     loader, validation = _loaders(specification)
     if metrics:
         write_json(folder.started, found_at_start(specification, loader))
-    objective = _objective(specification)
+    objective, adapters = _objective(specification)
     frozen = frozen_weights(objective.model) if metrics else {}
     engine = engine_class(objective, engine_settings(specification, loader, folder.swap))
     seed_rank(specification.seed, engine.data_rank)  # the processes of one copy drop out alike
@@ -90,7 +92,9 @@ def _train(
         _resume(folder, step, engine, versions)
     export = None
     if not specification.probe:
-        export = Exporter(read_json(folder.specification), specification.model, folder.models, engine, versions, frozen)
+        export = Exporter(
+            read_json(folder.specification), specification.model, folder.models, engine, versions, frozen, adapters
+        )
     loop = Loop(
         specification.train,
         engine,
@@ -144,8 +148,8 @@ def _stop(loop: Loop) -> None:
     loop.stop = True
 
 
-def _objective(specification: Specification) -> Objective:
-    train = specification.train
+def _objective(specification: Specification) -> tuple[Objective, Adapters | None]:
+    train, adapters = specification.train, None
     model = build(
         specification.model,
         specification.model_name,
@@ -155,7 +159,11 @@ def _objective(specification: Specification) -> Objective:
         activation_checkpointing=train.activation_checkpointing,
     )
     freeze(model, train.freeze)
-    return Objective(model, train.label_smoothing)
+    if train.lora is not None:
+        targets = target_names(specification.model, train.lora)
+        base = getattr(specification.model.weights, "hub", None)
+        adapters = adapt(model, train.lora, targets, specification.seed, base)
+    return Objective(model, train.label_smoothing), adapters
 
 
 def _loaders(specification: Specification) -> tuple[Loader, Loader | None]:
@@ -179,13 +187,14 @@ def found_at_start(specification: Specification, loader: Loader) -> dict[str, An
     formula counts products that nobody makes, nor runs in TF32, whose peak is not known.
     """
     train, every = specification.train, parameters(specification.model)
+    trained = every - count_frozen(specification.model, train.freeze).parameters
     found: dict[str, Any] = {
         "steps": specification.until or loader.steps,
         "parameters": every,
-        "trained_parameters": every - count_frozen(specification.model, train.freeze).parameters,
+        "trained_parameters": count_adapters(specification.model, train.lora) or trained,
         "device_name": device_name(process_group.device(specification.device)),
     }
-    if specification.task == "summarisation" or train.freeze or train.tf32:
+    if specification.task == "summarisation" or train.freeze or train.lora or train.tf32:
         return found
     flops = flops_per_token(specification.model, train.sequence_length)
     return found | {"flops_per_token": flops, "mfu_formula": MFU_FORMULA}

@@ -2,7 +2,7 @@
 
 from trainyard.config.catalogue import Shape
 from trainyard.estimate.blocks import Operations, attention, decoder_layers, dense
-from trainyard.estimate.families.base import Family, Saved
+from trainyard.estimate.families.base import Adapted, Family, LinearLayers, Saved
 
 
 def _parameters(shape: Shape) -> int:
@@ -33,6 +33,26 @@ def _ends(on: Operations, _time: int) -> float:
     return on.layer_norm() + on.read_by_head() + on.mask(on.width, on.stream)
 
 
+def _linear(shape: Shape) -> list[LinearLayers]:
+    width, hidden = shape.width, FAMILY.feed_forward_width(shape)
+    return [
+        LinearLayers("norm", width, {"q_proj": width, "k_proj": width, "v_proj": width}),
+        LinearLayers("attention", width, {"out_proj": width}),
+        LinearLayers("norm", width, {"fc1": hidden}),
+        LinearLayers("product", hidden, {"fc2": width}),
+    ]
+
+
+def _decoder_linear(shape: Shape) -> list[LinearLayers]:
+    width = shape.width
+    return [
+        *_linear(shape),
+        LinearLayers("norm", width, {"q_proj": width}),
+        LinearLayers("encoder", width, {"k_proj": width, "v_proj": width}),
+        LinearLayers("attention", width, {"out_proj": width}),
+    ]
+
+
 FAMILY = Family(
     parameters=_parameters,
     # a table for the encoder and one for the decoder, which begin with two unused rows
@@ -40,5 +60,6 @@ FAMILY = Family(
     shape_keys=frozenset({"decoder_layers", "initial_deviation"}),
     splits=frozenset({"tensor"}),
     saved=Saved(_block, _ends, _decoder_block),
+    adapted=Adapted(_linear, ("q_proj", "v_proj"), _decoder_linear),
     is_encoder_decoder=True,
 )

@@ -1,11 +1,11 @@
 """What a family of models is to all that plans, counts and predicts, told without torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from trainyard.config.catalogue import Shape
-from trainyard.estimate.blocks import Operations
+from trainyard.estimate.blocks import Operations, head_width
 
 Split = Literal["tensor", "pipeline"]
 ShapeKey = Literal[
@@ -36,6 +36,39 @@ class Saved:
     decoder_block: Callable[[Operations, int, int, float], float] | None = None
 
 
+@dataclass(frozen=True)
+class LinearLayers:
+    """Linear layers of one block that read the same.
+
+    Attributes:
+        reads: what that is, which says who else saves it for the backward pass. Nobody saves the output of a `norm`,
+            of which autocast makes a copy for each layer, nor a `product`; what is `kept` its maker saves anyway;
+            `attention` does so where it has no dropout, and T5's `relu` where there is none and no autocast. Of what
+            the `encoder` gives a block has autocast's copies alone.
+        inputs: its width.
+        outputs: the width of what each gives, by the last name of its module.
+    """
+
+    reads: Literal["norm", "product", "kept", "attention", "relu", "encoder"]
+    inputs: int
+    outputs: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """The linear layers that adapters can be added to (`lora`).
+
+    Attributes:
+        block: of one block of the only stack, or of the encoder.
+        usual: names of those that get one where a study names none: peft's own for the family.
+        decoder_block: of one block of an encoder-decoder's decoder.
+    """
+
+    block: Callable[[Shape], Sequence[LinearLayers]]
+    usual: tuple[str, ...]
+    decoder_block: Callable[[Shape], Sequence[LinearLayers]] | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """A family of models; the file of the same name in `trainyard.models` makes them.
@@ -46,6 +79,7 @@ class Family:
         splits: how one copy may be spread over processes; for each, the file in `trainyard.models` says how
             (TENSOR_SPLIT, PIPELINE_SPLIT).
         saved: the bytes kept for the backward pass; without them the memory of its models is not predicted.
+        adapted: what adapters can be added to; without it none are.
         feed_forward: hidden units of the feed-forward layers, where a shape doesn't say.
         positions: rows of all tables of positions.
         is_encoder_decoder: whether it maps a source to a target.
@@ -58,6 +92,7 @@ class Family:
     shape_keys: frozenset[ShapeKey] = frozenset()
     splits: frozenset[Split] = frozenset()
     saved: Saved | None = None
+    adapted: Adapted | None = None
     feed_forward: Callable[[Shape], int] = lambda shape: 4 * shape.width
     positions: Callable[[Shape], int] = lambda _shape: 0
     is_encoder_decoder: bool = False
@@ -76,3 +111,14 @@ class Family:
     def feed_forward_width(self, shape: Shape) -> int:
         """Hidden units of the feed-forward layers."""
         return shape.feed_forward or self.feed_forward(shape)
+
+
+def rotary_linear_layers(shape: Shape, feed_forward: int) -> list[LinearLayers]:
+    """Those of a block of grouped-query attention and a gated feed-forward layer of so many hidden units."""
+    queries, shared = (heads * head_width(shape) for heads in (shape.heads, shape.key_value_heads or shape.heads))
+    return [
+        LinearLayers("norm", shape.width, {"q_proj": queries, "k_proj": shared, "v_proj": shared}),
+        LinearLayers("attention", queries, {"o_proj": shape.width}),
+        LinearLayers("norm", shape.width, {"gate_proj": feed_forward, "up_proj": feed_forward}),
+        LinearLayers("product", feed_forward, {"down_proj": shape.width}),
+    ]

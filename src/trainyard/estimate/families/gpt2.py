@@ -2,7 +2,7 @@
 
 from trainyard.config.catalogue import Shape
 from trainyard.estimate.blocks import Operations, attention, dense
-from trainyard.estimate.families.base import Family, Saved
+from trainyard.estimate.families.base import Adapted, Family, LinearLayers, Saved
 
 
 def _parameters(shape: Shape) -> int:
@@ -26,11 +26,22 @@ def _ends(on: Operations, _time: int) -> float:
     return on.layer_norm() + on.read_by_head() + on.mask(on.width, on.stream)
 
 
+def _linear(shape: Shape) -> list[LinearLayers]:
+    width, hidden = shape.width, FAMILY.feed_forward_width(shape)
+    return [
+        LinearLayers("norm", width, {"c_attn": 3 * width}),
+        LinearLayers("attention", width, {"c_proj": width}),
+        LinearLayers("norm", width, {"c_fc": hidden}),
+        LinearLayers("product", hidden, {"c_proj": width}),
+    ]
+
+
 FAMILY = Family(
     parameters=_parameters,
     positions=lambda shape: shape.context,
     shape_keys=frozenset({"initial_deviation"}),
     splits=frozenset({"tensor", "pipeline"}),
     saved=Saved(_block, _ends),
+    adapted=Adapted(_linear, usual=("c_attn",)),
     has_megatrons_flops=True,
 )

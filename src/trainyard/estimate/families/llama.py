@@ -2,7 +2,7 @@
 
 from trainyard.config.catalogue import Shape
 from trainyard.estimate.blocks import Operations, rotary_decoder
-from trainyard.estimate.families.base import Family, Saved
+from trainyard.estimate.families.base import Adapted, Family, LinearLayers, Saved, rotary_linear_layers
 
 
 def _parameters(shape: Shape) -> int:
@@ -17,9 +17,14 @@ def _ends(on: Operations, _time: int) -> float:
     return on.rms_norm() + on.read_by_head()
 
 
+def _linear(shape: Shape) -> list[LinearLayers]:
+    return rotary_linear_layers(shape, FAMILY.feed_forward_width(shape))
+
+
 FAMILY = Family(
     parameters=_parameters,
     shape_keys=frozenset({"key_value_heads", "rope_base", "head_width", "initial_deviation"}),
     splits=frozenset({"tensor", "pipeline"}),
     saved=Saved(_block, _ends),
+    adapted=Adapted(_linear, usual=("q_proj", "v_proj")),
 )

@@ -2,7 +2,7 @@
 
 from trainyard.config.catalogue import Shape
 from trainyard.estimate.blocks import Operations, decoder_layers, head_width
-from trainyard.estimate.families.base import Family, Saved
+from trainyard.estimate.families.base import Adapted, Family, LinearLayers, Saved
 
 _BUCKETS = 32  # relative positions, shared by all blocks of a stack
 
@@ -24,7 +24,7 @@ def _block(on: Operations, time: int) -> float:
         + (on.elements(2 * on.width, on.stream) if on.arithmetic == "half" else 0.0)
         + on.linear(3)
         + on.linear()
-        + on.attention(time, bias=True)
+        + on.attention(time, bias=not on.frozen)
         + on.elements(wide * on.hidden, on.compute)
         + masks
         + 2 * on.mask(on.width)
@@ -42,12 +42,33 @@ def _ends(on: Operations, time: int) -> float:
     return on.rms_norm() + on.read_by_head() + 2 * on.mask(on.width, on.stream) + bias
 
 
+def _linear(shape: Shape) -> list[LinearLayers]:
+    width, inner, hidden = shape.width, shape.heads * head_width(shape), FAMILY.feed_forward_width(shape)
+    return [
+        LinearLayers("norm", width, {"q": inner, "k": inner, "v": inner}),
+        LinearLayers("attention", inner, {"o": width}),
+        LinearLayers("norm", width, {"wi": hidden}),
+        LinearLayers("relu", hidden, {"wo": width}),
+    ]
+
+
+def _decoder_linear(shape: Shape) -> list[LinearLayers]:
+    width, inner = shape.width, shape.heads * head_width(shape)
+    return [
+        *_linear(shape),
+        LinearLayers("norm", width, {"q": inner}),
+        LinearLayers("encoder", width, {"k": inner, "v": inner}),
+        LinearLayers("attention", inner, {"o": width}),
+    ]
+
+
 FAMILY = Family(
     parameters=_parameters,
     # initial weights are scaled by their shapes, not by a deviation
     shape_keys=frozenset({"head_width", "decoder_layers"}),
     splits=frozenset({"tensor"}),
     saved=Saved(_block, _ends, _decoder_block),
+    adapted=Adapted(_linear, ("q", "v"), _decoder_linear),
     is_encoder_decoder=True,
     has_relative_positions=True,
 )
