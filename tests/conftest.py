@@ -2,10 +2,13 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+
+from forked import Ranks
 
 # before any library starts its threads: two cores, and results that depend on the number of threads
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -23,6 +26,14 @@ class ByFolder(LoadScopeScheduling):
         file = nodeid.partition("::")[0]
         folder = file.split("/")[1]
         return file if folder in BY_FILE else folder
+
+
+@pytest.fixture(scope="session")
+def ranks() -> Iterator[Ranks]:
+    """Forks the ranks of launches, for those who ask for it."""
+    made = Ranks()
+    yield made
+    made.close()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFolder:

@@ -2,13 +2,22 @@
 
 import resource
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from trainings import Job, make_specification, write_pairs_data, write_small_text, write_tokenizer
+
+from forked import Ranks
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ranks_are_forked(ranks: Ranks, request: pytest.FixtureRequest) -> Iterator[None]:
+    """But for the tests of the job itself, with its launcher."""
+    with nullcontext() if request.module.__name__.endswith("test_job") else ranks.forking():
+        yield
 
 
 @pytest.fixture(scope="session")
