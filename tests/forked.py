@@ -69,6 +69,13 @@ class Ranks:
             patch.setattr(launch, "_run", self._run)
             yield
 
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Let launches start their ranks meanwhile, as outside of tests."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(launch, "_run", self._started)
+            yield
+
     def close(self) -> None:
         for parent in self._parents:
             parent.close()

@@ -2,7 +2,7 @@
 
 import resource
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,15 @@ from forked import Ranks
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _ranks_are_forked(ranks: Ranks, request: pytest.FixtureRequest) -> Iterator[None]:
-    """But for the tests of the job itself, with its launcher."""
-    with nullcontext() if request.module.__name__.endswith("test_job") else ranks.forking():
+def _ranks_are_forked(ranks: Ranks) -> Iterator[None]:
+    with ranks.forking():
+        yield
+
+
+@pytest.fixture
+def started_ranks(ranks: Ranks) -> Iterator[None]:
+    """The launcher starts its ranks, as outside of tests."""
+    with ranks.starting():
         yield
 
 
