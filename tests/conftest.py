@@ -17,15 +17,37 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 # folders of long tests whose files share nothing that would be made twice
 BY_FILE = {"faults", "workflow"}
+# what takes minutes, the longest first, so that at the end no process has one of them to itself; but before them what
+# makes the run that other files of its folder wait for
+FIRST = (
+    "tests/workflow/test_archive.py",
+    *("parallel", "slurm", "train"),
+    *("tests/faults/test_kills.py", "tests/workflow/test_failed_rows.py", "tests/faults/test_snakemake.py"),
+    *("conda", "tools", "tests/workflow/test_reruns.py", "tests/workflow/test_search.py"),
+    *("tests/faults/test_evaluations.py", "tests/faults/test_checkpoints.py", "tests/workflow/test_add_a_model.py"),
+    *("security", "evaluate", "plan", "tests/workflow/test_whole.py", "tests/faults/test_search.py"),
+    *("tests/workflow/test_update.py", "tests/faults/test_lost_rank.py", "tests/workflow/test_add_a_metric.py"),
+)
+
+
+def scope(nodeid: str) -> str:
+    """What of the tests runs in one process: a folder, which shares what is costly, or a file."""
+    file = nodeid.partition("::")[0]
+    folder = file.split("/")[1]
+    return file if folder in BY_FILE else folder
 
 
 class ByFolder(LoadScopeScheduling):
-    """Where tests run in several processes, those of a folder, which share what is costly, run in one."""
+    """Where tests run in several processes, those of a scope run in one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        folder = file.split("/")[1]
-        return file if folder in BY_FILE else folder
+        return scope(nodeid)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {each: place for place, each in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(scope(item.nodeid), len(FIRST)))
 
 
 @pytest.fixture(scope="session")
