@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,27 +32,27 @@ class Parent:
     def __init__(self) -> None:
         environment = os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
         command = [sys.executable, str(PARENT)]
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True, bufsize=1)
+        # without buffers: what has been read of a second line would not be waited for
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._asked, self._told = self._process.stdin, self._process.stdout
 
     def start(self, **asked: Any) -> int:
         """Fork a rank; its number."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(asked) + "\n")
-        return self._read()
+        self._asked.write(json.dumps(asked).encode() + b"\n")
+        return int(self._told.readline())
 
     def wait(self, seconds: float) -> int | None:
         """The status of the rank, as of a command; None if it lives on."""
-        return self._read() if select.select([self.process.stdout], [], [], max(seconds, 0))[0] else None
+        told, _, _ = select.select([self._told], [], [], max(seconds, 0))
+        return int(self._told.readline()) if told else None
 
     def close(self) -> None:
-        with self.process:
-            assert self.process.stdin is not None
-            self.process.stdin.close()
-
-    def _read(self) -> int:
-        assert self.process.stdout is not None
-        return int(self.process.stdout.readline())
+        with self._process:
+            self._asked.close()
 
 
 class Ranks:
@@ -83,7 +83,7 @@ class Ranks:
     def _run(self, arguments: list[str], environment: Mapping[str, str], output: int, elsewhere: bool) -> int:
         """As `launch._run`."""
         # not before a test forks: all tests import this file
-        from torch.distributed import TCPStore  # noqa: PLC0415
+        from torch.distributed import TCPStore  # noqa: PLC0415  # pyright: ignore[reportPrivateImportUsage]
 
         python, *words = arguments
         one = ["-m", "trainyard.launch.worker"]
@@ -132,9 +132,11 @@ def first_failure(started: dict[Parent, int]) -> int:
 def end(started: Mapping[Parent, int]) -> None:
     """End the ranks that are left, as torchrun does when one has failed."""
     for number in started.values():
-        os.kill(number, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGTERM)
     until = time.monotonic() + GRACE_SECONDS
     for parent, number in started.items():
         if parent.wait(until - time.monotonic()) is None:
-            os.kill(number, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
             parent.wait(GRACE_SECONDS)
