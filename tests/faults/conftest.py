@@ -1,12 +1,13 @@
 """Data of the smallest runs that a fault can strike."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from trainings import Job, make_specification, write_small_text
 
+from forked import Ranks
 from trainyard.core.files import sha256_json
 
 
@@ -30,7 +31,7 @@ def specification(data: Path) -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def undisturbed(
-    specification: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+    specification: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory, ranks: Ranks
 ) -> Callable[..., Job]:
     """Makes, once for each specification, the run that the disturbed ones are compared with."""
     made: dict[str, Job] = {}
@@ -40,10 +41,18 @@ def undisturbed(
         key = sha256_json(asked)
         if key not in made:
             made[key] = Job(tmp_path_factory.mktemp("undisturbed"), asked)
-            made[key].run()
+            with ranks.forking():
+                made[key].run()
         return made[key]
 
     return run
+
+
+@pytest.fixture
+def forked_ranks(ranks: Ranks) -> Iterator[None]:
+    """What is run to its end here forks its ranks; what is to be struck is started in processes of its own."""
+    with ranks.forking():
+        yield
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from trainings import Job
 
 from processes import stopped
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_ranks")]
 
 
 @pytest.fixture

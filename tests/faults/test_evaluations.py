@@ -94,16 +94,18 @@ def same(evaluation: Evaluation, other: Evaluation) -> None:
     assert not evaluation.work.parent.exists()
 
 
-@pytest.mark.parametrize(("processes", "victim"), [(1, "script"), (2, "script"), (2, "process")])
+@pytest.mark.parametrize(
+    ("processes", "victims"), [(1, ["script", "script"]), (2, ["script", "process"])], ids=["1-process", "2-processes"]
+)
 def test_killed_between_its_blocks_it_goes_on_after_those_that_are_finished(
     evaluation: Evaluation,
     whole: Evaluation,
     processes: int,
-    victim: str,
+    victims: list[str],
     record_property: Callable[[str, object], None],
 ) -> None:
     finished: dict[Path, int] = {}
-    for _ in range(2):
+    for victim in victims:
         process = evaluation.start(processes)
         evaluation.wait_for_block(process, finished)
         family = below(process)
@@ -120,8 +122,8 @@ def test_killed_between_its_blocks_it_goes_on_after_those_that_are_finished(
         finished = later
     evaluation.run(processes)
     same(evaluation, whole)
-    record_property("faults injected", 2)
-    record_property("kills", 2)
+    record_property("faults injected", len(victims))
+    record_property("kills", len(victims))
     record_property("runs recovered", 1)
 
 

@@ -14,7 +14,7 @@ from processes import assert_gone, below
 from trainyard.core.timeouts import TIMEOUT
 from trainyard.launch.launch import GRACE_SECONDS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_ranks")]
 
 SECONDS = 18  # more than anything takes in order on a slow machine
 

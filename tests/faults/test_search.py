@@ -87,7 +87,7 @@ class Searched:
 
 
 @pytest.fixture
-def whole(specification: Callable[..., dict[str, Any]], tmp_path: Path) -> Searched:
+def whole(specification: Callable[..., dict[str, Any]], tmp_path: Path, forked_ranks: None) -> Searched:
     """A search whose members nobody kills, and in which one copies another."""
     settings = specification(steps=60, checkpoint_every=5, validate_every=5, keep_steps=[])
     search = Searched(tmp_path / "undisturbed", settings)

@@ -18,10 +18,10 @@ from trainyard.core.files import list_files, read_json, read_json_lines, sha256_
 
 pytestmark = pytest.mark.slow
 
-DDP = {"parallel": ["ddp"], "processes": [2]}
-GRID = {"datasets": ["tinyworld"], "models": ["gpt2-tiny"], **DDP}
+GRID = {"datasets": ["tinyworld"], "models": ["gpt2-tiny"]}
 LONG = {**TRAIN, "steps": 80, "checkpoint_every": 10, "validate_every": 20, "keep_steps": [30, 50, 70], "dropout": 0.1}
-RUN = "tinyworld_gpt2-tiny_ddp-x2_fp32_seed1"
+# of one process: test_kills.py has those that torchrun starts, and kills the job above them
+RUN = "tinyworld_gpt2-tiny_single-x1_fp32_seed1"
 EVALUATION = "perplexity-tinyworld-test@last"
 STUDY = {
     "title": "Long enough to be killed",
@@ -138,10 +138,11 @@ def test_a_loss_that_is_no_number_is_a_row_and_the_others_go_on(
     repository: Repository, record_property: Callable[[str, object], None]
 ) -> None:
     hot = {"hot": {"learning_rate": 1e30, "warmup_steps": 0, "max_grad_norm": None}, "base": {}}
-    grid = {**GRID, "parallel": ["single"], "processes": [1], "train": TRAIN, "recipes": hot}
+    grid = {**GRID, "train": TRAIN, "recipes": hot}
     grid["evaluate"] = {"perplexity": {"split": "test", "limit": 5}}
     repository.write_study("hot", {"title": "t", "question": "q", "grids": [grid]})
-    repository.snakemake("--config", "studies=hot")
+    # with a table of the report, which tests/report makes whole of runs that diverged
+    repository.snakemake("--config", "studies=hot", "--", "results/hot/report/comparison.html")
     outcomes = {
         "hot" in file.parent.name: read_json(file)["outcome"]
         for file in repository.folder.glob("results/hot/*/summary.json")
@@ -158,9 +159,9 @@ def test_a_setting_whose_extension_cannot_be_built_here_is_a_row_that_says_so(
     repository: Repository, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:
     monkeypatch.setitem(repository.variables, "TORCH_EXTENSIONS_DIR", str(repository.folder / "extensions"))
-    grid = {**GRID, "parallel": ["zero3-infinity"], "train": TRAIN}
+    grid = {**GRID, "parallel": ["zero3-infinity"], "processes": [2], "train": TRAIN}
     repository.write_study("swapped", {"title": "t", "question": "q", "grids": [grid]})
-    repository.snakemake("--config", "studies=swapped")
+    repository.snakemake("--config", "studies=swapped", "--", "results/swapped/report/comparison.html")
     (summary,) = map(read_json, repository.folder.glob("results/swapped/*/summary.json"))
     assert summary["outcome"] == "unsupported"
     assert "which torch can't link in a path with spaces" in summary["reason"]

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
+from forked import Ranks
 from processes import launched_from
 from trainyard.launch import launch
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _drivers_can_be_launched() -> Iterator[None]:
-    with launched_from(Path(__file__).parent, Path(__file__).parents[1]):
+@pytest.fixture(scope="module", autouse=True)
+def _drivers_can_be_launched(ranks: Ranks) -> Iterator[None]:
+    with launched_from(Path(__file__).parent, Path(__file__).parents[1]), ranks.forking():
         yield
 
 

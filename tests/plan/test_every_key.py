@@ -1,8 +1,9 @@
 """Every key of every file: what can't be is refused before anything runs, by file and key, and nothing else is."""
 
 import copy
+import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from every_key import NO_EDGE, WHOLE, Key
 
+from trainyard.config import yaml_entries
 from trainyard.config.yaml_entries import quote_key
 from trainyard.core.errors import InputError
 from trainyard.plan.jobs import Dag
@@ -22,18 +24,32 @@ KEYS = list(every_key.keys())
 Make = Callable[[Key, Any], Plan]
 
 
+def written(content: Any) -> str:
+    return yaml.dump(content, sort_keys=False, Dumper=yaml.CSafeDumper)
+
+
 @pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
+def _the_same_text_is_parsed_once() -> Iterator[None]:
+    """What a file holds is a function of its text, and each value that is tried changes one file alone."""
+    parse = functools.cache(yaml_entries._construct)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml_entries, "_construct", lambda path, text: copy.deepcopy(parse(path, text)))
+        yield
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory, _the_same_text_is_parsed_once: None) -> Make:
     """Plan the whole configuration with one value in place of another."""
     folder = tmp_path_factory.mktemp("every") / "config"
     (folder / "studies").mkdir(parents=True)
+    whole = {file: written(content) for file, content in WHOLE.items()}
 
-    def write(file: str, content: Any) -> None:
+    def write(file: str, text: str) -> None:
         if file != "config":
-            (folder / FILES.get(file, f"{file}.yaml")).write_text(yaml.safe_dump(content, sort_keys=False))
+            (folder / FILES.get(file, f"{file}.yaml")).write_text(text)
 
-    for file, content in WHOLE.items():
-        write(file, content)
+    for file, text in whole.items():
+        write(file, text)
 
     def plan(key: Key, value: Any) -> Plan:
         changed = copy.deepcopy(WHOLE[key.file])
@@ -44,11 +60,11 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
             place[key.path[-1]] = value
         else:
             changed = value
-        write(key.file, changed)
+        write(key.file, written(changed))
         try:
             return make_plan(changed if key.file == "config" else WHOLE["config"], folder)
         finally:
-            write(key.file, WHOLE[key.file])
+            write(key.file, whole[key.file])
 
     return plan
 

@@ -10,6 +10,7 @@ from cluster import Cluster, said
 from repository import TRAIN
 from submitting import Submitting
 
+from forked import Ranks
 from processes import wait_for
 from trainyard.core.files import read_json, read_json_lines, sha256_file
 from trainyard.launch.slurm import was_killed_for_memory
@@ -132,13 +133,16 @@ def restarted(cluster: Cluster, job: str, times: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(repository: Submitting, tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict], Path]:
+def undisturbed(
+    repository: Submitting, ranks: Ranks, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[dict], Path]:
     """Trains a specification here, without a cluster."""
 
     def make(specification: dict) -> Path:
         folder = tmp_path_factory.mktemp("undisturbed")
         data = {name: part and str(repository.folder / part) for name, part in specification["data"].items()}
-        train({**specification, "data": data}, folder / "run", folder / "work", folder / "log", code="local")
+        with ranks.forking():
+            train({**specification, "data": data}, folder / "run", folder / "work", folder / "log", code="local")
         return folder / "run"
 
     return make

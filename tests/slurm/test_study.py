@@ -7,6 +7,7 @@ from cluster import Cluster
 from repository import TRAIN
 from submitting import Submitting
 
+from forked import Ranks
 from trainyard.core.files import read_json, read_json_lines
 from trainyard.train.job import train
 
@@ -51,13 +52,14 @@ def test_a_second_call_has_nothing_to_do(studied: Submitting) -> None:
     assert "Nothing to be done" in studied.submit(*CALL)
 
 
-def test_a_run_over_two_nodes_has_the_losses_of_one_machine(studied: Submitting, tmp_path: Path) -> None:
+def test_a_run_over_two_nodes_has_the_losses_of_one_machine(studied: Submitting, ranks: Ranks, tmp_path: Path) -> None:
     there = studied.folder / "results/cluster" / RUN
     specification = read_json(there / "spec.json")
     for name, folder in specification["data"].items():
         specification["data"][name] = folder and str(studied.folder / folder)
     here = tmp_path / "results" / RUN
-    train(specification, here, tmp_path / "work", tmp_path / "log", code="local")
+    with ranks.forking():
+        train(specification, here, tmp_path / "work", tmp_path / "log", code="local")
     curves = [
         [(row["loss"], row["gradient_norm"], row.get("validation_loss")) for row in read_json_lines(file)]
         for file in (there / "metrics.jsonl", here / "metrics.jsonl")

@@ -10,6 +10,21 @@ import psutil
 import pytest
 from trainings import Job, make_specification, write_pairs_data, write_small_text, write_tokenizer
 
+from forked import Ranks
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ranks_are_forked(ranks: Ranks) -> Iterator[None]:
+    with ranks.forking():
+        yield
+
+
+@pytest.fixture
+def started_ranks(ranks: Ranks) -> Iterator[None]:
+    """The launcher starts its ranks, as outside of tests."""
+    with ranks.starting():
+        yield
+
 
 @pytest.fixture(scope="session")
 def text_data(tmp_path_factory: pytest.TempPathFactory) -> Path:

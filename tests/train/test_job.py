@@ -53,6 +53,7 @@ def test_a_non_finite_loss_is_an_outcome(specification, new_job):
     assert [path.name for path in (job.output / "models").iterdir()] == ["NONE.txt"]
 
 
+@pytest.mark.usefixtures("started_ranks")
 def test_memory_that_runs_out_is_an_outcome(specification, new_job, memory_limit):
     huge = specification(batch=384, micro_batch=384)
     shape = huge["model"]["shape"] | {"feed_forward": 600_000}
@@ -79,6 +80,7 @@ def test_a_batch_larger_than_the_data_is_the_users_to_mend(specification, new_jo
         new_job("large", specification(batch=4000)).run()
 
 
+@pytest.mark.usefixtures("started_ranks")
 @pytest.mark.parametrize(
     ("late", "said"),
     [
@@ -115,6 +117,7 @@ def test_a_step_that_overflows_in_fp16_says_that_it_was_skipped(specification, n
     assert job.rows()[0].get("skipped") is True
 
 
+@pytest.mark.usefixtures("started_ranks")
 def test_a_bug_fails_loudly_with_the_end_of_the_log(specification, new_job):
     broken = specification()
     broken["model"]["family"] = "t5"  # a language model's data for a sequence-to-sequence model
@@ -134,6 +137,7 @@ def test_a_probe_has_unequal_batches_and_leaves_no_models(specification, new_job
     assert not any("validation_loss" in row for row in job.rows())
 
 
+@pytest.mark.usefixtures("started_ranks")
 def test_a_sequence_to_sequence_model_trains_on_pairs(pairs_specification, new_job):
     job = new_job("pairs", pairs_specification(steps=40, learning_rate=1e-2, dropout=0.0))
     summary = job.run()

@@ -1,6 +1,7 @@
 """The repository after one whole run, for every test of this folder."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def repository(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+def copy_finished(finished: Path) -> Callable[[Path], Repository]:
+    """Makes a folder a repository after that run: what another study shares with it, as its data, is there."""
+
+    def copy(folder: Path) -> Repository:
+        made = Repository(folder)
+        shutil.copytree(finished, folder, symlinks=True, dirs_exist_ok=True)
+        return made
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def repository(copy_finished: Callable[[Path], Repository], tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """The repository after that run, a copy for one worker to change."""
-    made = Repository(tmp_path_factory.mktemp("repository") / NAME)
-    shutil.copytree(finished, made.folder, symlinks=True, dirs_exist_ok=True)
-    return made
+    return copy_finished(tmp_path_factory.mktemp("repository") / NAME)

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,8 +39,10 @@ def states(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_search_ends_in_a_run_and_grows_by_a_generation(tmp_path: Path) -> None:
-    repository = Repository(tmp_path / "repository")
+def test_a_search_ends_in_a_run_and_grows_by_a_generation(
+    copy_finished: Callable[[Path], Repository], tmp_path: Path
+) -> None:
+    repository = copy_finished(tmp_path / "repository")
     repository.write_study("s", STUDY)
     config = ["--config", "studies=s", "device=cpu"]
     repository.snakemake(*config)

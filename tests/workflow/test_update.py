@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from changes import commit, python
@@ -35,12 +36,12 @@ def kill_when(repository: Repository, comes: Callable[[], object]) -> None:
 
 
 @pytest.fixture(scope="module")
-def updated(tmp_path_factory: pytest.TempPathFactory) -> Updated:
+def updated(copy_finished: Callable[[Path], Repository], tmp_path_factory: pytest.TempPathFactory) -> Updated:
     """The study after two updates, each with a start that is killed: of what only starts training, then of its loop.
 
     With the step of its checkpoint, both commits, what was said, and the step that it resumed after in between.
     """
-    made = Repository(tmp_path_factory.mktemp("updated") / "trainyard")
+    made = copy_finished(tmp_path_factory.mktemp("updated") / "trainyard")
     made.write_study("updated", STUDY)
     before = commit(made.folder)
     folder, log = made.folder / "work/updated" / RUN, made.folder / f"logs/updated/train/{RUN}.log"
