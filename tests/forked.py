@@ -100,10 +100,10 @@ class Ranks:
         while len(self._parents) < count:
             self._parents.append(Parent())
         started = {}
-        for rank, parent in enumerate(self._parents[:count]):
-            place = place_of(rank, count, store.port) if count > 1 else {}
-            started[parent] = parent.start(environment={**environment, **place}, **asked)
         try:
+            for rank, parent in enumerate(self._parents[:count]):
+                place = place_of(rank, count, store.port) if count > 1 else {}
+                started[parent] = parent.start(environment={**environment, **place}, **asked)
             return first_failure(started)
         finally:
             end(started)

@@ -35,7 +35,7 @@ def become_rank(arguments: list[str], environment: dict[str, str], log: str, fol
     for source, target in ((nothing, 0), (written, 1), (written, 2)):
         os.dup2(source, target)
     os.environ.clear()
-    os.environ.update(environment | {worker.PARENT: str(os.getppid())})
+    os.environ.update(environment)
     sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
     sys.argv = ["worker", *arguments]
     worker.main()
