@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from trainyard.config.model_parts import PartName
 from trainyard.config.protocols import SEPARATOR
@@ -28,6 +28,15 @@ def _power_of_two(value: int) -> int:
 
 
 LossScale = Annotated[int, Field(gt=0, le=2**31), AfterValidator(_power_of_two)]
+
+
+class Attention(Entry):
+    """Which positions a position attends to."""
+
+    window: Dimension = Field(
+        description="a decoder's position sees itself and the window - 1 before it, an encoder's window / 2 on either "
+        "side; cross-attention sees all of the source"
+    )
 
 
 class Train(Entry):
@@ -87,6 +96,10 @@ class Train(Entry):
         description="parts that keep their weights, without gradient or optimizer state: embeddings (with a head that "
         "shares them), encoder, decoder, blocks.0 or blocks.0-5 (of an encoder-decoder encoder.blocks.0-5)",
     )
+    attention: Attention | None = Field(
+        None,
+        description="within a window, so that time and memory grow with the length and not its square; by default all",
+    )
     activation_checkpointing: bool = Field(
         False, description="keep the input of each block and compute the rest again: less memory, more time"
     )
@@ -115,6 +128,16 @@ class Train(Entry):
             value = "null" if given["clip"] is None else given["clip"]
             raise ValueError(f"clip is called max_grad_norm: write max_grad_norm: {value}")
         return given
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_came_later(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a key that is not given and was not there once: the specification of a run stays what it was."""
+        return {name: value for name, value in serialise(self).items() if name != "attention" or value is not None}
+
+    @property
+    def window(self) -> int | None:
+        """Of attention; None where every position attends to all."""
+        return None if self.attention is None else self.attention.window
 
     @model_validator(mode="after")
     def _check_choices(self) -> "Train":

@@ -54,7 +54,9 @@ class Exporter:
             state |= self._frozen
             record = {name: self._specification[name] for name in ("study", "run")}
             record |= {"step": step, "validation_loss": loss}
-            export(self._entry, state, self._models / name, self._tokenizer, self._card(step, loss), record)
+            window = (self._specification["train"].get("attention") or {}).get("window")
+            card = self._card(step, loss)
+            export(self._entry, state, self._models / name, self._tokenizer, card, record, window)
 
     def _card(self, step: int, loss: float | None) -> str:
         results = {} if loss is None else {"validation loss, nats per token": loss}
