@@ -47,7 +47,7 @@ def dense(made: list[Tensor], window: int, causal: bool, real: Tensor | None = N
     distance = distances(made[0].shape[2])
     mask = is_visible(distance, window, causal, None if real is None else real[:, None, None, :])
     if bias is not None:
-        mask = torch.where(mask, spread_bias(bias, distance, window, causal), -torch.inf)
+        mask = torch.where(mask, spread_bias(bias, distance, causal), -torch.inf)
     return F.scaled_dot_product_attention(*made, attn_mask=mask)
 
 
@@ -143,7 +143,7 @@ def with_squares(objective: Objective, made: dict[str, Tensor], window: int, mon
         real, bias, causal = given.get("real"), given.get("bias"), given["causal"]
         mask = is_visible(distance, window, causal, None if real is None else real[:, None, None, :])
         if bias is not None:
-            mask = torch.where(mask, spread_bias(bias, distance, window, causal), -torch.inf)
+            mask = torch.where(mask, spread_bias(bias, distance, causal), -torch.inf)
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=given.get("scale"))
 
     for module in ("window", "gpt2_modern"):

@@ -52,11 +52,12 @@ def objective(
     checkpointing: bool = False,
     dropout: float = 0.0,
     frozen: Sequence[str] = (),
+    window: int | None = None,
 ) -> Objective:
     """A model of two layers; `more` is of its shape, and `frozen` are parts of it."""
     shape = {"layers": 2, "width": 32, "heads": 4, "context": TIME, "vocabulary": VOCABULARY} | (more or {})
     entry = Model.model_validate({"title": family, "family": family, "tokenizer": "bytes", "shape": shape})
-    model = build(entry, family, dropout=dropout, seed=0, activation_checkpointing=checkpointing)
+    model = build(entry, family, dropout=dropout, seed=0, activation_checkpointing=checkpointing, window=window)
     freeze(model, frozen)
     return Objective(model)
 
@@ -83,6 +84,7 @@ def engine(arguments: dict, max_grad_norm: float | None = None) -> Engine:
         arguments.get("checkpointing", False),
         arguments.get("dropout", 0.0),
         arguments.get("freeze", ()),
+        arguments.get("window"),
     )
     found = load_engine(arguments["engine"])(made, settings)
     seed_rank(0, found.data_rank)  # as a training does

@@ -67,6 +67,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("grids.0.train.freeze", ["blocks.3-1"], ["train.freeze.0: 'blocks.3-1': 1 comes before 3"]),
         ("grids.0.train.freeze", ["encoder"], ["train.freeze: ", "has no encoder; its parts are embeddings, blocks.0"]),
         ("grids.0.train.freeze", ["blocks.0-99"], ["train.freeze: blocks.0-99: the last block of "]),
+        ("grids.0.train.attention", {"window": 0}, ["train.attention.window", "greater than 0"]),
+        ("grids.0.train.attention", {"span": 8}, ["train.attention.span"]),
         ("grids.0.train.order", "sortish", ["train.order: windows of text are all as long, so sortish is random"]),
         ("grids.0.train.initial", "pretrained", ["gpt2-tiny has no pretrained weights"]),
         ("grids.0.processes", [0], ["grids.0.processes.0", "greater than 0"]),

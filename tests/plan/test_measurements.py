@@ -117,13 +117,14 @@ def test_a_cell_of_a_model_that_no_grid_has_is_trained_as_the_first_grid_is(plan
 
 
 def test_what_else_of_a_training_makes_a_difference_is_in_a_cells_name(plan: Callable[..., Plan]) -> None:
-    trains = [{}, {"tf32": True}, {"freeze": ["embeddings", "blocks.0"]}]
+    trains = [{}, {"tf32": True}, {"freeze": ["embeddings", "blocks.0"]}, {"attention": {"window": 32}}]
     runs = {"datasets": ["tinyworld"], "models": ["opt-tiny"], "train": {"steps": 9, "batch": 4, "learning_rate": 0.01}}
     runs["train"]["sequence_length"] = 64
     measured = [GRID | {"parallel": ["single"], "train": train} for train in trains]
     study = {"title": "t", "question": "q", "grids": [runs], "measure": measured}
     name = "opt-tiny_single-x1_fp32_batch8_sequence128"
-    assert list(plan(study).studies["s"].cells) == [name, f"{name}_tf32", f"{name}_frozen-embeddings-blocks.0"]
+    names = [name, f"{name}_tf32", f"{name}_frozen-embeddings-blocks.0", f"{name}_window32"]
+    assert list(plan(study).studies["s"].cells) == names
 
 
 def test_what_is_no_matter_of_a_step_s_cost_changes_no_cell(plan: Callable[..., Plan]) -> None:

@@ -54,6 +54,7 @@ def activations(
     pipeline: int = 1,
     eager: bool = False,
     idle_blocks: tuple[int, int] = (0, 0),
+    window: int | None = None,
 ) -> Activations:
     """What one micro-batch keeps.
 
@@ -68,6 +69,7 @@ def activations(
         pipeline: processes that share the blocks; what the one with the most keeps.
         eager: attention keeps its squares everywhere.
         idle_blocks: of each stack, below all that is trained, which keep nothing.
+        window: within which a token attends; by blocks of queries, as on a CPU.
 
     Raises:
         InputError: the file of the family doesn't tell what it saves.
@@ -79,7 +81,8 @@ def activations(
     hidden = family.feed_forward_width(model.shape)
 
     def operations(tokens: int) -> Operations:
-        return Operations(model.shape, hidden, arithmetic, rate, on_cpu, tensor, batch.rows, batch.rows * tokens, eager)
+        rows = batch.rows
+        return Operations(model.shape, hidden, arithmetic, rate, on_cpu, tensor, rows, rows * tokens, eager, window)
 
     kept = working = 0.0
     stacks = _stacks(saved, model.shape, batch, operations)

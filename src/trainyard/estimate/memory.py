@@ -97,6 +97,7 @@ def predict(
     accumulation: int = 1,
     device: Literal["cpu", "cuda"] = "cpu",
     freeze: Sequence[str] = (),
+    window: int | None = None,
 ) -> Prediction | None:
     """What the process that needs most needs at its peak, besides what it has before a model is made.
 
@@ -115,6 +116,7 @@ def predict(
         accumulation: micro-batches a process takes a step.
         device: that computes.
         freeze: parts that keep their weights.
+        window: within which a token attends.
     """
     family = load_family(model.family)
     if family.saved is None:
@@ -134,6 +136,7 @@ def predict(
         pipeline=setting.pipeline,
         eager=setting.options.get("plugin") == "hybrid",
         idle_blocks=frozen.idle_blocks,
+        window=window,
     )
     load = Workload(
         model,
@@ -180,6 +183,7 @@ def predict_execution(specification: Mapping[str, Any]) -> Prediction | None:
         accumulation=max(1, rows // (ranks * micro_batch)),
         device=specification["device"],
         freeze=train.freeze,
+        window=train.window,
     )
 
 

@@ -38,7 +38,8 @@ def attend_in_window(
     """What dense attention gives under `is_visible`, in memory and time that grow with the length.
 
     Queries are cut into blocks of `window`, and each block is given its own keys and those that its ends reach,
-    `window` more at most. On a GPU FlexAttention does so in one kernel, where there is no dropout, which it has not.
+    `window` more at most; of two blocks the whole square is computed. On a GPU FlexAttention does so in one kernel,
+    where there is no dropout, which it has not.
 
     Args:
         query: (batch, heads, time, head_width).
@@ -56,14 +57,15 @@ def attend_in_window(
         (batch, heads, time, head_width). A padded position sees itself, so that each sees one.
     """
     rows, time, (before, after) = len(query), query.shape[2], find_reach(window, causal)
-    if time <= max(before, after) + 1:  # each sees all, or all before it
-        if causal and real is None and bias is None:
-            return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=scale, is_causal=True)
+    sees_all = time <= max(before, after) + 1  # or all before it
+    if sees_all and causal and real is None and bias is None:
+        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=scale, is_causal=True)
+    if not sees_all and not dropout and has_flex(query):
+        return attend_by_flex(query, key, value, window, causal=causal, real=real, bias=bias, scale=scale)
+    if time <= 2 * window:  # two blocks would be the whole square
         known = None if real is None else real[:, None, None, :]
         mask = _mask(_distances(time, time, 0, query.device), window, causal, known, bias)
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale)
-    if not dropout and has_flex(query):
-        return attend_by_flex(query, key, value, window, causal=causal, real=real, bias=bias, scale=scale)
     blocks, keys = -(-time // window), window + before + after
     reached = torch.ones(1, time, dtype=torch.bool, device=query.device) if real is None else real
     reached = _with_neighbours(reached[:, None, :, None], window, before, after)  # (batch or 1, blocks, 1, keys, 1)
@@ -181,7 +183,8 @@ def cut_position_bias(model: nn.Module) -> None:
             """(1, heads, distances), or (1, heads, queries, keys) where keys come from a cache."""
             if query_length != key_length:
                 return super().compute_bias(query_length, key_length, device, past_seen_tokens)
-            before, after = find_reach(getattr(self.config, KEY), self.is_causal)
+            reach = find_reach(getattr(self.config, KEY), self.is_causal)
+            before, after = (min(each, query_length - 1) for each in reach)
             buckets = self._relative_position_bucket(
                 torch.arange(-before, after + 1, device=device),
                 bidirectional=not self.is_decoder,
@@ -213,7 +216,7 @@ def _distances(queries: int, keys: int, first: int, device: torch.device) -> Ten
 def _mask(distance: Tensor, window: int, causal: bool, real: Tensor | None, bias: Tensor | None) -> Tensor:
     """What torch's attention is given: what may be seen or, with a bias, the bias where it may."""
     visible = is_visible(distance, window, causal, real)
-    return visible if bias is None else torch.where(visible, spread_bias(bias, distance, window, causal), -torch.inf)
+    return visible if bias is None else torch.where(visible, spread_bias(bias, distance, causal), -torch.inf)
 
 
 def _with_neighbours(x: Tensor, size: int, before: int, after: int) -> Tensor:

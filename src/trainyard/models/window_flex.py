@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from torch.utils._triton import has_triton
 
-from trainyard.models.window_shape import find_blocks_of_keys, find_reach, is_visible
+from trainyard.models.window_shape import find_blocks_of_keys, find_place, is_visible
 
 _BLOCK = 128
 _NARROWEST = 16  # heads that its products take
@@ -36,11 +36,10 @@ def attend_by_flex(
     attention: Callable[..., Any] | None = None,
 ) -> Tensor:
     """As `trainyard.models.window.attend_in_window`; `attention` takes the place of the compiled one."""
-    before, after = find_reach(window, causal)
 
     def change(score: Tensor, row: Tensor, head: Tensor, query_at: Tensor, key_at: Tensor) -> Tensor:
         if bias is not None:
-            score = score + bias[0, head, (key_at - query_at + before).clamp(0, before + after)]
+            score = score + bias[0, head, find_place(key_at - query_at, bias, causal)]
         if real is not None:
             score = torch.where(real[row, key_at] | (query_at == key_at), score, -torch.inf)
         return score

@@ -23,10 +23,15 @@ def is_visible(distance: Tensor, window: int, causal: bool, real: Tensor | None 
     return within if real is None else within & (real | (distance == 0))
 
 
-def spread_bias(bias: Tensor, distance: Tensor, window: int, causal: bool) -> Tensor:
+def spread_bias(bias: Tensor, distance: Tensor, causal: bool) -> Tensor:
     """A bias by distance, (1, heads, distances), for each query and key: (1, heads, queries, keys)."""
-    before, _ = find_reach(window, causal)
-    return bias[:, :, (distance + before).clamp(0, bias.shape[2] - 1)]
+    return bias[:, :, find_place(distance, bias, causal)]
+
+
+def find_place(distance: Tensor, bias: Tensor, causal: bool) -> Tensor:
+    """Where in a bias by distance that of a distance stands; its last is 0 for a decoder, its middle for an encoder."""
+    last = bias.shape[2] - 1
+    return (distance + (last if causal else last // 2)).clamp(0, last)
 
 
 def find_blocks_of_keys(time: int, size: int, window: int, causal: bool, device: torch.device) -> tuple[Tensor, Tensor]:

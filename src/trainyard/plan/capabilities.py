@@ -100,6 +100,7 @@ def explain_unsupported(
     capabilities: dict[str, Any],
     cluster: bool = False,
     tf32: bool = False,
+    window: bool = False,
 ) -> str | None:
     """Why a run can't be done here, or None: first what holds on every machine.
 
@@ -108,6 +109,7 @@ def explain_unsupported(
     """
     return (
         explain_never_supported(setting, family, precision, processes)
+        or (_explain_no_window(setting) if window else None)
         or _explain_not_installed(setting, capabilities)
         or _explain_not_built(capabilities)
         or _explain_no_device(setting, precision, processes, capabilities["device"], cluster)
@@ -127,6 +129,12 @@ def explain_never_supported(setting: ParallelSetting, family: str, precision: Pr
     if processes % copy:
         return f"needs a multiple of {copy} processes, not {processes}"
     return None
+
+
+def _explain_no_window(setting: ParallelSetting) -> str | None:
+    if setting.engine != "colossalai":
+        return None
+    return "attention within a window goes through transformers 5, ColossalAI's own environment has 4.51"
 
 
 def never_of_family(setting: ParallelSetting, family: str) -> str | None:

@@ -193,6 +193,7 @@ def _name(cell: dict[str, Any], grid: Measure) -> str:
         *(["compiled"] if cell["train"]["compile"] else []),
         *(["tf32"] if cell["train"]["tf32"] else []),
         *(["-".join(["frozen", *cell["train"]["freeze"]])] if cell["train"]["freeze"] else []),
+        *([f"window{cell['train']['attention']['window']}"] if "attention" in cell["train"] else []),
         *(f"{kind}{gigabytes:g}gb" for kind, gigabytes in limits.items() if gigabytes),
     )
     return "_".join(parts)

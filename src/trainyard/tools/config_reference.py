@@ -31,6 +31,7 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
         study.Study,
         study.Grid,
         Train,
+        *nested_entries(Train),
         study.Evaluate,
         *nested_entries(study.Evaluate),
         study.Tune,

@@ -44,7 +44,7 @@ def _describe_coordinates(cell: MeasuredCell) -> MeasuredCell:
         **cell,
         "limit": words,
         "activations": activations(cell["activation_checkpointing"]),
-        "mode": mode(cell["compile"], cell["tf32"], cell["freeze"]),
+        "mode": mode(cell["compile"], cell["tf32"], cell["freeze"], (cell.get("attention") or {}).get("window")),
     }
 
 
@@ -53,11 +53,12 @@ def activations(checkpointing: bool) -> str:
     return "recomputed" if checkpointing else "kept"
 
 
-def mode(compiled: bool, tf32: bool, frozen: Sequence[str]) -> str:
+def mode(compiled: bool, tf32: bool, frozen: Sequence[str], window: int | None = None) -> str:
     """How a model runs, in a word, and what else of its training makes a difference."""
     words = ["compiled" if compiled else "eager"]
     words += ["TF32"] if tf32 else []
     words += [f"frozen: {', '.join(frozen)}"] if frozen else []
+    words += [f"window of {window:,}"] if window else []
     return ", ".join(words)
 
 
