@@ -7,7 +7,7 @@ SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
 STUDY ?= demo
 
-.PHONY: demo install install-dev test test-long test-slurm lint bench-training bench-evaluation bench-dry-run bench-statistics gpu-check support faults unlock work-folders verify archive schema lock environments accept-data clean help
+.PHONY: demo install install-dev test test-long test-slurm lint bench-training bench-evaluation bench-attention bench-dry-run bench-statistics gpu-check support faults unlock work-folders verify archive schema lock environments accept-data clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -71,6 +71,9 @@ bench-generation: install  ## our beam search beside transformers' generate, on 
 	$(SNAKEMAKE) --cores $(CORES) --quiet all $(if $(MIRROR),--config mirror=$(MIRROR)) -- \
 	  results/data/samsum/rows/test.parquet results/data/samsum/gpt2/tokenizer
 	$(RUN) benchmarks/generation.py $(ARGS)
+
+bench-attention: install  ## attention within a window beside dense attention: time and memory by length (ARGS=)
+	$(RUN) benchmarks/attention.py $(ARGS)
 
 bench-dry-run: install  ## seconds that a dry run of each study, and of 1,000 runs, takes
 	$(RUN) benchmarks/dry_run.py

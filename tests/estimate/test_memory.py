@@ -113,6 +113,21 @@ def test_activations_are_what_autograd_keeps(family):
         assert found.kept == pytest.approx(kept, rel=0.05), (arithmetic, dropout, checkpointing)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_activations_within_a_window_are_what_autograd_keeps(family):
+    entry = model(family)
+    for arithmetic, dropout in itertools.product(("fp32", "autocast", "half"), (0.0, 0.1)):
+        found = activations(entry, BatchShape(3, 40, 24), arithmetic, dropout=dropout, window=8)
+        kept = saved_by_autograd(build(entry, "tiny", dropout=dropout, window=8), arithmetic)
+        assert found.kept == pytest.approx(kept, rel=0.05), (arithmetic, dropout)
+
+
+def test_a_window_needs_less_where_attention_keeps_squares_and_no_less_where_rows_are_shorter():
+    large: dict[str, Any] = {"micro_batch": 8, "sequence_length": 1024, "dropout": 0.1}
+    assert predicted(**large, window=64).total < 0.7 * predicted(**large).total
+    assert predicted(**large, window=2048) == predicted(**large)
+
+
 def test_more_of_anything_needs_more():
     usual = predicted().total
     assert predicted(micro_batch=8).total > usual

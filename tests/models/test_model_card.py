@@ -92,3 +92,16 @@ def test_adapters_are_told_with_their_settings_and_where_they_are_alone() -> Non
     assert "adapters of low rank, merged into these weights; `adapter/` has them alone" in card
     assert "| lora.rank | 8 |\n| lora.alpha | 16 |" in card
     assert "adapters" not in render_model_card(specification(), 500, {})
+
+
+def test_a_window_stands_in_the_card_with_what_plain_transformers_makes_of_it() -> None:
+    train = {"initial": "scratch", "attention": {"window": 128}}
+    card = render_model_card(specification(train=train), 500, {})
+    assert "within a window of 128 positions" in card
+    assert "each position attends to all" in card
+    assert "from trainyard.models.window import use_window" in card
+    model = {"name": "llama-tiny", **MODELS["llama-tiny"].model_dump(mode="json")}
+    card = render_model_card(specification(train=train, model=model), 500, {})
+    assert "`sliding_window`, which transformers heeds" in card
+    assert "use_window" not in card
+    assert "## Attention" not in render_model_card(specification(), 500, {})

@@ -57,11 +57,12 @@ def objective(
     dropout: float = 0.0,
     frozen: Sequence[str] = (),
     lora: Mapping[str, Any] | None = None,
+    window: int | None = None,
 ) -> Objective:
     """A model of two layers; `more` is of its shape, `frozen` are parts of it, and `lora` adapters beside it."""
     shape = {"layers": 2, "width": 32, "heads": 4, "context": TIME, "vocabulary": VOCABULARY} | (more or {})
     entry = Model.model_validate({"title": family, "family": family, "tokenizer": "bytes", "shape": shape})
-    model = build(entry, family, dropout=dropout, seed=0, activation_checkpointing=checkpointing)
+    model = build(entry, family, dropout=dropout, seed=0, activation_checkpointing=checkpointing, window=window)
     freeze(model, frozen)
     if lora is not None:
         adapters = Lora.model_validate(lora)
@@ -92,6 +93,7 @@ def engine(arguments: dict, max_grad_norm: float | None = None) -> Engine:
         arguments.get("dropout", 0.0),
         arguments.get("freeze", ()),
         arguments.get("lora"),
+        arguments.get("window"),
     )
     found = load_engine(arguments["engine"])(made, settings)
     seed_rank(0, found.data_rank)  # as a training does

@@ -179,6 +179,7 @@ WHOLE: dict[str, Any] = {
                     "compile": False,
                     "tf32": False,
                     "freeze": ["embeddings"],
+                    "attention": {"window": 16},
                     "validate_every": 2,
                     "validation_tokens": 64,
                     "checkpoint_every": 2,

@@ -79,6 +79,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
             {"steps": 4, "batch": 8, "learning_rate": 1e-3, "lora": {}, "freeze": ["embeddings"]},
             ["grids.0.train: give freeze or lora, not both"],
         ),
+        ("grids.0.train.attention", {"window": 0}, ["train.attention.window", "greater than 0"]),
+        ("grids.0.train.attention", {"span": 8}, ["train.attention.span"]),
         ("grids.0.train.order", "sortish", ["train.order: windows of text are all as long, so sortish is random"]),
         ("grids.0.train.initial", "pretrained", ["gpt2-tiny has no pretrained weights"]),
         ("grids.0.processes", [0], ["grids.0.processes.0", "greater than 0"]),

@@ -115,6 +115,15 @@ def test_gpus_that_the_user_hides_are_not_there(gpus: Path, monkeypatch: pytest.
     assert capabilities.find_device() == "cpu"
 
 
+def test_a_window_of_attention_is_for_engines_in_transformers_5() -> None:
+    here = Machine("cpu").capabilities(setting(), compiled=False)
+    assert explain_unsupported(setting(), "gpt2", "fp32", 1, here, window=True) is None
+    other = setting(engine="colossalai", options={"plugin": "torch-ddp"})
+    assert explain_unsupported(other, "gpt2", "fp32", 1, here) is None
+    said = explain_unsupported(other, "gpt2", "fp32", 1, here, window=True)
+    assert said == "attention within a window goes through transformers 5, ColossalAI's own environment has 4.51"
+
+
 def test_a_precision_or_a_setting_may_want_a_gpu() -> None:
     on_cpu, on_gpu = (Machine(device).capabilities(setting(), compiled=False) for device in ("cpu", "cuda"))
     half, whole = setting(gpu_precision=["fp16"]), setting(gpu=True)

@@ -125,14 +125,14 @@ def test_pairs_are_measured_with_a_target_length_of_their_own(plan: Callable[...
 
 
 def test_what_else_of_a_training_makes_a_difference_is_in_a_cells_name(plan: Callable[..., Plan]) -> None:
-    trains = [{}, {"tf32": True}, {"freeze": ["embeddings", "blocks.0"]}]
+    trains = [{}, {"tf32": True}, {"freeze": ["embeddings", "blocks.0"]}, {"attention": {"window": 32}}]
     trains += [{"lora": {}}, {"lora": {"rank": 4, "targets": ["fc1", "fc2"], "dropout": 0.1}}]
     runs = {"datasets": ["tinyworld"], "models": ["opt-tiny"], "train": {"steps": 9, "batch": 4, "learning_rate": 0.01}}
     runs["train"]["sequence_length"] = 64
     measured = [GRID | {"parallel": ["single"], "train": train} for train in trains]
     study = {"title": "t", "question": "q", "grids": [runs], "measure": measured}
     name = "opt-tiny_single-x1_fp32_batch8_sequence128"
-    told = ["", "_tf32", "_frozen-embeddings-blocks.0", "_lora8", "_lora4-fc1-fc2-dropout"]
+    told = ["", "_tf32", "_frozen-embeddings-blocks.0", "_window32", "_lora8", "_lora4-fc1-fc2-dropout"]
     assert list(plan(study).studies["s"].cells) == [name + each for each in told]
 
 

@@ -314,3 +314,9 @@ def test_a_framework_that_crashed_says_what_it_said_in_the_table_and_the_log_beh
     assert row["outcome"] == "failed"
     assert ">colossalai crashed: KeyError</span>" in page
     assert "The last lines of a.log:" in page
+
+
+def test_a_window_of_attention_is_told_beside_how_the_model_runs(empty):
+    empty.add_cell("ddp", 8, 1000.0, attention={"window": 128})
+    empty.add_cell("fsdp", 8, 1000.0)
+    assert {cell["mode"] for cell in read_cells(empty.cells)} == {"eager, window of 128", "eager"}

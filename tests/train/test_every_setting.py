@@ -17,6 +17,7 @@ from trainyard.config.train import Train
 from trainyard.core.files import read_json
 from trainyard.data.loader import Loader
 from trainyard.estimate.lora import count_adapters
+from trainyard.evaluate.model import Placement, load_causal
 from trainyard.models.build import build
 from trainyard.models.freeze import freeze
 
@@ -49,6 +50,20 @@ def test_plain_transformers_loads_the_last_model_and_gives_the_runs_last_validat
     assert summary["outcome"] == "finished", summary["reason"]
     model = AutoModelForCausalLM.from_pretrained(job.output / "models" / "last", local_files_only=True).eval()
     assert loss_of(model, asked) == pytest.approx(summary["validation_loss"], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_model_within_a_window_is_evaluated_to_the_runs_last_validation_loss(
+    specification: Callable[..., dict[str, Any]], new_job: Callable[[str, dict[str, Any]], Any]
+) -> None:
+    asked = specification(steps=3, validate_every=3, checkpoint_every=3, attention={"window": 8})
+    job = new_job("window", asked)
+    summary = job.run()
+    assert summary["outcome"] == "finished", summary["reason"]
+    model, _ = load_causal(job.output / "models" / "last", Placement.model_validate({}))
+    assert loss_of(model, asked) == pytest.approx(summary["validation_loss"], abs=1e-5)
+    plain = AutoModelForCausalLM.from_pretrained(job.output / "models" / "last", local_files_only=True).eval()
+    assert loss_of(plain, asked) != pytest.approx(summary["validation_loss"], abs=1e-5)
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ LEAST = {
     "dropout": 0.0,
     "min_improvement": 0.0,
     "label_smoothing": 0.0,
+    "attention": {"window": 1},
 }
 GREATEST = {
     "warmup_ratio": 1.0,
@@ -36,6 +37,7 @@ GREATEST = {
     "dropout": JUST_UNDER_1,
     "min_improvement": 1e6,
     "label_smoothing": JUST_UNDER_1,
+    "attention": {"window": 2**24},
 }
 SHORT = {"steps": 3, "warmup_steps": None, "validate_every": 3, "checkpoint_every": 3}
 DIVERGING = {"learning_rate": 1e30}

@@ -19,6 +19,7 @@ Decay = Annotated[float, Field(ge=0, le=1e6)]
 Epsilon = Annotated[float, Field(ge=1e-30, le=1e6)]
 
 
+LATER = ("lora", "attention")
 EXACTLY_ONE = (("steps", "tokens", "epochs"), ("batch", "batch_tokens"))
 
 
@@ -29,6 +30,15 @@ def _power_of_two(value: int) -> int:
 
 
 LossScale = Annotated[int, Field(gt=0, le=2**31), AfterValidator(_power_of_two)]
+
+
+class Attention(Entry):
+    """Which positions a position attends to."""
+
+    window: Dimension = Field(
+        description="a decoder's position sees itself and the window - 1 before it, an encoder's window / 2 on either "
+        "side; cross-attention sees all of the source"
+    )
 
 
 class Train(Entry):
@@ -91,6 +101,10 @@ class Train(Entry):
     lora: Lora | None = Field(
         None, description="train adapters of low rank in the place of the model's own weights, which all stay"
     )
+    attention: Attention | None = Field(
+        None,
+        description="within a window, so that time and memory grow with the length and not its square; by default all",
+    )
     activation_checkpointing: bool = Field(
         False, description="keep the input of each block and compute the rest again: less memory, more time"
     )
@@ -121,9 +135,14 @@ class Train(Entry):
         return given
 
     @model_serializer(mode="wrap")
-    def _leave_out_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A run without adapters is the run that it was before there were any."""
-        return {name: value for name, value in serialize(self).items() if name != "lora" or value is not None}
+    def _leave_out_what_came_later(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a key that is not given and was not there once: the specification of a run stays what it was."""
+        return {name: value for name, value in serialize(self).items() if name not in LATER or value is not None}
+
+    @property
+    def window(self) -> int | None:
+        """Of attention; None where every position attends to all."""
+        return None if self.attention is None else self.attention.window
 
     @model_validator(mode="after")
     def _check_choices(self) -> "Train":

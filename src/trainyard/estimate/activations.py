@@ -57,6 +57,7 @@ def activations(
     eager: bool = False,
     idle_blocks: tuple[int, int] = (0, 0),
     lora: Lora | None = None,
+    window: int | None = None,
 ) -> Activations:
     """What one micro-batch keeps.
 
@@ -72,6 +73,7 @@ def activations(
         eager: attention keeps its squares everywhere.
         idle_blocks: of each stack, below all that is trained, which keep nothing.
         lora: adapters, beside which linear layers have no gradient of their own.
+        window: within which a token attends; by blocks of queries, as on a CPU.
 
     Raises:
         InputError: the file of the family doesn't tell what it saves.
@@ -84,7 +86,9 @@ def activations(
 
     def operations(tokens: int) -> Operations:
         rows, frozen = batch.rows, lora is not None
-        return Operations(model.shape, hidden, arithmetic, rate, on_cpu, tensor, rows, rows * tokens, eager, frozen)
+        return Operations(
+            model.shape, hidden, arithmetic, rate, on_cpu, tensor, rows, rows * tokens, eager, frozen, window
+        )
 
     kept = working = 0.0
     stacks = _stacks(saved, model.shape, batch, operations)

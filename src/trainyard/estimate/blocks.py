@@ -58,6 +58,7 @@ class Operations:
         tokens: of all rows.
         eager: attention keeps its squares everywhere.
         frozen: whether only adapters are trained, and no norm.
+        window: within which a token looks at tokens of its own sequence; None where at all.
     """
 
     shape: Shape
@@ -70,6 +71,7 @@ class Operations:
     tokens: int
     eager: bool
     frozen: bool = False
+    window: int | None = None
 
     @property
     def stream(self) -> int:
@@ -117,7 +119,9 @@ class Operations:
             return 0.0
         return self.elements(number, (size or self.compute) if self.on_cpu else 1)
 
-    def attention(self, keys: int, drops: bool = True, shared: bool = False, bias: bool = False) -> float:
+    def attention(
+        self, keys: int, drops: bool = True, shared: bool = False, bias: bool = False, crosses: bool = False
+    ) -> float:
         """Queries, keys, values and the result, over `keys` tokens a sequence.
 
         Flash attention keeps a logarithm a head besides. It has no dropout on a CPU and no gradient of a
@@ -128,7 +132,10 @@ class Operations:
             drops: whether the family has dropout here.
             shared: keys and values stay as few as the family's.
             bias: a bias on the positions is trained (T5).
+            crosses: the keys are another sequence's, which is seen whole.
         """
+        if self.window is not None and 2 * self.window < keys and not crosses:
+            return self._windowed_attention(keys, self.window, drops, bias)
         shape = self.shape
         heads = shape.heads / self.parts
         queries = heads * head_width(shape)
@@ -142,6 +149,21 @@ class Operations:
             return kept + self.elements(heads, 4)
         dropped = dropped or (self.eager and self.dropout > 0 and drops)
         return kept + self.elements((3 if dropped else 1) * heads * keys, 4)
+
+    def _windowed_attention(self, keys: int, window: int, drops: bool, bias: bool) -> float:
+        """Of blocks of `window` queries, each beside twice as many keys, and what each query may see of these."""
+        heads = self.shape.heads / self.parts
+        queries = heads * head_width(self.shape)
+        dropped = self.dropout > 0 and drops and self.on_cpu
+        squared = dropped or bias
+        padded = -(-keys // window) * window / keys
+        size = 4 if squared else self.compute
+        kept = padded * self.elements(5 * queries, size) + padded * self.elements(queries, self.compute)
+        # as numbers, or as truth values that choose the numbers of a bias
+        seen = 2 * window * padded
+        if not squared:
+            return kept + self.elements(seen, self.compute) + padded * self.elements(heads, 4)
+        return kept + self.elements((3 if dropped else 1) * heads * seen, 4) + self.elements(seen, 1)
 
     def rotary_block(self, time: int, shared: bool) -> float:
         """A whole block of RMSNorm, attention over `time` tokens and a gated feed-forward layer.

@@ -100,6 +100,7 @@ def predict(
     device: Literal["cpu", "cuda"] = "cpu",
     freeze: Sequence[str] = (),
     lora: Lora | None = None,
+    window: int | None = None,
 ) -> Prediction | None:
     """What the process that needs most needs at its peak, besides what it has before a model is made.
 
@@ -119,6 +120,7 @@ def predict(
         device: that computes.
         freeze: parts that keep their weights.
         lora: adapters, beside which all parts do.
+        window: within which a token attends.
     """
     family = load_family(model.family)
     if family.saved is None:
@@ -139,6 +141,7 @@ def predict(
         eager=setting.options.get("plugin") == "hybrid",
         idle_blocks=frozen.idle_blocks,
         lora=lora,
+        window=window,
     )
     load = Workload(
         model,
@@ -187,6 +190,7 @@ def predict_execution(specification: Mapping[str, Any]) -> Prediction | None:
         device=specification["device"],
         freeze=train.freeze,
         lora=train.lora,
+        window=train.window,
     )
 
 

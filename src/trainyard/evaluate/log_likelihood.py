@@ -10,6 +10,9 @@ import torch
 from torch.nn import functional
 from transformers import DynamicCache
 
+from trainyard.models.window import KEY as WINDOW_KEY
+from trainyard.models.window import find_window
+
 SHARED = 32  # tokens: a shorter beginning isn't worth a pass of its own
 # positions at once: what their losses are made of stays in a processor's cache, and keeps a GPU busy for a launch; each
 # position is summed by itself
@@ -120,8 +123,12 @@ def _score(
             [tuple(part.expand(len(queries), -1, -1, -1) for part in layer) for layer in cache]
         )
     if cache is not None or owner > len(queries):
+        window = find_window(model.config)
         arguments["position_ids"] = torch.from_numpy(positions).to(device)
-        arguments["attention_mask"] = _mask(torch.from_numpy(segments).to(device), start, model.dtype)
+        mask = _mask(torch.from_numpy(segments).to(device), arguments["position_ids"], start, window, model.dtype)
+        arguments["attention_mask"] = mask
+        if hasattr(model.config, WINDOW_KEY):
+            arguments["window_in_mask"] = True
     with _restrict_head(model, torch.from_numpy(rows).to(device), torch.from_numpy(places).to(device)):
         logits = model(**arguments).logits[0]  # (scored, words)
     losses = _losses(logits, torch.from_numpy(targets).to(device))
@@ -149,14 +156,21 @@ def _losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return torch.cat([functional.cross_entropy(part.float(), aims, reduction="none") for part, aims in parts])
 
 
-def _mask(segments: torch.Tensor, start: int, dtype: torch.dtype) -> torch.Tensor:
+def _mask(
+    segments: torch.Tensor, positions: torch.Tensor, start: int, window: int | None, dtype: torch.dtype
+) -> torch.Tensor:
     """What each place may look at, shape `(rows, 1, time, start + time)`.
 
-    The beginning of `start` tokens, and of the rest nothing later, in the context or in its own segment.
+    The beginning of `start` tokens, and of the rest nothing later, in the context or in its own segment; of both what
+    is less than a window before it by its position.
     """
     rows, time = segments.shape
     earlier = torch.ones(time, time, dtype=torch.bool, device=segments.device).tril()
     near = (segments[:, None, :] == 0) | (segments[:, None, :] == segments[:, :, None])
     mask = torch.zeros(rows, time, start + time, dtype=dtype, device=segments.device)
     mask[:, :, start:].masked_fill_(~(earlier & near), torch.finfo(dtype).min)
+    if window is not None:
+        beginning = torch.arange(start, device=segments.device).expand(rows, -1)
+        keys = torch.cat((beginning, positions), dim=1)
+        mask.masked_fill_(keys[:, None, :] <= positions[:, :, None] - window, torch.finfo(dtype).min)
     return mask[:, None]

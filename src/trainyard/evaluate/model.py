@@ -12,6 +12,7 @@ from trainyard.config.values import Entry, PositiveInt
 from trainyard.core.errors import InputError, one_line
 from trainyard.evaluate.packed_linear import can_pack, pack
 from trainyard.hardware.tf32 import set_tf32
+from trainyard.models.window import use_window
 
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
@@ -115,6 +116,7 @@ def _load(kind: Any, folder: Path, placement: Placement) -> tuple[Any, Any]:
         model = kind.from_pretrained(folder, dtype=getattr(torch, placement.dtype), use_safetensors=True, **LOCAL)
     except Exception as error:  # as above
         raise InputError(f"{folder}: cannot load the model ({one_line(error)})") from error
+    use_window(model)
     model = model.to(placement.device).eval()
     if placement.is_packed:
         pack(model)

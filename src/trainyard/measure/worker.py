@@ -146,6 +146,7 @@ def _objective(model: Model, cell: dict[str, Any], train: Train) -> Objective:
         dropout=train.dropout,
         seed=0,
         activation_checkpointing=train.activation_checkpointing,
+        window=train.window,
     )
     freeze(made, train.freeze)
     if train.lora is not None:
@@ -224,7 +225,8 @@ def compute_flops(seconds: list[float], cell: dict[str, Any], data_ranks: int) -
     """TFLOP/s per process by two counts, with their formulas and that of the utilisation (MFU).
 
     Megatron's count holds for decoders with a feed-forward layer of four times the width; elsewhere it is None. Both
-    are where parts are frozen, whose gradients they would count, and in TF32, whose peak is not known.
+    are where parts are frozen or attention has a window, whose gradients and products they would count, and in TF32,
+    whose peak is not known.
     """
     model, train = Model.from_spec(cell["model"]), cell["train"]
     length, family = train["sequence_length"], load_family(model.family)
@@ -236,7 +238,7 @@ def compute_flops(seconds: list[float], cell: dict[str, Any], data_ranks: int) -
         flops = samples_per_second * length * flops_per_token(model, length)
     holds = family.has_megatrons_flops and model.shape.feed_forward in (None, 4 * model.shape.width)
     megatron = samples_per_second * megatron_flops(model, 1, length, train["activation_checkpointing"])
-    counts = not (train["freeze"] or train.get("lora") or train["tf32"])
+    counts = not (train["freeze"] or train.get("lora") or train.get("attention") or train["tf32"])
     return {
         "tflops": flops / 1e12 if counts else None,
         "tflops_formula": PAIRS_FORMULA if pairs else FLOPS_FORMULA,

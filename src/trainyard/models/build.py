@@ -14,6 +14,7 @@ from trainyard.models.attention import maskless
 from trainyard.models.family import load_module
 from trainyard.models.gelu import fuse_gelu
 from trainyard.models.special_tokens import special_tokens
+from trainyard.models.window import configure_window, cut_position_bias
 
 UNREADABLE = Exception
 """What transformers raises where weights are missing, damaged or hold code: whatever a wrong value leads it to."""
@@ -64,6 +65,7 @@ def build(
     seed: int | None = None,
     weights: Path | None = None,
     activation_checkpointing: bool = False,
+    window: int | None = None,
 ) -> Any:
     """Make a model in fp32 on the CPU, ready for training.
 
@@ -74,18 +76,21 @@ def build(
         seed: fixes the initial weights; the global generator is left as it was. Without one, it is used.
         weights: a folder in transformers' format with the pretrained weights; from scratch without one.
         activation_checkpointing: keep the input of each block alone, and compute the rest again when needed.
+        window: positions that a position attends to (`trainyard.models.window`); all by default.
 
     Raises:
         InputError: the folder's weights aren't of this entry's shape, or can't be read.
     """
     if weights is not None:
-        model = _pretrained(entry, name, dropout, weights)
+        model = _pretrained(entry, name, dropout, weights, window)
     else:
         with torch.random.fork_rng(devices=[], enabled=seed is not None):
             if seed is not None:
                 torch.default_generator.manual_seed(seed)
-            model = load_module(entry.family).MODEL(_configure_training(entry, dropout))
+            model = load_module(entry.family).MODEL(_configure_training(entry, dropout, window))
     fuse_gelu(model)
+    if window is not None:
+        cut_position_bias(model)
     if activation_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     return model.train()
@@ -114,12 +119,12 @@ def check_architecture(entry: Model, name: str, config: PretrainedConfig, folder
             )
 
 
-def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path) -> Any:
+def _pretrained(entry: Model, name: str, dropout: float | None, folder: Path, window: int | None) -> Any:
     try:
         check_architecture(entry, name, AutoConfig.from_pretrained(folder, **LOCAL), folder)
         model, report = exported_class(entry).from_pretrained(
             folder,
-            config=_configure_training(entry, dropout),
+            config=_configure_training(entry, dropout, window),
             use_safetensors=True,
             output_loading_info=True,
             **LOCAL,
@@ -156,11 +161,13 @@ def _is_same(expected: Any, actual: Any) -> bool:
     return expected == actual
 
 
-def _configure_training(entry: Model, dropout: float | None) -> PretrainedConfig:
-    """The configuration of a model that is trained, which computes what `configuration`'s does."""
+def _configure_training(entry: Model, dropout: float | None, window: int | None) -> PretrainedConfig:
+    """The configuration of a model that is trained, which computes what `configuration`'s does, within a window."""
     config = configuration(entry, dropout)
     config.use_cache = False
-    if not config.is_encoder_decoder and (name := maskless()):
+    if window is not None:
+        configure_window(config, window)
+    elif not config.is_encoder_decoder and (name := maskless()):
         config._attn_implementation = name
     config.update(getattr(load_module(entry.family), "TRAINED", {}))
     return config

@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import PretrainedConfig
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, PretrainedConfig
 from transformers.utils import logging
 
 from trainyard.config.catalogue import Model
 from trainyard.core.errors import InputError
 from trainyard.core.files import atomic_folder, read_json, write_json, write_text
 from trainyard.models.build import configuration, exported_class
+from trainyard.models.family import load_module
+from trainyard.models.window import KEY as WINDOW_KEY
 
 RECORD = "trainyard.json"
 """What a folder says of itself besides the files of transformers: run, step, losses."""
@@ -42,8 +44,12 @@ def export(
     card: str | None = None,
     record: Mapping[str, Any] | None = None,
     adapter: Adapter | None = None,
+    window: int | None = None,
 ) -> None:
     """Write a trained model, whole or not at all, so that `from_pretrained` loads it with no code of ours.
+
+    A window of attention stands in config.json. Where transformers' class of the family reads none, it takes
+    `trainyard.models.window.use_window` to heed it.
 
     Args:
         entry: the catalogue's entry, whose shape the weights have.
@@ -53,16 +59,19 @@ def export(
         card: the text of README.md (`trainyard.models.model_card.render_model_card`).
         record: the content of trainyard.json.
         adapter: what `state` was merged with, to be kept beside it.
+        window: within which it was trained to attend.
 
     Raises:
         InputError: the tokenizer has other special tokens than the model.
         ValueError: the state isn't this model's.
     """
-    config = configuration(entry)
+    kind, config = exported_class(entry), configuration(entry)
+    if window is not None:
+        kind, config = _add_window(entry, window)
     if tokenizer is not None:
         _check_special_tokens(config, tokenizer)
     with atomic_folder(folder) as draft:
-        write_weights(exported_class(entry), config, state, draft)
+        write_weights(kind, config, state, draft)
         if tokenizer is not None:
             for file in sorted(tokenizer.iterdir()):
                 if file.is_file() and file.name not in _NOT_COPIED:
@@ -99,6 +108,21 @@ def write_weights(kind: Any, config: PretrainedConfig, state: Mapping[str, Tenso
     model.config.use_cache = True
     logging.disable_progress_bar()
     model.save_pretrained(folder)
+
+
+def reads_window(family: str) -> bool:
+    """Whether transformers itself heeds the window of an exported model of a family."""
+    return hasattr(load_module(family), "native_window")
+
+
+def _add_window(entry: Model, window: int) -> tuple[Any, PretrainedConfig]:
+    """The class and the configuration of an exported model that attends within a window."""
+    kind, config = exported_class(entry), configuration(entry)
+    if reads_window(entry.family):
+        config = load_module(entry.family).native_window(config, window)
+        kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    setattr(config, WINDOW_KEY, window)
+    return kind, config
 
 
 def _end_no_text(path: Path) -> None:

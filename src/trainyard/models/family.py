@@ -57,7 +57,8 @@ def load_module(family: str) -> ModuleType:
 
     It has `MODEL`, the class that is trained; `EXPORTED`, transformers' class, where that is another;
     `DROPOUT`, the names of the configuration's dropout rates; `configuration(shape, tokens)`; `TRAINED`, what
-    the configuration says otherwise while it is trained, where it does and computes the same; and
+    the configuration says otherwise while it is trained, where it does and computes the same;
+    `native_window(configuration, window)`, where transformers itself reads a window of attention; and
     `TENSOR_SPLIT` and `PIPELINE_SPLIT`, where one copy can be spread so.
 
     Raises:

@@ -21,6 +21,8 @@ from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 from trainyard.config.catalogue import Shape
 from trainyard.models.family import PipelineSplit, TensorSplit
 from trainyard.models.special_tokens import SpecialTokens
+from trainyard.models.window import KEY as WINDOW_KEY
+from trainyard.models.window import attend_in_window
 
 EXPORTED = Qwen2ForCausalLM
 DROPOUT = ("attention_dropout",)
@@ -100,6 +102,7 @@ class Attention(nn.Module):
         self.head_width = config.hidden_size // config.num_attention_heads
         shared = (config.num_key_value_heads or config.num_attention_heads) * self.head_width
         self.dropout = float(config.attention_dropout)
+        self.window: int | None = getattr(config, WINDOW_KEY, None)
         self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
         self.k_proj = nn.Linear(config.hidden_size, shared)
         self.v_proj = nn.Linear(config.hidden_size, shared)
@@ -111,13 +114,13 @@ class Attention(nn.Module):
         key = rotate(self._heads(self.k_proj(x)), cosine, sine)  # (batch, key_value_heads, time, head_width)
         value = self._heads(self.v_proj(x))  # (batch, key_value_heads, time, head_width)
         repeats = query.shape[1] // key.shape[1]
-        mixed = F.scaled_dot_product_attention(
-            query,
-            key.repeat_interleave(repeats, dim=1),
-            value.repeat_interleave(repeats, dim=1),
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=True,
-        )  # (batch, heads, time, head_width)
+        key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
+        dropout = self.dropout if self.training else 0.0
+        if self.window is None:
+            mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
+        else:
+            mixed = attend_in_window(query, key, value, self.window, causal=True, dropout=dropout)
+        # (batch, heads, time, head_width)
         return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -227,6 +230,12 @@ class GPT2Modern(nn.Module):
             nn.init.normal_(module.o_proj.weight, std=residual)
         if isinstance(module, SwiGLU):
             nn.init.normal_(module.down_proj.weight, std=residual)
+
+
+def native_window(config: Qwen2Config, window: int) -> Qwen2Config:
+    """The configuration with the window in Qwen2's own keys."""
+    sliding = {"use_sliding_window": True, "sliding_window": window, "max_window_layers": 0, "layer_types": None}
+    return Qwen2Config(**{**config.to_dict(), **sliding})
 
 
 MODEL = GPT2Modern

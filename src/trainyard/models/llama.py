@@ -3,7 +3,7 @@
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig
 
 from trainyard.config.catalogue import Shape
 from trainyard.models.family import PipelineSplit, TensorSplit, positions
@@ -32,6 +32,12 @@ def configuration(shape: Shape, tokens: SpecialTokens) -> LlamaConfig:
         eos_token_id=tokens.end,
         pad_token_id=tokens.pad,
     )
+
+
+def native_window(config: LlamaConfig, window: int) -> MistralConfig:
+    """The configuration as Mistral's, which is Llama within a window (Jiang et al. 2023), by the same names."""
+    own = {key: value for key, value in config.to_dict().items() if key in MistralConfig.__dataclass_fields__}
+    return MistralConfig(**{**own, "sliding_window": window})
 
 
 def _run(trunk: Any, block: nn.Module, x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from trainyard.data.labels import IGNORE_INDEX
 from trainyard.models.attention import mask_future, mask_padding
 from trainyard.models.logits import softmax_loss, softmax_loss_in_place
+from trainyard.models.window import KEY as WINDOW_KEY
 
 # logits held at one time, 128 MiB in fp32 on a CPU and in bf16 on a GPU: enough rows for a fast product
 _LOGITS_AT_ONCE = {"cpu": 2**25, "cuda": 2**26}
@@ -61,9 +62,11 @@ class Objective(nn.Module):
         # with masks of four dimensions, which transformers takes as they are
         source, target, mask = inputs["input_ids"], inputs["decoder_input_ids"], inputs["attention_mask"]
         encoded = trunk.encoder(input_ids=source, attention_mask=mask_padding(mask, source.shape[1])).last_hidden_state
+        # within a window none is read, whose size would be the length squared
+        future = None if hasattr(self.model.config, WINDOW_KEY) else mask_future(target)
         decoded = trunk.decoder(
             input_ids=target,
-            attention_mask=mask_future(target),
+            attention_mask=future,
             encoder_hidden_states=encoded,
             encoder_attention_mask=mask_padding(mask, target.shape[1]),
         ).last_hidden_state

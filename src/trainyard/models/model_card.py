@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from trainyard.core.code_versions import CodeVersion, trained_by
+from trainyard.models.export import reads_window
 
 _LIMITS = "## Limits"
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
@@ -39,6 +40,7 @@ def render_model_card(
         _header(specification, dataset or {}),
         f"# {_text(model['name'])}, run {_text(specification['run'])}\n",
         f"{_summary(specification, step)}{_trained_by(versions)}{_adapters(specification)}\n",
+        _window(specification),
         _table("Results", results),
         _table("Training", _training(specification, step)),
         _table("Model", {"family": model["family"], "tokenizer": model["tokenizer"], **_list_settings(model["shape"])}),
@@ -87,6 +89,24 @@ def _summary(specification: Mapping[str, Any], step: int) -> str:
         f"Trained {origin} on {_text(specification['dataset'])} for {step:,} steps, in the study "
         f"{_text(specification['study'])}, with the parallel setting {_text(specification['parallel']['name'])} over "
         f"{_text(specification['processes'])} process(es), by Trainyard."
+    )
+
+
+def _window(specification: Mapping[str, Any]) -> str:
+    attention = specification["train"].get("attention")
+    if not attention:
+        return ""
+    text = (
+        f"## Attention\n\nThis model attends within a window of {attention['window']:,} positions, and was trained so: "
+        "a decoder's position to itself and those before it, an encoder's to half as many on either side. "
+    )
+    if reads_window(specification["model"]["family"]):
+        return f"{text}config.json says so in `sliding_window`, which transformers heeds.\n"
+    return (
+        f"{text}config.json says so in `attention_window`, which transformers does not read: loaded by it alone, each "
+        "position attends to all, as it never did in training, and the results below do not hold. Trainyard's "
+        "evaluations heed it; elsewhere, with Trainyard installed:\n\n"
+        "```python\nfrom trainyard.models.window import use_window\n\nuse_window(model)  # after from_pretrained\n```\n"
     )
 
 

@@ -105,6 +105,7 @@ def explain_unsupported(
     cluster: bool = False,
     tf32: bool = False,
     lora: bool = False,
+    window: bool = False,
 ) -> str | None:
     """Why a run can't be done here, or None: first what holds on every machine.
 
@@ -113,6 +114,7 @@ def explain_unsupported(
     """
     return (
         explain_never_supported(setting, family, precision, processes, lora)
+        or (_explain_no_window(setting) if window else None)
         or _explain_not_installed(setting, capabilities)
         or _explain_not_built(capabilities)
         or _explain_no_device(setting, precision, processes, capabilities["device"], cluster)
@@ -136,6 +138,12 @@ def explain_never_supported(
     if lora and setting.engine not in _ADAPTERS:
         return f"does not train adapters (lora); the engines {', '.join(_ADAPTERS)} do"
     return None
+
+
+def _explain_no_window(setting: ParallelSetting) -> str | None:
+    if setting.engine != "colossalai":
+        return None
+    return "attention within a window goes through transformers 5, ColossalAI's own environment has 4.51"
 
 
 def never_of_family(setting: ParallelSetting, family: str) -> str | None:

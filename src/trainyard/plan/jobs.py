@@ -209,8 +209,9 @@ class Dag:
         setting, family = self.catalogues.parallel[execution.entry], at["model"]["family"]
         capabilities = self._capabilities(execution)
         precision, processes, tf32 = at["precision"], at["processes"], at["train"]["tf32"]
+        window = "attention" in at["train"]
         return explain_unsupported(
-            setting, family, precision, processes, capabilities, self.cluster, tf32, execution.adapted
+            setting, family, precision, processes, capabilities, self.cluster, tf32, execution.adapted, window
         )
 
     def runnable(self) -> list[Execution]:

@@ -195,6 +195,7 @@ def _name(cell: dict[str, Any], grid: Measure) -> str:
         *(["tf32"] if cell["train"]["tf32"] else []),
         *(["-".join(["frozen", *cell["train"]["freeze"]])] if cell["train"]["freeze"] else []),
         *([_name_lora(cell["train"]["lora"])] if "lora" in cell["train"] else []),
+        *([f"window{cell['train']['attention']['window']}"] if "attention" in cell["train"] else []),
         *(f"{kind}{gigabytes:g}gb" for kind, gigabytes in limits.items() if gigabytes),
     )
     return "_".join(parts)

@@ -35,8 +35,7 @@ def schema(kind: Any) -> dict[str, Any]:
     if kind is Study:
         settings = TypeAdapter(Train).json_schema()
         settings.pop("required", None)
-        value["$defs"] |= settings.pop("$defs", {})
-        value["$defs"]["Train"] = settings
+        value["$defs"] |= {**settings.pop("$defs", {}), "Train": settings}
         for holder in (Grid, Probes):
             value["$defs"][holder.__name__]["properties"]["train"] = {"$ref": "#/$defs/Train"}
     for holder, key in ((Model, "family"), (ParallelSetting, "families")):

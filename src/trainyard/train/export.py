@@ -62,7 +62,8 @@ class Exporter:
             if self._adapters is not None:
                 adapter = self._adapters.export(state)
                 state = self._adapters.merge(state)
-            export(self._entry, state, folder, self._tokenizer, card, record, adapter)
+            window = (self._specification["train"].get("attention") or {}).get("window")
+            export(self._entry, state, folder, self._tokenizer, card, record, adapter, window)
 
     def _card(self, step: int, loss: float | None) -> str:
         results = {} if loss is None else {"validation loss, nats per token": loss}

@@ -157,6 +157,7 @@ def _objective(specification: Specification) -> tuple[Objective, Adapters | None
         seed=specification.seed,
         weights=specification.data.weights,
         activation_checkpointing=train.activation_checkpointing,
+        window=train.window,
     )
     freeze(model, train.freeze)
     if train.lora is not None:
@@ -183,8 +184,8 @@ def found_at_start(specification: Specification, loader: Loader) -> dict[str, An
     """Steps, parameters, the device and the parts of the MFU that are the model's: the content of started.json.
 
     A token of the MFU's formula is a position that is read and predicted. Of pairs
-    other tokens are read than are predicted: they get no MFU. Nor do models of which parts are frozen, for which the
-    formula counts products that nobody makes, nor runs in TF32, whose peak is not known.
+    other tokens are read than are predicted: they get no MFU. Nor do models of which parts are frozen or that attend
+    within a window, for which the formula counts products that nobody makes, nor runs in TF32, whose peak is not known.
     """
     train, every = specification.train, parameters(specification.model)
     trained = every - count_frozen(specification.model, train.freeze).parameters
@@ -194,7 +195,7 @@ def found_at_start(specification: Specification, loader: Loader) -> dict[str, An
         "trained_parameters": count_adapters(specification.model, train.lora) or trained,
         "device_name": device_name(process_group.device(specification.device)),
     }
-    if specification.task == "summarisation" or train.freeze or train.lora or train.tf32:
+    if specification.task == "summarisation" or train.freeze or train.lora or train.attention or train.tf32:
         return found
     flops = flops_per_token(specification.model, train.sequence_length)
     return found | {"flops_per_token": flops, "mfu_formula": MFU_FORMULA}

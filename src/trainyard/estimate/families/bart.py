@@ -25,7 +25,7 @@ def _block(on: Operations, time: int) -> float:
 
 
 def _decoder_block(on: Operations, time: int, source: int, encoded: float) -> float:
-    cross = on.layer_norm() + on.linear() + on.attention(source) + on.mask(on.width)
+    cross = on.layer_norm() + on.linear() + on.attention(source, crosses=True) + on.mask(on.width)
     return _block(on, time) + cross + encoded
 
 

@@ -33,12 +33,13 @@ def _block(on: Operations, time: int) -> float:
 
 def _decoder_block(on: Operations, time: int, source: int, encoded: float) -> float:
     half = on.elements(on.width, on.stream) if on.arithmetic == "half" else 0.0
-    cross = on.rms_norm() + half + on.linear() + on.attention(source) + on.mask(on.width)
+    cross = on.rms_norm() + half + on.linear() + on.attention(source, crosses=True) + on.mask(on.width)
     return _block(on, time) + cross + encoded
 
 
 def _ends(on: Operations, time: int) -> float:
-    bias = time**2 * (4 * on.shape.heads / on.parts + 8)  # of positions, one for all blocks
+    pairs = time**2 if on.window is None or on.window >= time else on.window
+    bias = pairs * (4 * on.shape.heads / on.parts + 8)  # of positions, one for all blocks
     return on.rms_norm() + on.read_by_head() + 2 * on.mask(on.width, on.stream) + bias
 
 

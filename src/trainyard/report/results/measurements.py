@@ -44,7 +44,13 @@ def _describe_coordinates(cell: MeasuredCell) -> MeasuredCell:
         **cell,
         "limit": words,
         "activations": activations(cell["activation_checkpointing"]),
-        "mode": mode(cell["compile"], cell["tf32"], cell["freeze"], cell.get("lora")),
+        "mode": mode(
+            cell["compile"],
+            cell["tf32"],
+            cell["freeze"],
+            cell.get("lora"),
+            (cell.get("attention") or {}).get("window"),
+        ),
     }
 
 
@@ -53,7 +59,13 @@ def activations(checkpointing: bool) -> str:
     return "recomputed" if checkpointing else "kept"
 
 
-def mode(compiled: bool, tf32: bool, frozen: Sequence[str], lora: Mapping[str, Any] | None = None) -> str:
+def mode(
+    compiled: bool,
+    tf32: bool,
+    frozen: Sequence[str],
+    lora: Mapping[str, Any] | None = None,
+    window: int | None = None,
+) -> str:
     """How a model runs, in a word, and what else of its training makes a difference."""
     words = ["compiled" if compiled else "eager"]
     words += ["TF32"] if tf32 else []
@@ -61,6 +73,7 @@ def mode(compiled: bool, tf32: bool, frozen: Sequence[str], lora: Mapping[str, A
     if lora is not None:
         targets = lora["targets"] or "usual targets"
         words.append(f"LoRA of rank {lora['rank']}: {targets if isinstance(targets, str) else ', '.join(targets)}")
+    words += [f"window of {window:,}"] if window else []
     return ", ".join(words)
 
 
