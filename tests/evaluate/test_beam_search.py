@@ -15,6 +15,8 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     LogitsProcessorList,
+    MistralConfig,
+    MistralForCausalLM,
     NoRepeatNGramLogitsProcessor,
     OPTConfig,
     OPTForCausalLM,
@@ -25,6 +27,7 @@ from transformers import (
 )
 
 from trainyard.evaluate.generation import Search, generate
+from trainyard.models.window import use_window
 
 VOCABULARY, END, PAD = 13, 2, 1
 SHAPE: dict[str, Any] = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": END, "pad_token_id": PAD}
@@ -39,16 +42,18 @@ LLAMA = SHAPE | {
 }
 
 
-def bart() -> Any:
+def bart(**more: Any) -> Any:
     sides: dict[str, Any] = {f"{side}_{name}": count for side in ("encoder", "decoder") for name, count in BART.items()}
-    model = BartForConditionalGeneration(BartConfig(**SHAPE, **sides, d_model=16, init_std=0.5))
+    model = BartForConditionalGeneration(BartConfig(**SHAPE, **sides, **more, d_model=16, init_std=0.5))
     model.generation_config.update(forced_bos_token_id=0, forced_eos_token_id=END)
     model.final_logits_bias[0, END] = 20
     return model
 
 
-def t5() -> Any:
-    model = T5ForConditionalGeneration(T5Config(**SHAPE, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2))
+def t5(**more: Any) -> Any:
+    model = T5ForConditionalGeneration(
+        T5Config(**SHAPE, **more, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+    )
     model.generation_config.update(decoder_start_token_id=PAD)
     return model
 
@@ -57,6 +62,8 @@ BART = {"layers": 2, "attention_heads": 2, "ffn_dim": 32}
 MODELS = {
     "bart": bart,
     "t5": t5,
+    "bart with a window": lambda: bart(attention_window=4),
+    "t5 with a window": lambda: t5(attention_window=4),
     "gpt2": lambda: GPT2LMHeadModel(
         GPT2Config(**SHAPE, n_positions=64, n_embd=16, n_layer=2, n_head=2, initializer_range=0.5)
     ),
@@ -73,7 +80,11 @@ MODELS = {
             word_embed_proj_dim=16,
         )
     ),
+    "llama with a window, exported as mistral": lambda: MistralForCausalLM(MistralConfig(**LLAMA, sliding_window=4)),
     "gpt2_modern, exported as qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**LLAMA)),
+    "gpt2_modern with a window, exported as qwen2": lambda: Qwen2ForCausalLM(
+        Qwen2Config(**LLAMA, use_sliding_window=True, sliding_window=4, max_window_layers=0)
+    ),
 }
 
 
@@ -81,6 +92,7 @@ def make(family: str) -> Any:
     """A model of random weights, in double precision so that no rounding chooses between beams."""
     torch.manual_seed(1)
     model = MODELS[family]().double().eval()
+    use_window(model)
     model.get_output_embeddings().weight.data[END] *= 3  # it ends often
     return model
 

@@ -25,7 +25,7 @@ class BeamLayer(DynamicLayer):
         super().__init__()
         self._room = room
         self._shared = 0
-        if prompt is not None and prompt.get_seq_length():
+        if prompt is not None:
             self._shared = prompt.get_seq_length()
             self.update(*(each.repeat_interleave(beams, dim=0) for each in (prompt.keys, prompt.values)))
 

@@ -82,7 +82,7 @@ class AfterPrompt:
         self._model, self._beams = model, beams
         ids, mask = inputs["input_ids"], inputs["attention_mask"][:, :-1]
         self.first = ids[:, -1:]
-        cache = DynamicCache(config=model.config)
+        cache = DynamicCache()  # of all positions, where transformers would keep those of a window
         if mask.shape[1]:
             model.base_model(
                 input_ids=ids[:, :-1],
@@ -91,7 +91,8 @@ class AfterPrompt:
                 past_key_values=cache,
                 use_cache=True,
             )
-        layers: Any = [BeamLayer(beams, room, layer) for layer in cache.layers]
+        prompts = cache.layers or [None] * model.config.num_hidden_layers
+        layers: Any = [BeamLayer(beams, room, prompt) for prompt in prompts]
         self._cache = Cache(layers=layers)
         self._mask = mask.repeat_interleave(beams, dim=0)
 
