@@ -22,7 +22,12 @@ from trainyard.parallel.engine import load_engine
 
 READS = {"item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__int__", "__float__", "__index__", "__contains__"}
 SCALAR = "_local_scalar_dense"
-ON_HOST = {("engine.py", "count_predicted"), ("process_group.py", "_reduce"), ("attention.py", "mask_padding")}
+ON_HOST = {
+    ("engine.py", "count_predicted"),
+    ("process_group.py", "_reduce"),
+    ("attention.py", "mask_padding"),
+    ("loss.py", "_find_predicted"),  # labels of a CPU; on a GPU it looks at none
+}
 FRAMEWORKS = ("deepspeed", "colossalai")
 
 

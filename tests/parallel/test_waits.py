@@ -51,6 +51,15 @@ def test_around_deepspeed_we_read_once(name, drive):
     assert ours(reads) == {"ours method engine.py read_together": 1}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in ENGINES if ENGINES[name][0] == "colossalai"])
+def test_around_colossalai_we_read_the_losses_and_with_its_ddp_the_norm(name, drive):
+    engine, options, _ = ENGINES[name]
+    (reads,) = reads_of(drive, 2, ["gpt2"], engine=engine, options=options).values()
+    norm = {"ours method torch_ddp.py step": 1} if name == "torch-ddp" else {}
+    assert ours(reads) == {"ours method engine.py train_step": 1, **norm}
+
+
 @pytest.mark.parametrize("shapes", [[], [(5,)], [(3, 4), (7,), (2, 2, 2)]])
 def test_the_norm_of_a_gpu_is_that_of_a_cpu_in_few_kernels(shapes):
     torch.manual_seed(0)
