@@ -10,9 +10,10 @@ from trainyard.config.train import Train
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """The trained parameters in AdamW's two groups: matrices decay, vectors (biases, norms) do not; none is empty.
+    """The trained parameters in AdamW's two groups: matrices decay, vectors (biases, norms) do not.
 
-    Each says under `decays` which it is, in checkpoints too: a rate of 0 tells nothing.
+    None is empty but where nothing is trained, as in a stage of a pipeline that is frozen. Each says under `decays`
+    which it is, in checkpoints too: a rate of 0 tells nothing.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = [
@@ -23,7 +24,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         },
         {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0, "decays": False},
     ]
-    return [group for group in groups if group["params"]]
+    return [group for group in groups if group["params"]] or groups[:1]
 
 
 def build_adamw(model: nn.Module, train: Train) -> torch.optim.AdamW:
