@@ -131,6 +131,13 @@ def test_a_recipe_that_changes_more_or_the_same_setting_twice_is_no_combination(
     assert find_interactions(read_runs(empty.runs), read_evaluations(empty.evaluations)) == []
 
 
+def test_recipes_that_share_no_seed_are_not_compared(empty: Any) -> None:
+    for recipe, seeds in (("base", (1, 2)), ("frozen", (1,)), ("sortish", (2,)), ("frozen-sortish", (1, 2))):
+        for seed in seeds:
+            add(empty, recipe, seed, score=40.0, memory=1000.0, changes=CHANGES[recipe])
+    assert find_interactions(read_runs(empty.runs), read_evaluations(empty.evaluations)) == []
+
+
 def test_the_study_of_summarisation_combines_freezing_with_order_and_truncation_with_batch() -> None:
     study = yaml.safe_load((REPOSITORY / "config/studies/summarisation.yaml").read_text())
     recipes = next(grid["recipes"] for grid in study["grids"] if "recipes" in grid)
