@@ -94,7 +94,7 @@ def _over_seeds(runs: Sequence[Run], usages: dict[str, Usage]) -> Iterator[Row]:
             values = [
                 float(cell.value) for one in cells if (cell := one.get(key)) and isinstance(cell.value, int | float)
             ]
-            if len(values) < len(each) or (key in ("kwh", "kg") and len(kinds) > 1):
+            if len(values) < len(each) or key == "launches" or (key in ("kwh", "kg") and len(kinds) > 1):
                 continue
             row.cells[key] = _mean_cell(key, cells[0][key], fmean(values), values)
         yield row
