@@ -18,7 +18,7 @@ class Quantity:
     """A cost of a run that is compared as a ratio.
 
     Attributes:
-        key: its name in the CSV, and in `expect`.
+        key: its name in the CSV; `expect` knows memory and speed.
         title: its heading.
         tip: what exactly it is.
         better: which way is better.
