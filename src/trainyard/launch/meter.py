@@ -9,7 +9,8 @@ of its own:
 energy/
     1764511069123456789-0.json    of the launch that began at that nanosecond, of node 0
 ```
-An attempt that is killed so loses some seconds, and the attempts of a run, however they ended, add up.
+
+So an attempt that is killed loses some seconds, and the attempts of a run, however they ended, add up.
 """
 
 import json
