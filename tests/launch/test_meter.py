@@ -1,11 +1,13 @@
 """What launches take of a node, as it was, by real processes."""
 
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from processes import wait_for
@@ -132,6 +134,48 @@ def test_a_folder_that_can_not_be_written_ends_no_launch(tmp_path: Path) -> None
     (tmp_path / "energy").write_text("a file in its place")
     with metered(tmp_path / "energy", 1):
         pass
+
+
+def test_a_machine_that_hides_its_processes_ends_no_launch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proc = psutil.PROCFS_PATH
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path / "hidden"))
+    with metered(tmp_path / "energy", 1):
+        pass
+    assert "what this launch takes is not read: " in capsys.readouterr().err
+    assert read_energy(tmp_path / "energy") is None
+    monkeypatch.setattr(psutil, "PROCFS_PATH", proc)
+    with metered(tmp_path / "energy", 1):
+        first = read_energy(tmp_path / "energy")
+        assert first is not None
+        monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path / "hidden"))
+    assert read_energy(tmp_path / "energy") == first  # what was read stays
+
+
+def test_a_counter_that_gives_no_answer_holds_up_no_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zone = tmp_path / "powercap" / "intel-rapl:0"
+    zone.mkdir(parents=True)
+    for name, content in POWERCAP.items():
+        (zone / name).write_text(f"{content}\n")
+    monkeypatch.setattr(meter, "PATIENCE_SECONDS", 0.2)
+    with metered(tmp_path / "energy", 1, powercap=tmp_path / "powercap"):
+        (zone / "energy_uj").unlink()
+        os.mkfifo(zone / "energy_uj")  # who reads it waits for somebody to write
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
+    (zone / "energy_uj").write_text("2000000\n")  # and so the thread ends
+
+
+def test_a_draft_that_was_left_by_a_kill_counts_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "folder-in-the-way").mkdir()
+    with metered(tmp_path / "energy", 1):
+        (file,) = (tmp_path / "energy").glob("*.json")
+        file.unlink()
+        (tmp_path / "folder-in-the-way").rename(file)  # what is written is not renamed, as by a launcher that is killed
+    assert list((tmp_path / "energy").iterdir()) != [file]
+    file.rmdir()
+    assert read_energy(tmp_path / "energy") is None
 
 
 def test_gpus_are_those_that_the_processes_see(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from trainyard.report.pages import trade_offs
-from trainyard.report.pages.interactions import describe_interactions
+from trainyard.report.pages.interactions import describe_interactions, interactions_table
 from trainyard.report.results.item_scores import Items
 from trainyard.report.results.runs import Run, read_evaluations, read_runs
 from trainyard.report.statistics.interactions import Interaction, RatioTest, find_combinations, find_interactions
@@ -131,6 +131,13 @@ def test_a_recipe_that_changes_more_or_the_same_setting_twice_is_no_combination(
     assert find_interactions(read_runs(empty.runs), read_evaluations(empty.evaluations)) == []
 
 
+def test_recipes_that_share_no_seed_are_not_compared(empty: Any) -> None:
+    for recipe, seeds in (("base", (1, 2)), ("frozen", (1,)), ("sortish", (2,)), ("frozen-sortish", (1, 2))):
+        for seed in seeds:
+            add(empty, recipe, seed, score=40.0, memory=1000.0, changes=CHANGES[recipe])
+    assert find_interactions(read_runs(empty.runs), read_evaluations(empty.evaluations)) == []
+
+
 def test_the_study_of_summarisation_combines_freezing_with_order_and_truncation_with_batch() -> None:
     study = yaml.safe_load((REPOSITORY / "config/studies/summarisation.yaml").read_text())
     recipes = next(grid["recipes"] for grid in study["grids"] if "recipes" in grid)
@@ -148,6 +155,19 @@ def test_a_cost_that_is_off_alike_in_every_seed_interacts_without_an_interval(em
     found = find(empty)["memory"]
     assert isinstance(found.found, RatioTest)
     assert (found.found.low, found.found.reason, found.is_shown) == (None, "the same in every seed", True)
+
+
+def test_scores_that_are_not_tested_have_their_unit_too(empty: Any) -> None:
+    for recipe, right in (("base", 0.5), ("frozen", 0.45), ("sortish", 0.48), ("frozen-sortish", 0.4)):
+        for seed in (1, 2):
+            add(empty, recipe, seed, score=40.0, memory=1000.0, changes=CHANGES[recipe])
+            answers = {"correct": np.arange(1000) < 1000 * right}  # the same in every seed
+            empty.add_items(f"{recipe}-s{seed}", "hellaswag", answers, settings={"protocol": "completion", "shots": 0})
+    table = interactions_table(find_interactions(read_runs(empty.runs), read_evaluations(empty.evaluations)))
+    (cells,) = (row.cells for row in table.rows if row.cells["of"].value == "acc")
+    assert cells["interaction"].text == "not tested"
+    texts = [cells[key].text for key in ("first_alone", "second_alone", "together", "expected")]
+    assert texts == ["−5.0 points", "−2.0 points", "−10.0 points", "−7.0 points"]
 
 
 def made_items(values: np.ndarray) -> Items:
@@ -181,14 +201,12 @@ def test_the_page_and_the_sentences_say_which_options_interact(empty: Any, outpu
     rows = {row["of"]: row for row in csv_rows(outputs["interactions"])}
     assert rows["memory"]["first"] == "frozen"
     assert float(rows["memory"]["interaction"]) == pytest.approx(1.1, abs=0.01)
-    assert rows["memory"]["verdict"] == "together they save less in peak memory than expected"
+    assert rows["memory"]["verdict"] == "together they save less peak memory than expected"
     assert rows["rouge1"]["verdict"] == "no interaction shown"
     assert "Options that interact" in outputs["table"].read_text()
-    assert "together they save less in peak memory than expected" in outputs["table"].read_text()
+    assert "<p>Frozen and sortish interact: together they save less peak memory than" in outputs["table"].read_text()
     text = trade_offs.describe_trade_offs(evidence_of(empty))[-1]
-    assert text.startswith(
-        "Frozen and sortish interact: together they save less in peak memory than expected (+9.8 % ["
-    )
+    assert text.startswith("Frozen and sortish interact: together they save less peak memory than expected (+9.8 % [")
 
 
 def test_pairs_without_an_interaction_are_named(empty: Any) -> None:

@@ -1,6 +1,7 @@
 """Model cards of a finished study, as the hub reads them."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,11 @@ def test_the_place_of_the_machine_is_told_where_it_is_given_and_no_emissions_wit
     card = cards_of(scored, Energy.model_validate({"grid": None}))["r/best"]
     assert card.data.get("co2_eq_emissions") is None
     assert "CO2e" not in card.text
+
+
+def test_a_model_that_was_deleted_has_no_card(scored: Results) -> None:
+    shutil.rmtree(scored.runs[0] / "models" / "last")
+    assert cards_of(scored).keys() == {"r/best"}
 
 
 def test_a_run_without_readings_has_the_card_of_its_training_and_its_scores(empty: Results) -> None:

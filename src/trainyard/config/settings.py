@@ -45,7 +45,7 @@ def _none(value: object) -> object:
     return {} if _nothing(value) is None else value
 
 
-class Grid(Entry):
+class PowerGrid(Entry):
     """What a kilowatt-hour from the grid has given off."""
 
     grams_per_kwh: float = Field(ge=0, le=10_000, description="of CO2 equivalent")
@@ -55,7 +55,7 @@ class Grid(Entry):
     )
 
 
-WORLD = Grid.model_validate(
+WORLD = PowerGrid.model_validate(
     {"grams_per_kwh": 473, "source": "world average of 2024 (Ember, Global Electricity Review 2025)"}
 )
 
@@ -70,7 +70,9 @@ class Energy(Entry):
     watts_per_core: float = Field(12, gt=0, le=1000, description="the TDP of the processor over its cores")
     watts_per_gb: float = Field(0.3725, ge=0, le=100, description="of memory, of 10^9 bytes")
     pue: float = Field(1, ge=1, le=10, description="what a building takes over what its machines take (PUE)")
-    grid: Annotated[Grid | None, BeforeValidator(_nothing)] = Field(WORLD, description="null: no emissions are told")
+    grid: Annotated[PowerGrid | None, BeforeValidator(_nothing)] = Field(
+        WORLD, description="null: emissions are left out"
+    )
 
 
 ENERGY = Energy.model_validate({})

@@ -9,11 +9,13 @@ of its own:
 energy/
     1764511069123456789-0.json    of the launch that began at that nanosecond, of node 0
 ```
-An attempt that is killed so loses some seconds, and the attempts of a run, however they ended, add up.
+
+So an attempt that is killed loses some seconds, and the attempts of a run, however they ended, add up.
 """
 
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +33,8 @@ FOLDER = "TRAINYARD_METER"
 """The variable that tells the tasks of other nodes where readings go."""
 FIRST_SECONDS, SECONDS = 0.5, 5.0
 """Between two readings: at first, since what is short has few of them, and from then on."""
+PATIENCE_SECONDS = 30.0
+"""How long a launch waits for the first reading, and its end for the last."""
 _REASONS = ("package_reason", "gpu_reason")
 
 
@@ -51,26 +55,34 @@ def metered(
         yield
         return
     file = folder / f"{time.time_ns()}-{node}.json"
-    done = threading.Event()
-    with ExitStack() as stack:
-        meter = _Meter(processes, gpus, node, powercap)
-        stack.callback(meter.close)
+    begun, done = threading.Event(), threading.Event()
 
-        def watch() -> None:
+    def watch() -> None:
+        with ExitStack() as stack:
+            stack.callback(begun.set)
+            try:
+                meter = _Meter(processes, gpus, node, powercap)
+            except (OSError, psutil.Error) as error:  # /proc of a machine that hides the processes of others (hidepid)
+                print(f"what this launch takes is not read: {error}", file=sys.stderr)
+                return
+            stack.callback(meter.close)
+            _write(file, meter)
+            begun.set()
             seconds = FIRST_SECONDS
             while not done.wait(seconds):
-                _write(file, meter.read())
+                _write(file, meter)
                 seconds = min(SECONDS, 2 * seconds)
+            _write(file, meter)
 
-        _write(file, meter.read())
-        watcher = threading.Thread(target=watch, name="meter", daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            done.set()
-            watcher.join()
-            _write(file, meter.read())
+    # all of it in a thread: neither an error there nor a driver that gives no answer ends or holds up a training
+    watcher = threading.Thread(target=watch, name="meter", daemon=True)
+    watcher.start()
+    begun.wait(PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join(PATIENCE_SECONDS)
 
 
 def read_energy(folder: Path) -> dict[str, Any] | None:
@@ -114,11 +126,12 @@ def _add(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None if None in pair else sum(pair) for name, pair in numbers.items()} | reasons
 
 
-def _write(file: Path, readings: Mapping[str, Any]) -> None:
-    draft = file.with_name(f".{file.name}")
-    with suppress(OSError):  # a full disk ends no training; a rank says so, if it matters
+def _write(file: Path, meter: "_Meter") -> None:
+    draft = file.with_suffix(".draft")  # which no sum reads: a launcher may be killed between the two
+    # of a full disk a rank says so, if it matters; the next reading has all since the beginning
+    with suppress(OSError, psutil.Error):
         file.parent.mkdir(exist_ok=True)
-        draft.write_text(json.dumps(readings), encoding="utf-8")
+        draft.write_text(json.dumps(meter.read()), encoding="utf-8")
         draft.replace(file)
 
 

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from trainyard.config import catalogue, engine_options, study, tune
-from trainyard.config.settings import Config, Prices
+from trainyard.config.settings import Config, Energy, PowerGrid, Prices
 from trainyard.config.train import Train
 from trainyard.core.files import write_text
 from trainyard.core.text import markdown_table
@@ -26,12 +26,13 @@ def nested_entries(entry: type[BaseModel]) -> list[type[BaseModel]]:
 
 
 SECTIONS: dict[str, list[type[BaseModel]]] = {
-    "config/config.yaml": [Config, Prices],
+    "config/config.yaml": [Config, Prices, Energy, PowerGrid],
     "config/studies/*.yaml": [
         study.Study,
         study.Grid,
         Train,
         *nested_entries(Train),
+        study.Expectation,
         study.Evaluate,
         *nested_entries(study.Evaluate),
         study.Tune,
@@ -103,6 +104,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "**required**"
     value = field.default if field.default is not PydanticUndefined else field.get_default(call_default_factory=True)
+    value = value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
     value_shown = list(value) if isinstance(value, tuple) else value
     return (
         ""

@@ -19,7 +19,7 @@ MEANS = "Runs that differ only in their seed: means"
 EMPTY = "No run of this study has readings of a meter: they were made before there were any, or nothing was started."
 NOTES = [
     "A counter is the device's own: of GPUs NVML's, of processors RAPL's. It is of whole devices, and is a run's own "
-    "where nothing else ran on them. A model is CPU time and memory times watts of each; such "
+    "where nothing else ran on them. A model multiplies CPU time and memory by assumed watts; such "
     f"models were off by up to {100 * ERROR:.0f} % (Fischer 2025, arXiv:2509.22092). Classes are never added: beside "
     "the energy of GPUs, that of the processors has a column of its own.",
     "All attempts of a run count, interrupted ones too, from the start of their processes to their end. Evaluation, "
@@ -94,7 +94,7 @@ def _over_seeds(runs: Sequence[Run], usages: dict[str, Usage]) -> Iterator[Row]:
             values = [
                 float(cell.value) for one in cells if (cell := one.get(key)) and isinstance(cell.value, int | float)
             ]
-            if len(values) < len(each) or (key in ("kwh", "kg") and len(kinds) > 1):
+            if len(values) < len(each) or key == "launches" or (key in ("kwh", "kg") and len(kinds) > 1):
                 continue
             row.cells[key] = _mean_cell(key, cells[0][key], fmean(values), values)
         yield row

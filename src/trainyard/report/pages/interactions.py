@@ -18,8 +18,8 @@ from trainyard.report.statistics.trade_offs import higher_is_better
 
 NONE_SHOWN = "no interaction shown"
 COLUMNS = [
-    Column("first", "first option", text=True),
-    Column("second", "second", text=True),
+    Column("first", "first option", text=True, shown=False),
+    Column("second", "second", text=True, shown=False),
     Column("both", "both", text=True, shown=False),
     Column("of", "of", text=True),
     Column("first_alone", "first", f"alone, against {BASE}"),
@@ -42,16 +42,15 @@ EMPTY = "No recipe combines exactly what two others change."
 
 def interactions_table(interactions: Sequence[Interaction]) -> Table:
     """The table of pairs of options."""
-    rows = [Row(_cells(each), each.place) for each in interactions]
+    rows = [Row(_cells(each), _options(each)) for each in interactions]
     return Table("Options that interact", COLUMNS, rows, NOTES if rows else [], EMPTY)
 
 
 def describe_interactions(interactions: Sequence[Interaction]) -> list[str]:
     """What each pair that interacts does together, and which pairs are not shown to."""
     sentences, without = [], []
-    for place, pair in dict.fromkeys((each.place, each.pair) for each in interactions):
-        names = f"{pair[0]} and {pair[1]}" + (f" ({place})" if place else "")
-        here = [each for each in interactions if (each.place, each.pair) == (place, pair)]
+    for names in dict.fromkeys(map(_options, interactions)):
+        here = [each for each in interactions if _options(each) == names]
         shown = [f"{_verdict(each)} ({_value(each)})" for each in here if each.is_shown]
         if shown:
             sentences.append(f"{names[0].upper()}{names[1:]} interact: {join_words(shown)}.")
@@ -60,6 +59,11 @@ def describe_interactions(interactions: Sequence[Interaction]) -> list[str]:
     if without:
         sentences.append(f"No interaction is shown between {'; nor between '.join(without)}.")
     return sentences
+
+
+def _options(interaction: Interaction) -> str:
+    """The two of them, with the place where a study has several."""
+    return " and ".join(interaction.pair) + (f" ({interaction.place})" if interaction.place else "")
 
 
 def _cells(interaction: Interaction) -> dict[str, Cell]:
@@ -109,9 +113,8 @@ def _name(interaction: Interaction) -> str:
 def _format(interaction: Interaction, value: float) -> str:
     if interaction.name in BY_KEY:
         return change_of_ratio(value)
-    if isinstance(interaction.found, str | RatioTest):
-        return f"{value:+.3g}"
-    return format_shift(interaction.name, value, interaction.found)
+    test = None if isinstance(interaction.found, str | RatioTest) else interaction.found
+    return format_shift(interaction.name, value, test)
 
 
 def _value(interaction: Interaction) -> str:
@@ -137,4 +140,4 @@ def _verdict(interaction: Interaction) -> str:
     improves = (interaction.expected < 1) == is_less_better
     verb = ("save" if improves else "cost") if is_less_better else ("gain" if improves else "lose")
     favourable = (found.ratio < 1) == is_less_better
-    return f"together they {verb} {'more' if favourable == improves else 'less'} in {quantity.title} than expected"
+    return f"together they {verb} {'more' if favourable == improves else 'less'} {quantity.title} than expected"

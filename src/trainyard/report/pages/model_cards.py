@@ -37,7 +37,10 @@ def write_cards(
             usage = read_usage(run, energy)
             for name in run.summary["models"]:
                 own = [each for each in scored if (each.run, each.checkpoint) == (run.name, name) and each.scores]
-                card = (run.folder / "models" / name / CARD).read_text(encoding="utf-8")
+                file = run.folder / "models" / name / CARD
+                if not file.is_file():  # models may be deleted to make room, and the report made again
+                    continue
+                card = file.read_text(encoding="utf-8")
                 header: dict[str, Any] = {"model-index": [_index(run, own)]} if own else {}
                 if emitted := _emissions(run, usage, energy):
                     header["co2_eq_emissions"] = emitted

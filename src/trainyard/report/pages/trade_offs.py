@@ -20,8 +20,8 @@ from trainyard.report.statistics.trade_offs import Change, Quality, TradeOff, we
 
 KINDS = {"held": "good", "contradicted": "bad", "not shown": "plain"}
 NOTES = [
-    f"Each figure is that of the recipe over, or minus, that of {BASE} with the same seeds; costs are geometric means "
-    "over seeds, with the least and the largest seed in brackets.",
+    f"Each recipe is compared with {BASE} under the same seeds. Costs are changes in percent, as geometric means over "
+    "seeds, with the least and the largest seed in brackets; scores are differences.",
     "A cost is said to be less or more where every seed differs by more than "
     f"{100 * BY_KEY['memory'].margin:g} % in memory or {100 * TIMED:g} % in time and energy: "
     "steps were timed while other jobs ran, which measurements avoid.",
@@ -53,14 +53,19 @@ def tabulate(
         interactions: the CSV of pairs of options.
     """
     trained, scored = read_runs(runs), read_evaluations(evaluations)
-    recipes = trade_offs_table(study, weigh_recipes(trained, scored, study.expect, energy))
-    pairs = interactions_table(find_interactions(trained, scored, energy))
-    body = render_fragment(recipes)
+    weighed, found = weigh_recipes(trained, scored, study.expect, energy), find_interactions(trained, scored, energy)
+    recipes, pairs = trade_offs_table(study, weighed), interactions_table(found)
+    body = _paragraphs(_describe(weighed, study.primary)) + render_fragment(recipes)
     if pairs.rows:
-        body += Markup("\n<h2>{}</h2>\n").format(pairs.title) + render_fragment(pairs)
+        body += Markup("\n<h2>{}</h2>\n").format(pairs.title)
+        body += _paragraphs(describe_interactions(found)) + render_fragment(pairs)
     write_text(table, render("page.html", title=recipes.title, study_title=study.title, body=body))
     write_text(numbers, to_csv(recipes))
     write_text(interactions, to_csv(pairs))
+
+
+def _paragraphs(sentences: Sequence[str]) -> Markup:
+    return Markup("").join(Markup("<p>{}</p>\n").format(sentence) for sentence in sentences)
 
 
 def trade_offs_table(study: Study, weighed: Sequence[TradeOff]) -> Table:
@@ -75,8 +80,7 @@ def trade_offs_table(study: Study, weighed: Sequence[TradeOff]) -> Table:
         *(Column(f"{title}:{name}", SHORT_TITLES[name], title, tip=f"minus {BASE}") for name, title in scores),
         Column("expected", "expected", "said beforehand", text=True, shown=bool(study.expect)),
     ]
-    notes = [*_describe(weighed, study.primary), *NOTES] if weighed else []
-    return Table("Trade-offs of recipes", columns, rows, notes, EMPTY)
+    return Table("Trade-offs of recipes", columns, rows, NOTES if weighed else [], EMPTY)
 
 
 def describe_trade_offs(evidence: Evidence) -> list[str]:

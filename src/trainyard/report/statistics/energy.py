@@ -122,7 +122,7 @@ def compared_kwh(runs: Sequence[Run], settings: Energy) -> list[float | None]:
 def describe_grid(settings: Energy) -> str:
     """What emissions are computed from."""
     if settings.grid is None:
-        return "energy.grid is null in config/config.yaml: no emissions are told"
+        return "energy.grid is null in config/config.yaml: no emissions are reported"
     building = "" if settings.pue == 1 else f", times {settings.pue:g} for what the building takes (PUE)"
     return f"{settings.grid.grams_per_kwh:g} g CO2e/kWh: {settings.grid.source}{building}"
 

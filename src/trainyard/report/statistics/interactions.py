@@ -119,6 +119,8 @@ def find_interactions(
         for first, second, both in find_combinations(by_recipe):
             names = (both, first, second, BASE)
             seeds = [seed for seed in by_recipe[both] if all(seed in by_recipe[name] for name in names)]
+            if not seeds:
+                continue
             four = [[by_recipe[name][seed] for seed in seeds] for name in names]
             for each in _of_four(four, evaluations, energy):
                 here.append(Interaction(place, (first, second), both, seeds=len(seeds), **each))

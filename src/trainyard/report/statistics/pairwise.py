@@ -135,9 +135,10 @@ def format_difference(name: str, test: PairedTest | StratifiedTest | RecipeTest)
     return f"{signed} {of}".strip(), f"[{low}, {high}]"
 
 
-def format_shift(name: str, difference: float, test: PairedTest | RecipeTest) -> str:
-    """Another difference by the same score, with the unit and the decimals of one that was tested."""
-    kept = replace(test, difference=difference)
+def format_shift(name: str, difference: float, test: PairedTest | RecipeTest | None) -> str:
+    """A difference that was not tested itself: with the decimals of one by the same score that was, if one was."""
+    low, high = (test.low, test.high) if test else (0.0, abs(difference))
+    kept = PairedTest(difference, low, high, p=1.0, test="", n=0)
     return format_difference(name, kept)[0]
 
 

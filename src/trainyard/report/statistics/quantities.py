@@ -18,7 +18,7 @@ class Quantity:
     """A cost of a run that is compared as a ratio.
 
     Attributes:
-        key: its name in the CSV, and in `expect`.
+        key: its name in the CSV; `expect` knows memory and speed.
         title: its heading.
         tip: what exactly it is.
         better: which way is better.
@@ -95,7 +95,14 @@ QUANTITIES = (
         TIMED,
         _generated("tokens"),
     ),
-    Quantity("hours", "device hours", "until the run ended, early or not", "less", TIMED, _hours),
+    Quantity(
+        "hours",
+        "device hours",
+        "until the run ended, early or not; money goes by them, at one price an hour",
+        "less",
+        TIMED,
+        _hours,
+    ),
 )
 """In the order of the columns, without energy, of which `list_quantities` knows."""
 
