@@ -1,13 +1,16 @@
 """Parts of a model that keep their weights."""
 
 import pytest
+from torch import Tensor
 
 from trainyard.config.model_parts import parse_part
 from trainyard.estimate.frozen import count_frozen
+from trainyard.models.blocks import find_blocks
 from trainyard.models.build import build
 from trainyard.models.freeze import freeze, frozen_weights
+from trainyard.models.loss import Objective
 
-from .conftest import MODELS
+from .conftest import MODELS, batch
 
 PARTS = {
     "gpt2-tiny": ["embeddings", "blocks.0", "blocks.0-1"],
@@ -72,3 +75,22 @@ def test_of_an_encoder_decoder_the_frozen_encoder_is_idle_and_the_decoder_as_far
 def test_a_name_that_means_nothing_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=name or "no part"):
         parse_part(name)
+
+
+def has_backward_pass(name: str, checkpointing: bool) -> bool:
+    """Whether the first block has, where it and the embeddings are frozen."""
+    model = build(MODELS[name], name, dropout=0.0, seed=1, activation_checkpointing=checkpointing)
+    encodes, found = model.config.is_encoder_decoder, []
+    freeze(model, ["embeddings", "encoder.blocks.0" if encodes else "blocks.0"])
+    first = next(find_blocks(model.base_model.encoder if encodes else model))
+    first.register_forward_hook(lambda _module, _given, made: found.append(made))
+    Objective(model)(**batch(MODELS[name])).backward()
+    return (found[0] if isinstance(found[0], Tensor) else found[0][0]).requires_grad
+
+
+def test_checkpoints_give_a_frozen_block_no_backward_pass(tiny: str) -> None:
+    assert has_backward_pass(tiny, checkpointing=True) == has_backward_pass(tiny, checkpointing=False)
+
+
+def test_a_frozen_block_at_the_bottom_has_none() -> None:
+    assert not has_backward_pass("gpt2-tiny", checkpointing=False)

@@ -98,6 +98,7 @@ def test_a_window_stands_in_the_card_with_what_plain_transformers_makes_of_it() 
     train = {"initial": "scratch", "attention": {"window": 128}}
     card = render_model_card(specification(train=train), 500, {})
     assert "within a window of 128 positions" in card
+    assert "| attention.window | 128 |" in card
     assert "each position attends to all" in card
     assert "from trainyard.models.window import use_window" in card
     model = {"name": "llama-tiny", **MODELS["llama-tiny"].model_dump(mode="json")}

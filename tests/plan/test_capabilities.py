@@ -121,7 +121,10 @@ def test_a_window_of_attention_is_for_engines_in_transformers_5() -> None:
     other = setting(engine="colossalai", options={"plugin": "torch-ddp"})
     assert explain_unsupported(other, "gpt2", "fp32", 1, here) is None
     said = explain_unsupported(other, "gpt2", "fp32", 1, here, window=True)
-    assert said == "attention within a window goes through transformers 5, ColossalAI's own environment has 4.51"
+    assert (
+        said
+        == "does not train within a window of attention, which needs transformers 5; ColossalAI's environment has 4.51"
+    )
 
 
 def test_a_precision_or_a_setting_may_want_a_gpu() -> None:

@@ -166,3 +166,21 @@ def test_two_searches_of_one_name_are_refused(plan: Callable[..., Plan]) -> None
 def test_what_can_be_searched_is_a_setting_of_training() -> None:
     assert {*MUTABLE, *FIXED} <= {*Train.model_fields}
     assert not {*MUTABLE} & {*FIXED}
+
+
+@pytest.mark.parametrize(
+    ("parallel", "name", "values", "said"),
+    [
+        ("tensor", "lora", [None, {"rank": 4}], "does not train adapters"),
+        ("single", "tf32", [False, True], "tf32 needs an NVIDIA GPU"),
+        ("single", "lora", [None, {"rank": 4}], None),
+    ],
+)
+def test_members_are_unsupported_if_any_value_of_their_search_is(
+    parallel: str, name: str, values: list[Any], said: str | None, jobs: Callable[..., Dag]
+) -> None:
+    train = TRAIN | {"learning_rate": 1e-3}
+    processes = 2 if parallel == "tensor" else 1
+    asked = {"method": ["grid"], "parallel": parallel, "processes": processes, "over": {name: {"choice": values}}}
+    reason = jobs(**asked, train=train).unsupported(job(run="member_rate-grid_g1_s1"))
+    assert reason is None if said is None else reason is not None and said in reason

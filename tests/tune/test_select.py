@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from trainyard.config.study import Tune
+from trainyard.config.train import Train
 from trainyard.config.tune import Method
 from trainyard.core.files import read_json, write_json
 from trainyard.tune.generations import describe_search, expand_generations
@@ -180,10 +181,11 @@ def test_a_member_is_told_its_settings_and_whose_state_it_begins_from(searched: 
     search.settle()
     search.end([1.0, 2.0])
     copy = search.settle()[1]
-    template = {"train": {"learning_rate": 1.0, "batch": 8}, "data": {"train": "t"}, "search": {"slot": 2}}
+    train = Train.model_validate({"learning_rate": 1.0, "batch": 8, "steps": 9}).model_dump(mode="json")
+    template = {"train": train, "data": {"train": "t"}, "search": {"slot": 2}}
     specification, ended = resolve(template, search.files[-1], ["one", "two"])
     assert specification["data"] == {"train": "t", "start": "one"}
-    assert specification["train"] == {"learning_rate": copy["hyperparameters"]["learning_rate"], "batch": 8}
+    assert specification["train"] == train | copy["hyperparameters"]
     assert ended is None
     first, ended = resolve(template, search.files[0], [])
     assert first["data"] == {"train": "t"}
@@ -195,7 +197,7 @@ def test_a_slot_that_trains_no_more_is_told_why(searched: Callable[..., Searched
     search.settle()
     search.end([1.0, "diverged"])
     search.settle()
-    template = {"train": {}, "data": {}, "search": {"slot": 2}}
+    template = {"train": {"batch": 8, "steps": 9}, "data": {}, "search": {"slot": 2}}
     assert resolve(template, search.files[-1], ["a", "b"])[1] == {"outcome": "diverged", "reason": "of slot 2"}
 
 

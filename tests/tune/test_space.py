@@ -5,8 +5,9 @@ import math
 import pytest
 from pydantic import ValidationError
 
+from trainyard.config.train import Train
 from trainyard.config.tune import Range
-from trainyard.tune.space import chance_of, draw, grid, perturb
+from trainyard.tune.space import chance_of, draw, grid, perturb, settle
 
 SPACE = {
     "learning_rate": Range.model_validate({"log": (1e-5, 1e-3)}),
@@ -80,3 +81,10 @@ def test_a_grid_goes_from_bound_to_bound_and_takes_the_middle_of_what_has_one_va
 def test_a_range_that_makes_no_sense_is_refused(given: dict, said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Range.model_validate(given)
+
+
+def test_a_choice_that_is_written_short_is_settled_as_a_specification_has_it() -> None:
+    train = Train.model_validate({"learning_rate": 1.0, "batch": 8, "steps": 9, "lora": {"rank": 2}})
+    template = train.model_dump(mode="json")
+    assert settle(template, {"lora": {"rank": 4}})["lora"] == template["lora"] | {"rank": 4}
+    assert settle(template, {"lora": None}) == {name: value for name, value in template.items() if name != "lora"}

@@ -87,8 +87,7 @@ def measure(
     """
     launcher = _Launcher(output.with_suffix(".measuring"), log, python, nodes)
     row = {name: cell[name] for name in COORDINATES} | {name: cell["train"][name] for name in TRAIN_COORDINATES}
-    row |= {"lora": cell["train"].get("lora")}
-    row |= {name: cell["train"][name] for name in ("attention",) if name in cell["train"]}
+    row |= {name: cell["train"].get(name) for name in ("lora", "attention")}
     row |= {name: cell.get(name) for name in ("steps", "warmup_steps", "launch")} | {"started": utc_now()}
     row |= {"model": cell["model"]["name"], "parallel": cell["parallel"]["name"], "dropout": _dropout(cell)}
     if cell["kind"] == "search":

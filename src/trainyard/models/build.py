@@ -93,6 +93,10 @@ def build(
         cut_position_bias(model)
     if activation_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
+        # transformers 5 lets what embeddings give require a gradient, which only reentrant checkpoints need: blocks
+        # below all that is trained would be computed again, and backwards, for nothing
+        if hasattr(model, "_require_grads_hooks"):
+            model.disable_input_require_grads()
     return model.train()
 
 

@@ -127,8 +127,9 @@ def _commits(versions: Sequence[CodeVersion]) -> dict[str, str]:
 def _training(specification: Mapping[str, Any], step: int) -> dict[str, Any]:
     names = ("task", "dataset", "recipe", "processes", "threads", "device", "precision", "seed")
     settings = _list_settings(specification["train"])
-    adapters = {f"lora.{name}": value for name, value in _list_settings(settings.pop("lora", {})).items()}
-    return {"step": step, **{name: specification[name] for name in names}, **settings, **adapters}
+    parts = {name: settings.pop(name) for name in ("lora", "attention") if name in settings}
+    nested = {f"{part}.{name}": value for part, own in parts.items() for name, value in _list_settings(own).items()}
+    return {"step": step, **{name: specification[name] for name in names}, **settings, **nested}
 
 
 def _limits(specification: Mapping[str, Any]) -> str:

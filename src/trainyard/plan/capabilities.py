@@ -143,7 +143,7 @@ def explain_never_supported(
 def _explain_no_window(setting: ParallelSetting) -> str | None:
     if setting.engine != "colossalai":
         return None
-    return "attention within a window goes through transformers 5, ColossalAI's own environment has 4.51"
+    return "does not train within a window of attention, which needs transformers 5; ColossalAI's environment has 4.51"
 
 
 def never_of_family(setting: ParallelSetting, family: str) -> str | None:

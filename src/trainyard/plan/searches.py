@@ -123,9 +123,18 @@ def _takes_fractions(name: str, values: Range) -> bool:
 
 
 def fill_searched(tune: Tune, steps: int) -> dict[str, Any]:
-    """The settings of training with the whole length, and the first value of each setting that is searched."""
+    """The settings of training with the whole length, and a value of each setting that is searched.
+
+    It is the first, but of those that switch something on if any does: members whose parallel setting can't do that
+    are unsupported, and are known to be before a search has chosen.
+    """
     often = {"validate_every": tune.steps, "checkpoint_every": tune.steps}
-    return {**often, **tune.train, **{name: values.ends[0] for name, values in tune.over.items()}, "steps": steps}
+    return {**often, **tune.train, **{name: _usual(values) for name, values in tune.over.items()}, "steps": steps}
+
+
+def _usual(values: Range) -> Any:
+    on = [value for value in values.ends if value is not None and value is not False]
+    return (on or values.ends)[0]
 
 
 def expand_searches(expansion: Expansion) -> dict[str, Search]:

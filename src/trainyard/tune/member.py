@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from trainyard.core.files import read_json
+from trainyard.tune.space import settle
 
 
 def resolve(
@@ -21,7 +22,7 @@ def resolve(
         Specification, and `outcome` and `reason` of a slot that trains no more.
     """
     slot = read_json(generation)["slots"][specification["search"]["slot"] - 1]
-    train = specification["train"] | slot["hyperparameters"]
+    train = settle(specification["train"], slot["hyperparameters"])
     start = {"start": states[slot["parent"] - 1]} if slot["parent"] else {}
     ended = {name: slot[name] for name in ("outcome", "reason")} if "outcome" in slot else None
     return specification | {"train": train, "data": specification["data"] | start}, ended

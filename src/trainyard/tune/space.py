@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
+from trainyard.config.train import Train
 from trainyard.config.tune import Range
 
 Settings = dict[str, Any]
@@ -20,6 +21,14 @@ RESAMPLED = 0.25
 def chance_of(*key: object) -> Chance:
     """The draws that belong to a key, the same on every machine: Python promises it of `random()` and a text."""
     return Random("/".join(map(str, key))).random
+
+
+def settle(train: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a training with those of a search in their place, as a specification has them.
+
+    A choice is as the study wrote it: `lora: {rank: 4}` without the rest of what adapters have, or null.
+    """
+    return Train.model_validate({**train, **settings}).model_dump(mode="json")
 
 
 def draw(space: Mapping[str, Range], chance: Chance) -> Settings:

@@ -8,6 +8,7 @@ from typing import Any
 from trainyard.train.job import Outputs
 from trainyard.train.work_folder import WorkFolder
 from trainyard.tune.select import read_members, trace
+from trainyard.tune.space import settle
 
 
 def write_winner(
@@ -30,7 +31,7 @@ def write_winner(
         Outputs(specification, output).write(ended, {}, [], {}, [], [])
         return
     found = {
-        "train": specification["train"] | best.hyperparameters,
+        "train": settle(specification["train"], best.hyperparameters),
         "search": specification["search"] | {"lineage": trace(generations, best)},
     }
     state = summaries[members.index(best)].parent / "state"
