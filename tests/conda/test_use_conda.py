@@ -5,6 +5,7 @@ Snakemake, the environment files, solver, linker, pip and every job are real.
 
 import re
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -72,23 +73,25 @@ def test_a_changed_environment_is_created_anew_and_its_jobs_rerun(environments: 
 
 
 def test_a_package_missing_in_a_scripts_environment_is_named(environments: InEnvironments) -> None:
-    said = _train_without(environments, "psutil")
+    said = _train_without(environments, "psutil", "accelerate", "peft")
     assert "No module named 'psutil'" in said
     assert "scripts/" in said
 
 
 def test_a_package_missing_in_a_trainers_environment_is_named(environments: InEnvironments) -> None:
     """The script and torchrun do without it; the ranks that torchrun starts don't."""
-    said = _train_without(environments, "transformers")
+    said = _train_without(environments, "transformers", "peft")
     assert "No module named 'transformers'" in said
     assert "trainyard.train.worker exited with status 1" in said
 
 
-def _train_without(environments: InEnvironments, package: str) -> str:
-    """What is said when the run trains in an environment that lacks a package."""
+def _train_without(environments: InEnvironments, package: str, *dependents: str) -> str:
+    """What is said when the run trains in an environment that lacks a package, and those that depend on it."""
     file = environments.repository.folder / "envs" / "train.yaml"
-    (line,) = re.findall(rf" *- {package}==.*\n", file.read_text())
-    with environments.repository.edited("envs/train.yaml", line, ""):
+    with ExitStack() as stack:
+        for name in (package, *dependents):
+            (line,) = re.findall(rf" *- {name}==.*\n", file.read_text())
+            stack.enter_context(environments.repository.edited("envs/train.yaml", line, ""))
         said = environments.snakemake(TRAINED, check=False)
     assert "Error in rule train" in said
     assert not (environments.repository.folder / TRAINED).exists()
