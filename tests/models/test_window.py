@@ -66,7 +66,8 @@ def test_blocks_give_what_dense_attention_gives_under_the_same_mask_and_its_grad
     learned = [*heads(time), *([] if bias is None else [bias])]
     for tensor in learned:
         tensor.requires_grad_()
-    found = attend_in_window(*learned[:3], window, causal=causal, real=real, bias=bias)
+    query, key, value, *_ = learned
+    found = attend_in_window(query, key, value, window, causal=causal, real=real, bias=bias)
     expected = dense(learned[:3], window, causal, real, bias)
     torch.testing.assert_close(found, expected)
     weight = torch.randn(found.shape, dtype=found.dtype)
@@ -76,12 +77,12 @@ def test_blocks_give_what_dense_attention_gives_under_the_same_mask_and_its_grad
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_a_window_as_long_as_the_rows_changes_no_bit(causal: bool) -> None:
-    made = heads(12)
-    found = attend_in_window(*made, 24, causal=causal)
+    query, key, value = heads(12)
+    found = attend_in_window(query, key, value, 24, causal=causal)
     if causal:
-        assert torch.equal(found, F.scaled_dot_product_attention(*made, is_causal=True))
+        assert torch.equal(found, F.scaled_dot_product_attention(query, key, value, is_causal=True))
     else:
-        torch.testing.assert_close(found, F.scaled_dot_product_attention(*made))
+        torch.testing.assert_close(found, F.scaled_dot_product_attention(query, key, value))
 
 
 def test_dropout_leaves_out_what_a_position_sees_and_nothing_else_is_let_in() -> None:
@@ -210,7 +211,8 @@ def test_a_compiler_takes_it_in_one_graph(tiny: str) -> None:
 def test_flex_attention_gives_the_same(causal: bool, window: int, biased: bool, padded: bool) -> None:
     made = [tensor.float() for tensor in heads(200, width=16)]
     real, bias = padding(200) if padded else None, biases(window, causal).float() if biased else None
-    found = attend_by_flex(*made, window, causal=causal, real=real, bias=bias, attention=flex_attention)
+    query, key, value = made
+    found = attend_by_flex(query, key, value, window, causal=causal, real=real, bias=bias, attention=flex_attention)
     torch.testing.assert_close(found, dense(made, window, causal, real, bias), rtol=1e-5, atol=1e-5)
 
 
