@@ -66,7 +66,7 @@ def test_a_model_of_a_new_family_is_planned_predicted_and_trained_as_one_process
     tests, dry_run, run = listed_commands(PAGE)
 
     said = call(extended, tests).stdout
-    assert said.startswith(".....  "), said  # two counts, the bytes saved, and two splits
+    assert said.startswith("......  "), said  # two counts, the bytes saved, with a window too, and two splits
 
     planned = jobs(call(extended, dry_run))
     assert all(any(f"_{name}-x2" in job or f"-{name}-x2" in job for job in planned) for name in SETTINGS)
