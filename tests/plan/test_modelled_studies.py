@@ -199,6 +199,7 @@ PUBLISHED = {
             ("rougeLsum", 49.19),
             ("samples_per_second", 167.8),
             ("generation_samples_per_second", 31.5),
+            ("kwh", 0.0999),
         )
     },
     **{
@@ -210,6 +211,7 @@ PUBLISHED = {
             ("rougeLsum", 47.41),
             ("samples_per_second", 85.8),
             ("generation_samples_per_second", 12.9),
+            ("kwh", 0.1464),
         )
     },
     **{
@@ -221,6 +223,7 @@ PUBLISHED = {
             ("rougeLsum", 49.17),
             ("samples_per_second", 24.0),
             ("generation_samples_per_second", 4.9),
+            ("kwh", 0.5982),
         )
     },
     ("opt-125m on torch-ddp", "samples_per_second"): 2.593,
