@@ -92,7 +92,9 @@ def build(
     if window is not None:
         cut_position_bias(model)
     if activation_checkpointing:
-        model.activation_checkpointing_enable({"use_reentrant": False})
+        # its name in transformers 5, and that below, as ColossalAI's own environment has it
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
         # transformers 5 lets what embeddings give require a gradient, which only reentrant checkpoints need: blocks
         # below all that is trained would be computed again, and backwards, for nothing
         if hasattr(model, "_require_grads_hooks"):
