@@ -102,7 +102,7 @@ def test_a_window_stands_in_the_card_with_what_plain_transformers_makes_of_it() 
     assert "each position attends to all" in card
     assert "from trainyard.models.window import use_window" in card
     model = {"name": "llama-tiny", **MODELS["llama-tiny"].model_dump(mode="json")}
-    card = render_model_card(specification(train=train, model=model), 500, {})
+    card = render_model_card(specification(train=train, model=model), 500, {}, window_is_read=True)
     assert "`sliding_window`, which transformers heeds" in card
     assert "use_window" not in card
     assert "## Attention" not in render_model_card(specification(), 500, {})

@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 
 from trainyard.core.code_versions import CodeVersion, trained_by
-from trainyard.models.export import reads_window
 
 _LIMITS = "## Limits"
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
@@ -21,6 +20,7 @@ def render_model_card(
     environment: Mapping[str, Any] | None = None,
     dataset: Mapping[str, Any] | None = None,
     versions: Sequence[CodeVersion] = (),
+    window_is_read: bool = False,
 ) -> str:
     """The text of a model's README.md.
 
@@ -31,6 +31,7 @@ def render_model_card(
         environment: versions, hardware, commit (provenance.json), by name.
         dataset: the index of the training tokens (source, revision, tokens), by name.
         versions: of the code that trained it up to this step.
+        window_is_read: whether transformers itself heeds the window of attention, where there is one.
 
     Returns:
         Markdown with a YAML header. Text from data is escaped: it can't become markup.
@@ -40,7 +41,7 @@ def render_model_card(
         _header(specification, dataset or {}),
         f"# {_text(model['name'])}, run {_text(specification['run'])}\n",
         f"{_summary(specification, step)}{_trained_by(versions)}{_adapters(specification)}\n",
-        _window(specification),
+        _window(specification, window_is_read),
         _table("Results", results),
         _table("Training", _training(specification, step)),
         _table("Model", {"family": model["family"], "tokenizer": model["tokenizer"], **_list_settings(model["shape"])}),
@@ -92,7 +93,7 @@ def _summary(specification: Mapping[str, Any], step: int) -> str:
     )
 
 
-def _window(specification: Mapping[str, Any]) -> str:
+def _window(specification: Mapping[str, Any], is_read: bool) -> str:
     attention = specification["train"].get("attention")
     if not attention:
         return ""
@@ -100,7 +101,7 @@ def _window(specification: Mapping[str, Any]) -> str:
         f"## Attention\n\nThis model attends within a window of {attention['window']:,} positions, and was trained so: "
         "a decoder's position to itself and those before it, an encoder's to half as many on either side. "
     )
-    if reads_window(specification["model"]["family"]):
+    if is_read:
         return f"{text}config.json says so in `sliding_window`, which transformers heeds.\n"
     return (
         f"{text}config.json says so in `attention_window`, which transformers does not read: loaded by it alone, each "

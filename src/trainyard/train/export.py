@@ -11,7 +11,7 @@ from trainyard.core.code_versions import CodeVersion
 from trainyard.core.python_environment import TRAINING, package_versions
 from trainyard.core.repository import describe_repository
 from trainyard.data.shards import read_index
-from trainyard.models.export import export
+from trainyard.models.export import export, reads_window
 from trainyard.models.lora import Adapters
 from trainyard.models.model_card import render_model_card
 from trainyard.parallel.engine import Engine
@@ -69,4 +69,5 @@ class Exporter:
         results = {} if loss is None else {"validation loss, nats per token": loss}
         environment = describe_repository() | {"versions": package_versions(TRAINING)}
         dataset = read_index(Path(self._specification["data"]["train"]))
-        return render_model_card(self._specification, step, results, environment, dataset, self._versions)
+        is_read = reads_window(self._entry.family)
+        return render_model_card(self._specification, step, results, environment, dataset, self._versions, is_read)
