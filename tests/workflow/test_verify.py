@@ -169,7 +169,7 @@ def test_a_study_that_was_never_run_is_all_missing(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert done.returncode == 1
     assert {line.partition(":")[0] for line in lines if ": results/" in line} == {"missing"}
-    assert lines[-1].startswith("study micro: 73 checks failed")
+    assert lines[-1].startswith("study micro: 75 checks failed")
     assert not (made.folder / "results").exists()
 
 
