@@ -39,7 +39,9 @@ def burn(folder: Path, processes: int) -> tuple[dict, float]:
 def test_the_cpu_time_of_a_rank_counts_to_its_end(tmp_path: Path) -> None:
     before = time.monotonic()
     energy, burnt = burn(tmp_path, 1)
-    assert burnt <= energy["cpu_seconds"] < burnt + 1.5  # with the interpreter's end, and what starts and watches it
+    # the kernel tells a process's time, and its own for it, in ticks of 10 ms; with the interpreter's end, and what
+    # starts and watches it
+    assert burnt - 0.02 <= energy["cpu_seconds"] < burnt + 1.5
     assert 1.5 <= energy["node_seconds"] < time.monotonic() - before
     assert energy["device_seconds"] == energy["node_seconds"]
     assert energy["launches"] == 1
@@ -55,7 +57,7 @@ def test_two_ranks_of_a_node_count_once(tmp_path: Path) -> None:
     energy, burnt = burn(tmp_path, 2)
     assert burnt > 3
     # torchrun, whose libraries take their time to load, is one of the processes
-    assert burnt <= energy["cpu_seconds"] < 2 * burnt + 15
+    assert burnt - 0.04 <= energy["cpu_seconds"] < 2 * burnt + 15
     assert energy["launches"] == 1
     assert energy["device_seconds"] == pytest.approx(2 * energy["node_seconds"])
     assert len(list((tmp_path / "energy").iterdir())) == 1
