@@ -115,6 +115,9 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, label_s
     Returns:
         A scalar in fp32.
     """
+    chosen = _find_predicted(labels)
+    if chosen is not None:
+        hidden, labels = hidden[chosen], labels[chosen]
     if not torch.is_grad_enabled():
         return cross_entropies(hidden, weight, labels, label_smoothing).sum()
     with torch.autocast(hidden.device.type, enabled=False):
@@ -127,9 +130,24 @@ def cross_entropies(hidden: Tensor, weight: Tensor, labels: Tensor, label_smooth
 
     Arguments as of `linear_cross_entropy`.
     """
-    dtype = _dtype(weight)
+    chosen, dtype = _find_predicted(labels), _dtype(weight)
+    if chosen is not None:
+        losses = cross_entropies(hidden[chosen], weight, labels[chosen], label_smoothing)
+        return losses.new_zeros(len(labels)).index_copy_(0, chosen, losses)
     with torch.autocast(hidden.device.type, enabled=False):
         return _losses_and_gradients(hidden, weight, labels, dtype, (False, False), label_smoothing)[0]
+
+
+def _find_predicted(labels: Tensor) -> Tensor | None:
+    """Which positions are predicted, where that is worth knowing: a source or padding has no logits then.
+
+    None where all or none are, and where it isn't known: on a GPU, for whose values the host would wait, and to a
+    compiler, which would make code for each number.
+    """
+    if labels.device.type != "cpu" or torch.compiler.is_compiling():
+        return None
+    chosen = (labels != IGNORE_INDEX).nonzero()[:, 0]
+    return chosen if 0 < len(chosen) < len(labels) else None
 
 
 def _dtype(weight: Tensor) -> torch.dtype:
@@ -176,39 +194,6 @@ def _losses_and_gradients(
 
     The gradient of an fp16 weight is in fp32: a sum over positions that no scale has made small yet.
     """
-    chosen = _find_predicted(labels)
-    if chosen is None:
-        return _of_positions(hidden, weight, labels, dtype, needs_gradient, label_smoothing)
-    losses, of_hidden, of_weight = _of_positions(
-        hidden[chosen], weight, labels[chosen], dtype, needs_gradient, label_smoothing
-    )
-    losses = losses.new_zeros(len(labels)).index_copy_(0, chosen, losses)
-    if of_hidden is not None:
-        of_hidden = torch.zeros_like(hidden).index_copy_(0, chosen, of_hidden)
-    return losses, of_hidden, of_weight
-
-
-def _find_predicted(labels: Tensor) -> Tensor | None:
-    """Which positions are predicted, where that is worth knowing: a source or padding has no logits then.
-
-    None where all or none are, and where it isn't known: on a GPU, for whose values the host would wait, and to a
-    compiler, which would make code for each number.
-    """
-    if labels.device.type != "cpu" or torch.compiler.is_compiling():
-        return None
-    chosen = (labels != IGNORE_INDEX).nonzero()[:, 0]
-    return chosen if 0 < len(chosen) < len(labels) else None
-
-
-def _of_positions(
-    hidden: Tensor,
-    weight: Tensor,
-    labels: Tensor,
-    dtype: torch.dtype,
-    needs_gradient: tuple[bool, bool],
-    label_smoothing: float,
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """As `_losses_and_gradients`, with logits for every position."""
     for_hidden, for_weight = needs_gradient
     positions, vocabulary = hidden.shape[0], weight.shape[0]
     kind = "cpu" if hidden.device.type == "cpu" else "cuda"
