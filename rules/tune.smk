@@ -37,7 +37,7 @@ use rule train as member with:
         provenance="results/{study}/{run}/provenance.json",
         state=temp(directory("results/{study}/{run}/state")),
     wildcard_constraints:
-        run=JOBS.searches.kept_states(False),
+        study=JOBS.searches.studies_of(False),
     message:
         "Train {wildcards.run} of {wildcards.study}"
 
@@ -51,7 +51,7 @@ use rule member as last_member with:
         provenance="results/{study}/{run}/provenance.json",
         state=directory("results/{study}/{run}/state"),
     wildcard_constraints:
-        run=JOBS.searches.kept_states(True),
+        study=JOBS.searches.studies_of(True),
     message:
         "Train {wildcards.run} of {wildcards.study}"
 

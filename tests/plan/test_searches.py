@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from trainyard.config.train import Train
 from trainyard.config.tune import FIXED, MUTABLE
@@ -38,6 +39,12 @@ def study(**more: Any) -> dict[str, Any]:
 @pytest.fixture
 def jobs(plan: Callable[..., Plan]) -> Callable[..., Dag]:
     return lambda **more: Dag(plan(study(**more)), Path("envs"), conda=False)
+
+
+def has_rule(dag: Dag, kept: bool, study: str, run: str) -> bool:
+    """Whether the rule of members whose state is kept, or of the others, makes a file of a run."""
+    pattern = f"results/(?P<study>{dag.searches.studies_of(kept)})/(?P<run>[^/@]+)/spec.json"
+    return re.fullmatch(pattern, f"results/{study}/{run}/spec.json") is not None
 
 
 def job(**wildcards: str) -> SimpleNamespace:
@@ -92,8 +99,19 @@ def test_the_last_states_are_kept_where_a_generation_can_be_added(
     dag = jobs(train=SEARCH["train"] | {"decay": decay})
     for member in dag.plan.studies["s"].members.values():
         is_kept = any(f"_{each}_" in member.name for each in kept)
-        assert bool(re.fullmatch(dag.searches.kept_states(True), member.name)) == is_kept
-        assert bool(re.fullmatch(dag.searches.kept_states(False), member.name)) != is_kept
+        assert has_rule(dag, True, "s", member.name) == is_kept
+        assert has_rule(dag, False, "s", member.name) != is_kept
+
+
+def test_searches_of_one_name_in_two_studies_keep_each_their_own_states(
+    folder: Path, plan: Callable[..., Plan]
+) -> None:
+    other = study(train=SEARCH["train"] | {"decay": "linear"})
+    (folder / "studies" / "other.yaml").write_text(yaml.safe_dump(other))
+    dag = Dag(plan(study(), studies="s,other"), Path("envs"), conda=False)
+    last = "member_rate-pbt_g3_s1"
+    assert [has_rule(dag, kept, "s", last) for kept in (True, False)] == [True, False]
+    assert [has_rule(dag, kept, "other", last) for kept in (True, False)] == [False, True]
 
 
 def test_a_generation_asks_for_the_time_of_its_own_steps(jobs: Callable[..., Dag]) -> None:

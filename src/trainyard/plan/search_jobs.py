@@ -29,19 +29,20 @@ class SearchJobs:
         member = study.members[wildcards.run]
         return study.searches[member.search], member
 
-    def kept_states(self, kept: bool) -> str:
-        """The names of the members whose state is kept, as a pattern, or of the others.
+    def studies_of(self, kept: bool) -> str:
+        """A pattern of a study's name before the name of a member whose state is kept, or of another member.
 
-        The last generation's is, where another generation could begin from it without changing what is there.
+        The last generation's is kept where another generation could begin from it without changing what is there.
+        Searches of two studies may have one name, so that the member's alone would not tell.
         """
-        searches = [search for study in self._studies.values() for search in study.searches.values()]
-        names = {
-            re.escape(f"{MEMBER}{search.name}_g{generation.number}_")
-            for search in searches
+        members = {
+            re.escape(f"{study}/{MEMBER}{search.name}_g{generation.number}_")
+            for study, plan in self._studies.items()
+            for search in plan.searches.values()
             for generation in search.generations
             if kept == (search.can_grow and generation is search.generations[-1])
         }
-        return f"({'|'.join(sorted(names)) or '(?!)'})s[0-9]+"
+        return f"(?=({'|'.join(sorted(members)) or '(?!)'})s[0-9]+/)[^/@]+"
 
     def search(self, wildcards: Wildcards) -> dict[str, Any]:
         """What settles a generation, besides what the one before came to."""
