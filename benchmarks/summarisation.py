@@ -21,12 +21,12 @@ import random
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
 import torch
+from beside_trainer import InTurn, make_loop, match
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import (
@@ -34,21 +34,17 @@ from transformers import (
     PrinterCallback,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
-    TrainerCallback,
 )
 from transformers.utils import logging
 
-from trainyard.config.catalogue import Model, ParallelSetting
+from trainyard.config.catalogue import Model
 from trainyard.config.train import Train
 from trainyard.core.files import read_json, sha256_file, write_json
 from trainyard.data.loader import Batch, Loader
 from trainyard.data.pairs import GROUP_ROWS
 from trainyard.evaluate.model import load_tokenizer
 from trainyard.models.build import build
-from trainyard.models.loss import Objective
-from trainyard.parallel.engine import EngineSettings, load_engine
-from trainyard.train.loop import Loop
-from trainyard.train.metrics import MetricsFile
+from trainyard.parallel.engine import load_engine
 
 BATCH, MICRO_BATCH = 32, 8
 PARTS = 4
@@ -95,31 +91,6 @@ class InOrder(Seq2SeqTrainer):
         return SequentialSampler(self.train_dataset)  # pyright: ignore
 
 
-class InTurn(TrainerCallback):
-    """Times each step of the Trainer, and takes and times one of each of our loops after it."""
-
-    def __init__(self, loops: dict[Order, Loop]) -> None:
-        self.ours: dict[Order, list[float]] = {order: [] for order in loops}
-        self.theirs: list[float] = []
-        self._loops = loops
-        self._mark = 0.0
-
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        """Start the clock."""
-        self._mark = time.perf_counter()
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Stop it, take our steps, and start it again."""
-        self.theirs.append(time.perf_counter() - self._mark)
-        for order, loop in self._loops.items():
-            start = time.perf_counter()
-            row = loop.step(len(self.theirs))
-            assert loop.metrics is not None
-            loop.metrics.append(row)
-            self.ours[order].append(time.perf_counter() - start)
-        self._mark = time.perf_counter()
-
-
 def take_pairs(tokens: Path, count: int, folder: Path) -> None:
     """The first `count` pairs of a folder of tokens, as a folder of its own."""
     pairs = pq.read_table(tokens / "pairs.parquet").slice(0, count)
@@ -127,22 +98,6 @@ def take_pairs(tokens: Path, count: int, folder: Path) -> None:
     pq.write_table(pairs, folder / "pairs.parquet", row_group_size=GROUP_ROWS)
     files = [{"file": "pairs.parquet", "sha256": sha256_file(folder / "pairs.parquet")}]
     write_json(folder / "index.json", read_json(tokens / "index.json") | {"rows": len(pairs), "files": files})
-
-
-def make_loop(model: Model, train: Train, start_token: int, tokens: Path, folder: Path) -> Loop:
-    """Our loop over the pairs, in the order that `train` asks for."""
-    settings = EngineSettings(
-        precision="fp32",
-        train=train,
-        parallel=ParallelSetting.from_spec({"name": "single", "engine": "single"}),
-        micro_batch=MICRO_BATCH,
-        accumulation=BATCH // MICRO_BATCH,
-        family=model.family,
-        device="cpu",
-    )
-    engine = load_engine("single")(Objective(build(model, "benchmark", seed=1)), settings)
-    loader = Loader(tokens, train, seed=1, start_token=start_token)
-    return Loop(train, engine, loader, MetricsFile(folder / "metrics.jsonl"), folder / "checkpoints")
 
 
 def compare(family: str, tokens: Path, tokenizer: Any, steps: int) -> tuple[InTurn, float]:
@@ -158,35 +113,22 @@ def compare(family: str, tokens: Path, tokenizer: Any, steps: int) -> tuple[InTu
         theirs = build(model, "benchmark", seed=1)
         before = weights(theirs)
         start_token = theirs.config.decoder_start_token_id
-        loops: dict[Order, Loop] = {}
-        for order in AIMS:
-            (folder / order).mkdir()
-            train = Train.model_validate({**given, "order": order})
-            loops[order] = make_loop(model, train, start_token, folder / "tokens", folder / order)
-        train = Train.model_validate(given)
+
+        def load(train: Train) -> Loader:
+            return Loader(folder / "tokens", train, seed=1, start_token=start_token)
+
+        trains = {order: Train.model_validate({**given, "order": order}) for order in AIMS}
+        loops = {order: make_loop(model, train, load(train), folder / order) for order, train in trains.items()}
         arguments = Seq2SeqTrainingArguments(
-            output_dir=str(folder / "trainer"),
-            max_steps=steps,
+            **match(trains["random"], folder / "trainer", steps),
             per_device_train_batch_size=MICRO_BATCH,
             gradient_accumulation_steps=BATCH // MICRO_BATCH,
-            learning_rate=train.learning_rate,
-            lr_scheduler_type="constant",
-            weight_decay=train.weight_decay,
-            adam_beta1=train.betas[0],
-            adam_beta2=train.betas[1],
-            max_grad_norm=1.0,
-            optim="adamw_torch_fused",
-            use_cpu=True,
-            logging_strategy="no",
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
         )
         turns = InTurn(loops)
         trainer = InOrder(
             model=theirs,
             args=arguments,
-            train_dataset=Pairs(Loader(folder / "tokens", train, seed=1, start_token=start_token)),
+            train_dataset=Pairs(load(trains["random"])),
             compute_loss_func=mean_loss,
             data_collator=DataCollatorForSeq2Seq(tokenizer, model=theirs),
             callbacks=[turns],

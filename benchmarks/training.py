@@ -14,27 +14,23 @@ import argparse
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
+from beside_trainer import Device, InTurn, make_loop, match
 from torch.utils.data import Dataset
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils import logging
 
-from trainyard.config.catalogue import Model, ParallelSetting, Precision
+from trainyard.config.catalogue import Model, Precision
 from trainyard.config.train import Train
 from trainyard.core.files import write_json
 from trainyard.data.loader import Loader
 from trainyard.data.shards import write_shards
 from trainyard.estimate.families import load_family
 from trainyard.models.build import build
-from trainyard.models.loss import Objective
-from trainyard.parallel.engine import EngineSettings, load_engine
-from trainyard.train.loop import Loop
-from trainyard.train.metrics import MetricsFile
+from trainyard.parallel.engine import load_engine
 
 WARMUP = 4
 SHAPE = {"layers": 4, "width": 256, "heads": 4, "context": 256, "vocabulary": 50_257, "dropout": 0.0}
@@ -53,28 +49,6 @@ class Rows(Dataset):
 
     def __getitem__(self, row: int) -> dict[str, list[int]]:
         return {"input_ids": self._windows[row], "labels": self._windows[row]}
-
-
-class InTurn(TrainerCallback):
-    """Times each step of the Trainer, and takes and times one of ours after it."""
-
-    def __init__(self, step: Any) -> None:
-        self.ours: list[float] = []
-        self.theirs: list[float] = []
-        self._step = step
-        self._mark = 0.0
-
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        """Start the clock."""
-        self._mark = time.perf_counter()
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Stop it, take one of our steps, and start it again."""
-        start = time.perf_counter()
-        self.theirs.append(start - self._mark)
-        self._step(len(self.theirs))
-        self._mark = time.perf_counter()
-        self.ours.append(self._mark - start)
 
 
 def make_data(folder: Path, train: Train, steps: int) -> Rows:
@@ -97,9 +71,7 @@ def require_comparable(family: str, arguments: TrainingArguments) -> None:
         raise ValueError(f"the Trainer multiplies the gradient of {family} by {factor}: it is no peer there")
 
 
-def compare(
-    precision: Precision, compiled: bool, steps: int, device: Literal["cpu", "cuda"]
-) -> tuple[list[float], list[float]]:
+def compare(precision: Precision, compiled: bool, steps: int, device: Device) -> tuple[list[float], list[float]]:
     """The seconds of each step after the warm-up: ours, the Trainer's."""
     torch._dynamo.reset()
     train = Train.model_validate(
@@ -115,48 +87,22 @@ def compare(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = make_data(folder, train, steps + WARMUP)
-        loader = Loader(folder, train, seed=1)
-        engine_class = load_engine("single")
-        engine_class.start(device)
-        settings = EngineSettings(
-            precision=precision,
-            train=train,
-            parallel=ParallelSetting.from_spec({"name": "single", "engine": "single"}),
-            micro_batch=8,
-            accumulation=1,
-            family=MODEL.family,
-            device=device,
-        )
-        engine = engine_class(Objective(build(MODEL, "benchmark", seed=1)), settings)
+        load_engine("single").start(device)
+        loop = make_loop(MODEL, train, Loader(folder, train, seed=1), folder / "ours", precision, device)
         arguments = TrainingArguments(
-            output_dir=str(folder / "trainer"),
-            max_steps=steps + WARMUP,
+            **match(train, folder / "trainer", steps + WARMUP, device),
             per_device_train_batch_size=8,
-            learning_rate=train.learning_rate,
-            lr_scheduler_type="constant",
-            weight_decay=train.weight_decay,
-            adam_beta1=train.betas[0],
-            adam_beta2=train.betas[1],
-            max_grad_norm=1.0,
-            optim="adamw_torch_fused",
             bf16=precision == "bf16",
-            use_cpu=device == "cpu",
             torch_compile=compiled,
-            logging_strategy="no",
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
         )
         require_comparable(MODEL.family, arguments)
-        with MetricsFile(folder / "metrics.jsonl") as metrics:
-            loop = Loop(train, engine, loader, metrics, folder / "checkpoints")
-            turns = InTurn(lambda step: metrics.append(loop.step(step)))
-            model = build(MODEL, "benchmark", seed=1)
-            trainer = Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[turns])
-            trainer.remove_callback(PrinterCallback)
-            trainer.train()
-        engine.close()
-    return turns.ours[WARMUP:], turns.theirs[WARMUP:]
+        turns = InTurn({"ours": loop})
+        model = build(MODEL, "benchmark", seed=1)
+        trainer = Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[turns])
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        loop.engine.close()
+    return turns.ours["ours"][WARMUP:], turns.theirs[WARMUP:]
 
 
 def spread(seconds: list[float]) -> str:
