@@ -19,7 +19,8 @@ Decay = Annotated[float, Field(ge=0, le=1e6)]
 Epsilon = Annotated[float, Field(ge=1e-30, le=1e6)]
 
 
-LATER = ("lora", "attention")
+LEFT_OUT_IF_ABSENT = ("lora", "attention")
+"""Keys that specifications were written without once: a run that has none is the run that it was."""
 EXACTLY_ONE = (("steps", "tokens", "epochs"), ("batch", "batch_tokens"))
 
 
@@ -135,9 +136,9 @@ class Train(Entry):
         return given
 
     @model_serializer(mode="wrap")
-    def _leave_out_what_came_later(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without a key that is not given and was not there once: the specification of a run stays what it was."""
-        return {name: value for name, value in serialize(self).items() if name not in LATER or value is not None}
+    def _leave_out_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = serialize(self).items()
+        return {name: value for name, value in values if name not in LEFT_OUT_IF_ABSENT or value is not None}
 
     @property
     def window(self) -> int | None:
