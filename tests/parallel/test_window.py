@@ -5,7 +5,8 @@ import pytest
 from .curves import RANK_ORDER, assert_agree, train_references
 from .test_parity import ENGINES
 
-# T5's scores have no scale: what another order of sums changes in the last digit grows with the steps
+# As many steps as another order of sums in one process bears: T5's scores have no scale, and from its seventh step on
+# one process alone is up to 1.9e-5 nats from itself with its micro-batches in another order.
 CURVES = {
     family: {"family": family, "window": 3, "steps": steps, "max_grad_norm": None}
     for family, steps in (("gpt2", 10), ("bart", 10), ("t5", 5))
@@ -19,6 +20,12 @@ TAKEN = [name for name, (engine, *_) in ENGINES.items() if engine != "colossalai
 @pytest.fixture(scope="module")
 def references(drive):
     return train_references(drive, CURVES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("curve", CURVES)
+def test_one_process_is_as_near_to_itself_in_another_order_of_sums(curve, references):
+    assert_agree(curve, references[True][curve], references[False][curve])
 
 
 @pytest.mark.slow
