@@ -13,6 +13,9 @@ from trainyard.hardware.tf32 import set_tf32
 
 # torchrun's words: how many machines there are, and which of them this one is
 _MACHINES = {"GROUP_WORLD_SIZE": "1", "GROUP_RANK": "0"}
+# Groups that were left, which stay until the process ends. gloo's destructor waits, with Python's lock, for a thread
+# of its own that may wait for this lock to let go of the last tensor: DDP's reducer, freed soon after a sum, hung so.
+_left: list[Any] = []
 
 
 def rank() -> int:
@@ -69,6 +72,7 @@ def group_arguments(kind: Literal["cpu", "cuda"]) -> dict[str, Any]:
 def stop() -> None:
     """Leave the group, where there is one."""
     if dist.is_initialized():
+        _left.extend(dist.distributed_c10d._world.pg_map)  # its only list of all groups
         dist.destroy_process_group()
 
 
