@@ -172,6 +172,13 @@ def test_a_launch_that_ends_well_gives_no_reason_and_sees_our_code_alone(tmp_pat
     assert [file.name for file in log.parent.iterdir()] == ["log"]
 
 
+def test_what_processes_print_into_one_log_stands_there_line_by_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    assert launch("lines_worker", [], 2, 1, tmp_path / "log") is None
+    lines = [line for line in (tmp_path / "log").read_text().splitlines() if "says" in line]
+    assert sorted(lines) == sorted(f"rank {rank} says {number}" for rank in range(2) for number in range(2000))
+
+
 def test_a_process_of_a_group_computes_fp32_in_fp32_whatever_the_environment_and_libraries_say(tmp_path, monkeypatch):
     for name in tf32.VARIABLES:
         monkeypatch.setenv(name, "1")

@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 
 from trainyard.config.catalogue import BytesTokenizer
 from trainyard.core.errors import InputError
+from trainyard.core.files import SNAKEMAKES_MARK
 from trainyard.data.tokenizers import make_tokenizer
 from trainyard.estimate.families import load_family
 from trainyard.models.build import build
@@ -65,6 +66,7 @@ def test_other_weights_are_refused_and_nothing_is_written(tmp_path: Path) -> Non
 
 def test_tokenizer_card_and_record_stand_beside_the_weights(tmp_path: Path) -> None:
     tokenizer = tokenizer_folder(tmp_path / "tokenizer", pad=0)
+    (tokenizer / SNAKEMAKES_MARK).touch()
     state = build(MODELS["bart-tiny"], "bart-tiny", seed=1).state_dict()
     export(MODELS["bart-tiny"], state, tmp_path / "model", tokenizer, "# Card\n", {"run": "a", "step": 3})
     assert {file.name for file in (tmp_path / "model").iterdir()} == {

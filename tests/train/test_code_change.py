@@ -159,6 +159,14 @@ def test_its_own_checkpoint_is_gone_on_from_without_a_word_unless_told_otherwise
     assert capsys.readouterr().err == ""
 
 
+def test_a_checkpoint_is_taken_over_with_every_file_that_its_hashes_are_of(folders):
+    checkpoint = folders.make("a", 6).checkpoints / "step-000006"
+    (checkpoint / ".hidden").write_text("listed")
+    today = folders.make("b")
+    begins(today)
+    assert (today.checkpoints / checkpoint.name / ".hidden").read_text() == "listed"
+
+
 def test_a_checkpoint_that_was_taken_over_and_not_gone_beyond_is_given_back_when_not_told_again(folders):
     folders.make("a", 6)
     today = folders.make("b")

@@ -1,5 +1,7 @@
 """A run that has stopped improving ends: at a step that its validation losses alone decide."""
 
+import re
+
 import pytest
 from kills import kill_at
 
@@ -41,9 +43,9 @@ def test_a_killed_run_ends_early_at_the_same_step(specification, new_job):
     whole = new_job("whole", specification(**STALLS))
     whole.run()
     job = new_job("killed", specification(**STALLS))
-    kill_at(job, "rank", "step", rows=12)
+    kill_at(job, "rank", "step", rows=22)  # the checkpoint after step 20 may be on its way to the disk
     job.run()
-    assert "resuming after step 10" in job.log.read_text()
+    assert re.search(r"resuming after step (15|20)\n", job.log.read_text())
     assert job.curve() == whole.curve()
 
 

@@ -25,7 +25,6 @@ def child_environment(
         "PYTHONPATH": str(source),
         "PYTHONNOUSERSITE": "1",
         "PYTHONSAFEPATH": "1",
-        "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",
         "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",

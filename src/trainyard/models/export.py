@@ -14,7 +14,7 @@ from transformers.utils import logging
 
 from trainyard.config.catalogue import Model
 from trainyard.core.errors import InputError
-from trainyard.core.files import atomic_folder, read_json, write_json, write_text
+from trainyard.core.files import SNAKEMAKES_MARK, atomic_folder, read_json, write_json, write_text
 from trainyard.models.build import configuration, exported_class
 from trainyard.models.family import load_module
 from trainyard.models.window import KEY as WINDOW_KEY
@@ -25,7 +25,7 @@ RECORD = "trainyard.json"
 ADAPTER = "adapter"
 """The folder of adapters, in peft's format; beside the merged weights transformers would add them to these again."""
 
-_NOT_COPIED = {"index.json", "config.json", "generation_config.json", "README.md", RECORD}
+_NOT_COPIED = {SNAKEMAKES_MARK, "index.json", "config.json", "generation_config.json", "README.md", RECORD}
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, label_s
     if chosen is not None:
         hidden, labels = hidden[chosen], labels[chosen]
     if not torch.is_grad_enabled():
-        return cross_entropies(hidden, weight, labels, label_smoothing).sum()
+        return _sum(cross_entropies(hidden, weight, labels, label_smoothing))
     with torch.autocast(hidden.device.type, enabled=False):
         return _LinearCrossEntropy.apply(hidden, weight, labels, _dtype(weight), label_smoothing)  # pyright: ignore
 
@@ -136,6 +136,11 @@ def cross_entropies(hidden: Tensor, weight: Tensor, labels: Tensor, label_smooth
         return losses.new_zeros(len(labels)).index_copy_(0, chosen, losses)
     with torch.autocast(hidden.device.type, enabled=False):
         return _losses_and_gradients(hidden, weight, labels, dtype, (False, False), label_smoothing)[0]
+
+
+def _sum(losses: Tensor) -> Tensor:
+    """Their sum as fp32 can hold it, whatever their order."""
+    return losses.sum(dtype=torch.float64).float()
 
 
 def _find_predicted(labels: Tensor) -> Tensor | None:
@@ -167,7 +172,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         )
         ctx.weights_dtype = weight.dtype
         ctx.save_for_backward(of_hidden, of_weight)
-        return losses.sum()
+        return _sum(losses)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:

@@ -87,7 +87,7 @@ def _adopt(folder: WorkFolder, other: WorkFolder, version: CodeVersion) -> None:
     for source, copy in ((other.models, folder.models), (other.checkpoints, folder.checkpoints)):
         if source.exists():
             with atomic_folder(copy) as draft:
-                shutil.copytree(source, draft, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
+                shutil.copytree(source, draft, dirs_exist_ok=True)
 
 
 def _change(made_by: CodeVersion, today: CodeVersion) -> str:
