@@ -121,7 +121,7 @@ rule duplicates:
     threads: 1
     resources:
         mem_mb=4000,
-        runtime=JOBS.contamination_minutes,
+        runtime=JOBS.evaluations.contamination_minutes,
     params:
         code=code_hash("trainyard.data.duplicates"),
     message:

@@ -1,9 +1,9 @@
 # Perplexity, HellaSwag and ROUGE of every model, the shortcuts that a model must beat, and what training text gave away.
 rule evaluate:
     input:
-        models=JOBS.evaluated_models,
-        rows=JOBS.evaluated_rows,
-        shots=JOBS.shots_rows,
+        models=JOBS.evaluations.model,
+        rows=JOBS.evaluations.rows,
+        shots=JOBS.evaluations.shots_rows,
     output:
         result="results/{study}/{run}/evaluate/{evaluation}@{checkpoint}.json",
         scored="results/{study}/{run}/evaluate/{evaluation}@{checkpoint}.parquet",
@@ -13,15 +13,15 @@ rule evaluate:
         "logs/{study}/evaluate/{run}/{evaluation}@{checkpoint}.benchmark.jsonl"
     conda:
         JOBS.environment("evaluate")
-    threads: JOBS.evaluation_threads
+    threads: JOBS.evaluations.threads
     resources:
-        mem_mb=JOBS.evaluation_memory,
-        runtime=JOBS.evaluation_minutes,
-        gres=JOBS.evaluation_gres if ON_GPUS else "",
-        slots=JOBS.evaluation_processes if ON_GPUS else 0,
+        mem_mb=JOBS.evaluations.memory,
+        runtime=JOBS.evaluations.minutes,
+        gres=JOBS.evaluations.gres if ON_GPUS else "",
+        slots=JOBS.evaluations.processes if ON_GPUS else 0,
     params:
-        specification=JOBS.evaluation,
-        code=JOBS.evaluation_code,
+        specification=JOBS.evaluations.specification,
+        code=JOBS.evaluations.code,
     message:
         "Evaluate {wildcards.evaluation} of {wildcards.run}, {wildcards.checkpoint}"
     script:
@@ -30,8 +30,8 @@ rule evaluate:
 
 rule shortcuts:
     input:
-        choices=JOBS.choice_rows,
-        corpus=JOBS.training_text,
+        choices=JOBS.evaluations.choice_rows,
+        corpus=JOBS.evaluations.training_text,
     output:
         shortcuts="results/{study}/shortcuts/{dataset}.json",
         points="results/{study}/shortcuts/{dataset}.parquet",
@@ -46,7 +46,7 @@ rule shortcuts:
         mem_mb=4000,
         runtime=30,
     params:
-        scored=JOBS.shortcut_items,
+        scored=JOBS.evaluations.shortcut_items,
         code=code_hash("trainyard.evaluate.shortcuts"),
     message:
         "Score the shortcuts on {wildcards.dataset}"
@@ -67,12 +67,12 @@ rule contamination:
         "logs/{study}/contamination/{training}/{dataset}-{split}.benchmark.jsonl"
     conda:
         JOBS.environment("evaluate")
-    threads: JOBS.contamination_threads
+    threads: JOBS.evaluations.contamination_threads
     resources:
         mem_mb=8000,
-        runtime=JOBS.contamination_minutes,
+        runtime=JOBS.evaluations.contamination_minutes,
     params:
-        ngram=JOBS.ngram,
+        ngram=JOBS.evaluations.ngram,
         code=code_hash("trainyard.evaluate.contamination"),
     message:
         "Look for {wildcards.dataset}, split {wildcards.split}, in the text of {wildcards.training}"

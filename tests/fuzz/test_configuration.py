@@ -49,7 +49,7 @@ def ask(plan: StudyPlan, catalogues: Catalogues) -> None:
             evaluation=evaluation.name,
             dataset=evaluation.dataset,
         )
-        json.dumps([jobs.evaluation(wildcards), jobs.evaluated_rows(wildcards)], allow_nan=False)
+        json.dumps([jobs.evaluations.specification(wildcards), jobs.evaluations.rows(wildcards)], allow_nan=False)
     study = SimpleNamespace(study="s")
     json.dumps([jobs.results("s"), jobs.report("s"), jobs.study(study), jobs.study_models(study)]).encode()
 

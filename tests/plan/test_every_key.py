@@ -87,7 +87,10 @@ def ask(plan: Plan) -> None:
                 evaluation=each.name,
                 dataset=each.dataset,
             )
-            json.dumps([jobs.evaluation(at), jobs.evaluation_minutes(at), jobs.evaluation_memory(at)], allow_nan=False)
+            json.dumps(
+                [jobs.evaluations.specification(at), jobs.evaluations.minutes(at), jobs.evaluations.memory(at)],
+                allow_nan=False,
+            )
         at = SimpleNamespace(study=study.name)
         json.dumps(
             [jobs.results(study.name), jobs.report(study.name), jobs.study(at), jobs.prices, jobs.energy],

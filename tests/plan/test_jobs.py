@@ -37,26 +37,26 @@ ENDINGS = SimpleNamespace(study="s", dataset="tinyworld-endings")
 
 def test_shortcuts_are_scored_on_the_items_that_the_models_are(dag: Make) -> None:
     jobs = dag(grid("tinyworld", limit=20), grid("tinyworld", limit=50, model="opt-tiny"))
-    assert jobs.shortcut_items(ENDINGS) == {"split": "validation", "limit": 50}
-    assert jobs.choice_rows(ENDINGS) == "results/data/tinyworld-endings/rows/validation.parquet"
+    assert jobs.evaluations.shortcut_items(ENDINGS) == {"split": "validation", "limit": 50}
+    assert jobs.evaluations.choice_rows(ENDINGS) == "results/data/tinyworld-endings/rows/validation.parquet"
 
 
 def test_one_evaluation_on_all_items_scores_the_shortcuts_on_all(dag: Make) -> None:
     jobs = dag(grid("tinyworld", limit=20), grid("tinyworld", model="opt-tiny"))
-    assert jobs.shortcut_items(ENDINGS) == {"split": "validation", "limit": None}
+    assert jobs.evaluations.shortcut_items(ENDINGS) == {"split": "validation", "limit": None}
 
 
 def test_shortcuts_count_words_in_the_text_that_the_scored_models_learned_from(dag: Make) -> None:
     unscored = {**grid("netflix-shows"), "evaluate": None}
     jobs = dag(unscored, grid("wikitext-2-raw", model="gpt2-124m", initial="pretrained"), grid("tinyworld"))
-    assert jobs.training_text(ENDINGS) == "results/data/tinyworld/rows/train.parquet"
+    assert jobs.evaluations.training_text(ENDINGS) == "results/data/tinyworld/rows/train.parquet"
 
 
 def test_without_a_scored_model_trained_from_scratch_there_is_no_text_to_count_in(dag: Make) -> None:
     evaluate = {"hellaswag": {"datasets": ["tinyworld-endings"]}}
     unscored = {**grid("tinyworld"), "evaluate": {"perplexity": {}}}
     jobs = dag(unscored, pretrained=["gpt2-124m"], evaluate=evaluate)
-    assert jobs.training_text(ENDINGS) == []
+    assert jobs.evaluations.training_text(ENDINGS) == []
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,11 @@ def test_shots_are_drawn_from_train_where_the_dataset_has_it(
     evaluate = {"hellaswag": {"datasets": [dataset], "shots": [shots]}, "perplexity": {"datasets": ["tinyworld"]}}
     jobs = dag(pretrained=["gpt2-124m"], evaluate=evaluate)
     at = {"study": "s", "run": "gpt2-124m", "checkpoint": "pretrained"}
-    assert jobs.shots_rows(SimpleNamespace(**at, evaluation=f"hellaswag-{dataset}-harness-{shots}shot")) == rows
-    assert jobs.shots_rows(SimpleNamespace(**at, evaluation="perplexity-tinyworld-test")) == []
+    assert (
+        jobs.evaluations.shots_rows(SimpleNamespace(**at, evaluation=f"hellaswag-{dataset}-harness-{shots}shot"))
+        == rows
+    )
+    assert jobs.evaluations.shots_rows(SimpleNamespace(**at, evaluation="perplexity-tinyworld-test")) == []
 
 
 def test_the_threads_of_an_evaluation_are_a_setting_and_not_the_cores_given(dag: Make) -> None:
@@ -97,7 +100,7 @@ def test_the_threads_of_an_evaluation_are_a_setting_and_not_the_cores_given(dag:
     wildcards = SimpleNamespace(
         study="s", run=run, evaluation="hellaswag-tinyworld-endings-harness-0shot", checkpoint="best"
     )
-    assert jobs.evaluation(wildcards)["settings"]["threads"] == 2
+    assert jobs.evaluations.specification(wildcards)["settings"]["threads"] == 2
 
 
 def test_the_items_of_compared_evaluations_stand_beside_them(dag: Make) -> None:
@@ -130,7 +133,7 @@ def test_contamination_is_looked_for_exactly_when_asked(dag: Make) -> None:
     jobs = dag(asked(grid("tinyworld")))
     assert jobs.results("s")["contamination"] == [FILE]
     assert page in jobs.report("s")
-    assert jobs.ngram(CONTAMINATION) == 13
+    assert jobs.evaluations.ngram(CONTAMINATION) == 13
 
 
 def test_contamination_is_looked_for_in_the_text_of_each_run_once(dag: Make) -> None:
@@ -145,7 +148,7 @@ def test_contamination_is_looked_for_in_the_text_of_each_run_once(dag: Make) -> 
         for training in ("tinyworld", "netflix-shows")
         for items in (f"{training}-test", "tinyworld-endings-validation")
     ]
-    assert jobs.ngram(CONTAMINATION) == 8
+    assert jobs.evaluations.ngram(CONTAMINATION) == 8
 
 
 def test_pretrained_models_have_no_text_to_look_through(dag: Make) -> None:
@@ -157,8 +160,8 @@ def test_pretrained_models_have_no_text_to_look_through(dag: Make) -> None:
 def test_a_small_text_takes_one_thread_and_a_large_one_several(dag: Make) -> None:
     jobs = dag(grid("tinyworld"))
     small, large = (SimpleNamespace(training=name) for name in ("tinyworld", "fineweb-10b"))
-    assert (jobs.contamination_threads(small), jobs.contamination_threads(large)) == (1, 8)
-    assert jobs.contamination_minutes(small) < jobs.contamination_minutes(large) < 600
+    assert (jobs.evaluations.contamination_threads(small), jobs.evaluations.contamination_threads(large)) == (1, 8)
+    assert jobs.evaluations.contamination_minutes(small) < jobs.evaluations.contamination_minutes(large) < 600
 
 
 def test_the_size_of_n_grams_is_no_matter_of_other_pages(dag: Make) -> None:

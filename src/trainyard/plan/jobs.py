@@ -20,15 +20,15 @@ from trainyard.core.python_environment import find_framework, read_pins
 from trainyard.estimate.families import family_module
 from trainyard.parallel import engine_module
 from trainyard.plan.capabilities import explain_unsupported
-from trainyard.plan.code_hash import code_hash, find_source
-from trainyard.plan.evaluations import Evaluation, needs_pairs
+from trainyard.plan.code_hash import code_hash
+from trainyard.plan.evaluation_jobs import EvaluationJobs
 from trainyard.plan.plain_files import check_plain_file
 from trainyard.plan.report import FIGURES, TABLES, Product
-from trainyard.plan.resources import evaluation_minutes, megabytes, minutes
+from trainyard.plan.resources import megabytes, minutes
 from trainyard.plan.runs import RESULTS, Execution
 from trainyard.plan.search_jobs import SearchJobs
 from trainyard.plan.searches import Member
-from trainyard.plan.study import EvaluatedModel, Plan, StudyPlan
+from trainyard.plan.study import Plan, StudyPlan
 
 Wildcards = Any
 
@@ -53,6 +53,7 @@ class Dag:
         predicted: Callable[[dict[str, Any]], int | None] = lambda _: None,
     ) -> None:
         self.plan = plan
+        self.evaluations = EvaluationJobs(plan)
         self.searches = SearchJobs(plan.studies)
         self.catalogues = plan.catalogues
         self.environments = environments
@@ -279,110 +280,6 @@ class Dag:
     def slots(self, wildcards: Wildcards) -> int:
         """GPUs of one machine that it takes, one per process."""
         return self.processes_here(wildcards)
-
-    # evaluations
-
-    def _find_evaluation(self, wildcards: Wildcards) -> tuple[EvaluatedModel, Evaluation]:
-        return self._study(wildcards).by_evaluation[wildcards.run, wildcards.evaluation, wildcards.checkpoint]
-
-    def evaluated_models(self, wildcards: Wildcards) -> str:
-        """The folder that holds the evaluated model."""
-        return self._find_evaluation(wildcards)[0].folder
-
-    def evaluated_rows(self, wildcards: Wildcards) -> str:
-        """The rows that it is evaluated on."""
-        evaluation = self._find_evaluation(wildcards)[1]
-        return f"{RESULTS}/data/{evaluation.dataset}/rows/{evaluation.split}.parquet"
-
-    def shots_rows(self, wildcards: Wildcards) -> str | list[str]:
-        """The rows that shots are drawn from, where the dataset has a split for them."""
-        evaluation = self._find_evaluation(wildcards)[1]
-        has_train = "train" in self.catalogues.datasets[evaluation.dataset].splits
-        draws = evaluation.settings.get("shots") and has_train and evaluation.split != "train"
-        return f"{RESULTS}/data/{evaluation.dataset}/rows/train.parquet" if draws else []
-
-    def evaluation(self, wildcards: Wildcards) -> dict[str, Any]:
-        """Everything that an evaluation depends on besides model and rows."""
-        model, evaluation = self._find_evaluation(wildcards)
-        settings = {**evaluation.settings, "device": self.plan.machine.device, "threads": evaluation.threads}
-        if needs_pairs(evaluation.metric):
-            settings |= {"prefix": model.prefix, "source_length": model.source_length}
-        return {
-            "metric": evaluation.metric,
-            "dataset": evaluation.dataset,
-            "split": evaluation.split,
-            "settings": settings,
-        }
-
-    def evaluation_code(self, wildcards: Wildcards) -> str:
-        """The code of one metric, with that of its module for the library `evaluate` if it has one."""
-        metric = self._find_evaluation(wildcards)[1].metric
-        library_module = f"trainyard.evaluate.modules.{metric}.{metric}"
-        scores = [library_module] if find_source(library_module) else []
-        return code_hash("trainyard.evaluate.run", f"trainyard.evaluate.{metric}", *scores)
-
-    def evaluation_processes(self, wildcards: Wildcards) -> int:
-        """How many processes share it."""
-        return self._find_evaluation(wildcards)[1].processes
-
-    def evaluation_threads(self, wildcards: Wildcards) -> int:
-        """Cores that it needs; the script makes of them as many processes as they are for."""
-        evaluation = self._find_evaluation(wildcards)[1]
-        return evaluation.threads * evaluation.processes
-
-    def evaluation_gres(self, wildcards: Wildcards) -> str:
-        """GPUs to ask a cluster for, one per process."""
-        return f"gpu:{self.evaluation_processes(wildcards)}"
-
-    def evaluation_memory(self, wildcards: Wildcards) -> int:
-        """Megabytes to ask for."""
-        one = 4_000 + 12 * self.catalogues.parameters(self._find_evaluation(wildcards)[0].model) // 1_000_000
-        return one * self.evaluation_processes(wildcards)
-
-    def evaluation_minutes(self, wildcards: Wildcards) -> int:
-        """Minutes to ask for."""
-        model, evaluation = self._find_evaluation(wildcards)
-        at = self.evaluation(wildcards)
-        cores = evaluation.processes * (evaluation.threads if at["settings"]["device"] == "cpu" else 1)
-        return evaluation_minutes(at["metric"], at["settings"], self.catalogues.parameters(model.model), cores)
-
-    def _choice_evaluations(self, wildcards: Wildcards) -> list[tuple[EvaluatedModel, Evaluation]]:
-        """Who is evaluated on a dataset of multiple-choice items, and how, in the study's order."""
-        every = self._study(wildcards).by_evaluation.values()
-        return [(model, each) for model, each in every if each.dataset == wildcards.dataset]
-
-    def shortcut_items(self, wildcards: Wildcards) -> dict[str, Any]:
-        """The items that shortcuts are scored on, as the models are: their split, and the largest limit (None: all)."""
-        evaluations = [each for _, each in self._choice_evaluations(wildcards)]
-        split = evaluations[0].split
-        limits = [each.settings["limit"] for each in evaluations if each.split == split]
-        return {"split": split, "limit": None if None in limits else max(limits)}
-
-    def choice_rows(self, wildcards: Wildcards) -> str:
-        """The rows that hold those items."""
-        return f"{RESULTS}/data/{wildcards.dataset}/rows/{self.shortcut_items(wildcards)['split']}.parquet"
-
-    def training_text(self, wildcards: Wildcards) -> str | list[str]:
-        """The text that the first model scored on those items was trained on from scratch, if one was."""
-        runs = self._study(wildcards).runs
-        trained = [
-            runs[model.run].specification for model, _ in self._choice_evaluations(wildcards) if model.run in runs
-        ]
-        texts = [at["dataset"] for at in trained if at["train"]["initial"] == "scratch"]
-        return f"{RESULTS}/data/{texts[0]}/rows/train.parquet" if texts else []
-
-    def ngram(self, wildcards: Wildcards) -> int:
-        """The words of an n-gram that is looked for in a training text."""
-        coordinates = (wildcards.training, wildcards.dataset, wildcards.split)
-        return self._study(wildcards).contaminations[coordinates]
-
-    def contamination_threads(self, wildcards: Wildcards) -> int:
-        """Threads to look through a training text with: one where that is a matter of seconds."""
-        return 8 if (self.catalogues.datasets[wildcards.training].tokens or 0) > 100_000_000 else 1
-
-    def contamination_minutes(self, wildcards: Wildcards) -> int:
-        """Minutes to ask for, by the size of the training text, at half a million tokens per second."""
-        return 15 + (self.catalogues.datasets[wildcards.training].tokens or 0) // 30_000_000
 
     # the report
 
