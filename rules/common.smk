@@ -73,12 +73,13 @@ if workflow.is_main_process and not ON_CLUSTER:
 
 if workflow.is_main_process and workflow.output_settings.dryrun:
     # its statistics take a second to import
+    from trainyard.plan.costs import describe_costs
     from trainyard.plan.power import describe_power
 
-    for line in [
-        line for study in PLAN.studies.values() for line in describe_power(study)
-    ]:
-        logger.info(line)
+    for study in PLAN.studies.values():
+        for text in [*describe_power(study), describe_costs(study, PLAN.config)]:
+            if text:
+                logger.info(text)
 
 # As many jobs at once as the machine's GPUs are for. A cluster has its own idea of them: it is asked by gres, and
 # this resource, whose name it doesn't know, counts inside one of its jobs alone.

@@ -34,6 +34,7 @@ WHOLE: dict[str, Any] = {
             "pue": 1.2,
             "grid": {"grams_per_kwh": 21.3, "source": "RTE 2024", "place": "Paris, France"},
         },
+        "estimate": {"tflops": 100.0, "watts": 400.0},
     },
     "datasets": {
         "files": TEXT | SHARED | {"source": {"files": {"train": "a.txt"}}},

@@ -283,6 +283,20 @@ def test_energy_that_can_not_be_is_named(folder: Path, energy: dict[str, Any], s
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("estimate", "said"),
+    [
+        ({"tflops": 100}, "config.yaml: estimate.watts: this key is missing"),
+        ({"tflops": 0, "watts": 400}, "config.yaml: estimate.tflops: "),
+        ({"tflops": 100, "watts": 400, "mfu": 0.4}, "config.yaml: estimate.mfu: no such key"),
+    ],
+)
+def test_an_estimate_that_can_not_be_is_named(folder: Path, estimate: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as error:
+        make_plan({"studies": "demo", "estimate": estimate}, folder)
+    assert said in str(error.value)
+
+
 def test_a_dataset_without_a_source_is_named_by_entry_and_key(folder: Path) -> None:
     entry = {"title": "t", "kind": "text", "source": {"hub": "a/b", "revison": "x"}, "splits": {"train": "train"}}
     (folder / "datasets.yaml").write_text(yaml.safe_dump({"mine": entry | {"licence": "MIT"}}))

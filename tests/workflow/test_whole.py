@@ -118,9 +118,12 @@ def test_a_job_can_be_run_by_hand_from_its_job_file(repository: Repository) -> N
 
 def test_every_study_dry_runs(repository: Repository) -> None:
     studies = sorted(path.stem for path in (ROOT / "config" / "studies").glob("*.yaml"))
-    planned = jobs(repository.snakemake("-n", "--config", f"studies={','.join(studies)}"))
+    said = repository.snakemake("-n", "--config", f"studies={','.join(studies)}")
+    planned = jobs(said)
     for study in studies:
         assert any(re.match(rf"(Train|Probe|Measure) .* of {study}(,|$)", job) for job in planned), study
+        trains = any(re.match(rf"(Train|Probe) .* of {study}(,|$)", job) for job in planned)
+        assert (f"{study}: what its trainings are to cost (" in said.stdout + said.stderr) == trains, study
 
 
 def test_a_dry_run_warns_of_what_needs_more_memory_than_there_is(repository: Repository) -> None:

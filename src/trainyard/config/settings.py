@@ -79,6 +79,13 @@ ENERGY = Energy.model_validate({})
 """Where config.yaml says nothing else."""
 
 
+class Estimate(Entry):
+    """What the dry run takes a device for, where it says what trainings are to cost."""
+
+    tflops: float = Field(gt=0, le=1e6, description="10^12 FLOP/s that training sustains on one process's device")
+    watts: float = Field(gt=0, le=1e6, description="that this device takes meanwhile: its TDP is near it")
+
+
 class Config(Entry):
     """config/config.yaml: which studies to run, and the choices of a machine."""
 
@@ -104,4 +111,7 @@ class Config(Entry):
     )
     energy: Annotated[Energy, BeforeValidator(_none)] = Field(
         ENERGY, description="what an hour of a core and of memory, and a kilowatt-hour, count for"
+    )
+    estimate: Annotated[Estimate | None, BeforeValidator(_nothing)] = Field(
+        None, description="the device that the dry run's costs are of; null: a guess that it states; it changes no run"
     )

@@ -5,8 +5,8 @@ from typing import Any
 from trainyard.metrics import METRICS
 from trainyard.plan.runs import Catalogues, Execution
 
-# sustained FLOP/s a process: a third of an A100's peak; one thread of a CPU
-_RATE = {"cuda": 100e12, "cpu": 20e9}
+RATE = {"cuda": 100e12, "cpu": 20e9}
+"""Sustained FLOP/s: a third of an A100's peak; one thread of a CPU."""
 _MOST_MINUTES = 7 * 24 * 60
 # of a dataset that is evaluated whole, and what an average row costs: read by all endings, or generated token by token
 _ROWS = 10_000
@@ -30,7 +30,7 @@ def training_tokens(run: Execution, catalogues: Catalogues) -> int:
 def minutes(run: Execution, catalogues: Catalogues) -> int:
     """Wall-clock minutes to ask for: twice 6 N FLOP per token at a sustained rate, and half an hour."""
     flop = 6 * catalogues.parameters(run.specification["model"]["name"]) * training_tokens(run, catalogues)
-    rate = _RATE[run.specification["device"]] * run.specification["processes"]
+    rate = RATE[run.specification["device"]] * run.specification["processes"]
     return min(_MOST_MINUTES, 30 + round(2 * flop / rate / 60))
 
 
@@ -46,7 +46,7 @@ def evaluation_minutes(metric: str, settings: dict[str, Any], parameters: int, c
     rows = settings.get("limit") or settings.get("prompts") or _ROWS
     tokens = rows * (METRICS[metric].tokens_per_item if metric in METRICS else _TOKENS_PER_TEXT)
     flop = 2 * parameters * tokens * (1 + (settings.get("shots") or 0))
-    return min(_MOST_MINUTES, 30 + round(5 * flop / (_RATE[settings["device"]] * cores) / 60))
+    return min(_MOST_MINUTES, 30 + round(5 * flop / (RATE[settings["device"]] * cores) / 60))
 
 
 def megabytes(parameters: int, processes: int, predicted: int | None = None) -> int:
