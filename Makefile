@@ -7,7 +7,7 @@ SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
 STUDY ?= demo
 
-.PHONY: demo install install-dev test test-long test-slurm lint bench-training bench-evaluation bench-attention bench-dry-run bench-statistics gpu-check support faults unlock work-folders verify archive schema lock environments accept-data clean help
+.PHONY: demo install install-dev test test-long test-slurm lint bench-training bench-evaluation bench-attention bench-dry-run bench-generation bench-statistics gpu-check support faults unlock work-folders verify archive schema lock environments accept-data clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"

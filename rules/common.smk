@@ -77,9 +77,9 @@ if workflow.is_main_process and workflow.output_settings.dryrun:
     from trainyard.plan.power import describe_power
 
     for study in PLAN.studies.values():
-        for text in [*describe_power(study), describe_costs(study, PLAN.config)]:
-            if text:
-                logger.info(text)
+        costs = describe_costs(study, PLAN.config, JOBS.why_unsupported)
+        for text in [*describe_power(study), *costs]:
+            logger.info(text)
 
 # As many jobs at once as the machine's GPUs are for. A cluster has its own idea of them: it is asked by gres, and
 # this resource, whose name it doesn't know, counts inside one of its jobs alone.

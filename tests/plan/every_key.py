@@ -14,7 +14,7 @@ from trainyard.tools.json_schema import KINDS, schema
 COMMIT = "a" * 40
 TEXT = {"title": "Text", "kind": "text", "licence": "MIT"}
 LENGTHS = {"batch": 8, "sequence_length": 64, "learning_rate": 1e-3}
-SHARED = {"splits": {"train": "train"}, "columns": {}, "documents": "rows", "tokens": 1000}
+SHARED = {"splits": {"train": "train"}, "columns": {}, "documents": "rows", "tokens": 1000, "rows": 100}
 SHAPE = {"layers": 2, "width": 16, "heads": 2, "context": 64, "vocabulary": 260, "feed_forward": 32, "dropout": 0.1}
 SETTING = {"precision": ["fp32", "bf16"], "families": ["gpt2", "opt"]}
 COLOSSALAI = {"engine": "colossalai", "packages": ["colossalai"], "title": "x"}

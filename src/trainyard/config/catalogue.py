@@ -152,6 +152,7 @@ class Dataset(Entry):
     columns: dict[str, str] = Field(default_factory=dict, description="our column to the source's, where they differ")
     licence: str
     tokens: PositiveInt | None = Field(None, description="about how many training tokens it holds, for estimates")
+    rows: PositiveInt | None = Field(None, description="about how many training rows it holds: of pairs, for estimates")
 
     @field_validator("splits")
     @classmethod
@@ -228,7 +229,7 @@ class Dataset(Entry):
     def split_entry(self, split: Split) -> dict[str, Any]:
         """The entry of one split alone: a change of another split, or of the title, doesn't concern it."""
         only = {"title": "", "tokens": None, "splits": {split: self.splits[split]}}
-        return self.model_dump(mode="json") | only
+        return self.model_dump(mode="json", exclude={"rows"}) | only
 
 
 class PackageFile(Entry):

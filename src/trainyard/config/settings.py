@@ -82,8 +82,10 @@ ENERGY = Energy.model_validate({})
 class Estimate(Entry):
     """What the dry run takes a device for, where it says what trainings are to cost."""
 
-    tflops: float = Field(gt=0, le=1e6, description="10^12 FLOP/s that training sustains on one process's device")
-    watts: float = Field(gt=0, le=1e6, description="that this device takes meanwhile: its TDP is near it")
+    tflops: float = Field(
+        gt=0, le=1e6, description="10^12 FLOP/s that training sustains on a GPU, or a thread of a CPU"
+    )
+    watts: float = Field(gt=0, le=1e6, description="that it takes meanwhile: its TDP is near it")
 
 
 class Config(Entry):

@@ -165,8 +165,8 @@ def _ignore_repeated_signals() -> None:
 
 def main() -> None:
     """Run the module named by the first argument with the others."""
-    # a line in one piece: several ranks write into one log
-    sys.stdout.reconfigure(line_buffering=True, write_through=False)  # pyright: ignore[reportAttributeAccessIssue]
+    for stream in (sys.stdout, sys.stderr):  # a line in one piece: several ranks write into one log
+        stream.reconfigure(line_buffering=True, write_through=False)  # pyright: ignore[reportAttributeAccessIssue]
     end_with_parent()
     keep_lease()
     if "LOCAL_RANK" in os.environ:  # torch and the frameworks call a rank's device by it

@@ -4,22 +4,27 @@ Time is FLOPs over the rate that a device sustains, which no plan can know: conf
 guess. So the figures tell a study of an hour from one of a week, and which of its runs are the dear ones.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from trainyard.config.catalogue import Model
 from trainyard.config.settings import Config
-from trainyard.config.train import Train, joined_length
+from trainyard.config.train import LEFT_OUT_IF_ABSENT, Train, joined_length
 from trainyard.estimate.families import load_family
 from trainyard.estimate.memory import predict_execution
 from trainyard.estimate.parameters import flops_per_pair, flops_per_token
+from trainyard.plan.capabilities import explain_never_supported
 from trainyard.plan.resources import RATE, training_tokens
 from trainyard.plan.runs import Catalogues, Execution
+from trainyard.plan.searches import Search
 from trainyard.plan.study import StudyPlan
 
 WATTS_OF_GPU = 400.0
 """Of an A100, of whose peak RATE is a third."""
+CHECKPOINTED = 4 / 3
+"""The work of a step whose blocks do their forward pass twice, over that of one whose blocks do it once."""
 _HOUR = 3600.0
+_HEADINGS = ("training", "runs", "processes", "GiB each", "tokens", "FLOP", "hours", "kWh")
 
 
 @dataclass(frozen=True)
@@ -27,15 +32,13 @@ class Cost:
     """What one or more trainings are to take.
 
     Attributes:
-        memory: bytes of the process that needs most; None where nobody has counted.
-        tokens: that they read and predict.
-        flops: of full training at full length: frozen parts, adapters and short rows make it less.
+        tokens: that they read and predict, of pairs at their full length.
+        flops: of all weights.
         hours: one after another.
         kwh: of the devices that compute, with what their building takes.
         money: None without a price.
     """
 
-    memory: int | None
     tokens: int
     flops: float
     hours: float
@@ -43,67 +46,143 @@ class Cost:
     money: float | None
 
 
-def describe_costs(study: StudyPlan, config: Config) -> str:
-    """A table of a study's trainings, runs that differ in their seed alone in one line; empty if it trains nothing."""
-    groups = _group_trainings(study)
-    costs = {name: [estimate_cost(run, study.catalogues, config) for run in runs] for name, runs in groups.items()}
-    if not costs:
-        return ""
-    sums = {name: add_costs(each) for name, each in costs.items()}
-    rows = [(name, len(costs[name]), groups[name][0].specification["processes"], cost) for name, cost in sums.items()]
-    lines = [_cells(name, count, processes, cost) for name, count, processes, cost in rows]
-    total = add_costs(sums.values())
-    lines.append(_cells("all", sum(count for _, count, _, _ in rows), None, total))
-    price = config.prices.currency if config.prices else ""
-    headings = ["training", "runs", "processes", "GiB each", "tokens", "FLOP", "hours", "kWh", price]
-    return f"{study.name}: what its trainings are to cost ({_assumptions(study, config)})\n{_align(headings, lines)}"
+@dataclass(frozen=True)
+class _Line:
+    """Trainings that cost the same."""
+
+    name: str
+    runs: Sequence[Execution]
+    memory: int | None
+    """Bytes of the process that needs most; None where nobody has counted."""
+    cost: Cost | None
+    """Of all of them; None where their dataset doesn't tell its size."""
 
 
-def estimate_cost(run: Execution, catalogues: Catalogues, config: Config) -> Cost:
-    """The cost of one training."""
+def describe_costs(
+    study: StudyPlan, config: Config, why_unsupported: Callable[[Execution], str | None]
+) -> Iterable[str]:
+    """A table of a study's trainings, runs that differ in their seed alone in one line; nothing if it trains nothing.
+
+    Args:
+        study: that is planned.
+        config: with `estimate`, `prices` and `energy`.
+        why_unsupported: why a training can't be done here, if so. It has no line then; with an `estimate`, of
+            another machine, what can be done on none has none.
+    """
+    refuse = why_unsupported if config.estimate is None else lambda run: _why_never(study.catalogues, run)
+    lines = [*_list_runs(study, config, refuse), *_list_searches(study, config, refuse)]
+    if not lines:
+        return
+    total = add_costs(line.cost for line in lines if line.cost)
+    memory = max((line.memory for line in lines if line.memory), default=None)
+    rows = [_cells(line.name, line.runs, line.memory, line.cost) for line in lines]
+    rows.append(_cells("all", [run for line in lines for run in line.runs], memory, total))
+    headings = [*_HEADINGS, config.prices.currency if config.prices else ""]
+    unknown = {run.specification["dataset"] for line in lines if not line.cost for run in line.runs}
+    yield (
+        f"{study.name}: what its trainings cost, done or not ({_assumptions(lines[0].runs[0], config)})\n"
+        f"{_align(headings, rows)}"
+    )
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        yield f"{study.name}: no cost of passes over {names}: give config/datasets.yaml its tokens, or rows of pairs"
+
+
+def estimate_cost(run: Execution, catalogues: Catalogues, config: Config) -> Cost | None:
+    """The cost of one training; None where its dataset doesn't tell how large it is."""
     at = run.specification
-    model, train = Model.from_spec(at["model"]), Train.model_validate(at["train"])
-    tokens, predicted = training_tokens(run, catalogues), predict_execution(at)
+    device, model, train = at["device"], Model.from_spec(at["model"]), Train.model_validate(at["train"])
+    tokens = training_tokens(run, catalogues)
+    if tokens is None:
+        return None
     flops = tokens * _flops_per_token(model, train, at["task"])
-    hours = flops / _rate(at["device"], at["threads"], config) / at["processes"] / _HOUR
-    device_hours, price = hours * at["processes"], config.prices.hour(at["device"]) if config.prices else None
+    # a guess, and what a thread of a CPU does, are of one thread
+    each = at["threads"] if device == "cpu" else 1
+    rate, watts = _machine(device, config)
+    work = flops * (CHECKPOINTED if train.activation_checkpointing else 1)
+    device_hours = work / (rate * each) / _HOUR
+    price = config.prices.hour(device) if config.prices else None
     return Cost(
-        memory=None if predicted is None else predicted.total,
         tokens=tokens,
         flops=flops,
-        hours=hours,
-        kwh=device_hours * _watts(at["device"], at["threads"], config) * config.energy.pue / 1000,
+        hours=device_hours / at["processes"],
+        kwh=device_hours * each * watts * config.energy.pue / 1000,
         money=None if price is None else price * device_hours,
     )
 
 
 def add_costs(costs: Iterable[Cost]) -> Cost:
-    """The sum of several, one after another; of memory the most."""
-    memory, tokens, flops, hours, kwh, money = zip(*map(astuple, costs), strict=True)
+    """The sum of several, one after another."""
+    each = list(costs)
+    money = [cost.money for cost in each if cost.money is not None]
     return Cost(
-        memory=max((size for size in memory if size is not None), default=None),
-        tokens=sum(tokens),
-        flops=sum(flops),
-        hours=sum(hours),
-        kwh=sum(kwh),
-        money=None if None in money else sum(money),
+        tokens=sum(cost.tokens for cost in each),
+        flops=sum(cost.flops for cost in each),
+        hours=sum(cost.hours for cost in each),
+        kwh=sum(cost.kwh for cost in each),
+        money=sum(money) if len(money) == len(each) else None,
     )
 
 
-def _group_trainings(study: StudyPlan) -> dict[str, list[Execution]]:
-    """Runs by their names without a seed, and the generations of each search, of which its winner is one."""
+def _list_runs(study: StudyPlan, config: Config, refuse: Callable[[Execution], str | None]) -> list[_Line]:
+    """The runs and probes but for the winners of searches, which are members of the last generation."""
     groups: dict[str, list[Execution]] = {}
     for run in study.runs.values():
-        if run.name not in study.winners:
-            groups.setdefault(run.name.rpartition("_seed")[0] or run.name, []).append(run)
-    for search in study.searches.values():
-        groups[f"search {search.name}"] = [
-            replace(member, specification=member.specification | {"train": train | {"steps": generation.steps}})
-            for generation, members in zip(search.generations, search.members, strict=True)
-            for member in members
-            for train in [member.specification["train"]]
-        ]
-    return groups
+        if run.name not in study.winners and refuse(run) is None:
+            groups.setdefault(run.name.rpartition("_seed")[0], []).append(run)
+    return [
+        _Line(name, runs, _memory([runs[0]]), _cost(runs, study.catalogues, config)) for name, runs in groups.items()
+    ]
+
+
+def _list_searches(study: StudyPlan, config: Config, refuse: Callable[[Execution], str | None]) -> list[_Line]:
+    searches = [search for search in study.searches.values() if refuse(search.winner) is None]
+    return [
+        _Line(
+            f"search {search.name}",
+            [member for members in search.members for member in members],
+            _memory(_extremes(search)),
+            _cost(_generations(search), study.catalogues, config),
+        )
+        for search in searches
+    ]
+
+
+def _generations(search: Search) -> list[Execution]:
+    """The members with the steps of their own generation."""
+    return [
+        _with_train(member, steps=generation.steps)
+        for generation, members in zip(search.generations, search.members, strict=True)
+        for member in members
+    ]
+
+
+def _extremes(search: Search) -> list[Execution]:
+    """A member at each end of each setting that is searched."""
+    ends = [{name: value} for name, values in search.tune.over.items() for value in values.ends]
+    return [_with_train(search.winner, **settings) for settings in ends]
+
+
+def _with_train(run: Execution, **settings: object) -> Execution:
+    train = run.specification["train"] | settings
+    given = {name: value for name, value in train.items() if name not in LEFT_OUT_IF_ABSENT or value is not None}
+    return replace(run, specification=run.specification | {"train": given})
+
+
+def _memory(runs: Sequence[Execution]) -> int | None:
+    predicted = [found.total for run in runs if (found := predict_execution(run.specification))]
+    return max(predicted, default=None)
+
+
+def _cost(runs: Sequence[Execution], catalogues: Catalogues, config: Config) -> Cost | None:
+    costs = [estimate_cost(run, catalogues, config) for run in runs]
+    known = [cost for cost in costs if cost is not None]
+    return add_costs(known) if len(known) == len(costs) else None
+
+
+def _why_never(catalogues: Catalogues, run: Execution) -> str | None:
+    at, setting = run.specification, catalogues.parallel[run.entry]
+    return explain_never_supported(setting, at["model"]["family"], at["precision"], at["processes"], run.adapted)
 
 
 def _flops_per_token(model: Model, train: Train, task: str) -> float:
@@ -113,43 +192,38 @@ def _flops_per_token(model: Model, train: Train, task: str) -> float:
     return flops_per_token(model, joined_length(train) if task == "summarisation" else train.sequence_length)
 
 
-def _rate(device: str, threads: int, config: Config) -> float:
-    """FLOP/s of one process."""
+def _machine(device: str, config: Config) -> tuple[float, float]:
+    """FLOP/s and watts of a GPU, or of a thread of a CPU."""
     if config.estimate:
-        return config.estimate.tflops * 1e12
-    return RATE[device] * (threads if device == "cpu" else 1)
+        return config.estimate.tflops * 1e12, config.estimate.watts
+    return RATE[device], config.energy.watts_per_core if device == "cpu" else WATTS_OF_GPU
 
 
-def _watts(device: str, threads: int, config: Config) -> float:
-    if config.estimate:
-        return config.estimate.watts
-    return threads * config.energy.watts_per_core if device == "cpu" else WATTS_OF_GPU
+def _assumptions(run: Execution, config: Config) -> str:
+    device = run.specification["device"]
+    rate, watts = _machine(device, config)
+    each = "thread of a CPU" if device == "cpu" else "GPU"
+    guess = "" if config.estimate else "a guess; `estimate` says better: "
+    return (
+        f"{guess}{rate / 1e12:g} TFLOP/s and {watts:g} W a {each}; all weights, rows at full length; one after "
+        "another, without validations and evaluations"
+    )
 
 
-def _assumptions(study: StudyPlan, config: Config) -> str:
-    if config.estimate:
-        rate = f"{config.estimate.tflops:g} TFLOP/s and {config.estimate.watts:g} W a process"
-    else:
-        device = next(iter((study.runs or study.members).values())).specification["device"]
-        each = "a thread" if device == "cpu" else "a GPU"
-        watts = config.energy.watts_per_core if device == "cpu" else WATTS_OF_GPU
-        rate = f"a guess of {RATE[device] / 1e12:g} TFLOP/s and {watts:g} W {each}: say better by `estimate`"
-    return f"one after another, without evaluations; at {rate}"
-
-
-def _cells(name: str, runs: int, processes: int | None, cost: Cost) -> list[str]:
+def _cells(name: str, runs: Sequence[Execution], memory: int | None, cost: Cost | None) -> list[str]:
+    processes = {run.specification["processes"] for run in runs}
+    numbers = (cost.tokens, cost.flops, cost.hours, cost.kwh, cost.money) if cost else (None,) * 5
     return [
         name,
-        str(runs),
-        "" if processes is None else str(processes),
-        "" if cost.memory is None else f"{cost.memory / 2**30:.1f}",
-        *(_number(value) for value in (cost.tokens, cost.flops, cost.hours, cost.kwh)),
-        "" if cost.money is None else _number(cost.money),
+        str(len(runs)),
+        str(*processes) if len(processes) == 1 else "",
+        "" if memory is None else f"{memory / 2**30:.1f}",
+        *("" if value is None else _number(value) for value in numbers),
     ]
 
 
 def _number(value: float) -> str:
-    return f"{value:.1e}" if value >= 1e6 else f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+    return f"{value:.1e}" if value >= 1e6 else f"{value:,.0f}" if value >= 99.5 else f"{value:.2g}"
 
 
 def _align(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

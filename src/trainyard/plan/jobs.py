@@ -197,15 +197,16 @@ class Dag:
 
     def _peak(self, execution: Execution) -> str | None:
         at = execution.specification
-        if self._unsupported(execution) is not None:
+        if self.why_unsupported(execution) is not None:
             return None
         return f"{RESULTS}/peaks/{at['device']}_{at['precision']}_threads{at['threads']}.json"
 
     def unsupported(self, wildcards: Wildcards) -> str | None:
         """Why it can't be done here, or None."""
-        return self._unsupported(self.execution(wildcards))
+        return self.why_unsupported(self.execution(wildcards))
 
-    def _unsupported(self, execution: Execution) -> str | None:
+    def why_unsupported(self, execution: Execution) -> str | None:
+        """As `unsupported`, of a run, a probe or a cell."""
         at = execution.specification
         setting, family = self.catalogues.parallel[execution.entry], at["model"]["family"]
         capabilities = self._capabilities(execution)
@@ -217,7 +218,7 @@ class Dag:
 
     def runnable(self) -> list[Execution]:
         """Every run, probe and cell that can be done here."""
-        return [job for job in self._executions() if self._unsupported(job) is None]
+        return [job for job in self._executions() if self.why_unsupported(job) is None]
 
     def _executions(self) -> Iterator[Execution]:
         for study in self.plan.studies.values():
@@ -226,7 +227,7 @@ class Dag:
     def warnings(self) -> list[str]:
         """A line for each parallel setting that can't do here what a study asks of it, and why."""
         counts = Counter(
-            (job.study, job.entry, reason) for job in self._executions() if (reason := self._unsupported(job))
+            (job.study, job.entry, reason) for job in self._executions() if (reason := self.why_unsupported(job))
         )
         return [
             f"{study}: {setting}: {reason}; {count} row{'s' if count > 1 else ''} will say 'unsupported'"

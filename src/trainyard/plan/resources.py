@@ -1,5 +1,6 @@
 """What a run asks of a cluster, scaled by its size; a guess that only has to be large enough."""
 
+import math
 from typing import Any
 
 from trainyard.metrics import METRICS
@@ -8,28 +9,32 @@ from trainyard.plan.runs import Catalogues, Execution
 RATE = {"cuda": 100e12, "cpu": 20e9}
 """Sustained FLOP/s: a third of an A100's peak; one thread of a CPU."""
 _MOST_MINUTES = 7 * 24 * 60
+_TOKENS = 10_000_000  # of a run whose dataset doesn't tell
 # of a dataset that is evaluated whole, and what an average row costs: read by all endings, or generated token by token
 _ROWS = 10_000
 _TOKENS_PER_TEXT = 20_000  # that is written to be read
 
 
-def training_tokens(run: Execution, catalogues: Catalogues) -> int:
-    """About how many tokens a run sees."""
-    train = run.specification["train"]
+def training_tokens(run: Execution, catalogues: Catalogues) -> int | None:
+    """About how many tokens a run sees, those of pairs at their full length; None where its dataset doesn't tell."""
+    train, dataset = run.specification["train"], catalogues.datasets[run.specification["dataset"]]
     if train["tokens"]:
         return train["tokens"]
-    length = train["sequence_length"]
-    if run.specification["task"] == "summarisation":
-        length = train["source_length"] + train["target_length"]
-    batch_tokens = train["batch_tokens"] or train["batch"] * length
+    if run.specification["task"] != "summarisation":
+        batch_tokens = train["batch_tokens"] or train["batch"] * train["sequence_length"]
+        if train["steps"]:
+            return train["steps"] * batch_tokens
+        return None if dataset.tokens is None else int(train["epochs"] * dataset.tokens)
+    pair, rows = train["source_length"] + train["target_length"], dataset.rows or dataset.count_rows("train")
     if train["steps"]:
-        return train["steps"] * batch_tokens
-    return int(train["epochs"] * (catalogues.datasets[run.specification["dataset"]].tokens or 10_000_000))
+        return train["steps"] * train["batch"] * pair
+    return None if rows is None else math.ceil(train["epochs"] * rows / train["batch"]) * train["batch"] * pair
 
 
 def minutes(run: Execution, catalogues: Catalogues) -> int:
     """Wall-clock minutes to ask for: twice 6 N FLOP per token at a sustained rate, and half an hour."""
-    flop = 6 * catalogues.parameters(run.specification["model"]["name"]) * training_tokens(run, catalogues)
+    tokens = training_tokens(run, catalogues) or _TOKENS
+    flop = 6 * catalogues.parameters(run.specification["model"]["name"]) * tokens
     rate = RATE[run.specification["device"]] * run.specification["processes"]
     return min(_MOST_MINUTES, 30 + round(2 * flop / rate / 60))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trainyard.core.code_versions import CodeVersion, cut
 from trainyard.core.errors import InputError
-from trainyard.core.files import atomic_folder, read_json, report_write_errors
+from trainyard.core.files import atomic_folder, clear_drafts, read_json, report_write_errors
 from trainyard.launch.meter import copy_energy
 from trainyard.train.spec import Specification
 from trainyard.train.state import begin_from
@@ -86,6 +86,7 @@ def _adopt(folder: WorkFolder, other: WorkFolder, version: CodeVersion) -> None:
         copy_energy(other.energy, folder.energy)
     for source, copy in ((other.models, folder.models), (other.checkpoints, folder.checkpoints)):
         if source.exists():
+            clear_drafts(source)
             with atomic_folder(copy) as draft:
                 shutil.copytree(source, draft, dirs_exist_ok=True)
 
