@@ -91,6 +91,15 @@ def test_a_cost_that_one_seed_has_less_of_and_another_more_is_neither(empty: Any
     assert weigh(empty)["other"].costs["memory"].direction is None
 
 
+def test_one_seed_tells_of_memory_and_not_of_time(empty: Any) -> None:
+    add(empty, "base", 1, 0.5, 1000)
+    add(empty, "other", 1, 0.5, 500, seconds=22.0)
+    costs = weigh(empty)["other"].costs
+    assert costs["memory"].direction == "less"
+    assert costs["hours"].ratio == pytest.approx(0.5)
+    assert costs["hours"].direction is None
+
+
 def test_quality_is_tested_over_seeds_and_items_and_corrected_for_the_recipes(weighed_study: Any) -> None:
     found = weigh(weighed_study)
     accuracy = {recipe: each.quality("hellaswag") for recipe, each in found.items()}

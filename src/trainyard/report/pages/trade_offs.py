@@ -24,7 +24,7 @@ NOTES = [
     "seeds, with the least and the largest seed in brackets; scores are differences.",
     "A cost is said to be less or more where every seed differs by more than "
     f"{100 * BY_KEY['memory'].margin:g} % in memory or {100 * TIMED:g} % in time and energy: "
-    "steps were timed while other jobs ran, which measurements avoid.",
+    "steps were timed while other jobs ran, which measurements avoid. Of time and energy it takes two seeds to say so.",
     "Brackets beside a score hold the 95 % interval of its difference; p is corrected by Holm over the recipes. "
     "Several seeds are tested over seeds and items, one seed over the items of two models alone.",
 ]

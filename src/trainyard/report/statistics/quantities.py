@@ -33,6 +33,11 @@ class Quantity:
     margin: float
     read: Callable[[Run, Sequence[Evaluation]], float | None]
 
+    @property
+    def seeds(self) -> int:
+        """How many it takes to say so: a machine can be slow for minutes, which one run of each doesn't show."""
+        return 2 if self.margin == TIMED else 1
+
 
 def _memory(run: Run, _: Sequence[Evaluation]) -> float | None:
     device = run.summary["peak_device_memory"]

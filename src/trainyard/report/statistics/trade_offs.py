@@ -28,16 +28,20 @@ class Change:
         lowest: of one seed.
         highest: of one seed.
         margin: by how much each seed's must be away from 1 for a direction to be told.
+        told: whether there are seeds enough to tell one.
     """
 
     ratio: float
     lowest: float
     highest: float
     margin: float
+    told: bool
 
     @property
     def direction(self) -> Direction | None:
-        """Which way every seed goes; None where they don't agree, or differ by less than the margin."""
+        """Which way every seed goes; None where they don't agree, are too few, or differ by less than the margin."""
+        if not self.told:
+            return None
         if self.highest < 1 - self.margin:
             return "less"
         return "more" if self.lowest > 1 + self.margin else None
@@ -174,7 +178,7 @@ def _change(
     if values is None:
         return None
     ratios = [our / their for our, their in zip(*values, strict=True)]
-    return Change(geometric_mean(ratios), min(ratios), max(ratios), quantity.margin)
+    return Change(geometric_mean(ratios), min(ratios), max(ratios), quantity.margin, len(ratios) >= quantity.seeds)
 
 
 def read_quantity(
