@@ -137,7 +137,7 @@ def test_batches_of_one_engine_are_measured_each_with_memory_speed_and_sources(c
 
 @pytest.mark.slow
 def test_the_first_case_tells_its_slowest_operators(calls):
-    (row,) = (row for row in calls[3]["cases"] if row["kind"] == "operators")
+    row, *_ = (row for row in calls[3]["cases"] if row["kind"] == "operators")
     assert row["outcome"] == "finished"
     assert row["operators"][0]["milliseconds"] >= row["operators"][-1]["milliseconds"] > 0
     assert "aten::addmm" in {each["name"] for each in row["operators"]}
@@ -162,6 +162,8 @@ def test_the_page_says_what_the_terminal_says_with_versions_date_and_command(cal
     assert found["date"] in page
     assert "--cases tiny" in page
     assert "| fsdp | 2 | opt-tiny |" in page
+    assert "## Levers" in page
+    assert re.search(r"^\| attention without a mask \|  \| \d+ \| \d+ \| \d\.\d\d \|$", page, re.MULTILINE)
 
 
 def test_without_a_gpu_it_says_so_and_what_can_be_done(tmp_path):

@@ -27,6 +27,8 @@ _MEASURED_SETTINGS = ("ddp", "fsdp", "zero2", "zero3", "zero2-offload", "low-lev
 _TINY_SETTINGS = ("ddp", "fsdp")
 _ON_A_T4 = _CONFIG / "studies" / "opt-plugins-t4.yaml"
 _OPERATORS = 15
+# of levers.py, which needs torch
+LEVERS = ("attention without a mask", "fused GELU", "padded logits", "fused loss")
 _PROCESSES_ON_CPU = 2
 _MIB = 2**20
 
@@ -70,8 +72,9 @@ class Cases:
     def all(self) -> list[Case]:
         """In the order of what they are worth, since time may end before they do.
 
-        GPT-2 124M with its slowest operators, then parity, then the cells that a T4 is measured by, Gemini's and
-        their phases first, then memory and speed, then memory that runs out, and parity of experiments last.
+        GPT-2 124M with its slowest operators and without each lever, then parity, then the cells that a T4 is measured
+        by, Gemini's and their phases first, then memory and speed, then memory that runs out, and parity of experiments
+        last.
         """
         parity, on_a_t4 = list(self._parity()), list(self._on_a_t4())
         references = {reference_name(case.specification): self._reference(case) for case in parity}
@@ -86,13 +89,16 @@ class Cases:
         ]
 
     def _operators(self) -> Iterator[Case]:
-        """The speed of one model, eager and compiled, with the operators and kernels that take its time."""
+        """The speed of one model with the operators and kernels that take its time: eager, compiled, without levers."""
         model = _PROBED[0] if self.tiny else _MEASURED[0]
         batch, length = (4, 64) if self.tiny else (64, 1024)
-        for compiled in (False,) if self.choice == "tiny" else (False, True):
-            together = ("compiled",) if compiled else ()
+        eager = [(False, name) for name in (None, *(LEVERS[:1] if self.choice == "tiny" else LEVERS))]
+        # a compiler fuses what is elementwise by itself
+        compiled = [] if self.choice == "tiny" else [(True, None), (True, LEVERS[0])]
+        for compile_, lever in (*eager, *compiled):
+            together = (*(["compiled"] if compile_ else []), *([lever] if lever else []))
             more: dict[str, Any] = {"batch": batch, "sequence_length": length, "operators": _OPERATORS}
-            more["train"] = {"compile": compiled}
+            more |= {"train": {"compile": compile_}} | ({"without": lever} if lever else {})
             yield self._case("operators", "ddp", self.settings["ddp"], model, self._half(), together, **more)
 
     def _on_a_t4(self) -> Iterator[Case]:
@@ -184,8 +190,9 @@ class Cases:
         specification["train"] = _train(specification)
         batch = "" if kind == "parity" else f" batch {more['batch']}"
         compiled = specification["train"]["compile"]
+        lever = f" without {more['without']}" if "without" in more else ""
         return Case(
-            f"{kind} {name}-x{processes} {model} {precision}{batch}{' compiled' if compiled else ''}",
+            f"{kind} {name}-x{processes} {model} {precision}{batch}{' compiled' if compiled else ''}{lever}",
             (kind, name, *together),
             self._unsupported(setting, model, precision, processes, compiled),
             _is_gemini(specification["parallel"]) and not _within_pins(self.facts),

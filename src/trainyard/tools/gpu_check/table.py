@@ -38,7 +38,8 @@ def markdown(content: Mapping[str, Any]) -> str:
         "every loss, figure and reason. How to read it: [check a GPU machine](../how-to/check-a-gpu-machine.md).",
         _machine(content),
         _parity([row for row in rows if row["kind"] == "parity"]),
-        _speed_table([row for row in rows if row["kind"] in _SPEEDS]),
+        _speed_table([row for row in rows if row["kind"] in _SPEEDS and not row["without"]]),
+        _levers([row for row in rows if row["kind"] == "operators"]),
         _operators([row for row in rows if "operators" in row]),
         _phases([row for row in rows if row.get("phases")]),
         _limits([row for row in rows if row["kind"] in ("limit", "too-large")]),
@@ -158,6 +159,23 @@ def _measured_row(row: Row) -> tuple[str, ...]:
         _format_prediction(row),
         _gib(row["host_memory_increase"]) or "",
     )
+
+
+def _levers(rows: Sequence[Row]) -> str:
+    """How long a step takes without each lever, over how long it takes with all of them."""
+    whole = {row["compiled"]: row for row in rows if row["without"] is None and row["outcome"] == "finished"}
+    lines = []
+    for row in rows:
+        if row["without"] is None or row["outcome"] != "finished" or row["compiled"] not in whole:
+            continue
+        medians = [each["step_seconds"]["median"] for each in (row, whole[row["compiled"]])]
+        compiled = "yes" if row["compiled"] else ""
+        milliseconds = [f"{1000 * seconds:,.0f}" for seconds in medians]
+        lines.append((row["without"], compiled, *milliseconds, f"{medians[0] / medians[1]:.2f}"))
+    if not lines:
+        return ""
+    table_text = markdown_table(("lever", "compiled", "ms per step without it", "with all", "ratio"), lines)
+    return f"## Levers\n\n{table_text}"
 
 
 def _operators(rows: Sequence[Row]) -> str:

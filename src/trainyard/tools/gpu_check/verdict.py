@@ -25,6 +25,7 @@ def judge_case(
         "parallel": specification["parallel"]["name"],
         **{name: specification[name] for name in ("precision", "processes", "batch", "sequence_length")},
         "compiled": specification["train"]["compile"],
+        "without": specification.get("without"),
         "memory_limit": specification.get("memory_limit"),
         "experiment": case.experiment,
         "outcome": "not run",

@@ -27,6 +27,7 @@ from trainyard.models.family import load_module
 from trainyard.models.loss import Objective
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import Batch, Engine, EngineSettings, load_engine
+from trainyard.tools.gpu_check.levers import without
 from trainyard.tools.gpu_check.operators import find_slowest
 
 _WARMUP_STEPS = 3
@@ -165,9 +166,10 @@ def _measures(cases: Sequence[dict[str, Any]], scratch: Path, tell: Callable[[di
     for case in cases:
         tell({"begins": case["name"]})
         start = time.perf_counter()
-        if measured is None:
-            measured = Measured(case["specification"], scratch)
-        row = measured.row(case["specification"])
+        with without(case["specification"].get("without")):
+            if measured is None:
+                measured = Measured(case["specification"], scratch)
+            row = measured.row(case["specification"])
         tell({"name": case["name"], "seconds": time.perf_counter() - start, **row})
 
 

@@ -1,0 +1,34 @@
+"""What makes a step of a GPU quicker, taken away again one by one, so that the share of each is measured."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from trainyard.models import build, logits, loss
+
+LEVERS: dict[str, tuple[Any, str, Any]] = {
+    # transformers' own attention, which looks into each batch, and makes a mask under a compiler
+    "attention without a mask": (build, "maskless", lambda: None),
+    # eight elementwise operators
+    "fused GELU": (build, "fuse_gelu", lambda _model: None),
+    # a leading dimension of as many logits as there are tokens
+    "padded logits": (loss, "_MULTIPLE", {"cpu": 1, "cuda": 1}),
+    # operators one by one
+    "fused loss": (logits, "_can_compile", lambda: False),
+}
+"""By name: the module, its attribute, and what stands there without the lever."""
+
+
+@contextmanager
+def without(name: str | None) -> Iterator[None]:
+    """Build and train models without a lever; with all of them if there is no name."""
+    if name is None:
+        yield
+        return
+    module, attribute, plain = LEVERS[name]
+    kept = getattr(module, attribute)
+    setattr(module, attribute, plain)
+    try:
+        yield
+    finally:
+        setattr(module, attribute, kept)
