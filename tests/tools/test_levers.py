@@ -1,5 +1,7 @@
 """Taking a lever away brings back what stood there before it, and nothing of that stays."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -30,9 +32,13 @@ def test_the_check_tries_each() -> None:
 
 
 def test_without_attention_of_ours_transformers_has_its_own() -> None:
+    def implementation() -> str:
+        config: Any = trained().config
+        return config._attn_implementation
+
     with without("attention without a mask"):
-        assert trained().config._attn_implementation == "sdpa"
-    assert trained().config._attn_implementation == MASKLESS
+        assert implementation() == "sdpa"
+    assert implementation() == MASKLESS
 
 
 def test_without_a_fused_gelu_it_is_that_of_transformers() -> None:
