@@ -217,7 +217,7 @@ def test_what_can_not_be_done_here_has_one_launch_that_says_so_and_no_peak(
     dag: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = dag(measure=[{**MEASURE, "parallel": ["ddp"], "precision": ["fp16"]}])
-    monkeypatch.setattr(jobs, "_unsupported", lambda _: "needs a GPU")
+    monkeypatch.setattr(jobs, "why_unsupported", lambda _: "needs a GPU")
     name = next(iter(jobs.plan.studies["s"].cells))
     at = SimpleNamespace(study="s", cell=name)
     assert jobs.peak(at) == []
