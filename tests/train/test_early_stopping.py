@@ -49,6 +49,11 @@ def test_a_killed_run_ends_early_at_the_same_step(specification, new_job):
     assert job.curve() == whole.curve()
 
 
+def test_one_validation_is_told_as_one(specification, new_job):
+    summary = new_job("impatient", specification(**STALLS | {"patience": 1})).run()
+    assert summary["reason"] == "stopped early at step 20 of 200: the last validation improved on none before it"
+
+
 def test_a_run_that_improves_ends_at_its_last_step(specification, new_job):
     summary = new_job("whole", specification(steps=4, validate_every=2, patience=1)).run()
     assert (summary["outcome"], summary["reason"], summary["steps"]) == ("finished", None, 4)

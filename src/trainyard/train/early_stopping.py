@@ -21,3 +21,11 @@ def count_without_improvement(losses: Iterable[float], least: float) -> int:
         else:
             count += 1
     return count
+
+
+def describe_stop(step: int, steps: int, patience: int) -> str:
+    """Why a run ended after `step` of `steps` steps, and `patience` validations without an improvement."""
+    last = "validation improved on none before it"
+    if patience > 1:
+        last = f"{patience} validations improved on none before them"
+    return f"stopped early at step {step:,} of {steps:,}: the last {last}"

@@ -34,6 +34,7 @@ from trainyard.models.loss import Objective
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import Engine, EngineSettings, load_engine
 from trainyard.train.checkpoint import load_checkpoint, newest_step, restore_best, seed_rank
+from trainyard.train.early_stopping import describe_stop
 from trainyard.train.export import Exporter
 from trainyard.train.loop import DivergedError, Loop, StoppedError
 from trainyard.train.metrics import MetricsFile
@@ -111,9 +112,8 @@ def _train(
     outcome, reason = "finished", None
     try:
         loop.run(step)
-        if loop.stopped_early is not None:
-            reason = f"stopped early at step {loop.stopped_early:,} of {loop.steps:,}: "
-            reason += f"the last {specification.train.patience} validations improved on none before them"
+        if loop.stopped_early is not None and specification.train.patience is not None:
+            reason = describe_stop(loop.stopped_early, loop.steps, specification.train.patience)
     except DivergedError as error:
         outcome, reason = "diverged", str(error)
     except StoppedError as error:
