@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from trainyard.plan.code_hash import code_hash, files_hash
 from trainyard.plan.jobs import Dag
 from trainyard.plan.report import FIGURES, TABLES
-from trainyard.plan.study import make_plan
+from trainyard.plan.configuration import make_plan
 from trainyard.core.errors import InputError, shorten
 from trainyard.hardware.gpus import find_gpus
 from trainyard.plan.preflight import warn_of_memory, host_memory

@@ -19,7 +19,7 @@ from trainyard.data.tokenize import tokenize
 from trainyard.data.tokenizers import make_tokenizer
 from trainyard.evaluate.result_files import Names
 from trainyard.models.pretrained import fetch_model
-from trainyard.plan.study import read_catalogues
+from trainyard.plan.configuration import read_catalogues
 from trainyard.train.job import train
 
 ROWS = Path(__file__).parent / "rows"

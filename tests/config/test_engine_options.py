@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from trainyard.plan.code_hash import code_hash, files_hash
 from trainyard.plan.jobs import Dag
-from trainyard.plan.study import make_plan
+from trainyard.plan.configuration import make_plan
 from trainyard.hardware.gpus import find_gpus
 from trainyard.plan.preflight import warn_of_memory, host_memory
 

@@ -22,7 +22,7 @@ from trainyard.core.files import sha256_file
 from trainyard.data.download import download
 from trainyard.evaluate import contamination as module
 from trainyard.evaluate.contamination import NgramIndex, find_contamination, split_words, window_hashes
-from trainyard.plan.study import read_catalogues
+from trainyard.plan.configuration import read_catalogues
 
 SOURCE = Path(module.__file__).parents[2]
 CONFIG = Path(__file__).resolve().parents[2] / "config"

@@ -10,7 +10,7 @@ from trainyard.data.download import download
 from trainyard.evaluate.result_files import Names
 from trainyard.evaluate.run import run
 from trainyard.models.pretrained import fetch_model
-from trainyard.plan.study import read_catalogues
+from trainyard.plan.configuration import read_catalogues
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 

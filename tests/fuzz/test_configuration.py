@@ -17,9 +17,10 @@ from trainyard.config.settings import Config
 from trainyard.config.yaml_entries import parse, read_yaml
 from trainyard.core.errors import InputError
 from trainyard.plan.capabilities import Machine
+from trainyard.plan.configuration import Plan, make_plan, read_catalogues
 from trainyard.plan.jobs import Dag
 from trainyard.plan.runs import Catalogues
-from trainyard.plan.study import Plan, StudyPlan, make_plan, plan_study, read_catalogues
+from trainyard.plan.study import StudyPlan, plan_study
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 KINDS = {"datasets": Dataset, "models": Model, "parallel": ParallelSetting, "tokenizers": Tokenizer}

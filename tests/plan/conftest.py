@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trainyard.plan.study import Plan, make_plan
+from trainyard.plan.configuration import Plan, make_plan
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 STUDY = {
@@ -21,6 +21,18 @@ STUDY = {
             "train": {"steps": 10, "batch": 8, "sequence_length": 64, "learning_rate": 1e-3},
         }
     ],
+}
+
+SEARCH = {
+    "name": "rate",
+    "method": ["pbt", "halving"],
+    "dataset": "tinyworld",
+    "model": "gpt2-tiny",
+    "members": 4,
+    "generations": 3,
+    "steps": 10,
+    "over": {"learning_rate": {"log": [1e-4, 1e-2]}},
+    "train": {"batch": 8, "sequence_length": 64, "decay": "constant", "warmup_steps": 12},
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from trainyard.core.errors import InputError
-from trainyard.plan.study import Plan, make_plan
+from trainyard.plan.configuration import Plan, make_plan
 
 GOOD = yaml.safe_load("""
 title: A study

@@ -84,7 +84,12 @@ def test_a_training_knows_nothing_of_what_studies_ask_for_besides(entry: str) ->
     forget()
     names = code_hash.import_closure(entry)
     assert "trainyard.config.catalogue" in names
-    assert not {"trainyard.config.study", "trainyard.plan.runs", "trainyard.plan.study"} & set(names)
+    assert not {
+        "trainyard.config.study",
+        "trainyard.plan.runs",
+        "trainyard.plan.study",
+        "trainyard.plan.configuration",
+    } & set(names)
     assert not [name for name in names if name.startswith(("trainyard.report", "trainyard.evaluate"))]
 
 

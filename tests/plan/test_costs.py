@@ -10,23 +10,12 @@ import yaml
 
 from trainyard.config.catalogue import Model
 from trainyard.estimate.parameters import flops_per_pair, flops_per_token
+from trainyard.plan.configuration import Plan
 from trainyard.plan.costs import Cost, describe_costs, estimate_cost
-from trainyard.plan.study import Plan
 
-from .conftest import STUDY
+from .conftest import SEARCH, STUDY
 
 ESTIMATE = {"tflops": 0.5, "watts": 200.0}
-TUNE = {
-    "name": "rate",
-    "method": ["pbt", "halving"],
-    "dataset": "tinyworld",
-    "model": "gpt2-tiny",
-    "members": 4,
-    "generations": 3,
-    "steps": 20,
-    "over": {"learning_rate": {"log": [1e-4, 1e-2]}},
-    "train": {"batch": 8, "sequence_length": 64, "decay": "constant"},
-}
 
 
 def study(**grid: Any) -> dict[str, Any]:
@@ -46,7 +35,7 @@ def described(planned: Plan, unsupported: str | None = None) -> list[str]:
 def table(planned: Plan, unsupported: str | None = None) -> list[list[str]]:
     """The cells of the table's lines, without its heading."""
     text, *_ = described(planned, unsupported)
-    _, _, *lines = text.splitlines()
+    _, _, _, *lines = text.splitlines()
     return [line.split() for line in lines]
 
 
@@ -102,8 +91,8 @@ def test_what_passes_over_a_dataset_of_unknown_size_has_no_cost_and_says_so(
     grids = [study(datasets=["samsum"], models=["bart-tiny"], train=PAIRS | {"epochs": 1})["grids"][0]]
     planned = plan({**STUDY, "grids": [*grids, *STUDY["grids"]]})
     text, said = described(planned)
-    assert text.splitlines()[2].split()[:3] == ["samsum_bart-tiny_single-x1_fp32", "1", "1"]
-    assert len(text.splitlines()[2].split()) == 4
+    assert text.splitlines()[3].split()[:3] == ["samsum_bart-tiny_single-x1_fp32", "1", "1"]
+    assert len(text.splitlines()[3].split()) == 4
     assert text.splitlines()[-1].split()[4:] == text.splitlines()[-2].split()[4:]
     assert said == "s: no cost of passes over samsum: give config/datasets.yaml its tokens, or rows of pairs"
 
@@ -129,8 +118,8 @@ def test_runs_that_differ_in_their_seed_are_one_line_and_the_last_line_is_their_
 
 
 def test_a_search_takes_its_budget_once(plan: Callable[..., Plan]) -> None:
-    rows = table(plan({**STUDY, "grids": [], "tune": [TUNE]}, estimate=ESTIMATE))
-    budget = f"{4 * 3 * 20 * 8 * 64:,}"
+    rows = table(plan({**STUDY, "grids": [], "tune": [SEARCH]}, estimate=ESTIMATE))
+    budget = f"{4 * 3 * 10 * 8 * 64:,}"
     assert [(row[:3], row[5]) for row in rows[:2]] == [
         (["search", "rate-pbt", "12"], budget),
         (["search", "rate-halving", "7"], budget),
@@ -139,8 +128,8 @@ def test_a_search_takes_its_budget_once(plan: Callable[..., Plan]) -> None:
 
 def test_a_searchs_memory_is_that_of_the_dearest_value(plan: Callable[..., Plan]) -> None:
     def memory(choice: list[Any]) -> str:
-        tune = TUNE | {"method": ["grid"], "over": {"freeze": {"choice": choice}}, "model": "gpt2-52m"}
-        tune["train"] |= {"learning_rate": 1e-3}
+        tune = SEARCH | {"method": ["grid"], "over": {"freeze": {"choice": choice}}, "model": "gpt2-52m"}
+        tune |= {"train": SEARCH["train"] | {"learning_rate": 1e-3}}
         return table(plan({**STUDY, "grids": [], "tune": [tune]}))[0][4]
 
     assert memory([["embeddings"], []]) == memory([[]])

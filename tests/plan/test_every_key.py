@@ -16,8 +16,8 @@ from every_key import NO_EDGE, WHOLE, Key
 from trainyard.config import yaml_entries
 from trainyard.config.yaml_entries import quote_key
 from trainyard.core.errors import InputError
+from trainyard.plan.configuration import Plan, make_plan
 from trainyard.plan.jobs import Dag
-from trainyard.plan.study import Plan, make_plan
 
 FILES = {"study": "studies/s.yaml"}
 KEYS = list(every_key.keys())

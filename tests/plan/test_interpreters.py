@@ -17,8 +17,8 @@ from trainyard.core.errors import InputError
 from trainyard.core.python_environment import TRAINING, inspect_interpreter, package_version, package_versions
 from trainyard.plan.capabilities import Machine, explain_unsupported
 from trainyard.plan.code_hash import SOURCE
+from trainyard.plan.configuration import Plan
 from trainyard.plan.jobs import Dag
-from trainyard.plan.study import Plan
 from trainyard.train.work_folder import folder_key
 
 NEEDS = ParallelSetting.model_validate(

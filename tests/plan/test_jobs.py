@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from trainyard.core.errors import InputError
+from trainyard.plan.configuration import Plan
 from trainyard.plan.jobs import Dag
-from trainyard.plan.study import Plan
 
 TRAIN = {"steps": 10, "batch": 8, "sequence_length": 64, "learning_rate": 1e-3}
 Make = Callable[..., Dag]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from trainyard.core.errors import InputError
+from trainyard.plan.configuration import Plan
 from trainyard.plan.measurements import Cell
-from trainyard.plan.study import Plan
 
 GRID = {"models": ["opt-tiny"], "parallel": ["ddp"], "batch": [8], "sequence_length": [128]}
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from trainyard.config.study import Published
-from trainyard.plan.study import Plan, make_plan
+from trainyard.plan.configuration import Plan, make_plan
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 

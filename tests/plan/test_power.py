@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trainyard.plan.configuration import Plan
 from trainyard.plan.power import SEED_DEVIATION, describe_power, estimate_detectable
-from trainyard.plan.study import Plan
 from trainyard.report.results.item_scores import Items
 from trainyard.report.statistics.recipes import RecipeTest, compare_recipe_items
 

@@ -7,9 +7,10 @@ from engine_settings import cell_train
 from trainyard.config.catalogue import Model, ParallelSetting
 from trainyard.estimate.memory import predict_execution
 from trainyard.plan.capabilities import Machine
+from trainyard.plan.configuration import read_catalogues
 from trainyard.plan.measurements import Cell
 from trainyard.plan.preflight import available_memory, warn_of_memory
-from trainyard.plan.study import plan_study, read_catalogues
+from trainyard.plan.study import plan_study
 
 CONFIG = Path(__file__).parents[2] / "config"
 GIB = 2**30

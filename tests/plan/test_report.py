@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from trainyard.plan.configuration import Plan
 from trainyard.plan.jobs import Dag
 from trainyard.plan.report import FIGURES, TABLES, Figure, Product
-from trainyard.plan.study import Plan
 from trainyard.report.inputs import FILES
 
 PRODUCTS = [*FIGURES, *TABLES]

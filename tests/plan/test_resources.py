@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from trainyard.plan.configuration import Plan
 from trainyard.plan.jobs import Dag
 from trainyard.plan.preflight import host_memory
 from trainyard.plan.resources import evaluation_minutes, megabytes
-from trainyard.plan.study import Plan
 
 STUDY = {
     "title": "t",

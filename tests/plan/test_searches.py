@@ -12,22 +12,11 @@ import yaml
 from trainyard.config.train import Train
 from trainyard.config.tune import FIXED, MUTABLE
 from trainyard.core.errors import InputError
+from trainyard.plan.configuration import Plan
 from trainyard.plan.jobs import Dag
-from trainyard.plan.study import Plan
 from trainyard.train.spec import Specification
 
-SEARCH = {
-    "name": "rate",
-    "method": ["pbt", "halving"],
-    "dataset": "tinyworld",
-    "model": "gpt2-tiny",
-    "members": 4,
-    "generations": 3,
-    "steps": 10,
-    "over": {"learning_rate": {"log": [1e-4, 1e-2]}},
-    "train": {"batch": 8, "sequence_length": 64, "decay": "constant", "warmup_steps": 12},
-}
-
+from .conftest import SEARCH
 
 TRAIN = {"batch": 8, "sequence_length": 64, "decay": "constant"}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from trainyard.plan.study import Plan, make_plan
+from trainyard.plan.configuration import Plan, make_plan
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 STUDIES = sorted(path.stem for path in (CONFIG / "studies").glob("*.yaml"))

@@ -10,7 +10,7 @@ from repository import ROOT, Repository, jobs
 
 from how_to import follow, listed_changes, listed_commands, listed_files
 from trainyard.config.study import Study
-from trainyard.plan.study import make_plan
+from trainyard.plan.configuration import make_plan
 
 from .reading import svg_text
 from .sample_results import Results

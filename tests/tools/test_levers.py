@@ -12,8 +12,7 @@ from trainyard.models import logits, loss
 from trainyard.models.attention import MASKLESS
 from trainyard.models.build import build
 from trainyard.models.gelu import GELU
-from trainyard.tools.gpu_check import cases
-from trainyard.tools.gpu_check.levers import LEVERS, without
+from trainyard.tools.gpu_check.levers import without
 
 SHAPE = {"layers": 1, "width": 16, "heads": 2, "context": 8, "vocabulary": 260}
 ENTRY = Model.model_validate({"title": "t", "family": "gpt2", "tokenizer": "bytes", "shape": SHAPE})
@@ -25,10 +24,6 @@ def trained() -> nn.Module:
 
 def kinds(model: nn.Module) -> set[type]:
     return {type(module) for module in model.modules()}
-
-
-def test_the_check_tries_each() -> None:
-    assert tuple(LEVERS) == cases.LEVERS
 
 
 def test_without_attention_of_ours_transformers_has_its_own() -> None:

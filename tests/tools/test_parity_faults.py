@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from trainyard.plan.study import read_catalogues
+from trainyard.plan.configuration import read_catalogues
 from trainyard.report.pages.seeded_faults import SEEDED
 from trainyard.tools.parity_faults.catalogue import list_faults
 from trainyard.tools.parity_faults.seed import LEARNING_RATE, seed_faults

@@ -15,7 +15,7 @@ PAGE = "add-a-model.md"
 SETTINGS = {"ddp", "zero3", "tensor", "pipeline"}
 PREDICTED = """
 from trainyard.estimate.memory import predict_execution
-from trainyard.plan.study import make_plan
+from trainyard.plan.configuration import make_plan
 from pathlib import Path
 (study,) = make_plan({"studies": "mistral", "device": "cpu"}, Path("config")).studies.values()
 for run in study.runs.values():

@@ -7,14 +7,12 @@ guess. So the figures tell a study of an hour from one of a week, and which of i
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from trainyard.config.catalogue import Model
 from trainyard.config.settings import Config
-from trainyard.config.train import LEFT_OUT_IF_ABSENT, Train, joined_length
-from trainyard.estimate.families import load_family
+from trainyard.config.train import LEFT_OUT_IF_ABSENT
+from trainyard.core.text import align_columns
 from trainyard.estimate.memory import predict_execution
-from trainyard.estimate.parameters import flops_per_pair, flops_per_token
 from trainyard.plan.capabilities import explain_never_supported
-from trainyard.plan.resources import RATE, training_tokens
+from trainyard.plan.resources import RATE, training_flops, training_tokens
 from trainyard.plan.runs import Catalogues, Execution
 from trainyard.plan.searches import Search
 from trainyard.plan.study import StudyPlan
@@ -48,7 +46,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class _Line:
-    """Trainings that cost the same."""
+    """A line of the table."""
 
     name: str
     runs: Sequence[Execution]
@@ -75,13 +73,14 @@ def describe_costs(
         return
     total = add_costs(line.cost for line in lines if line.cost)
     memory = max((line.memory for line in lines if line.memory), default=None)
-    rows = [_cells(line.name, line.runs, line.memory, line.cost) for line in lines]
-    rows.append(_cells("all", [run for line in lines for run in line.runs], memory, total))
+    lines.append(_Line("all", [run for line in lines for run in line.runs], memory, total))
     headings = [*_HEADINGS, config.prices.currency if config.prices else ""]
+    cells = zip(headings, *map(_cells, lines), strict=True)
+    columns = [(title, title != _HEADINGS[0], values) for title, *values in cells if any(values)]
     unknown = {run.specification["dataset"] for line in lines if not line.cost for run in line.runs}
     yield (
         f"{study.name}: what its trainings cost, done or not ({_assumptions(lines[0].runs[0], config)})\n"
-        f"{_align(headings, rows)}"
+        f"{align_columns(columns)}"
     )
     if unknown:
         names = ", ".join(sorted(unknown))
@@ -91,15 +90,14 @@ def describe_costs(
 def estimate_cost(run: Execution, catalogues: Catalogues, config: Config) -> Cost | None:
     """The cost of one training; None where its dataset doesn't tell how large it is."""
     at = run.specification
-    device, model, train = at["device"], Model.from_spec(at["model"]), Train.model_validate(at["train"])
-    tokens = training_tokens(run, catalogues)
+    device, tokens = at["device"], training_tokens(run, catalogues)
     if tokens is None:
         return None
-    flops = tokens * _flops_per_token(model, train, at["task"])
+    flops = training_flops(run, tokens)
     # a guess, and what a thread of a CPU does, are of one thread
     each = at["threads"] if device == "cpu" else 1
     rate, watts = _machine(device, config)
-    work = flops * (CHECKPOINTED if train.activation_checkpointing else 1)
+    work = flops * (CHECKPOINTED if at["train"]["activation_checkpointing"] else 1)
     device_hours = work / (rate * each) / _HOUR
     price = config.prices.hour(device) if config.prices else None
     return Cost(
@@ -185,13 +183,6 @@ def _why_never(catalogues: Catalogues, run: Execution) -> str | None:
     return explain_never_supported(setting, at["model"]["family"], at["precision"], at["processes"], run.adapted)
 
 
-def _flops_per_token(model: Model, train: Train, task: str) -> float:
-    if load_family(model.family).is_encoder_decoder:
-        pair = flops_per_pair(model, train.source_length, train.target_length)
-        return pair / (train.source_length + train.target_length)
-    return flops_per_token(model, joined_length(train) if task == "summarisation" else train.sequence_length)
-
-
 def _machine(device: str, config: Config) -> tuple[float, float]:
     """FLOP/s and watts of a GPU, or of a thread of a CPU."""
     if config.estimate:
@@ -210,28 +201,18 @@ def _assumptions(run: Execution, config: Config) -> str:
     )
 
 
-def _cells(name: str, runs: Sequence[Execution], memory: int | None, cost: Cost | None) -> list[str]:
-    processes = {run.specification["processes"] for run in runs}
+def _cells(line: _Line) -> list[str]:
+    processes = {run.specification["processes"] for run in line.runs}
+    cost = line.cost
     numbers = (cost.tokens, cost.flops, cost.hours, cost.kwh, cost.money) if cost else (None,) * 5
     return [
-        name,
-        str(len(runs)),
+        line.name,
+        str(len(line.runs)),
         str(*processes) if len(processes) == 1 else "",
-        "" if memory is None else f"{memory / 2**30:.1f}",
+        "" if line.memory is None else f"{line.memory / 2**30:.1f}",
         *("" if value is None else _number(value) for value in numbers),
     ]
 
 
 def _number(value: float) -> str:
     return f"{value:.1e}" if value >= 1e6 else f"{value:,.0f}" if value >= 99.5 else f"{value:.2g}"
-
-
-def _align(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """The first column to the left, numbers to the right; without columns that are empty."""
-    table = [column for column in zip(headings, *lines, strict=True) if any(column[1:])]
-    widths = [max(map(len, column)) for column in table]
-    rows = zip(*table, strict=True)
-    return "\n".join(
-        "  ".join(text.rjust(width) if place else text.ljust(width) for place, (text, width) in enumerate(cells))
-        for cells in (list(zip(row, widths, strict=True)) for row in rows)
-    )

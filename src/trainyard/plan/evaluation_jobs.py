@@ -3,10 +3,11 @@
 from typing import Any
 
 from trainyard.plan.code_hash import code_hash, find_source
+from trainyard.plan.configuration import Plan
 from trainyard.plan.evaluations import Evaluation, needs_pairs
 from trainyard.plan.resources import evaluation_minutes
 from trainyard.plan.runs import RESULTS
-from trainyard.plan.study import EvaluatedModel, Plan
+from trainyard.plan.study import EvaluatedModel
 
 Wildcards = Any
 

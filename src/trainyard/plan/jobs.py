@@ -21,6 +21,7 @@ from trainyard.estimate.families import family_module
 from trainyard.parallel import engine_module
 from trainyard.plan.capabilities import explain_unsupported
 from trainyard.plan.code_hash import code_hash
+from trainyard.plan.configuration import Plan
 from trainyard.plan.evaluation_jobs import EvaluationJobs
 from trainyard.plan.plain_files import check_plain_file
 from trainyard.plan.report import FIGURES, TABLES, Product
@@ -28,7 +29,7 @@ from trainyard.plan.resources import megabytes, minutes
 from trainyard.plan.runs import RESULTS, Execution
 from trainyard.plan.search_jobs import SearchJobs
 from trainyard.plan.searches import Member
-from trainyard.plan.study import Plan, StudyPlan
+from trainyard.plan.study import StudyPlan
 
 Wildcards = Any
 

@@ -3,6 +3,10 @@
 import math
 from typing import Any
 
+from trainyard.config.catalogue import Model
+from trainyard.config.train import Train, joined_length
+from trainyard.estimate.families import load_family
+from trainyard.estimate.parameters import flops_per_pair, flops_per_token
 from trainyard.metrics import METRICS
 from trainyard.plan.runs import Catalogues, Execution
 
@@ -31,10 +35,19 @@ def training_tokens(run: Execution, catalogues: Catalogues) -> int | None:
     return None if rows is None else math.ceil(train["epochs"] * rows / train["batch"]) * train["batch"] * pair
 
 
+def training_flops(run: Execution, tokens: int) -> float:
+    """FLOPs to train all weights on so many tokens, in rows of full length, by the counts of estimate/parameters.py."""
+    model, train = Model.from_spec(run.specification["model"]), Train.model_validate(run.specification["train"])
+    if load_family(model.family).is_encoder_decoder:
+        pairs = tokens / (train.source_length + train.target_length)
+        return pairs * flops_per_pair(model, train.source_length, train.target_length)
+    on_pairs = run.specification["task"] == "summarisation"
+    return tokens * flops_per_token(model, joined_length(train) if on_pairs else train.sequence_length)
+
+
 def minutes(run: Execution, catalogues: Catalogues) -> int:
-    """Wall-clock minutes to ask for: twice 6 N FLOP per token at a sustained rate, and half an hour."""
-    tokens = training_tokens(run, catalogues) or _TOKENS
-    flop = 6 * catalogues.parameters(run.specification["model"]["name"]) * tokens
+    """Wall-clock minutes to ask for: twice the FLOPs at a sustained rate, and half an hour."""
+    flop = training_flops(run, training_tokens(run, catalogues) or _TOKENS)
     rate = RATE[run.specification["device"]] * run.specification["processes"]
     return min(_MOST_MINUTES, 30 + round(2 * flop / rate / 60))
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from trainyard.core.errors import InputError
 from trainyard.core.files import atomic_file, sha256_file
+from trainyard.plan.configuration import make_plan
 from trainyard.plan.runs import Catalogues
-from trainyard.plan.study import make_plan
 from trainyard.provenance.check import Verdict
 from trainyard.provenance.contents import Contents, clean_log, select_contents
 from trainyard.provenance.jobs import StudyJobs, study_jobs

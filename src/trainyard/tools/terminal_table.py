@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainyard.core.errors import InputError
+from trainyard.core.text import align_columns
 from trainyard.metrics import METRICS
 from trainyard.report.pages.cells import SEEDS
 from trainyard.report.render.format import (
@@ -86,7 +87,7 @@ def _comparison(rows: Sequence[dict[str, str]]) -> str:
         )
         if key is not None:
             columns.append((title, True, [_number(name, row, key) for row in rows]))
-    text = _aligned([column for column in columns if any(column[2])])
+    text = align_columns([column for column in columns if any(column[2])])
     alike = ", ".join(f"{name} {max(row[name] for row in rows)}" for name in shared)
     return f"{text}\nall runs: {alike}" if alike else text
 
@@ -103,7 +104,7 @@ def _levels(rows: list[dict[str, str]] | None) -> str:
         columns = [column for column in columns if any(column[2][:-1])]
         if len(columns) > 1:
             names = ("model", False, [truncate(row["model"], 2 * WIDEST) for row in group])
-            texts.append(f"accuracy, %, on {items}\n{_aligned([names, *columns])}")
+            texts.append(f"accuracy, %, on {items}\n{align_columns([names, *columns])}")
     return "\n\n".join(texts)
 
 
@@ -132,20 +133,6 @@ def _parity(rows: list[dict[str, str]] | None) -> str:
         failed = [f"{row['parallel']} {row['outcome']}" for row in group if not row["largest"]]
         lines.append(line + ("; " if compared and failed else "") + ", ".join(failed))
     return "\n".join(lines)
-
-
-def _aligned(columns: Sequence[tuple[str, bool, list[str]]]) -> str:
-    """Columns of (heading, whether they hold numbers, values) as lines."""
-    widths = [max(len(title), *(len(value) for value in values)) for title, _, values in columns]
-    lines = [[title for title, _, _ in columns], ["─" * width for width in widths]]
-    lines += [list(line) for line in zip(*(values for _, _, values in columns), strict=True)]
-    return "\n".join(
-        "  ".join(
-            text.rjust(width) if number else text.ljust(width)
-            for text, width, (_, number, _) in zip(line, widths, columns, strict=True)
-        ).rstrip()
-        for line in lines
-    )
 
 
 def _number(name: str, row: dict[str, str], key: str) -> str:

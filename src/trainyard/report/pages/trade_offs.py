@@ -14,7 +14,7 @@ from trainyard.report.render.html import Cell, Column, Raw, Row, Table, render, 
 from trainyard.report.results.runs import read_evaluations, read_runs
 from trainyard.report.statistics.interactions import find_interactions
 from trainyard.report.statistics.pairwise import describe_p_value, format_difference, raw_difference_unit
-from trainyard.report.statistics.quantities import BY_KEY, TIMED, Direction
+from trainyard.report.statistics.quantities import BY_KEY, SEEDS_TO_TIME, TIMED, Direction
 from trainyard.report.statistics.study import Evidence
 from trainyard.report.statistics.trade_offs import Change, Quality, TradeOff, weigh_recipes
 
@@ -24,7 +24,8 @@ NOTES = [
     "seeds, with the least and the largest seed in brackets; scores are differences.",
     "A cost is said to be less or more where every seed differs by more than "
     f"{100 * BY_KEY['memory'].margin:g} % in memory or {100 * TIMED:g} % in time and energy: "
-    "steps were timed while other jobs ran, which measurements avoid. Of time and energy it takes two seeds to say so.",
+    "steps were timed while other jobs ran, which measurements avoid. Of time and energy it takes "
+    f"{SEEDS_TO_TIME} seeds to say so.",
     "Brackets beside a score hold the 95 % interval of its difference; p is corrected by Holm over the recipes. "
     "Several seeds are tested over seeds and items, one seed over the items of two models alone.",
 ]

@@ -11,6 +11,7 @@ from trainyard.report.statistics.energy import compared_kwh
 
 Direction = Literal["less", "more"]
 TIMED = 0.1  # what was timed beside other jobs is noise below
+SEEDS_TO_TIME = 2  # a machine can be slow for minutes, which one run of each doesn't show
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Quantity:
         better: which way is better.
         margin: by how much it must differ in every seed before it is said to.
         read: its value for a run with the evaluations of its models; None where it has none.
+        seeds: how many it takes to say so.
     """
 
     key: str
@@ -32,11 +34,7 @@ class Quantity:
     better: Direction
     margin: float
     read: Callable[[Run, Sequence[Evaluation]], float | None]
-
-    @property
-    def seeds(self) -> int:
-        """How many it takes to say so: a machine can be slow for minutes, which one run of each doesn't show."""
-        return 2 if self.margin == TIMED else 1
+    seeds: int = 1
 
 
 def _memory(run: Run, _: Sequence[Evaluation]) -> float | None:
@@ -75,7 +73,7 @@ def _hours(run: Run, _: Sequence[Evaluation]) -> float | None:
 QUANTITIES = (
     Quantity("memory", "peak memory", "of the process that takes most", "less", 0.02, _memory),
     Quantity("tokens", "computed tokens", "of pairs with their padding", "less", 0.001, _tokens),
-    Quantity("speed", "training samples/s", "median step without warm-up", "more", TIMED, _speed),
+    Quantity("speed", "training samples/s", "median step without warm-up", "more", TIMED, _speed, SEEDS_TO_TIME),
     Quantity(
         "tokens_per_second",
         "training tokens/s",
@@ -83,6 +81,7 @@ QUANTITIES = (
         "more",
         TIMED,
         _tokens_per_second,
+        SEEDS_TO_TIME,
     ),
     Quantity(
         "generation_speed",
@@ -91,6 +90,7 @@ QUANTITIES = (
         "more",
         TIMED,
         _generated("rows"),
+        SEEDS_TO_TIME,
     ),
     Quantity(
         "generated_tokens_per_second",
@@ -99,6 +99,7 @@ QUANTITIES = (
         "more",
         TIMED,
         _generated("tokens"),
+        SEEDS_TO_TIME,
     ),
     Quantity(
         "hours",
@@ -107,6 +108,7 @@ QUANTITIES = (
         "less",
         TIMED,
         _hours,
+        SEEDS_TO_TIME,
     ),
 )
 """In the order of the columns, without energy, of which `list_quantities` knows."""
@@ -116,7 +118,7 @@ def list_quantities(runs: Sequence[Run], energy: Energy = ENERGY) -> tuple[Quant
     """All of them for runs that are compared, whose energy is known in one way, or isn't compared."""
     kwh = dict(zip((run.name for run in runs), compared_kwh(runs, energy), strict=True))
     tip = "of all by a counter, or of all by a model"
-    return *QUANTITIES, Quantity("energy", "kWh", tip, "less", TIMED, lambda run, _: kwh[run.name])
+    return *QUANTITIES, Quantity("energy", "kWh", tip, "less", TIMED, lambda run, _: kwh[run.name], SEEDS_TO_TIME)
 
 
 BY_KEY = {each.key: each for each in list_quantities([])}

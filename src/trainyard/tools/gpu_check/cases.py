@@ -15,6 +15,7 @@ from trainyard.config.yaml_entries import parse_entries, read_yaml
 from trainyard.estimate.parameters import parameters
 from trainyard.plan.capabilities import Machine, explain_unsupported
 from trainyard.tools.gpu_check.facts import Facts
+from trainyard.tools.gpu_check.levers import LEVERS
 
 Kind = Literal["operators", "reference", "parity", "measure", "limit", "too-large"]
 Choice = Literal["all", "tiny"]
@@ -27,8 +28,10 @@ _MEASURED_SETTINGS = ("ddp", "fsdp", "zero2", "zero3", "zero2-offload", "low-lev
 _TINY_SETTINGS = ("ddp", "fsdp")
 _ON_A_T4 = _CONFIG / "studies" / "opt-plugins-t4.yaml"
 _OPERATORS = 15
-# of levers.py, which needs torch
-LEVERS = ("attention without a mask", "fused GELU", "padded logits", "fused loss")
+# compiled or not, and without which lever; a compiler fuses what is elementwise by itself
+_MASKLESS = "attention without a mask"
+_TINY_TRIALS = ((False, None), (False, _MASKLESS))
+_TRIALS = ((False, None), *((False, lever) for lever in LEVERS), (True, None), (True, _MASKLESS))
 _PROCESSES_ON_CPU = 2
 _MIB = 2**20
 
@@ -92,13 +95,10 @@ class Cases:
         """The speed of one model with the operators and kernels that take its time: eager, compiled, without levers."""
         model = _PROBED[0] if self.tiny else _MEASURED[0]
         batch, length = (4, 64) if self.tiny else (64, 1024)
-        eager = [(False, name) for name in (None, *(LEVERS[:1] if self.choice == "tiny" else LEVERS))]
-        # a compiler fuses what is elementwise by itself
-        compiled = [] if self.choice == "tiny" else [(True, None), (True, LEVERS[0])]
-        for compile_, lever in (*eager, *compiled):
-            together = (*(["compiled"] if compile_ else []), *([lever] if lever else []))
+        for compiled, lever in _TINY_TRIALS if self.choice == "tiny" else _TRIALS:
+            together = (*(["compiled"] if compiled else []), *([lever] if lever else []))
             more: dict[str, Any] = {"batch": batch, "sequence_length": length, "operators": _OPERATORS}
-            more |= {"train": {"compile": compile_}} | ({"without": lever} if lever else {})
+            more |= {"train": {"compile": compiled}} | ({"without": lever} if lever else {})
             yield self._case("operators", "ddp", self.settings["ddp"], model, self._half(), together, **more)
 
     def _on_a_t4(self) -> Iterator[Case]:

@@ -1,22 +1,21 @@
 """What makes a step of a GPU quicker, taken away again one by one, so that the share of each is measured."""
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from trainyard.models import build, logits, loss
-
-LEVERS: dict[str, tuple[Any, str, Any]] = {
+LEVERS: dict[str, tuple[str, str, Any]] = {
     # transformers' own attention, which looks into each batch, and makes a mask under a compiler
-    "attention without a mask": (build, "maskless", lambda: None),
+    "attention without a mask": ("trainyard.models.build", "maskless", lambda: None),
     # eight elementwise operators
-    "fused GELU": (build, "fuse_gelu", lambda _model: None),
+    "fused GELU": ("trainyard.models.build", "fuse_gelu", lambda _model: None),
     # a leading dimension of as many logits as there are tokens
-    "padded logits": (loss, "_MULTIPLE", {"cpu": 1, "cuda": 1}),
+    "padded logits": ("trainyard.models.loss", "_MULTIPLE", {"cpu": 1, "cuda": 1}),
     # operators one by one
-    "fused loss": (logits, "_can_compile", lambda: False),
+    "fused loss": ("trainyard.models.logits", "_can_compile", lambda: False),
 }
-"""By name: the module, its attribute, and what stands there without the lever."""
+"""By name: the module, which needs torch, its attribute, and what stands there without the lever."""
 
 
 @contextmanager
@@ -25,7 +24,8 @@ def without(name: str | None) -> Iterator[None]:
     if name is None:
         yield
         return
-    module, attribute, plain = LEVERS[name]
+    module_name, attribute, plain = LEVERS[name]
+    module = importlib.import_module(module_name)
     kept = getattr(module, attribute)
     setattr(module, attribute, plain)
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 from trainyard.core.files import write_text
 from trainyard.core.repository import SOURCE
-from trainyard.plan.study import read_catalogues
+from trainyard.plan.configuration import read_catalogues
 from trainyard.tools.parity_faults.catalogue import list_faults
 from trainyard.tools.parity_faults.seed import LEARNING_RATE, MODEL, seed_faults
 
