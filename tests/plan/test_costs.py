@@ -16,6 +16,8 @@ from trainyard.plan.costs import Cost, describe_costs, estimate_cost
 from .conftest import SEARCH, STUDY
 
 ESTIMATE = {"tflops": 0.5, "watts": 200.0}
+LENGTHS = {"batch": 8, "sequence_length": 64, "learning_rate": 1e-3}
+PAIRS = {"batch": 8, "source_length": 100, "target_length": 20, "learning_rate": 1e-3}
 
 
 def study(**grid: Any) -> dict[str, Any]:
@@ -69,9 +71,6 @@ def test_activation_checkpointing_takes_a_third_more_time_and_no_more_of_the_mod
     assert checkpointed.flops == plain.flops
 
 
-PAIRS = {"batch": 8, "source_length": 100, "target_length": 20, "learning_rate": 1e-3}
-
-
 @pytest.mark.parametrize(("length", "pairs"), [({"steps": 10}, 80), ({"epochs": 2}, 12_000)])
 def test_pairs_count_at_their_full_length(plan: Callable[..., Plan], length: dict[str, Any], pairs: int) -> None:
     planned = plan(study(datasets=["tinyworld-dialogues"], models=["bart-tiny"], train=PAIRS | length))
@@ -95,6 +94,12 @@ def test_what_passes_over_a_dataset_of_unknown_size_has_no_cost_and_says_so(
     assert len(text.splitlines()[3].split()) == 4
     assert text.splitlines()[-1].split()[4:] == text.splitlines()[-2].split()[4:]
     assert said == "s: no cost of passes over samsum: give config/datasets.yaml its tokens, or rows of pairs"
+
+
+def test_where_no_size_is_known_there_is_no_sum(plan: Callable[..., Plan]) -> None:
+    text, _ = described(plan(study(train=LENGTHS | {"epochs": 1})))
+    assert text.splitlines()[1].split() == ["training", "runs", "processes", "GiB", "each"]
+    assert text.splitlines()[-1].split()[:3] == ["all", "1", "1"]
 
 
 def test_what_can_not_be_done_has_no_line(plan: Callable[..., Plan]) -> None:

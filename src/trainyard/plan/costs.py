@@ -71,9 +71,10 @@ def describe_costs(
     lines = [*_list_runs(study, config, refuse), *_list_searches(study, config, refuse)]
     if not lines:
         return
-    total = add_costs(line.cost for line in lines if line.cost)
+    known = [line.cost for line in lines if line.cost]
     memory = max((line.memory for line in lines if line.memory), default=None)
-    lines.append(_Line("all", [run for line in lines for run in line.runs], memory, total))
+    runs = [run for line in lines for run in line.runs]
+    lines.append(_Line("all", runs, memory, add_costs(known) if known else None))
     headings = [*_HEADINGS, config.prices.currency if config.prices else ""]
     cells = zip(headings, *map(_cells, lines), strict=True)
     columns = [(title, title != _HEADINGS[0], values) for title, *values in cells if any(values)]
