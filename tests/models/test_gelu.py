@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -39,8 +38,7 @@ def operators_of_an_mlp(device: str) -> Counter[tuple[str, torch.dtype]]:
 
 
 def test_gpt2s_feed_forward_layer_is_two_products_and_one_activation_between_them() -> None:
-    assert operators_of_an_mlp("meta") == {("addmm", torch.float32): 2, ("gelu", torch.float32): 1}
-    assert operators_of_an_mlp("cpu").total() == 2 + 8
+    assert operators_of_an_mlp("cpu") == {("addmm", torch.float32): 2, ("gelu", torch.float32): 1}
 
 
 @pytest.fixture
@@ -67,12 +65,10 @@ def test_under_cudas_autocast_it_computes_in_bf16() -> None:
     assert seen[NewGELUActivation]["pow", torch.float32] == 1
 
 
-def test_on_a_cpu_it_is_transformers_bit_by_bit_and_elsewhere_the_same_function() -> None:
+def test_it_is_transformers_function() -> None:
     torch.manual_seed(0)
-    x = (4 * torch.randn(10_000)).requires_grad_()
-    assert torch.equal(GELU()(x), NewGELUActivation()(x))
-    wide = x.detach().double().requires_grad_()
-    exact, fused = NewGELUActivation()(wide), F.gelu(wide, approximate="tanh")
+    wide = (4 * torch.randn(10_000, dtype=torch.float64)).requires_grad_()
+    exact, fused = NewGELUActivation()(wide), GELU()(wide)
     torch.testing.assert_close(fused, exact, rtol=1e-12, atol=1e-13)
     gradients = [torch.autograd.grad(result.sum(), wide)[0] for result in (fused, exact)]
     torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-13)

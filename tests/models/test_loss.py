@@ -14,7 +14,7 @@ from trainyard.estimate.families import load_family
 from trainyard.models import logits as logits_module
 from trainyard.models import loss as loss_module
 from trainyard.models.build import build
-from trainyard.models.logits import _overwrite, softmax_loss, softmax_loss_in_place
+from trainyard.models.logits import _overwrite, softmax_loss_in_place
 from trainyard.models.loss import Objective, _losses_and_gradients, linear_cross_entropy
 
 from .conftest import MODELS, batch, logits
@@ -76,9 +76,7 @@ def test_slices_and_padding_change_neither_loss_nor_gradients(
     expected = F.cross_entropy(hidden @ weight.T, labels, reduction="sum", label_smoothing=smoothing)
     wanted = torch.autograd.grad(expected * 0.5, (hidden, weight))
     monkeypatch.setattr(loss_module, "_LOGITS_AT_ONCE", {"cpu": at_once})
-    monkeypatch.setattr(loss_module, "_MULTIPLE", {"cpu": multiple})
-    if multiple > 1:
-        monkeypatch.setattr(loss_module, "softmax_loss_in_place", softmax_loss)  # a CPU's own knows no padding
+    monkeypatch.setattr(loss_module, "_MULTIPLE", {("cpu", 4): multiple})
     monkeypatch.setattr(logits_module, "_ROWS_IN_CACHE", 2)
     loss = linear_cross_entropy(hidden, weight, labels, smoothing)
     torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
@@ -127,6 +125,15 @@ def test_bf16_keeps_the_loss_in_fp32_and_near(tiny: str) -> None:
     assert rounded.dtype == torch.float32
     torch.testing.assert_close(rounded, exact, rtol=5e-3, atol=0)
     assert {gradient.dtype for gradient in gradients(model).values()} == {torch.float32}
+
+
+def test_under_autocast_the_head_multiplies_in_its_precision() -> None:
+    hidden, weight = torch.randn(12, 8, requires_grad=True), torch.randn(50, 8, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16), Products() as products:
+        linear_cross_entropy(hidden, weight, torch.arange(12)).backward()
+        with torch.no_grad():
+            linear_cross_entropy(hidden, weight, torch.arange(12))
+    assert products.kinds == products.given == [torch.bfloat16] * (3 + 1)
 
 
 def test_without_gradients_the_loss_is_the_same_bit_by_bit(tiny: str) -> None:
@@ -210,10 +217,11 @@ class Products(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
-        if func.overloadpacket.__name__ == "mm":
-            self.strides += [tensor.stride() for tensor in (*args[:2], found)]
+        if func.overloadpacket.__name__ in ("mm", "addmm_"):
+            factors = [given for given in args if isinstance(given, torch.Tensor)][-2:]
+            self.strides += [tensor.stride() for tensor in (*factors, found)]
             self.kinds.append(found.dtype)
-            self.given.append(args[0].dtype)
+            self.given.append(factors[0].dtype)
         return found
 
 

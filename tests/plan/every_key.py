@@ -169,6 +169,7 @@ WHOLE: dict[str, Any] = {
                     "warmup_steps": 1,
                     "warmup_start": 0.1,
                     "decay": "linear",
+                    "decay_ratio": 0.5,
                     "final_fraction": 0.1,
                     "weight_decay": 0.1,
                     "betas": [0.9, 0.95],

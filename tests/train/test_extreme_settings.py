@@ -16,6 +16,7 @@ LEAST = {
     "learning_rate": JUST_OVER_0,
     "warmup_ratio": 0.0,
     "warmup_start": 0.0,
+    "decay_ratio": JUST_OVER_0,
     "final_fraction": 0.0,
     "weight_decay": 0.0,
     "betas": (0.0, 0.0),
@@ -28,6 +29,7 @@ LEAST = {
 GREATEST = {
     "warmup_ratio": 1.0,
     "warmup_start": 1.0,
+    "decay_ratio": 1.0,
     "final_fraction": 1.0,
     "weight_decay": 1e6,
     "betas": (JUST_UNDER_1, JUST_UNDER_1),

@@ -19,7 +19,7 @@ Decay = Annotated[float, Field(ge=0, le=1e6)]
 Epsilon = Annotated[float, Field(ge=1e-30, le=1e6)]
 
 
-LEFT_OUT_IF_ABSENT = ("lora", "attention")
+LEFT_OUT_IF_ABSENT = ("lora", "attention", "decay_ratio")
 """Keys that specifications were written without once: a run that has none is the run that it was."""
 EXACTLY_ONE = (("steps", "tokens", "epochs"), ("batch", "batch_tokens"))
 
@@ -76,8 +76,13 @@ class Train(Entry):
         None, description="the same as a part of all steps, rounded up; give one of the two at most"
     )
     warmup_start: Fraction = Field(0.0, description="the rate of the first step, as a part of learning_rate")
-    decay: Literal["linear", "cosine", "constant"] = Field(
+    decay: Literal["linear", "cosine", "sqrt", "constant"] = Field(
         "cosine", description="the shape of the rate after the warm-up"
+    )
+    decay_ratio: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="the part of all steps, at their end, in which the rate decays, and stays whole before (warm-up, "
+        "stable, decay); by default it decays from the warm-up on",
     )
     final_fraction: Fraction = Field(0.0, description="the rate at the end, as a part of learning_rate")
     weight_decay: Decay = Field(0.1, description="AdamW's, for parameters of two or more dimensions")
@@ -153,6 +158,8 @@ class Train(Entry):
                 raise ValueError(f"give exactly one of {', '.join(names)} (given: {', '.join(given) or 'none'})")
         if self.warmup_steps is not None and self.warmup_ratio is not None:
             raise ValueError("give warmup_steps or warmup_ratio, not both")
+        if self.decay_ratio is not None and self.decay == "constant":
+            raise ValueError("decay_ratio: with decay: constant there is none; choose linear, cosine or sqrt")
         if self.lora is not None and self.freeze:
             raise ValueError("give freeze or lora, not both: beside adapters all of the model's own weights are frozen")
         if self.patience is not None and self.keep_steps:

@@ -14,7 +14,7 @@ from trainyard.estimate.parameters import head_parameters, parameters, parameter
 
 # models/loss.py: elements of the logits that are made at once, on a CPU and on a GPU, where the vocabulary is padded
 _LOGITS_AT_ONCE = {True: 2**25, False: 2**26}
-_MULTIPLE = {True: 1, False: 128}
+_MULTIPLE = {(True, 4): 1, (True, 2): 64, (False, 4): 128, (False, 2): 128}
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ class Workload:
             return self.positions * vocabulary * (compute + 8)
         slices = math.ceil(self.positions * vocabulary / _LOGITS_AT_ONCE[self.on_cpu])
         one = math.ceil(self.positions / slices) * vocabulary
-        product = 0 if slices == 1 and compute == 4 else self.head * compute
-        copied = self.arithmetic == "autocast" or vocabulary % _MULTIPLE[self.on_cpu]
+        product = 0 if compute == 4 else self.head * compute
+        copied = self.arithmetic == "autocast" or vocabulary % _MULTIPLE[self.on_cpu, compute]
         return one * compute + product + (self.head * compute if copied else 0)
 
     @property

@@ -40,11 +40,12 @@ def softmax_loss_in_place(
     logits: Tensor, targets: Tensor, vocabulary: int, label_smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """As `softmax_loss`, in place of the logits: on a GPU in one compiled kernel where there is a compiler."""
-    if logits.device.type == "cpu":
-        return _by_blocks(logits, targets, vocabulary, label_smoothing)
-    if _can_compile():
+    on_cpu = logits.device.type == "cpu"
+    if not on_cpu and _can_compile():
         return _compiled()(logits, targets, vocabulary, label_smoothing), logits
     logits[:, vocabulary:].fill_(-torch.inf)
+    if on_cpu:
+        return _by_blocks(logits, targets, vocabulary, label_smoothing)
     return _softmax_loss_eager(logits, targets, vocabulary, label_smoothing), logits
 
 

@@ -13,8 +13,8 @@ from trainyard.models.window import KEY as WINDOW_KEY
 
 # logits held at one time, 128 MiB in fp32 on a CPU and in bf16 on a GPU: enough rows for a fast product
 _LOGITS_AT_ONCE = {"cpu": 2**25, "cuda": 2**26}
-# of rows and columns of logits, so that a GPU's products load 16 bytes at once and fill their tiles
-_MULTIPLE = {"cpu": 1, "cuda": 128}
+# of rows and columns of logits, by the bytes of one: so products load whole vectors, and fill a GPU's or AMX's tiles
+_MULTIPLE = {("cpu", 4): 1, ("cpu", 2): 64, ("cuda", 4): 128, ("cuda", 2): 128}
 # whether a product of fp16 can be had in fp32: not by torch 2.5, which ColossalAI's own environment has
 _SUMS_IN_FP32 = "dtype" in torch.ops.aten.mm.overloads()
 
@@ -120,8 +120,9 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, label_s
         hidden, labels = hidden[chosen], labels[chosen]
     if not torch.is_grad_enabled():
         return _sum(cross_entropies(hidden, weight, labels, label_smoothing))
+    dtype = _dtype(weight)  # of autocast, which is off from here
     with torch.autocast(hidden.device.type, enabled=False):
-        return _LinearCrossEntropy.apply(hidden, weight, labels, _dtype(weight), label_smoothing)  # pyright: ignore
+        return _LinearCrossEntropy.apply(hidden, weight, labels, dtype, label_smoothing)  # pyright: ignore
 
 
 @torch.no_grad()
@@ -202,7 +203,7 @@ def _losses_and_gradients(
     for_hidden, for_weight = needs_gradient
     positions, vocabulary = hidden.shape[0], weight.shape[0]
     kind = "cpu" if hidden.device.type == "cpu" else "cuda"
-    multiple = _MULTIPLE[kind]
+    multiple = _MULTIPLE[kind, dtype.itemsize]
     slices = max(1, -(-positions * vocabulary // _LOGITS_AT_ONCE[kind]))
     rows = max(1, _round_up(-(-positions // slices), multiple))
     predicted = (labels != IGNORE_INDEX).unsqueeze(1)  # (positions, 1)
@@ -227,7 +228,7 @@ def _losses_and_gradients(
         if for_hidden:
             of_hidden.append(slope @ matrix)
         if for_weight:
-            of_weight = _add(of_weight, _sum_over_rows(slope, part))
+            of_weight = _add_sum_over_rows(of_weight, slope, part)
     return (
         torch.cat(parts)[:positions].masked_fill(~predicted, 0).squeeze(1),
         torch.where(predicted, torch.cat(of_hidden)[:positions], 0).to(hidden.dtype) if for_hidden else None,
@@ -256,6 +257,13 @@ def _sum_over_rows(slope: Tensor, inputs: Tensor) -> Tensor:
     return torch.mm(slope.T, inputs, out_dtype=torch.float32)
 
 
-def _add(total: Tensor | None, more: Tensor) -> Tensor:
-    """Their sum in fp32. A call, so that no name keeps `more` while the next is made: it is as large as the weight."""
-    return more.float() if total is None else total.add_(more)
+def _add_sum_over_rows(total: Tensor | None, slope: Tensor, inputs: Tensor) -> Tensor:
+    """`total + slope.T @ inputs` in fp32, in place where fp32 is what the product is made in.
+
+    Else that product, which is as large as the weight, has no name that would keep it while the next is made.
+    """
+    if total is None:
+        return _sum_over_rows(slope, inputs).float()
+    if slope.dtype == torch.float32:
+        return total.addmm_(slope.T, inputs)
+    return total.add_(_sum_over_rows(slope, inputs))

@@ -21,7 +21,7 @@ from trainyard.parallel import engine_module, process_group
 
 Batch = Mapping[str, Tensor]
 
-_SQUARED_AT_ONCE = 2**22  # elements
+_SQUARED_AT_ONCE = 2**17  # elements
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def square_sum(tensors: Sequence[Tensor]) -> Tensor:
     if not tensors:
         return torch.zeros((), dtype=torch.float64)
     if tensors[0].device.type == "cpu":
-        # by pieces, since the norm in fp64 copies what it is given to fp64
+        # by pieces that stay in the cache, since the norm in fp64 copies what it is given to fp64
         pieces = [piece for tensor in tensors for piece in tensor.flatten().split(_SQUARED_AT_ONCE)]
         norms = [torch.linalg.vector_norm(piece, dtype=torch.float64) for piece in pieces]
     else:

@@ -31,6 +31,7 @@ _OF_THE_CELL = {
     "warmup_ratio",
     "warmup_start",
     "decay",
+    "decay_ratio",
     "final_fraction",
     "order",
     "validate_every",

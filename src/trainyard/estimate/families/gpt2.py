@@ -12,12 +12,11 @@ def _parameters(shape: Shape) -> int:
 
 
 def _block(on: Operations, time: int) -> float:
-    # its GELU is made of five operations
     return (
         2 * on.layer_norm()
         + 2 * on.linear()
         + on.attention(time)
-        + on.elements(5 * on.hidden, on.compute)
+        + on.elements(2 * on.hidden, on.compute)
         + 2 * on.mask(on.width)
     )
 

@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 LEVERS: dict[str, tuple[str, str, Any]] = {
@@ -11,7 +12,7 @@ LEVERS: dict[str, tuple[str, str, Any]] = {
     # eight elementwise operators
     "fused GELU": ("trainyard.models.build", "fuse_gelu", lambda _model: None),
     # a leading dimension of as many logits as there are tokens
-    "padded logits": ("trainyard.models.loss", "_MULTIPLE", {"cpu": 1, "cuda": 1}),
+    "padded logits": ("trainyard.models.loss", "_MULTIPLE", dict.fromkeys(product(("cpu", "cuda"), (2, 4)), 1)),
     # operators one by one
     "fused loss": ("trainyard.models.logits", "_can_compile", lambda: False),
 }
