@@ -136,6 +136,15 @@ def test_under_autocast_the_head_multiplies_in_its_precision() -> None:
     assert products.kinds == products.given == [torch.bfloat16] * (3 + 1)
 
 
+def test_under_autocast_no_matrix_of_a_model_is_multiplied_in_fp32(tiny: str) -> None:
+    made, objective = batch(MODELS[tiny]), Objective(build(MODELS[tiny], tiny, seed=1))
+    with Products() as products:
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = objective(**made)
+        loss.backward()
+    assert set(products.kinds) == set(products.given) == {torch.bfloat16}
+
+
 def test_without_gradients_the_loss_is_the_same_bit_by_bit(tiny: str) -> None:
     whole = Objective(build(MODELS[tiny], tiny, seed=1))
     made = batch(MODELS[tiny])
@@ -217,7 +226,7 @@ class Products(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
-        if func.overloadpacket.__name__ in ("mm", "addmm_"):
+        if func.overloadpacket.__name__ in ("mm", "addmm", "addmm_"):
             factors = [given for given in args if isinstance(given, torch.Tensor)][-2:]
             self.strides += [tensor.stride() for tensor in (*factors, found)]
             self.kinds.append(found.dtype)

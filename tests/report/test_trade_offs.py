@@ -1,6 +1,7 @@
 """What each recipe changes against `base`, in cost and quality, and what is said of it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -182,6 +183,17 @@ def test_a_sentence_says_what_to_take_where_memory_time_or_quality_matters_most(
     assert ", within noise); where time does, take sortish (−50 % device hours, accuracy −20.0 points [" in text
     assert "; where quality does, take smoothed (accuracy +20.0 points [" in text
     assert sentences(weighed_study)["Trade-offs"] == text
+
+
+def test_an_interval_without_zero_is_not_called_noise_where_the_corrected_p_is_large(weighed_study: Any) -> None:
+    quality = weigh(weighed_study)["sortish"].quality("hellaswag")
+    assert quality is not None
+    said = trade_offs._say(replace(quality, p=0.06))
+    assert said.endswith("], not significant once corrected for the number of recipes: p = 0.060")
+
+
+def test_what_to_switch_on_is_the_first_that_an_overview_says(weighed_study: Any) -> None:
+    assert next(iter(sentences(weighed_study))) == "Trade-offs"
 
 
 def test_where_nothing_is_shown_nothing_is_recommended(empty: Any) -> None:

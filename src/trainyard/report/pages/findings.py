@@ -83,11 +83,11 @@ def collect_findings(evidence: Evidence) -> list[Finding]:
     primary = evidence.study.primary
     others = {metric.topic for metric in METRICS.values() if metric.key != primary} | OF_LOSSES if primary else set()
     topics: list[tuple[str, Callable[[Evidence], list[str]]]] = [
+        ("Trade-offs", describe_trade_offs),  # first: who trains a recipe beside `base` asks what to switch on
         ("Training", _training),
         ("Held-out data", _held_out),
         ("Search", describe_searches),
         ("Cost", describe_pareto_front),
-        ("Trade-offs", describe_trade_offs),
         *((metric.topic, _describe(metric)) for metric in METRICS.values()),
         ("Parity", _parity),
         ("Speed and memory", _measure),

@@ -184,7 +184,11 @@ def _say(quality: Quality) -> str:
         return f"{TITLES[quality.name]} not tested: {quality.found}"
     value, interval = format_difference(quality.name, quality.found)
     text = f"{TITLES[quality.name]} {value} {interval}"
-    return f"{text}, within noise" if quality.direction is None else text
+    if quality.direction is not None:
+        return text
+    if quality.found.low <= 0 <= quality.found.high:
+        return f"{text}, within noise"
+    return f"{text}, not significant once corrected for the number of recipes: {describe_p_value(quality.p)}"
 
 
 def _describe_expected(weighed: Sequence[TradeOff], primary: str | None) -> list[str]:
