@@ -10,6 +10,7 @@ from trainyard.core.statistics import Score
 from trainyard.estimate.memory import is_tuned_on
 from trainyard.metrics import METRICS, Metric
 from trainyard.report.pages import scaling
+from trainyard.report.pages.compute_optimal import describe_law
 from trainyard.report.pages.levels import MOST, describe_endings
 from trainyard.report.pages.predicted_memory import LARGE, TOO_SMALL, reported_error
 from trainyard.report.pages.quality import describe_pareto_front
@@ -392,7 +393,7 @@ def _scaling(evidence: Evidence) -> list[str]:
     if not evidence.study.scaling:
         return []
     points = scaling.gather(evidence.study, evidence.runs, evidence.models)
-    return scaling.describe_sizes(points, evidence.runs)
+    return [*scaling.describe_sizes(points, evidence.runs), *describe_law(evidence.runs, evidence.models)]
 
 
 def _failures(evidence: Evidence) -> list[str]:

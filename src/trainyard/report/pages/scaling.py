@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from trainyard.config.catalogue import Model
 from trainyard.config.study import Study
 from trainyard.estimate.parameters import parameters_without_embeddings
+from trainyard.report.pages.compute_optimal import describe_law
 from trainyard.report.render import style
 from trainyard.report.render.format import decimal, join_words, short, tick, truncate
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
@@ -147,7 +148,7 @@ def tabulate(
         Column("difference", "difference", "Kaplan's prediction", tip="measured minus predicted loss"),
     ]
     rows = [_row(point, law) for point in points]
-    notes = [*describe_sizes(points, known), NOTE]
+    notes = [*describe_sizes(points, known), *describe_law(known, models), NOTE]
     page = Table("Scaling law", columns, rows, notes, "No run has a validation loss to fit.")
     write_table(page, study.title, table, numbers)
 

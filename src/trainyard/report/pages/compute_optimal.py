@@ -1,0 +1,98 @@
+"""Loss by size and tokens together, where a study varies both: Chinchilla's law, and what it says of a compute."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from trainyard.config.catalogue import Model
+from trainyard.estimate.parameters import parameters, parameters_without_embeddings
+from trainyard.report.render.format import decimal, scientific, short
+from trainyard.report.results.runs import Run
+from trainyard.report.statistics.chinchilla import ChinchillaLaw, Intervals, bootstrap, fit
+from trainyard.report.statistics.seeds import headline
+from trainyard.report.statistics.study import best_loss
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One size under one budget of tokens.
+
+    Attributes:
+        model: its name in the catalogue.
+        tokens: that it was trained on.
+        loss: validation loss in nats per token, of the best configuration, a mean over its seeds.
+    """
+
+    model: str
+    tokens: int
+    loss: float
+
+
+def gather_budgets(runs: Sequence[Run], models: Mapping[str, Model]) -> list[Budget]:
+    """The sizes and budgets of a study's runs that came to the end of their schedules.
+
+    Losses compare on one dataset and tokenizer alone: that with most budgets.
+    """
+    by_data: dict[tuple[str, str], dict[tuple[str, int], list[tuple[str, str, float]]]] = {}
+    for run in runs:
+        loss, name = best_loss(run), run.coordinates["model"]
+        if not run.finished or run.stopped_early or loss is None or not 0 < loss < math.inf or name not in models:
+            continue
+        budgets = by_data.setdefault((run.coordinates["dataset"], run.tokenizer), {})
+        budgets.setdefault((name, run.summary["tokens"]), []).append((run.name, "", loss))
+    most = max(by_data.values(), key=len, default={})
+    return [
+        Budget(model, tokens, fmean(headline(runs, losses, lower=True).values))
+        for (model, tokens), losses in most.items()
+    ]
+
+
+def describe_law(runs: Sequence[Run], models: Mapping[str, Model]) -> list[str]:
+    """The law of size and tokens, how certain it is, and what it would do with the compute of the largest run."""
+    budgets = gather_budgets(runs, models)
+    law = _fit(budgets, models, parameters)
+    if law is None:
+        return []
+    sizes = [parameters(models[budget.model]) for budget in budgets]
+    tokens = [budget.tokens for budget in budgets]
+    intervals = bootstrap(sizes, tokens, [budget.loss for budget in budgets])
+    assert intervals is not None  # what has a law has one under resampling
+    largest = max(
+        abs(law.loss(size, count) / budget.loss - 1) for size, count, budget in zip(sizes, tokens, budgets, strict=True)
+    )
+    without = _fit(budgets, models, parameters_without_embeddings)
+    other = f"; with N without embeddings a = {decimal(without.size_exponent)}" if without else ""
+    flops, size, count = max((6 * size * count, size, count) for size, count in zip(sizes, tokens, strict=True))
+    best_size, best_tokens = law.optimal(flops)
+    return [
+        f"Over {len(budgets)} pairs of {len(set(sizes))} sizes and {len(set(tokens))} budgets of tokens the law "
+        f"L(N, D) = E + A / N^a + B / D^b fits within {decimal(100 * largest, 1)} % with "
+        f"{_describe_parameters(law, intervals)} (N all parameters; 95 % intervals by resampling the pairs){other}.",
+        f"With the {scientific(flops)} FLOP of the largest run (6 N D; N = {short(size)}, D = {short(count)}) the law "
+        f"expects least of N = {short(best_size)} and D = {short(best_tokens)}: "
+        f"{decimal(law.loss(best_size, best_tokens))} nats, where that run is expected to have "
+        f"{decimal(law.loss(size, count))}.",
+    ]
+
+
+def _fit(budgets: Sequence[Budget], models: Mapping[str, Model], count: Callable[[Model], int]) -> ChinchillaLaw | None:
+    return fit(
+        [count(models[budget.model]) for budget in budgets],
+        [budget.tokens for budget in budgets],
+        [budget.loss for budget in budgets],
+    )
+
+
+def _describe_parameters(law: ChinchillaLaw, intervals: Intervals) -> str:
+    floor = "E not identified"
+    if intervals.floor is not None:
+        floor = f"E = {decimal(law.floor)} nats {_interval(intervals.floor)}"
+    return (
+        f"a = {decimal(law.size_exponent)} {_interval(intervals.size_exponent)}, "
+        f"b = {decimal(law.tokens_exponent)} {_interval(intervals.tokens_exponent)} and {floor}"
+    )
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    return f"[{decimal(ends[0])}, {decimal(ends[1])}]"

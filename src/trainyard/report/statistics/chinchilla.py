@@ -1,0 +1,222 @@
+"""Loss by size and tokens, L(N, D) = E + A / N^a + B / D^b, fitted to the runs of a study.
+
+That is the third approach of Hoffmann et al. (2022, Training Compute-Optimal Large Language Models, section 3.3): the
+Huber loss of the logarithm, so that a run that went astray bends no exponent.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from scipy import optimize
+
+from trainyard.core.statistics import LEVEL
+
+Values = Sequence[float] | np.ndarray
+
+FEWEST_RUNS = 8  # for five parameters and something that tells how far they are off
+FEWEST_LEVELS = 3  # sizes, and budgets of tokens: through two of them goes a law without E
+_HUBER = 1e-3  # the paper's delta
+_EXPONENTS = np.geomspace(0.05, 2.0, 12)  # where the search starts
+_POLISHED = 8  # of these starts
+_STEPS = 500  # at most, of a descent
+_AT_ONCE = 500  # draws of a bootstrap, whose arrays then stay small
+_NO_FLOOR = 1e-2  # nats: an E that nothing tells from none
+
+
+@dataclass(frozen=True)
+class ChinchillaLaw:
+    """loss = floor + of_size / N ** size_exponent + of_tokens / D ** tokens_exponent.
+
+    Attributes:
+        floor: E, the loss that no size and no data go below, in nats.
+        of_size: A.
+        size_exponent: a.
+        of_tokens: B.
+        tokens_exponent: b.
+    """
+
+    floor: float
+    of_size: float
+    size_exponent: float
+    of_tokens: float
+    tokens_exponent: float
+
+    def loss(self, parameters: float, tokens: float) -> float:
+        """The fitted loss, in nats per token."""
+        return (
+            self.floor + self.of_size * parameters**-self.size_exponent + self.of_tokens * tokens**-self.tokens_exponent
+        )
+
+    def optimal(self, flops: float) -> tuple[float, float]:
+        """The parameters and tokens of least loss at a compute of 6 N D (equation 4 of the paper)."""
+        both = self.size_exponent + self.tokens_exponent
+        ratio = self.size_exponent * self.of_size / (self.tokens_exponent * self.of_tokens)
+        parameters = ratio ** (1 / both) * (flops / 6) ** (self.tokens_exponent / both)
+        return parameters, flops / 6 / parameters
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """The 95 % intervals of a law's parameters, by a bootstrap over runs.
+
+    Attributes:
+        floor: of E; None where some draws have an E that nothing tells from none.
+        size_exponent: of a.
+        tokens_exponent: of b.
+    """
+
+    floor: tuple[float, float] | None
+    size_exponent: tuple[float, float]
+    tokens_exponent: tuple[float, float]
+
+
+class _Runs:
+    """Runs on logarithmic axes about their middle, where the parameters hardly depend on one another."""
+
+    def __init__(self, sizes: Values, tokens: Values, losses: Values) -> None:
+        self.x, self.y, self.targets = (np.log(np.asarray(v, dtype=np.float64)) for v in (sizes, tokens, losses))
+        self.middle = float(self.x.mean()), float(self.y.mean())
+        self.x, self.y = self.x - self.middle[0], self.y - self.middle[1]
+
+    def determine(self, counts: np.ndarray) -> bool:
+        """Whether those that are drawn have sizes and tokens enough, and not tokens that follow from the size."""
+        x, y = self.x[counts > 0], self.y[counts > 0]
+        levels = min(len(np.unique(x.round(9))), len(np.unique(y.round(9))))
+        if levels < FEWEST_LEVELS:
+            return False
+        return int(np.linalg.matrix_rank(np.stack([np.ones_like(x), x, y], axis=1), tol=1e-6)) == 3
+
+    def draw(self, draws: int, random: np.random.Generator) -> np.ndarray:
+        """How often each run is drawn in each of so many draws that determine a law: (draws, runs)."""
+        count, found = len(self.x), []
+        while len(found) < draws:
+            counts = np.bincount(random.integers(0, count, count), minlength=count)
+            if self.determine(counts):
+                found.append(counts)
+        return np.array(found, dtype=np.float64)
+
+    def lack(self, laws: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of laws, (laws, 5): the summed Huber loss, (laws); how far each run is off; and the terms' parts of its loss.
+
+        A law is (log E, log A, a, log B, b) about the middle; `counts` says how often each run counts, (laws, runs).
+        The last two are (laws, runs) and (3, laws, runs).
+        """
+        floor, of_size, size_exponent, of_tokens, tokens_exponent = laws.T[:, :, None]
+        terms = np.stack(
+            np.broadcast_arrays(floor, of_size - size_exponent * self.x, of_tokens - tokens_exponent * self.y)
+        )
+        fitted = np.logaddexp.reduce(terms)
+        off = fitted - self.targets
+        size = np.abs(off)
+        huber = np.where(size <= _HUBER, off**2 / 2, _HUBER * (size - _HUBER / 2))
+        return (counts * huber).sum(1), off, np.exp(terms - fitted)
+
+    def descend(self, laws: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The minimum near each law, all at once: its summed loss, (laws), and itself, (laws, 5).
+
+        Levenberg and Marquardt's damped steps of reweighted least squares, in which a run that is further off than
+        delta weighs as much less (Huber 1981, Robust Statistics, section 7.8).
+        """
+        laws, lack = laws.copy(), self.lack(laws, counts)[0]
+        damping, moving = np.full(len(laws), 1e-3), np.arange(len(laws))
+        for _ in range(_STEPS):
+            step = self._step(laws[moving], counts[moving], damping[moving])
+            tried = laws[moving] + step
+            with np.errstate(over="ignore", invalid="ignore"):  # a step too far is not taken
+                new = self.lack(tried, counts[moving])[0]
+            better = new < lack[moving]
+            gained = lack[moving] - new
+            laws[moving[better]], stays = tried[better], np.where(better, gained > 1e-9 * lack[moving], True)
+            lack[moving[better]] = new[better]
+            damping[moving] *= np.where(better, 0.1, 10.0)
+            moving = moving[stays & (damping[moving] < 1e6)]
+            if not len(moving):
+                break
+        return lack, laws
+
+    def _step(self, laws: np.ndarray, counts: np.ndarray, damping: np.ndarray) -> np.ndarray:
+        """From each law towards the minimum of its reweighted least squares: (laws, 5)."""
+        _, off, parts = self.lack(laws, counts)
+        slopes = np.stack([parts[0], parts[1], -self.x * parts[1], parts[2], -self.y * parts[2]], axis=1)
+        weighed = (counts * np.minimum(1, _HUBER / np.maximum(np.abs(off), _HUBER)))[:, None] * slopes
+        square = weighed @ slopes.transpose(0, 2, 1)  # (laws, 5, 5)
+        square[:, range(5), range(5)] *= 1 + np.maximum(damping, 1e-9)[:, None]
+        square[:, range(5), range(5)] += 1e-12
+        return -np.linalg.solve(square, weighed @ off[:, :, None])[:, :, 0]
+
+    def starts(self) -> np.ndarray:
+        """The best E, A and B of each pair of exponents, by least squares of relative errors: (laws, 5)."""
+        everyone = np.ones_like(self.x)
+        found = []
+        for size_exponent, tokens_exponent in product(_EXPONENTS, _EXPONENTS):
+            columns = np.stack([everyone, np.exp(-size_exponent * self.x), np.exp(-tokens_exponent * self.y)], axis=1)
+            factors, _ = optimize.nnls(columns / np.exp(self.targets)[:, None], everyone)
+            floor, of_size, of_tokens = np.log(np.maximum(factors, 1e-4))
+            found.append([floor, of_size, size_exponent, of_tokens, tokens_exponent])
+        return np.array(found)
+
+
+def fit(sizes: Values, tokens: Values, losses: Values) -> ChinchillaLaw | None:
+    """Fit the law to runs; None where they don't determine it.
+
+    Args:
+        sizes: parameters of each run.
+        tokens: that each was trained on, to the end of its schedule.
+        losses: of each run, in nats per token, above zero.
+    """
+    if len(losses) < FEWEST_RUNS:
+        return None
+    runs = _Runs(sizes, tokens, losses)
+    best = _fit(runs)
+    return None if best is None else _law(best, runs.middle)
+
+
+def bootstrap(sizes: Values, tokens: Values, losses: Values, draws: int = 1000, seed: int = 0) -> Intervals | None:
+    """How far the law hangs on which runs there are; arguments as of `fit`, and None where that gives none.
+
+    A draw whose runs don't determine a law is drawn again.
+    """
+    if len(losses) < FEWEST_RUNS:
+        return None
+    runs = _Runs(sizes, tokens, losses)
+    best = _fit(runs)
+    if best is None:
+        return None
+    counts = runs.draw(draws, np.random.default_rng(seed))
+    parts = np.array_split(counts, -(-draws // _AT_ONCE))
+    laws = np.concatenate([runs.descend(np.tile(best, (len(part), 1)), part)[1] for part in parts])
+    ends = 50 * (1 - LEVEL), 50 * (1 + LEVEL)
+
+    lows, highs = np.percentile(laws, ends, axis=0)
+    return Intervals(
+        (math.exp(lows[0]), math.exp(highs[0])) if math.exp(lows[0]) > _NO_FLOOR else None,
+        (float(lows[2]), float(highs[2])),
+        (float(lows[4]), float(highs[4])),
+    )
+
+
+def _fit(runs: _Runs) -> np.ndarray | None:
+    if not runs.determine(np.ones_like(runs.x)):
+        return None
+    starts = runs.starts()
+    everyone = np.ones((len(starts), len(runs.x)))
+    nearest = np.argsort(runs.lack(starts, everyone)[0])[:_POLISHED]
+    lack, found = runs.descend(starts[nearest], everyone[nearest])
+    best = found[int(np.argmin(lack))]
+    lowest, highest = _EXPONENTS[0] / 5, _EXPONENTS[-1] * 2
+    determined = all(lowest < exponent < highest for exponent in (best[2], best[4]))
+    return best if determined else None
+
+
+def _law(parameters: np.ndarray, middle: tuple[float, float]) -> ChinchillaLaw:
+    floor, of_size, size_exponent, of_tokens, tokens_exponent = (float(value) for value in parameters)
+    return ChinchillaLaw(
+        math.exp(floor),
+        math.exp(of_size + size_exponent * middle[0]),
+        size_exponent,
+        math.exp(of_tokens + tokens_exponent * middle[1]),
+        tokens_exponent,
+    )
