@@ -7,7 +7,7 @@ SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
 STUDY ?= demo
 
-.PHONY: demo install install-dev test test-long test-slurm lint bench-training bench-evaluation bench-attention bench-dry-run bench-generation bench-statistics gpu-check support faults unlock work-folders verify archive schema lock environments accept-data clean help
+.PHONY: demo install install-dev test test-long test-slurm lint bench-training bench-levers bench-evaluation bench-attention bench-dry-run bench-generation bench-statistics gpu-check support faults unlock work-folders verify archive schema lock environments accept-data clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | column -t -s "$$(printf '\t')"
@@ -61,6 +61,9 @@ bench-training: install  ## our loop beside transformers' Trainer, and on pairs 
 	$(SNAKEMAKE) --cores $(CORES) --quiet all $(if $(MIRROR),--config mirror=$(MIRROR)) -- \
 	  results/data/samsum/t5/train results/data/samsum/t5/tokenizer
 	$(RUN) benchmarks/summarisation.py
+
+bench-levers: install  ## what each lever of a step brings on a CPU (ARGS=)
+	$(RUN) benchmarks/levers.py $(ARGS)
 
 bench-evaluation: install-dev  ## our evaluation beside lm-evaluation-harness, on SmolLM2-135M and real rows (MIRROR=, ARGS=)
 	$(SNAKEMAKE) --cores $(CORES) --quiet all $(if $(MIRROR),--config mirror=$(MIRROR)) -- results/models/smollm2-135m \

@@ -1,12 +1,14 @@
 """What makes a step of a GPU quicker, taken away again one by one, so that the share of each is measured."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import product
 from typing import Any
 
-LEVERS: dict[str, tuple[str, str, Any]] = {
+Lever = tuple[str, str, Any]
+"""The module, which needs torch, its attribute, and what stands there without the lever."""
+LEVERS: dict[str, Lever] = {
     # transformers' own attention, which looks into each batch, and makes a mask under a compiler
     "attention without a mask": ("trainyard.models.build", "maskless", lambda: None),
     # eight elementwise operators
@@ -16,16 +18,16 @@ LEVERS: dict[str, tuple[str, str, Any]] = {
     # operators one by one
     "fused loss": ("trainyard.models.logits", "_can_compile", lambda: False),
 }
-"""By name: the module, which needs torch, its attribute, and what stands there without the lever."""
+"""By name."""
 
 
 @contextmanager
-def without(name: str | None) -> Iterator[None]:
-    """Build and train models without a lever; with all of them if there is no name."""
+def without(name: str | None, levers: Mapping[str, Lever] = LEVERS) -> Iterator[None]:
+    """Build and train models without one of the levers; with all of them if there is no name."""
     if name is None:
         yield
         return
-    module_name, attribute, plain = LEVERS[name]
+    module_name, attribute, plain = levers[name]
     module = importlib.import_module(module_name)
     kept = getattr(module, attribute)
     setattr(module, attribute, plain)
