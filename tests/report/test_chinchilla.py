@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,13 @@ def test_few_runs_and_two_sizes_determine_no_law(runs: list[tuple[float, float]]
     losses = [REPLICATED.loss(*pair) for pair in runs]
     assert fit(sizes, tokens, losses) is None
     assert bootstrap(sizes, tokens, losses) is None
+
+
+@pytest.mark.parametrize(
+    "loss", [lambda _size, _tokens: 2.0, lambda size, _tokens: 1 + 30 * size**-0.3, lambda size, _tokens: size**0.1]
+)
+def test_losses_that_do_not_fall_with_size_and_tokens_have_no_law(loss: Callable[[float, float], float]) -> None:
+    assert fit(GRID_SIZES, GRID_TOKENS, [loss(*pair) for pair in GRID]) is None
 
 
 def test_the_intervals_hold_the_truth_and_narrow_with_the_noise() -> None:

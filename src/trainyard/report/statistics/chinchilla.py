@@ -24,6 +24,7 @@ _POLISHED = 8  # of these starts
 _STEPS = 500  # at most, of a descent
 _AT_ONCE = 500  # draws of a bootstrap, whose arrays then stay small
 _NO_FLOOR = 1e-2  # nats: an E that nothing tells from none
+_NOTHING = 1e-3  # nats: what size or tokens add to the loss where it does not depend on them
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class _Runs:
 
 
 def fit(sizes: Values, tokens: Values, losses: Values) -> ChinchillaLaw | None:
-    """Fit the law to runs; None where they don't determine it.
+    """Fit the law to runs; None where they don't determine it, as where losses don't fall with size or with tokens.
 
     Args:
         sizes: parameters of each run.
@@ -189,7 +190,6 @@ def bootstrap(sizes: Values, tokens: Values, losses: Values, draws: int = 1000, 
     parts = np.array_split(counts, -(-draws // _AT_ONCE))
     laws = np.concatenate([runs.descend(np.tile(best, (len(part), 1)), part)[1] for part in parts])
     ends = 50 * (1 - LEVEL), 50 * (1 + LEVEL)
-
     lows, highs = np.percentile(laws, ends, axis=0)
     return Intervals(
         (math.exp(lows[0]), math.exp(highs[0])) if math.exp(lows[0]) > _NO_FLOOR else None,
@@ -207,8 +207,8 @@ def _fit(runs: _Runs) -> np.ndarray | None:
     lack, found = runs.descend(starts[nearest], everyone[nearest])
     best = found[int(np.argmin(lack))]
     lowest, highest = _EXPONENTS[0] / 5, _EXPONENTS[-1] * 2
-    determined = all(lowest < exponent < highest for exponent in (best[2], best[4]))
-    return best if determined else None
+    fall = all(lowest < exponent < highest for exponent in (best[2], best[4]))
+    return best if fall and min(best[1], best[3]) > math.log(_NOTHING) else None
 
 
 def _law(parameters: np.ndarray, middle: tuple[float, float]) -> ChinchillaLaw:
