@@ -40,12 +40,14 @@ ON_CPU: dict[str, Lever] = {
     "slices added within the product": ("trainyard.models.loss", "_add_sum_over_rows", add_apart),
     "norm by pieces that stay in the cache": ("trainyard.parallel.engine", "_SQUARED_AT_ONCE", 2**22),
 }
-ONLY_IN_16_BITS = ("head in 16 bits", "padded logits")
+ONLY_IN = {"head in 16 bits": 16, "padded logits": 16, "slices added within the product": 32}
+"""Levers that move nothing in the other width, by bits."""
 
 
 def measure(precision: Precision, rounds: int) -> dict[str | None, list[float]]:
     """The seconds of each round's step after the warm-up, without each lever; under None with all of them."""
-    names = [None, *(name for name in ON_CPU if precision != "fp32" or name not in ONLY_IN_16_BITS)]
+    bits = 32 if precision == "fp32" else 16
+    names = [None, *(name for name in ON_CPU if ONLY_IN.get(name, bits) == bits)]
     steps = rounds + WARMUP
     train = Train.model_validate(
         {"steps": steps, "batch": 8, "sequence_length": 256, "learning_rate": 3e-4, "decay": "constant"}
