@@ -85,7 +85,7 @@ def main() -> None:
         whole = found.pop(None)
         print(f"{precision}: {spread(whole)} seconds a step with all levers")
         for name, seconds in found.items():
-            ratios = [without / all_ for without, all_ in zip(seconds, whole, strict=True)]
+            ratios = [longer / usual for longer, usual in zip(seconds, whole, strict=True)]
             first, *_, last = statistics.quantiles(ratios, n=10)
             print(f"  without {name}: {statistics.median(ratios):.2f} times as long ({first:.2f} to {last:.2f})")
         sys.stdout.flush()

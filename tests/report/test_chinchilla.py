@@ -28,7 +28,7 @@ GRID_SIZES, GRID_TOKENS = ([pair[place] for pair in GRID] for place in (0, 1))
 
 def values(law: ChinchillaLaw | None) -> list[float]:
     assert law is not None
-    return [law.floor, law.of_size, law.size_exponent, law.of_tokens, law.tokens_exponent]
+    return [law.floor, law.size_scale, law.size_exponent, law.tokens_scale, law.tokens_exponent]
 
 
 def test_a_law_is_found_again_to_six_digits() -> None:
@@ -50,7 +50,9 @@ def test_runs_that_went_astray_hardly_bend_it() -> None:
 
 
 def test_tokens_that_follow_from_the_size_determine_no_law() -> None:
-    assert fit(SIZES, 20 * SIZES, LOSSES) is None
+    for tokens in (20 * SIZES, (20 * SIZES).round(-9)):  # in whole steps too
+        losses = [REPLICATED.loss(size, count) for size, count in zip(SIZES, tokens, strict=True)]
+        assert fit(SIZES, tokens, losses) is None
 
 
 @pytest.mark.parametrize("runs", [GRID[:7], [each for each in GRID if each[0] < 1e6] * 2])

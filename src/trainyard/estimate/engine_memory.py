@@ -182,8 +182,8 @@ class EngineMemory:
     host: float = 0.0
 
 
-# parallel/pytorch/single.py: bytes of a gradient's pieces in fp64
-_NORM_AT_ONCE = 2**25
+# parallel/engine.py: bytes of a gradient's pieces in fp64
+_NORM_AT_ONCE = 8 * 2**17
 
 
 def single(load: Workload) -> EngineMemory:

@@ -8,7 +8,7 @@ from trainyard.config.train import Train
 def warmup_steps(train: Train, steps: int) -> int:
     """The steps of warm-up: `warmup_steps`, or `warmup_ratio` of all `steps`, rounded up; none by default."""
     if train.warmup_ratio is not None:
-        return math.ceil(round(train.warmup_ratio * steps, 9))
+        return _round_up(train.warmup_ratio * steps)
     return train.warmup_steps or 0
 
 
@@ -17,7 +17,12 @@ def decay_steps(train: Train, steps: int) -> int:
     after_warmup = max(0, steps - warmup_steps(train, steps))
     if train.decay_ratio is None:
         return after_warmup
-    return min(after_warmup, math.ceil(round(train.decay_ratio * steps, 9)))
+    return min(after_warmup, _round_up(train.decay_ratio * steps))
+
+
+def _round_up(steps: float) -> int:
+    """To a whole step; what binary fractions add to a whole one does not count."""
+    return math.ceil(round(steps, 9))
 
 
 def learning_rate(train: Train, step: int, steps: int) -> float:

@@ -18,6 +18,7 @@ Values = Sequence[float] | np.ndarray
 
 FEWEST_RUNS = 8  # for five parameters and something that tells how far they are off
 FEWEST_LEVELS = 3  # sizes, and budgets of tokens: through two of them goes a law without E
+_APART = 0.1  # of the logarithms: how far sizes and tokens scatter at least about a line through them
 _HUBER = 1e-3  # the paper's delta
 _EXPONENTS = np.geomspace(0.05, 2.0, 12)  # where the search starts
 _POLISHED = 8  # of these starts
@@ -29,32 +30,34 @@ _NOTHING = 1e-3  # nats: what size or tokens add to the loss where it does not d
 
 @dataclass(frozen=True)
 class ChinchillaLaw:
-    """loss = floor + of_size / N ** size_exponent + of_tokens / D ** tokens_exponent.
+    """loss = floor + size_scale / N ** size_exponent + tokens_scale / D ** tokens_exponent.
 
     Attributes:
         floor: E, the loss that no size and no data go below, in nats.
-        of_size: A.
+        size_scale: A.
         size_exponent: a.
-        of_tokens: B.
+        tokens_scale: B.
         tokens_exponent: b.
     """
 
     floor: float
-    of_size: float
+    size_scale: float
     size_exponent: float
-    of_tokens: float
+    tokens_scale: float
     tokens_exponent: float
 
     def loss(self, parameters: float, tokens: float) -> float:
         """The fitted loss, in nats per token."""
         return (
-            self.floor + self.of_size * parameters**-self.size_exponent + self.of_tokens * tokens**-self.tokens_exponent
+            self.floor
+            + self.size_scale * parameters**-self.size_exponent
+            + self.tokens_scale * tokens**-self.tokens_exponent
         )
 
     def optimal(self, flops: float) -> tuple[float, float]:
         """The parameters and tokens of least loss at a compute of 6 N D (equation 4 of the paper)."""
         both = self.size_exponent + self.tokens_exponent
-        ratio = self.size_exponent * self.of_size / (self.tokens_exponent * self.of_tokens)
+        ratio = self.size_exponent * self.size_scale / (self.tokens_exponent * self.tokens_scale)
         parameters = ratio ** (1 / both) * (flops / 6) ** (self.tokens_exponent / both)
         return parameters, flops / 6 / parameters
 
@@ -88,7 +91,8 @@ class _Runs:
         levels = min(len(np.unique(x.round(9))), len(np.unique(y.round(9))))
         if levels < FEWEST_LEVELS:
             return False
-        return int(np.linalg.matrix_rank(np.stack([np.ones_like(x), x, y], axis=1), tol=1e-6)) == 3
+        deviations = np.linalg.svd(np.stack([x - x.mean(), y - y.mean()]), compute_uv=False) / math.sqrt(len(x))
+        return bool(deviations.min() > _APART)
 
     def draw(self, draws: int, random: np.random.Generator) -> np.ndarray:
         """How often each run is drawn in each of so many draws that determine a law: (draws, runs)."""
@@ -99,21 +103,21 @@ class _Runs:
                 found.append(counts)
         return np.array(found, dtype=np.float64)
 
-    def lack(self, laws: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of laws, (laws, 5): the summed Huber loss, (laws); how far each run is off; and the terms' parts of its loss.
+    def evaluate(self, laws: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The summed Huber loss of laws, (laws); the residuals of the runs; and the share of each term in their losses.
 
-        A law is (log E, log A, a, log B, b) about the middle; `counts` says how often each run counts, (laws, runs).
-        The last two are (laws, runs) and (3, laws, runs).
+        Laws are (log E, log A, a, log B, b) about the middle, (laws, 5); `counts` says how often each run counts,
+        (laws, runs). The last two are (laws, runs) and (3, laws, runs).
         """
-        floor, of_size, size_exponent, of_tokens, tokens_exponent = laws.T[:, :, None]
+        floor, size_scale, size_exponent, tokens_scale, tokens_exponent = laws.T[:, :, None]
         terms = np.stack(
-            np.broadcast_arrays(floor, of_size - size_exponent * self.x, of_tokens - tokens_exponent * self.y)
+            np.broadcast_arrays(floor, size_scale - size_exponent * self.x, tokens_scale - tokens_exponent * self.y)
         )
         fitted = np.logaddexp.reduce(terms)
-        off = fitted - self.targets
-        size = np.abs(off)
-        huber = np.where(size <= _HUBER, off**2 / 2, _HUBER * (size - _HUBER / 2))
-        return (counts * huber).sum(1), off, np.exp(terms - fitted)
+        residuals = fitted - self.targets
+        size = np.abs(residuals)
+        huber = np.where(size <= _HUBER, residuals**2 / 2, _HUBER * (size - _HUBER / 2))
+        return (counts * huber).sum(1), residuals, np.exp(terms - fitted)
 
     def descend(self, laws: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The minimum near each law, all at once: its summed loss, (laws), and itself, (laws, 5).
@@ -121,32 +125,32 @@ class _Runs:
         Levenberg and Marquardt's damped steps of reweighted least squares, in which a run that is further off than
         delta weighs as much less (Huber 1981, Robust Statistics, section 7.8).
         """
-        laws, lack = laws.copy(), self.lack(laws, counts)[0]
+        laws, objective = laws.copy(), self.evaluate(laws, counts)[0]
         damping, moving = np.full(len(laws), 1e-3), np.arange(len(laws))
         for _ in range(_STEPS):
             step = self._step(laws[moving], counts[moving], damping[moving])
             tried = laws[moving] + step
             with np.errstate(over="ignore", invalid="ignore"):  # a step too far is not taken
-                new = self.lack(tried, counts[moving])[0]
-            better = new < lack[moving]
-            gained = lack[moving] - new
-            laws[moving[better]], stays = tried[better], np.where(better, gained > 1e-9 * lack[moving], True)
-            lack[moving[better]] = new[better]
+                new = self.evaluate(tried, counts[moving])[0]
+            better = new < objective[moving]
+            gained = objective[moving] - new
+            laws[moving[better]], stays = tried[better], np.where(better, gained > 1e-9 * objective[moving], True)
+            objective[moving[better]] = new[better]
             damping[moving] *= np.where(better, 0.1, 10.0)
             moving = moving[stays & (damping[moving] < 1e6)]
             if not len(moving):
                 break
-        return lack, laws
+        return objective, laws
 
     def _step(self, laws: np.ndarray, counts: np.ndarray, damping: np.ndarray) -> np.ndarray:
         """From each law towards the minimum of its reweighted least squares: (laws, 5)."""
-        _, off, parts = self.lack(laws, counts)
+        _, residuals, parts = self.evaluate(laws, counts)
         slopes = np.stack([parts[0], parts[1], -self.x * parts[1], parts[2], -self.y * parts[2]], axis=1)
-        weighed = (counts * np.minimum(1, _HUBER / np.maximum(np.abs(off), _HUBER)))[:, None] * slopes
+        weighed = (counts * np.minimum(1, _HUBER / np.maximum(np.abs(residuals), _HUBER)))[:, None] * slopes
         square = weighed @ slopes.transpose(0, 2, 1)  # (laws, 5, 5)
         square[:, range(5), range(5)] *= 1 + np.maximum(damping, 1e-9)[:, None]
         square[:, range(5), range(5)] += 1e-12
-        return -np.linalg.solve(square, weighed @ off[:, :, None])[:, :, 0]
+        return -np.linalg.solve(square, weighed @ residuals[:, :, None])[:, :, 0]
 
     def starts(self) -> np.ndarray:
         """The best E, A and B of each pair of exponents, by least squares of relative errors: (laws, 5)."""
@@ -155,8 +159,8 @@ class _Runs:
         for size_exponent, tokens_exponent in product(_EXPONENTS, _EXPONENTS):
             columns = np.stack([everyone, np.exp(-size_exponent * self.x), np.exp(-tokens_exponent * self.y)], axis=1)
             factors, _ = optimize.nnls(columns / np.exp(self.targets)[:, None], everyone)
-            floor, of_size, of_tokens = np.log(np.maximum(factors, 1e-4))
-            found.append([floor, of_size, size_exponent, of_tokens, tokens_exponent])
+            floor, size_scale, tokens_scale = np.log(np.maximum(factors, 1e-4))
+            found.append([floor, size_scale, size_exponent, tokens_scale, tokens_exponent])
         return np.array(found)
 
 
@@ -203,20 +207,20 @@ def _fit(runs: _Runs) -> np.ndarray | None:
         return None
     starts = runs.starts()
     everyone = np.ones((len(starts), len(runs.x)))
-    nearest = np.argsort(runs.lack(starts, everyone)[0])[:_POLISHED]
-    lack, found = runs.descend(starts[nearest], everyone[nearest])
-    best = found[int(np.argmin(lack))]
+    nearest = np.argsort(runs.evaluate(starts, everyone)[0])[:_POLISHED]
+    objective, found = runs.descend(starts[nearest], everyone[nearest])
+    best = found[int(np.argmin(objective))]
     lowest, highest = _EXPONENTS[0] / 5, _EXPONENTS[-1] * 2
     fall = all(lowest < exponent < highest for exponent in (best[2], best[4]))
     return best if fall and min(best[1], best[3]) > math.log(_NOTHING) else None
 
 
 def _law(parameters: np.ndarray, middle: tuple[float, float]) -> ChinchillaLaw:
-    floor, of_size, size_exponent, of_tokens, tokens_exponent = (float(value) for value in parameters)
+    floor, size_scale, size_exponent, tokens_scale, tokens_exponent = (float(value) for value in parameters)
     return ChinchillaLaw(
         math.exp(floor),
-        math.exp(of_size + size_exponent * middle[0]),
+        math.exp(size_scale + size_exponent * middle[0]),
         size_exponent,
-        math.exp(of_tokens + tokens_exponent * middle[1]),
+        math.exp(tokens_scale + tokens_exponent * middle[1]),
         tokens_exponent,
     )
