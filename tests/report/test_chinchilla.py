@@ -154,6 +154,14 @@ def test_a_run_that_stopped_before_its_schedule_ended_is_no_budget(budgets: Any)
     assert ("gpt2-1m", 2048 * 1600) not in {(each.model, each.tokens) for each in found}
 
 
+def test_a_budget_has_the_loss_of_the_end_of_its_schedule(budgets: Any) -> None:
+    folder = budgets.folder / "gpt2-1m-1600"
+    summary = json.loads((folder / "summary.json").read_text()) | {"best": {"step": 800, "validation_loss": 0.1}}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    found = {(each.model, each.tokens): each.loss for each in gather_budgets(read_runs(budgets.runs), budgets.models)}
+    assert found["gpt2-1m", 2048 * 1600] == summary["validation_loss"]
+
+
 def test_a_study_of_one_budget_is_told_no_law(full: Any) -> None:
     evidence = evidence_of(full)
     assert describe_law(evidence.runs, evidence.models) == []

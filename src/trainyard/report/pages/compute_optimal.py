@@ -11,7 +11,6 @@ from trainyard.report.render.format import decimal, scientific, short
 from trainyard.report.results.runs import Run
 from trainyard.report.statistics.chinchilla import ChinchillaLaw, Intervals, bootstrap, fit
 from trainyard.report.statistics.seeds import headline
-from trainyard.report.statistics.study import best_loss
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Budget:
     Attributes:
         model: its name in the catalogue.
         tokens: that it was trained on.
-        loss: validation loss in nats per token, of the best configuration, a mean over its seeds.
+        loss: the last validation loss in nats per token, of the best configuration, a mean over its seeds.
     """
 
     model: str
@@ -36,7 +35,7 @@ def gather_budgets(runs: Sequence[Run], models: Mapping[str, Model]) -> list[Bud
     """
     by_data: dict[tuple[str, str], dict[tuple[str, int], list[tuple[str, str, float]]]] = {}
     for run in runs:
-        loss, name = best_loss(run), run.coordinates["model"]
+        loss, name = run.summary["validation_loss"], run.coordinates["model"]
         if not run.finished or run.stopped_early or loss is None or not 0 < loss < math.inf or name not in models:
             continue
         budgets = by_data.setdefault((run.coordinates["dataset"], run.tokenizer), {})
