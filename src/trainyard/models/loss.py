@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trainyard.data.labels import IGNORE_INDEX
 from trainyard.models.attention import mask_future, mask_padding
-from trainyard.models.logits import softmax_loss, softmax_loss_in_place
+from trainyard.models.logits import softmax_loss_in_place
 from trainyard.models.window import KEY as WINDOW_KEY
 
 # logits held at one time, 128 MiB in fp32 on a CPU and in bf16 on a GPU: enough rows for a fast product
@@ -100,11 +100,13 @@ class Head(nn.Linear):
         return linear_cross_entropy(hidden, self.weight, targets, self.label_smoothing)
 
 
+@torch.compiler.disable
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Summed cross-entropy of `hidden @ weight.T`, made in slices of positions.
 
     The gradient of each slice is made at once, in place of its logits, so that the logits of a batch, which at
     a vocabulary of 50,257 outweigh all else, never lie in memory together, and no second product makes them anew.
+    A compiler leaves it as it is: what it makes of it holds logits and gradient of a slice at the same time.
 
     Args:
         hidden: (positions, width).
@@ -147,10 +149,9 @@ def _sum(losses: Tensor) -> Tensor:
 def _find_predicted(labels: Tensor) -> Tensor | None:
     """Which positions are predicted, where that is worth knowing: a source or padding has no logits then.
 
-    None where all or none are, and where it isn't known: on a GPU, for whose values the host would wait, and to a
-    compiler, which would make code for each number.
+    None where all or none are, and where it isn't known: on a GPU, for whose values the host would wait.
     """
-    if labels.device.type != "cpu" or torch.compiler.is_compiling():
+    if labels.device.type != "cpu":
         return None
     chosen = (labels != IGNORE_INDEX).nonzero()[:, 0]
     return chosen if 0 < len(chosen) < len(labels) else None
@@ -211,19 +212,14 @@ def _losses_and_gradients(
     # where nothing is predicted the gradient of the logits should be 0: it costs least in the narrow factors
     inputs = _pad_rows(torch.where(predicted, hidden, 0).to(dtype), multiple)
     matrix = _pad_rows(weight.to(dtype), multiple)
-    compiling = torch.compiler.is_compiling()
     parts: list[Tensor] = []
     of_hidden: list[Tensor] = []
     of_weight: Tensor | None = None
-    buffer = None
+    buffer = torch.empty(rows, len(matrix), dtype=dtype, device=hidden.device)
     for start in range(0, len(inputs), rows):
         part = inputs[start : start + rows]
-        if compiling:
-            losses, slope = softmax_loss(part @ matrix.T, targets[start : start + rows], vocabulary, label_smoothing)
-        else:
-            buffer = torch.empty(rows, len(matrix), dtype=dtype, device=hidden.device) if buffer is None else buffer
-            logits = torch.mm(part, matrix.T, out=buffer[: len(part)])
-            losses, slope = softmax_loss_in_place(logits, targets[start : start + rows], vocabulary, label_smoothing)
+        logits = torch.mm(part, matrix.T, out=buffer[: len(part)])
+        losses, slope = softmax_loss_in_place(logits, targets[start : start + rows], vocabulary, label_smoothing)
         parts.append(losses)
         if for_hidden:
             of_hidden.append(slope @ matrix)
