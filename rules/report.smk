@@ -50,6 +50,7 @@ rule overview:
                 peaks="peaks",
                 generations="generations",
                 members="members",
+                forecasts="forecasts",
             )
         ),
         figures=lambda wildcards: list(JOBS.figures(wildcards.study).values()),

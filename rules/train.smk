@@ -2,6 +2,8 @@
 rule train:
     input:
         folders=JOBS.data_folders,
+        # made before the run is trained; one that is made again asks for no second training
+        forecast=lambda wildcards: list(map(ancient, JOBS.forecast(wildcards))),
     output:
         specification="results/{study}/{run}/spec.json",
         metrics="results/{study}/{run}/metrics.jsonl",
@@ -40,6 +42,8 @@ rule train:
 
 
 use rule train as probe with:
+    input:
+        folders=JOBS.data_folders,
     output:
         specification="results/{study}/{run}/spec.json",
         metrics="results/{study}/{run}/metrics.jsonl",
@@ -49,3 +53,27 @@ use rule train as probe with:
         run="probe_[^/@]+",
     message:
         "Probe {wildcards.run} of {wildcards.study}"
+
+
+rule forecast:
+    input:
+        summaries=JOBS.forecast_from,
+    output:
+        forecast="results/{study}/{run}/forecast.json",
+    log:
+        "logs/{study}/forecast/{run}.log",
+    benchmark:
+        "logs/{study}/forecast/{run}.benchmark.jsonl"
+    conda:
+        JOBS.environment("report")
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        target=JOBS.forecast_target,
+        code=JOBS.forecast_code,
+    message:
+        "Forecast the loss of {wildcards.run} of {wildcards.study}"
+    script:
+        "../workflow/scripts/forecast.py"

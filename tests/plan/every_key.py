@@ -235,6 +235,18 @@ WHOLE: dict[str, Any] = {
                 },
             },
             {
+                "datasets": ["world"],
+                "models": ["gpt2"],
+                "seeds": [2],
+                "forecast": True,
+                "train": {
+                    "tokens": 4096,
+                    "batch": 8,
+                    "sequence_length": 32,
+                    "learning_rate": {"scale": 0.1, "exponent": -0.5},
+                },
+            },
+            {
                 "datasets": ["dialogues"],
                 "models": ["bart"],
                 "train": {

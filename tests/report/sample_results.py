@@ -16,7 +16,11 @@ from trainyard.config.catalogue import Model
 from trainyard.config.study import Study, Tune
 from trainyard.config.tune import Method
 from trainyard.core.code_versions import CodeVersion
+from trainyard.core.files import sha256_file
 from trainyard.core.statistics import estimate_proportion
+from trainyard.estimate.parameters import parameters
+from trainyard.report.statistics.chinchilla import ChinchillaLaw
+from trainyard.report.statistics.forecast import make_forecast
 from trainyard.tune.generations import describe_search, expand_generations
 from trainyard.tune.select import select
 
@@ -78,6 +82,7 @@ class Results:
     duplicates: list[Path] = field(default_factory=list)
     generations: list[Path] = field(default_factory=list)
     members: list[Path] = field(default_factory=list)
+    forecasts: list[Path] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -464,6 +469,35 @@ class Results:
     def _add_measurement(self, found: dict[str, Any]) -> Path:
         self.cells.append(write(self.folder / "measure" / f"{found['cell']}.json", found))
         return self.cells[-1]
+
+    def set_loss(self, run: str, loss: float) -> None:
+        """Let a run have come to this validation loss."""
+        path = self.folder / run / "summary.json"
+        summary = json.loads(path.read_text())
+        best = {"step": summary["steps"], "validation_loss": loss}
+        write(path, summary | {"validation_loss": loss, "best": best})
+
+    def add_ladder(self, law: ChinchillaLaw, target_steps: int = 6400) -> Path:
+        """Three sizes under three budgets with the losses of a law, and the forecast of a run with one more.
+
+        That run has the loss of the law too.
+        """
+        runs = [(model, steps) for model in ("gpt2-250k", "gpt2-500k", "gpt2-1m") for steps in (100, 400, 1600)]
+        for model, steps in [*runs, ("gpt2-1m", target_steps)]:
+            self.add_run(f"{model}-{steps}", model=model, recipe=f"steps-{steps}", steps=steps)
+            self.set_loss(f"{model}-{steps}", law.loss(parameters(self.models[model]), 2048 * steps))
+        target = self.folder / f"gpt2-1m-{target_steps}"
+        model = {"name": "gpt2-1m", **MODELS["gpt2-1m"]}
+        forecast = target / "forecast.json"
+        make_forecast(
+            {"run": target.name, "model": model, "tokens": 2048 * target_steps},
+            [self.folder / f"{model}-{steps}" / "summary.json" for model, steps in runs],
+            forecast,
+        )
+        record = json.loads((target / "provenance.json").read_text())
+        write(target / "provenance.json", record | {"inputs": {str(forecast): sha256_file(forecast)}})
+        self.forecasts.append(forecast)
+        return target
 
     def add_statistics(self, dataset: str, splits: dict[str, dict[str, Any]]) -> Path:
         path = write(

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainyard.estimate.parameters import parameters
-from trainyard.report.pages.compute_optimal import describe_law, gather_budgets
+from trainyard.report.pages.compute_optimal import describe_law
 from trainyard.report.results.runs import read_runs
+from trainyard.report.statistics.budgets import gather_budgets
 from trainyard.report.statistics.chinchilla import ChinchillaLaw, bootstrap, fit
 
 from .reading import evidence_of, sentences
@@ -121,13 +121,9 @@ def test_no_split_of_a_compute_has_less_loss_than_the_optimal_one() -> None:
 @pytest.fixture
 def budgets(empty: Any) -> Any:
     """Three sizes under three budgets, whose losses follow a law."""
-    law = ChinchillaLaw(0.5, 30.0, 0.3, 200.0, 0.4)
-    for model, steps in itertools.product(("gpt2-250k", "gpt2-500k", "gpt2-1m"), (100, 400, 1600)):
-        folder = empty.add_run(f"{model}-{steps}", model=model, recipe=f"steps-{steps}", steps=steps)
-        summary = json.loads((folder / "summary.json").read_text())
-        loss = law.loss(parameters(empty.models[model]), summary["tokens"])
-        summary |= {"validation_loss": loss, "best": {"step": steps, "validation_loss": loss}}
-        (folder / "summary.json").write_text(json.dumps(summary))
+    target = empty.add_ladder(ChinchillaLaw(0.5, 30.0, 0.3, 200.0, 0.4))
+    empty.runs.remove(target)
+    empty.forecasts.clear()
     empty.study = empty.study.model_copy(update={"scaling": True})
     return empty
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from trainyard.config.catalogue import Model
+from trainyard.estimate.kaplan import predict
 from trainyard.estimate.parameters import parameters_without_embeddings
 from trainyard.report.pages import scaling
 from trainyard.report.render import style
@@ -13,27 +14,12 @@ from trainyard.report.statistics.power_law import fit
 MINUS = "\N{MINUS SIGN}"
 
 
-@pytest.mark.parametrize(
-    ("layers", "width", "loss", "perplexity"),
-    [
-        (8, 512, 3.482618529842513, 32.54483020726001),
-        (10, 640, 3.32654107284093, 27.8418719514438),
-        (12, 768, 3.2042232768969785, 24.63635695536824),
-    ],
-)
-def test_kaplans_prediction_is_the_published_one_to_the_last_digit(layers, width, loss, perplexity):
-    prediction = scaling.predict_kaplan(layers, width)
-    assert prediction.loss == loss
-    assert prediction.perplexity == perplexity
-    assert prediction.parameters == 12 * layers * width**2
-
-
 SIZES = (10**5, 10**6, 10**7, 10**8, 10**9, 10**10)
 
 
 def points(losses):
     return [
-        scaling.Point(f"r{size}", f"m{size}", size, loss, scaling.predict(size), (f"r{size}",))
+        scaling.Point(f"r{size}", f"m{size}", size, loss, predict(size), (f"r{size}",))
         for size, loss in zip(SIZES, losses, strict=False)
     ]
 

@@ -173,6 +173,11 @@ class Grid(Entry):
     precision: Distinct[Precision] = Field(default_factory=lambda: ["fp32"], min_length=1)
     recipes: dict[Name, dict[str, Any]] = Field(default_factory=lambda: {BASE: {}}, min_length=1)
     seeds: Distinct[Seed] = Field(default_factory=lambda: [1], min_length=1)
+    forecast: bool = Field(
+        False,
+        description="the loss of its runs is forecast from the runs of the other grids (of the same dataset, tokenizer "
+        "and family), and only then are they trained",
+    )
     threads: Threads = Field(1, description="threads per process; results depend on it")
     train: dict[str, Any] = Field(description="settings of every run of this grid")
     overrides: dict[Literal["datasets", "models", "parallel"], dict[str, dict[str, Any]]] = Field(

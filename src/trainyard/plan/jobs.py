@@ -26,7 +26,7 @@ from trainyard.plan.evaluation_jobs import EvaluationJobs
 from trainyard.plan.plain_files import check_plain_file
 from trainyard.plan.report import FIGURES, TABLES, Product
 from trainyard.plan.resources import megabytes, minutes
-from trainyard.plan.runs import RESULTS, Execution
+from trainyard.plan.runs import RESULTS, Execution, planned_tokens
 from trainyard.plan.search_jobs import SearchJobs
 from trainyard.plan.searches import Member
 from trainyard.plan.study import StudyPlan
@@ -140,6 +140,28 @@ class Dag:
     def reference(self, wildcards: Wildcards) -> str:
         """The folder of a probe's reference in fp32."""
         return f"{RESULTS}/{wildcards.study}/{self._study(wildcards).runs[wildcards.run].reference}"
+
+    def forecast(self, wildcards: Wildcards) -> list[str]:
+        """The forecast of a run that is trained when its loss is forecast; of others none."""
+        run = self._study(wildcards).runs[wildcards.run]
+        return [f"{run.folder}/forecast.json"] if run.forecast_from else []
+
+    def forecast_from(self, wildcards: Wildcards) -> list[str]:
+        """The summaries of the runs that a loss is forecast from."""
+        runs = self._study(wildcards).runs
+        return [f"{runs[name].folder}/summary.json" for name in runs[wildcards.run].forecast_from]
+
+    def forecast_target(self, wildcards: Wildcards) -> dict[str, Any]:
+        """What a loss is forecast of."""
+        run = self._study(wildcards).runs[wildcards.run]
+        target = {"run": run.name, "model": run.specification["model"], "tokens": planned_tokens(run)}
+        return EscapedParams(target)
+
+    def forecast_code(self, wildcards: Wildcards) -> str:
+        """The code of a forecast."""
+        return code_hash(
+            "trainyard.report.statistics.forecast", family_module(self.specification(wildcards)["model"]["family"])
+        )
 
     def same_precision(self, wildcards: Wildcards, file: str) -> str | list[str]:
         """A file of the reference in the precision of a probe in bf16 or fp16; nothing for one in fp32."""
@@ -302,6 +324,7 @@ class Dag:
             "texts_rows": sorted(set(plan.text_files.values())),
             "parity": [f"{run.folder}/parity.json" for run in plan.probes],
             "cells": [cell.file for cell in plan.cells.values()],
+            "forecasts": [f"{run.folder}/forecast.json" for run in plan.trainings if run.forecast_from],
             "generations": [file for search in plan.searches.values() for file in search.files],
             "members": [f"{member.folder}/summary.json" for member in plan.members.values()],
             "peaks": sorted({peak for run in plan.trainings if _has_mfu(run) and (peak := self._peak(run))}),

@@ -12,6 +12,7 @@ from trainyard.config.train import Train, fill_required
 from trainyard.config.yaml_entries import choose, parse
 from trainyard.core.errors import InputError
 from trainyard.estimate.families import load_family
+from trainyard.plan.by_size import settle
 from trainyard.plan.capabilities import Device, explain_never_supported
 from trainyard.plan.checks import check_lora, check_spread
 from trainyard.plan.runs import RESULTS, Catalogues, Execution, merge_settings
@@ -119,7 +120,7 @@ def _grid(
         if explain_never_supported(setting, model.family, precision, processes) is None:
             rows = batch or (grid.search.largest if grid.search else 1)
             check_spread(setting, parallel, (model_name, model), rows, f"{location}.parallel")
-        settings = _inherited(study, model_name, parallel) | grid.train
+        settings = _inherited(study, model_name, parallel, catalogues, location) | grid.train
         rows = batch or _smallest_batch(setting)
         train = parse(Train, settings | _of_the_cell(rows, setting.data_ranks(processes), length), f"{location}.train")
         check_lora(train.lora, model_name, model, f"{location}.train.lora")
@@ -148,12 +149,12 @@ def _grid(
         }
 
 
-def _inherited(study: Study, model: str, parallel: str) -> dict[str, Any]:
+def _inherited(study: Study, model: str, parallel: str, catalogues: Catalogues, location: str) -> dict[str, Any]:
     """The settings of the runs that a cell stands for, but for what the cell has of its own."""
     own = next((grid for grid in study.grids if model in grid.models), study.grids[0] if study.grids else None)
     if own is None:
         return {}
-    settings = merge_settings(own, own.datasets[0], model, parallel)
+    settings = settle(merge_settings(own, own.datasets[0], model, parallel), catalogues.models[model], location)
     return {key: value for key, value in settings.items() if key not in _OF_THE_CELL}
 
 

@@ -199,6 +199,14 @@ FIGURES = [
         when=lambda study: study.study.scaling,
     ),
     Figure(
+        name="forecasts_figure",
+        title="forecasts and results",
+        subcategory="Evaluation",
+        module="forecasts",
+        inputs={"runs": "trainings", "forecasts": "forecasts"},
+        when=lambda study: study.has_forecasts,
+    ),
+    Figure(
         name="parity_figure",
         title="parity with the reference",
         subcategory="Parallel settings",
@@ -338,6 +346,14 @@ TABLES = [
         inputs={"runs": "trainings", "validations": "validations"},
         params=("models",),
         when=lambda study: study.study.scaling,
+    ),
+    Table(
+        name="forecasts_table",
+        title="forecasts and results",
+        subcategory="Evaluation",
+        module="forecasts",
+        inputs={"runs": "trainings", "forecasts": "forecasts"},
+        when=lambda study: study.has_forecasts,
     ),
     Table(
         name="parity_table",

@@ -1,17 +1,18 @@
 """From the grids of a study to its runs and probes, each with its whole specification."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from trainyard.config.catalogue import Dataset, Model, ParallelSetting, Precision, Tokenizer
 from trainyard.config.study import BASE, Evaluate, Grid, Probes, Study
-from trainyard.config.train import Train, fill_required
+from trainyard.config.train import Train, fill_required, rows_per_step
 from trainyard.config.yaml_entries import choose, parse
 from trainyard.core.errors import InputError
 from trainyard.estimate.parameters import parameters
+from trainyard.plan.by_size import settle
 from trainyard.plan.capabilities import Device, explain_never_supported
 from trainyard.plan.checks import check_spread, check_training, compute_share, task_of
 
@@ -77,12 +78,14 @@ class Run(Execution):
     Attributes:
         reference: of a probe, the run in fp32 that it is compared with, by name.
         same_precision: of a probe in bf16 or fp16, the reference in that precision.
+        forecast_from: the runs that its loss is forecast from before it is trained, by name.
     """
 
     kind: Literal["run", "probe"]
     evaluate: Evaluate | None = None
     reference: str | None = None
     same_precision: str | None = None
+    forecast_from: tuple[str, ...] = ()
 
     @property
     def is_reference(self) -> bool:
@@ -155,23 +158,29 @@ class Expansion:
         return runs
 
     def _grid_runs(self) -> Iterator[Run]:
-        for number, grid in enumerate(self.study.grids):
+        """Those of each grid; what is forecast comes after what it is forecast from."""
+        cheaper: list[Run] = []
+        for number, grid in sorted(enumerate(self.study.grids), key=lambda each: each[1].forecast):
             location = f"{self.place}: grids.{number}"
-            self._check_settings(grid, location)
-            for values in itertools.product(
-                grid.datasets, grid.models, grid.parallel, grid.processes, grid.precision, grid.recipes, grid.seeds
-            ):
-                coordinates = Coordinates(*values)
-                train = self._train(grid, coordinates, location)
-                yield self.make_run(
-                    coordinates, train, grid.threads, "run", location, grid.evaluate or self.study.evaluate
-                )
+            runs = list(self._runs_of(grid, location))
+            if not grid.forecast:
+                cheaper += runs
+            for run in runs:
+                yield replace(run, forecast_from=_find_cheaper(run, cheaper, location)) if grid.forecast else run
+
+    def _runs_of(self, grid: Grid, location: str) -> Iterator[Run]:
+        self._check_settings(grid, location)
+        for values in itertools.product(
+            grid.datasets, grid.models, grid.parallel, grid.processes, grid.precision, grid.recipes, grid.seeds
+        ):
+            at = Coordinates(*values)
+            train = self._train(grid, at, location)
+            yield self.make_run(at, train, grid.threads, "run", location, grid.evaluate or self.study.evaluate)
 
     def _check_settings(self, grid: Grid, location: str) -> None:
         """See that each part of the settings can be, even if another part is given in its place."""
-        parse(Train, fill_required(grid.train), f"{location}.train")
-        for recipe, settings in grid.recipes.items():
-            parse(Train, fill_required(settings), f"{location}.recipes.{recipe}")
+        first = choose(grid.models[0], self.catalogues.models, "model", f"{location}.models")
+        parts = {"train": grid.train, **{f"recipes.{recipe}": each for recipe, each in grid.recipes.items()}}
         kinds = {"datasets": "dataset", "models": "model", "parallel": "parallel setting"}
         for what, named in grid.overrides.items():
             for name, settings in named.items():
@@ -181,11 +190,15 @@ class Expansion:
                     f"{kinds[what]} of this grid",
                     f"{location}.overrides.{what}",
                 )
-                parse(Train, fill_required(settings), f"{location}.overrides.{what}.{name}")
+                parts[f"overrides.{what}.{name}"] = settings
+        for key, settings in parts.items():
+            settled = settle(settings, first, f"{location}.{key}")
+            parse(Train, fill_required(settled), f"{location}.{key}")
 
     def _train(self, grid: Grid, at: Coordinates, location: str) -> Train:
         settings = merge_settings(grid, at.dataset, at.model, at.parallel) | grid.recipes.get(at.recipe, {})
-        return parse(Train, settings, f"{location}.train")
+        model = choose(at.model, self.catalogues.models, "model", f"{location}.models")
+        return parse(Train, settle(settings, model, f"{location}.train"), f"{location}.train")
 
     def _probe_runs(self) -> Iterator[Run]:
         first = self.study.grids[0] if self.study.grids else None
@@ -327,3 +340,33 @@ class Expansion:
             },
         }
         return Run(self.study_name, specification["run"], specification, kind, evaluate)
+
+
+def planned_tokens(run: Execution) -> int | None:
+    """Training tokens of whole steps; None of pairs, and where the data alone tells how long an epoch is."""
+    train = Train.model_validate(run.specification["train"])
+    if run.specification["task"] != "language-modelling" or train.epochs is not None:
+        return None
+    step = rows_per_step(train) * train.sequence_length
+    return (train.steps or (train.tokens or 0) // step) * step
+
+
+def _find_cheaper(run: Run, runs: Sequence[Run], location: str) -> tuple[str, ...]:
+    """The runs that a loss can be forecast from: trained on the same tokens, of the same family."""
+
+    def data(run: Run) -> tuple[str, str, str]:
+        model = run.specification["model"]
+        return run.specification["dataset"], model["tokenizer"], model["family"]
+
+    if planned_tokens(run) is None:
+        raise InputError(
+            f"{location}.forecast: a forecast is of text and a known number of tokens; give steps or tokens"
+        )
+    found = tuple(each.name for each in runs if data(each) == data(run))
+    if not found:
+        raise InputError(
+            f"{location}.forecast: no other grid trains a {run.specification['model']['family']} model on "
+            f"{run.specification['dataset']} with the tokenizer {run.specification['model']['tokenizer']}; add a grid "
+            "of smaller models to forecast from"
+        )
+    return found

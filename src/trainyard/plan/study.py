@@ -233,6 +233,11 @@ class StudyPlan:
         return len(self.evaluation_files) > len(self.compared_files)
 
     @property
+    def has_forecasts(self) -> bool:
+        """Whether the loss of a run is forecast before it is trained."""
+        return any(run.forecast_from for run in self.trainings)
+
+    @property
     def has_shared_evaluations(self) -> bool:
         """Whether two models are compared by one evaluation."""
         names = [Path(file).name.partition("@")[0] for file in self.compared_files]

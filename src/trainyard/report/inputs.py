@@ -21,6 +21,7 @@ FILES = (
     "rows",
     "generations",
     "members",
+    "forecasts",
 )
 
 

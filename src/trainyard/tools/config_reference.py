@@ -3,6 +3,7 @@
 import inspect
 import sys
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -11,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from trainyard.config import catalogue, engine_options, study, tune
+from trainyard.config.by_size import BY_SIZE, KAPLAN, OF_KAPLAN, PowerOfSize
 from trainyard.config.settings import Config, Energy, PowerGrid, Prices
 from trainyard.config.train import Train
 from trainyard.core.files import write_text
@@ -32,6 +34,7 @@ SECTIONS: dict[str, list[type[BaseModel]]] = {
         study.Grid,
         Train,
         *nested_entries(Train),
+        PowerOfSize,
         study.Expectation,
         study.Evaluate,
         *nested_entries(study.Evaluate),
@@ -141,6 +144,10 @@ def _variables() -> str:
     return markdown_table(("variable", "meaning"), rows)
 
 
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
 def page() -> str:
     """The whole page as Markdown."""
     parts = [
@@ -149,7 +156,10 @@ def page() -> str:
         "read, from the typed models in `src/trainyard/config`. A mistake ends the call before anything runs, with "
         "file, key and the nearest name.",
         "Settings of a training override each other in this order, the last one wins: the grid's `train`, the "
-        "`overrides` of the dataset, of the model and of the parallel setting, the recipe.",
+        "`overrides` of the dataset, of the model and of the parallel setting, the recipe. In all of them "
+        f"{_listed(BY_SIZE)} may follow the model's size, by a "
+        f"[power of its parameters](#powerofsize); {_listed(OF_KAPLAN)} also as "
+        f"`{KAPLAN}` (Kaplan et al. 2020, along the frontier where compute is used efficiently; N without embeddings).",
     ]
     for file, models in SECTIONS.items():
         parts += [f"## `{file}`", *map(_keys, models), *([_families()] if catalogue.Model in models else [])]

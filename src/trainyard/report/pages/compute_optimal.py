@@ -1,50 +1,13 @@
 """Loss by size and tokens together, where a study varies both: Chinchilla's law, and what it says of a compute."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean
 
 from trainyard.config.catalogue import Model
 from trainyard.estimate.parameters import parameters, parameters_without_embeddings
 from trainyard.report.render.format import decimal, scientific, short
 from trainyard.report.results.runs import Run
+from trainyard.report.statistics.budgets import Budget, gather_budgets
 from trainyard.report.statistics.chinchilla import ChinchillaLaw, Intervals, bootstrap, fit
-from trainyard.report.statistics.seeds import headline
-
-
-@dataclass(frozen=True)
-class Budget:
-    """One size under one budget of tokens.
-
-    Attributes:
-        model: its name in the catalogue.
-        tokens: that it was trained on.
-        loss: the last validation loss in nats per token, of the best configuration, a mean over its seeds.
-    """
-
-    model: str
-    tokens: int
-    loss: float
-
-
-def gather_budgets(runs: Sequence[Run], models: Mapping[str, Model]) -> list[Budget]:
-    """The sizes and budgets of a study's runs that came to the end of their schedules.
-
-    Losses compare on one dataset and tokenizer alone: that with most budgets.
-    """
-    by_data: dict[tuple[str, str], dict[tuple[str, int], list[tuple[str, str, float]]]] = {}
-    for run in runs:
-        loss, name = run.summary["validation_loss"], run.coordinates["model"]
-        if not run.finished or run.stopped_early or loss is None or not 0 < loss < math.inf or name not in models:
-            continue
-        budgets = by_data.setdefault((run.coordinates["dataset"], run.tokenizer), {})
-        budgets.setdefault((name, run.summary["tokens"]), []).append((run.name, "", loss))
-    most = max(by_data.values(), key=len, default={})
-    return [
-        Budget(model, tokens, fmean(headline(runs, losses, lower=True).values))
-        for (model, tokens), losses in most.items()
-    ]
 
 
 def describe_law(runs: Sequence[Run], models: Mapping[str, Model]) -> list[str]:

@@ -11,6 +11,7 @@ from trainyard.estimate.memory import is_tuned_on
 from trainyard.metrics import METRICS, Metric
 from trainyard.report.pages import scaling
 from trainyard.report.pages.compute_optimal import describe_law
+from trainyard.report.pages.forecasts import describe_forecasts
 from trainyard.report.pages.levels import MOST, describe_endings
 from trainyard.report.pages.predicted_memory import LARGE, TOO_SMALL, reported_error
 from trainyard.report.pages.quality import describe_pareto_front
@@ -84,6 +85,7 @@ def collect_findings(evidence: Evidence) -> list[Finding]:
     primary = evidence.study.primary
     others = {metric.topic for metric in METRICS.values() if metric.key != primary} | OF_LOSSES if primary else set()
     topics: list[tuple[str, Callable[[Evidence], list[str]]]] = [
+        ("Forecasts", describe_forecasts),
         ("Trade-offs", describe_trade_offs),  # first: who trains a recipe beside `base` asks what to switch on
         ("Training", _training),
         ("Held-out data", _held_out),

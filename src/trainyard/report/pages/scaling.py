@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from trainyard.config.catalogue import Model
 from trainyard.config.study import Study
+from trainyard.estimate.kaplan import EXPONENT, Prediction, predict, predict_shape
 from trainyard.estimate.parameters import parameters_without_embeddings
 from trainyard.report.pages.compute_optimal import describe_law
 from trainyard.report.render import style
@@ -55,7 +56,7 @@ class Point:
     model: str
     parameters: int
     loss: float
-    kaplan: "Prediction"
+    kaplan: Prediction
     runs: tuple[str, ...] = ()
     among: int = 1
     published: bool = False
@@ -291,7 +292,7 @@ def _describe_law(points: Sequence[Point], own: Sequence[Point]) -> str:
 
 
 def _point(name: str, model_name: str, model: Model, loss: float, **more: Any) -> Point:
-    kaplan = predict_kaplan(model.shape.layers, model.shape.width)
+    kaplan = predict_shape(model.shape.layers, model.shape.width)
     return Point(name, model_name, parameters_without_embeddings(model), loss, kaplan, **more)
 
 
@@ -373,45 +374,3 @@ def _row(point: Point, law: PowerLaw | None) -> Row:
         fitted = law.loss(point.parameters)
         cells["fitted"] = Cell(decimal(fitted), fitted, {"exponent": law.exponent, "low": law.low, "high": law.high})
     return Row(cells, "Published" if point.published else "")
-
-
-EXPONENT = 0.050 / 0.73  # of loss against parameters, along the compute-efficient frontier
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What Kaplan et al. predict for a shape.
-
-    Attributes:
-        parameters: N, without embeddings.
-        petaflop_days: the compute at which that size is efficient.
-        loss: nats per token.
-        perplexity: per token.
-    """
-
-    parameters: float
-    petaflop_days: float
-    loss: float
-    perplexity: float
-
-
-def predict_kaplan(layers: int, width: int) -> Prediction:
-    """Loss predicted from depth and width.
-
-    N = 12 L d^2; PFdays = (N / 1.3e9)^(1 / 0.73); loss = (3.1e8 / PFdays)^0.050;
-    perplexity = e^loss. Source: Kaplan et al. 2020, "Scaling Laws for Neural Language
-    Models" (arXiv:2001.08361), appendix A: size and loss along the compute-efficient
-    frontier.
-
-    Args:
-        layers: number of blocks, L.
-        width: of the residual stream, d.
-    """
-    return predict(12 * layers * width**2)
-
-
-def predict(parameters: float) -> Prediction:
-    """Kaplan's prediction for N parameters without embeddings."""
-    petaflop_days = (parameters / 1.3e9) ** (1 / 0.73)
-    loss = (3.1e8 / petaflop_days) ** 0.050
-    return Prediction(parameters, petaflop_days, loss, math.exp(loss))

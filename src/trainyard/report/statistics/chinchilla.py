@@ -54,6 +54,13 @@ class ChinchillaLaw:
             + self.tokens_scale * tokens**-self.tokens_exponent
         )
 
+    def slopes(self, parameters: float, tokens: float) -> np.ndarray:
+        """How the logarithm of the fitted loss changes with log E, log A, a, log B and b: (5)."""
+        size = self.size_scale * parameters**-self.size_exponent
+        data = self.tokens_scale * tokens**-self.tokens_exponent
+        terms = [self.floor, size, -math.log(parameters) * size, data, -math.log(tokens) * data]
+        return np.array(terms) / (self.floor + size + data)
+
     def optimal(self, flops: float) -> tuple[float, float]:
         """The parameters and tokens of least loss at a compute of 6 N D (equation 4 of the paper)."""
         both = self.size_exponent + self.tokens_exponent

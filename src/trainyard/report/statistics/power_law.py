@@ -41,6 +41,11 @@ class PowerLaw:
         """The fitted loss of a size."""
         return self.floor + self.scale * parameters**-self.exponent
 
+    def slopes(self, parameters: float) -> np.ndarray:
+        """How the logarithm of the fitted loss changes with log E, log A and a: (3)."""
+        size = self.scale * parameters**-self.exponent
+        return np.array([self.floor, size, -math.log(parameters) * size]) / (self.floor + size)
+
 
 def fit(sizes: Sequence[float] | np.ndarray, losses: Sequence[float] | np.ndarray) -> PowerLaw | None:
     """Fit the law to runs by least squares of the logarithm of their losses.

@@ -1,0 +1,48 @@
+"""Sizes under budgets of tokens: what laws of loss are fitted to."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from trainyard.config.catalogue import Model
+from trainyard.report.results.runs import Run
+from trainyard.report.statistics.seeds import headline
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One size under one budget of tokens.
+
+    Attributes:
+        model: its name in the catalogue.
+        tokens: that it was trained on.
+        loss: the last validation loss in nats per token, of the best configuration, a mean over its seeds.
+        runs: that configuration's, a name a seed.
+    """
+
+    model: str
+    tokens: int
+    loss: float
+    runs: tuple[str, ...] = ()
+
+
+def gather_budgets(runs: Sequence[Run], models: Mapping[str, Model]) -> list[Budget]:
+    """The sizes and budgets of a study's runs that came to the end of their schedules.
+
+    Losses compare on one dataset and tokenizer alone: that with most budgets.
+    """
+    by_data: dict[tuple[str, str], dict[tuple[str, int], list[tuple[str, str, float]]]] = {}
+    for run in runs:
+        loss, name = run.summary["validation_loss"], run.coordinates["model"]
+        if not run.finished or run.stopped_early or loss is None or not 0 < loss < math.inf or name not in models:
+            continue
+        budgets = by_data.setdefault((run.coordinates["dataset"], run.tokenizer), {})
+        budgets.setdefault((name, run.summary["tokens"]), []).append((run.name, "", loss))
+    most = max(by_data.values(), key=len, default={})
+    return [_settle(model, tokens, losses, runs) for (model, tokens), losses in most.items()]
+
+
+def _settle(model: str, tokens: int, losses: Sequence[tuple[str, str, float]], runs: Sequence[Run]) -> Budget:
+    head = headline(runs, losses, lower=True)
+    return Budget(model, tokens, fmean(head.values), tuple(losses[place][0] for place in head.places))
