@@ -207,6 +207,14 @@ FIGURES = [
         when=lambda study: study.has_forecasts,
     ),
     Figure(
+        name="sweeps_figure",
+        title="sweeps",
+        subcategory="Evaluation",
+        module="sweeps",
+        inputs={"runs": "trainings"},
+        when=lambda study: study.sweeps,
+    ),
+    Figure(
         name="parity_figure",
         title="parity with the reference",
         subcategory="Parallel settings",
@@ -354,6 +362,14 @@ TABLES = [
         module="forecasts",
         inputs={"runs": "trainings", "forecasts": "forecasts"},
         when=lambda study: study.has_forecasts,
+    ),
+    Table(
+        name="sweeps_table",
+        title="sweeps",
+        subcategory="Evaluation",
+        module="sweeps",
+        inputs={"runs": "trainings"},
+        when=lambda study: study.sweeps,
     ),
     Table(
         name="parity_table",

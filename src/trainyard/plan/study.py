@@ -16,6 +16,7 @@ from trainyard.plan.evaluations import KEPT, KIND_OF_DATA, Evaluation, expand_ev
 from trainyard.plan.measurements import Cell, expand_cells
 from trainyard.plan.runs import RESULTS, Catalogues, Expansion, Run
 from trainyard.plan.searches import Member, Search, expand_searches
+from trainyard.report.results.sweeps import Sweep, find_sweeps
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,11 @@ class StudyPlan:
     def has_steps(self) -> bool:
         """Whether a run is evaluated at several steps, or at one beside its end."""
         return len(self.evaluation_files) > len(self.compared_files)
+
+    @functools.cached_property
+    def sweeps(self) -> list[Sweep]:
+        """Runs that differ in the learning rate or the batch alone."""
+        return find_sweeps([run.specification for run in self.trainings])
 
     @property
     def has_forecasts(self) -> bool:

@@ -2,12 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from trainyard.config.catalogue import Model
 from trainyard.estimate.parameters import parameters, parameters_without_embeddings
-from trainyard.report.render.format import decimal, scientific, short
+from trainyard.report.render.format import decimal, join_words, scientific, short
 from trainyard.report.results.runs import Run
 from trainyard.report.statistics.budgets import Budget, gather_budgets
 from trainyard.report.statistics.chinchilla import ChinchillaLaw, Intervals, bootstrap, fit
+from trainyard.report.statistics.parabola import Minimum, find_minimum
+
+SAME_COMPUTE = 1.05
+"""Budgets whose 6 N D lie within this factor are of one compute: tokens are whole steps."""
+FEWEST_COMPUTES = 3
+"""From so many on it is said how the best size grows."""
 
 
 def describe_law(runs: Sequence[Run], models: Mapping[str, Model]) -> list[str]:
@@ -15,7 +23,7 @@ def describe_law(runs: Sequence[Run], models: Mapping[str, Model]) -> list[str]:
     budgets = gather_budgets(runs, models)
     law = _fit(budgets, models, parameters)
     if law is None:
-        return []
+        return _describe_isoflops(budgets, models)
     sizes = [parameters(models[budget.model]) for budget in budgets]
     tokens = [budget.tokens for budget in budgets]
     intervals = bootstrap(sizes, tokens, [budget.loss for budget in budgets])
@@ -35,7 +43,38 @@ def describe_law(runs: Sequence[Run], models: Mapping[str, Model]) -> list[str]:
         f"expects least of N = {short(best_size)} and D = {short(best_tokens)}: "
         f"{decimal(law.loss(best_size, best_tokens))} nats, where that run is expected to have "
         f"{decimal(law.loss(size, count))}.",
+        *_describe_isoflops(budgets, models),
     ]
+
+
+def _describe_isoflops(budgets: Sequence[Budget], models: Mapping[str, Model]) -> list[str]:
+    """The best size of each compute that three sizes or more were given, and how it grows (the paper's approach 2)."""
+    by_compute: list[tuple[float, list[Budget]]] = []
+    for budget in sorted(budgets, key=lambda each: parameters(models[each.model]) * each.tokens):
+        flops = 6.0 * parameters(models[budget.model]) * budget.tokens
+        if by_compute and flops <= by_compute[-1][0] * SAME_COMPUTE:
+            by_compute[-1][1].append(budget)
+        else:
+            by_compute.append((flops, [budget]))
+    found = [
+        (flops, minimum)
+        for flops, group in by_compute
+        if (minimum := find_minimum([parameters(models[each.model]) for each in group], [each.loss for each in group]))
+    ]
+    if not found:
+        return []
+    listed = [f"{scientific(flops)} FLOP N = {short(minimum.at)}{_size_ends(minimum)}" for flops, minimum in found]
+    text = f"Of sizes under the same compute a parabola is lowest for {join_words(listed)}"
+    if len(found) >= FEWEST_COMPUTES:
+        flops, sizes = np.log([each for each, _ in found]), np.log([minimum.at for _, minimum in found])
+        text += f"; the best N grows as C to the power of {decimal(float(np.polyfit(flops, sizes, 1)[0]), 2)}"
+    return [f"{text}."]
+
+
+def _size_ends(minimum: Minimum) -> str:
+    if minimum.low is None or minimum.high is None:
+        return ""
+    return f" [{short(minimum.low)}, {short(minimum.high)}]"
 
 
 def _fit(budgets: Sequence[Budget], models: Mapping[str, Model], count: Callable[[Model], int]) -> ChinchillaLaw | None:

@@ -17,6 +17,7 @@ from trainyard.report.pages.predicted_memory import LARGE, TOO_SMALL, reported_e
 from trainyard.report.pages.quality import describe_pareto_front
 from trainyard.report.pages.searches import describe_searches
 from trainyard.report.pages.speed import describe_speeds
+from trainyard.report.pages.sweeps import describe_sweeps
 from trainyard.report.pages.trade_offs import describe_trade_offs
 from trainyard.report.pages.verdicts import (
     describe_near_best,
@@ -61,7 +62,7 @@ from trainyard.report.statistics.seeds import group_configurations, headline
 from trainyard.report.statistics.selection import correct_for_choice, describe_choice
 from trainyard.report.statistics.study import Evidence, Ranking, best_loss, group_by_data, ranked_by
 
-OF_LOSSES = {"Training", "Cost", "Scaling"}  # topics that compare losses of training and validation
+OF_LOSSES = {"Training", "Cost", "Scaling", "Sweeps"}  # topics that compare losses of training and validation
 PREDICTED = 0.15  # of the measured increase: what a prediction of memory is to stay within
 
 
@@ -90,6 +91,7 @@ def collect_findings(evidence: Evidence) -> list[Finding]:
         ("Training", _training),
         ("Held-out data", _held_out),
         ("Search", describe_searches),
+        ("Sweeps", describe_sweeps),
         ("Cost", describe_pareto_front),
         *((metric.topic, _describe(metric)) for metric in METRICS.values()),
         ("Parity", _parity),
