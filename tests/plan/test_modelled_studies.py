@@ -83,7 +83,7 @@ LAST = ["last"]  # what their evaluations are of: --save_strategy no
 RECIPES: list[tuple[str, tuple[str, ...], dict[str, Any], str]] = [
     (
         "gpt2-family",
-        (f"_{model}_",),
+        (f"_{model}_ddp-x8_bf16_seed",),
         {**composer, "train.learning_rate": rate, "train.steps": steps, "train.warmup_steps": warmup},
         COMPOSER,
     )
@@ -94,7 +94,8 @@ RECIPES: list[tuple[str, tuple[str, ...], dict[str, Any], str]] = [
     )
 ]
 RECIPES += [
-    ("gpt2-fineweb", ("gpt2-modern",), homework, HOMEWORK),
+    ("gpt2-fineweb", ("fineweb-10b_",), homework, HOMEWORK),
+    ("gpt2-fineweb-1gpu", ("fineweb-10b_",), {**homework, "train.micro_batch": 32}, HOMEWORK),
     # 5e-5 for each of its GPUs, 16 sequences on each
     (
         "opt-plugins",
@@ -240,9 +241,8 @@ PUBLISHED = {
 
 @pytest.fixture(scope="module")
 def sourced() -> Plan:
-    return make_plan(
-        {"studies": "gpt2-family,gpt2-fineweb,opt-plugins,opt-plugins-t4,summarisation", "device": "cuda"}, CONFIG
-    )
+    studies = "gpt2-family,gpt2-fineweb,gpt2-fineweb-1gpu,opt-plugins,opt-plugins-t4,summarisation"
+    return make_plan({"studies": studies, "device": "cuda"}, CONFIG)
 
 
 def value_at(specification: dict[str, Any], key: str) -> Any:

@@ -1,6 +1,7 @@
 """The training objective: summed cross-entropy over the predicted tokens, without keeping the logits."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,8 @@ from trainyard.data.labels import IGNORE_INDEX
 from trainyard.models.attention import mask_future, mask_padding
 from trainyard.models.logits import softmax_loss_in_place
 from trainyard.models.window import KEY as WINDOW_KEY
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 # logits held at one time, 128 MiB in fp32 on a CPU and in bf16 on a GPU: enough rows for a fast product
 _LOGITS_AT_ONCE = {"cpu": 2**25, "cuda": 2**26}
@@ -100,7 +103,12 @@ class Head(nn.Linear):
         return linear_cross_entropy(hidden, self.weight, targets, self.label_smoothing)
 
 
-@torch.compiler.disable
+def _leave_uncompiled(function: Function) -> Function:
+    """`torch.compiler.disable` with a type."""
+    return torch.compiler.disable(function)  # pyright: ignore[reportReturnType]
+
+
+@_leave_uncompiled
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Summed cross-entropy of `hidden @ weight.T`, made in slices of positions.
 

@@ -10,7 +10,7 @@ import numpy as np
 from trainyard.config.study import Study
 from trainyard.report.render import style
 from trainyard.report.render.format import decimal, join_words, plural, scientific, tick
-from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
+from trainyard.report.render.html import Cell, Column, Raw, Row, Table, missing_cell, write_table
 from trainyard.report.results.runs import Run, distinguishing_coordinates, label, read_runs
 from trainyard.report.results.sweeps import find_sweeps
 from trainyard.report.statistics.parabola import Minimum, find_minimum
@@ -177,7 +177,7 @@ def _row(tried: TriedSetting) -> Row:
         "height": missing_cell(),
     }
     if found := tried.minimum:
-        ends = {"low": found.low, "high": found.high}
+        ends: dict[str, Raw] = {"low": found.low, "high": found.high}
         cells["minimum"] = Cell(_value(tried.setting, found.at), found.at, ends, detail=_interval(tried))
         cells["height"] = Cell(decimal(found.height), found.height)
     return Row(cells)
