@@ -1,4 +1,6 @@
-"""How often forecasts from parts of a ladder hold: `PYTHONPATH=src .venv/bin/python benchmarks/forecasts.py results/ladder`.
+"""How often forecasts from parts of a ladder hold.
+
+`PYTHONPATH=src .venv/bin/python benchmarks/forecasts.py results/ladder`
 
 Of a finished study with a forecast run: ladders of three quarters of the runs, drawn at random, forecast it, and the
 largest run of the largest size of the ladder, whose size is then left out of what is drawn from.
@@ -25,10 +27,10 @@ def try_parts(pairs: Sequence[Pair], target: Pair, ladders: int) -> None:
         found.append(forecast([pairs[place] for place in sorted(drawn)], target.parameters, target.tokens))
     made = [each for each in found if isinstance(each, Forecast)]
     held = sum(each.low <= target.loss <= each.high for each in made)
-    errors = sorted(abs(target.loss / each.loss - 1) for each in made)
+    errors = [100 * abs(target.loss / each.loss - 1) for each in made]
     print(
         f"{target.parameters:,} parameters, {target.tokens:,} tokens, {target.loss:.4f} nats: {held} of {len(made)} "
-        f"intervals hold it; off by {100 * float(np.median(errors)):.2f} % in the median, {100 * errors[-1]:.2f} % at most"
+        f"intervals hold it; off by {float(np.median(errors)):.2f} % in the median, {max(errors):.2f} % at most"
         f"{f'; {ladders - len(made)} ladders determine no law' if len(made) < ladders else ''}"
     )
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from engine_settings import cell_train
 from trainyard.config.catalogue import Model, ParallelSetting
+from trainyard.config.train import Train
 from trainyard.config.yaml_entries import parse_entries
 from trainyard.estimate.activations import Activations, BatchShape, activations
 from trainyard.estimate.engine_memory import Workload
@@ -22,6 +23,7 @@ from trainyard.estimate.parameters import parameters
 from trainyard.measure.throughput import measure
 from trainyard.models.build import build
 from trainyard.models.loss import Objective
+from trainyard.optim.optimizers import build_optimizer
 
 CONFIG = Path(__file__).parents[2] / "config"
 SETTINGS: dict[str, ParallelSetting] = parse_entries(ParallelSetting, CONFIG / "parallel.yaml")
@@ -181,6 +183,22 @@ def test_gemini_keeps_its_optimizer_on_the_host_and_the_parameters_where_they_co
     assert whole.optimizer > optimizer_away.optimizer == all_away.optimizer == 0
     assert whole.parameters == optimizer_away.parameters > all_away.parameters
     assert 0 == whole.host < optimizer_away.host < all_away.host
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_an_optimizers_state_is_what_it_holds_after_a_step(family):
+    entry = model(family, width=96, feed_forward=256)
+    for optimizer in ("adamw", "muon", "adafactor"):
+        made = Objective(build(entry, family, dropout=0.0, seed=0))
+        tokens = torch.arange(64).unsqueeze(0)
+        made(input_ids=tokens, labels=tokens).backward()
+        settings = {"steps": 1, "batch": 1, "learning_rate": 1e-3, "optimizer": optimizer}
+        stepping = build_optimizer(made, Train.model_validate(settings))
+        stepping.step()
+        tensors = [each for state in stepping.state.values() for each in state.values() if isinstance(each, Tensor)]
+        held = sum(each.numel() * each.element_size() for each in tensors)
+        load = Workload(entry, "fp32", Activations(0, 0), positions=64, optimizer=optimizer)
+        assert held == pytest.approx(load.moments, abs=0.04 * 8 * load.whole)
 
 
 def test_parts_add_up_to_the_total_as_a_measurement_holds_them():

@@ -85,6 +85,7 @@ def engine(arguments: dict, max_grad_norm: float | None = None) -> Engine:
         scratch=Path(tempfile.mkdtemp(dir=arguments["folder"])),
         device=arguments.get("device", "cpu"),
         compile=arguments.get("compile", False),
+        optimizer=arguments.get("optimizer", "adamw"),
     )
     made = objective(
         arguments["family"],

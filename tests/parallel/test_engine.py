@@ -6,7 +6,7 @@ from torch import nn
 from trainyard.config.catalogue import ParallelSetting
 from trainyard.core.errors import InputError
 from trainyard.models.blocks import find_blocks
-from trainyard.optim.adamw import parameter_groups
+from trainyard.optim.optimizers import parameter_groups
 from trainyard.parallel.engine import Engine, count_predicted, load_engine
 
 

@@ -174,6 +174,7 @@ WHOLE: dict[str, Any] = {
                     "weight_decay": 0.1,
                     "betas": [0.9, 0.95],
                     "epsilon": 1e-8,
+                    "optimizer": "muon",
                     "initial_loss_scale": 32,
                     "max_grad_norm": 1.0,
                     "dropout": 0.1,

@@ -117,14 +117,26 @@ def test_gpus_that_the_user_hides_are_not_there(gpus: Path, monkeypatch: pytest.
 
 def test_a_window_of_attention_is_for_engines_in_transformers_5() -> None:
     here = Machine("cpu").capabilities(setting(), compiled=False)
-    assert explain_unsupported(setting(), "gpt2", "fp32", 1, here, window=True) is None
+    assert explain_unsupported(setting(), "gpt2", "fp32", 1, here, {"attention": {"window": 8}}) is None
     other = setting(engine="colossalai", options={"plugin": "torch-ddp"})
     assert explain_unsupported(other, "gpt2", "fp32", 1, here) is None
-    said = explain_unsupported(other, "gpt2", "fp32", 1, here, window=True)
+    said = explain_unsupported(other, "gpt2", "fp32", 1, here, {"attention": {"window": 8}})
     assert (
         said
         == "does not train within a window of attention, which needs transformers 5; ColossalAI's environment has 4.51"
     )
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adafactor"])
+def test_an_optimizer_of_whole_matrices_is_for_engines_that_hold_them(optimizer: str) -> None:
+    here, train = Machine("cpu").capabilities(setting(), compiled=False), {"optimizer": optimizer}
+    for engine in ("single", "ddp"):
+        assert explain_unsupported(setting(engine=engine), "gpt2", "fp32", 1, here, train) is None
+    for engine in ("zero1", "fsdp", "tensor", "deepspeed", "colossalai"):
+        said = explain_unsupported(setting(engine=engine), "gpt2", "fp32", 1, here, train)
+        assert (
+            said == f"does not train with {optimizer}, which steps whole matrices; the engines single, ddp, pipeline do"
+        )
 
 
 def test_a_precision_or_a_setting_may_want_a_gpu() -> None:
@@ -132,8 +144,8 @@ def test_a_precision_or_a_setting_may_want_a_gpu() -> None:
     half, whole = setting(gpu_precision=["fp16"]), setting(gpu=True)
     said = "fp16 needs a GPU: on CPUs it trains in fp32 or bf16"
     assert explain_unsupported(half, "gpt2", "fp16", 1, on_cpu) == said
-    assert explain_unsupported(half, "gpt2", "fp32", 1, on_cpu, tf32=True) == "tf32 needs an NVIDIA GPU, none here"
-    assert explain_unsupported(half, "gpt2", "fp32", 1, on_gpu, tf32=True) is None
+    assert explain_unsupported(half, "gpt2", "fp32", 1, on_cpu, {"tf32": True}) == "tf32 needs an NVIDIA GPU, none here"
+    assert explain_unsupported(half, "gpt2", "fp32", 1, on_gpu, {"tf32": True}) is None
     assert explain_unsupported(half, "gpt2", "bf16", 1, on_cpu) is None
     assert explain_unsupported(whole, "gpt2", "fp32", 1, on_cpu) == "needs an NVIDIA GPU, none here"
     assert explain_unsupported(half, "gpt2", "fp16", 1, on_gpu) is None
@@ -145,10 +157,10 @@ def test_adapters_are_trained_by_these_engines_where_peft_is_installed(engine: s
     needs = setting(engine=engine, options={"level": 2} if engine == "deepspeed" else {})
     there = Machine("cpu").capabilities(needs, compiled=False, lora=True)
     assert there["packages"]["peft"]
-    assert explain_unsupported(needs, "gpt2", "fp32", 2, there, lora=True) is None
+    assert explain_unsupported(needs, "gpt2", "fp32", 2, there, {"lora": {}}) is None
     without = {**there, "packages": there["packages"] | {"peft": None}}
     said = "needs the package peft, not installed here"
-    assert explain_unsupported(needs, "gpt2", "fp32", 2, without, lora=True) == said
+    assert explain_unsupported(needs, "gpt2", "fp32", 2, without, {"lora": {}}) == said
 
 
 def test_adapters_are_no_matter_of_other_engines() -> None:
@@ -156,7 +168,7 @@ def test_adapters_are_no_matter_of_other_engines() -> None:
         needs = setting(engine=engine, options=options)
         found = Machine("cpu").capabilities(needs, compiled=False)
         said = "does not train adapters (lora); the engines single, ddp, zero1, fsdp, pipeline, deepspeed do"
-        assert explain_unsupported(needs, "gpt2", "fp32", 2, found, lora=True) == said
+        assert explain_unsupported(needs, "gpt2", "fp32", 2, found, {"lora": {}}) == said
         assert explain_unsupported(needs, "gpt2", "fp32", 2, found) is None
 
 

@@ -19,8 +19,8 @@ Decay = Annotated[float, Field(ge=0, le=1e6)]
 Epsilon = Annotated[float, Field(ge=1e-30, le=1e6)]
 
 
-LEFT_OUT_IF_ABSENT = ("lora", "attention", "decay_ratio")
-"""Keys that specifications were written without once: a run that has none is the run that it was."""
+LEFT_OUT_IF_DEFAULT = ("lora", "attention", "decay_ratio", "optimizer")
+"""Keys that specifications were written without once: a run with their defaults is the run that it was."""
 EXACTLY_ONE = (("steps", "tokens", "epochs"), ("batch", "batch_tokens"))
 
 
@@ -85,7 +85,12 @@ class Train(Entry):
         "stable, decay); by default it decays from the warm-up on",
     )
     final_fraction: Fraction = Field(0.0, description="the rate at the end, as a part of learning_rate")
-    weight_decay: Decay = Field(0.1, description="AdamW's, for parameters of two or more dimensions")
+    optimizer: Literal["adamw", "muon", "adafactor"] = Field(
+        "adamw",
+        description="muon: for the matrices of the blocks, with AdamW for all else; others than adamw under parallel "
+        "settings whose processes hold whole matrices",
+    )
+    weight_decay: Decay = Field(0.1, description="for parameters of two or more dimensions")
     betas: tuple[Beta, Beta] = Field((0.9, 0.95), description="AdamW's")
     epsilon: Epsilon = Field(1e-8, description="AdamW's")
     initial_loss_scale: LossScale = Field(
@@ -141,9 +146,10 @@ class Train(Entry):
         return given
 
     @model_serializer(mode="wrap")
-    def _leave_out_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _leave_out_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values = serialize(self).items()
-        return {name: value for name, value in values if name not in LEFT_OUT_IF_ABSENT or value is not None}
+        defaults = {name: type(self).model_fields[name].default for name in LEFT_OUT_IF_DEFAULT}
+        return {name: value for name, value in values if name not in defaults or value != defaults[name]}
 
     @property
     def window(self) -> int | None:

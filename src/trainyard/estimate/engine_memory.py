@@ -52,6 +52,7 @@ class Workload:
         plain_head: whether the logits of all positions are made at once.
         frozen: what keeps its weights.
         adapters: parameters of the adapters in the blocks.
+        optimizer: of the training, where processes hold whole matrices.
     """
 
     model: Model
@@ -66,6 +67,17 @@ class Workload:
     plain_head: bool = False
     frozen: Frozen = field(default_factory=Frozen)
     adapters: int = 0
+    optimizer: str = "adamw"
+
+    @property
+    def moments(self) -> float:
+        """Bytes of the optimizer's state: two moments of each parameter, of Muon's matrices one, of Adafactor's none.
+
+        Adafactor's sums over rows and columns, and its moments of vectors, are nothing beside the matrices.
+        """
+        if self.optimizer == "adafactor":
+            return 0.0
+        return 8 * self.trained - (4 * self.trained_blocks if self.optimizer == "muon" else 0.0)
 
     @property
     def whole(self) -> int:
@@ -190,7 +202,7 @@ def single(load: Workload) -> EngineMemory:
     """One process; a pipeline's process with most."""
     return EngineMemory(
         parameters=4 * load.all,
-        optimizer=8 * load.trained,
+        optimizer=load.moments,
         gathered=load.casts,
         made=4 * load.trained_blocks,
         between=4 * load.trained,

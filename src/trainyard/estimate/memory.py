@@ -57,7 +57,7 @@ class Prediction:
     Attributes:
         parameters: weights, and the copies of them that compute.
         gradients: of them, in whatever buffers they lie.
-        optimizer: masters in fp32 and AdamW's two moments.
+        optimizer: masters in fp32, and the optimizer's state.
         activations: what the forward pass keeps for the backward pass, and what that holds of its own; on a CPU
             their memory is not given back.
         buffers: the loss's, some in which processes exchange, and what libraries and the allocator keep.
@@ -101,6 +101,7 @@ def predict(
     freeze: Sequence[str] = (),
     lora: Lora | None = None,
     window: int | None = None,
+    optimizer: str = "adamw",
 ) -> Prediction | None:
     """What the process that needs most needs at its peak, besides what it has before a model is made.
 
@@ -121,6 +122,7 @@ def predict(
         freeze: parts that keep their weights.
         lora: adapters, beside which all parts do.
         window: within which a token attends.
+        optimizer: of the training.
     """
     family = load_family(model.family)
     if family.saved is None:
@@ -156,6 +158,7 @@ def predict(
         plain_head=setting.options.get("plugin") in ("gemini", "hybrid"),
         frozen=frozen,
         adapters=count_adapters(model, lora),
+        optimizer=optimizer,
     )
     on = estimate_engine(setting.engine, load)
     if on is None:
@@ -191,6 +194,7 @@ def predict_execution(specification: Mapping[str, Any]) -> Prediction | None:
         freeze=train.freeze,
         lora=train.lora,
         window=train.window,
+        optimizer=train.optimizer,
     )
 
 

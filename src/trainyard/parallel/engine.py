@@ -225,7 +225,7 @@ def read_state(path: Path) -> Any:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
-    """Give AdamW the state of a checkpoint, each tensor in memory of its own, where its parameter lies.
+    """Give an optimizer the state of a checkpoint, each tensor in memory of its own, where its parameter lies.
 
     Args:
         optimizer: over the parameters of which this process may hold parts (DTensor).
@@ -242,6 +242,8 @@ def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -
 def _place(saved: Tensor, parameter: Tensor) -> Tensor:
     if saved.dim() == 0:  # the count of steps, which the optimizer puts where it wants it
         return saved.clone()
+    if not isinstance(parameter, DTensor):
+        return saved.to(parameter.device, copy=True)  # of whatever shape: Adafactor's are sums over rows and columns
     result = torch.empty_like(parameter)
     local_part(result).copy_(saved)
     return result

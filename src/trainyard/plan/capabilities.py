@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from packaging.requirements import Requirement
@@ -19,6 +20,9 @@ from trainyard.hardware.gpus import find_gpus
 
 Device = Literal["cpu", "cuda"]
 
+# in whose processes no matrix, gradient or moment is in parts
+_WHOLE_MATRICES = ("single", "ddp", "pipeline")
+_NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 # `tensor` splits modules by names that adapters change; no test holds ColossalAI's plugins to what adapters learn
 _ADAPTERS = ("single", "ddp", "zero1", "fsdp", "pipeline", "deepspeed")
 
@@ -102,30 +106,40 @@ def explain_unsupported(
     precision: Precision,
     processes: int,
     capabilities: dict[str, Any],
+    train: Mapping[str, Any] = _NO_SETTINGS,
     cluster: bool = False,
-    tf32: bool = False,
-    lora: bool = False,
-    window: bool = False,
 ) -> str | None:
     """Why a run can't be done here, or None: first what holds on every machine.
 
     The number of GPUs is no capability: a run doesn't depend on those that it leaves idle. On a cluster
     those of this machine say nothing: SLURM gives a job what it asks for.
+
+    Args:
+        setting: the catalogue's entry.
+        family: of the model.
+        precision: that it trains in.
+        processes: of the whole run.
+        capabilities: of the machine, by `Machine.capabilities`.
+        train: the settings of the training, as a specification has them.
+        cluster: whether it runs on a cluster's node.
     """
     return (
-        explain_never_supported(setting, family, precision, processes, lora)
-        or (_explain_no_window(setting) if window else None)
+        explain_never_supported(setting, family, precision, processes, train)
         or _explain_not_installed(setting, capabilities)
         or _explain_not_built(capabilities)
         or _explain_no_device(setting, precision, processes, capabilities["device"], cluster)
-        or ("tf32 needs an NVIDIA GPU, none here" if tf32 and capabilities["device"] == "cpu" else None)
+        or ("tf32 needs an NVIDIA GPU, none here" if train.get("tf32") and capabilities["device"] == "cpu" else None)
     )
 
 
 def explain_never_supported(
-    setting: ParallelSetting, family: str, precision: Precision, processes: int, lora: bool = False
+    setting: ParallelSetting,
+    family: str,
+    precision: Precision,
+    processes: int,
+    train: Mapping[str, Any] = _NO_SETTINGS,
 ) -> str | None:
-    """Why a run can't be done on any machine, or None."""
+    """Why a run can't be done on any machine, or None; arguments as of `explain_unsupported`."""
     copy = setting.tensor * setting.pipeline
     if reason := never_of_family(setting, family):
         return reason
@@ -135,15 +149,21 @@ def explain_never_supported(
         return f"runs in one process, not in {processes}"
     if processes % copy:
         return f"needs a multiple of {copy} processes, not {processes}"
-    if lora and setting.engine not in _ADAPTERS:
+    return _explain_settings(setting.engine, train)
+
+
+def _explain_settings(engine: str, train: Mapping[str, Any]) -> str | None:
+    """Why an engine can't train with these settings, or None."""
+    if "lora" in train and engine not in _ADAPTERS:
         return f"does not train adapters (lora); the engines {', '.join(_ADAPTERS)} do"
+    if "attention" in train and engine == "colossalai":
+        return (
+            "does not train within a window of attention, which needs transformers 5; ColossalAI's environment has 4.51"
+        )
+    if "optimizer" in train and engine not in _WHOLE_MATRICES:
+        whole = ", ".join(_WHOLE_MATRICES)
+        return f"does not train with {train['optimizer']}, which steps whole matrices; the engines {whole} do"
     return None
-
-
-def _explain_no_window(setting: ParallelSetting) -> str | None:
-    if setting.engine != "colossalai":
-        return None
-    return "does not train within a window of attention, which needs transformers 5; ColossalAI's environment has 4.51"
 
 
 def never_of_family(setting: ParallelSetting, family: str) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from trainyard.config.settings import Config
-from trainyard.config.train import LEFT_OUT_IF_ABSENT
+from trainyard.config.train import Train
 from trainyard.core.text import align_columns
 from trainyard.estimate.memory import predict_execution
 from trainyard.plan.capabilities import explain_never_supported
@@ -163,9 +163,8 @@ def _extremes(search: Search) -> list[Execution]:
 
 
 def _with_train(run: Execution, **settings: object) -> Execution:
-    train = run.specification["train"] | settings
-    given = {name: value for name, value in train.items() if name not in LEFT_OUT_IF_ABSENT or value is not None}
-    return replace(run, specification=run.specification | {"train": given})
+    train = Train.model_validate(run.specification["train"] | settings).model_dump(mode="json")
+    return replace(run, specification=run.specification | {"train": train})
 
 
 def _memory(runs: Sequence[Execution]) -> int | None:
@@ -181,7 +180,7 @@ def _cost(runs: Sequence[Execution], catalogues: Catalogues, config: Config) -> 
 
 def _why_never(catalogues: Catalogues, run: Execution) -> str | None:
     at, setting = run.specification, catalogues.parallel[run.entry]
-    return explain_never_supported(setting, at["model"]["family"], at["precision"], at["processes"], run.adapted)
+    return explain_never_supported(setting, at["model"]["family"], at["precision"], at["processes"], at["train"])
 
 
 def _machine(device: str, config: Config) -> tuple[float, float]:

@@ -233,10 +233,8 @@ class Dag:
         at = execution.specification
         setting, family = self.catalogues.parallel[execution.entry], at["model"]["family"]
         capabilities = self._capabilities(execution)
-        precision, processes, tf32 = at["precision"], at["processes"], at["train"]["tf32"]
-        window = "attention" in at["train"]
         return explain_unsupported(
-            setting, family, precision, processes, capabilities, self.cluster, tf32, execution.adapted, window
+            setting, family, at["precision"], at["processes"], capabilities, at["train"], self.cluster
         )
 
     def runnable(self) -> list[Execution]:

@@ -266,6 +266,7 @@ class Expansion:
             "epochs": None,
             "dropout": 0.0,
             "tf32": False,
+            "optimizer": "adamw",  # Muon rounds its steps to bf16, which would hide what a parallel setting rounds
             "max_grad_norm": None,
             "warmup_steps": min(settings.get("warmup_steps") or 0, probes.steps // 10),
             "warmup_ratio": None,
@@ -308,11 +309,8 @@ class Expansion:
         tokenizer = self.catalogues.tokenizers[model.tokenizer]
         check_training(train, (at.dataset, dataset), (at.model, model), tokenizer, location)
         share = compute_share(train, setting.data_ranks(at.processes), f"{location}.train")
-        if (
-            at.parallel != REFERENCE
-            and explain_never_supported(setting, model.family, at.precision, at.processes, train.lora is not None)
-            is None
-        ):
+        never = explain_never_supported(setting, model.family, at.precision, at.processes, train.model_dump())
+        if at.parallel != REFERENCE and never is None:
             check_spread(setting, at.parallel, (at.model, model), share, f"{location}.parallel")
         train = train.model_copy(update={"micro_batch": train.micro_batch or share})
         data = f"{RESULTS}/data/{at.dataset}/{model.tokenizer}"

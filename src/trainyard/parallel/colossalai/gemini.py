@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from trainyard.optim import adamw
+from trainyard.optim import optimizers
 from trainyard.parallel import process_group
 from trainyard.parallel.colossalai.compat import GeminiPlugin, gemini_optimizer, get_temp_total_chunk_on_cuda
 from trainyard.parallel.colossalai.plugin import Boosted, LossScale, PlainObjective, group_names, loss_scale_arguments
@@ -161,5 +161,5 @@ class AdamW(torch.optim.AdamW):
 
 def _build_adamw(objective: nn.Module, settings: EngineSettings) -> AdamW:
     gemini_optimizer._AVAIL_OPTIM_LIST.add(AdamW)
-    groups = adamw.parameter_groups(objective, settings.train.weight_decay)
-    return AdamW(groups, **adamw.adamw_arguments(settings.train))
+    groups = optimizers.parameter_groups(objective, settings.train.weight_decay)
+    return AdamW(groups, **optimizers.adamw_arguments(settings.train))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trainyard.core.errors import InputError
-from trainyard.optim import adamw
+from trainyard.optim import optimizers
 from trainyard.parallel import process_group
 from trainyard.parallel.colossalai.compat import (
     HybridParallelPlugin,
@@ -66,7 +66,7 @@ class Hybrid(Boosted):
         )
         if level and settings.precision == "fp32":
             self.plugin.precision = "float32"  # by the name "fp32" it refuses ZeRO, which its optimizer is able to do
-        super().__init__(model, settings, self.plugin, adamw.build_adamw(model, settings.train))
+        super().__init__(model, settings, self.plugin, optimizers.build_optimizer(model, settings.train))
         self.loss_scale = LossScale(vars(self.optimizer).get("mixed_precision_mixin" if level else "mixed_precision"))
         head: Any = model.get_output_embeddings()
         if settings.parallel.tensor > 1:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from trainyard.optim import adamw
+from trainyard.optim import optimizers
 from trainyard.parallel import process_group
 from trainyard.parallel.colossalai.compat import LowLevelZeroPlugin
 from trainyard.parallel.colossalai.plugin import Boosted, LossScale, gather_master, loss_scale_arguments
@@ -34,7 +34,7 @@ class LowLevelZero(Boosted):
             **loss_scale_arguments(settings),  # pyright: ignore[reportArgumentType]
         )
         before = {parameter: parameter.detach().to("cpu", copy=True) for parameter in objective.parameters()}
-        super().__init__(objective, settings, plugin, adamw.build_adamw(objective, settings.train))
+        super().__init__(objective, settings, plugin, optimizers.build_optimizer(objective, settings.train))
         self._start_from(before)
         self.loss_scale = LossScale(self.optimizer.mixed_precision_mixin)
 

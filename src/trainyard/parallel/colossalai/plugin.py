@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainyard.data.labels import IGNORE_INDEX
-from trainyard.optim import adamw
+from trainyard.optim import optimizers
 from trainyard.parallel import process_group
 from trainyard.parallel.colossalai.compat import Booster, Plugin
 from trainyard.parallel.engine import Batch, EngineSettings, copy_to_fp32
@@ -117,7 +117,7 @@ class Boosted(ABC):
         return nullcontext()
 
     def _set_rate(self, learning_rate: float) -> None:
-        adamw.set_hyperparameters(self.optimizer.param_groups, self.settings.train, learning_rate)
+        optimizers.set_hyperparameters(self.optimizer.param_groups, self.settings.train, learning_rate)
 
 
 def gather_master(part: Tensor, parameter: Tensor, over: dist.ProcessGroup | None = None) -> Tensor:

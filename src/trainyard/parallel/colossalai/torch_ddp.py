@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from trainyard.optim import adamw
+from trainyard.optim import optimizers
 from trainyard.parallel import engine
 from trainyard.parallel.colossalai.compat import TorchDDPPlugin
 from trainyard.parallel.colossalai.plugin import Boosted
@@ -31,7 +31,7 @@ class TorchDDP(Boosted):
             objective,
             settings,
             TorchDDPPlugin(gradient_as_bucket_view=True),  # one copy of gradients instead of two
-            adamw.build_adamw(objective, settings.train),
+            optimizers.build_optimizer(objective, settings.train),
             mixed_precision="fp16" if self.fp16 else None,
         )
         if self.fp16:  # the booster's is CUDA's, with no say in where it starts

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from trainyard.config.engine_options import DeepSpeed, parse_options
-from trainyard.optim import adamw
+from trainyard.optim import optimizers
 from trainyard.parallel import engine, process_group
 from trainyard.parallel.deepspeed.config import Size, count_locked_bytes, make_config
 from trainyard.parallel.deepspeed.extensions import load_async_io, require_lockable
@@ -63,7 +63,7 @@ class Engine(engine.Engine):
         if settings.precision != "fp32":
             exact = {parameter: parameter.data for parameter in objective.parameters() if parameter.requires_grad}
         config = make_config(settings, size)
-        optimizer = adamw.build_adamw(objective, settings.train)
+        optimizer = optimizers.build_optimizer(objective, settings.train)
         if self.options.level == 3:
             # By hand, since initialize() would hold the whole model on the device, and swap an fp32 model in bf16.
             objective.to(_DTYPES[settings.precision])
@@ -86,7 +86,7 @@ class Engine(engine.Engine):
         (tokens,) = process_group.sum_over_ranks([engine.count_predicted(micro_batches)])
         factor = process_group.world_size() / tokens
         losses = []
-        adamw.set_hyperparameters(self.engine.optimizer.param_groups, self.settings.train, learning_rate)
+        optimizers.set_hyperparameters(self.engine.optimizer.param_groups, self.settings.train, learning_rate)
         for number, batch in enumerate(micro_batches, 1):
             self.engine.set_gradient_accumulation_boundary(number == len(micro_batches))
             loss = self.engine(**self._to_device(batch))

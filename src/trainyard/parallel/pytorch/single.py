@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from typing_extensions import override
 
-from trainyard.optim import adamw
+from trainyard.optim import optimizers
 from trainyard.optim.loss_scale import LossScale
 from trainyard.parallel import engine, process_group
 from trainyard.parallel.engine import Batch, EngineSettings, Step, copy_to_fp32
 
 
 class Engine(engine.Engine):
-    """AdamW on fp32 weights, with autocast below fp32 and a loss scale in fp16.
+    """An optimizer on fp32 weights, with autocast below fp32 and a loss scale in fp16.
 
     ddp, zero1 and fsdp are this engine with other `_wrap`, `_optimizer` and files.
     The option `ranks` makes it the reference of so many processes.
@@ -41,7 +41,7 @@ class Engine(engine.Engine):
         square, loss = engine.read_together(self._square_sum(gradients), losses.double().sum())
         norm = math.sqrt(self._sum_parts(square)) / scale
         self._clip(gradients, norm)
-        adamw.set_hyperparameters(self.optimizer.param_groups, self.settings.train, learning_rate)
+        optimizers.set_hyperparameters(self.optimizer.param_groups, self.settings.train, learning_rate)
         skipped = self.scale.is_overflow(norm)
         if not skipped:
             self.optimizer.step()
@@ -83,7 +83,7 @@ class Engine(engine.Engine):
         return objective.to(self.device)
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        return adamw.build_adamw(self.objective, self.settings.train)
+        return optimizers.build_optimizer(self.objective, self.settings.train)
 
     def _accumulate(self, micro_batches: Sequence[Batch], factor: float) -> Tensor:
         """Make the gradient of `factor` times the loss, averaged over data ranks; the micro-batches' losses, (n)."""

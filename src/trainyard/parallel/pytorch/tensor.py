@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from trainyard.core.errors import InputError
 from trainyard.models.family import TensorSplit, tensor_split
-from trainyard.optim import adamw
+from trainyard.optim import optimizers
 from trainyard.parallel import engine, process_group
 from trainyard.parallel.pytorch import fsdp
 
@@ -38,12 +38,12 @@ class Engine(fsdp.Engine):
     def _optimizer(self) -> torch.optim.Optimizer:
         # one call of the fused kernel takes the tensors of one mesh
         groups = []
-        for whole in adamw.parameter_groups(self.objective, self.settings.train.weight_decay):
+        for whole in optimizers.parameter_groups(self.objective, self.settings.train.weight_decay):
             by_mesh = defaultdict(list)
             for parameter in whole["params"]:
                 by_mesh[getattr(parameter, "device_mesh", None)].append(parameter)
             groups += [{**whole, "params": parameters} for parameters in by_mesh.values()]
-        return torch.optim.AdamW(groups, **adamw.adamw_arguments(self.settings.train))
+        return torch.optim.AdamW(groups, **optimizers.adamw_arguments(self.settings.train))
 
     @override
     def full_state(self) -> dict[str, Tensor] | None:

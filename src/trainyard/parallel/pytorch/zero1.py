@@ -7,7 +7,7 @@ import torch
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from typing_extensions import override
 
-from trainyard.optim import adamw
+from trainyard.optim import optimizers
 from trainyard.parallel import process_group
 from trainyard.parallel.engine import load_optimizer, read_state
 from trainyard.parallel.pytorch import ddp
@@ -19,10 +19,10 @@ class Engine(ddp.Engine):
     @override
     def _optimizer(self) -> torch.optim.Optimizer:
         self.sharded = ZeroRedundancyOptimizer(
-            adamw.parameter_groups(self.objective, self.settings.train.weight_decay),
+            optimizers.parameter_groups(self.objective, self.settings.train.weight_decay),
             optimizer_class=torch.optim.AdamW,
             parameters_as_bucket_view=True,  # they are sent as they lie, not one by one
-            **adamw.adamw_arguments(self.settings.train),
+            **optimizers.adamw_arguments(self.settings.train),
         )
         return self.sharded
 
