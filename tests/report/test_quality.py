@@ -272,3 +272,13 @@ def test_runs_of_one_cost_are_not_ranked_by_it(empty):
     for seed, rate in enumerate((1.2, 1.3)):
         empty.add_run(f"r{seed}", parallel=("single", "ddp")[seed], end=rate)
     assert describe_pareto_front(evidence_of(empty)) == []
+
+
+def test_of_a_long_front_the_ends_are_named(empty):
+    for number in range(1, 8):
+        empty.add_run(f"gpt2-1m-{number}", recipe=f"steps-{number}", steps=100 * number)
+        empty.set_loss(f"gpt2-1m-{number}", 2.0 - 0.1 * number)
+    (sentence,) = describe_pareto_front(evidence_of(empty))
+    assert "of 7 runs at the ends of their schedules: 7 of them, from steps-1 (" in sentence
+    assert " to steps-7 (" in sentence
+    assert "steps-4 (" not in sentence.partition(";")[0]

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from trainyard.config.study import Study
 from trainyard.report.render import style
-from trainyard.report.render.format import change_of_ratio, decimal, plural, short, tick
+from trainyard.report.render.format import change_of_ratio, decimal, plural, scientific, short, tick
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
 from trainyard.report.results.forecasts import TestedForecast, read_forecasts
 from trainyard.report.results.runs import distinguishing_coordinates, label, read_runs
@@ -56,7 +56,7 @@ def draw(study: Study, *, runs: Sequence[Path], forecasts: Sequence[Path], outpu
         style.draw_empty(output, f"No loss of “{study.title}” could be forecast.")
         return
     with style.figure(output, height=4.8) as drawing:
-        axes = drawing.add_axes((0.075, 0.135, 0.66, 0.77))
+        axes = drawing.add_axes((0.075, 0.135, 0.64, 0.77))
         axes.set(title="Validation loss against compute", xlabel="compute, 6 N D FLOP", ylabel="loss, nats per token")
         _panel(axes, found)
         axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
@@ -202,6 +202,7 @@ def _panel(axes: Axes, forecasts: Sequence[TestedForecast]) -> None:
     if law:
         axes.plot([], [], color=style.FAINT, linewidth=0.9, linestyle=(0, (5, 3)), label="fitted law")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: scientific(value)))
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     step = next((step for step in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0) if (high - low) / step <= 8), 5.0)
@@ -214,7 +215,7 @@ def _draw_forecast(axes: Axes, tested: TestedForecast, colour: str) -> None:
     raw = tested.raw
     compute = 6 * raw["parameters"] * raw["tokens"]
     ends = [[raw["loss"] - raw["low"]], [raw["high"] - raw["loss"]]]
-    name = f"{short(raw['parameters'])} parameters"
+    name = f"{short(raw['parameters'])}"
     bar = {"fmt": "D", "markersize": 7, "markerfacecolor": "white", "capsize": 4, "zorder": 4}
     axes.errorbar([compute], [raw["loss"]], yerr=ends, color=colour, label=f"{name}: forecast, 95 %", **bar)
     if tested.measured is not None:

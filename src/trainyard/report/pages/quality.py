@@ -54,6 +54,7 @@ BEST = "#fcd34d"
 MARGIN, GAP = 0.25, 0.065  # parts of the width: for labels on the right, left of each panel
 LEAST_TICKS = 4  # else they are spaced evenly
 ACROSS = 4  # entries of the legend in a row
+MOST_LISTED = 5  # members of a front in a sentence; of more its ends are named
 
 
 @dataclass(frozen=True)
@@ -410,7 +411,8 @@ def describe_pareto_front(evidence: Evidence) -> list[str]:
         ]
         what = "configurations" if any(len(line.runs) > 1 for line in ends) else "runs"
         of = f"of {len(ends)} {what} at the ends of their schedules"
-        text = f"Lowest loss for its cost on {chart.title}, {of}: {join_words(best)}"
+        listed = join_words(best) if len(best) <= MOST_LISTED else f"{len(best)} of them, from {best[0]} to {best[-1]}"
+        text = f"Lowest loss for its cost on {chart.title}, {of}: {listed}"
         pairs = len(ends) * (len(ends) - 1) // 2
         steps = _describe_steps([ends[place] for place in front], pairs)
         sentences.append(f"{text}{'; ' if steps else ''}{steps}.")

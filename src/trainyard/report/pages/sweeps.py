@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from trainyard.config.study import Study
 from trainyard.report.render import style
@@ -100,8 +102,18 @@ def draw(study: Study, *, runs: Sequence[Path], output: Path) -> None:
                     axes.plot(span, [each.minimum.loss(x) for x in span], color=colour, linewidth=1)
                     axes.plot([each.minimum.at], [each.minimum.height], "D", color=colour, markerfacecolor="white")
             axes.set(xscale="log", xlabel=TITLES[setting], ylabel="loss, nats per token")
+            _label_values(axes, setting, sorted({value for each in own for value in each.values}))
             axes.set_title(f"Validation loss against {TITLES[setting].partition(',')[0]}")
             axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+
+
+def _label_values(axes: Axes, setting: str, values: Sequence[float]) -> None:
+    """Round numbers that are spread over the axis: 1, 2 and 5 of each power of ten."""
+    powers = range(math.floor(math.log10(values[0])), math.ceil(math.log10(values[-1])) + 1)
+    marks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    axes.set_xticks([mark for mark in marks if 0.8 * values[0] <= mark <= 1.25 * values[-1]])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _value(setting, value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def tabulate(study: Study, *, runs: Sequence[Path], table: Path, numbers: Path) -> None:
