@@ -13,18 +13,18 @@ from pathlib import Path
 import numpy as np
 
 from trainyard.core.files import read_json
-from trainyard.report.statistics.forecast import Forecast, Pair, forecast
+from trainyard.report.statistics.forecast import Forecast, Trained, forecast
 
 PART = 0.75
 
 
-def try_parts(pairs: Sequence[Pair], target: Pair, ladders: int) -> None:
+def try_parts(runs: Sequence[Trained], target: Trained, ladders: int) -> None:
     """Print how often the intervals of such ladders hold the target's loss, and how far off they are."""
     random = np.random.default_rng(0)
     found = []
     for _ in range(ladders):
-        drawn = random.choice(len(pairs), round(PART * len(pairs)), replace=False)
-        found.append(forecast([pairs[place] for place in sorted(drawn)], target.parameters, target.tokens))
+        drawn = random.choice(len(runs), round(PART * len(runs)), replace=False)
+        found.append(forecast([runs[place] for place in sorted(drawn)], target.parameters, target.tokens))
     made = [each for each in found if isinstance(each, Forecast)]
     held = sum(each.low <= target.loss <= each.high for each in made)
     errors = [100 * abs(target.loss / each.loss - 1) for each in made]
@@ -42,11 +42,12 @@ def main() -> None:
     parser.add_argument("--ladders", type=int, default=20)
     arguments = parser.parse_args()
     for file in sorted(arguments.study.glob("*/forecast.json")):
-        raw, summary = read_json(file), read_json(file.with_name("summary.json"))
-        pairs = [Pair(each["parameters"], each["tokens"], each["loss"]) for each in raw["budgets"]]
-        try_parts(pairs, Pair(raw["parameters"], raw["tokens"], summary["validation_loss"]), arguments.ladders)
-        largest = max(pairs, key=lambda pair: (pair.parameters, pair.tokens))
-        cheaper = [pair for pair in pairs if pair.parameters < largest.parameters]
+        summary = read_json(file.with_name("summary.json"))
+        raw = summary["forecast"]
+        runs = [Trained(each["parameters"], each["tokens"], each["loss"]) for each in raw["runs"]]
+        try_parts(runs, Trained(raw["parameters"], raw["tokens"], summary["validation_loss"]), arguments.ladders)
+        largest = max(runs, key=lambda run: (run.parameters, run.tokens))
+        cheaper = [run for run in runs if run.parameters < largest.parameters]
         try_parts(cheaper, largest, arguments.ladders)
 
 

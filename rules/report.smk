@@ -50,7 +50,6 @@ rule overview:
                 peaks="peaks",
                 generations="generations",
                 members="members",
-                forecasts="forecasts",
             )
         ),
         figures=lambda wildcards: list(JOBS.figures(wildcards.study).values()),

@@ -2,7 +2,7 @@
 rule train:
     input:
         folders=JOBS.data_folders,
-        # made before the run is trained; one that is made again asks for no second training
+        # one that is made again asks for no second training, and summary.json has the one that this began with
         forecast=lambda wildcards: list(map(ancient, JOBS.forecast(wildcards))),
     output:
         specification="results/{study}/{run}/spec.json",

@@ -71,6 +71,11 @@ def test_a_batch_of_tokens_is_rounded_to_whole_sequences(trained: Trained) -> No
         assert abs(each["batch_tokens"] - max(64, 0.01 * each["N"])) <= 32
 
 
+def test_so_it_is_where_the_length_of_a_sequence_is_the_usual_one(trained: Trained) -> None:
+    (found,) = trained(["gpt2-52m"], batch=None, batch_tokens={"scale": 0.001}, sequence_length=None).values()
+    assert found["batch_tokens"] == 50 * 1024
+
+
 @pytest.mark.parametrize(
     ("train", "said"),
     [

@@ -317,3 +317,9 @@ def test_others_measurements_are_cells_with_a_setting_and_figures_of_speed_and_m
         Published.model_validate(entry | {"values": {"samples_per_second": 1}})
     with pytest.raises(ValueError, match="values: rouge1 is of a run, not of a measured cell"):
         Published.model_validate(entry | {"parallel": "ddp", "values": {"rouge1": 1}})
+
+
+def test_the_familys_rates_are_a_sweep(sourced: Plan) -> None:
+    (sweep,) = sourced.studies["gpt2-family"].sweeps
+    assert sweep.setting == "learning_rate"
+    assert sorted(sweep.values) == [7.5e-4, 1.5e-3, 3e-3]

@@ -5,7 +5,6 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from trainyard.report.pages.findings import collect_findings
-from trainyard.report.results.forecasts import read_forecasts
 from trainyard.report.results.measurements import read_cells, read_searches
 from trainyard.report.results.probes import read_comparisons
 from trainyard.report.results.runs import read_all, read_evaluations, read_runs
@@ -41,7 +40,6 @@ def evidence_of(results: Results) -> Evidence:
         results.models,
         read_all(results.duplicates),
         read_recipe_searches(results.study, results.generations, results.members, runs),
-        read_forecasts(results.forecasts, runs),
     )
 
 

@@ -16,7 +16,6 @@ from trainyard.config.catalogue import Model
 from trainyard.config.study import Study, Tune
 from trainyard.config.tune import Method
 from trainyard.core.code_versions import CodeVersion
-from trainyard.core.files import sha256_file
 from trainyard.core.statistics import estimate_proportion
 from trainyard.estimate.parameters import parameters
 from trainyard.report.statistics.chinchilla import ChinchillaLaw
@@ -82,7 +81,6 @@ class Results:
     duplicates: list[Path] = field(default_factory=list)
     generations: list[Path] = field(default_factory=list)
     members: list[Path] = field(default_factory=list)
-    forecasts: list[Path] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -494,10 +492,13 @@ class Results:
             [self.folder / f"{model}-{steps}" / "summary.json" for model, steps in runs],
             forecast,
         )
-        record = json.loads((target / "provenance.json").read_text())
-        write(target / "provenance.json", record | {"inputs": {str(forecast): sha256_file(forecast)}})
-        self.forecasts.append(forecast)
+        self.begin_with(forecast)
         return target
+
+    def begin_with(self, forecast: Path) -> None:
+        """Let the run in whose folder a forecast lies have begun with it."""
+        summary = forecast.with_name("summary.json")
+        write(summary, json.loads(summary.read_text()) | {"forecast": json.loads(forecast.read_text())})
 
     def add_statistics(self, dataset: str, splits: dict[str, dict[str, Any]]) -> Path:
         path = write(

@@ -123,7 +123,6 @@ def budgets(empty: Any) -> Any:
     """Three sizes under three budgets, whose losses follow a law."""
     target = empty.add_ladder(ChinchillaLaw(0.5, 30.0, 0.3, 200.0, 0.4))
     empty.runs.remove(target)
-    empty.forecasts.clear()
     empty.study = empty.study.model_copy(update={"scaling": True})
     return empty
 

@@ -75,15 +75,34 @@ def test_runs_are_swept_that_differ_in_one_setting_recipe_and_seed_alone(swept: 
     assert [len(sweep.places) for sweep in find_sweeps(specifications)] == [5, 5]
     assert not find_sweeps(specifications[:2])
     for place, specification in enumerate(specifications):
+        specification["train"]["keep_steps"] = [place]  # changes no loss
+    assert [len(sweep.places) for sweep in find_sweeps(specifications)] == [5, 5]
+    for place, specification in enumerate(specifications):
         specification["train"]["weight_decay"] = 0.1 * place
     assert not find_sweeps(specifications)
+
+
+def tried(losses: list[tuple[float, float]], failed: list[tuple[float, str]] | None = None) -> sweeps.TriedSetting:
+    values, found = ([pair[part] for pair in losses] for part in (0, 1))
+    return sweeps.TriedSetting("learning_rate", "x", values, found, failed or [], find_minimum(values, found))
+
+
+def test_a_divergence_beyond_the_best_value_bounds_it() -> None:
+    falling = [(1e-3, 1.8), (2e-3, 1.6), (4e-3, 1.5)]
+    assert tried(falling).why_no_minimum == "at an end of the values tried"
+    assert "no parabola" in tried(falling, [(8e-3, "diverged")]).why_no_minimum
+
+
+def test_no_lucky_seed_is_the_best_value() -> None:
+    seeds = [(1e-3, 3.0), (1e-3, 3.1), (2e-3, 2.70), (2e-3, 3.30), (4e-3, 2.75), (4e-3, 2.76)]
+    assert tried(seeds).best == (4e-3, pytest.approx(2.755))
 
 
 def test_the_report_says_where_the_loss_is_lowest_and_what_failed(swept: Any, outputs: dict[str, Path]) -> None:
     said = sentences(swept)["Sweeps"].replace("\N{MINUS SIGN}", "-")
     assert "gpt2-250k: loss is lowest at a learning rate of 3e-3 [3e-3, 3e-3], 1.500 nats by a parabola" in said
     assert "gpt2-1m: the learning rate 1e-3 has the lowest loss of 4 runs" in said
-    assert "at an end of the values tried (1.6e-2 diverged)." in said
+    assert "1.548 nats: at an end of the values tried (1.6e-2 diverged)." in said
     sweeps.tabulate(swept.study, runs=swept.runs, **outputs)
     small, large = csv_rows(outputs["numbers"])
     assert float(small["minimum"]) == pytest.approx(3e-3)

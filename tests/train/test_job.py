@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from trainyard.core.errors import InputError
-from trainyard.core.files import read_json
+from trainyard.core.files import read_json, write_json
 from trainyard.hardware.cpu import processor_name
 from trainyard.launch.launch import LaunchError
 
@@ -94,6 +94,18 @@ def test_what_is_asked_for_after_the_last_step_of_some_epochs_ends_the_run_befor
 ):
     with pytest.raises(InputError, match=said):
         new_job("late", specification(steps=None, epochs=1, **late)).run()
+
+
+def test_the_summary_keeps_the_forecast_that_the_training_began_with(specification, new_job, tmp_path):
+    asked, forecast = specification(steps=2, warmup_steps=0), tmp_path / "forecast.json"
+    first = new_job("first", asked)
+    write_json(forecast, {"loss": 1.5})
+    assert first.run(forecast=forecast)["forecast"] == {"loss": 1.5}
+    again = new_job("again", asked)
+    key = again.root / "work" / first.folder.relative_to(first.root / "work")
+    write_json(key / "forecast.json", {"loss": 1.5})  # as an attempt leaves it that was killed
+    write_json(forecast, {"loss": 1.4})
+    assert again.run(forecast=forecast)["forecast"] == {"loss": 1.5}
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])

@@ -34,6 +34,7 @@ def main(job: Job) -> None:
         nodes=job.nodes,
         slurm_job=job.slurm_job,
         resume_anyway=job.resume == "anyway",
+        forecast=next(map(Path, job.input.get("forecast", [])), None),
     )
 
 

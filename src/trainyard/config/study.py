@@ -175,8 +175,8 @@ class Grid(Entry):
     seeds: Distinct[Seed] = Field(default_factory=lambda: [1], min_length=1)
     forecast: bool = Field(
         False,
-        description="the loss of its runs is forecast from the runs of the other grids (of the same dataset, tokenizer "
-        "and family), and only then are they trained",
+        description="the loss of its runs is forecast from cheaper runs of the other grids, and only then are they "
+        "trained",
     )
     threads: Threads = Field(1, description="threads per process; results depend on it")
     train: dict[str, Any] = Field(description="settings of every run of this grid")

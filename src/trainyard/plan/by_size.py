@@ -5,6 +5,7 @@ from typing import Any
 
 from trainyard.config.by_size import BY_SIZE, KAPLAN, OF_KAPLAN, WHOLE, PowerOfSize
 from trainyard.config.catalogue import Model
+from trainyard.config.train import Train
 from trainyard.config.yaml_entries import parse
 from trainyard.core.errors import InputError
 from trainyard.estimate import kaplan
@@ -26,7 +27,7 @@ def settle(settings: Mapping[str, Any], model: Model, location: str) -> dict[str
     Raises:
         InputError: the setting can't follow the size, the formula can't be read, or it gives no rate above 0.
     """
-    length = settings.get("sequence_length")
+    length = settings.get("sequence_length", Train.model_fields["sequence_length"].default)
     units = {"batch_tokens": length} if isinstance(length, int) and length > 0 else {}
     return {
         name: _settle(name, value, model, units.get(name, 1), f"{location}.{name}") for name, value in settings.items()

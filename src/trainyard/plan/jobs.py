@@ -322,7 +322,6 @@ class Dag:
             "texts_rows": sorted(set(plan.text_files.values())),
             "parity": [f"{run.folder}/parity.json" for run in plan.probes],
             "cells": [cell.file for cell in plan.cells.values()],
-            "forecasts": [f"{run.folder}/forecast.json" for run in plan.trainings if run.forecast_from],
             "generations": [file for search in plan.searches.values() for file in search.files],
             "members": [f"{member.folder}/summary.json" for member in plan.members.values()],
             "peaks": sorted({peak for run in plan.trainings if _has_mfu(run) and (peak := self._peak(run))}),

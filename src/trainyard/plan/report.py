@@ -203,7 +203,7 @@ FIGURES = [
         title="forecasts and results",
         subcategory="Evaluation",
         module="forecasts",
-        inputs={"runs": "trainings", "forecasts": "forecasts"},
+        inputs={"runs": "trainings"},
         when=lambda study: study.has_forecasts,
     ),
     Figure(
@@ -360,7 +360,7 @@ TABLES = [
         title="forecasts and results",
         subcategory="Evaluation",
         module="forecasts",
-        inputs={"runs": "trainings", "forecasts": "forecasts"},
+        inputs={"runs": "trainings"},
         when=lambda study: study.has_forecasts,
     ),
     Table(

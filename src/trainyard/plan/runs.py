@@ -15,6 +15,7 @@ from trainyard.estimate.parameters import parameters
 from trainyard.plan.by_size import settle
 from trainyard.plan.capabilities import Device, explain_never_supported
 from trainyard.plan.checks import check_spread, check_training, compute_share, task_of
+from trainyard.report.results.comparable import what_losses_share
 
 RESULTS = Path("results")
 REFERENCE = "reference"
@@ -350,21 +351,24 @@ def planned_tokens(run: Execution) -> int | None:
 
 
 def _find_cheaper(run: Run, runs: Sequence[Run], location: str) -> tuple[str, ...]:
-    """The runs that a loss can be forecast from: trained on the same tokens, of the same family."""
+    """The runs that a loss can be forecast from: of less compute, whose losses are of the same kind."""
 
-    def data(run: Run) -> tuple[str, str, str]:
-        model = run.specification["model"]
-        return run.specification["dataset"], model["tokenizer"], model["family"]
+    def compute(run: Run) -> int:
+        return parameters(Model.from_spec(run.specification["model"])) * (planned_tokens(run) or 0)
 
     if planned_tokens(run) is None:
         raise InputError(
             f"{location}.forecast: a forecast is of text and a known number of tokens; give steps or tokens"
         )
-    found = tuple(each.name for each in runs if data(each) == data(run))
+    own = what_losses_share(run.specification)
+    alike = [each for each in runs if what_losses_share(each.specification) == own]
+    found = tuple(each.name for each in alike if 0 < compute(each) < compute(run))
     if not found:
+        model, train = run.specification["model"], run.specification["train"]
         raise InputError(
-            f"{location}.forecast: no other grid trains a {run.specification['model']['family']} model on "
-            f"{run.specification['dataset']} with the tokenizer {run.specification['model']['tokenizer']}; add a grid "
-            "of smaller models to forecast from"
+            f"{location}.forecast: no other grid trains {model['family']} models with less compute (6 N D) "
+            f"on {run.specification['dataset']} with the tokenizer {model['tokenizer']}, {train['sequence_length']} "
+            f"tokens a sequence, {train['validation_tokens']} validation_tokens, and the same initial weights, frozen "
+            "parts, adapters and attention; add one of smaller models"
         )
     return found

@@ -21,7 +21,6 @@ FILES = (
     "rows",
     "generations",
     "members",
-    "forecasts",
 )
 
 

@@ -48,6 +48,7 @@ def train(
     nodes: int = 1,
     slurm_job: str | None = None,
     resume_anyway: bool = False,
+    forecast: Path | None = None,
 ) -> None:
     """Train what `specification` says, or continue an interrupted job of the same specification.
 
@@ -66,6 +67,8 @@ def train(
         nodes: of the SLURM job that this process is the script of; 1: it trains on this machine alone.
         slurm_job: the number of that job, which is this training's own, and is followed by another when it fails.
         resume_anyway: whether to go on from a checkpoint of the same specification and data that other code made.
+        forecast: what its loss is expected to be. summary.json holds it as it is when the training begins, whatever
+            becomes of the file.
 
     Raises:
         InputError: the user can do something about it: an interruption (run again), a working
@@ -83,6 +86,8 @@ def train(
             folder.clear()
         write_json(folder.specification, specification)
         choose_start(folder, outputs.inputs, _version(code, python), resume_anyway, outputs.start)
+        if forecast is not None and not folder.forecast.exists():
+            write_json(folder.forecast, read_json(forecast))
         _record_job(folder, slurm_job)
     if folder.outcome() is None:
         _check_data(specification["data"])
@@ -185,7 +190,8 @@ class Outputs:
         loaded = {name: load_row_losses(folder.validations, step) for name, step in steps.items()}
         validations = {name: losses for name, losses in loaded.items() if losses}
         state, energy = folder if finished else None, read_energy(folder.energy)
-        self.write(outcome, content, rows, validations, models, folder.versions(), state, energy)
+        forecast = read_json(folder.forecast) if folder.forecast.exists() else None
+        self.write(outcome, content, rows, validations, models, folder.versions(), state, energy, forecast)
 
     def write(
         self,
@@ -197,6 +203,7 @@ class Outputs:
         trained_by: list[CodeVersion],
         state: WorkFolder | None = None,
         energy: dict[str, Any] | None = None,
+        forecast: dict[str, Any] | None = None,
     ) -> None:
         """Write the outputs, each whole."""
         if self.kind == "member":
@@ -212,4 +219,4 @@ class Outputs:
         write_text(self._output / "metrics.jsonl", "".join(map(format_row, rows)))
         names = [model.name for model in models]
         summary = summarise(self.specification, facts, rows, outcome, names, trained_by, energy)
-        write_json(self._output / "summary.json", summary)
+        write_json(self._output / "summary.json", summary | ({"forecast": forecast} if forecast else {}))

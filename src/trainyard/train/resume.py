@@ -84,6 +84,8 @@ def _adopt(folder: WorkFolder, other: WorkFolder, version: CodeVersion) -> None:
     with report_write_errors(folder.path):
         shutil.copyfile(other.metrics, folder.metrics)
         copy_energy(other.energy, folder.energy)
+        if other.forecast.exists():
+            shutil.copyfile(other.forecast, folder.forecast)
     for source, copy in ((other.models, folder.models), (other.checkpoints, folder.checkpoints)):
         if source.exists():
             clear_drafts(source)

@@ -5,6 +5,7 @@ work/{study}/{run}/{key}/
     spec.json            what is trained
     origin.json          of what and by which code: the hashes of its data, the versions of the code that trained it
     started.json         what the trainer found out when it started: steps, parameters, device
+    forecast.json        what the loss was expected to be when the training began
     slurm-job            the number of the SLURM job that trains or trained last
     metrics.jsonl        one row per step; cut back to the resumed step
     checkpoints/         step-000050/ and the one before it
@@ -82,6 +83,7 @@ class WorkFolder:
         self.specification = path / "spec.json"
         self.origin = path / "origin.json"
         self.started = path / "started.json"
+        self.forecast = path / "forecast.json"
         self.slurm_job = path / "slurm-job"
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"

@@ -12,63 +12,68 @@ from trainyard.config.study import Study
 from trainyard.report.render import style
 from trainyard.report.render.format import change_of_ratio, decimal, plural, scientific, short, tick
 from trainyard.report.render.html import Cell, Column, Row, Table, missing_cell, write_table
-from trainyard.report.results.forecasts import TestedForecast, read_forecasts
+from trainyard.report.results.forecasts import TestedForecast, select_forecasts
 from trainyard.report.results.runs import distinguishing_coordinates, label, read_runs
 from trainyard.report.statistics.chinchilla import ChinchillaLaw
-from trainyard.report.statistics.forecast import BY_SIZE_AND_TOKENS, Forecast, Pair, leave_out_each_size
+from trainyard.report.statistics.forecast import BY_SIZE_AND_TOKENS, Forecast, Trained, leave_out_each_size
 from trainyard.report.statistics.study import Evidence
 
 LEFT_OUT = "Each size left out in turn, at its most tokens"
 NOTES = [
-    "A forecast is a file that the training of its run takes as an input: Snakemake begins the training when the file "
-    "is there, and the run's record holds its hash. “Before” says that it is that file still.",
+    "A forecast is an input of its run's training, which keeps it as it was when it began: made again later, it "
+    "changes nothing here. The run's record holds its hash.",
     "The interval is for one new run, 95 %, by the fit's scatter and leverage. It knows noise, and nothing of a law "
     "that bends beyond the sizes it was fitted to.",
     "Compute is 6 N D over that of the largest run the law was fitted to; N are all parameters.",
 ]
 
 
-def tabulate(study: Study, *, runs: Sequence[Path], forecasts: Sequence[Path], table: Path, numbers: Path) -> None:
+def tabulate(study: Study, *, runs: Sequence[Path], table: Path, numbers: Path) -> None:
     """Write forecast and measured losses as HTML and CSV.
 
     Args:
         study: gives the title.
-        runs: folders with spec.json, summary.json and provenance.json.
-        forecasts: forecast.json of those that have one.
+        runs: folders with spec.json and summary.json.
         table: the HTML page.
         numbers: the CSV.
     """
-    found = read_forecasts(forecasts, read_runs(runs))
+    found = select_forecasts(read_runs(runs))
     write_table(_table(found), study.title, table, numbers)
 
 
-def draw(study: Study, *, runs: Sequence[Path], forecasts: Sequence[Path], output: Path) -> None:
+def draw(study: Study, *, runs: Sequence[Path], output: Path) -> None:
     """Draw loss against compute on log-log axes: the runs, the law of each size, what is forecast and what it came to.
 
     Args:
         study: gives the title.
-        runs: folders with spec.json, summary.json and provenance.json.
-        forecasts: forecast.json of those that have one.
+        runs: folders with spec.json and summary.json.
         output: the SVG.
     """
-    found = [each for each in read_forecasts(forecasts, read_runs(runs)) if each.raw["loss"] is not None]
+    found = [each for each in select_forecasts(read_runs(runs)) if each.raw["loss"] is not None]
     if not found:
         style.draw_empty(output, f"No loss of “{study.title}” could be forecast.")
         return
-    with style.figure(output, height=4.8) as drawing:
-        axes = drawing.add_axes((0.075, 0.135, 0.64, 0.77))
-        axes.set(title="Validation loss against compute", xlabel="compute, 6 N D FLOP", ylabel="loss, nats per token")
-        _panel(axes, found)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    ladders = _ladders(found)
+    with style.figure(output, height=4.8 * len(ladders)) as drawing:
+        for row, (runs_below, forecasts) in enumerate(ladders.items()):
+            part = 1 / len(ladders)
+            axes = drawing.add_axes((0.075, 1 - (row + 1) * part + 0.135 * part, 0.64, 0.77 * part))
+            data = " · ".join(dict.fromkeys(each.run.coordinates["dataset"] for each in forecasts))
+            axes.set(xlabel="compute, 6 N D FLOP", ylabel="loss, nats per token")
+            axes.set_title(f"Validation loss against compute{f', {data}' if len(ladders) > 1 else ''}")
+            _panel(axes, runs_below, forecasts)
+            handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+            axes.legend(handles.values(), handles.keys(), loc="upper left", bbox_to_anchor=(1.02, 1.0))
 
 
 def describe_forecasts(evidence: Evidence) -> list[str]:
     """What was forecast, what it came to, and how far the law is off where it can be tried on the cheaper runs."""
-    if not evidence.forecasts:
+    forecasts = select_forecasts(evidence.runs)
+    if not forecasts:
         return []
-    names = distinguishing_coordinates([each.run for each in evidence.forecasts])
-    sentences = [_describe(each, label(each.run, names or ["model"])) for each in evidence.forecasts]
-    tried = _tried(evidence.forecasts)
+    names = distinguishing_coordinates([each.run for each in forecasts])
+    sentences = [_describe(each, label(each.run, names or ["model"])) for each in forecasts]
+    tried = _tried(forecasts)
     errors = [abs(pair.loss / found.loss - 1) for pair, found in tried if isinstance(found, Forecast)]
     if errors:
         held = sum(found.low <= pair.loss <= found.high for pair, found in tried if isinstance(found, Forecast))
@@ -84,15 +89,10 @@ def _describe(tested: TestedForecast, name: str) -> str:
     raw = tested.raw
     if raw["loss"] is None:
         return f"{name}: no loss could be forecast: {raw['reason']}."
-    when = {
-        True: "before it was trained",
-        False: "again after it was trained, so that nothing was foretold",
-        None: "before it was trained",
-    }[tested.first]
     text = (
         f"{name}, with {decimal(tested.times_compute, 1)} times the compute of the largest of "
-        f"{plural(len(raw['budgets']), 'cheaper run')}: {decimal(raw['loss'])} nats "
-        f"[{decimal(raw['low'])}, {decimal(raw['high'])}] were forecast by {raw['law']} {when}"
+        f"{plural(len(raw['runs']), 'cheaper run')}: {decimal(raw['loss'])} nats "
+        f"[{decimal(raw['low'])}, {decimal(raw['high'])}] were forecast by {raw['law']} before it was trained"
     )
     if tested.error is None:
         return f"{text}; it came to no loss to compare ({tested.run.summary['outcome']})."
@@ -101,14 +101,18 @@ def _describe(tested: TestedForecast, name: str) -> str:
     return f"{text}; it came to {decimal(tested.measured)}, {error} and {inside} the interval."
 
 
-def _tried(forecasts: Sequence[TestedForecast]) -> list[tuple[Pair, Forecast | str]]:
+def _tried(forecasts: Sequence[TestedForecast]) -> list[tuple[Trained, Forecast | str]]:
     """The law's trials on the runs that the forecasts rest on, which are mostly the same ones."""
-    rests = dict.fromkeys(tuple(_pairs(each)) for each in forecasts)
-    return [trial for pairs in rests for trial in leave_out_each_size(pairs)]
+    return [trial for runs in _ladders(forecasts) for trial in leave_out_each_size(runs)]
 
 
-def _pairs(tested: TestedForecast) -> list[Pair]:
-    return [Pair(each["parameters"], each["tokens"], each["loss"]) for each in tested.raw["budgets"]]
+def _ladders(forecasts: Sequence[TestedForecast]) -> dict[tuple[Trained, ...], list[TestedForecast]]:
+    """The forecasts by the runs that they rest on."""
+    ladders: dict[tuple[Trained, ...], list[TestedForecast]] = {}
+    for each in forecasts:
+        runs = tuple(Trained(run["parameters"], run["tokens"], run["loss"]) for run in each.raw["runs"])
+        ladders.setdefault(runs, []).append(each)
+    return ladders
 
 
 def _table(forecasts: Sequence[TestedForecast]) -> Table:
@@ -132,7 +136,6 @@ def _table(forecasts: Sequence[TestedForecast]) -> Table:
 
 def _row(tested: TestedForecast, name: str) -> Row:
     raw = tested.raw
-    made = {True: "before", False: "again, after", None: "before"}[tested.first]
     cells = {
         "run": Cell(name, name, {"name": tested.run.name}, tip=tested.run.name),
         "parameters": Cell(short(raw["parameters"]), raw["parameters"]),
@@ -141,7 +144,7 @@ def _row(tested: TestedForecast, name: str) -> Row:
         "law": missing_cell(raw["reason"] or ""),
         "forecast": missing_cell(raw["reason"] or ""),
         "measured": missing_cell(tested.run.summary["outcome"]),
-        "made": Cell(made, raw["made"], {"commit": raw["commit"]}, tip=raw["made"]),
+        "made": Cell(raw["made"].partition("T")[0], raw["made"], {"commit": raw["commit"]}, tip=raw["made"]),
     }
     if raw["loss"] is not None:
         cells["law"] = Cell(raw["law"], raw["law"], raw["fit"])
@@ -151,7 +154,7 @@ def _row(tested: TestedForecast, name: str) -> Row:
     return Row(cells)
 
 
-def _trial_row(pair: Pair, found: Forecast | str) -> Row:
+def _trial_row(pair: Trained, found: Forecast | str) -> Row:
     name = f"{short(pair.parameters)} parameters"
     cells = {
         "run": Cell(name, name),
@@ -178,16 +181,13 @@ def _compared(loss: float, low: float, high: float, measured: float | None) -> d
     return cells
 
 
-def _panel(axes: Axes, forecasts: Sequence[TestedForecast]) -> None:
-    pairs = sorted(
-        {pair for each in forecasts for pair in _pairs(each)}, key=lambda pair: (pair.parameters, pair.tokens)
-    )
-    sizes = sorted({pair.parameters for pair in pairs} | {each.raw["parameters"] for each in forecasts})
+def _panel(axes: Axes, runs: Sequence[Trained], forecasts: Sequence[TestedForecast]) -> None:
+    sizes = sorted({run.parameters for run in runs} | {each.raw["parameters"] for each in forecasts})
     colours = style.assign_colours([str(size) for size in sizes])
     law = next((ChinchillaLaw(**each.raw["fit"]) for each in forecasts if each.raw["law"] == BY_SIZE_AND_TOKENS), None)
     for size in sizes:
-        own = [pair for pair in pairs if pair.parameters == size]
-        tokens = [*(pair.tokens for pair in own), *(f.raw["tokens"] for f in forecasts if f.raw["parameters"] == size)]
+        own = [run for run in runs if run.parameters == size]
+        tokens = [*(run.tokens for run in own), *(f.raw["tokens"] for f in forecasts if f.raw["parameters"] == size)]
         colour = colours[str(size)]
         if law:
             span = np.geomspace(min(tokens) / 1.5, max(tokens) * 1.5, 40)
@@ -195,8 +195,8 @@ def _panel(axes: Axes, forecasts: Sequence[TestedForecast]) -> None:
             axes.plot(6 * size * span, fitted, color=colour, linewidth=0.9, linestyle=(0, (5, 3)))
         name = f"{short(size)} parameters"
         if own:
-            compute = [6 * size * pair.tokens for pair in own]
-            axes.scatter(compute, [pair.loss for pair in own], s=36, color=colour, label=name, zorder=3)
+            compute = [6 * size * run.tokens for run in own]
+            axes.scatter(compute, [run.loss for run in own], s=36, color=colour, label=name, zorder=3)
     for each in forecasts:
         _draw_forecast(axes, each, colours[str(each.raw["parameters"])])
     if law:

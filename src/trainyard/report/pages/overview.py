@@ -13,7 +13,6 @@ from trainyard.report.pages.findings import collect_findings
 from trainyard.report.pages.key_figures import make_cards
 from trainyard.report.render.html import render, render_fragment
 from trainyard.report.results.contamination import read_overlaps
-from trainyard.report.results.forecasts import read_forecasts
 from trainyard.report.results.measurements import read_cells, read_searches
 from trainyard.report.results.probes import read_comparisons
 from trainyard.report.results.runs import read_all, read_evaluations, read_runs
@@ -35,7 +34,6 @@ def write(
     peaks: Sequence[Path] = (),
     generations: Sequence[Path] = (),
     members: Sequence[Path] = (),
-    forecasts: Sequence[Path] = (),
     models: Mapping[str, Model],
     energy: Energy = ENERGY,
     figures: Mapping[str, Path],
@@ -55,7 +53,6 @@ def write(
         peaks: peaks/*.json.
         generations: tune/*/generation*.json of its searches.
         members: summary.json of their members.
-        forecasts: forecast.json of the runs that have one.
         models: the catalogue.
         energy: watts, and the grid.
         figures: SVG files by title, in their order on the page.
@@ -72,7 +69,6 @@ def write(
         shortcuts=read_shortcuts(shortcuts),
         models=models,
         duplicates=read_all(duplicates),
-        forecasts=read_forecasts(forecasts, known),
         tuned=read_recipe_searches(study, generations, members, known),
         energy=energy,
     )

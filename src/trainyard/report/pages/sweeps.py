@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ from trainyard.report.render import style
 from trainyard.report.render.format import decimal, join_words, plural, scientific, tick
 from trainyard.report.render.html import Cell, Column, Raw, Row, Table, missing_cell, write_table
 from trainyard.report.results.runs import Run, distinguishing_coordinates, label, read_runs
-from trainyard.report.results.sweeps import find_sweeps
+from trainyard.report.results.sweeps import FEWEST_VALUES, find_sweeps
 from trainyard.report.statistics.parabola import Minimum, find_minimum
 from trainyard.report.statistics.study import Evidence
 
@@ -37,7 +38,7 @@ class TriedSetting:
         values: of the runs that came to a loss.
         losses: their last validation losses, nats per token.
         failed: values of those that came to none, with their outcome.
-        minimum: where the loss is lowest; None where that is at an end, or too few finished.
+        minimum: where the loss is lowest; None where the runs don't tell.
     """
 
     setting: str
@@ -49,9 +50,23 @@ class TriedSetting:
 
     @property
     def best(self) -> tuple[float, float]:
-        """The value of the lowest loss, and that."""
-        loss, value = min(zip(self.losses, self.values, strict=True))
-        return value, loss
+        """The value of the lowest mean over seeds, and that."""
+        means = {each: fmean(self._of(each)) for each in self.values}
+        value = min(means, key=means.__getitem__)
+        return value, means[value]
+
+    @property
+    def why_no_minimum(self) -> str:
+        """In a few words."""
+        tried = [*self.values, *(value for value, _ in self.failed)]
+        if len(set(self.values)) < FEWEST_VALUES:
+            return f"fewer than {FEWEST_VALUES} values came to a loss"
+        if self.best[0] in (min(tried), max(tried)):
+            return "at an end of the values tried"
+        return "the losses are on no parabola that bends upwards among the values"
+
+    def _of(self, value: float) -> list[float]:
+        return [loss for each, loss in zip(self.values, self.losses, strict=True) if each == value]
 
 
 def gather_sweeps(runs: Sequence[Run]) -> list[TriedSetting]:
@@ -139,9 +154,8 @@ def _describe(tried: TriedSetting) -> str:
     more = f" ({failed})" if failed else ""
     if tried.minimum is None:
         of = f"of {plural(len(tried.values), 'run')}, {decimal(loss)} nats"
-        at_end = best in (tried.values[0], tried.values[-1])
-        why = ", at an end of the values tried" if at_end else "; they determine no parabola"
-        return f"{tried.label}: the {setting} {_value(tried.setting, best)} has the lowest loss {of}{why}{more}."
+        at = f"the {setting} {_value(tried.setting, best)} has the lowest loss"
+        return f"{tried.label}: {at} {of}: {tried.why_no_minimum}{more}."
     ends = _interval(tried)
     return (
         f"{tried.label}: loss is lowest at a {setting} of {_value(tried.setting, tried.minimum.at)}"
@@ -185,7 +199,7 @@ def _row(tried: TriedSetting) -> Row:
         "values": Cell(listed, listed, detail=failed),
         "best": Cell(_value(tried.setting, best), best),
         "loss": Cell(decimal(loss), loss),
-        "minimum": missing_cell("at an end of the values tried, or too few of them"),
+        "minimum": missing_cell("" if tried.minimum else tried.why_no_minimum),
         "height": missing_cell(),
     }
     if found := tried.minimum:

@@ -1,11 +1,9 @@
 """Forecasts of losses, beside what the runs came to."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from trainyard.core.files import read_json, sha256_file
 from trainyard.report.results.runs import Run
 
 
@@ -14,14 +12,12 @@ class TestedForecast:
     """A forecast with the run that tests it.
 
     Attributes:
-        raw: forecast.json.
+        raw: forecast.json as it was when the training began.
         run: the run.
-        first: whether the run's record has this very file among the inputs of its training; None of a run without one.
     """
 
     raw: dict[str, Any]
     run: Run
-    first: bool | None
 
     @property
     def measured(self) -> float | None:
@@ -45,20 +41,10 @@ class TestedForecast:
     @property
     def times_compute(self) -> float:
         """Its compute over the most of the runs that it rests on, 6 N D of each."""
-        most = max((pair["parameters"] * pair["tokens"] for pair in self.raw["budgets"]), default=0)
+        most = max((each["parameters"] * each["tokens"] for each in self.raw["runs"]), default=0)
         return self.raw["parameters"] * self.raw["tokens"] / most if most else 0.0
 
 
-def read_forecasts(paths: Iterable[Path], runs: Sequence[Run]) -> list[TestedForecast]:
-    """The forecasts in these files, each with its run."""
-    by_name = {run.name: run for run in runs}
-    read = ((path, read_json(path)) for path in paths)
-    return [TestedForecast(raw, by_name[raw["run"]], _is_input(path, by_name[raw["run"]])) for path, raw in read]
-
-
-def _is_input(forecast: Path, run: Run) -> bool | None:
-    record = run.folder / "provenance.json"
-    if not record.is_file():
-        return None
-    hashes = [value for name, value in read_json(record)["inputs"].items() if Path(name).name == forecast.name]
-    return sha256_file(forecast) in hashes
+def select_forecasts(runs: Sequence[Run]) -> list[TestedForecast]:
+    """The forecasts that runs began with."""
+    return [TestedForecast(run.summary["forecast"], run) for run in runs if run.summary.get("forecast")]

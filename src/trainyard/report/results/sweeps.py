@@ -9,6 +9,7 @@ SWEPT = ("learning_rate", "batch", "batch_tokens")
 """Settings whose best value is looked for on a logarithmic axis."""
 FEWEST_VALUES = 3
 _NAMES = ("run", "recipe", "seed")
+_NO_MATTER = ("micro_batch", "keep_steps", "checkpoint_every", "validate_every")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def find_sweeps(specifications: Sequence[dict[str, Any]]) -> list[Sweep]:
 
 
 def _without(specification: dict[str, Any], setting: str) -> str:
-    """The rest of it. How a batch is cut into micro-batches follows from it, and changes no loss."""
+    """The rest of it, but for what changes no loss."""
     rest = {name: value for name, value in specification.items() if name not in _NAMES}
-    train = {name: value for name, value in rest["train"].items() if name not in (setting, "micro_batch")}
+    train = {name: value for name, value in rest["train"].items() if name not in (setting, *_NO_MATTER)}
     return json.dumps({**rest, "train": train}, sort_keys=True)

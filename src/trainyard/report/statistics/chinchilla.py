@@ -179,7 +179,7 @@ def fit(sizes: Values, tokens: Values, losses: Values) -> ChinchillaLaw | None:
         tokens: that each was trained on, to the end of its schedule.
         losses: of each run, in nats per token, above zero.
     """
-    if len(losses) < FEWEST_RUNS:
+    if len(set(zip(sizes, tokens, strict=True))) < FEWEST_RUNS:
         return None
     runs = _Runs(sizes, tokens, losses)
     best = _fit(runs)
@@ -191,7 +191,7 @@ def bootstrap(sizes: Values, tokens: Values, losses: Values, draws: int = 1000, 
 
     A draw whose runs don't determine a law is drawn again.
     """
-    if len(losses) < FEWEST_RUNS:
+    if len(set(zip(sizes, tokens, strict=True))) < FEWEST_RUNS:
         return None
     runs = _Runs(sizes, tokens, losses)
     best = _fit(runs)

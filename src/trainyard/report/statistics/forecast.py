@@ -6,7 +6,7 @@ forecast.json:
 {"run": "...", "parameters": 2597760, "tokens": 8000000,
  "law": "L(N, D)", "loss": 1.51, "low": 1.48, "high": 1.54, "reason": null,
  "fit": {"floor": ..., "size_scale": ..., "size_exponent": ..., "tokens_scale": ..., "tokens_exponent": ...},
- "budgets": [{"parameters": ..., "tokens": ..., "loss": ..., "runs": {"name": "SHA-256 of its summary.json"}}],
+ "runs": [{"run": "...", "parameters": ..., "tokens": ..., "loss": ..., "sha256": "of its summary.json"}],
  "left_out": {"name": "diverged"},
  "made": "2026-01-01T00:00:00+00:00", "commit": "..."}
 ```
@@ -28,17 +28,18 @@ from trainyard.core.repository import describe_repository
 from trainyard.core.statistics import LEVEL
 from trainyard.core.text import utc_now
 from trainyard.estimate.parameters import parameters
+from trainyard.report.render.format import plural
 from trainyard.report.results.runs import read_runs
 from trainyard.report.statistics import chinchilla, power_law
-from trainyard.report.statistics.budgets import Budget, gather_budgets
+from trainyard.report.statistics.budgets import gather_budgets
 
 BY_SIZE_AND_TOKENS, BY_SIZE = "L(N, D)", "L(N)"
 _FOLLOWS = 0.1  # of the logarithm: how far from the tokens that follow from a size a run may be that L(N) is asked for
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One size under one budget, with the loss that it came to.
+class Trained:
+    """A run of one size under one budget, with the loss that it came to.
 
     Attributes:
         parameters: all of them.
@@ -70,30 +71,31 @@ class Forecast:
     high: float
 
 
-def forecast(pairs: Sequence[Pair], size: int, tokens: int) -> Forecast | str:
-    """The loss of a size under a budget of tokens by the law that these pairs determine, or why there is none.
+def forecast(runs: Sequence[Trained], size: int, tokens: int) -> Forecast | str:
+    """The loss of a size under a budget of tokens by the law that these runs determine, or why there is none.
 
     That is L(N, D) where sizes and tokens vary apart from each other; L(N) where tokens follow from the size, for a
     run whose tokens do so too.
     """
-    sizes, counts = [pair.parameters for pair in pairs], [pair.tokens for pair in pairs]
-    losses = [pair.loss for pair in pairs]
+    sizes, counts = [run.parameters for run in runs], [run.tokens for run in runs]
+    losses = [run.loss for run in runs]
     if both := chinchilla.fit(sizes, counts, losses):
-        slopes = [both.slopes(pair.parameters, pair.tokens) for pair in pairs]
-        residuals = [math.log(pair.loss / both.loss(pair.parameters, pair.tokens)) for pair in pairs]
+        slopes = [both.slopes(run.parameters, run.tokens) for run in runs]
+        residuals = [math.log(run.loss / both.loss(run.parameters, run.tokens)) for run in runs]
         loss, at = both.loss(size, tokens), both.slopes(size, tokens)
         return _forecast(BY_SIZE_AND_TOKENS, asdict(both), loss, predict_within(slopes, residuals, at))
     if (law := power_law.fit(sizes, losses)) is None:
         return (
-            f"{len(pairs)} pairs of {len(set(sizes))} sizes and {len(set(counts))} budgets of tokens determine no law: "
+            f"{plural(len(runs), 'run')} of {plural(len(set(sizes)), 'size')} and "
+            f"{plural(len(set(counts)), 'budget')} of tokens determine no law: "
             f"that of size and tokens takes {chinchilla.FEWEST_RUNS} pairs of {chinchilla.FEWEST_LEVELS} sizes and "
             f"{chinchilla.FEWEST_LEVELS} budgets or more, that of size alone {power_law.FEWEST_SIZES} sizes, and the "
             "losses must fall with them"
         )
-    if not _tokens_follow(pairs, size, tokens):
+    if not _tokens_follow(runs, size, tokens):
         return "the runs vary size alone, and this one's tokens do not follow from its size as theirs do"
-    slopes = [law.slopes(pair.parameters) for pair in pairs]
-    residuals = [math.log(pair.loss / law.loss(pair.parameters)) for pair in pairs]
+    slopes = [law.slopes(run.parameters) for run in runs]
+    residuals = [math.log(run.loss / law.loss(run.parameters)) for run in runs]
     fitted = {"floor": law.floor, "scale": law.scale, "exponent": law.exponent}
     return _forecast(BY_SIZE, fitted, law.loss(size), predict_within(slopes, residuals, law.slopes(size)))
 
@@ -102,9 +104,9 @@ def _forecast(law: str, fitted: dict[str, float], loss: float, within: float) ->
     return Forecast(law, fitted, loss, loss * math.exp(-within), loss * math.exp(within))
 
 
-def _tokens_follow(pairs: Sequence[Pair], size: int, tokens: int) -> bool:
+def _tokens_follow(runs: Sequence[Trained], size: int, tokens: int) -> bool:
     """Whether all tokens are one power of the size, those of the run that is asked for too."""
-    x, y = (np.log([getattr(pair, name) for pair in pairs]) for name in ("parameters", "tokens"))
+    x, y = (np.log([getattr(run, name) for run in runs]) for name in ("parameters", "tokens"))
     slope, height = np.polyfit(x, y, 1)
     points = zip([*x, math.log(size)], [*y, math.log(tokens)], strict=True)
     return all(abs(slope * a + height - b) <= _FOLLOWS for a, b in points)
@@ -128,19 +130,19 @@ def predict_within(slopes: Sequence[np.ndarray], residuals: Sequence[float], at:
     return float(stats.t.ppf((1 + LEVEL) / 2, degrees)) * deviation * math.sqrt(1 + leverage)
 
 
-def leave_out_each_size(pairs: Sequence[Pair]) -> list[tuple[Pair, Forecast | str]]:
-    """Of each size the pair of most tokens, with what the pairs of all other sizes would have had expected of it."""
-    largest = [max(group, key=lambda pair: pair.tokens) for group in _by_size(pairs).values()]
+def leave_out_each_size(runs: Sequence[Trained]) -> list[tuple[Trained, Forecast | str]]:
+    """Of each size the run of most tokens, with what the runs of all other sizes would have had expected of it."""
+    largest = [max(group, key=lambda run: run.tokens) for group in _by_size(runs).values()]
     return [
-        (pair, forecast([each for each in pairs if each.parameters != pair.parameters], pair.parameters, pair.tokens))
-        for pair in largest
+        (run, forecast([each for each in runs if each.parameters != run.parameters], run.parameters, run.tokens))
+        for run in largest
     ]
 
 
-def _by_size(pairs: Sequence[Pair]) -> dict[int, list[Pair]]:
-    groups: dict[int, list[Pair]] = {}
-    for pair in sorted(pairs, key=lambda pair: pair.parameters):
-        groups.setdefault(pair.parameters, []).append(pair)
+def _by_size(runs: Sequence[Trained]) -> dict[int, list[Trained]]:
+    groups: dict[int, list[Trained]] = {}
+    for run in sorted(runs, key=lambda run: run.parameters):
+        groups.setdefault(run.parameters, []).append(run)
     return groups
 
 
@@ -154,11 +156,14 @@ def make_forecast(target: Mapping[str, Any], summaries: Sequence[Path], output: 
     """
     runs = read_runs([path.parent for path in summaries])
     models = {run.coordinates["model"]: Model.from_spec(run.specification["model"]) for run in runs}
-    budgets = gather_budgets(runs, models)
-    pairs = [Pair(parameters(models[budget.model]), budget.tokens, budget.loss) for budget in budgets]
+    folders = {run.name: run.folder for run in runs}
+    trained = {
+        name: Trained(parameters(models[budget.model]), budget.tokens, loss)
+        for budget in gather_budgets(runs, models)
+        for name, loss in budget.losses.items()
+    }
     size, tokens = parameters(Model.from_spec(target["model"])), target["tokens"]
-    found = forecast(pairs, size, tokens)
-    hashes = {run.name: sha256_file(run.folder / "summary.json") for run in runs}
+    found = forecast(list(trained.values()), size, tokens)
     expected = {"law": None, "fit": None, "loss": None, "low": None, "high": None, "reason": found}
     if isinstance(found, Forecast):
         expected = {**asdict(found), "reason": None}
@@ -169,13 +174,12 @@ def make_forecast(target: Mapping[str, Any], summaries: Sequence[Path], output: 
             "parameters": size,
             "tokens": tokens,
             **expected,
-            "budgets": [_describe(pair, budget, hashes) for pair, budget in zip(pairs, budgets, strict=True)],
+            "runs": [
+                {"run": name, **asdict(each), "sha256": sha256_file(folders[name] / "summary.json")}
+                for name, each in trained.items()
+            ],
             "left_out": {run.name: run.summary["outcome"] for run in runs if not run.finished},
             "made": utc_now(),
             "commit": describe_repository()["commit"],
         },
     )
-
-
-def _describe(pair: Pair, budget: Budget, hashes: Mapping[str, str]) -> dict[str, Any]:
-    return {**asdict(pair), "runs": {name: hashes[name] for name in budget.runs}}

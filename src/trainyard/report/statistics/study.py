@@ -9,7 +9,6 @@ from trainyard.config.settings import ENERGY, Energy
 from trainyard.config.study import Study
 from trainyard.core.statistics import Score
 from trainyard.metrics import METRICS, Metric
-from trainyard.report.results.forecasts import TestedForecast
 from trainyard.report.results.runs import Evaluation, Run, model_labels
 from trainyard.report.results.searches import Search
 from trainyard.report.results.shortcuts import ShortcutScores
@@ -30,7 +29,6 @@ class Evidence:
     models: Mapping[str, Model]
     duplicates: Sequence[dict[str, Any]] = ()
     tuned: Sequence[Search] = ()
-    forecasts: Sequence[TestedForecast] = ()
     energy: Energy = ENERGY
 
 
