@@ -77,7 +77,7 @@ class Muon(torch.optim.Optimizer):
         self._share()
 
     @override
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Take a step of both."""
         for part in self._parts:
             part.step()
