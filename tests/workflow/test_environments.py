@@ -23,7 +23,7 @@ ENVIRONMENTS = ROOT / "envs"
 LISTS = sorted(ENVIRONMENTS.glob("*.in"))
 OF_THE_LOCK = [path for path in LISTS if path.stem not in OF_THEIR_OWN]
 # together they have a job of every rule and of every engine
-STUDIES = ("demo", "parallel-settings", "real-small", "search", "summarisation")
+STUDIES = ("demo", "ladder", "parallel-settings", "real-small", "search", "summarisation")
 
 
 @pytest.mark.parametrize("direct", OF_THE_LOCK, ids=lambda path: path.stem)
