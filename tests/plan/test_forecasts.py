@@ -67,7 +67,7 @@ def test_dearer_runs_and_those_whose_losses_are_of_another_kind_tell_nothing(dag
 @pytest.mark.parametrize(
     ("grids", "said"),
     [
-        ([LARGE], "grids.0.forecast: no other grid trains gpt2_modern models with less compute (6 N D) on tinyworld"),
+        ([LARGE], "grids.0.forecast: no other grid trains gpt2_modern models on tinyworld with the tokenizer bpe-512"),
         (
             [SMALL, {**LARGE, "train": {**TRAIN, "steps": None, "epochs": 1}}],
             "grids.1.forecast: a forecast is of text and a known number of tokens; give steps or tokens",

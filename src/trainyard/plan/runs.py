@@ -366,9 +366,9 @@ def _find_cheaper(run: Run, runs: Sequence[Run], location: str) -> tuple[str, ..
     if not found:
         model, train = run.specification["model"], run.specification["train"]
         raise InputError(
-            f"{location}.forecast: no other grid trains {model['family']} models with less compute (6 N D) "
-            f"on {run.specification['dataset']} with the tokenizer {model['tokenizer']}, {train['sequence_length']} "
-            f"tokens a sequence, {train['validation_tokens']} validation_tokens, and the same initial weights, frozen "
-            "parts, adapters and attention; add one of smaller models"
+            f"{location}.forecast: no other grid trains {model['family']} models on {run.specification['dataset']} "
+            f"with the tokenizer {model['tokenizer']}, with less compute (6 N D, by steps or tokens, batch or "
+            f"batch_tokens) and the same sequence_length ({train['sequence_length']}), validation_tokens ({train['validation_tokens']}), "
+            "initial, freeze, lora and attention (window); add one of smaller models"
         )
     return found
