@@ -368,7 +368,8 @@ def _find_cheaper(run: Run, runs: Sequence[Run], location: str) -> tuple[str, ..
         raise InputError(
             f"{location}.forecast: no other grid trains {model['family']} models on {run.specification['dataset']} "
             f"with the tokenizer {model['tokenizer']}, with less compute (6 N D, by steps or tokens, batch or "
-            f"batch_tokens) and the same sequence_length ({train['sequence_length']}), validation_tokens ({train['validation_tokens']}), "
+            f"batch_tokens) and the same sequence_length ({train['sequence_length']}), "
+            f"validation_tokens ({train['validation_tokens']}), "
             "initial, freeze, lora and attention (window); add one of smaller models"
         )
     return found
