@@ -46,11 +46,12 @@ def test_losses_that_are_lowest_at_an_end_have_none(losses: list[float]) -> None
     assert find_minimum(RATES, losses) is None
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
-    held = 0
+@pytest.mark.parametrize(("count", "deviation"), [(5, 0.01), (7, 0.02)])
+def test_the_interval_holds_the_truth_as_often_as_it_says(count: int, deviation: float) -> None:
+    held, rates = 0, [float(rate) for rate in np.geomspace(RATES[0], RATES[-1], count)]
     for seed in range(200):
-        noise = 0.01 * np.random.default_rng(seed).normal(size=len(RATES))
-        found = find_minimum(RATES, [curve(rate) + each for rate, each in zip(RATES, noise, strict=True)])
+        noise = deviation * np.random.default_rng(seed).normal(size=count)
+        found = find_minimum(rates, [curve(rate) + each for rate, each in zip(rates, noise, strict=True)])
         assert found is not None
         held += (found.low or 0.0) < 3e-3 < (found.high or math.inf)
     assert held >= 181  # of 200 right intervals so few hold in 3 of 1,000

@@ -14,7 +14,7 @@ from trainyard.estimate.parameters import parameters, parameters_without_embeddi
 _KAPLAN = {"steps": kaplan.efficient_steps, "tokens": kaplan.efficient_tokens, "learning_rate": kaplan.learning_rate}
 
 
-def settle(settings: Mapping[str, Any], model: Model, location: str) -> dict[str, Any]:
+def resolve_by_size(settings: Mapping[str, Any], model: Model, location: str) -> dict[str, Any]:
     """Settings of training with a number for each that follows the size.
 
     Whole numbers are rounded to the nearest, 1 at least; `batch_tokens` to whole sequences.
@@ -30,11 +30,11 @@ def settle(settings: Mapping[str, Any], model: Model, location: str) -> dict[str
     length = settings.get("sequence_length", Train.model_fields["sequence_length"].default)
     units = {"batch_tokens": length} if isinstance(length, int) and length > 0 else {}
     return {
-        name: _settle(name, value, model, units.get(name, 1), f"{location}.{name}") for name, value in settings.items()
+        name: _resolve(name, value, model, units.get(name, 1), f"{location}.{name}") for name, value in settings.items()
     }
 
 
-def _settle(name: str, value: Any, model: Model, unit: int, location: str) -> Any:
+def _resolve(name: str, value: Any, model: Model, unit: int, location: str) -> Any:
     if isinstance(value, dict) and name in BY_SIZE:
         power = parse(PowerOfSize, value, location)
         found = power.scale * parameters(model) ** power.exponent

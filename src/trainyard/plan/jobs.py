@@ -26,7 +26,7 @@ from trainyard.plan.evaluation_jobs import EvaluationJobs
 from trainyard.plan.plain_files import check_plain_file
 from trainyard.plan.report import FIGURES, TABLES, Product
 from trainyard.plan.resources import megabytes, minutes
-from trainyard.plan.runs import RESULTS, Execution, planned_tokens
+from trainyard.plan.runs import RESULTS, Execution, count_planned_tokens
 from trainyard.plan.search_jobs import SearchJobs
 from trainyard.plan.searches import Member
 from trainyard.plan.study import StudyPlan
@@ -154,7 +154,7 @@ class Dag:
     def forecast_target(self, wildcards: Wildcards) -> dict[str, Any]:
         """What a loss is forecast of."""
         run = self._study(wildcards).runs[wildcards.run]
-        target = {"run": run.name, "model": run.specification["model"], "tokens": planned_tokens(run)}
+        target = {"run": run.name, "model": run.specification["model"], "tokens": count_planned_tokens(run)}
         return EscapedParams(target)
 
     def forecast_code(self, wildcards: Wildcards) -> str:

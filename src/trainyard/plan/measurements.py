@@ -12,7 +12,7 @@ from trainyard.config.train import Train, fill_required
 from trainyard.config.yaml_entries import choose, parse
 from trainyard.core.errors import InputError
 from trainyard.estimate.families import load_family
-from trainyard.plan.by_size import settle
+from trainyard.plan.by_size import resolve_by_size
 from trainyard.plan.capabilities import Device, explain_never_supported
 from trainyard.plan.checks import check_lora, check_spread
 from trainyard.plan.runs import RESULTS, Catalogues, Execution, merge_settings
@@ -154,7 +154,9 @@ def _inherited(study: Study, model: str, parallel: str, catalogues: Catalogues, 
     own = next((grid for grid in study.grids if model in grid.models), study.grids[0] if study.grids else None)
     if own is None:
         return {}
-    settings = settle(merge_settings(own, own.datasets[0], model, parallel), catalogues.models[model], location)
+    settings = resolve_by_size(
+        merge_settings(own, own.datasets[0], model, parallel), catalogues.models[model], location
+    )
     return {key: value for key, value in settings.items() if key not in _OF_THE_CELL}
 
 

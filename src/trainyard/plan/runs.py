@@ -12,10 +12,10 @@ from trainyard.config.train import Train, fill_required, rows_per_step
 from trainyard.config.yaml_entries import choose, parse
 from trainyard.core.errors import InputError
 from trainyard.estimate.parameters import parameters
-from trainyard.plan.by_size import settle
+from trainyard.plan.by_size import resolve_by_size
 from trainyard.plan.capabilities import Device, explain_never_supported
 from trainyard.plan.checks import check_spread, check_training, compute_share, task_of
-from trainyard.report.results.comparable import what_losses_share
+from trainyard.report.results.comparable import make_comparison_key
 
 RESULTS = Path("results")
 REFERENCE = "reference"
@@ -193,13 +193,13 @@ class Expansion:
                 )
                 parts[f"overrides.{what}.{name}"] = settings
         for key, settings in parts.items():
-            settled = settle(settings, first, f"{location}.{key}")
-            parse(Train, fill_required(settled), f"{location}.{key}")
+            resolved = resolve_by_size(settings, first, f"{location}.{key}")
+            parse(Train, fill_required(resolved), f"{location}.{key}")
 
     def _train(self, grid: Grid, at: Coordinates, location: str) -> Train:
         settings = merge_settings(grid, at.dataset, at.model, at.parallel) | grid.recipes.get(at.recipe, {})
         model = choose(at.model, self.catalogues.models, "model", f"{location}.models")
-        return parse(Train, settle(settings, model, f"{location}.train"), f"{location}.train")
+        return parse(Train, resolve_by_size(settings, model, f"{location}.train"), f"{location}.train")
 
     def _probe_runs(self) -> Iterator[Run]:
         first = self.study.grids[0] if self.study.grids else None
@@ -341,7 +341,7 @@ class Expansion:
         return Run(self.study_name, specification["run"], specification, kind, evaluate)
 
 
-def planned_tokens(run: Execution) -> int | None:
+def count_planned_tokens(run: Execution) -> int | None:
     """Training tokens of whole steps; None of pairs, and where the data alone tells how long an epoch is."""
     train = Train.model_validate(run.specification["train"])
     if run.specification["task"] != "language-modelling" or train.epochs is not None:
@@ -354,14 +354,14 @@ def _find_cheaper(run: Run, runs: Sequence[Run], location: str) -> tuple[str, ..
     """The runs that a loss can be forecast from: of less compute, whose losses are of the same kind."""
 
     def compute(run: Run) -> int:
-        return parameters(Model.from_spec(run.specification["model"])) * (planned_tokens(run) or 0)
+        return parameters(Model.from_spec(run.specification["model"])) * (count_planned_tokens(run) or 0)
 
-    if planned_tokens(run) is None:
+    if count_planned_tokens(run) is None:
         raise InputError(
             f"{location}.forecast: a forecast is of text and a known number of tokens; give steps or tokens"
         )
-    own = what_losses_share(run.specification)
-    alike = [each for each in runs if what_losses_share(each.specification) == own]
+    own = make_comparison_key(run.specification)
+    alike = [each for each in runs if make_comparison_key(each.specification) == own]
     found = tuple(each.name for each in alike if 0 < compute(each) < compute(run))
     if not found:
         model, train = run.specification["model"], run.specification["train"]

@@ -74,9 +74,9 @@ def describe_forecasts(evidence: Evidence) -> list[str]:
     names = distinguishing_coordinates([each.run for each in forecasts])
     sentences = [_describe(each, label(each.run, names or ["model"])) for each in forecasts]
     tried = _tried(forecasts)
-    errors = [abs(pair.loss / found.loss - 1) for pair, found in tried if isinstance(found, Forecast)]
+    errors = [abs(run.loss / found.loss - 1) for run, found in tried if isinstance(found, Forecast)]
     if errors:
-        held = sum(found.low <= pair.loss <= found.high for pair, found in tried if isinstance(found, Forecast))
+        held = sum(found.low <= run.loss <= found.high for run, found in tried if isinstance(found, Forecast))
         sentences.append(
             f"With each of {plural(len(tried), 'size')} left out in turn the others forecast its largest run within "
             f"{decimal(100 * max(errors), 1)} % (mean {decimal(100 * sum(errors) / len(errors), 1)} %); "
@@ -130,7 +130,7 @@ def _table(forecasts: Sequence[TestedForecast]) -> Table:
     ]
     names = distinguishing_coordinates([each.run for each in forecasts]) or ["model"]
     rows = [_row(each, label(each.run, names)) for each in forecasts]
-    rows += [_trial_row(pair, found) for pair, found in _tried(forecasts)]
+    rows += [_trial_row(run, found) for run, found in _tried(forecasts)]
     return Table("Forecasts", columns, rows, NOTES, "No loss was forecast.")
 
 
@@ -154,18 +154,18 @@ def _row(tested: TestedForecast, name: str) -> Row:
     return Row(cells)
 
 
-def _trial_row(pair: Trained, found: Forecast | str) -> Row:
-    name = f"{short(pair.parameters)} parameters"
+def _trial_row(run: Trained, found: Forecast | str) -> Row:
+    name = f"{short(run.parameters)} parameters"
     cells = {
         "run": Cell(name, name),
-        "parameters": Cell(short(pair.parameters), pair.parameters),
-        "tokens": Cell(short(pair.tokens), pair.tokens),
-        "measured": Cell(decimal(pair.loss), pair.loss),
+        "parameters": Cell(short(run.parameters), run.parameters),
+        "tokens": Cell(short(run.tokens), run.tokens),
+        "measured": Cell(decimal(run.loss), run.loss),
     }
     if isinstance(found, str):
         return Row({**cells, "forecast": missing_cell(found)}, LEFT_OUT)
     law = {"law": Cell(found.law, found.law, dict(found.fit))}
-    return Row({**cells, **law, **_compared(found.loss, found.low, found.high, pair.loss)}, LEFT_OUT)
+    return Row({**cells, **law, **_compared(found.loss, found.low, found.high, run.loss)}, LEFT_OUT)
 
 
 def _compared(loss: float, low: float, high: float, measured: float | None) -> dict[str, Cell]:

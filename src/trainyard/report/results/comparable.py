@@ -1,4 +1,4 @@
-"""What two validation losses must share to be of one law or one ranking, besides how large a model is and how long it trained."""
+"""Which validation losses compare, of whatever size and length of training."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 _OF_TRAINING = ("initial", "lora", "freeze", "attention", "sequence_length", "validation_tokens")
 
 
-def what_losses_share(specification: Mapping[str, Any]) -> tuple[str, ...]:
-    """Data and units of a run's loss, and how it differs from training the whole model from scratch."""
+def make_comparison_key(specification: Mapping[str, Any]) -> tuple[str, ...]:
+    """What two runs have alike if their validation losses compare: data, units, and what of the model is trained."""
     model, train = specification["model"], specification["train"]
     shared = [specification["dataset"], model["tokenizer"], model["family"]]
     return tuple(map(str, [*shared, *(train.get(name) or None for name in _OF_TRAINING)]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from trainyard.config.catalogue import Model
-from trainyard.report.results.comparable import what_losses_share
+from trainyard.report.results.comparable import make_comparison_key
 from trainyard.report.results.runs import Run
 from trainyard.report.statistics.seeds import headline
 
@@ -41,7 +41,7 @@ def gather_budgets(runs: Sequence[Run], models: Mapping[str, Model]) -> list[Bud
         loss, name = run.summary["validation_loss"], run.coordinates["model"]
         if not run.finished or run.stopped_early or loss is None or not 0 < loss < math.inf or name not in models:
             continue
-        budgets = by_data.setdefault(what_losses_share(run.specification), {})
+        budgets = by_data.setdefault(make_comparison_key(run.specification), {})
         budgets.setdefault((name, run.summary["tokens"]), []).append((run.name, "", loss))
     most = max(by_data.values(), key=len, default={})
     return [_settle(model, tokens, losses, runs) for (model, tokens), losses in most.items()]
